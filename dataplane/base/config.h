@@ -1,0 +1,72 @@
+/* struct config, made from config.def. Read once at start, then constant: every thread may read it.
+ * Units: MS keys in milliseconds, US keys in microseconds, BYTES keys in bytes. An ENUM key holds the index
+ * of its choice: CONFIG_<SECTION>_... constants below name those that code compares with. */
+#ifndef SLUICE_CONFIG_H
+#define SLUICE_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "err.h"
+
+typedef char config_str[256];
+typedef config_str config_c_STR;
+typedef uint64_t config_c_UINT;
+typedef uint64_t config_c_BYTES;
+typedef uint64_t config_c_MS;
+typedef uint64_t config_c_US;
+typedef bool config_c_BOOL;
+
+/* struct config_node { config_str id; ... }; and so on for each section and list. */
+#define SECTION(name, help) struct config_##name {
+#define LIST(name, max, help) struct config_##name {
+#define KEY(section, name, type, def, min, max, reload, help) config_c_##type name;
+#define ENUM(section, name, choices, def, reload, help) uint64_t name;
+#define END(name)                                                                                            \
+	}                                                                                                    \
+	;
+#include "config.def"
+#undef SECTION
+#undef LIST
+#undef KEY
+#undef ENUM
+#undef END
+
+struct config {
+#define SECTION(name, help) struct config_##name name;
+#define LIST(name, max, help)                                                                                \
+	struct config_##name name[max];                                                                      \
+	uint32_t name##_count;
+#define KEY(section, name, type, def, min, max, reload, help)
+#define ENUM(section, name, choices, def, reload, help)
+#define END(name)
+#include "config.def"
+#undef SECTION
+#undef LIST
+#undef KEY
+#undef ENUM
+#undef END
+};
+
+enum { CONFIG_POWER_POLL, CONFIG_POWER_ADAPTIVE };
+enum { CONFIG_FORMAT_JSON, CONFIG_FORMAT_NDJSON };
+enum { CONFIG_TYPE_AUTO, CONFIG_TYPE_CLICK, CONFIG_TYPE_PLATFORM };
+
+/* Fills *cfg with the table's defaults: lists are empty. Cannot fail: a test parses each default. */
+void config_defaults(struct config *cfg);
+
+/* Reads YAML text. `name` stands in error texts as the file's name. Errors say name:line:column, the key, the
+ * value and what is expected; *cfg is then undefined. Returns 0 or -EINVAL. */
+int config_parse(struct config *cfg, const char *text, size_t bytes, const char *name, struct err *err);
+
+/* config_parse() of a file. Returns 0, -EINVAL, or what open(2) and read(2) gave. */
+int config_load(struct config *cfg, const char *path, struct err *err);
+
+/* Sets one key by text, as "kafka.brokers=localhost:9092" on the command line. Sections only, not lists. */
+int config_set(struct config *cfg, const char *assignment, struct err *err);
+
+/* What no single key can show: e.g. a sink enabled without an address, two listeners on one port. */
+int config_check(const struct config *cfg, struct err *err);
+
+#endif

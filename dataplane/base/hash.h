@@ -1,0 +1,48 @@
+/* 64-bit hash of byte strings for partitioning, deduplication and tables. Not keyed: partition numbers are
+ * part of the journal's meaning and must be the same in each run. Source: the wyhash construction (Wang Yi,
+ * 2019), multiply-and-fold of 64-bit words. */
+#ifndef SLUICE_HASH_H
+#define SLUICE_HASH_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+static inline uint64_t hash_fold(uint64_t a, uint64_t b)
+{
+	__uint128_t m = (__uint128_t)a * b;
+
+	return (uint64_t)m ^ (uint64_t)(m >> 64);
+}
+
+static inline uint64_t hash_load(const uint8_t *p, size_t bytes)
+{
+	uint64_t v = 0;
+
+	memcpy(&v, p, bytes);
+	return v;
+}
+
+static inline uint64_t hash_bytes(const void *data, size_t bytes, uint64_t seed)
+{
+	static const uint64_t k0 = 0xa0761d6478bd642full, k1 = 0xe7037ed1a0b428dbull,
+			      k2 = 0x8ebc6af09c88c6e3ull;
+	const uint8_t *p = data;
+	uint64_t h = hash_fold(seed ^ k0, (uint64_t)bytes ^ k1);
+	size_t left = bytes;
+
+	for (; left > 16; left -= 16, p += 16)
+		h = hash_fold(hash_load(p, 8) ^ k1, hash_load(p + 8, 8) ^ h);
+	if (left > 8)
+		h = hash_fold(hash_load(p, 8) ^ k1, hash_load(p + 8, left - 8) ^ h);
+	else
+		h = hash_fold(hash_load(p, left) ^ k2, h);
+	return hash_fold(h ^ k0, k2);
+}
+
+static inline uint64_t hash_u64(uint64_t x)
+{
+	return hash_fold(x ^ 0x9e3779b97f4a7c15ull, 0xd6e8feb86659fd93ull);
+}
+
+#endif

@@ -1,0 +1,2 @@
+/* YAML tree on libyaml's event parser. Set-up only. */
+#include "ytree.h"

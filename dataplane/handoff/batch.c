@@ -1,0 +1,81 @@
+/* The lanes between workers and partition writers. Set-up thread creates and frees; rings are SP/SC. */
+#include "batch.h"
+
+#include <errno.h>
+#include <rte_malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static int lane_create(struct handoff *h, uint32_t worker, uint32_t partition, struct err *err)
+{
+	struct batch_lane *lane = handoff_lane(h, worker, partition);
+	size_t stride = RTE_ALIGN_CEIL(sizeof(struct batch) + h->batch_bytes, 4096);
+	unsigned size = rte_align32pow2(h->batches + 1);
+	char name[RTE_RING_NAMESIZE];
+
+	snprintf(name, sizeof name, "sealed_%u_%u", worker, partition);
+	lane->sealed = rte_ring_create(name, size, SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
+	snprintf(name, sizeof name, "empty_%u_%u", worker, partition);
+	lane->empty = rte_ring_create(name, size, SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
+	if (!lane->sealed || !lane->empty)
+		return err_set(err, -ENOMEM, "handoff: no memory for the rings of worker %u, partition %u",
+			worker, partition);
+	for (uint32_t i = 0; i < h->batches; i++) {
+		size_t index = ((size_t)worker * h->partitions + partition) * h->batches + i;
+		struct batch *b = (struct batch *)((char *)h->memory + index * stride);
+
+		b->worker = worker;
+		b->partition = partition;
+		b->capacity = h->batch_bytes;
+		batch_return(lane, b);
+	}
+	return 0;
+}
+
+int handoff_create(struct handoff *h, uint32_t workers, uint32_t partitions, uint32_t batches,
+	uint32_t batch_bytes, struct err *err)
+{
+	size_t stride = RTE_ALIGN_CEIL(sizeof(struct batch) + batch_bytes, 4096);
+
+	*h = (struct handoff){
+		.workers = workers, .partitions = partitions, .batches = batches, .batch_bytes = batch_bytes};
+	h->lane = calloc((size_t)workers * partitions, sizeof *h->lane);
+	if (posix_memalign(&h->memory, 4096, stride * batches * workers * partitions))
+		h->memory = NULL;
+	if (!h->lane || !h->memory) {
+		handoff_free(h);
+		return err_set(err, -ENOMEM, "handoff: no memory for %u x %u x %u batches of %u bytes",
+			workers, partitions, batches, batch_bytes);
+	}
+	for (uint32_t w = 0; w < workers; w++)
+		for (uint32_t p = 0; p < partitions; p++) {
+			int rc = lane_create(h, w, p, err);
+
+			if (rc) {
+				handoff_free(h);
+				return rc;
+			}
+		}
+	return 0;
+}
+
+void handoff_free(struct handoff *h)
+{
+	for (uint32_t i = 0; h->lane && i < h->workers * h->partitions; i++) {
+		rte_ring_free(h->lane[i].sealed);
+		rte_ring_free(h->lane[i].empty);
+	}
+	free(h->lane);
+	free(h->memory);
+	*h = (struct handoff){0};
+}
+
+void batch_return(struct batch_lane *lane, struct batch *b)
+{
+	b->bytes = 0;
+	b->record_count = 0;
+	/* The ring holds all batches of the lane, so this cannot fail; if it does, a batch was returned
+	 * twice. */
+	if (rte_ring_sp_enqueue(lane->empty, b) != 0)
+		abort();
+}

@@ -1,0 +1,68 @@
+/* Batches: how records get from a worker to a partition's writer. Each (worker, partition) pair has a fixed
+ * set of batches and two SP/SC rings, `sealed` (worker to writer) and `empty` (writer to worker), whose
+ * capacity is at least the number of batches, so that an enqueue cannot fail. A batch belongs to whoever
+ * holds it. */
+#ifndef SLUICE_BATCH_H
+#define SLUICE_BATCH_H
+
+#include <rte_common.h>
+#include <rte_ring.h>
+#include <stdint.h>
+
+#include "drops.h"
+#include "err.h"
+#include "record.h"
+
+struct batch {
+	uint32_t worker;
+	uint32_t partition;
+	uint32_t bytes;				   /* used of data[] */
+	uint32_t capacity;			   /* of data[] */
+	uint32_t record_count;			   /* may be 0: a batch that only carries drop counts */
+	uint32_t generation;			   /* ruleset generation of all records in it */
+	int64_t receive_first_ms, receive_last_ms; /* wall clock of the first and last burst in it */
+	uint64_t opened_ns;			   /* monotonic */
+	/* Highest min(event time, receive time) of events with valid time meant for this partition, including
+	 * those that rules dropped; INT64_MIN if none. */
+	int64_t watermark_base_ms;
+	/* What this worker dropped since it last sealed a batch (to any partition); event unit and others
+	 * alike. */
+	uint32_t drop_delta[DROP_ID_MAX];
+	uint8_t data[] __rte_aligned(64); /* records, back to back */
+};
+
+/* The lane of one (worker, partition) pair. */
+struct batch_lane {
+	struct rte_ring *sealed; /* worker enqueues, writer dequeues */
+	struct rte_ring *empty;	 /* writer enqueues, worker dequeues */
+};
+
+/* All lanes of a process. */
+struct handoff {
+	uint32_t workers, partitions, batches;
+	uint32_t batch_bytes;
+	struct batch_lane *lane; /* [worker * partitions + partition] */
+	void *memory;
+};
+
+/* After rte_eal_init(). Returns 0 or -ENOMEM. */
+int handoff_create(struct handoff *h, uint32_t workers, uint32_t partitions, uint32_t batches,
+	uint32_t batch_bytes, struct err *err);
+void handoff_free(struct handoff *h);
+
+static inline struct batch_lane *handoff_lane(const struct handoff *h, uint32_t worker, uint32_t partition)
+{
+	return &h->lane[worker * h->partitions + partition];
+}
+
+/* Writer side: the next sealed batch, or NULL; and its way home. */
+static inline struct batch *batch_take_sealed(struct batch_lane *lane)
+{
+	void *b;
+
+	return rte_ring_sc_dequeue(lane->sealed, &b) == 0 ? b : NULL;
+}
+
+void batch_return(struct batch_lane *lane, struct batch *b);
+
+#endif

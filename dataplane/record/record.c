@@ -1,0 +1,122 @@
+/* Writing and checking journal records. Worker threads write (no calls out, no allocation); readers check. */
+#include "record.h"
+
+#include <string.h>
+
+static uint32_t record_round(uint32_t bytes)
+{
+	return (bytes + RECORD_ALIGN - 1) & ~(RECORD_ALIGN - 1);
+}
+
+static uint32_t record_head_bytes(uint64_t field_mask, uint32_t hit_count)
+{
+	return (uint32_t)(sizeof(struct record) +
+			  (size_t)__builtin_popcountll(field_mask) * sizeof(struct span) +
+			  hit_count * sizeof(uint16_t));
+}
+
+uint32_t record_bytes_of(const struct event *ev)
+{
+	return record_round(
+		record_head_bytes(ev->field_mask, ev->hit_count) + ev->raw_bytes + ev->tail_bytes);
+}
+
+static void record_fill_common(
+	struct record *rec, const struct event *ev, uint64_t key_hash, int64_t receive_time_ms)
+{
+	rec->type = ev->type;
+	rec->receive_time_ms = receive_time_ms;
+	rec->key_hash = key_hash;
+	memcpy(rec->src_addr, ev->src_addr, sizeof rec->src_addr);
+	rec->src_port = ev->src_port;
+	rec->dst_port = ev->dst_port;
+}
+
+uint32_t record_write_event(
+	uint8_t *out, const struct event *ev, uint64_t key_hash, int64_t receive_time_ms, uint16_t flags)
+{
+	struct record *rec = (struct record *)out;
+	uint32_t bytes = record_bytes_of(ev);
+	struct span *span = (struct span *)(rec + 1);
+	uint8_t *p;
+
+	memset(out + bytes - RECORD_ALIGN, 0, RECORD_ALIGN);
+	record_fill_common(rec, ev, key_hash, receive_time_ms);
+	rec->bytes = bytes;
+	rec->kind = RECORD_EVENT;
+	rec->flags = flags;
+	rec->event_time_ms = ev->event_time_ms;
+	memcpy(rec->event_id, ev->event_id, sizeof rec->event_id);
+	rec->field_mask = ev->field_mask;
+	rec->reason = 0;
+	rec->reason_field = 0;
+	rec->hit_count = ev->hit_count;
+	rec->raw_bytes = ev->raw_bytes;
+	rec->payload_bytes = ev->raw_bytes + ev->tail_bytes;
+	for (uint64_t mask = ev->field_mask; mask; mask &= mask - 1)
+		*span++ = ev->field[__builtin_ctzll(mask)];
+	p = (uint8_t *)span;
+	if (ev->hit_count)
+		memcpy(p, ev->hit, ev->hit_count * sizeof(uint16_t));
+	p += ev->hit_count * sizeof(uint16_t);
+	memcpy(p, ev->raw, ev->raw_bytes);
+	if (ev->tail_bytes)
+		memcpy(p + ev->raw_bytes, ev->tail, ev->tail_bytes);
+	return bytes;
+}
+
+uint32_t record_refused_bytes(const struct event *ev, uint32_t limit_bytes)
+{
+	uint32_t keep = ev->raw_bytes < limit_bytes ? ev->raw_bytes : limit_bytes;
+
+	return record_round((uint32_t)sizeof(struct record) + keep);
+}
+
+uint32_t record_write_refused(uint8_t *out, const struct event *ev, uint64_t key_hash,
+	int64_t receive_time_ms, uint32_t limit_bytes)
+{
+	struct record *rec = (struct record *)out;
+	uint32_t keep = ev->raw_bytes < limit_bytes ? ev->raw_bytes : limit_bytes;
+	uint32_t bytes = record_refused_bytes(ev, limit_bytes);
+
+	memset(out + bytes - RECORD_ALIGN, 0, RECORD_ALIGN);
+	memset(rec, 0, sizeof *rec);
+	record_fill_common(rec, ev, key_hash, receive_time_ms);
+	rec->bytes = bytes;
+	rec->kind = RECORD_REFUSED;
+	rec->flags = keep < ev->raw_bytes ? RECORD_F_CUT : 0;
+	rec->event_time_ms = receive_time_ms;
+	rec->reason = ev->refused;
+	rec->reason_field = ev->refused_field;
+	rec->raw_bytes = keep;
+	rec->payload_bytes = keep;
+	memcpy(rec + 1, ev->raw, keep);
+	return bytes;
+}
+
+bool record_valid(const void *p, uint64_t left)
+{
+	const struct record *rec = p;
+	const struct span *span;
+	uint64_t need;
+
+	if (left < sizeof *rec || rec->bytes > left || rec->bytes < sizeof *rec || rec->bytes % RECORD_ALIGN)
+		return false;
+	if (rec->kind < RECORD_EVENT || rec->kind > RECORD_TICK || rec->type >= EVENT_TYPE_MAX)
+		return false;
+	if (rec->field_mask >> FIELD_ID_MAX || rec->raw_bytes > rec->payload_bytes)
+		return false;
+	need = (uint64_t)record_head_bytes(rec->field_mask, rec->hit_count) + rec->payload_bytes;
+	if (need > rec->bytes || rec->bytes - need >= RECORD_ALIGN)
+		return false;
+	span = record_spans(rec);
+	for (uint64_t mask = rec->field_mask; mask; mask &= mask - 1, span++) {
+		int id = __builtin_ctzll(mask);
+
+		if ((uint32_t)span->offset + span->bytes > rec->payload_bytes)
+			return false;
+		if (field_table[id].kind == FIELD_KIND_NUMBER && span->bytes != sizeof(double))
+			return false;
+	}
+	return true;
+}

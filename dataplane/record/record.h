@@ -1,0 +1,105 @@
+/* The journal record: what a worker writes into a batch, a partition's writer copies into a block, and sinks
+ * slice. Little endian, 8-byte aligned, self-contained:
+ *
+ *   struct record                      88 bytes
+ *   struct span field[popcount(field_mask)]   in ascending field id; offsets count from the payload's first
+ * byte uint16_t hit[hit_count]            rule indexes in the block's ruleset generation, ascending uint8_t
+ * payload[payload_bytes]     the raw bytes as they came, then the tail (decoded strings, doubles) zero bytes
+ * up to a multiple of 8
+ *
+ * A record's offset is not in it: it is the block's first offset plus its index there. */
+#ifndef SLUICE_RECORD_H
+#define SLUICE_RECORD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "event.h"
+
+/* Ids on disk: explicit, never reused. */
+enum record_kind {
+	RECORD_EVENT = 1,   /* an accepted event */
+	RECORD_REFUSED = 2, /* a dead letter: reason, reason_field, source, the first raw bytes; no fields */
+	RECORD_CONTROL = 3, /* payload: text "key=value ..."; made by a partition's writer */
+	RECORD_TICK = 4,    /* event_time_ms = explicit watermark of an idle partition */
+};
+
+enum record_flags {
+	RECORD_F_ID_MADE = 1 << 0, /* event_id was missing; made from the address by the writer */
+	RECORD_F_SUPPRESSED =
+		1 << 1,	       /* a drop rule matched beside an alert rule: alerts only, raw sinks skip it */
+	RECORD_F_CUT = 1 << 2, /* RECORD_REFUSED: payload is shorter than what came */
+};
+
+enum rule_action { RULE_ACTION_TAG = 1, RULE_ACTION_DROP = 2, RULE_ACTION_ALERT = 4 };
+
+struct record {
+	uint32_t bytes; /* whole record with padding; multiple of 8 */
+	uint8_t kind;	/* enum record_kind */
+	uint8_t type;	/* enum event_type */
+	uint16_t flags;
+	int64_t event_time_ms;
+	int64_t receive_time_ms;
+	uint8_t event_id[16]; /* RFC 9562 byte order; zero in kinds without identity */
+	uint64_t key_hash;
+	uint64_t field_mask;
+	uint8_t src_addr[16]; /* IPv6 or IPv4-mapped */
+	uint16_t src_port;
+	uint16_t dst_port;    /* the listener's UDP port */
+	uint8_t reason;	      /* RECORD_REFUSED: enum drop_reason */
+	uint8_t reason_field; /* RECORD_REFUSED: enum field_id or 0 */
+	uint16_t hit_count;
+	uint32_t raw_bytes;	/* raw part of the payload */
+	uint32_t payload_bytes; /* raw + tail */
+};
+_Static_assert(sizeof(struct record) == 88, "record layout is on disk");
+
+#define RECORD_ALIGN 8u
+
+static inline const struct span *record_spans(const struct record *rec)
+{
+	return (const struct span *)(rec + 1);
+}
+
+static inline const uint16_t *record_hits(const struct record *rec)
+{
+	return (const uint16_t *)(record_spans(rec) + __builtin_popcountll(rec->field_mask));
+}
+
+static inline const uint8_t *record_payload(const struct record *rec)
+{
+	return (const uint8_t *)(record_hits(rec) + rec->hit_count);
+}
+
+/* Decoded bytes of a field; NULL (and 0) if the record does not have it. NUMBER: 8 bytes, a double. */
+static inline const uint8_t *record_field(const struct record *rec, enum field_id id, uint32_t *bytes)
+{
+	uint64_t bit = 1ull << id;
+
+	if (!(rec->field_mask & bit)) {
+		*bytes = 0;
+		return NULL;
+	}
+	struct span s = record_spans(rec)[__builtin_popcountll(rec->field_mask & (bit - 1))];
+	*bytes = s.bytes;
+	return record_payload(rec) + s.offset;
+}
+
+/* Bytes that a record of this event needs, for RECORD_EVENT. */
+uint32_t record_bytes_of(const struct event *ev);
+
+/* Writes ev as RECORD_EVENT to out, which has record_bytes_of(ev) bytes and is 8-byte aligned. key_hash and
+ * receive time come from the caller. Returns the bytes written. RX path: no call leaves it. */
+uint32_t record_write_event(
+	uint8_t *out, const struct event *ev, uint64_t key_hash, int64_t receive_time_ms, uint16_t flags);
+
+/* Writes a refused event: at most limit_bytes of its raw bytes. out has record_refused_bytes() bytes. */
+uint32_t record_refused_bytes(const struct event *ev, uint32_t limit_bytes);
+uint32_t record_write_refused(uint8_t *out, const struct event *ev, uint64_t key_hash,
+	int64_t receive_time_ms, uint32_t limit_bytes);
+
+/* True if the record at p, of which `left` bytes are readable, is well-formed: every length, span and count
+ * stays inside. Everything read from disk passes this before any accessor is used. */
+bool record_valid(const void *p, uint64_t left);
+
+#endif

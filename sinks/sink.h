@@ -1,0 +1,125 @@
+/* What a sink is: it reads one partition of the journal and delivers each record exactly once to its target,
+ * with its position committed together with the data. One thread per (sink, partition), run by runner.c; a
+ * sink's failure or slowness touches nobody else: it reads the journal later.
+ *
+ * Encoding (bytes out of records: sinks/encode) is apart from transport (sinks/kafka, sinks/clickhouse). */
+#ifndef SLUICE_SINK_H
+#define SLUICE_SINK_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "config.h"
+#include "err.h"
+#include "journal.h"
+#include "ruleset.h"
+
+/* Explicit: also the index in config and metrics. One row in sinks.def adds a sink. */
+enum sink_id {
+#define SINK(id, name, help) SINK_##name = (id),
+#include "sinks.def"
+#undef SINK
+	SINK_ID_MAX = 8
+};
+
+enum sink_state { SINK_OFF, SINK_CONNECTING, SINK_RUNNING, SINK_BACKOFF, SINK_REFUSED, SINK_STOPPED };
+extern const char *const sink_state_name[];
+
+/* Borrowed by all sinks; outlives them. */
+struct sink_env {
+	const struct config *cfg;
+	struct journal *journal;
+	struct ruleset_store *rules;
+};
+
+struct sink_part; /* one (sink, partition) */
+
+struct sink_ops {
+	const char *name;
+	/* Once a process, before any part: checks or makes topics and tables. May be retried. -EINVAL =
+	 * refusal: the target does not fit (wrong table, unknown position with local history); it is shown,
+	 * and tried again only every minute. */
+	int (*prepare)(const struct sink_env *env, struct err *err);
+	/* Connects, fences older instances, finds the committed position. Returns 0 and the first offset that
+	 * is not yet delivered, or -errno (as above). */
+	int (*open)(struct sink_part *part, uint64_t *position, struct err *err);
+	/* Delivers until sink_stopping(part): then what is durable is delivered up to part's stop offset,
+	 * within its stop deadline, and 0 is returned. -errno: the runner closes, backs off with jitter,
+	 * opens again. */
+	int (*run)(struct sink_part *part, struct err *err);
+	void (*close)(struct sink_part *part);
+};
+
+/* Counters of one part: written by its thread, read by anyone. All cumulative in this process but position.
+ */
+struct sink_stats {
+	_Atomic uint64_t position;   /* next offset not yet delivered (committed) */
+	_Atomic uint64_t events;     /* RECORD_EVENT delivered as raw rows */
+	_Atomic uint64_t suppressed; /* RECORD_EVENT with RECORD_F_SUPPRESSED passed over */
+	_Atomic uint64_t alerts;     /* alert rows delivered */
+	_Atomic uint64_t dead;	     /* RECORD_REFUSED delivered */
+	_Atomic uint64_t other;	     /* control and tick records passed over */
+	_Atomic uint64_t bytes;	     /* encoded bytes delivered */
+	_Atomic uint64_t commits;    /* transactions or ranges */
+	_Atomic uint64_t retries;    /* sends that had to be repeated */
+	_Atomic uint64_t errors;     /* times that run or open failed */
+	_Atomic int64_t
+		position_time_ms;	 /* receive time of the newest delivered record, for lag in seconds */
+	_Atomic uint64_t position_bytes; /* journal bytes read so far this run */
+	_Atomic uint32_t state;		 /* enum sink_state */
+};
+
+struct sink_part {
+	const struct sink_ops *ops;
+	const struct sink_env *env;
+	enum sink_id id;
+	uint32_t partition;
+	int consumer; /* of journal_consumer_add() */
+	struct sink_stats stats;
+	_Atomic bool stop;
+	_Atomic uint64_t stop_deadline_ns; /* monotonic; with stop: give up then */
+	pthread_mutex_t error_lock;
+	char error[512]; /* last error, under error_lock */
+	void *priv;	 /* the sink's own, from open to close */
+	pthread_t thread;
+	struct sink_group *group;
+};
+
+/* What a delivered range counts, gathered while encoding and added on commit. */
+struct sink_tally {
+	uint64_t events, suppressed, alerts, dead, other, bytes;
+	int64_t last_time_ms;
+};
+
+/* Called by a sink once everything before `position` is committed at the target. Moves counters and
+ * retention. */
+void sink_committed(struct sink_part *part, uint64_t position, const struct sink_tally *tally);
+static inline bool sink_stopping(const struct sink_part *part)
+{
+	return atomic_load_explicit(&part->stop, memory_order_acquire);
+}
+/* Remembers (for status) and logs an error. */
+void sink_error(struct sink_part *part, const char *text);
+/* True when delivery has reached the durable end, or the stop deadline has passed. */
+bool sink_drained(const struct sink_part *part, uint64_t position);
+
+/* ---- the runner ---- */
+struct sink_group {
+	const struct sink_ops *ops;
+	enum sink_id id;
+	const struct sink_env *env;
+	uint32_t part_count;
+	struct sink_part *part;
+	pthread_mutex_t prepare_lock;
+	bool prepared;
+};
+/* Starts all enabled sinks. group has SINK_ID_MAX entries; disabled ones stay with part_count 0. */
+int sinks_start(struct sink_group *group, const struct sink_env *env, struct err *err);
+/* Asks all to stop and waits: each delivers what is durable, for at most drain_ms. */
+void sinks_stop(struct sink_group *group, uint64_t drain_ms);
+
+extern const struct sink_ops sink_kafka_ops, sink_clickhouse_ops;
+
+#endif
