@@ -1,0 +1,79 @@
+/* The data plane as the control plane sees it: EAL, ports, RX workers. Everything here is called by control
+ * threads; counters are read racily (each has one writer). */
+#ifndef SLUICE_DATAPLANE_H
+#define SLUICE_DATAPLANE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "batch.h"
+#include "config.h"
+#include "drops.h"
+#include "err.h"
+#include "ruleset.h"
+
+struct dataplane;
+
+/* Counters of one listener at one worker. */
+struct listener_stats {
+	uint64_t datagrams;
+	uint64_t bytes;	   /* UDP payload */
+	uint64_t events;   /* lines or objects found in datagrams = accepted + refused + the drops below */
+	uint64_t accepted; /* written to a batch as RECORD_EVENT */
+	uint64_t refused_kept;	       /* written to a batch as RECORD_REFUSED */
+	uint64_t refused[DROP_ID_MAX]; /* refused events by reason, kept or not */
+	uint64_t dropped[DROP_ID_MAX]; /* event-unit drops that are no refusals: rule_drop, no_batch,
+					  record_too_big, ... */
+};
+
+/* Counters of one worker: written by that worker only.
+ * frames = sum of frame-unit drops + datagrams of all listeners. */
+struct worker_stats {
+	uint64_t frames, frame_bytes;
+	uint64_t polls, polls_empty, sleeps;
+	uint64_t busy_cycles, idle_cycles;
+	uint64_t batches_sealed;
+	uint64_t drops[DROP_ID_MAX]; /* all drops of this worker, event and frame unit (no refusals twice:
+				      * reason of a refused event is here too) */
+	struct listener_stats listener[64];
+} __attribute__((aligned(64)));
+
+/* Counters of one port, from the driver and the kernel behind it. A counter that the port does not have is
+ * UNKNOWN. */
+#define PORT_COUNTER_UNKNOWN UINT64_MAX
+struct port_stats {
+	char name[33], device[64], driver[32];
+	bool link_up;
+	uint64_t rx_packets, rx_bytes;
+	uint64_t rx_missed;  /* no descriptor or ring slot free */
+	uint64_t rx_no_mbuf; /* mempool empty */
+	uint64_t rx_errors;
+	uint64_t kernel_drops; /* af_packet: PACKET_STATISTICS of its sockets */
+};
+
+/* rte_eal_init(), ports configured and started, workers made but not yet running. cfg is borrowed for life.
+ */
+int dataplane_create(struct dataplane **out, const struct config *cfg, struct err *err);
+/* Starts the workers on handoff's lanes with the ruleset (generation as stored). */
+int dataplane_start(struct dataplane *dp, struct handoff *handoff, const struct ruleset *rs,
+	uint32_t generation, struct err *err);
+/* Publishes another ruleset: matchers are made first, workers switch at a burst boundary and seal their open
+ * batches; returns when no worker uses the old one, which the caller then may free. */
+int dataplane_set_ruleset(
+	struct dataplane *dp, const struct ruleset *rs, uint32_t generation, struct err *err);
+/* Workers take what the ports still hold, seal their batches and end. */
+void dataplane_stop(struct dataplane *dp);
+void dataplane_free(struct dataplane *dp);
+
+uint32_t dataplane_workers(const struct dataplane *dp);
+const struct worker_stats *dataplane_worker_stats(const struct dataplane *dp, uint32_t worker);
+/* Copies the matcher's counters and per-rule hits of the ruleset in force; hits has room for
+ * ruleset_rule_count(). */
+void dataplane_match_stats(
+	struct dataplane *dp, struct matcher_stats *sum, uint64_t *hits, uint32_t hits_max);
+uint32_t dataplane_ports(const struct dataplane *dp);
+void dataplane_port_stats(const struct dataplane *dp, uint32_t port, struct port_stats *out);
+/* True when every port is a file that has been read to its end (net_pcap without infinite_rx). */
+bool dataplane_input_ended(const struct dataplane *dp);
+
+#endif
