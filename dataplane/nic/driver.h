@@ -1,0 +1,40 @@
+/* What is particular to one driver, in one table: which counters it really has, where its hidden losses are
+ * read, and whether its input has an end. */
+#ifndef SLUICE_DRIVER_H
+#define SLUICE_DRIVER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "err.h"
+
+/* Per port; control thread only. */
+struct driver_state {
+	int ifindex;	       /* kernel interface behind the port, or 0 */
+	uint64_t kernel_drops; /* summed: reading PACKET_STATISTICS clears it */
+};
+
+struct driver_quirks {
+	const char *driver; /* as in rte_eth_dev_info.driver_name; NULL = any other */
+	bool has_missed, has_no_mbuf, has_errors;
+	/* Drops in the kernel behind the port since it was opened; NULL = there is no such place. */
+	uint64_t (*kernel_drops)(struct driver_state *st);
+	/* Checks the kernel interface behind the port before start (must not answer for us); NULL = none. */
+	int (*check)(const char *iface, struct err *err);
+	/* The argument that names the kernel interface, as "iface"; NULL = none. */
+	const char *iface_arg;
+};
+
+const struct driver_quirks *driver_quirks_of(const char *driver_name);
+
+/* The value of key in "name,k=v,k=v". False if it is not there. */
+bool driver_arg(const char *device, const char *key, char *out, uint32_t bytes);
+
+/* True for a device that reads a file to its end: net_pcap with rx_pcap and without infinite_rx. */
+bool driver_is_finite(const char *device);
+
+/* af_packet.c */
+uint64_t af_packet_kernel_drops(struct driver_state *st);
+int kernel_iface_check(const char *iface, struct err *err);
+
+#endif

@@ -1,0 +1,166 @@
+/* EAL arguments from the configuration. Main thread, at start. */
+#include "eal.h"
+
+#include <errno.h>
+#include <rte_eal.h>
+#include <rte_errno.h>
+#include <rte_log.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define EAL_ARGS_MAX 64
+#define EAL_ARG_BYTES 1024
+
+struct eal_args {
+	int count;
+	char text[EAL_ARGS_MAX][EAL_ARG_BYTES];
+	bool overflow;
+};
+
+__attribute__((format(printf, 2, 3))) static void arg_add(struct eal_args *a, const char *fmt, ...)
+{
+	va_list ap;
+	int n;
+
+	if (a->count == EAL_ARGS_MAX) {
+		a->overflow = true;
+		return;
+	}
+	va_start(ap, fmt);
+	n = vsnprintf(a->text[a->count++], EAL_ARG_BYTES, fmt, ap);
+	va_end(ap);
+	if (n < 0 || n >= EAL_ARG_BYTES)
+		a->overflow = true;
+}
+
+bool eal_is_pci_address(const char *device)
+{
+	unsigned domain, bus, dev, function;
+	int used = 0;
+
+	if (sscanf(device, "%4x:%2x:%2x.%1x%n", &domain, &bus, &dev, &function, &used) == 4 && !device[used])
+		return true;
+	used = 0;
+	return sscanf(device, "%2x:%2x.%1x%n", &bus, &dev, &function, &used) == 3 && !device[used];
+}
+
+/* The CPUs that this process may use, as a list for --lcores. */
+static void allowed_cpus(char *out, size_t bytes)
+{
+	cpu_set_t set;
+	size_t used = 0;
+
+	out[0] = 0;
+	CPU_ZERO(&set);
+	if (sched_getaffinity(0, sizeof set, &set))
+		CPU_SET(0, &set);
+	for (int cpu = 0; cpu < CPU_SETSIZE && used + 8 < bytes; cpu++)
+		if (CPU_ISSET(cpu, &set))
+			used += (size_t)snprintf(out + used, bytes - used, "%s%d", used ? "," : "", cpu);
+}
+
+/* Expands "2-4,7" into single CPU numbers. Returns how many, or -1 for text that is no such list. */
+static int cpu_list(const char *text, unsigned *cpu, int max)
+{
+	int n = 0;
+
+	while (*text) {
+		char *end;
+		unsigned long first = strtoul(text, &end, 10), last;
+
+		if (end == text)
+			return -1;
+		last = first;
+		if (*end == '-') {
+			text = end + 1;
+			last = strtoul(text, &end, 10);
+			if (end == text || last < first)
+				return -1;
+		}
+		for (; first <= last && n < max; first++)
+			cpu[n++] = (unsigned)first;
+		if (*end && *end != ',')
+			return -1;
+		text = *end ? end + 1 : end;
+	}
+	return n;
+}
+
+/* --lcores: 0@(main),1@a,2@b ... */
+static int lcore_arg(const struct config *cfg, struct eal_args *a, struct err *err)
+{
+	char all[512], text[EAL_ARG_BYTES];
+	unsigned cpu[RTE_MAX_LCORE];
+	size_t used;
+	int pinned = cpu_list(cfg->worker.cores, cpu, RTE_MAX_LCORE);
+
+	if (pinned < 0 || cpu_list(cfg->eal.main_cores, (unsigned[RTE_MAX_LCORE]){0}, RTE_MAX_LCORE) < 0)
+		return err_set(err, -EINVAL,
+			"worker.cores \"%s\" or eal.main_cores \"%s\": expected a list as 0,2-3",
+			cfg->worker.cores, cfg->eal.main_cores);
+	if (pinned > 0 && (uint64_t)pinned != cfg->worker.count)
+		return err_set(err, -EINVAL, "worker.cores names %d cores for worker.count %llu", pinned,
+			(unsigned long long)cfg->worker.count);
+	allowed_cpus(all, sizeof all);
+	used = (size_t)snprintf(
+		text, sizeof text, "0@(%s)", cfg->eal.main_cores[0] ? cfg->eal.main_cores : all);
+	for (uint64_t w = 0; w < cfg->worker.count && used < sizeof text; w++) {
+		if (pinned > 0)
+			used += (size_t)snprintf(
+				text + used, sizeof text - used, ",%u@%u", (unsigned)w + 1, cpu[w]);
+		else
+			used += (size_t)snprintf(
+				text + used, sizeof text - used, ",%u@(%s)", (unsigned)w + 1, all);
+	}
+	if (used >= sizeof text)
+		return err_set(err, -EINVAL, "too many workers for one --lcores argument");
+	arg_add(a, "--lcores=%s", text);
+	return 0;
+}
+
+int eal_start(const struct config *cfg, struct err *err)
+{
+	static bool started;
+	static struct eal_args a; /* EAL may keep pointers into it */
+	char *argv[EAL_ARGS_MAX + 1];
+	unsigned pci = 0;
+	int rc;
+
+	if (started)
+		return 0;
+	arg_add(&a, "sluiced");
+	rc = lcore_arg(cfg, &a, err);
+	if (rc)
+		return rc;
+	arg_add(&a, "--main-lcore=0");
+	arg_add(&a, "--in-memory");
+	arg_add(&a, "--no-telemetry");
+	arg_add(&a, "--iova-mode=va"); /* a run as root may choose pa, which no virtual device needs */
+	arg_add(&a, "--file-prefix=sluice-%d", (int)getpid());
+	arg_add(&a, "--log-level=lib.eal:warning");
+	arg_add(&a, "-m%llu", (unsigned long long)(cfg->eal.memory >> 20));
+	if (!cfg->eal.hugepages)
+		arg_add(&a, "--no-huge");
+	for (uint32_t i = 0; i < cfg->ports_count; i++)
+		if (eal_is_pci_address(cfg->ports[i].device)) {
+			arg_add(&a, "-a%s", cfg->ports[i].device);
+			pci++;
+		}
+	if (!pci)
+		arg_add(&a, "--no-pci");
+	if (a.overflow)
+		return err_set(err, -EINVAL, "too many or too long EAL arguments");
+	for (int i = 0; i < a.count; i++)
+		argv[i] = a.text[i];
+	argv[a.count] = NULL;
+	if (rte_eal_init(a.count, argv) < 0)
+		return err_set(err, -rte_errno, "DPDK did not start: %s%s", rte_strerror(rte_errno),
+			cfg->eal.hugepages ? " (no free hugepages? see `sluiced --set eal.hugepages=false`)"
+					   : "");
+	started = true;
+	return 0;
+}

@@ -1,0 +1,18 @@
+/* The DPDK environment, started from the configuration. Main thread, once. */
+#ifndef SLUICE_EAL_H
+#define SLUICE_EAL_H
+
+#include <stdbool.h>
+
+#include "config.h"
+#include "err.h"
+
+/* rte_eal_init() with arguments made from cfg: main lcore 0 on eal.main_cores, worker i on lcore i + 1, in
+ * memory only (no files shared with other processes), no PCI scan unless a port names a PCI device. A second
+ * call does nothing. */
+int eal_start(const struct config *cfg, struct err *err);
+
+/* True for dddd:bb:dd.f or bb:dd.f. */
+bool eal_is_pci_address(const char *device);
+
+#endif

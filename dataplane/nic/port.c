@@ -1,0 +1,170 @@
+/* Opening and closing of ports. Control thread at start and end. */
+#include "port.h"
+
+#include <errno.h>
+#include <net/if.h>
+#include <rte_bus.h>
+#include <rte_dev.h>
+#include <rte_errno.h>
+#include <rte_ethdev.h>
+#include <rte_mbuf.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "eal.h"
+
+#define POOL_CACHE 250
+
+/* Splits "net_af_packet,iface=x" into an EAL name that is unique ("net_af_packet3") and the arguments. A name
+ * that ends in a digit is kept: the user has chosen it. */
+static int device_name(const char *device, uint32_t index, char *name, size_t bytes, const char **args)
+{
+	size_t length = strcspn(device, ",");
+	char last = length ? device[length - 1] : 0;
+	int n;
+
+	*args = device[length] ? device + length + 1 : "";
+	if (last >= '0' && last <= '9')
+		n = snprintf(name, bytes, "%.*s", (int)length, device);
+	else
+		n = snprintf(name, bytes, "%.*s%u", (int)length, device, index);
+	return n > 0 && (size_t)n < bytes ? 0 : -ENAMETOOLONG;
+}
+
+static int port_attach(struct port *port, const struct config_ports *cfg, uint32_t index, struct err *err)
+{
+	const char *args = "";
+	int rc;
+
+	if (eal_is_pci_address(cfg->device)) {
+		snprintf(port->device, sizeof port->device, "%s", cfg->device);
+		if (rte_eth_dev_get_port_by_name(port->device, &port->id))
+			return err_set(err, -ENODEV,
+				"port %s: no DPDK driver has taken %s; bind it first: `driverctl "
+				"set-override %s vfio-pci`",
+				cfg->name, cfg->device, cfg->device);
+		return 0;
+	}
+	if (device_name(cfg->device, index, port->device, sizeof port->device, &args))
+		return err_set(err, -EINVAL, "port %s: device name too long", cfg->name);
+	if (rte_eth_dev_get_port_by_name(port->device, &port->id) == 0)
+		return 0;
+	rc = rte_eal_hotplug_add("vdev", port->device, args);
+	if (rc)
+		return err_set(err, rc, "port %s: DPDK could not make %s with \"%s\": %s", cfg->name,
+			port->device, args, rte_strerror(-rc));
+	port->attached = true;
+	if (rte_eth_dev_get_port_by_name(port->device, &port->id))
+		return err_set(err, -ENODEV, "port %s: %s made no Ethernet device", cfg->name, port->device);
+	return 0;
+}
+
+static int port_configure(struct port *port, struct err *err)
+{
+	struct rte_eth_conf conf = {0};
+	struct rte_eth_dev_info info;
+	uint64_t checksums = RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_UDP_CKSUM;
+	uint16_t tx_queues, descriptors = (uint16_t)port->cfg->descriptors, tx_descriptors = 512;
+	int rc = rte_eth_dev_info_get(port->id, &info);
+
+	if (rc)
+		return err_set(err, rc, "port %s: %s", port->cfg->name, rte_strerror(-rc));
+	if (port->queues > info.max_rx_queues)
+		return err_set(err, -EINVAL, "port %s: queues is %u, %s has %u", port->cfg->name,
+			port->queues, port->device, info.max_rx_queues);
+	conf.rxmode.offloads = checksums & info.rx_offload_capa;
+	if (port->queues > 1 && info.flow_type_rss_offloads) {
+		conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
+		conf.rx_adv_conf.rss_conf.rss_hf =
+			(RTE_ETH_RSS_IP | RTE_ETH_RSS_UDP) & info.flow_type_rss_offloads;
+	}
+	tx_queues = port->queues < info.max_tx_queues ? port->queues : info.max_tx_queues;
+	rc = rte_eth_dev_configure(port->id, port->queues, tx_queues, &conf);
+	if (rc)
+		return err_set(err, rc, "port %s: configure: %s", port->cfg->name, rte_strerror(-rc));
+	if (info.rx_desc_lim.nb_max && descriptors > info.rx_desc_lim.nb_max)
+		descriptors = info.rx_desc_lim.nb_max;
+	rte_eth_dev_adjust_nb_rx_tx_desc(port->id, &descriptors, &tx_descriptors);
+	for (uint16_t q = 0; q < port->queues && rc == 0; q++)
+		rc = rte_eth_rx_queue_setup(port->id, q, descriptors, SOCKET_ID_ANY, NULL, port->pool);
+	for (uint16_t q = 0; q < tx_queues && rc == 0; q++)
+		rc = rte_eth_tx_queue_setup(port->id, q, tx_descriptors, SOCKET_ID_ANY, NULL);
+	if (rc)
+		return err_set(err, rc, "port %s: queue set-up: %s", port->cfg->name, rte_strerror(-rc));
+	port->quirks = driver_quirks_of(info.driver_name);
+	return 0;
+}
+
+static int port_check_iface(struct port *port, const struct config_ports *cfg, struct err *err)
+{
+	static const char *const driver_with_iface[] = {"net_af_packet", "net_af_xdp"};
+	char iface[64];
+
+	for (unsigned i = 0; i < sizeof driver_with_iface / sizeof *driver_with_iface; i++) {
+		const struct driver_quirks *q = driver_quirks_of(driver_with_iface[i]);
+		int rc;
+
+		if (strncmp(cfg->device, q->driver, strlen(q->driver)))
+			continue;
+		if (!driver_arg(cfg->device, q->iface_arg, iface, sizeof iface))
+			return err_set(
+				err, -EINVAL, "port %s: device needs %s=NAME", cfg->name, q->iface_arg);
+		rc = q->check(iface, err);
+		if (rc) {
+			err_prefix(err, "port %s", cfg->name);
+			return rc;
+		}
+		port->driver.ifindex = (int)if_nametoindex(iface);
+	}
+	return 0;
+}
+
+int port_open(
+	struct port *port, const struct config_ports *cfg, uint32_t index, uint32_t mbufs, struct err *err)
+{
+	char name[RTE_MEMPOOL_NAMESIZE];
+	int rc;
+
+	*port = (struct port){.id = RTE_MAX_ETHPORTS, .queues = (uint16_t)cfg->queues, .cfg = cfg};
+	rc = port_check_iface(port, cfg, err);
+	if (rc == 0)
+		rc = port_attach(port, cfg, index, err);
+	if (rc)
+		goto fail;
+	snprintf(name, sizeof name, "mbufs_%u", index);
+	port->pool = rte_pktmbuf_pool_create(
+		name, mbufs, POOL_CACHE, 0, RTE_MBUF_DEFAULT_BUF_SIZE, rte_eth_dev_socket_id(port->id));
+	if (!port->pool) {
+		rc = err_set(err, -rte_errno,
+			"port %s: no memory for %u mbufs: raise eal.memory or lower eal.mbufs (%s)",
+			cfg->name, mbufs, rte_strerror(rte_errno));
+		goto fail;
+	}
+	rc = port_configure(port, err);
+	if (rc)
+		goto fail;
+	rc = rte_eth_dev_start(port->id);
+	if (rc) {
+		err_set(err, rc, "port %s: start: %s", cfg->name, rte_strerror(-rc));
+		goto fail;
+	}
+	if (cfg->promiscuous)
+		rte_eth_promiscuous_enable(port->id); /* a driver without it takes all frames anyway */
+	return 0;
+fail:
+	port_close(port);
+	return rc;
+}
+
+void port_close(struct port *port)
+{
+	if (port->id != RTE_MAX_ETHPORTS) {
+		rte_eth_dev_stop(port->id);
+		if (port->attached) {
+			rte_eth_dev_close(port->id);
+			rte_eal_hotplug_remove("vdev", port->device);
+		}
+	}
+	rte_mempool_free(port->pool);
+	*port = (struct port){.id = RTE_MAX_ETHPORTS};
+}

@@ -1,0 +1,31 @@
+/* Ports: DPDK devices by PCI address or virtual device string, configured for receiving. Control thread at
+ * start and for statistics; the queues belong to the workers that poll them. */
+#ifndef SLUICE_PORT_H
+#define SLUICE_PORT_H
+
+#include <rte_mempool.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "config.h"
+#include "driver.h"
+#include "err.h"
+
+struct port {
+	uint16_t id; /* DPDK port id */
+	uint16_t queues;
+	bool attached;	  /* made here, so closed here */
+	char device[256]; /* EAL device name */
+	const struct config_ports *cfg;
+	const struct driver_quirks *quirks;
+	struct rte_mempool *pool;
+	struct driver_state driver;
+};
+
+/* Attaches the device if it is not there yet, configures queues, RSS, checksum offload, starts it. mbufs:
+ * size of its pool. On failure nothing is left behind and err says what to do. */
+int port_open(
+	struct port *port, const struct config_ports *cfg, uint32_t index, uint32_t mbufs, struct err *err);
+void port_close(struct port *port);
+
+#endif

@@ -1,0 +1,26 @@
+/* L2 to L4 decoding of arbitrary bytes: no read outside the frame, and what is accepted lies inside it. */
+#include <stdint.h>
+#include <stdlib.h>
+
+#include "decode.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static struct decode_ports ports;
+	struct datagram dg;
+	uint64_t flags;
+
+	if (size < 1 || size > 65536)
+		return 0;
+	ports.listener_of[9000] = 1;
+	flags = (data[0] & 1 ? RTE_MBUF_F_RX_IP_CKSUM_GOOD : 0) |
+		(data[0] & 2 ? RTE_MBUF_F_RX_L4_CKSUM_GOOD : 0);
+	data++;
+	size--;
+	if (decode_frame(&ports, data, (uint32_t)size, flags, &dg) == DROP_NONE &&
+		(dg.payload < data || dg.payload + dg.bytes > data + size || dg.listener != 0))
+		abort();
+	return 0;
+}
