@@ -5,7 +5,7 @@ import sys
 
 # Lowest first. A header belongs to the longest folder here that holds it.
 ORDER = ["dataplane/base", "rules/schema", "dataplane/record", "rules", "nic-config", "dataplane/nic",
-         "dataplane/parse", "dataplane/match", "dataplane/handoff", "dataplane/journal", "dataplane", "sinks/encode",
+         "dataplane/parse", "dataplane/handoff", "dataplane/journal", "dataplane", "sinks/encode",
          "sinks", "sinks/kafka", "sinks/clickhouse", "controlplane", "tools", "perf", "tests"]
 
 
