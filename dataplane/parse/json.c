@@ -1,0 +1,78 @@
+/* Entry of the JSON parser: a learned shape if one fits, else the walk over the grammar and the judgement by
+ * the schema; both give the same event. Worker thread; the event's bytes are borrowed, its tail is the
+ * arena's. */
+#include <string.h>
+
+#include "json_priv.h"
+
+const struct json_stats *json_parser_stats(const struct json_parser *jp)
+{
+	return &jp->stats;
+}
+
+void json_parser_reset(struct json_parser *jp)
+{
+	jp->tail_used = 0;
+}
+
+bool json_parser_room(const struct json_parser *jp, uint32_t raw_bytes)
+{
+	/* Decoding never makes a text longer; each number field adds a double. */
+	uint32_t need = raw_bytes < EVENT_BYTES_MAX ? raw_bytes : EVENT_BYTES_MAX;
+
+	return jp->tail_bytes - jp->tail_used >= need + (uint32_t)sizeof(double) * FIELD_ID_MAX;
+}
+
+static enum drop_reason parse_slow(struct json_parser *jp, enum event_type type_hint, int64_t receive_time_ms,
+	const struct parse_limits *limits, struct event *ev)
+{
+	enum drop_reason reason;
+	bool utf8;
+
+	if (ev->raw_bytes > EVENT_BYTES_MAX)
+		return DROP_too_long;
+	utf8 = jp->avx2 ? utf8_valid_avx2(ev->raw, ev->raw_bytes) : utf8_valid(ev->raw, ev->raw_bytes);
+	if (!utf8)
+		return DROP_bad_utf8;
+	reason = json_walk(jp, ev->raw, ev->raw_bytes);
+	return reason ? reason : json_judge(jp, type_hint, receive_time_ms, limits, ev);
+}
+
+void json_parse_event(struct json_parser *jp, const uint8_t *raw, uint32_t bytes, enum event_type type_hint,
+	int64_t receive_time_ms, const struct parse_limits *limits, struct event *ev)
+{
+	enum drop_reason reason;
+
+	ev->raw = raw;
+	ev->raw_bytes = bytes;
+	ev->tail = jp->tail + jp->tail_used;
+	ev->tail_bytes = 0;
+	ev->event_time_ms = 0;
+	memset(ev->event_id, 0, sizeof ev->event_id);
+	ev->refused = DROP_NONE;
+	ev->refused_field = FIELD_NONE;
+	ev->actions = 0;
+	ev->hit_count = 0;
+	ev->hit = NULL;
+	if (jp->shape_count && json_fast(jp, raw, bytes, type_hint, receive_time_ms, limits, ev)) {
+		jp->stats.fast++;
+		return;
+	}
+	jp->stats.slow++;
+	memset(ev->event_id, 0, sizeof ev->event_id);
+	ev->type = EVENT_TYPE_NONE;
+	ev->field_mask = 0;
+	ev->event_time_ms = 0;
+	reason = parse_slow(jp, type_hint, receive_time_ms, limits, ev);
+	if (reason) {
+		ev->refused = (uint8_t)reason;
+		ev->field_mask = 0;
+		ev->tail_bytes = 0;
+		ev->event_time_ms = 0;
+		memset(ev->event_id, 0, sizeof ev->event_id);
+		return;
+	}
+	jp->tail_used += ev->tail_bytes;
+	if (jp->shapes_on)
+		shape_learn(jp, ev, type_hint);
+}

@@ -1,0 +1,103 @@
+/* RFC 3339 text to milliseconds since the epoch. Worker thread; pure functions.
+ *
+ * Taken: date, 'T' or 't', time, a fraction of one to nine digits (cut to milliseconds), 'Z', 'z' or a
+ * numeric offset. Second 60 is taken where a leap second can stand, 23:59:60 UTC, and counts as the last
+ * millisecond of its minute: after all of second 59 and before the next day. */
+#include <string.h>
+
+#include "json_priv.h"
+
+/* Two digits, or a number > 99. */
+static inline uint32_t two(const uint8_t *p)
+{
+	uint32_t a = (uint32_t)p[0] - '0', b = (uint32_t)p[1] - '0';
+
+	return a < 10 && b < 10 ? a * 10 + b : 100;
+}
+
+static uint32_t month_days(uint32_t year, uint32_t month)
+{
+	static const uint8_t days[13] = {0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+	bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+
+	return month == 2 && leap ? 29 : days[month];
+}
+
+/* Days from 1970-01-01 in the proleptic Gregorian calendar, counted in years that begin in March, so that the
+ * leap day is the last of its year. */
+static int64_t days_from_date(uint32_t year, uint32_t month, uint32_t day)
+{
+	int64_t y = (int64_t)year - (month <= 2);
+	int64_t month_from_march = (month + 9) % 12;
+	int64_t day_of_year = (153 * month_from_march + 2) / 5 + day - 1;
+
+	return y * 365 + y / 4 - y / 100 + y / 400 + day_of_year - 719468;
+}
+
+/* Reads ".fraction" if there is one. Returns the bytes taken, or -1. */
+static int32_t fraction_read(const uint8_t *p, uint32_t bytes, uint32_t *ms)
+{
+	uint32_t i, value = 0, scale = 100;
+
+	*ms = 0;
+	if (!bytes || p[0] != '.')
+		return 0;
+	for (i = 1; i < bytes && (uint8_t)(p[i] - '0') < 10; i++) {
+		value += (uint32_t)(p[i] - '0') * scale;
+		scale /= 10;
+	}
+	*ms = value;
+	return i == 1 || i > 10 ? -1 : (int32_t)i;
+}
+
+/* Reads the rest, which must be a zone. */
+static bool zone_read(const uint8_t *p, uint32_t bytes, int64_t *offset_minutes)
+{
+	uint32_t hour, minute;
+
+	*offset_minutes = 0;
+	if (bytes == 1)
+		return (p[0] | 0x20) == 'z';
+	if (bytes != 6 || (p[0] != '+' && p[0] != '-') || p[3] != ':')
+		return false;
+	hour = two(p + 1);
+	minute = two(p + 4);
+	*offset_minutes = (int64_t)(hour * 60 + minute) * (p[0] == '-' ? -1 : 1);
+	return hour < 24 && minute < 60;
+}
+
+bool time_from_text(const uint8_t *s, uint32_t bytes, int64_t *ms)
+{
+	uint32_t year, month, day, hour, minute, second, fraction;
+	int64_t offset_minutes, minutes;
+	int32_t taken;
+
+	if (bytes < 20 || s[4] != '-' || s[7] != '-' || (s[10] | 0x20) != 't' || s[13] != ':' || s[16] != ':')
+		return false;
+	if (two(s) > 99 || two(s + 2) > 99)
+		return false;
+	year = two(s) * 100 + two(s + 2);
+	if (year < 1969) /* before the epoch, whatever the zone */
+		return false;
+	month = two(s + 5);
+	day = two(s + 8);
+	hour = two(s + 11);
+	minute = two(s + 14);
+	second = two(s + 17);
+	if (month - 1 > 11 || day - 1 >= month_days(year, month) || hour > 23 || minute > 59 || second > 60)
+		return false;
+	taken = fraction_read(s + 19, bytes - 19, &fraction);
+	if (taken < 0)
+		return false;
+	if (!zone_read(s + 19 + taken, bytes - 19 - (uint32_t)taken, &offset_minutes))
+		return false;
+	minutes = days_from_date(year, month, day) * 1440 + hour * 60 + minute - offset_minutes;
+	if (second == 60) {
+		if (((minutes % 1440) + 1440) % 1440 != 1439)
+			return false;
+		second = 59;
+		fraction = 999;
+	}
+	*ms = (minutes * 60 + second) * 1000 + fraction;
+	return *ms >= 0 && *ms <= TIME_MS_MAX;
+}

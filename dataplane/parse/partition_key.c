@@ -1,0 +1,24 @@
+/* The partition key of an event: which partition, hence which order and which CEP state, it belongs to.
+ * Worker thread; pure. */
+#include "hash.h"
+#include "json.h"
+
+uint64_t event_partition_key(const struct event *ev, const uint8_t **key, uint32_t *bytes)
+{
+	*key = ev->src_addr;
+	*bytes = sizeof ev->src_addr;
+	if (!ev->refused && ev->type < EVENT_TYPE_MAX) {
+		for (const uint8_t *f = type_table[ev->type].part_key; *f; f++) {
+			if (!(ev->field_mask >> *f & 1))
+				continue;
+			if (*f == FIELD_event_id) {
+				*key = ev->event_id;
+				*bytes = sizeof ev->event_id;
+			} else {
+				*key = event_field(ev, (enum field_id) * f, bytes);
+			}
+			break;
+		}
+	}
+	return hash_bytes(*key, *bytes, 0);
+}
