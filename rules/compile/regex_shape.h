@@ -1,0 +1,26 @@
+/* What a regular expression looks like before Hyperscan sees it. Set-up only; pure. */
+#ifndef SLUICE_REGEX_SHAPE_H
+#define SLUICE_REGEX_SHAPE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Expanded positions that one expression, and all of a ruleset, may have: above them a compile may take
+ * minutes and gigabytes. */
+#define REGEX_SIZE_MAX 5000u
+#define REGEX_SIZE_SUM_MAX 2000000u
+
+struct regex_shape {
+	bool edge;     /* may look at its text's edges or at neighbouring bytes: ^ $ \A \Z \z \G \b \B */
+	bool verb;     /* starts with (*VERB) */
+	uint64_t size; /* positions after repeats are written out; an estimate, saturating */
+};
+
+/* Errs on the safe side: a ^ or $ in a class counts as an edge. */
+struct regex_shape regex_shape_of(const char *regex);
+
+/* Writes `bytes` of text as an expression that matches exactly them; out has room for 4 * bytes + 1. */
+void regex_quote(char *out, const char *text, size_t bytes);
+
+#endif

@@ -1,0 +1,209 @@
+/* Text tests of all rules: expressions become patterns, each once; values of eq and in go to dictionaries.
+ * Each (pattern, field) and each eq or in test gets a hit bit, its lit. Set-up only. */
+#include <stdlib.h>
+#include <errno.h>
+
+#include "regex_shape.h"
+#include "ruleset_priv.h"
+
+struct collector {
+	struct ruleset *rs;
+	const struct rule *rule;
+	uint32_t patterns_max;
+	uint64_t size_sum;
+	struct err *err;
+};
+
+typedef int cond_visit(struct collector *cl, struct cond *c);
+
+static int walk(struct collector *cl, struct cond *c, cond_visit *visit)
+{
+	int rc = visit(cl, c);
+
+	for (struct cond *it = c->child; it && !rc; it = it->next)
+		rc = walk(cl, it, visit);
+	return rc;
+}
+
+static int walk_rules(struct collector *cl, cond_visit *visit)
+{
+	int rc = 0;
+
+	for (uint32_t i = 0; i < cl->rs->rule_count && !rc; i++) {
+		cl->rule = cl->rs->rule[i];
+		rc = walk(cl, cl->rs->rule[i]->when, visit);
+	}
+	return rc;
+}
+
+/* Widths and syntax, from Hyperscan; a literal's are its length. */
+static int pattern_measure(struct collector *cl, struct pattern *p, const struct cond *c)
+{
+	struct regex_shape shape;
+	hs_compile_error_t *problem = NULL;
+	hs_expr_info_t *info = NULL;
+	int rc = 0;
+
+	if (c->kind == COND_CONTAINS) {
+		p->min_width = p->max_width = c->text->bytes;
+		cl->size_sum += c->text->bytes;
+		return 0;
+	}
+	shape = regex_shape_of(p->expr);
+	cl->size_sum += shape.size;
+	if (shape.verb)
+		return ruleset_rule_err(cl->rule, c, cl->err, "regex: (*VERB)s are not accepted");
+	if (shape.size > REGEX_SIZE_MAX)
+		return ruleset_rule_err(cl->rule, c, cl->err,
+			"regex: its repeats make about %llu positions; at most %u",
+			(unsigned long long)shape.size, REGEX_SIZE_MAX);
+	if (hs_expression_info(p->expr, p->flags | HS_FLAG_ALLOWEMPTY, &info, &problem) != HS_SUCCESS) {
+		rc = ruleset_rule_err(cl->rule, c, cl->err, "regex: %s",
+			problem ? problem->message : "refused by Hyperscan");
+		hs_free_compile_error(problem);
+		return rc;
+	}
+	p->min_width = info->min_width;
+	p->max_width = info->max_width;
+	p->edge = shape.edge || !info->min_width || info->matches_at_eod || info->matches_only_at_eod;
+	if (!p->min_width)
+		p->flags |= HS_FLAG_ALLOWEMPTY;
+	free(info);
+	return 0;
+}
+
+static int pattern_room(struct ruleset *rs)
+{
+	uint32_t room = rs->pattern_room ? rs->pattern_room * 2 : 64;
+	struct pattern *p;
+
+	if (rs->pattern_count < rs->pattern_room)
+		return 0;
+	p = realloc(rs->pattern, room * sizeof *p);
+	if (!p)
+		return -ENOMEM;
+	rs->pattern = p;
+	rs->pattern_room = room;
+	return 0;
+}
+
+/* The key of a pattern: its flags, then its expression. */
+static char *pattern_key(struct ruleset *rs, const struct cond *c, uint32_t *bytes)
+{
+	char *key = rule_pool_get(&rs->pool, 1, 4 * (size_t)c->text->bytes + 2);
+
+	if (!key)
+		return NULL;
+	key[0] = c->nocase ? 'i' : 's';
+	if (c->kind == COND_CONTAINS)
+		regex_quote(key + 1, c->text->text, c->text->bytes);
+	else
+		memcpy(key + 1, c->text->text, c->text->bytes);
+	*bytes = (uint32_t)strlen(key);
+	return key;
+}
+
+static int visit_pattern(struct collector *cl, struct cond *c)
+{
+	struct ruleset *rs = cl->rs;
+	struct textmap_slot *slot;
+	struct pattern *p;
+	uint32_t bytes;
+	char *key;
+	int rc;
+
+	if (c->kind != COND_CONTAINS && c->kind != COND_REGEX)
+		return 0;
+	key = pattern_key(rs, c, &bytes);
+	slot = key ? textmap_add(&rs->pattern_map, key, bytes) : NULL;
+	if (!slot || pattern_room(rs))
+		return ruleset_no_memory(cl->err);
+	if (slot->value == TEXTMAP_NONE) {
+		if (rs->pattern_count == cl->patterns_max)
+			return ruleset_rule_err(cl->rule, c, cl->err,
+				"more than %u text patterns in all rules", cl->patterns_max);
+		p = &rs->pattern[rs->pattern_count];
+		*p = (struct pattern){.expr = key + 1,
+			.rule = cl->rule,
+			.cond = c,
+			.flags = HS_FLAG_DOTALL | (c->nocase ? HS_FLAG_CASELESS : 0)};
+		rc = pattern_measure(cl, p, c);
+		if (rc)
+			return rc;
+		if (cl->size_sum > REGEX_SIZE_SUM_MAX)
+			return ruleset_rule_err(cl->rule, c, cl->err,
+				"the text patterns of all rules have more than %u positions",
+				REGEX_SIZE_SUM_MAX);
+		slot->value = rs->pattern_count++;
+	}
+	c->pattern = slot->value;
+	p = &rs->pattern[c->pattern];
+	p->fields |= 1ull << c->field;
+	for (uint32_t t = 1; t < EVENT_TYPE_MAX; t++)
+		if (cl->rule->types & 1u << t)
+			(p->edge ? rs->edge_mask : rs->gather_mask)[t] |= 1ull << c->field;
+	return 0;
+}
+
+static int dict_add(struct collector *cl, struct cond *c, struct rule_text *value)
+{
+	struct ruleset *rs = cl->rs;
+	struct dict *dict = &rs->dict[c->field];
+	struct textmap_slot *slot;
+	char *key = (char *)value->text;
+
+	if (c->nocase)
+		for (uint32_t i = 0; i < value->bytes; i++)
+			key[i] = ascii_fold(key[i]);
+	slot = textmap_add(c->nocase ? &dict->folded : &dict->exact, key, value->bytes);
+	if (!slot)
+		return ruleset_no_memory(cl->err);
+	if (slot->value != TEXTMAP_NONE && rs->dict_link[slot->value].lit == c->lit)
+		return 0; /* the same value twice in one list */
+	rs->dict_link[rs->dict_link_count] = (struct dict_link){c->lit, slot->value};
+	slot->value = rs->dict_link_count++;
+	return 0;
+}
+
+static int visit_count(struct collector *cl, struct cond *c)
+{
+	if (c->kind == COND_TEXTS)
+		cl->rs->dict_link_count += c->text_count;
+	return 0;
+}
+
+static int visit_lit(struct collector *cl, struct cond *c)
+{
+	int rc = 0;
+
+	if (c->kind == COND_CONTAINS || c->kind == COND_REGEX)
+		c->lit = pattern_lit(&cl->rs->pattern[c->pattern], c->field);
+	if (c->kind != COND_TEXTS)
+		return 0;
+	c->lit = cl->rs->lit_count++;
+	for (uint32_t t = 1; t < EVENT_TYPE_MAX; t++)
+		if (cl->rule->types & 1u << t)
+			cl->rs->dict_mask[t] |= 1ull << c->field;
+	for (uint32_t i = 0; i < c->text_count && !rc; i++)
+		rc = dict_add(cl, c, &c->text[i]);
+	return rc;
+}
+
+int ruleset_patterns(struct ruleset *rs, uint32_t patterns_max, struct err *err)
+{
+	struct collector cl = {.rs = rs, .patterns_max = patterns_max, .err = err};
+	int rc = walk_rules(&cl, visit_pattern);
+
+	if (rc)
+		return rc;
+	for (uint32_t i = 0; i < rs->pattern_count; i++) {
+		rs->pattern[i].first_lit = rs->lit_count;
+		rs->lit_count += (uint32_t)__builtin_popcountll(rs->pattern[i].fields);
+	}
+	walk_rules(&cl, visit_count);
+	rs->dict_link = rule_pool_get(&rs->pool, rs->dict_link_count, sizeof *rs->dict_link);
+	if (!rs->dict_link)
+		return ruleset_no_memory(err);
+	rs->dict_link_count = 0;
+	return walk_rules(&cl, visit_lit);
+}

@@ -1,0 +1,443 @@
+/* Generations of rulesets on disk, DIR/rulesets/<generation>.yaml: kept as long as the journal names them, so
+ * that hits in old blocks keep their meaning. A file holds the sources as they were, one after the other:
+ *
+ *   # sluice-ruleset 1 generation=7 version=0123456789abcdef files=2 crc32c=89abcdef bytes=1234
+ *   # file bytes=600 name=rules.d/bots.yaml
+ *   ...600 bytes...
+ *   # file ...
+ *
+ * bytes and crc32c cover all that follows the first line. Control threads put and trim, sink threads get: one
+ * lock, held while a file is read and its rules are parsed. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "crc32c.h"
+#include "ruleset_priv.h"
+
+#define STORE_BYTES_MAX (256u << 20)
+#define STORE_FILES_MAX 1000u
+#define NAME_BYTES_MAX 4000
+
+struct cached {
+	uint32_t generation;
+	struct ruleset *rs;
+};
+
+struct ruleset_store {
+	pthread_mutex_t lock;
+	int dir_fd;
+	char *dir;
+	uint32_t newest; /* 0: none */
+	struct cached *cached;
+	uint32_t cached_count;
+};
+
+static void file_name(char out[32], uint32_t generation)
+{
+	snprintf(out, 32, "%" PRIu32 ".yaml", generation);
+}
+
+/* The generation that a file name stands for, or 0. */
+static uint32_t generation_of(const char *name)
+{
+	char *end, again[32];
+	unsigned long v = strtoul(name, &end, 10);
+
+	if (v > UINT32_MAX || strcmp(end, ".yaml"))
+		return 0;
+	file_name(again, (uint32_t)v);
+	return strcmp(again, name) ? 0 : (uint32_t)v;
+}
+
+/* Calls for each entry; order is the directory's. */
+static int each_entry(struct ruleset_store *st, void (*visit)(struct ruleset_store *, const char *, uint32_t),
+	uint32_t arg, struct err *err)
+{
+	int fd = openat(st->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+
+	if (!d) {
+		int rc = err_set(err, -errno, "%s: %m", st->dir);
+
+		if (fd >= 0)
+			close(fd);
+		return rc;
+	}
+	for (struct dirent *e = readdir(d); e; e = readdir(d))
+		visit(st, e->d_name, arg);
+	closedir(d);
+	return 0;
+}
+
+/* What a crash may have left is removed; the highest number is found. */
+static void visit_open(struct ruleset_store *st, const char *name, uint32_t arg)
+{
+	uint32_t generation = generation_of(name);
+	size_t n = strlen(name);
+
+	(void)arg;
+	if (generation > st->newest)
+		st->newest = generation;
+	if (n > 4 && !strcmp(name + n - 4, ".tmp"))
+		unlinkat(st->dir_fd, name, 0);
+}
+
+int ruleset_store_open(struct ruleset_store **out, const char *dir, struct err *err)
+{
+	struct ruleset_store *st = calloc(1, sizeof *st);
+	int rc;
+
+	*out = NULL;
+	if (!st || asprintf(&st->dir, "%s/rulesets", dir) < 0) {
+		free(st);
+		return ruleset_no_memory(err);
+	}
+	pthread_mutex_init(&st->lock, NULL);
+	if (mkdir(dir, 0750) && errno != EEXIST)
+		rc = err_set(err, -errno, "%s: %m", dir);
+	else if (mkdir(st->dir, 0750) && errno != EEXIST)
+		rc = err_set(err, -errno, "%s: %m", st->dir);
+	else
+		rc = 0;
+	st->dir_fd = rc ? -1 : open(st->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (!rc && st->dir_fd < 0)
+		rc = err_set(err, -errno, "%s: %m", st->dir);
+	rc = rc ? rc : each_entry(st, visit_open, 0, err);
+	if (rc) {
+		ruleset_store_close(st);
+		return rc;
+	}
+	*out = st;
+	return 0;
+}
+
+void ruleset_store_close(struct ruleset_store *st)
+{
+	if (!st)
+		return;
+	for (uint32_t i = 0; i < st->cached_count; i++)
+		ruleset_free(st->cached[i].rs);
+	if (st->dir_fd >= 0)
+		close(st->dir_fd);
+	pthread_mutex_destroy(&st->lock);
+	free(st->cached);
+	free(st->dir);
+	free(st);
+}
+
+/* ---- reading ---- */
+
+static int load(struct ruleset_store *st, const char *name, char **text, size_t *bytes, struct err *err)
+{
+	int fd = openat(st->dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK), rc = 0;
+	struct stat s;
+	ssize_t n;
+
+	*text = NULL;
+	*bytes = 0;
+	if (fd < 0 || fstat(fd, &s)) {
+		rc = err_set(err, -errno, "%s/%s: %m", st->dir, name);
+	} else if (!S_ISREG(s.st_mode) || s.st_size > STORE_BYTES_MAX) {
+		rc = err_set(err, -EINVAL, "%s/%s: no stored ruleset", st->dir, name);
+	} else {
+		*text = malloc((size_t)s.st_size + 1);
+		if (!*text)
+			rc = ruleset_no_memory(err);
+		while (!rc && *bytes < (size_t)s.st_size) {
+			n = read(fd, *text + *bytes, (size_t)s.st_size - *bytes);
+			if (n < 0)
+				rc = err_set(err, -errno, "%s/%s: %m", st->dir, name);
+			if (n <= 0)
+				break;
+			*bytes += (size_t)n;
+		}
+		if (*text)
+			(*text)[*bytes] = 0;
+	}
+	if (fd >= 0)
+		close(fd);
+	return rc;
+}
+
+struct stored_head {
+	uint32_t generation, files, crc;
+	uint64_t bytes;
+	char version[17];
+};
+
+/* Ends the line at `at` with a NUL; returns where, or NULL if there is no line end. */
+static char *line_end(char *at, const char *end)
+{
+	char *newline = memchr(at, '\n', (size_t)(end - at));
+
+	if (newline)
+		*newline = 0;
+	return newline;
+}
+
+static bool head_read(char *text, size_t bytes, struct stored_head *head, char **body)
+{
+	char *newline = line_end(text, text + bytes);
+	int used = 0;
+
+	if (!newline ||
+		sscanf(text,
+			"# sluice-ruleset 1 generation=%" SCNu32 " version=%16[0-9a-f] files=%" SCNu32
+			" crc32c=%" SCNx32 " bytes=%" SCNu64 "%n",
+			&head->generation, head->version, &head->files, &head->crc, &head->bytes,
+			&used) != 5 ||
+		text[used])
+		return false;
+	*body = newline + 1;
+	return head->files <= STORE_FILES_MAX && head->bytes == (size_t)(text + bytes - *body) &&
+	       crc32c(0, *body, head->bytes) == head->crc;
+}
+
+static bool files_read(char *at, const char *end, struct rule_source *source, uint32_t files)
+{
+	for (uint32_t i = 0; i < files; i++) {
+		char *newline = line_end(at, end);
+		uint64_t bytes;
+		int used = 0;
+
+		if (!newline || sscanf(at, "# file bytes=%" SCNu64 " name=%n", &bytes, &used) != 1 || !used)
+			return false;
+		source[i].name = at + used;
+		source[i].text = newline + 1;
+		if (bytes >= (size_t)(end - source[i].text) || source[i].text[bytes] != '\n')
+			return false;
+		source[i].bytes = bytes;
+		at = (char *)source[i].text + bytes + 1;
+	}
+	return at == end;
+}
+
+static struct ruleset *generation_load(struct ruleset_store *st, uint32_t generation, struct err *err)
+{
+	struct rule_source *source = NULL;
+	struct stored_head head = {0};
+	struct ruleset *rs = NULL;
+	char name[32], *text, *body;
+	size_t bytes;
+
+	file_name(name, generation);
+	if (load(st, name, &text, &bytes, err))
+		goto out;
+	if (!head_read(text, bytes, &head, &body) || head.generation != generation) {
+		err_set(err, -EINVAL, "%s/%s: damaged: its first line does not fit what follows", st->dir,
+			name);
+		goto out;
+	}
+	source = calloc(head.files + 1u, sizeof *source);
+	if (!source) {
+		ruleset_no_memory(err);
+		goto out;
+	}
+	if (!files_read(body, text + bytes, source, head.files)) {
+		err_set(err, -EINVAL, "%s/%s: damaged: a file in it ends in the wrong place", st->dir, name);
+		goto out;
+	}
+	if (ruleset_compile_metadata(&rs, source, head.files, err)) {
+		err_prefix(err, "%s/%s", st->dir, name);
+		goto out;
+	}
+	if (strcmp(rs->version, head.version)) {
+		err_set(err, -EINVAL, "%s/%s: its rules have version %s, its first line says %s", st->dir,
+			name, rs->version, head.version);
+		ruleset_free(rs);
+		rs = NULL;
+	}
+out:
+	free(source);
+	free(text);
+	return rs;
+}
+
+static const struct ruleset *get_locked(struct ruleset_store *st, uint32_t generation, struct err *err)
+{
+	struct cached *more;
+	struct ruleset *rs;
+
+	for (uint32_t i = 0; i < st->cached_count; i++)
+		if (st->cached[i].generation == generation)
+			return st->cached[i].rs;
+	rs = generation_load(st, generation, err);
+	if (!rs)
+		return NULL;
+	more = realloc(st->cached, (st->cached_count + 1u) * sizeof *more);
+	if (!more) {
+		ruleset_no_memory(err);
+		ruleset_free(rs);
+		return NULL;
+	}
+	st->cached = more;
+	more[st->cached_count++] = (struct cached){generation, rs};
+	return rs;
+}
+
+const struct ruleset *ruleset_store_get(struct ruleset_store *st, uint32_t generation, struct err *err)
+{
+	const struct ruleset *rs;
+
+	pthread_mutex_lock(&st->lock);
+	rs = get_locked(st, generation, err);
+	pthread_mutex_unlock(&st->lock);
+	return rs;
+}
+
+uint32_t ruleset_store_newest(struct ruleset_store *st)
+{
+	uint32_t newest;
+
+	pthread_mutex_lock(&st->lock);
+	newest = st->newest;
+	pthread_mutex_unlock(&st->lock);
+	return newest;
+}
+
+/* ---- writing ---- */
+
+static void put_name(FILE *f, const char *name)
+{
+	for (int i = 0; name[i] && i < NAME_BYTES_MAX; i++)
+		fputc((unsigned char)name[i] < ' ' ? '?' : name[i], f);
+}
+
+/* The whole file; NULL without memory. */
+static char *render(const struct ruleset *rs, uint32_t generation, size_t *bytes)
+{
+	char *body = NULL, *text = NULL;
+	size_t body_bytes = 0;
+	FILE *f = open_memstream(&body, &body_bytes);
+
+	if (!f)
+		return NULL;
+	for (uint32_t i = 0; i < rs->source_count; i++) {
+		fprintf(f, "# file bytes=%zu name=", rs->source[i].bytes);
+		put_name(f, rs->source[i].name);
+		fputc('\n', f);
+		fwrite(rs->source[i].text, 1, rs->source[i].bytes, f);
+		fputc('\n', f);
+	}
+	if (fclose(f)) {
+		free(body);
+		return NULL;
+	}
+	f = open_memstream(&text, bytes);
+	if (f) {
+		fprintf(f,
+			"# sluice-ruleset 1 generation=%" PRIu32 " version=%s files=%" PRIu32
+			" crc32c=%08" PRIx32 " bytes=%zu\n",
+			generation, rs->version, rs->source_count, crc32c(0, body, body_bytes), body_bytes);
+		fwrite(body, 1, body_bytes, f);
+		if (fclose(f)) {
+			free(text);
+			text = NULL;
+		}
+	}
+	free(body);
+	return text;
+}
+
+static int write_all(int fd, const char *text, size_t bytes)
+{
+	while (bytes) {
+		ssize_t n = write(fd, text, bytes);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n ? -errno : -EIO;
+		text += n;
+		bytes -= (size_t)n;
+	}
+	return 0;
+}
+
+static int write_durably(
+	struct ruleset_store *st, const char *name, const char *text, size_t bytes, struct err *err)
+{
+	char temp[40];
+	int fd, rc;
+
+	snprintf(temp, sizeof temp, "%s.tmp", name);
+	fd = openat(st->dir_fd, temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0640);
+	if (fd < 0)
+		return err_set(err, -errno, "%s/%s: %m", st->dir, temp);
+	rc = write_all(fd, text, bytes);
+	if (!rc && fsync(fd))
+		rc = -errno;
+	if (close(fd) && !rc)
+		rc = -errno;
+	if (!rc && renameat(st->dir_fd, temp, st->dir_fd, name))
+		rc = -errno;
+	if (!rc && fsync(st->dir_fd))
+		rc = -errno;
+	if (!rc)
+		return 0;
+	unlinkat(st->dir_fd, temp, 0);
+	return err_set(err, rc, "%s/%s: %s", st->dir, name, strerror(-rc));
+}
+
+static int put_locked(
+	struct ruleset_store *st, const struct ruleset *rs, uint32_t *generation, struct err *err)
+{
+	const struct ruleset *newest = st->newest ? get_locked(st, st->newest, NULL) : NULL;
+	char name[32], *text;
+	size_t bytes;
+	int rc;
+
+	*generation = st->newest;
+	if (newest && !strcmp(newest->version, rs->version))
+		return 0;
+	if (st->newest == UINT32_MAX)
+		return err_set(err, -EINVAL, "%s: no generation number is left", st->dir);
+	*generation = st->newest + 1;
+	if (rs->source_count > STORE_FILES_MAX)
+		return err_set(err, -EINVAL, "%s: %u rule files; at most %u", st->dir, rs->source_count,
+			STORE_FILES_MAX);
+	text = render(rs, *generation, &bytes);
+	if (!text)
+		return ruleset_no_memory(err);
+	file_name(name, *generation);
+	rc = bytes > STORE_BYTES_MAX ? err_set(err, -EINVAL, "%s: the rules are larger than %u bytes",
+					       st->dir, STORE_BYTES_MAX)
+				     : write_durably(st, name, text, bytes, err);
+	free(text);
+	if (!rc)
+		st->newest = *generation;
+	return rc;
+}
+
+int ruleset_store_put(
+	struct ruleset_store *st, const struct ruleset *rs, uint32_t *generation, struct err *err)
+{
+	int rc;
+
+	pthread_mutex_lock(&st->lock);
+	rc = put_locked(st, rs, generation, err);
+	pthread_mutex_unlock(&st->lock);
+	return rc;
+}
+
+static void visit_trim(struct ruleset_store *st, const char *name, uint32_t floor)
+{
+	uint32_t generation = generation_of(name);
+
+	if (generation && generation < floor && generation != st->newest)
+		unlinkat(st->dir_fd, name, 0);
+}
+
+void ruleset_store_trim(struct ruleset_store *st, uint32_t floor)
+{
+	pthread_mutex_lock(&st->lock);
+	each_entry(st, visit_trim, floor, NULL);
+	pthread_mutex_unlock(&st->lock);
+}

@@ -1,0 +1,85 @@
+/* Rules as read from YAML, checked against the schema, not yet compiled. All memory belongs to the rule_pool
+ * that was handed to rules_read(). Set-up only. */
+#ifndef SLUICE_RULE_AST_H
+#define SLUICE_RULE_AST_H
+
+#include "err.h"
+#include "event.h"
+#include "rule_pool.h"
+#include "ruleset.h"
+
+#define RULE_ID_BYTES_MAX 64
+#define RULE_TITLE_BYTES_MAX 200
+#define RULE_DEPTH_MAX 8      /* any/all/not inside each other */
+#define RULE_CONDS_MAX 4096   /* tests of one rule */
+#define RULE_COUNT_MAX 65535u /* a rule index is 16 bits in records */
+#define REGEX_BYTES_MAX 4096
+
+enum cond_kind {
+	COND_ALL,      /* each child holds */
+	COND_ANY,      /* a child holds */
+	COND_NOT,      /* its one child does not hold */
+	COND_TYPE,     /* the event's type is in type_mask */
+	COND_PRESENT,  /* the field is there (present) or is not */
+	COND_TEXTS,    /* the value is one of text[]; event_id: 16 bytes each */
+	COND_NUMBERS,  /* the value is one of number[], ascending */
+	COND_RANGE,    /* low < or <= value < or <= high */
+	COND_PREFIX,   /* text[0] */
+	COND_SUFFIX,   /* text[0] */
+	COND_CONTAINS, /* text[0] */
+	COND_REGEX,    /* text[0] */
+};
+
+struct rule_text {
+	const char *text; /* NUL-terminated */
+	uint32_t bytes;
+};
+
+/* A test of a field that the event does not have is false (COND_PRESENT apart); under COND_NOT, so true. */
+struct cond {
+	enum cond_kind kind;
+	enum field_id field;
+	bool nocase; /* ASCII letters are equal in both cases */
+	bool present;
+	bool low_open, high_open;
+	uint32_t type_mask; /* 1 << enum event_type */
+	uint32_t line, column;
+	struct rule_text *text;
+	uint32_t text_count;
+	uint32_t number_count;
+	double *number;
+	double low, high;
+	struct cond *child, *next;
+	uint32_t pattern; /* CONTAINS, REGEX: index in the pattern table; set by compile/ */
+	uint32_t lit;	  /* CONTAINS, REGEX, TEXTS: hit bit; set by compile/ */
+};
+
+/* One event of `tests: - send:`. ev points into the pool. */
+struct rule_sample {
+	struct event ev;
+	uint8_t expect; /* RULE_ACTION_*, 0: the rule must not match */
+	uint32_t line;
+	struct rule_sample *next;
+};
+
+struct rule {
+	struct rule_info info;
+	uint32_t column;
+	struct cond *when;
+	uint32_t types; /* 1 << enum event_type of the types that can match; set by compile/ */
+	struct rule_sample *sample;
+	struct rule *next;
+};
+
+struct rule_list {
+	struct rule *head, **tail; /* tail: NULL in a zeroed list */
+	uint32_t count;
+	uint64_t version; /* hash of what the rules say, without comments and layout */
+};
+
+/* Reads one file and appends its rules. err: "file:line:column: rule id: what is wrong". Ids are not yet
+ * compared with each other. Returns 0, -EINVAL, -ENOMEM. */
+int rules_read(
+	struct rule_list *list, struct rule_pool *pool, const struct rule_source *source, struct err *err);
+
+#endif

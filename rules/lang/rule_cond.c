@@ -1,0 +1,445 @@
+/* `when:` of a rule: lines are AND; any, all and not nest. Set-up only. */
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "rule_read_priv.h"
+
+#define KINDS(kind) (1u << FIELD_KIND_##kind)
+#define KINDS_VALUE (KINDS(TEXT) | KINDS(NUMBER) | KINDS(TIME) | KINDS(UUID))
+#define KINDS_ALL (KINDS_VALUE | KINDS(OBJECT))
+#define KINDS_ORDER (KINDS(NUMBER) | KINDS(TIME))
+
+enum op {
+	OP_EQ,
+	OP_IN,
+	OP_LT,
+	OP_LE,
+	OP_GT,
+	OP_GE,
+	OP_REGEX,
+	OP_CONTAINS,
+	OP_PREFIX,
+	OP_SUFFIX,
+	OP_PRESENT,
+	OP_NOCASE,
+	OP_COUNT
+};
+
+/* What a field's mapping may say, and for which kinds of fields. */
+static const char *const op_name[OP_COUNT] = {
+	"eq", "in", "lt", "le", "gt", "ge", "regex", "contains", "prefix", "suffix", "present", "nocase"};
+static const uint32_t op_kinds[OP_COUNT] = {KINDS_VALUE, KINDS_VALUE, KINDS_ORDER, KINDS_ORDER, KINDS_ORDER,
+	KINDS_ORDER, KINDS(TEXT), KINDS(TEXT), KINDS(TEXT), KINDS(TEXT), KINDS_ALL, KINDS(TEXT)};
+static const char *const kind_name[] = {"UUID", "time", "text", "number", "object"};
+
+/* One field's mapping while it is read. */
+struct field_reader {
+	enum field_id field;
+	enum field_kind kind;
+	bool nocase, nocase_used;
+	const struct ynode *range; /* first of lt, le, gt, ge */
+	double low, high;
+	bool low_open, high_open;
+	struct cond *all; /* COND_ALL that takes the tests */
+};
+
+static struct cond *cond_new(struct rule_reader *rd, enum cond_kind kind, const struct ynode *at)
+{
+	struct cond *c = rule_pool_get(rd->pool, 1, sizeof *c);
+
+	if (c) {
+		c->kind = kind;
+		c->line = at->line;
+		c->column = at->column;
+	}
+	rd->conds++;
+	return c;
+}
+
+static void cond_append(struct cond *parent, struct cond *c)
+{
+	struct cond **at = &parent->child;
+
+	while (*at)
+		at = &(*at)->next;
+	*at = c;
+}
+
+static int set_text(struct rule_reader *rd, const struct ynode *n, enum field_id field, struct rule_text *out)
+{
+	const struct field_info *f = &field_table[field];
+	uint8_t uuid[16];
+
+	if (n->kind != YNODE_SCALAR)
+		return rule_err(rd, n, "%s: expected one text", f->name);
+	if (value_is_null(n))
+		return rule_err(rd, n,
+			"%s: a value is missing; '' is the empty text, {present: false} tests absence",
+			f->name);
+	if (f->kind == FIELD_KIND_UUID) {
+		if (!value_uuid(n->text, n->text_bytes, uuid))
+			return rule_err(rd, n,
+				"%s: expected a UUID like 6f1c2a34-0b5d-4e6f-8a9b-0c1d2e3f4a5b", f->name);
+		out->text = rule_pool_text(rd->pool, (const char *)uuid, 16);
+		out->bytes = 16;
+	} else {
+		if (n->text_bytes > f->len_max)
+			return rule_err(rd, n, "%s: %zu bytes; the field holds at most %u", f->name,
+				n->text_bytes, f->len_max);
+		out->text = rule_pool_text(rd->pool, n->text, n->text_bytes);
+		out->bytes = (uint32_t)n->text_bytes;
+	}
+	return out->text ? 0 : rule_no_memory(rd);
+}
+
+static int set_number(struct rule_reader *rd, const struct ynode *n, enum field_id field, double *out)
+{
+	int64_t ms;
+
+	if (field_table[field].kind == FIELD_KIND_TIME) {
+		if (!value_time(n, &ms))
+			return rule_err(rd, n,
+				"%s: expected milliseconds since the epoch or a time like "
+				"2026-01-31T12:00:00Z",
+				field_table[field].name);
+		*out = (double)ms;
+		return 0;
+	}
+	if (!value_number(n, out))
+		return rule_err(rd, n, "%s: expected a number", field_table[field].name);
+	return 0;
+}
+
+static int by_number(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* eq: one value; in: a list of them. */
+static int values_read(struct rule_reader *rd, struct field_reader *fr, const struct ynode *n, bool list)
+{
+	bool number = KINDS_ORDER & 1u << fr->kind;
+	struct cond *c = cond_new(rd, number ? COND_NUMBERS : COND_TEXTS, n);
+	const struct ynode *it = list ? n->child : n;
+	uint32_t count = list ? n->count : 1;
+	int rc = 0;
+
+	if (list && n->kind != YNODE_SEQ)
+		return rule_err(rd, n, "in: expected a list, as in [a, b]");
+	if (!count)
+		return rule_err(rd, n, "in: an empty list never matches");
+	if (!c)
+		return rule_no_memory(rd);
+	c->field = fr->field;
+	c->nocase = fr->nocase;
+	fr->nocase_used = true;
+	if (number)
+		c->number = rule_pool_get(rd->pool, count, sizeof *c->number);
+	else
+		c->text = rule_pool_get(rd->pool, count, sizeof *c->text);
+	if (!c->number && !c->text)
+		return rule_no_memory(rd);
+	for (uint32_t i = 0; i < count && !rc; i++, it = it->next)
+		rc = number ? set_number(rd, it, fr->field, &c->number[c->number_count++])
+			    : set_text(rd, it, fr->field, &c->text[c->text_count++]);
+	if (number)
+		qsort(c->number, c->number_count, sizeof *c->number, by_number);
+	cond_append(fr->all, c);
+	return rc;
+}
+
+static int range_read(struct rule_reader *rd, struct field_reader *fr, const struct ynode *n, enum op op)
+{
+	bool high = op == OP_LT || op == OP_LE;
+	double *bound = high ? &fr->high : &fr->low;
+	double value;
+	int rc = set_number(rd, n, fr->field, &value);
+
+	if (rc)
+		return rc;
+	if (!isinf(*bound))
+		return rule_err_key(rd, n, "%s and %s exclude each other: give one", high ? "lt" : "gt",
+			high ? "le" : "ge");
+	*bound = value;
+	*(high ? &fr->high_open : &fr->low_open) = op == OP_LT || op == OP_GT;
+	if (!fr->range)
+		fr->range = n;
+	return 0;
+}
+
+static int range_finish(struct rule_reader *rd, struct field_reader *fr)
+{
+	struct cond *c;
+
+	if (!fr->range)
+		return 0;
+	if (fr->low > fr->high || (fr->low == fr->high && (fr->low_open || fr->high_open)))
+		return rule_err_key(rd, fr->range, "no number lies in this range");
+	c = cond_new(rd, COND_RANGE, fr->range);
+	if (!c)
+		return rule_no_memory(rd);
+	c->field = fr->field;
+	c->low = fr->low;
+	c->high = fr->high;
+	c->low_open = fr->low_open;
+	c->high_open = fr->high_open;
+	cond_append(fr->all, c);
+	return 0;
+}
+
+static int text_read(struct rule_reader *rd, struct field_reader *fr, const struct ynode *n, enum op op)
+{
+	static const enum cond_kind kinds[OP_COUNT] = {[OP_REGEX] = COND_REGEX,
+		[OP_CONTAINS] = COND_CONTAINS,
+		[OP_PREFIX] = COND_PREFIX,
+		[OP_SUFFIX] = COND_SUFFIX};
+	struct cond *c = cond_new(rd, kinds[op], n);
+	int rc;
+
+	if (!c)
+		return rule_no_memory(rd);
+	c->text = rule_pool_get(rd->pool, 1, sizeof *c->text);
+	if (!c->text)
+		return rule_no_memory(rd);
+	if (n->kind == YNODE_SCALAR && !n->text_bytes)
+		return rule_err(rd, n, "%s: an empty text matches everything", n->key);
+	if (op == OP_REGEX) {
+		if (n->kind != YNODE_SCALAR)
+			return rule_err(rd, n, "regex: expected one text");
+		if (n->text_bytes > REGEX_BYTES_MAX)
+			return rule_err(
+				rd, n, "regex: %zu bytes; at most %u", n->text_bytes, REGEX_BYTES_MAX);
+		c->text->bytes = (uint32_t)n->text_bytes;
+		c->text->text = rule_pool_text(rd->pool, n->text, n->text_bytes);
+		if (!c->text->text)
+			return rule_no_memory(rd);
+	} else {
+		rc = set_text(rd, n, fr->field, c->text);
+		if (rc)
+			return rc;
+	}
+	c->field = fr->field;
+	c->text_count = 1;
+	c->nocase = fr->nocase;
+	fr->nocase_used = true;
+	cond_append(fr->all, c);
+	return 0;
+}
+
+static int present_read(struct rule_reader *rd, struct field_reader *fr, const struct ynode *n)
+{
+	struct cond *c = cond_new(rd, COND_PRESENT, n);
+
+	if (!c)
+		return rule_no_memory(rd);
+	c->field = fr->field;
+	if (!value_bool(n, &c->present))
+		return rule_err(rd, n, "present: expected true or false");
+	cond_append(fr->all, c);
+	return 0;
+}
+
+static int op_read(struct rule_reader *rd, struct field_reader *fr, const struct ynode *n)
+{
+	enum op op = 0;
+
+	while (op < OP_COUNT && strcmp(op_name[op], n->key))
+		op++;
+	if (op == OP_COUNT) {
+		if (!strcmp(n->key, "cidr"))
+			return rule_err_key(rd, n, "cidr is not supported by this version");
+		return rule_err_unknown(rd, n, true, "test", op_name, OP_COUNT);
+	}
+	if (!(op_kinds[op] & 1u << fr->kind))
+		return rule_err_key(rd, n, "%s does not apply to %s, which is a %s field", op_name[op],
+			field_table[fr->field].name, kind_name[fr->kind]);
+	switch (op) {
+	case OP_EQ:
+	case OP_IN:
+		return values_read(rd, fr, n, op == OP_IN);
+	case OP_LT:
+	case OP_LE:
+	case OP_GT:
+	case OP_GE:
+		return range_read(rd, fr, n, op);
+	case OP_PRESENT:
+		return present_read(rd, fr, n);
+	case OP_NOCASE:
+		return 0; /* read before the others */
+	default:
+		return text_read(rd, fr, n, op);
+	}
+}
+
+static int field_read(struct rule_reader *rd, const struct ynode *n, enum field_id field, struct cond *all)
+{
+	struct field_reader fr = {.field = field,
+		.kind = field_table[field].kind,
+		.low = -INFINITY,
+		.high = INFINITY,
+		.all = all};
+	const struct ynode *nocase = ynode_get(n, "nocase");
+	int rc = 0;
+
+	if (n->kind == YNODE_SCALAR) {
+		if (fr.kind == FIELD_KIND_OBJECT)
+			return rule_err(rd, n, "%s is an object: only {present: true} or {present: false}",
+				field_table[field].name);
+		return values_read(rd, &fr, n, false);
+	}
+	if (n->kind == YNODE_SEQ)
+		return rule_err(
+			rd, n, "%s: a list of values is written {in: [a, b]}", field_table[field].name);
+	if (!n->count)
+		return rule_err(rd, n, "%s: no test", field_table[field].name);
+	if (nocase && fr.kind == FIELD_KIND_TEXT && !value_bool(nocase, &fr.nocase))
+		return rule_err(rd, nocase, "nocase: expected true or false");
+	YNODE_EACH (it, n) {
+		rc = op_read(rd, &fr, it);
+		if (rc)
+			return rc;
+	}
+	if (nocase && !fr.nocase_used)
+		return rule_err_key(
+			rd, nocase, "nocase needs eq, in, regex, contains, prefix or suffix beside it");
+	return range_finish(rd, &fr);
+}
+
+static int type_add(struct rule_reader *rd, const struct ynode *n, uint32_t *mask)
+{
+	const char *names[EVENT_TYPE_MAX];
+	enum event_type type;
+
+	if (n->kind != YNODE_SCALAR)
+		return rule_err(rd, n, "type: expected the name of an event type");
+	type = event_type_by_name(n->text, n->text_bytes);
+	if (!type)
+		return rule_err_unknown(
+			rd, n, false, "event type", names, rule_type_names(names, EVENT_TYPE_MAX));
+	*mask |= 1u << type;
+	return 0;
+}
+
+static int type_read(struct rule_reader *rd, const struct ynode *n, struct cond *all)
+{
+	static const char *const ops[] = {"eq", "in"};
+	const struct ynode *value = n;
+	struct cond *c = cond_new(rd, COND_TYPE, n);
+	int rc = 0;
+
+	if (!c)
+		return rule_no_memory(rd);
+	if (n->kind == YNODE_MAP) {
+		YNODE_EACH (it, n)
+			if (strcmp(it->key, "eq") && strcmp(it->key, "in"))
+				return rule_err_unknown(rd, it, true, "test of type", ops, 2);
+		if (n->count != 1)
+			return rule_err(rd, n, "type: give eq or in");
+		value = n->child;
+	}
+	if (value != n && !strcmp(value->key, "in")) {
+		if (value->kind != YNODE_SEQ || !value->count)
+			return rule_err(rd, value, "in: expected a list of event types");
+		YNODE_EACH (it, value)
+			if (!rc)
+				rc = type_add(rd, it, &c->type_mask);
+	} else {
+		rc = type_add(rd, value, &c->type_mask);
+	}
+	cond_append(all, c);
+	return rc;
+}
+
+static int lines_read(struct rule_reader *rd, const struct ynode *n, uint32_t depth, struct cond **out);
+
+/* any, all: a list of mappings. not: one mapping, or a list of which none may hold. */
+static int group_read(struct rule_reader *rd, const struct ynode *n, uint32_t depth, struct cond *all)
+{
+	bool not = !strcmp(n->key, "not");
+	struct cond *group = cond_new(rd, !strcmp(n->key, "all") ? COND_ALL : COND_ANY, n), *c;
+	int rc;
+
+	if (!group)
+		return rule_no_memory(rd);
+	if (depth == RULE_DEPTH_MAX)
+		return rule_err_key(rd, n, "any, all and not are nested more than %d deep", RULE_DEPTH_MAX);
+	if (n->kind == YNODE_SEQ && n->count) {
+		YNODE_EACH (it, n) {
+			rc = lines_read(rd, it, depth + 1, &c);
+			if (rc)
+				return rc;
+			cond_append(group, c);
+		}
+	} else if (not &&n->kind == YNODE_MAP) {
+		rc = lines_read(rd, n, depth + 1, &group);
+		if (rc)
+			return rc;
+	} else {
+		return rule_err(rd, n, "%s: expected a list, each item a mapping of tests%s", n->key,
+			not ? "; or one mapping" : "");
+	}
+	if (not ) {
+		c = cond_new(rd, COND_NOT, n);
+		if (!c)
+			return rule_no_memory(rd);
+		c->child = group;
+		group = c;
+	}
+	cond_append(all, group);
+	return 0;
+}
+
+static int line_read(struct rule_reader *rd, const struct ynode *n, uint32_t depth, struct cond *all)
+{
+	const char *names[FIELD_ID_MAX + 4] = {"type", "any", "all", "not"};
+	enum field_id field;
+
+	if (!strcmp(n->key, "any") || !strcmp(n->key, "all") || !strcmp(n->key, "not"))
+		return group_read(rd, n, depth, all);
+	if (!strcmp(n->key, "type"))
+		return type_read(rd, n, all);
+	if (!strncmp(n->key, "attributes.", 11))
+		return rule_err_key(
+			rd, n, "%.80s: tests of single attributes are not supported by this version", n->key);
+	field = field_by_name(n->key, strlen(n->key));
+	if (!field)
+		return rule_err_unknown(
+			rd, n, true, "field", names, 4 + rule_field_names(names + 4, FIELD_ID_MAX));
+	return field_read(rd, n, field, all);
+}
+
+static int lines_read(struct rule_reader *rd, const struct ynode *n, uint32_t depth, struct cond **out)
+{
+	struct cond *all;
+	int rc;
+
+	if (n->kind != YNODE_MAP)
+		return rule_err(rd, n, "expected a mapping of tests, as in {page: /login}");
+	if (!n->count)
+		return rule_err(rd, n, "no test: this would match every event");
+	all = cond_new(rd, COND_ALL, n);
+	if (!all)
+		return rule_no_memory(rd);
+	YNODE_EACH (it, n) {
+		if (rd->conds > RULE_CONDS_MAX)
+			return rule_err(rd, it,
+				"more than %d tests in one rule; long lists of values are written "
+				"{in: [...]}",
+				RULE_CONDS_MAX);
+		rc = line_read(rd, it, depth, all);
+		if (rc)
+			return rc;
+	}
+	*out = all->child->next ? all : all->child;
+	return 0;
+}
+
+int cond_read(struct rule_reader *rd, const struct ynode *when, struct cond **out)
+{
+	rd->conds = 0;
+	return lines_read(rd, when, 0, out);
+}

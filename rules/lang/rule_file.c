@@ -1,0 +1,210 @@
+/* One rule file: `rules:` and each rule's keys. Set-up only. */
+#include <errno.h>
+#include <string.h>
+
+#include "hash.h"
+#include "record.h"
+#include "rule_read_priv.h"
+
+const char *const rule_severity_name[] = {"info", "low", "medium", "high", "critical", NULL};
+
+/* Keys of later versions: named, so that nobody takes them for misspelled ones. */
+static const char *const later_keys[] = {"by", "count", "sum", "distinct", "sequence", "absence", "travel",
+	"anomaly", "rate_change", "suppress", "within", "key", NULL};
+
+static bool in_list(const char *const *list, const char *word)
+{
+	while (*list && strcmp(*list, word))
+		list++;
+	return *list != NULL;
+}
+
+/* What a rule says, without its layout: kinds, keys, texts, in order. */
+static uint64_t node_hash(const struct ynode *n, uint64_t h)
+{
+	uint8_t mark = (uint8_t)(n->kind * 2 + n->quoted);
+
+	h = hash_bytes(&mark, 1, h);
+	if (n->key)
+		h = hash_bytes(n->key, strlen(n->key), h);
+	if (n->kind == YNODE_SCALAR)
+		return hash_bytes(n->text, n->text_bytes, h);
+	h = hash_bytes(&n->count, sizeof n->count, h);
+	YNODE_EACH (it, n)
+		h = node_hash(it, h);
+	return h;
+}
+
+static int id_read(struct rule_reader *rd, const struct ynode *n, struct rule *rule)
+{
+	const struct ynode *id = ynode_get(n, "id");
+
+	if (!id)
+		return rule_err(rd, n, "a rule needs an id");
+	if (id->kind != YNODE_SCALAR || !id->text_bytes || id->text_bytes > RULE_ID_BYTES_MAX ||
+		strspn(id->text, "abcdefghijklmnopqrstuvwxyz0123456789-_.") != id->text_bytes)
+		return rule_err(rd, id, "id: expected 1 to %d of a-z 0-9 - _ .", RULE_ID_BYTES_MAX);
+	rule->info.id = rule_pool_text(rd->pool, id->text, id->text_bytes);
+	rd->rule_id = rule->info.id;
+	return rule->info.id ? 0 : rule_no_memory(rd);
+}
+
+static int title_read(struct rule_reader *rd, const struct ynode *n, struct rule *rule)
+{
+	if (!n) {
+		rule->info.title = rule->info.id;
+		return 0;
+	}
+	if (n->kind != YNODE_SCALAR || !n->text_bytes || n->text_bytes > RULE_TITLE_BYTES_MAX)
+		return rule_err(rd, n, "title: expected 1 to %d bytes of text", RULE_TITLE_BYTES_MAX);
+	for (size_t i = 0; i < n->text_bytes; i++)
+		if ((unsigned char)n->text[i] < ' ')
+			return rule_err(rd, n, "title: one line without control characters");
+	rule->info.title = rule_pool_text(rd->pool, n->text, n->text_bytes);
+	return rule->info.title ? 0 : rule_no_memory(rd);
+}
+
+static int severity_read(struct rule_reader *rd, const struct ynode *n, struct rule *rule)
+{
+	rule->info.severity = SEVERITY_MEDIUM;
+	if (!n)
+		return 0;
+	if (n->kind != YNODE_SCALAR)
+		return rule_err(rd, n, "severity: expected info, low, medium, high or critical");
+	for (int i = 0; rule_severity_name[i]; i++)
+		if (!strcmp(rule_severity_name[i], n->text)) {
+			rule->info.severity = (enum rule_severity)i;
+			return 0;
+		}
+	return rule_err_unknown(rd, n, false, "severity", rule_severity_name, 5);
+}
+
+static int action_read(struct rule_reader *rd, const struct ynode *n, struct rule *rule)
+{
+	static const char *const names[] = {"alert", "tag", "drop"};
+	static const uint8_t actions[] = {RULE_ACTION_ALERT, RULE_ACTION_TAG, RULE_ACTION_DROP};
+
+	if (n->kind == YNODE_MAP && ynode_get(n, "route"))
+		return rule_err(rd, n, "then: route is not supported by this version");
+	if (n->kind != YNODE_SCALAR)
+		return rule_err(rd, n, "then: expected alert, tag or drop");
+	for (int i = 0; i < 3; i++)
+		if (!strcmp(names[i], n->text)) {
+			if (rule->info.actions & actions[i])
+				return rule_err(rd, n, "then: %s is given twice", names[i]);
+			rule->info.actions |= actions[i];
+			return 0;
+		}
+	return rule_err_unknown(rd, n, false, "action", names, 3);
+}
+
+static int then_read(struct rule_reader *rd, const struct ynode *n, struct rule *rule)
+{
+	int rc = 0;
+
+	if (n->kind != YNODE_SEQ)
+		return action_read(rd, n, rule);
+	if (!n->count)
+		return rule_err(rd, n, "then: at least one of alert, tag, drop");
+	YNODE_EACH (it, n)
+		if (!rc)
+			rc = action_read(rd, it, rule);
+	return rc;
+}
+
+static int keys_check(struct rule_reader *rd, const struct ynode *n)
+{
+	static const char *const names[] = {"id", "title", "severity", "when", "then", "tests", NULL};
+
+	YNODE_EACH (it, n) {
+		if (in_list(names, it->key))
+			continue;
+		if (in_list(later_keys, it->key))
+			return rule_err_key(rd, it,
+				"%s is not supported by this version: rules have no state yet", it->key);
+		return rule_err_unknown(rd, it, true, "key of a rule", names, 6);
+	}
+	if (!ynode_get(n, "when"))
+		return rule_err(rd, n, "a rule needs `when`");
+	if (!ynode_get(n, "then"))
+		return rule_err(rd, n, "a rule needs `then`");
+	return 0;
+}
+
+static int rule_read(struct rule_reader *rd, const struct ynode *n, struct rule *rule)
+{
+	const struct ynode *tests;
+	int rc;
+
+	rd->rule_id = NULL;
+	if (n->kind != YNODE_MAP)
+		return rule_err(rd, n, "expected a rule, a mapping with id, when and then");
+	rc = id_read(rd, n, rule);
+	rc = rc ? rc : keys_check(rd, n);
+	rc = rc ? rc : title_read(rd, ynode_get(n, "title"), rule);
+	rc = rc ? rc : severity_read(rd, ynode_get(n, "severity"), rule);
+	rc = rc ? rc : then_read(rd, ynode_get(n, "then"), rule);
+	rc = rc ? rc : cond_read(rd, ynode_get(n, "when"), &rule->when);
+	tests = ynode_get(n, "tests");
+	if (!rc && tests)
+		rc = samples_read(rd, tests, rule);
+	return rc;
+}
+
+static int file_read(struct rule_list *list, struct rule_reader *rd, const char *file)
+{
+	static const char *const names[] = {"rules"};
+	const struct ynode *root = rd->tree->root, *rules;
+
+	if (!root)
+		return 0;
+	if (root->kind != YNODE_MAP)
+		return rule_err(rd, root, "expected `rules:` and a list below it");
+	YNODE_EACH (it, root)
+		if (strcmp(it->key, "rules"))
+			return rule_err_unknown(rd, it, true, "key", names, 1);
+	rules = ynode_get(root, "rules");
+	if (!rules || value_is_null(rules))
+		return 0;
+	if (rules->kind != YNODE_SEQ)
+		return rule_err(rd, rules, "rules: expected a list");
+	YNODE_EACH (it, rules) {
+		struct rule *rule = rule_pool_get(rd->pool, 1, sizeof *rule);
+		int rc;
+
+		if (!rule)
+			return rule_no_memory(rd);
+		rule->info.file = file;
+		rule->info.line = it->line;
+		rule->column = it->column;
+		rc = rule_read(rd, it, rule);
+		if (rc)
+			return rc;
+		if (list->count == RULE_COUNT_MAX)
+			return rule_err(rd, it, "more than %u rules", RULE_COUNT_MAX);
+		*list->tail = rule;
+		list->tail = &rule->next;
+		list->count++;
+		list->version = node_hash(it, list->version);
+	}
+	return 0;
+}
+
+int rules_read(
+	struct rule_list *list, struct rule_pool *pool, const struct rule_source *source, struct err *err)
+{
+	struct ytree tree;
+	struct rule_reader rd = {.pool = pool, .tree = &tree, .err = err};
+	const char *file;
+	int rc;
+
+	if (!list->tail)
+		list->tail = &list->head;
+	rc = ytree_parse(&tree, source->text, source->bytes, source->name, err);
+	if (rc)
+		return rc;
+	file = rule_pool_text(pool, source->name, strlen(source->name));
+	rc = file ? file_read(list, &rd, file) : rule_no_memory(&rd);
+	ytree_free(&tree);
+	return rc;
+}

@@ -1,0 +1,247 @@
+/* Values and names in rule files: numbers, times, UUIDs, errors that say what would be right. Set-up only. */
+#include <errno.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "rule_read_priv.h"
+
+static int err_at(const struct rule_reader *rd, uint32_t line, uint32_t column, const char *fmt, va_list ap)
+{
+	char text[400];
+
+	vsnprintf(text, sizeof text, fmt, ap);
+	if (rd->rule_id)
+		return err_set(rd->err, -EINVAL, "%s:%u:%u: rule %s: %s", rd->tree->name, line, column,
+			rd->rule_id, text);
+	return err_set(rd->err, -EINVAL, "%s:%u:%u: %s", rd->tree->name, line, column, text);
+}
+
+int rule_err(const struct rule_reader *rd, const struct ynode *at, const char *fmt, ...)
+{
+	va_list ap;
+	int rc;
+
+	va_start(ap, fmt);
+	rc = err_at(rd, at->line, at->column, fmt, ap);
+	va_end(ap);
+	return rc;
+}
+
+int rule_err_key(const struct rule_reader *rd, const struct ynode *at, const char *fmt, ...)
+{
+	va_list ap;
+	int rc;
+
+	va_start(ap, fmt);
+	rc = err_at(rd, at->key ? at->key_line : at->line, at->key ? at->key_column : at->column, fmt, ap);
+	va_end(ap);
+	return rc;
+}
+
+int rule_no_memory(const struct rule_reader *rd)
+{
+	return err_set(rd->err, -ENOMEM, "%s: out of memory", rd->tree->name);
+}
+
+/* Edits between two names (insert, remove, replace), at most `limit` + 1. */
+static uint32_t name_distance(const char *a, const char *b, uint32_t limit)
+{
+	uint32_t row[65], n = (uint32_t)strlen(a), k = (uint32_t)strlen(b);
+
+	if (n > 64 || k > 64 || (n > k ? n - k : k - n) > limit)
+		return limit + 1;
+	for (uint32_t j = 0; j <= k; j++)
+		row[j] = j;
+	for (uint32_t i = 1; i <= n; i++) {
+		uint32_t corner = row[0];
+
+		row[0] = i;
+		for (uint32_t j = 1; j <= k; j++) {
+			uint32_t best = corner + (a[i - 1] != b[j - 1]);
+
+			corner = row[j];
+			if (row[j] + 1 < best)
+				best = row[j] + 1;
+			if (row[j - 1] + 1 < best)
+				best = row[j - 1] + 1;
+			row[j] = best;
+		}
+	}
+	return row[k];
+}
+
+int rule_err_unknown(const struct rule_reader *rd, const struct ynode *at, bool is_key, const char *what,
+	const char *const *names, uint32_t name_count)
+{
+	const char *word = is_key ? at->key : at->text, *near = NULL;
+	uint32_t best = (uint32_t)strlen(word) / 3 + 2;
+	char known[256] = "";
+	size_t used = 0;
+
+	for (uint32_t i = 0; i < name_count; i++) {
+		uint32_t d = name_distance(word, names[i], best - 1);
+
+		if (d < best) {
+			best = d;
+			near = names[i];
+		}
+		if (used < sizeof known)
+			used += (size_t)snprintf(
+				known + used, sizeof known - used, "%s%s", i ? ", " : "", names[i]);
+	}
+	if (near)
+		snprintf(known, sizeof known, "did you mean %s?", near);
+	return (is_key ? rule_err_key : rule_err)(
+		rd, at, "unknown %s %.80s; %s%s", what, word, near ? "" : "known: ", known);
+}
+
+uint32_t rule_field_names(const char **names, uint32_t room)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 1; i < FIELD_ID_MAX && n < room; i++)
+		if (field_table[i].name)
+			names[n++] = field_table[i].name;
+	return n;
+}
+
+uint32_t rule_type_names(const char **names, uint32_t room)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 1; i < EVENT_TYPE_MAX && n < room; i++)
+		if (type_table[i].name)
+			names[n++] = type_table[i].name;
+	return n;
+}
+
+bool value_is_null(const struct ynode *n)
+{
+	return n->kind == YNODE_SCALAR && !n->quoted &&
+	       (!n->text_bytes || !strcmp(n->text, "~") || !strcmp(n->text, "null"));
+}
+
+bool value_number(const struct ynode *n, double *out)
+{
+	char *end;
+
+	if (n->kind != YNODE_SCALAR || n->quoted || !n->text_bytes ||
+		strspn(n->text, "0123456789+-.eE") != n->text_bytes)
+		return false;
+	*out = strtod(n->text, &end);
+	return !*end && isfinite(*out);
+}
+
+bool value_bool(const struct ynode *n, bool *out)
+{
+	if (n->kind != YNODE_SCALAR || n->quoted)
+		return false;
+	*out = !strcmp(n->text, "true");
+	return *out || !strcmp(n->text, "false");
+}
+
+/* Days since 1970-01-01 of a date of the Gregorian calendar (years from March on, so that the leap day ends
+ * one).
+ */
+static int64_t civil_days(int64_t y, int m, int d)
+{
+	int64_t era, year_of_era, day_of_year;
+
+	y -= m <= 2;
+	era = y / 400;
+	year_of_era = y - era * 400;
+	day_of_year = (153 * (m + (m > 2 ? -3 : 9)) + 2) / 5 + d - 1;
+	return era * 146097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719468;
+}
+
+static bool digits(const char **p, int count, int *out)
+{
+	*out = 0;
+	for (int i = 0; i < count; i++, (*p)++) {
+		if (**p < '0' || **p > '9')
+			return false;
+		*out = *out * 10 + (**p - '0');
+	}
+	return true;
+}
+
+static bool one_of(const char **p, const char *set)
+{
+	return **p && strchr(set, **p) && (*p)++;
+}
+
+static bool time_rfc3339(const char *p, int64_t *out)
+{
+	static const int days[] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+	int y, mo, d, h, mi, s, ms = 0, oh = 0, om = 0, sign = 1;
+	bool leap;
+
+	if (!digits(&p, 4, &y) || !one_of(&p, "-") || !digits(&p, 2, &mo) || !one_of(&p, "-") ||
+		!digits(&p, 2, &d) || !one_of(&p, "Tt") || !digits(&p, 2, &h) || !one_of(&p, ":") ||
+		!digits(&p, 2, &mi) || !one_of(&p, ":") || !digits(&p, 2, &s))
+		return false;
+	leap = (y % 4 == 0 && y % 100 != 0) || y % 400 == 0;
+	if (mo < 1 || mo > 12 || d < 1 || d > days[mo - 1] || (mo == 2 && d == 29 && !leap) || h > 23 ||
+		mi > 59 || s > 59)
+		return false;
+	if (one_of(&p, ".")) {
+		if (*p < '0' || *p > '9')
+			return false;
+		for (int scale = 100; *p >= '0' && *p <= '9'; p++, scale /= 10)
+			ms += (*p - '0') * scale;
+	}
+	if (!one_of(&p, "Zz")) {
+		sign = *p == '-' ? -1 : 1;
+		if (!one_of(&p, "+-") || !digits(&p, 2, &oh) || !one_of(&p, ":") || !digits(&p, 2, &om) ||
+			oh > 23 || om > 59)
+			return false;
+	}
+	*out = ((civil_days(y, mo, d) * 24 + h) * 60 + mi - sign * (oh * 60 + om)) * 60000 + s * 1000 + ms;
+	return !*p;
+}
+
+bool value_time(const struct ynode *n, int64_t *out)
+{
+	double number;
+
+	if (n->kind != YNODE_SCALAR)
+		return false;
+	if (value_number(n, &number)) {
+		*out = (int64_t)number;
+		return fabs(number) < 1e15 && (double)*out == number;
+	}
+	return time_rfc3339(n->text, out);
+}
+
+static int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c |= 0x20;
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+bool value_uuid(const char *text, size_t bytes, uint8_t out[16])
+{
+	uint32_t n = 0;
+
+	if (bytes != 36)
+		return false;
+	for (uint32_t i = 0; i < 36; i++) {
+		int d = hex_digit(text[i]);
+
+		if (i == 8 || i == 13 || i == 18 || i == 23) {
+			if (text[i] != '-')
+				return false;
+			continue;
+		}
+		if (d < 0)
+			return false;
+		out[n / 2] = (uint8_t)(n & 1 ? out[n / 2] | d : d << 4);
+		n++;
+	}
+	return true;
+}
