@@ -1,0 +1,269 @@
+/* What the files of this folder share. Threads of a partition: its writer (writer.c, pack.c), its keeper
+ * (keeper.c: next segment, retention, durable mark), readers. Each field below names its writer. */
+#ifndef SLUICE_JOURNAL_PRIV_H
+#define SLUICE_JOURNAL_PRIV_H
+
+#include <liburing.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "block_format.h"
+#include "clock.h"
+#include "crash.h"
+#include "dedup.h"
+#include "journal.h"
+#include "log.h"
+
+#define PATH_BYTES 320u
+#define CONSUMERS_MAX 4096u
+#define CONSUMER_UNKNOWN UINT64_MAX
+
+/* ---- store.c: files ---- */
+struct meta_file;
+int store_dir_sync(const char *dir);
+int store_dir_make(const char *dir, struct err *err);
+int store_lock(const char *dir, struct err *err);			       /* fd or -errno */
+int store_meta_read(const char *dir, struct meta_file *meta, struct err *err); /* -ENOENT: there is none */
+int store_meta_write(const char *dir, struct meta_file *meta, struct err *err);
+void store_part_dir(char out[PATH_BYTES], const char *dir, uint32_t partition);
+int store_mark_open(const char *part_dir, bool create, bool write, struct err *err); /* fd or -errno */
+/* -ENODATA: neither slot is good. */
+int store_mark_read(int fd, uint64_t epoch, uint32_t partition, struct mark_slot *mark);
+int store_mark_write(int fd, struct mark_slot *mark); /* counts write_count up */
+
+/* ---- segment.c: segment files ---- */
+void segment_path(char out[PATH_BYTES], const char *part_dir, uint64_t number);
+/* Ascending numbers of the segment files, malloc'ed; removes what was not finished if `clean`. */
+int segment_list(const char *part_dir, bool clean, uint64_t **numbers, uint32_t *count, struct err *err);
+int segment_open(const char *part_dir, uint64_t number, bool write, struct err *err); /* fd or -errno */
+int segment_make(const char *part_dir, uint64_t number, uint64_t bytes, struct err *err);
+int segment_recycle(const char *part_dir, uint64_t from, uint64_t to, struct err *err);
+int segment_zero(int fd, uint64_t from, uint64_t bytes);
+
+/* ---- walk.c: block after block from files ---- */
+enum { WALK_END = 0, WALK_BLOCK = 1, WALK_FAULT = 2 };
+struct walk {
+	char part_dir[PATH_BYTES];
+	struct block_place at;
+	int fd;
+	uint64_t fd_segment;
+	uint8_t *buf; /* what was read from fd at buf_at */
+	uint32_t buf_bytes, filled;
+	uint64_t buf_at;
+	uint64_t buf_limit; /* blocks from this sequence number on may have been half written when it was read
+			     */
+	const char *fault;
+};
+int walk_init(struct walk *w, const char *part_dir, const struct block_place *at, struct err *err);
+void walk_free(struct walk *w);
+void walk_seek(struct walk *w, const struct block_place *at);
+/* The block at w->at, which stays there until block_place_step(&w->at, *h). Blocks from seq_limit on are not
+ * looked at (the caller knows that they are not there). payload: check it too. WALK_BLOCK, WALK_END (no such
+ * file, or nothing of ours there), WALK_FAULT (w->fault says what), -errno. */
+int walk_peek(
+	struct walk *w, uint64_t seq_limit, bool payload, const struct block_header **h, struct err *err);
+
+/* ---- cache.c: block buffers ---- */
+struct block_buf {
+	/* (block_seq + 1) << 16 | readers holding it; 0: the writer's. Writer sets and takes, readers count.
+	 */
+	_Atomic uint64_t pin;
+	uint8_t *mem;
+} __attribute__((aligned(64)));
+
+struct block_cache {
+	struct block_buf *buf;
+	uint32_t buf_count;
+	uint32_t pins_max;
+	_Atomic uint32_t pins;	 /* readers */
+	uint32_t mask;		 /* of index */
+	_Atomic uint32_t *index; /* block_seq & mask -> buffer; a hint, the pin word decides */
+	uint8_t *memory;
+	size_t memory_bytes;
+	/* writer only: */
+	uint16_t *fifo; /* durable buffers, oldest first */
+	uint32_t fifo_head, fifo_count;
+	uint16_t *spare;
+	uint32_t spare_count;
+};
+int cache_init(
+	struct block_cache *c, uint32_t pins_max, uint32_t inflight, uint32_t block_bytes, uint64_t *bytes);
+void cache_free(struct block_cache *c);
+int cache_take(struct block_cache *c); /* writer: a buffer, or -1 if all are in flight */
+void cache_publish(struct block_cache *c, uint32_t buf, uint64_t seq); /* writer */
+void cache_drop(struct block_cache *c, uint32_t buf);		       /* writer: not published */
+struct block_buf *cache_pin(struct block_cache *c, uint64_t seq);      /* reader: NULL if not there */
+void cache_unpin(struct block_cache *c, struct block_buf *b);
+
+/* ---- a partition ---- */
+struct segment_entry {
+	uint64_t number, first_seq, first_offset;
+	int64_t receive_first_ms;
+};
+
+/* The durable end: written by the writer (tail_set), read by anyone (tail_get). */
+struct part_tail {
+	uint64_t seq, offset, segment, file_offset, last_crc;
+};
+#define TAIL_WORDS 5
+
+enum { NEXT_WANTED, NEXT_READY, NEXT_FULL };
+
+/* Cumulative over the journal's life: in block headers. */
+struct part_totals {
+	uint64_t clock_steps, journal_bytes;
+	uint64_t records[8];
+	uint64_t drops[DROP_ID_MAX];
+};
+
+struct part_flight { /* a write that was submitted */
+	uint32_t buf;
+	uint32_t slot; /* of the registered file */
+	bool done;
+};
+
+struct journal_part {
+	struct journal *journal;
+	uint32_t index;
+	uint32_t handoff_workers;
+	char dir[PATH_BYTES];
+
+	/* Writer; read by all. durable_seq is stored last, with release (seq_cst: pairs with waiters). */
+	_Atomic uint64_t durable_offset __attribute__((aligned(64)));
+	_Atomic uint64_t durable_seq;
+	_Atomic int64_t watermark_ms; /* durable */
+	_Atomic uint64_t event_ns;    /* monotonic time at which events with a time last came; 0: never */
+	_Atomic uint64_t tail_version;
+	_Atomic uint64_t tail_word[TAIL_WORDS];
+	struct journal_partition_stats stats; /* each word by relaxed atomic stores */
+
+	_Atomic uint32_t waiters __attribute__((aligned(64))); /* readers */
+	pthread_mutex_t wait_lock;
+	pthread_cond_t wait_cond;
+
+	/* Under lock: the table of segments that hold blocks, oldest first. Writer appends, keeper removes.
+	 */
+	pthread_mutex_t lock __attribute__((aligned(64)));
+	pthread_cond_t keeper_cond;
+	struct segment_entry *seg;
+	uint32_t seg_count, seg_capacity;
+	struct part_tail recovered;	 /* constant after open */
+	_Atomic uint64_t oldest_segment; /* keeper */
+
+	/* The prepared segment: keeper fills and sets READY (release), writer takes and sets WANTED. */
+	_Atomic int next_state;
+	int next_fd;
+	uint64_t next_number;
+
+	/* Keeper; after it has ended, journal_stop(). */
+	pthread_t keeper;
+	bool keeper_runs;
+	bool keeper_stop; /* under lock */
+	int mark_fd;
+	struct mark_slot mark;
+
+	/* Writer. */
+	pthread_t writer __attribute__((aligned(64)));
+	bool writer_runs;
+	_Atomic bool writer_stop;
+	_Atomic int writer_ready; /* 0 not yet, 1 runs, <0 -errno of its set-up */
+	struct io_uring ring;
+	bool fixed_buffers;
+	struct block_cache cache;
+	struct dedup dedup;
+	struct part_totals totals; /* with what is in the open block */
+	struct part_totals built;  /* as of the last block built */
+	struct block_place place;  /* where the next block goes; offset = next offset to give out */
+	int fd[2];		   /* segments in force, by registered slot */
+	uint32_t fd_slot;
+	uint64_t fd_number; /* of the segment in force */
+	uint32_t fd_flights[2];
+	struct part_flight flight[JOURNAL_INFLIGHT_MAX];
+	uint32_t flight_head, flight_count;
+	int open_buf; /* -1: no open block */
+	uint32_t open_bytes, open_records;
+	uint64_t open_ns;
+	int64_t open_receive_first_ms;
+	uint64_t open_first_offset;
+	uint32_t generation, generation_max;
+	int64_t receive_last_ms, watermark_base_ms, watermark_next_ms;
+	bool base_moved; /* since the last block built */
+	bool failed, start_due;
+	uint64_t watermark_ns, tick_due_ns, clock_due_ns;
+	int64_t clock_offset_ms;
+	uint32_t *pack_at;   /* scratch of a batch: places of its records */
+	uint64_t *pack_hash; /* and hashes of their ids; 0: not looked up */
+	uint32_t pack_max;
+	uint64_t id_seed[2];
+};
+
+struct journal_consumer {
+	char name[64];
+	uint32_t partition;
+	_Atomic uint64_t position;
+};
+
+struct journal {
+	struct journal_params params;
+	struct meta_file meta;
+	int lock_fd;
+	struct handoff *handoff;
+	struct journal_part *part; /* params.partitions */
+	pthread_mutex_t consumer_lock;
+	struct journal_consumer *consumer; /* CONSUMERS_MAX */
+	_Atomic uint32_t consumer_count;
+	bool started, stopped;
+};
+
+static inline void stat_set(uint64_t *word, uint64_t v)
+{
+	__atomic_store_n(word, v, __ATOMIC_RELAXED);
+}
+
+static inline uint64_t stat_get(const uint64_t *word)
+{
+	return __atomic_load_n(word, __ATOMIC_RELAXED);
+}
+
+/* ---- tail.c ---- */
+void tail_set(struct journal_part *part, const struct part_tail *tail);
+void tail_get(struct journal_part *part, struct part_tail *tail);
+void tail_wake(struct journal_part *part);
+/* True when blocks from `seq` on are durable; waits up to timeout_ms for it. */
+bool tail_wait(struct journal_part *part, uint64_t seq, uint32_t timeout_ms);
+
+/* ---- recover.c ---- */
+int part_recover(struct journal_part *part, struct err *err); /* -EBADMSG: damage below the durable mark */
+void part_place_init(const struct meta_file *meta, uint32_t partition, struct block_place *at);
+
+/* ---- quarantine.c ---- */
+bool quarantine_wanted(const char *dir);
+int quarantine_run(const char *dir, struct err *err);
+
+/* ---- keeper.c ---- */
+void *keeper_main(void *arg);
+void keeper_mark(struct journal_part *part, uint32_t flags);
+/* Lowest offset that a consumer of the partition needs; UINT64_MAX: there are no consumers. */
+uint64_t retention_floor(struct journal *j, uint32_t partition);
+
+/* ---- loop.c, writer.c, pack.c ---- */
+void *writer_main(void *arg);
+enum pack_answer { PACK_DONE, PACK_WAIT, PACK_FULL };
+enum pack_answer pack_batch(struct journal_part *part, struct batch *b, uint64_t now_ns);
+/* A record of the writer's own. text may be NULL. */
+enum pack_answer pack_own(
+	struct journal_part *part, enum record_kind kind, const char *text, int64_t time_ms, uint64_t now_ns);
+void pack_discard(struct journal_part *part, struct batch *b, enum drop_reason reason);
+void pack_drops(struct journal_part *part, const struct batch *b);
+void drop_count(struct journal_part *part, enum drop_reason reason, uint64_t count);
+/* Makes sure that a block of the generation is open with room for `bytes`. */
+enum pack_answer writer_block(
+	struct journal_part *part, uint32_t bytes, uint32_t generation, uint64_t now_ns);
+uint32_t writer_reap(struct journal_part *part);
+void writer_seal(struct journal_part *part, uint32_t flags);
+void writer_fail(struct journal_part *part, const char *what, int code);
+/* ---- tick.c ---- */
+void tick_run(struct journal_part *part, uint64_t now_ns);
+void tick_clock_check(struct journal_part *part, uint64_t now_ns);
+
+#endif

@@ -1,0 +1,149 @@
+/* The keeper of a partition: has the next segment ready before the writer needs it (a new file, or the oldest
+ * one that no consumer needs), and writes the durable mark. So the writer waits for no file operation. */
+#include "journal_priv.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define KEEPER_PERIOD_NS 100000000ull
+#define KEEPER_FULL_PERIOD_NS 20000000ull
+
+uint64_t retention_floor(struct journal *j, uint32_t partition)
+{
+	uint32_t count = atomic_load_explicit(&j->consumer_count, memory_order_acquire);
+	uint64_t floor = UINT64_MAX;
+
+	for (uint32_t i = 0; i < count; i++) {
+		uint64_t position;
+
+		if (j->consumer[i].partition != partition)
+			continue;
+		position = atomic_load_explicit(&j->consumer[i].position, memory_order_acquire);
+		if (position == CONSUMER_UNKNOWN)
+			return 0;
+		if (position < floor)
+			floor = position;
+	}
+	return floor;
+}
+
+void keeper_mark(struct journal_part *part, uint32_t flags)
+{
+	struct part_tail tail;
+	int rc;
+
+	tail_get(part, &tail);
+	if (tail.seq == part->mark.next_seq && flags == part->mark.flags)
+		return;
+	part->mark.next_seq = tail.seq;
+	part->mark.next_offset = tail.offset;
+	part->mark.segment = tail.segment;
+	part->mark.file_offset = tail.file_offset;
+	part->mark.last_crc = (uint32_t)tail.last_crc;
+	part->mark.flags = flags;
+	rc = store_mark_write(part->mark_fd, &part->mark);
+	if (rc != 0)
+		log_error("journal", "cannot write the durable mark partition=%u error=\"%s\"", part->index,
+			strerror(-rc));
+}
+
+/* Takes the oldest segment out of the table if every record of it is below the floor. `lazy`: only if ids in
+ * it need not be remembered any more either. Under the lock. */
+static bool keeper_release(struct journal_part *part, bool lazy, uint64_t *number)
+{
+	const struct journal_params *params = &part->journal->params;
+	uint64_t floor = retention_floor(part->journal, part->index);
+	const struct segment_entry *seg = part->seg;
+
+	/* The last two stay: one is written to, and the one before ends with the last durable block. */
+	if (part->seg_count < 3 || seg[1].first_offset > floor)
+		return false;
+	if (lazy && (floor == UINT64_MAX ||
+			    clock_wall_ms() - seg[1].receive_first_ms <= (int64_t)params->dedup_window_ms))
+		return false;
+	*number = seg[0].number;
+	part->seg_count--;
+	memmove(part->seg, part->seg + 1, part->seg_count * sizeof *part->seg);
+	atomic_store_explicit(&part->oldest_segment, part->seg[0].number, memory_order_release);
+	stat_set(&part->stats.oldest_offset, part->seg[0].first_offset);
+	return true;
+}
+
+/* Gets the file of segment next_number. -ENOSPC: there is none at the moment. */
+static int keeper_obtain(struct journal_part *part, struct err *err)
+{
+	uint32_t max = part->journal->params.segments_max;
+	uint64_t number = 0, extra = 0;
+	bool recycle, room, shrink = false;
+	int rc;
+
+	pthread_mutex_lock(&part->lock);
+	room = part->seg_count < max;
+	recycle = keeper_release(part, room, &number);
+	if (recycle && part->seg_count >= max) /* segments_max has become smaller */
+		shrink = keeper_release(part, false, &extra);
+	pthread_mutex_unlock(&part->lock);
+	if (shrink) {
+		char path[PATH_BYTES];
+
+		segment_path(path, part->dir, number);
+		(void)unlink(path);
+		number = extra;
+	}
+	if (recycle)
+		rc = segment_recycle(part->dir, number, part->next_number, err);
+	else if (room)
+		rc = segment_make(part->dir, part->next_number, part->journal->meta.segment_bytes, err);
+	else
+		return err_set(err, -ENOSPC, "all %u segments are held by consumers", max);
+	if (rc == 0) {
+		rc = segment_open(part->dir, part->next_number, true, err);
+		part->next_fd = rc;
+	}
+	return rc < 0 ? rc : 0;
+}
+
+static void keeper_prepare(struct journal_part *part)
+{
+	int state = atomic_load_explicit(&part->next_state, memory_order_acquire);
+	struct err err;
+
+	if (state == NEXT_READY)
+		return;
+	if (keeper_obtain(part, &err) == 0) {
+		if (state == NEXT_FULL)
+			log_info("journal", "a segment is free again partition=%u", part->index);
+		/* Release: pairs with the writer's acquire before it takes next_fd. */
+		atomic_store_explicit(&part->next_state, NEXT_READY, memory_order_release);
+		return;
+	}
+	if (state != NEXT_FULL)
+		log_warn("journal", "no free segment partition=%u reason=\"%s\"", part->index, err.text);
+	atomic_store_explicit(&part->next_state, NEXT_FULL, memory_order_release);
+}
+
+void *keeper_main(void *arg)
+{
+	struct journal_part *part = arg;
+
+	pthread_mutex_lock(&part->lock);
+	while (!part->keeper_stop) {
+		uint64_t ns = clock_mono_ns();
+		struct timespec until;
+
+		pthread_mutex_unlock(&part->lock);
+		keeper_mark(part, 0); /* first: never behind a segment that goes */
+		keeper_prepare(part);
+		ns += atomic_load(&part->next_state) == NEXT_FULL ? KEEPER_FULL_PERIOD_NS : KEEPER_PERIOD_NS;
+		until = (struct timespec){(time_t)(ns / 1000000000ull), (long)(ns % 1000000000ull)};
+		pthread_mutex_lock(&part->lock);
+		/* One wait, not a loop: a wake-up too many costs one look. */
+		if (!part->keeper_stop && atomic_load(&part->next_state) != NEXT_WANTED)
+			(void)pthread_cond_timedwait(&part->keeper_cond, &part->lock, &until);
+	}
+	pthread_mutex_unlock(&part->lock);
+	return NULL;
+}

@@ -1,0 +1,216 @@
+/* The thread of a partition's writer: lanes in, blocks out, ticks, sleep. Does not spin: it sleeps until a
+ * write ends or a short time has passed, longer the longer nothing comes. */
+#include "journal_priv.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define WAIT_MIN_NS 50000u
+#define WAIT_MAX_NS 1000000u
+#define WAIT_IO_NS 200000u
+
+struct loop {
+	struct journal_part *part;
+	struct batch *held; /* taken from its lane, not yet placed */
+	uint32_t worker;    /* whose lane is next */
+	uint64_t now_ns;
+	uint32_t wait_ns;
+	bool full;
+};
+
+static int loop_setup(struct journal_part *part)
+{
+	struct iovec all = {part->cache.memory, part->cache.memory_bytes};
+	int rc = io_uring_queue_init(64, &part->ring, IORING_SETUP_SINGLE_ISSUER);
+
+	if (rc == -EINVAL)
+		rc = io_uring_queue_init(64, &part->ring, 0);
+	if (rc != 0)
+		return rc;
+	rc = io_uring_register_files(&part->ring, part->fd, 2);
+	if (rc != 0) {
+		io_uring_queue_exit(&part->ring);
+		return rc;
+	}
+	/* Needs locked memory (or the right to it): slower without, but right. */
+	part->fixed_buffers = io_uring_register_buffers(&part->ring, &all, 1) == 0;
+	if (!part->fixed_buffers)
+		log_warn("journal",
+			"block buffers not registered: raise RLIMIT_MEMLOCK partition=%u bytes=%zu",
+			part->index, part->cache.memory_bytes);
+	return 0;
+}
+
+static struct batch_lane *loop_lane(const struct loop *l, uint32_t worker)
+{
+	return handoff_lane(l->part->journal->handoff, worker, l->part->index);
+}
+
+static void loop_set_full(struct loop *l, bool full)
+{
+	if (full == l->full)
+		return;
+	l->full = full;
+	__atomic_store_n(&l->part->stats.full, full, __ATOMIC_RELAXED);
+	if (full)
+		log_warn("journal",
+			"JOURNAL FULL: new events are dropped until a consumer moves on partition=%u",
+			l->part->index);
+	else
+		log_info("journal", "journal takes events again partition=%u", l->part->index);
+}
+
+/* Places the batch in hand. False: not now. */
+static bool loop_place(struct loop *l)
+{
+	struct journal_part *part = l->part;
+	struct batch *b = l->held;
+	enum pack_answer answer = PACK_DONE;
+
+	if (part->failed) {
+		pack_discard(part, b, DROP_journal_failed);
+	} else {
+		answer = pack_batch(part, b, l->now_ns);
+		if (answer == PACK_WAIT)
+			return false;
+		if (answer == PACK_FULL)
+			pack_discard(part, b, DROP_journal_full);
+		else if (b->record_count)
+			loop_set_full(l, false);
+		if (answer == PACK_FULL)
+			loop_set_full(l, true);
+	}
+	l->held = NULL;
+	batch_return(loop_lane(l, b->worker), b);
+	return true;
+}
+
+/* Takes what waits in the lanes, a batch of each in turn. Returns batches placed. */
+static uint32_t loop_take(struct loop *l)
+{
+	uint32_t workers = l->part->journal->handoff->workers, placed = 0, empty = 0;
+
+	while (empty < workers) {
+		if (!l->held) {
+			l->held = batch_take_sealed(loop_lane(l, l->worker));
+			l->worker = l->worker + 1 == workers ? 0 : l->worker + 1;
+		}
+		if (!l->held) {
+			empty++;
+			continue;
+		}
+		empty = 0;
+		if (!loop_place(l))
+			break;
+		placed++;
+		(void)writer_reap(l->part);
+	}
+	return placed;
+}
+
+static void loop_start_record(struct journal_part *part, uint64_t now_ns)
+{
+	char text[160];
+
+	if (!part->start_due || part->failed)
+		return;
+	snprintf(text, sizeof text, "event=start version=%s generation=%u", SLUICE_VERSION, part->generation);
+	if (pack_own(part, RECORD_CONTROL, text, 0, now_ns) == PACK_DONE)
+		part->start_due = false;
+}
+
+/* Sleeps until a write ends, the open block is due, or for a while. */
+static void loop_wait(struct loop *l)
+{
+	struct journal_part *part = l->part;
+	uint64_t due_ns = part->open_ns + part->journal->params.block_age_us * 1000;
+	uint64_t ns = l->wait_ns;
+	struct io_uring_cqe *cqe;
+
+	if (part->open_buf >= 0 && part->flight_count < part->journal->params.inflight) {
+		uint64_t left_ns = due_ns > l->now_ns ? due_ns - l->now_ns : 0;
+
+		if (left_ns < ns)
+			ns = left_ns;
+	}
+	if (ns == 0)
+		return;
+	if (part->flight_count) {
+		struct __kernel_timespec t = {0, (long long)(ns < WAIT_IO_NS ? ns : WAIT_IO_NS)};
+
+		(void)io_uring_wait_cqe_timeout(&part->ring, &cqe, &t);
+	} else {
+		struct timespec t = {0, (long)ns};
+
+		nanosleep(&t, NULL);
+		l->wait_ns = l->wait_ns * 3 / 2 < WAIT_MAX_NS ? l->wait_ns * 3 / 2 : WAIT_MAX_NS;
+	}
+}
+
+static bool loop_block_due(const struct loop *l)
+{
+	const struct journal_part *part = l->part;
+
+	return part->open_buf >= 0 && l->now_ns - part->open_ns >= part->journal->params.block_age_us * 1000;
+}
+
+/* The last block: end of input, marked as such. A partition that is full or failed ends without. */
+static void loop_finish(struct loop *l)
+{
+	struct journal_part *part = l->part;
+	enum pack_answer answer = PACK_WAIT;
+
+	while (!part->failed && answer == PACK_WAIT) {
+		l->now_ns = clock_mono_ns();
+		answer = pack_own(part, RECORD_CONTROL, "event=end-of-input", 0, l->now_ns);
+		if (answer == PACK_WAIT) {
+			l->wait_ns = WAIT_MIN_NS;
+			loop_wait(l);
+			(void)writer_reap(part);
+		}
+	}
+	while (part->flight_count || (part->open_buf >= 0 && !part->failed)) {
+		writer_seal(part, BLOCK_F_CLEAN_END);
+		if (writer_reap(part) == 0) {
+			struct __kernel_timespec t = {0, WAIT_IO_NS};
+			struct io_uring_cqe *cqe;
+
+			(void)io_uring_wait_cqe_timeout(&part->ring, &cqe, &t);
+		}
+	}
+}
+
+void *writer_main(void *arg)
+{
+	struct loop l = {.part = arg, .wait_ns = WAIT_MIN_NS};
+	struct journal_part *part = arg;
+	int rc = loop_setup(part);
+
+	atomic_store_explicit(&part->writer_ready, rc ? rc : 1, memory_order_release);
+	if (rc != 0)
+		return NULL;
+	for (;;) {
+		bool stop = atomic_load_explicit(&part->writer_stop, memory_order_acquire);
+		uint32_t work;
+
+		l.now_ns = clock_mono_ns();
+		work = writer_reap(part);
+		loop_start_record(part, l.now_ns);
+		work += loop_take(&l);
+		tick_run(part, l.now_ns);
+		if (loop_block_due(&l))
+			writer_seal(part, 0);
+		if (work) {
+			l.wait_ns = WAIT_MIN_NS;
+			continue;
+		}
+		if (stop && !l.held)
+			break;
+		loop_wait(&l);
+	}
+	loop_finish(&l);
+	io_uring_queue_exit(&part->ring);
+	return NULL;
+}

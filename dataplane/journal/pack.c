@@ -1,0 +1,207 @@
+/* From batches to the open block: duplicates, offsets, made ids, counters. Writer thread only.
+ *
+ * Two passes over a batch: the first checks the records and prefetches the places of their ids, the second
+ * decides; then the bytes are copied, in one piece if no record is left out. */
+#include "journal_priv.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "hash.h"
+
+void drop_count(struct journal_part *part, enum drop_reason reason, uint64_t count)
+{
+	part->totals.drops[reason] += count;
+	stat_set(&part->stats.drops[reason], part->totals.drops[reason]);
+}
+
+void pack_drops(struct journal_part *part, const struct batch *b)
+{
+	for (int i = 0; i < DROP_ID_MAX; i++)
+		if (b->drop_delta[i])
+			drop_count(part, (enum drop_reason)i, b->drop_delta[i]);
+}
+
+/* Passes over the records of a batch and stops the process at one that is not well-formed: only a bug of ours
+ * can make it, and in the journal it would be damage. */
+static uint32_t pack_index(struct journal_part *part, const struct batch *b)
+{
+	const struct dedup *dedup = &part->dedup;
+	uint32_t count = 0;
+
+	for (uint32_t at = 0; at < b->bytes; count++) {
+		const struct record *rec = (const struct record *)(b->data + at);
+		uint64_t hash = 0;
+
+		if (count == part->pack_max || !record_valid(rec, b->bytes - at)) {
+			log_error("journal", "malformed record from worker %u at byte %u of a batch",
+				b->worker, at);
+			abort();
+		}
+		if (rec->kind == RECORD_EVENT && dedup->window_ms && (rec->field_mask & FBIT(event_id))) {
+			hash = dedup_hash(dedup, rec->event_id) | 1;
+			dedup_prefetch(dedup, hash);
+		}
+		part->pack_at[count] = at;
+		part->pack_hash[count] = hash;
+		at += rec->bytes;
+	}
+	return count;
+}
+
+/* UUID version 8 (RFC 9562): 122 bits of a hash of the record's address. */
+static void pack_make_id(const struct journal_part *part, struct record *rec, uint64_t offset)
+{
+	uint64_t high = hash_bytes(&offset, sizeof offset, part->id_seed[0]);
+	uint64_t low = hash_bytes(&offset, sizeof offset, part->id_seed[1]);
+
+	memcpy(rec->event_id, &high, 8);
+	memcpy(rec->event_id + 8, &low, 8);
+	rec->event_id[6] = (uint8_t)((rec->event_id[6] & 0x0f) | 0x80);
+	rec->event_id[8] = (uint8_t)((rec->event_id[8] & 0x3f) | 0x80);
+	rec->flags |= RECORD_F_ID_MADE;
+}
+
+static void pack_times(struct journal_part *part, const struct batch *b, uint64_t now_ns)
+{
+	int64_t base = b->watermark_base_ms;
+
+	if (b->receive_last_ms > part->receive_last_ms)
+		part->receive_last_ms = b->receive_last_ms;
+	if (base == INT64_MIN)
+		return;
+	atomic_store_explicit(&part->event_ns, now_ns, memory_order_relaxed);
+	if (base > part->watermark_base_ms) {
+		int64_t late = (int64_t)part->journal->params.out_of_orderness_ms;
+		int64_t mark = base < INT64_MIN + late ? INT64_MIN : base - late;
+
+		part->watermark_base_ms = base;
+		part->base_moved = true;
+		if (mark > part->watermark_next_ms) {
+			part->watermark_next_ms = mark;
+			part->watermark_ns = now_ns;
+		}
+	}
+}
+
+static void pack_copy(struct journal_part *part, const void *from, uint32_t bytes)
+{
+	memcpy(part->cache.buf[part->open_buf].mem + BLOCK_HEADER_BYTES + part->open_bytes, from, bytes);
+	part->open_bytes += bytes;
+}
+
+/* The records that are no duplicates, with the offsets from part->place.offset on. */
+static void pack_records(struct journal_part *part, struct batch *b, uint32_t count)
+{
+	uint32_t from = 0, duplicates = 0, events = 0;
+	int64_t time_ms = part->receive_last_ms;
+
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t at = part->pack_at[i];
+		struct record *rec = (struct record *)(b->data + at);
+
+		events += rec->kind == RECORD_EVENT;
+		if (rec->receive_time_ms > time_ms)
+			time_ms = rec->receive_time_ms;
+		if (part->pack_hash[i] &&
+			!dedup_add(&part->dedup, rec->event_id, part->pack_hash[i], time_ms)) {
+			pack_copy(part, b->data + from, at - from);
+			from = at + rec->bytes;
+			duplicates++;
+			continue;
+		}
+		if (rec->kind == RECORD_EVENT && !(rec->field_mask & FBIT(event_id)))
+			pack_make_id(part, rec, part->place.offset);
+		part->totals.records[rec->kind & 7]++;
+		part->place.offset++;
+	}
+	pack_copy(part, b->data + from, b->bytes - from);
+	part->receive_last_ms = time_ms;
+	part->open_records += count - duplicates;
+	stat_set(&part->stats.assigned_offset, part->place.offset);
+	stat_set(&part->stats.batch_records, part->stats.batch_records + count);
+	stat_set(&part->stats.events_batched, part->stats.events_batched + events);
+	stat_set(&part->stats.dedup_ids, part->dedup.count);
+	stat_set(&part->stats.dedup_evicted, part->dedup.evicted);
+	if (duplicates) {
+		stat_set(&part->stats.duplicates, part->stats.duplicates + duplicates);
+		drop_count(part, DROP_duplicate, duplicates);
+	}
+}
+
+enum pack_answer pack_batch(struct journal_part *part, struct batch *b, uint64_t now_ns)
+{
+	enum pack_answer answer;
+	uint32_t count;
+
+	if (b->bytes == 0) {
+		pack_times(part, b, now_ns);
+		pack_drops(part, b);
+		return PACK_DONE;
+	}
+	if (b->generation > part->generation_max) {
+		char text[64];
+
+		snprintf(text, sizeof text, "event=generation generation=%u", b->generation);
+		answer = writer_block(part, b->bytes + 512, b->generation, now_ns);
+		if (answer != PACK_DONE)
+			return answer;
+		part->generation_max = b->generation;
+		(void)pack_own(part, RECORD_CONTROL, text, 0, now_ns);
+	}
+	answer = writer_block(part, b->bytes, b->generation, now_ns);
+	if (answer != PACK_DONE)
+		return answer;
+	if (part->open_records == 0 && b->receive_first_ms > part->open_receive_first_ms)
+		part->open_receive_first_ms = b->receive_first_ms;
+	count = pack_index(part, b);
+	pack_records(part, b, count);
+	pack_times(part, b, now_ns);
+	pack_drops(part, b);
+	return PACK_DONE;
+}
+
+enum pack_answer pack_own(
+	struct journal_part *part, enum record_kind kind, const char *text, int64_t time_ms, uint64_t now_ns)
+{
+	uint64_t space[(sizeof(struct record) + 256) / 8] = {0};
+	struct record *rec = (struct record *)space;
+	uint32_t payload = text ? (uint32_t)strnlen(text, 255) : 0;
+	int64_t wall_ms = clock_wall_ms();
+	enum pack_answer answer;
+
+	rec->bytes = (uint32_t)RTE_ALIGN_CEIL(sizeof *rec + payload, RECORD_ALIGN);
+	answer = writer_block(part, rec->bytes, part->generation, now_ns);
+	if (answer != PACK_DONE)
+		return answer;
+	if (wall_ms > part->receive_last_ms)
+		part->receive_last_ms = wall_ms;
+	rec->kind = (uint8_t)kind;
+	rec->receive_time_ms = part->receive_last_ms;
+	rec->event_time_ms = kind == RECORD_TICK ? time_ms : part->receive_last_ms;
+	rec->raw_bytes = payload;
+	rec->payload_bytes = payload;
+	if (payload)
+		memcpy(rec + 1, text, payload);
+	pack_copy(part, rec, rec->bytes);
+	part->totals.records[kind]++;
+	part->place.offset++;
+	part->open_records++;
+	stat_set(&part->stats.assigned_offset, part->place.offset);
+	return PACK_DONE;
+}
+
+void pack_discard(struct journal_part *part, struct batch *b, enum drop_reason reason)
+{
+	uint32_t count = pack_index(part, b), events = 0;
+
+	for (uint32_t i = 0; i < count; i++)
+		events += ((const struct record *)(b->data + part->pack_at[i]))->kind == RECORD_EVENT;
+	stat_set(&part->stats.batch_records, part->stats.batch_records + count);
+	stat_set(&part->stats.events_batched, part->stats.events_batched + events);
+	/* A refused event has been counted under its own reason already: here it only loses its dead letter.
+	 */
+	stat_set(&part->stats.refused_lost, part->stats.refused_lost + count - events);
+	drop_count(part, reason, events);
+	pack_drops(part, b);
+}

@@ -1,0 +1,178 @@
+/* Threads of the journal: starting and stopping them; consumers; numbers. Control threads. */
+#include "journal_priv.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static void nap(void)
+{
+	const struct timespec t = {0, 1000000};
+
+	nanosleep(&t, NULL);
+}
+
+static int part_start(struct journal_part *part, struct err *err)
+{
+	char name[16];
+	int rc;
+
+	part->pack_max = part->journal->handoff->batch_bytes / (uint32_t)sizeof(struct record) + 1;
+	part->pack_at = calloc(part->pack_max, sizeof *part->pack_at);
+	part->pack_hash = calloc(part->pack_max, sizeof *part->pack_hash);
+	if (!part->pack_at || !part->pack_hash)
+		return err_set(err, -ENOMEM, "journal: out of memory");
+	/* From here on there may be blocks behind the mark. */
+	part->mark.flags = 0;
+	rc = store_mark_write(part->mark_fd, &part->mark);
+	if (rc != 0)
+		return err_set(err, rc, "%s/durable: %s", part->dir, strerror(-rc));
+	part->start_due = true;
+	rc = pthread_create(&part->keeper, NULL, keeper_main, part);
+	if (rc != 0)
+		return err_set(err, -rc, "journal: no thread for a keeper: %s", strerror(rc));
+	part->keeper_runs = true;
+	snprintf(name, sizeof name, "keeper-%u", part->index);
+	pthread_setname_np(part->keeper, name);
+	return 0;
+}
+
+static int part_start_writer(struct journal_part *part, struct err *err)
+{
+	char name[16];
+	int rc = pthread_create(&part->writer, NULL, writer_main, part);
+
+	if (rc != 0)
+		return err_set(err, -rc, "journal: no thread for a writer: %s", strerror(rc));
+	part->writer_runs = true;
+	snprintf(name, sizeof name, "journal-%u", part->index);
+	pthread_setname_np(part->writer, name);
+	while ((rc = atomic_load_explicit(&part->writer_ready, memory_order_acquire)) == 0)
+		nap();
+	return rc < 0 ? err_set(err, rc, "journal: io_uring: %s", strerror(-rc)) : 0;
+}
+
+int journal_start(struct journal *j, struct handoff *handoff, struct err *err)
+{
+	int rc = 0;
+
+	if (j->started)
+		return err_set(err, -EINVAL, "journal: started already");
+	if (handoff->partitions != j->params.partitions)
+		return err_set(err, -EINVAL, "journal: lanes for %u partitions, the journal has %u",
+			handoff->partitions, j->params.partitions);
+	if (handoff->batch_bytes + 2 * BLOCK_HEADER_BYTES > j->params.block_bytes)
+		return err_set(err, -EINVAL,
+			"journal: a batch (worker.batch_bytes %u) must fit into a block (journal.block_bytes "
+			"%u, less 2048)",
+			handoff->batch_bytes, j->params.block_bytes);
+	j->handoff = handoff;
+	j->started = true;
+	for (uint32_t i = 0; i < j->params.partitions && rc == 0; i++)
+		rc = part_start(&j->part[i], err);
+	/* The first segments are being written meanwhile: events that come now would have to wait for them.
+	 */
+	for (uint32_t i = 0; i < j->params.partitions && rc == 0; i++)
+		while (atomic_load_explicit(&j->part[i].next_state, memory_order_acquire) == NEXT_WANTED)
+			nap();
+	for (uint32_t i = 0; i < j->params.partitions && rc == 0; i++)
+		rc = part_start_writer(&j->part[i], err);
+	if (rc != 0)
+		journal_stop(j);
+	return rc;
+}
+
+void journal_stop(struct journal *j)
+{
+	for (uint32_t i = 0; i < j->params.partitions; i++)
+		atomic_store_explicit(&j->part[i].writer_stop, true, memory_order_release);
+	for (uint32_t i = 0; i < j->params.partitions; i++) {
+		struct journal_part *part = &j->part[i];
+
+		if (part->writer_runs)
+			pthread_join(part->writer, NULL);
+		if (part->keeper_runs) {
+			pthread_mutex_lock(&part->lock);
+			part->keeper_stop = true;
+			pthread_cond_signal(&part->keeper_cond);
+			pthread_mutex_unlock(&part->lock);
+			pthread_join(part->keeper, NULL);
+			keeper_mark(part, part->failed || !part->writer_runs ? 0 : MARK_F_CLEAN);
+		}
+		part->writer_runs = part->keeper_runs = false;
+	}
+	j->stopped = true;
+}
+
+/* ---- consumers ---- */
+
+int journal_consumer_add(struct journal *j, uint32_t partition, const char *name, struct err *err)
+{
+	uint32_t count;
+	int id = -1;
+
+	if (partition >= j->params.partitions)
+		return err_set(err, -EINVAL, "journal has no partition %u", partition);
+	pthread_mutex_lock(&j->consumer_lock);
+	count = atomic_load_explicit(&j->consumer_count, memory_order_relaxed);
+	for (uint32_t i = 0; i < count && id < 0; i++)
+		if (j->consumer[i].partition == partition && strcmp(j->consumer[i].name, name) == 0)
+			id = (int)i;
+	if (id < 0 && count < CONSUMERS_MAX) {
+		struct journal_consumer *c = &j->consumer[count];
+
+		snprintf(c->name, sizeof c->name, "%s", name);
+		c->partition = partition;
+		atomic_store_explicit(&c->position, CONSUMER_UNKNOWN, memory_order_relaxed);
+		/* Release: pairs with retention_floor(). */
+		atomic_store_explicit(&j->consumer_count, count + 1, memory_order_release);
+		id = (int)count;
+	}
+	pthread_mutex_unlock(&j->consumer_lock);
+	return id >= 0 ? id : err_set(err, -ENOSPC, "journal: more than %u consumers", CONSUMERS_MAX);
+}
+
+void journal_consumer_set(struct journal *j, int consumer, uint64_t offset)
+{
+	atomic_store_explicit(&j->consumer[consumer].position, offset, memory_order_release);
+}
+
+/* ---- numbers ---- */
+
+void journal_stats(const struct journal *j, uint32_t partition, struct journal_partition_stats *out)
+{
+	struct journal_part *part = &j->part[partition];
+	uint64_t floor = retention_floor((struct journal *)j, partition);
+	const uint64_t *from = (const uint64_t *)&part->stats;
+	uint64_t *to = (uint64_t *)out;
+	struct part_tail tail;
+
+	_Static_assert(sizeof part->stats % 8 == 0, "copied by words");
+	for (size_t i = 0; i < sizeof part->stats / 8; i++)
+		to[i] = stat_get(from + i);
+	tail_get(part, &tail);
+	out->durable_offset = tail.offset;
+	out->segments_max = j->params.segments_max;
+	out->segments_used = 0;
+	out->oldest_lag_bytes = 0;
+	pthread_mutex_lock(&part->lock);
+	for (uint32_t i = 0; i < part->seg_count; i++) {
+		bool last = i + 1 == part->seg_count;
+
+		if (!last && part->seg[i + 1].first_offset <= floor)
+			continue;
+		out->segments_used++;
+		if (floor < tail.offset)
+			out->oldest_lag_bytes += part->seg[i].number < tail.segment ? j->params.segment_bytes
+										    : tail.file_offset;
+	}
+	pthread_mutex_unlock(&part->lock);
+}
+
+uint64_t journal_durable_offset(const struct journal *j, uint32_t partition)
+{
+	return atomic_load_explicit(&j->part[partition].durable_offset, memory_order_acquire);
+}

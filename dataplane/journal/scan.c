@@ -1,0 +1,102 @@
+/* Offline reading for tools: no lock, no writer needed; a running writer is not disturbed. */
+#include "journal_priv.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+int journal_meta_read(const char *dir, struct journal_meta *meta, struct err *err)
+{
+	struct meta_file file;
+	int rc = store_meta_read(dir, &file, err);
+
+	if (rc != 0)
+		return rc;
+	memset(meta, 0, sizeof *meta);
+	memcpy(meta->node, file.node, sizeof meta->node - 1);
+	meta->epoch = file.epoch;
+	meta->partitions = file.partitions;
+	meta->segment_bytes = file.segment_bytes;
+	return 0;
+}
+
+static void scan_fill(struct journal_scan_block *b, const struct walk *w, const struct block_header *h)
+{
+	*b = (struct journal_scan_block){
+		.segment = w->at.segment,
+		.file_offset = w->at.file_offset,
+		.intact = h != NULL,
+		.fault = w->fault,
+	};
+	b->block.partition = w->at.partition;
+	b->block.first_offset = w->at.offset;
+	if (!h)
+		return;
+	b->crc = h->header_crc;
+	b->block.generation = h->generation;
+	b->block.first_offset = h->first_offset;
+	b->block.record_count = h->record_count;
+	b->block.bytes = h->payload_bytes;
+	b->block.receive_last_ms = h->receive_last_ms;
+	b->block.watermark_ms = h->watermark_ms;
+	b->block.data = (const uint8_t *)h + BLOCK_HEADER_BYTES;
+}
+
+/* Where the mark says that everything before is durable; {0} without a good mark. */
+static void scan_mark(
+	const char *part_dir, const struct meta_file *meta, uint32_t partition, struct mark_slot *mark)
+{
+	struct err ignored;
+	int fd = store_mark_open(part_dir, false, false, &ignored);
+
+	memset(mark, 0, sizeof *mark);
+	if (fd < 0)
+		return;
+	if (store_mark_read(fd, meta->epoch, partition, mark) != 0)
+		memset(mark, 0, sizeof *mark);
+	close(fd);
+}
+
+int journal_scan(const char *dir, uint32_t partition,
+	int (*each)(void *arg, const struct journal_scan_block *b), void *arg, struct err *err)
+{
+	char part_dir[PATH_BYTES];
+	struct journal_scan_block b;
+	const struct block_header *h;
+	struct meta_file meta;
+	struct mark_slot mark;
+	struct block_place at;
+	uint64_t *number;
+	struct walk w;
+	uint32_t count;
+	int rc = store_meta_read(dir, &meta, err), stop = 0;
+
+	if (rc != 0)
+		return rc;
+	if (partition >= meta.partitions)
+		return err_set(err, -EINVAL, "%s: the journal has no partition %u", dir, partition);
+	store_part_dir(part_dir, dir, partition);
+	scan_mark(part_dir, &meta, partition, &mark);
+	rc = segment_list(part_dir, false, &number, &count, err);
+	if (rc != 0)
+		return rc;
+	part_place_init(&meta, partition, &at);
+	at.segment = count ? number[0] : 1;
+	free(number);
+	rc = walk_init(&w, part_dir, &at, err);
+	if (rc != 0)
+		return rc;
+	while (!stop && (rc = walk_peek(&w, UINT64_MAX, true, &h, err)) == WALK_BLOCK) {
+		scan_fill(&b, &w, h);
+		stop = each(arg, &b);
+		block_place_step(&w.at, h);
+	}
+	/* Nothing of ours behind the mark is the end; before it, or half of a block, is not. */
+	if (!stop && (rc == WALK_FAULT || (rc == WALK_END && w.at.seq < mark.next_seq))) {
+		scan_fill(&b, &w, NULL);
+		stop = each(arg, &b);
+	}
+	walk_free(&w);
+	return rc < 0 ? rc : stop;
+}

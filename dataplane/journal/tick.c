@@ -1,0 +1,93 @@
+/* Ticks and the clock's check. A partition to which no events come gets records with an explicit watermark,
+ * so that its windows close although nobody sends; the wall clock is compared with the monotonic one. Writer
+ * thread. */
+#include "journal_priv.h"
+
+#include <inttypes.h>
+
+#define TICK_FAST_NS 60000000000ull /* behind the out-of-orderness: interval as configured */
+#define TICK_END_NS                                                                                          \
+	(26ull * 3600000000000ull) /* idle for longer: nothing is left that a tick could close               \
+				    */
+#define CLOCK_PERIOD_NS 1000000000ull
+#define CLOCK_STEP_MS 500
+
+/* Lowest watermark of the partitions to which events came lately; INT64_MAX: there is none. */
+static int64_t tick_others(const struct journal_part *part, uint64_t now_ns, uint64_t lately_ns)
+{
+	const struct journal *j = part->journal;
+	int64_t lowest = INT64_MAX;
+
+	for (uint32_t i = 0; i < j->params.partitions; i++) {
+		struct journal_part *other = &j->part[i];
+		uint64_t event_ns = atomic_load_explicit(&other->event_ns, memory_order_relaxed);
+		int64_t watermark_ms;
+
+		if (i == part->index || !event_ns || now_ns - event_ns >= lately_ns)
+			continue;
+		watermark_ms = atomic_load_explicit(&other->watermark_ms, memory_order_relaxed);
+		if (watermark_ms < lowest)
+			lowest = watermark_ms;
+	}
+	return lowest;
+}
+
+static bool tick_dirty(const struct journal_part *part)
+{
+	if (part->base_moved)
+		return true;
+	for (int i = 0; i < DROP_ID_MAX; i++)
+		if (part->totals.drops[i] != part->built.drops[i])
+			return true;
+	return false;
+}
+
+void tick_run(struct journal_part *part, uint64_t now_ns)
+{
+	const struct journal_params *params = &part->journal->params;
+	uint64_t tick_ns = params->tick_ms * 1000000, idle_ns, event_ns;
+	int64_t target = part->watermark_next_ms, others;
+	bool dirty;
+
+	if (now_ns < part->tick_due_ns || part->failed)
+		return;
+	tick_clock_check(part, now_ns);
+	event_ns = atomic_load_explicit(&part->event_ns, memory_order_relaxed);
+	idle_ns = now_ns - (event_ns ? event_ns : part->watermark_ns);
+	part->tick_due_ns = now_ns + tick_ns;
+	dirty = tick_dirty(part);
+	if (idle_ns < tick_ns && event_ns)
+		return;
+	others = tick_others(part, now_ns, 2 * tick_ns);
+	if (others != INT64_MAX) {
+		target = others > target ? others : target;
+	} else if (target != INT64_MIN && idle_ns < TICK_END_NS) {
+		target += (int64_t)((now_ns - part->watermark_ns) / 1000000);
+		if (idle_ns > params->out_of_orderness_ms * 1000000 + TICK_FAST_NS)
+			part->tick_due_ns = now_ns + (idle_ns / 8 > tick_ns ? idle_ns / 8 : tick_ns);
+	}
+	if (target <= part->watermark_next_ms && !(dirty && part->open_buf < 0))
+		return;
+	if (pack_own(part, RECORD_TICK, NULL, target, now_ns) != PACK_DONE)
+		return;
+	if (target > part->watermark_next_ms)
+		part->watermark_ns = now_ns;
+	part->watermark_next_ms = target;
+}
+
+void tick_clock_check(struct journal_part *part, uint64_t now_ns)
+{
+	int64_t offset_ms = clock_wall_ms() - (int64_t)(now_ns / 1000000);
+	int64_t step_ms = offset_ms - part->clock_offset_ms;
+
+	if (part->clock_due_ns && now_ns < part->clock_due_ns)
+		return;
+	if (part->clock_due_ns && (step_ms > CLOCK_STEP_MS || step_ms < -CLOCK_STEP_MS)) {
+		part->totals.clock_steps++;
+		stat_set(&part->stats.clock_steps, part->totals.clock_steps);
+		log_warn("journal", "the wall clock stepped by %" PRId64 " ms partition=%u", step_ms,
+			part->index);
+	}
+	part->clock_offset_ms = offset_ms;
+	part->clock_due_ns = now_ns + CLOCK_PERIOD_NS;
+}

@@ -1,0 +1,137 @@
+/* Reads blocks one after another from segment files, in large pieces. One thread per walk. */
+#include "journal_priv.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+int walk_init(struct walk *w, const char *part_dir, const struct block_place *at, struct err *err)
+{
+	void *p;
+
+	*w = (struct walk){.fd = -1, .buf_bytes = at->block_bytes};
+	if (w->buf_bytes < 1u << 20)
+		w->buf_bytes = 1u << 20;
+	if (posix_memalign(&p, BLOCK_ALIGN, w->buf_bytes))
+		return err_set(err, -ENOMEM, "journal: no memory to read blocks");
+	w->buf = p;
+	memcpy(w->part_dir, part_dir, strnlen(part_dir, PATH_BYTES - 1));
+	walk_seek(w, at);
+	return 0;
+}
+
+void walk_free(struct walk *w)
+{
+	if (w->fd >= 0)
+		close(w->fd);
+	free(w->buf);
+	*w = (struct walk){.fd = -1};
+}
+
+void walk_seek(struct walk *w, const struct block_place *at)
+{
+	w->at = *at;
+	w->filled = 0;
+}
+
+/* Bytes at the place that the buffer has and that may be trusted. */
+static uint32_t walk_have(const struct walk *w)
+{
+	uint64_t skip = w->at.file_offset - w->buf_at;
+
+	if (w->fd_segment != w->at.segment || w->at.file_offset < w->buf_at || skip >= w->filled ||
+		(w->at.chained && w->at.seq >= w->buf_limit))
+		return 0;
+	return w->filled - (uint32_t)skip;
+}
+
+static int walk_read(struct walk *w, uint64_t seq_limit, struct err *err)
+{
+	uint64_t want = w->buf_bytes, room = w->at.segment_bytes - w->at.file_offset;
+	uint64_t blocks = w->at.chained && seq_limit > w->at.seq ? seq_limit - w->at.seq : UINT32_MAX;
+
+	if (w->fd < 0 || w->fd_segment != w->at.segment) {
+		if (w->fd >= 0)
+			close(w->fd);
+		w->fd = segment_open(w->part_dir, w->at.segment, false, err);
+		if (w->fd < 0)
+			return w->fd;
+		w->fd_segment = w->at.segment;
+	}
+	if (want > room)
+		want = room;
+	if (blocks < want / w->at.block_bytes)
+		want = blocks * w->at.block_bytes;
+	w->buf_at = w->at.file_offset;
+	w->buf_limit = seq_limit;
+	w->filled = 0;
+	while (w->filled < want) {
+		ssize_t n =
+			pread(w->fd, w->buf + w->filled, want - w->filled, (off_t)(w->buf_at + w->filled));
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0) {
+			char path[PATH_BYTES];
+
+			segment_path(path, w->part_dir, w->fd_segment);
+			return err_set(err, -errno, "%s: read: %s", path, strerror(errno));
+		}
+		w->filled += (uint32_t)n;
+		if (n == 0 || n % BLOCK_ALIGN)
+			break;
+	}
+	return 0;
+}
+
+/* At least `bytes` at the place, or NULL if the file ends before. */
+static const uint8_t *walk_bytes(struct walk *w, uint32_t bytes, uint64_t seq_limit, int *rc, struct err *err)
+{
+	*rc = 0;
+	if (walk_have(w) < bytes)
+		*rc = walk_read(w, seq_limit, err);
+	if (*rc != 0 || walk_have(w) < bytes)
+		return NULL;
+	return w->buf + (w->at.file_offset - w->buf_at);
+}
+
+int walk_peek(
+	struct walk *w, uint64_t seq_limit, bool payload, const struct block_header **out, struct err *err)
+{
+	const uint8_t *p;
+	uint32_t total;
+	int rc;
+
+	w->fault = NULL;
+	p = walk_bytes(w, BLOCK_ALIGN, seq_limit, &rc, err);
+	if (rc == -ENOENT) {
+		w->fault = "no segment file";
+		return WALK_END;
+	}
+	if (rc != 0)
+		return rc;
+	if (!p) {
+		w->fault = "the file ends here";
+		return WALK_FAULT;
+	}
+	w->fault = block_header_fault((const struct block_header *)p, &w->at);
+	if (w->fault)
+		return block_header_ours((const struct block_header *)p, &w->at) ? WALK_FAULT : WALK_END;
+	total = ((const struct block_header *)p)->total_bytes;
+	p = walk_bytes(w, total, seq_limit, &rc, err);
+	if (rc != 0)
+		return rc;
+	if (!p) {
+		w->fault = "the file ends inside the block";
+		return WALK_FAULT;
+	}
+	*out = (const struct block_header *)p;
+	/* Read again, perhaps: whoever reads a live file must not trust the first look. */
+	w->fault = block_header_fault(*out, &w->at);
+	if (!w->fault && (*out)->total_bytes != total)
+		w->fault = "block length";
+	if (!w->fault && payload)
+		w->fault = block_payload_fault(*out, p + BLOCK_HEADER_BYTES);
+	return w->fault ? WALK_FAULT : WALK_BLOCK;
+}

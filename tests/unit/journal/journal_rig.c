@@ -1,0 +1,327 @@
+/* See journal_rig.h. */
+#include "journal_rig.h"
+
+#include <rte_eal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "hash.h"
+
+void rig_eal(const char *name)
+{
+	char prefix[64], *argv[16];
+	int argc = 0;
+	static char words[][24] = {"test", "--no-huge", "-m", "256", "--no-pci", "--no-telemetry",
+		"--iova-mode=va", "--no-shconf", "--log-level=4", "-l", "0", "--file-prefix"};
+
+	snprintf(prefix, sizeof prefix, "sluice-%s-%d", name, (int)getpid());
+	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+		argv[argc++] = words[i];
+	argv[argc++] = prefix;
+	if (rte_eal_init(argc, argv) < 0) {
+		fprintf(stderr, "rte_eal_init failed\n");
+		exit(1);
+	}
+}
+
+void rig_init(struct rig *rig, uint32_t partitions, uint32_t workers)
+{
+	const char *base = getenv("SLUICE_TEST_DIR");
+	struct err err;
+
+	memset(rig, 0, sizeof *rig);
+	snprintf(rig->dir, sizeof rig->dir, "%.90s/sluice-journal-XXXXXX", base ? base : "/tmp");
+	assert_non_null(mkdtemp(rig->dir));
+	rig->event_bytes = 150;
+	rig->params = (struct journal_params){
+		.partitions = partitions,
+		.block_bytes = 32768,
+		.block_age_us = 500,
+		.segment_bytes = 1 << 20,
+		.segments_max = 8,
+		.inflight = 4,
+		.cache_blocks = 4,
+		.dedup_window_ms = 600000,
+		.dedup_ids_max = 100000,
+		.out_of_orderness_ms = 10000,
+		.tick_ms = 100000,
+	};
+	snprintf(rig->params.dir, sizeof rig->params.dir, "%s", rig->dir);
+	snprintf(rig->params.node, sizeof rig->params.node, "test-1");
+	assert_int_equal(handoff_create(&rig->handoff, workers, partitions, 4, 16384, &err), 0);
+}
+
+void rig_free(struct rig *rig)
+{
+	char command[256];
+
+	rig_close(rig);
+	handoff_free(&rig->handoff);
+	snprintf(command, sizeof command, "rm -rf '%s'", rig->dir);
+	assert_int_equal(system(command), 0);
+}
+
+int rig_open_rc(struct rig *rig, struct err *err)
+{
+	rig->journal = NULL;
+	return journal_open(&rig->journal, &rig->params, err);
+}
+
+void rig_open(struct rig *rig)
+{
+	struct err err = {""};
+
+	if (rig_open_rc(rig, &err) != 0)
+		fail_msg("journal_open: %s", err.text);
+}
+
+void rig_start(struct rig *rig)
+{
+	struct err err = {""};
+
+	if (!rig->journal)
+		rig_open(rig);
+	if (journal_start(rig->journal, &rig->handoff, &err) != 0)
+		fail_msg("journal_start: %s", err.text);
+	rig->running = true;
+}
+
+void rig_stop(struct rig *rig)
+{
+	if (rig->running)
+		journal_stop(rig->journal);
+	rig->running = false;
+}
+
+void rig_close(struct rig *rig)
+{
+	rig_stop(rig);
+	journal_close(rig->journal);
+	rig->journal = NULL;
+}
+
+void rig_restart(struct rig *rig)
+{
+	rig_close(rig);
+	rig_start(rig);
+}
+
+void rig_id(uint8_t out[16], uint64_t id)
+{
+	uint64_t mixed = hash_u64(id);
+
+	memcpy(out, &id, 8);
+	memcpy(out + 8, &mixed, 8);
+}
+
+uint64_t rig_id_number(const uint8_t id[16])
+{
+	uint64_t number, mixed;
+
+	memcpy(&number, id, 8);
+	memcpy(&mixed, id + 8, 8);
+	return mixed == hash_u64(number) ? number : 0;
+}
+
+static void nap(void)
+{
+	const struct timespec t = {0, 200000};
+
+	nanosleep(&t, NULL);
+}
+
+struct batch *rig_batch(struct rig *rig, uint32_t worker, uint32_t partition)
+{
+	struct batch_lane *lane = handoff_lane(&rig->handoff, worker, partition);
+	struct batch *b;
+	void *p;
+
+	while (rte_ring_sc_dequeue(lane->empty, &p) != 0)
+		nap();
+	b = p;
+	b->generation = 1;
+	b->receive_first_ms = b->receive_last_ms = clock_wall_ms();
+	b->opened_ns = clock_mono_ns();
+	b->watermark_base_ms = INT64_MIN;
+	memset(b->drop_delta, 0, sizeof b->drop_delta);
+	return b;
+}
+
+bool rig_event(struct rig *rig, struct batch *b, uint64_t id, int64_t time_ms, int64_t receive_ms)
+{
+	static _Thread_local uint8_t raw[65536];
+	struct event ev = {.raw = raw, .tail = raw, .raw_bytes = (uint32_t)rig->event_bytes};
+
+	ev.type = EVENT_TYPE_click;
+	ev.event_time_ms = time_ms;
+	ev.field_mask = FBIT(page);
+	ev.field[FIELD_page] = (struct span){8, 40};
+	memcpy(raw, &id, 8);
+	if (id) {
+		ev.field_mask |= FBIT(event_id);
+		ev.field[FIELD_event_id] = (struct span){50, 36};
+		rig_id(ev.event_id, id);
+	}
+	if (b->bytes + record_bytes_of(&ev) > b->capacity)
+		return false;
+	b->bytes += record_write_event(b->data + b->bytes, &ev, id, receive_ms, 0);
+	b->record_count++;
+	if (time_ms < receive_ms ? time_ms > b->watermark_base_ms : receive_ms > b->watermark_base_ms)
+		b->watermark_base_ms = time_ms < receive_ms ? time_ms : receive_ms;
+	return true;
+}
+
+bool rig_refused(struct rig *rig, struct batch *b, int64_t receive_ms)
+{
+	static const uint8_t raw[64] = "{\"not\": an event}";
+	struct event ev = {.raw = raw, .tail = raw, .raw_bytes = sizeof raw, .refused = DROP_bad_json};
+
+	(void)rig;
+	if (b->bytes + record_refused_bytes(&ev, 32) > b->capacity)
+		return false;
+	b->bytes += record_write_refused(b->data + b->bytes, &ev, 0, receive_ms, 32);
+	b->record_count++;
+	return true;
+}
+
+void rig_seal(struct rig *rig, struct batch *b)
+{
+	assert_int_equal(
+		rte_ring_sp_enqueue(handoff_lane(&rig->handoff, b->worker, b->partition)->sealed, b), 0);
+}
+
+void rig_feed(struct rig *rig, uint32_t worker, uint32_t partition, uint64_t first, uint64_t count)
+{
+	struct batch *b = rig_batch(rig, worker, partition);
+	int64_t now = clock_wall_ms();
+
+	for (uint64_t i = 0; i < count; i++)
+		if (!rig_event(rig, b, first + i, now, now)) {
+			rig_seal(rig, b);
+			b = rig_batch(rig, worker, partition);
+			now = clock_wall_ms();
+			i--;
+		}
+	rig_seal(rig, b);
+}
+
+struct journal_partition_stats rig_stats(struct rig *rig, uint32_t partition)
+{
+	struct journal_partition_stats s;
+
+	journal_stats(rig->journal, partition, &s);
+	return s;
+}
+
+/* The bound is generous: it ends a test that hangs, and decides nothing. */
+void rig_settle(struct rig *rig, uint32_t partition)
+{
+	uint64_t end = clock_mono_ns() + 60000000000ull;
+
+	for (;;) {
+		struct journal_partition_stats s = rig_stats(rig, partition), t;
+		bool idle = true;
+
+		for (uint32_t w = 0; w < rig->handoff.workers; w++) {
+			struct batch_lane *lane = handoff_lane(&rig->handoff, w, partition);
+
+			if (rte_ring_count(lane->empty) != rig->handoff.batches)
+				idle = false;
+		}
+		nap();
+		nap();
+		nap();
+		nap();
+		nap();
+		t = rig_stats(rig, partition);
+		if (idle && (t.failed || (t.durable_offset == s.durable_offset &&
+						 t.assigned_offset == t.durable_offset)))
+			return;
+		if (clock_mono_ns() > end)
+			fail_msg("partition %u does not settle: durable %llu of %llu", partition,
+				(unsigned long long)t.durable_offset, (unsigned long long)t.assigned_offset);
+	}
+}
+
+static void log_block(struct rig_log *log, const struct journal_block *block)
+{
+	const uint8_t *p = block->data;
+
+	log->id = realloc(log->id, (log->count + block->record_count + 1) * sizeof *log->id);
+	assert_non_null(log->id);
+	for (uint32_t i = 0; i < block->record_count; i++) {
+		const struct record *rec = (const struct record *)p;
+
+		assert_true(record_valid(p, block->bytes - (uint64_t)(p - block->data)));
+		log->kinds[rec->kind]++;
+		if (rec->kind == RECORD_EVENT)
+			log->id[log->count++] = rig_id_number(rec->event_id);
+		p += rec->bytes;
+	}
+	assert_ptr_equal(p, block->data + block->bytes);
+	log->end_offset = block->first_offset + block->record_count;
+}
+
+void rig_read(struct rig *rig, uint32_t partition, struct rig_log *log)
+{
+	struct journal_partition_stats s = rig_stats(rig, partition);
+	struct journal_reader *reader;
+	struct journal_block block;
+	struct err err = {""};
+	int rc;
+
+	memset(log, 0, sizeof *log);
+	log->end_offset = s.oldest_offset;
+	if (journal_reader_open(&reader, rig->journal, partition, s.oldest_offset, &err) != 0)
+		fail_msg("journal_reader_open: %s", err.text);
+	while (log->end_offset < s.durable_offset &&
+		(rc = journal_reader_next(reader, &block, 10000, &err)) != 0) {
+		if (rc < 0)
+			fail_msg("journal_reader_next: %s", err.text);
+		assert_int_equal(block.first_offset, log->end_offset);
+		log_block(log, &block);
+	}
+	assert_true(log->end_offset >= s.durable_offset);
+	journal_reader_close(reader);
+}
+
+struct scan_arg {
+	struct rig_log *log;
+	bool intact, any;
+};
+
+static int scan_each(void *arg, const struct journal_scan_block *b)
+{
+	struct scan_arg *s = arg;
+
+	if (!b->intact) {
+		s->intact = false;
+		return 0;
+	}
+	if (s->any)
+		assert_int_equal(b->block.first_offset, s->log->end_offset);
+	s->any = true;
+	log_block(s->log, &b->block);
+	return 0;
+}
+
+bool rig_scan(const char *dir, uint32_t partition, struct rig_log *log)
+{
+	struct scan_arg arg = {log, true, false};
+	struct err err = {""};
+
+	memset(log, 0, sizeof *log);
+	if (journal_scan(dir, partition, scan_each, &arg, &err) < 0)
+		fail_msg("journal_scan: %s", err.text);
+	return arg.intact;
+}
+
+void rig_log_free(struct rig_log *log)
+{
+	free(log->id);
+	memset(log, 0, sizeof *log);
+}

@@ -1,0 +1,229 @@
+/* The journal as a whole: write, read, restart, duplicates, made ids, generations, counters. */
+#include "journal_rig.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+
+static void what_is_written_is_read(void **state)
+{
+	struct rig rig;
+	struct rig_log log;
+
+	(void)state;
+	rig_init(&rig, 2, 2);
+	rig_start(&rig);
+	rig_feed(&rig, 0, 0, 1, 5000);
+	rig_feed(&rig, 1, 1, 100001, 3000);
+	rig_settle(&rig, 0);
+	rig_settle(&rig, 1);
+	rig_read(&rig, 0, &log);
+	assert_int_equal(log.count, 5000);
+	for (uint64_t i = 0; i < log.count; i++)
+		assert_int_equal(log.id[i], i + 1);
+	rig_log_free(&log);
+	rig_restart(&rig);
+	rig_feed(&rig, 0, 1, 200001, 10);
+	rig_settle(&rig, 1);
+	rig_read(&rig, 1, &log);
+	assert_int_equal(log.count, 3010);
+	assert_int_equal(log.id[2999], 103000);
+	assert_int_equal(log.id[3009], 200010);
+	assert_int_equal(log.kinds[RECORD_CONTROL], 4); /* start, generation, end-of-input, start */
+	rig_log_free(&log);
+	rig_stop(&rig);
+	assert_true(rig_scan(rig.dir, 1, &log));
+	assert_int_equal(log.count, 3010);
+	assert_int_equal(log.kinds[RECORD_CONTROL], 5);
+	rig_log_free(&log);
+	rig_free(&rig);
+}
+
+static void duplicates_are_counted_not_written(void **state)
+{
+	struct journal_partition_stats s;
+	struct rig rig;
+	struct rig_log log;
+
+	(void)state;
+	rig_init(&rig, 1, 2);
+	rig_start(&rig);
+	rig_feed(&rig, 0, 0, 1, 1000);
+	rig_settle(&rig, 0);
+	rig_feed(&rig, 1, 0, 501, 1000); /* half known */
+	rig_settle(&rig, 0);
+	s = rig_stats(&rig, 0);
+	assert_int_equal(s.duplicates, 500);
+	assert_int_equal(s.drops[DROP_duplicate], 500);
+	assert_int_equal(s.records[RECORD_EVENT], 1500);
+	assert_int_equal(s.batch_records, 2000);
+	rig_restart(&rig);
+	rig_feed(&rig, 0, 0, 1, 1600);
+	rig_settle(&rig, 0);
+	s = rig_stats(&rig, 0);
+	assert_int_equal(s.duplicates, 1500);
+	assert_int_equal(s.drops[DROP_duplicate], 2000);
+	assert_int_equal(s.records[RECORD_EVENT], 1600);
+	rig_read(&rig, 0, &log);
+	assert_int_equal(log.count, 1600);
+	for (uint64_t i = 0; i < log.count; i++)
+		assert_int_equal(log.id[i], i + 1);
+	rig_log_free(&log);
+	rig_free(&rig);
+}
+
+static void missing_ids_are_made_and_stay(void **state)
+{
+	struct rig rig;
+	struct batch *b;
+	struct journal_reader *reader;
+	struct journal_block block;
+	struct err err;
+	uint8_t made[2][16];
+	uint32_t count = 0;
+
+	(void)state;
+	rig_init(&rig, 1, 1);
+	rig_start(&rig);
+	b = rig_batch(&rig, 0, 0);
+	for (int i = 0; i < 2; i++)
+		assert_true(rig_event(&rig, b, 0, 1000, 1000));
+	rig_seal(&rig, b);
+	rig_settle(&rig, 0);
+	rig_restart(&rig);
+	assert_int_equal(journal_reader_open(&reader, rig.journal, 0, 0, &err), 0);
+	while (count < 2 && journal_reader_next(reader, &block, 5000, &err) == 1) {
+		const uint8_t *p = block.data;
+
+		for (uint32_t i = 0; i < block.record_count; i++) {
+			const struct record *rec = (const struct record *)p;
+
+			p += rec->bytes;
+			if (rec->kind != RECORD_EVENT)
+				continue;
+			assert_true(rec->flags & RECORD_F_ID_MADE);
+			assert_int_equal(rec->event_id[6] >> 4, 8);
+			assert_int_equal(rec->event_id[8] >> 6, 2);
+			assert_true(count < 2);
+			memcpy(made[count++], rec->event_id, 16);
+		}
+	}
+	assert_int_equal(count, 2);
+	assert_memory_not_equal(made[0], made[1], 16);
+	journal_reader_close(reader);
+	rig_free(&rig);
+}
+
+static void a_block_has_one_generation(void **state)
+{
+	struct rig rig;
+	struct journal_reader *reader;
+	struct journal_block block;
+	struct err err;
+	uint32_t seen = 0;
+
+	(void)state;
+	rig_init(&rig, 1, 1);
+	rig.params.block_age_us = 50000; /* all four would fit into one block */
+	rig_start(&rig);
+	for (uint32_t g = 1; g <= 4; g++) {
+		struct batch *b = rig_batch(&rig, 0, 0);
+
+		b->generation = g;
+		assert_true(rig_event(&rig, b, g, 1000, 1000));
+		rig_seal(&rig, b);
+	}
+	rig_settle(&rig, 0);
+	assert_int_equal(journal_reader_open(&reader, rig.journal, 0, 0, &err), 0);
+	while (seen < 4 && journal_reader_next(reader, &block, 5000, &err) == 1) {
+		const uint8_t *p = block.data;
+
+		for (uint32_t i = 0; i < block.record_count; i++) {
+			const struct record *rec = (const struct record *)p;
+
+			p += rec->bytes;
+			if (rec->kind != RECORD_EVENT)
+				continue;
+			assert_int_equal(block.generation, rig_id_number(rec->event_id));
+			assert_int_equal(block.record_count, seen == 0 && i == 2 ? 3 : 2);
+			seen++;
+		}
+	}
+	assert_int_equal(seen, 4);
+	journal_reader_close(reader);
+	rig_free(&rig);
+}
+
+static void counters_survive(void **state)
+{
+	struct journal_partition_stats s;
+	struct rig rig;
+	struct batch *b;
+
+	(void)state;
+	rig_init(&rig, 1, 1);
+	rig_start(&rig);
+	b = rig_batch(&rig, 0, 0);
+	b->drop_delta[DROP_not_udp] = 7;
+	b->drop_delta[DROP_rule_drop] = 3;
+	rig_seal(&rig, b); /* no records: only counts */
+	b = rig_batch(&rig, 0, 0);
+	b->drop_delta[DROP_not_udp] = 1;
+	assert_true(rig_refused(&rig, b, 5000));
+	assert_true(rig_event(&rig, b, 9, 900000, 800000));
+	rig_seal(&rig, b);
+	rig_settle(&rig, 0);
+	rig_restart(&rig);
+	s = rig_stats(&rig, 0);
+	assert_int_equal(s.drops[DROP_not_udp], 8);
+	assert_int_equal(s.drops[DROP_rule_drop], 3);
+	assert_int_equal(s.records[RECORD_EVENT], 1);
+	assert_int_equal(s.records[RECORD_REFUSED], 1);
+	assert_int_equal(s.watermark_ms, 790000); /* min(event, receive) - 10 s */
+	rig_free(&rig);
+}
+
+static void wrong_owners_are_refused(void **state)
+{
+	struct rig rig;
+	struct journal *other = NULL;
+	struct journal_params params;
+	struct journal_reader *reader;
+	struct err err;
+
+	(void)state;
+	rig_init(&rig, 2, 1);
+	rig_start(&rig);
+	assert_int_equal(journal_open(&other, &rig.params, &err), -EBUSY);
+	assert_non_null(strstr(err.text, "another process"));
+	rig_feed(&rig, 0, 0, 1, 10);
+	rig_settle(&rig, 0);
+	assert_int_equal(journal_reader_open(&reader, rig.journal, 0, 1000, &err), -ERANGE);
+	assert_non_null(strstr(err.text, "behind the durable end"));
+	rig_close(&rig);
+	params = rig.params;
+	params.partitions = 3;
+	assert_int_equal(journal_open(&other, &params, &err), -EINVAL);
+	params = rig.params;
+	snprintf(params.node, sizeof params.node, "someone-else");
+	assert_int_equal(journal_open(&other, &params, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "test-1"));
+	rig_free(&rig);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_is_written_is_read),
+		cmocka_unit_test(duplicates_are_counted_not_written),
+		cmocka_unit_test(missing_ids_are_made_and_stay),
+		cmocka_unit_test(a_block_has_one_generation),
+		cmocka_unit_test(counters_survive),
+		cmocka_unit_test(wrong_owners_are_refused),
+	};
+
+	rig_eal("journal");
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
