@@ -33,8 +33,10 @@ struct worker_stats {
 	uint64_t polls, polls_empty, sleeps;
 	uint64_t busy_cycles, idle_cycles;
 	uint64_t batches_sealed;
-	uint64_t drops[DROP_ID_MAX]; /* all drops of this worker, event and frame unit (no refusals twice:
-				      * reason of a refused event is here too) */
+	/* Each frame, datagram and event that did not become an event record, once: a refused event under its
+	 * reason if it was kept as a dead letter, else under what kept it out (dead_letter_quota, no_batch).
+	 */
+	uint64_t drops[DROP_ID_MAX];
 	struct listener_stats listener[64];
 } __attribute__((aligned(64)));
 

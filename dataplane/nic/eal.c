@@ -137,14 +137,18 @@ int eal_start(const struct config *cfg, struct err *err)
 	if (rc)
 		return rc;
 	arg_add(&a, "--main-lcore=0");
-	arg_add(&a, "--in-memory");
 	arg_add(&a, "--no-telemetry");
 	arg_add(&a, "--iova-mode=va"); /* a run as root may choose pa, which no virtual device needs */
 	arg_add(&a, "--file-prefix=sluice-%d", (int)getpid());
 	arg_add(&a, "--log-level=lib.eal:warning");
 	arg_add(&a, "-m%llu", (unsigned long long)(cfg->eal.memory >> 20));
-	if (!cfg->eal.hugepages)
+	if (cfg->eal.hugepages) {
+		arg_add(&a, "--in-memory");
+	} else { /* the two exclude each other in 22.11; without hugepages there is nothing to share but the
+		    config file */
 		arg_add(&a, "--no-huge");
+		arg_add(&a, "--no-shconf");
+	}
 	for (uint32_t i = 0; i < cfg->ports_count; i++)
 		if (eal_is_pci_address(cfg->ports[i].device)) {
 			arg_add(&a, "-a%s", cfg->ports[i].device);

@@ -1,0 +1,265 @@
+/* Making, starting, reconfiguring and ending the data plane. Control thread. */
+#include "dataplane.h"
+
+#include <errno.h>
+#include <rte_eal.h>
+#include <rte_errno.h>
+#include <rte_ethdev.h>
+#include <rte_launch.h>
+#include <rte_lcore.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dataplane_priv.h"
+#include "eal.h"
+#include "log.h"
+#include "port.h"
+#include "worker.h"
+
+struct dataplane {
+	const struct config *cfg;
+	uint32_t port_count, worker_count;
+	struct port port[16];
+	struct worker *worker;
+	struct decode_ports decode;
+	struct rte_rcu_qsbr *rcu;
+	struct rule_slot *_Atomic slot;
+	atomic_bool stop;
+	bool running;
+};
+
+static void rule_slot_free(struct rule_slot *slot)
+{
+	for (uint32_t i = 0; slot && i < slot->matchers; i++)
+		if (slot->matcher[i])
+			matcher_free(slot->matcher[i]);
+	free(slot);
+}
+
+static struct rule_slot *rule_slot_make(
+	const struct ruleset *rs, uint32_t generation, uint32_t workers, struct err *err)
+{
+	struct rule_slot *slot = calloc(1, sizeof *slot + workers * sizeof slot->matcher[0]);
+
+	if (!slot) {
+		err_set(err, -ENOMEM, "ruleset: no memory");
+		return NULL;
+	}
+	slot->rs = rs;
+	slot->generation = generation;
+	slot->matchers = workers;
+	for (uint32_t i = 0; i < workers; i++) {
+		slot->matcher[i] = matcher_new(rs, err);
+		if (!slot->matcher[i]) {
+			rule_slot_free(slot);
+			return NULL;
+		}
+	}
+	return slot;
+}
+
+static int ports_open(struct dataplane *dp, struct err *err)
+{
+	for (uint32_t i = 0; i < dp->cfg->ports_count; i++) {
+		int rc = port_open(&dp->port[i], &dp->cfg->ports[i], i, (uint32_t)dp->cfg->eal.mbufs, err);
+
+		if (rc)
+			return rc;
+		dp->port_count++;
+	}
+	return 0;
+}
+
+/* Deals all queues of all ports to the workers in turn. */
+static int queues_deal(struct dataplane *dp, struct err *err)
+{
+	uint32_t next = 0;
+
+	for (uint32_t p = 0; p < dp->port_count; p++)
+		for (uint16_t q = 0; q < dp->port[p].queues; q++) {
+			struct worker *w = &dp->worker[next++ % dp->worker_count];
+
+			if (w->queue_count == WORKER_QUEUES_MAX)
+				return err_set(err, -EINVAL, "more than %d queues for worker %u",
+					WORKER_QUEUES_MAX, w->index);
+			w->queue[w->queue_count].port = dp->port[p].id;
+			w->queue[w->queue_count].queue = q;
+			w->queue[w->queue_count++].finite = driver_is_finite(dp->port[p].cfg->device);
+		}
+	if (next < dp->worker_count)
+		log_warn("dataplane", "%u workers for %u queues: %u have nothing to poll", dp->worker_count,
+			next, dp->worker_count - next);
+	return 0;
+}
+
+static int workers_make(struct dataplane *dp, struct err *err)
+{
+	const struct config *cfg = dp->cfg;
+	size_t rcu_bytes = rte_rcu_qsbr_get_memsize(dp->worker_count);
+
+	dp->worker = aligned_alloc(64, dp->worker_count * sizeof *dp->worker);
+	dp->rcu = aligned_alloc(64, (rcu_bytes + 63) & ~(size_t)63);
+	if (!dp->worker || !dp->rcu || rte_rcu_qsbr_init(dp->rcu, dp->worker_count))
+		return err_set(err, -ENOMEM, "workers: no memory");
+	memset(dp->worker, 0, dp->worker_count * sizeof *dp->worker);
+	for (uint32_t i = 0; i < dp->worker_count; i++) {
+		struct worker *w = &dp->worker[i];
+
+		w->index = i;
+		w->lcore = i + 1;
+		w->burst = (uint32_t)cfg->worker.burst;
+		w->adaptive = cfg->worker.power == CONFIG_POWER_ADAPTIVE;
+		w->sleep_max_ns = cfg->worker.idle_sleep_max * 1000u;
+		w->rcu = dp->rcu;
+		w->slot = &dp->slot;
+		w->stop = &dp->stop;
+		if (!rte_lcore_is_enabled(w->lcore))
+			return err_set(err, -EINVAL, "worker %u: lcore %u is not enabled", i, w->lcore);
+	}
+	return 0;
+}
+
+int dataplane_create(struct dataplane **out, const struct config *cfg, struct err *err)
+{
+	struct dataplane *dp = calloc(1, sizeof *dp);
+	int rc;
+
+	if (!dp)
+		return err_set(err, -ENOMEM, "data plane: no memory");
+	dp->cfg = cfg;
+	dp->worker_count = (uint32_t)cfg->worker.count;
+	for (uint32_t i = 0; i < cfg->listeners_count; i++)
+		dp->decode.listener_of[cfg->listeners[i].udp_port] = (uint8_t)(i + 1);
+	rc = eal_start(cfg, err);
+	if (rc == 0)
+		rc = workers_make(dp, err);
+	if (rc == 0)
+		rc = ports_open(dp, err);
+	if (rc == 0)
+		rc = queues_deal(dp, err);
+	if (rc) {
+		dataplane_free(dp);
+		return rc;
+	}
+	*out = dp;
+	return 0;
+}
+
+int dataplane_start(struct dataplane *dp, struct handoff *handoff, const struct ruleset *rs,
+	uint32_t generation, struct err *err)
+{
+	struct rule_slot *slot = rule_slot_make(rs, generation, dp->worker_count, err);
+
+	if (!slot)
+		return -ENOMEM;
+	atomic_store_explicit(&dp->slot, slot, memory_order_release);
+	for (uint32_t i = 0; i < dp->worker_count; i++) {
+		struct worker *w = &dp->worker[i];
+		int rc = pipeline_setup(&w->pipeline, dp->cfg, &dp->decode, handoff, i, &w->stats, err);
+
+		if (rc)
+			return rc;
+		w->pipeline.matcher = slot->matcher[i];
+		w->pipeline.generation = generation;
+	}
+	dp->running = true;
+	for (uint32_t i = 0; i < dp->worker_count; i++) {
+		int rc = rte_eal_remote_launch(worker_main, &dp->worker[i], dp->worker[i].lcore);
+
+		if (rc)
+			return err_set(err, rc, "worker %u: launch on lcore %u: %s", i, dp->worker[i].lcore,
+				rte_strerror(-rc));
+	}
+	return 0;
+}
+
+int dataplane_set_ruleset(
+	struct dataplane *dp, const struct ruleset *rs, uint32_t generation, struct err *err)
+{
+	struct rule_slot *slot = rule_slot_make(rs, generation, dp->worker_count, err), *old;
+
+	if (!slot)
+		return -ENOMEM;
+	old = atomic_exchange_explicit(&dp->slot, slot, memory_order_acq_rel);
+	if (dp->running)
+		rte_rcu_qsbr_synchronize(dp->rcu, RTE_QSBR_THRID_INVALID);
+	rule_slot_free(old);
+	return 0;
+}
+
+void dataplane_stop(struct dataplane *dp)
+{
+	if (!dp->running)
+		return;
+	atomic_store_explicit(&dp->stop, true, memory_order_release);
+	for (uint32_t i = 0; i < dp->worker_count; i++)
+		rte_eal_wait_lcore(dp->worker[i].lcore);
+	dp->running = false;
+}
+
+void dataplane_free(struct dataplane *dp)
+{
+	if (!dp)
+		return;
+	dataplane_stop(dp);
+	for (uint32_t i = 0; i < dp->port_count; i++)
+		port_close(&dp->port[i]);
+	for (uint32_t i = 0; dp->worker && i < dp->worker_count; i++)
+		pipeline_free(&dp->worker[i].pipeline);
+	rule_slot_free(atomic_load(&dp->slot));
+	free(dp->worker);
+	free(dp->rcu);
+	free(dp);
+}
+
+uint32_t dataplane_workers(const struct dataplane *dp)
+{
+	return dp->worker_count;
+}
+
+const struct worker_stats *dataplane_worker_stats(const struct dataplane *dp, uint32_t worker)
+{
+	return &dp->worker[worker].stats;
+}
+
+void dataplane_match_stats(struct dataplane *dp, struct matcher_stats *sum, uint64_t *hits, uint32_t hits_max)
+{
+	const struct rule_slot *slot = atomic_load_explicit(&dp->slot, memory_order_acquire);
+	uint32_t rules;
+
+	memset(sum, 0, sizeof *sum);
+	memset(hits, 0, hits_max * sizeof *hits);
+	if (!slot)
+		return;
+	rules = ruleset_rule_count(slot->rs);
+	for (uint32_t i = 0; i < slot->matchers; i++) {
+		const struct matcher_stats *s = matcher_stats(slot->matcher[i]);
+		const uint64_t *h = matcher_rule_hits(slot->matcher[i]);
+
+		sum->events += s->events;
+		sum->scans += s->scans;
+		sum->rescans += s->rescans;
+		sum->hits_truncated += s->hits_truncated;
+		for (uint32_t r = 0; r < rules && r < hits_max; r++)
+			hits[r] += h[r];
+	}
+}
+
+uint32_t dataplane_ports(const struct dataplane *dp)
+{
+	return dp->port_count;
+}
+
+struct port *dataplane_port(const struct dataplane *dp, uint32_t index)
+{
+	return (struct port *)&dp->port[index];
+}
+
+bool dataplane_input_ended(const struct dataplane *dp)
+{
+	for (uint32_t i = 0; i < dp->worker_count; i++)
+		for (uint32_t q = 0; q < dp->worker[i].queue_count; q++)
+			if (!atomic_load_explicit(&dp->worker[i].queue[q].ended, memory_order_acquire))
+				return false;
+	return dp->port_count > 0;
+}

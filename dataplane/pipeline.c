@@ -1,0 +1,274 @@
+/* The stages of an RX worker, in order. Worker thread. Owns nothing: mbufs are the caller's, batches go
+ * through the lanes, and every event that does not end in a batch is counted under a name. */
+#include "pipeline.h"
+
+#include <string.h>
+
+#include "hash.h"
+#include "ndjson.h"
+
+static uint32_t partition_of(const struct pipeline *pl, uint64_t key_hash)
+{
+	return (uint32_t)(((__uint128_t)key_hash * pl->partitions) >> 64);
+}
+
+static void batch_seal(struct pipeline *pl, uint32_t partition)
+{
+	struct batch *b = pl->open[partition];
+
+	memcpy(b->drop_delta, pl->drop_delta, sizeof b->drop_delta);
+	memset(pl->drop_delta, 0, sizeof pl->drop_delta);
+	pl->drop_pending = false;
+	pl->open[partition] = NULL;
+	pl->open_count--;
+	pl->stats->batches_sealed++;
+	/* The sealed ring has room for every batch of the lane: an enqueue fails only if one was sealed
+	 * twice. */
+	if (rte_ring_sp_enqueue(handoff_lane(pl->handoff, pl->worker, partition)->sealed, b) != 0)
+		__builtin_trap();
+}
+
+/* The open batch of a partition, a fresh one if there is none. NULL: none free. */
+static struct batch *batch_open(struct pipeline *pl, uint32_t partition)
+{
+	struct batch *b = pl->open[partition];
+	void *taken;
+
+	if (b)
+		return b;
+	if (rte_ring_sc_dequeue(handoff_lane(pl->handoff, pl->worker, partition)->empty, &taken) != 0)
+		return NULL;
+	b = taken;
+	b->bytes = 0;
+	b->record_count = 0;
+	b->generation = pl->generation;
+	b->receive_first_ms = pl->now.wall_ms;
+	b->receive_last_ms = pl->now.wall_ms;
+	b->opened_ns = pl->now.mono_ns;
+	b->watermark_base_ms = INT64_MIN;
+	pl->open[partition] = b;
+	pl->open_count++;
+	return b;
+}
+
+/* Room for a record in the partition's open batch; seals a batch that is too full. NULL: none free. */
+static struct batch *batch_room(struct pipeline *pl, uint32_t partition, uint32_t bytes)
+{
+	struct batch *b = batch_open(pl, partition);
+
+	if (b && b->bytes + bytes > b->capacity) {
+		batch_seal(pl, partition);
+		b = batch_open(pl, partition);
+	}
+	return b;
+}
+
+static void event_drop(struct pipeline *pl, uint8_t listener, enum drop_reason why)
+{
+	pl->stats->drops[why]++;
+	pl->stats->listener[listener].dropped[why]++;
+}
+
+static void batch_count(struct pipeline *pl, struct batch *b, uint32_t bytes)
+{
+	b->bytes += bytes;
+	b->record_count++;
+	b->receive_last_ms = pl->now.wall_ms;
+}
+
+static void append_event(struct pipeline *pl, const struct event *ev, uint8_t listener)
+{
+	const uint8_t *key;
+	uint32_t key_bytes, bytes = record_bytes_of(ev);
+	uint64_t key_hash = event_partition_key(ev, &key, &key_bytes);
+	uint32_t partition = partition_of(pl, key_hash);
+	int64_t base = ev->event_time_ms < pl->now.wall_ms ? ev->event_time_ms : pl->now.wall_ms;
+	bool dropped = ev->actions & RULE_ACTION_DROP, alert = ev->actions & RULE_ACTION_ALERT;
+	struct batch *b;
+
+	if (bytes > pl->handoff->batch_bytes) {
+		event_drop(pl, listener, DROP_record_too_big);
+		return;
+	}
+	/* A rule that drops does not hold event time back: the watermark is taken before filters. */
+	b = dropped && !alert ? batch_open(pl, partition) : batch_room(pl, partition, bytes);
+	if (b && base > b->watermark_base_ms)
+		b->watermark_base_ms = base;
+	if (dropped && !alert) {
+		event_drop(pl, listener, DROP_rule_drop);
+		return;
+	}
+	if (!b) {
+		event_drop(pl, listener, DROP_no_batch);
+		return;
+	}
+	batch_count(pl, b,
+		record_write_event(b->data + b->bytes, ev, key_hash, pl->now.wall_ms,
+			dropped ? RECORD_F_SUPPRESSED : 0));
+	pl->stats->listener[listener].accepted++;
+}
+
+/* Dead letters are spread by source, under a byte quota, so that garbage cannot fill the disk. */
+static void append_refused(struct pipeline *pl, const struct event *ev, uint8_t listener)
+{
+	struct listener_stats *ls = &pl->stats->listener[listener];
+	uint64_t key_hash = hash_bytes(ev->src_addr, sizeof ev->src_addr, 0);
+	uint32_t partition = partition_of(pl, key_hash);
+	uint32_t bytes = record_refused_bytes(ev, pl->dead_letter_bytes);
+	struct batch *b;
+
+	ls->refused[ev->refused]++;
+	if (pl->dead_tokens < bytes) {
+		event_drop(pl, listener, DROP_dead_letter_quota);
+		return;
+	}
+	b = batch_room(pl, partition, bytes);
+	if (!b) {
+		event_drop(pl, listener, DROP_no_batch);
+		return;
+	}
+	pl->dead_tokens -= bytes;
+	batch_count(pl, b,
+		record_write_refused(
+			b->data + b->bytes, ev, key_hash, pl->now.wall_ms, pl->dead_letter_bytes));
+	ls->refused_kept++;
+	pl->stats->drops[ev->refused]++;
+}
+
+/* Matches and appends what has been parsed so far. The raw bytes that events point to must still be there. */
+static void events_flush(struct pipeline *pl)
+{
+	uint32_t accepted = 0;
+
+	for (uint32_t i = 0; i < pl->event_count; i++)
+		if (!pl->event[i].refused)
+			pl->accepted[accepted++] = &pl->event[i];
+	if (accepted)
+		matcher_run(pl->matcher, pl->accepted, accepted);
+	for (uint32_t i = 0; i < pl->event_count; i++) {
+		const struct event *ev = &pl->event[i];
+
+		if (ev->refused)
+			append_refused(pl, ev, pl->event_listener[i]);
+		else
+			append_event(pl, ev, pl->event_listener[i]);
+	}
+	pl->event_count = 0;
+	json_parser_reset(pl->parser);
+}
+
+static void event_parse(struct pipeline *pl, const struct datagram *dg, const uint8_t *raw, uint32_t bytes)
+{
+	struct event *ev;
+
+	if (pl->event_count == PIPELINE_EVENTS || !json_parser_room(pl->parser, bytes))
+		events_flush(pl);
+	ev = &pl->event[pl->event_count];
+	pl->event_listener[pl->event_count++] = dg->listener;
+	json_parse_event(pl->parser, raw, bytes, pl->hint[dg->listener], pl->now.wall_ms, &pl->limits, ev);
+	ev->actions = 0;
+	ev->hit_count = 0;
+	ev->hit = NULL;
+	memcpy(ev->src_addr, dg->src_addr, sizeof ev->src_addr);
+	ev->src_port = dg->src_port;
+	ev->dst_port = dg->dst_port;
+	pl->stats->listener[dg->listener].events++;
+}
+
+static void datagram_parse(struct pipeline *pl, const struct datagram *dg)
+{
+	struct listener_stats *ls = &pl->stats->listener[dg->listener];
+	const uint8_t *payload = dg->payload;
+	bool copied = dg->readable < dg->bytes + EVENT_PAD_BYTES;
+
+	ls->datagrams++;
+	ls->bytes += dg->bytes;
+	if (dg->bytes == 0) {
+		pl->stats->drops[DROP_empty_datagram]++;
+		ls->dropped[DROP_empty_datagram]++;
+		return;
+	}
+	if (copied) {
+		events_flush(pl); /* events before it must not hold on to the scratch of another datagram */
+		memcpy(pl->scratch, payload, dg->bytes);
+		memset(pl->scratch + dg->bytes, 0, EVENT_PAD_BYTES);
+		payload = pl->scratch;
+	}
+	if (pl->line_split[dg->listener]) {
+		struct ndjson lines = ndjson_start(payload, dg->bytes);
+		const uint8_t *line;
+		uint32_t bytes;
+
+		while (ndjson_next(&lines, &line, &bytes))
+			event_parse(pl, dg, line, bytes);
+	} else {
+		event_parse(pl, dg, payload, dg->bytes);
+	}
+	if (copied)
+		events_flush(pl);
+}
+
+static void dead_tokens_refill(struct pipeline *pl)
+{
+	uint64_t passed_ns = pl->now.mono_ns - pl->dead_refill_ns;
+
+	if (passed_ns < 1000000)
+		return;
+	pl->dead_refill_ns = pl->now.mono_ns;
+	if (passed_ns > 1000000000ull)
+		passed_ns = 1000000000ull;
+	pl->dead_tokens += pl->dead_rate * (passed_ns / 1000) / 1000000;
+	if (pl->dead_tokens > pl->dead_rate)
+		pl->dead_tokens = pl->dead_rate;
+}
+
+/* Moves what was counted in this burst to the delta that the next sealed batch carries. */
+static void drops_collect(struct pipeline *pl)
+{
+	for (uint32_t i = 1; i < DROP_ID_MAX; i++) {
+		uint64_t fresh = pl->stats->drops[i] - pl->drops_seen[i];
+
+		if (!fresh)
+			continue;
+		pl->drops_seen[i] += fresh;
+		pl->drop_delta[i] += (uint32_t)fresh;
+		pl->drop_pending = true;
+	}
+}
+
+void pipeline_burst(struct pipeline *pl, struct rte_mbuf *const *mbuf, uint32_t n, struct burst_time now)
+{
+	struct datagram dg[PIPELINE_BURST_MAX];
+	uint32_t count;
+
+	pl->now = now;
+	dead_tokens_refill(pl);
+	pl->stats->frames += n;
+	for (uint32_t i = 0; i < n; i++)
+		pl->stats->frame_bytes += mbuf[i]->pkt_len;
+	count = decode_burst(pl->ports, mbuf, n, dg, pl->stats->drops);
+	for (uint32_t i = 0; i < count; i++)
+		datagram_parse(pl, &dg[i]);
+	events_flush(pl);
+	drops_collect(pl);
+}
+
+void pipeline_seal(struct pipeline *pl, struct burst_time now, bool all)
+{
+	pl->now = now;
+	/* Drop counts must reach the journal even if no event does: an empty batch carries them. */
+	if (pl->drop_pending && pl->open_count == 0)
+		batch_open(pl, pl->worker % pl->partitions);
+	if (pl->open_count == 0)
+		return;
+	for (uint32_t p = 0; p < pl->partitions; p++)
+		if (pl->open[p] && (all || now.mono_ns - pl->open[p]->opened_ns >= pl->batch_age_ns))
+			batch_seal(pl, p);
+}
+
+void pipeline_set_matcher(struct pipeline *pl, struct matcher *matcher, uint32_t generation)
+{
+	pipeline_seal(pl, pl->now, true);
+	pl->matcher = matcher;
+	pl->generation = generation;
+}

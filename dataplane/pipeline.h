@@ -1,0 +1,75 @@
+/* The RX worker's stages in their order: decode, split, parse, match, append to the open batches. One struct
+ * pipeline per worker, used by that worker alone; all its memory is made in pipeline_setup.c. A stage file:
+ * no allocation, lock, clock or system call below pipeline_burst(). */
+#ifndef SLUICE_PIPELINE_H
+#define SLUICE_PIPELINE_H
+
+#include <rte_mbuf.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "batch.h"
+#include "config.h"
+#include "dataplane.h"
+#include "decode.h"
+#include "json.h"
+#include "ruleset.h"
+
+#define PIPELINE_EVENTS MATCH_EVENTS_MAX
+#define PIPELINE_BURST_MAX 128
+
+/* Time as the worker read it, once for a burst. */
+struct burst_time {
+	int64_t wall_ms;
+	uint64_t mono_ns;
+};
+
+struct pipeline {
+	/* constant after set-up */
+	const struct config *cfg;
+	const struct handoff *handoff;
+	const struct decode_ports *ports;
+	struct parse_limits limits;
+	uint32_t worker;
+	uint32_t partitions;
+	uint32_t dead_letter_bytes;
+	uint64_t batch_age_ns;
+	enum event_type hint[64]; /* by listener */
+	bool line_split[64];	  /* by listener: ndjson */
+	/* the ruleset in force */
+	struct matcher *matcher;
+	uint32_t generation;
+	/* working memory */
+	struct json_parser *parser;
+	struct event *event; /* PIPELINE_EVENTS */
+	uint8_t *event_listener;
+	struct event **accepted;
+	uint32_t event_count;
+	uint8_t *scratch;    /* a datagram whose mbuf ends too close behind it */
+	struct batch **open; /* by partition; NULL = none */
+	uint32_t open_count;
+	uint32_t drop_delta[DROP_ID_MAX]; /* dropped since a batch was last sealed */
+	uint64_t drops_seen[DROP_ID_MAX]; /* part of stats->drops that is in a delta already */
+	bool drop_pending;
+	/* dead-letter token bucket, in bytes */
+	uint64_t dead_tokens, dead_rate, dead_refill_ns;
+	struct burst_time now;
+	struct worker_stats *stats;
+};
+
+/* Makes the memory. Everything in it belongs to the pipeline. Returns 0 or -ENOMEM. */
+int pipeline_setup(struct pipeline *pl, const struct config *cfg, const struct decode_ports *ports,
+	const struct handoff *handoff, uint32_t worker, struct worker_stats *stats, struct err *err);
+void pipeline_free(struct pipeline *pl);
+
+/* Takes a burst from frames to batches. mbufs stay the caller's, who frees them after the call. */
+void pipeline_burst(struct pipeline *pl, struct rte_mbuf *const *mbuf, uint32_t n, struct burst_time now);
+
+/* Seals open batches that are older than the configured age; with `all`, every open batch. Also hands on drop
+ * counts that no batch carries yet. */
+void pipeline_seal(struct pipeline *pl, struct burst_time now, bool all);
+
+/* Switches to another ruleset: seals first, since a batch has one generation. */
+void pipeline_set_matcher(struct pipeline *pl, struct matcher *matcher, uint32_t generation);
+
+#endif

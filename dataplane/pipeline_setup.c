@@ -1,0 +1,69 @@
+/* Memory of a pipeline. Control thread, before the worker starts and after it has ended. */
+#include "pipeline.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TAIL_BYTES (256u << 10)
+
+static void *zeroed(size_t bytes)
+{
+	void *p = NULL;
+
+	if (posix_memalign(&p, 64, (bytes + 63) & ~(size_t)63))
+		return NULL;
+	memset(p, 0, (bytes + 63) & ~(size_t)63);
+	return p;
+}
+
+int pipeline_setup(struct pipeline *pl, const struct config *cfg, const struct decode_ports *ports,
+	const struct handoff *handoff, uint32_t worker, struct worker_stats *stats, struct err *err)
+{
+	static const enum event_type type_of[] = {
+		[CONFIG_TYPE_AUTO] = EVENT_TYPE_NONE,
+		[CONFIG_TYPE_CLICK] = EVENT_TYPE_click,
+		[CONFIG_TYPE_PLATFORM] = EVENT_TYPE_platform,
+	};
+
+	memset(pl, 0, sizeof *pl);
+	pl->cfg = cfg;
+	pl->handoff = handoff;
+	pl->ports = ports;
+	pl->worker = worker;
+	pl->stats = stats;
+	pl->partitions = handoff->partitions;
+	pl->limits.past_max_ms = (int64_t)cfg->time.past_max;
+	pl->limits.future_max_ms = (int64_t)cfg->time.future_max;
+	pl->dead_letter_bytes = (uint32_t)cfg->journal.dead_letter_bytes;
+	pl->dead_rate = cfg->journal.dead_letter_rate;
+	pl->dead_tokens = pl->dead_rate;
+	pl->batch_age_ns = cfg->worker.batch_age * 1000u;
+	for (uint32_t i = 0; i < cfg->listeners_count; i++) {
+		pl->hint[i] = type_of[cfg->listeners[i].type];
+		pl->line_split[i] = cfg->listeners[i].format == CONFIG_FORMAT_NDJSON;
+	}
+	pl->parser = json_parser_new(TAIL_BYTES);
+	pl->event = zeroed(PIPELINE_EVENTS * sizeof *pl->event);
+	pl->event_listener = zeroed(PIPELINE_EVENTS);
+	pl->accepted = zeroed(PIPELINE_EVENTS * sizeof *pl->accepted);
+	pl->scratch = zeroed(65536 + EVENT_PAD_BYTES);
+	pl->open = zeroed(pl->partitions * sizeof *pl->open);
+	if (!pl->parser || !pl->event || !pl->event_listener || !pl->accepted || !pl->scratch || !pl->open) {
+		pipeline_free(pl);
+		return err_set(err, -ENOMEM, "worker %u: no memory", worker);
+	}
+	return 0;
+}
+
+void pipeline_free(struct pipeline *pl)
+{
+	if (pl->parser)
+		json_parser_free(pl->parser);
+	free(pl->event);
+	free(pl->event_listener);
+	free(pl->accepted);
+	free(pl->scratch);
+	free(pl->open);
+	memset(pl, 0, sizeof *pl);
+}

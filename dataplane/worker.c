@@ -1,0 +1,130 @@
+/* The worker loop. Runs on its own lcore; makes system calls only when it is idle and told to save power (a
+ * sleep). Time is read once a burst. */
+#include "worker.h"
+
+#include <rte_cycles.h>
+#include <rte_ethdev.h>
+#include <rte_pause.h>
+#include <sys/prctl.h>
+#include <time.h>
+
+#include "clock.h"
+
+#define IDLE_POLLS 32u /* empty rounds before the first sleep */
+#define SLEEP_FIRST_NS 5000u
+#define STOP_EMPTY_ROUNDS                                                                                    \
+	64u /* empty rounds after which a stopping worker believes that its queues are empty */
+#define FILE_FREE_BATCHES 4u /* free batches of each lane before a file is read on */
+#define STOP_ROUNDS_MAX 100000u
+
+static struct burst_time burst_time_now(void)
+{
+	return (struct burst_time){clock_wall_ms(), clock_mono_ns()};
+}
+
+/* A file waits until batches are free; a NIC does not: there the loss would only move to where it has no
+ * name. */
+static bool worker_must_wait(const struct worker *w, const struct worker_queue *q)
+{
+	const struct handoff *h = w->pipeline.handoff;
+	uint32_t need = h->batches < FILE_FREE_BATCHES * 2 ? h->batches / 2 : FILE_FREE_BATCHES;
+
+	if (!q->finite)
+		return false;
+	for (uint32_t p = 0; p < h->partitions; p++)
+		if (rte_ring_count(handoff_lane(h, w->index, p)->empty) < need)
+			return true;
+	return false;
+}
+
+static uint32_t worker_poll(struct worker *w, struct worker_queue *q)
+{
+	struct rte_mbuf *mbuf[PIPELINE_BURST_MAX];
+	uint16_t n;
+
+	if (atomic_load_explicit(&q->ended, memory_order_relaxed) || worker_must_wait(w, q))
+		return 0;
+	n = rte_eth_rx_burst(q->port, q->queue, mbuf, (uint16_t)w->burst);
+	w->stats.polls++;
+	if (n == 0) {
+		w->stats.polls_empty++;
+		if (q->finite)
+			atomic_store_explicit(&q->ended, true, memory_order_release);
+		return 0;
+	}
+	pipeline_burst(&w->pipeline, mbuf, n, burst_time_now());
+	rte_pktmbuf_free_bulk(mbuf, n);
+	return n;
+}
+
+/* Takes the ruleset in force at a burst boundary. */
+static void worker_check_rules(struct worker *w)
+{
+	const struct rule_slot *slot = atomic_load_explicit(w->slot, memory_order_acquire);
+
+	if (slot->matcher[w->index] != w->pipeline.matcher)
+		pipeline_set_matcher(&w->pipeline, slot->matcher[w->index], slot->generation);
+}
+
+static void worker_sleep(struct worker *w, uint64_t ns)
+{
+	w->stats.sleeps++;
+	rte_rcu_qsbr_thread_offline(w->rcu, w->index);
+	nanosleep(&(struct timespec){.tv_nsec = (long)ns}, NULL);
+	rte_rcu_qsbr_thread_online(w->rcu, w->index);
+}
+
+/* An empty round: first spin, then sleep longer and longer. */
+static void worker_idle(struct worker *w, uint64_t *empty_rounds)
+{
+	uint64_t ns;
+
+	if (!w->adaptive || ++*empty_rounds < IDLE_POLLS) {
+		rte_pause();
+		return;
+	}
+	ns = SLEEP_FIRST_NS * (*empty_rounds - IDLE_POLLS + 1);
+	worker_sleep(w, ns < w->sleep_max_ns ? ns : w->sleep_max_ns);
+}
+
+static uint32_t worker_round(struct worker *w)
+{
+	uint32_t taken = 0;
+
+	worker_check_rules(w);
+	for (uint32_t i = 0; i < w->queue_count; i++)
+		taken += worker_poll(w, &w->queue[i]);
+	if (w->pipeline.open_count || w->pipeline.drop_pending)
+		pipeline_seal(&w->pipeline, burst_time_now(), false);
+	rte_rcu_qsbr_quiescent(w->rcu, w->index);
+	return taken;
+}
+
+int worker_main(void *arg)
+{
+	struct worker *w = arg;
+	uint64_t empty_rounds = 0, last = rte_rdtsc();
+
+	prctl(PR_SET_TIMERSLACK, 1000, 0, 0, 0);
+	rte_rcu_qsbr_thread_register(w->rcu, w->index);
+	rte_rcu_qsbr_thread_online(w->rcu, w->index);
+	while (!atomic_load_explicit(w->stop, memory_order_acquire)) {
+		uint32_t taken = worker_round(w);
+		uint64_t now;
+
+		if (taken)
+			empty_rounds = 0;
+		else
+			worker_idle(w, &empty_rounds);
+		now = rte_rdtsc();
+		*(taken ? &w->stats.busy_cycles : &w->stats.idle_cycles) += now - last;
+		last = now;
+	}
+	empty_rounds = 0;
+	for (uint32_t i = 0; i < STOP_ROUNDS_MAX && empty_rounds < STOP_EMPTY_ROUNDS; i++)
+		empty_rounds = worker_round(w) ? 0 : empty_rounds + 1;
+	pipeline_seal(&w->pipeline, burst_time_now(), true);
+	rte_rcu_qsbr_thread_offline(w->rcu, w->index);
+	rte_rcu_qsbr_thread_unregister(w->rcu, w->index);
+	return 0;
+}

@@ -1,0 +1,49 @@
+/* RX workers: one EAL lcore each, polling its queues and running the pipeline to completion. */
+#ifndef SLUICE_WORKER_H
+#define SLUICE_WORKER_H
+
+#include <rte_rcu_qsbr.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "dataplane.h"
+#include "pipeline.h"
+
+#define WORKER_QUEUES_MAX 64
+
+struct worker_queue {
+	uint16_t port;
+	uint16_t queue;
+	bool finite;	    /* a file: the first empty poll is its end */
+	_Atomic bool ended; /* written by the worker */
+};
+
+/* The ruleset in force: made by the control thread, immutable, freed after quiescence. */
+struct rule_slot {
+	const struct ruleset *rs;
+	uint32_t generation;
+	uint32_t matchers;
+	struct matcher *matcher[]; /* one a worker */
+};
+
+struct worker {
+	uint32_t index;
+	uint32_t lcore;
+	uint32_t burst;
+	bool adaptive;
+	uint64_t sleep_max_ns;
+	uint32_t queue_count;
+	struct worker_queue queue[WORKER_QUEUES_MAX];
+	struct rte_rcu_qsbr *rcu;
+	struct rule_slot *_Atomic
+		*slot;		 /* the dataplane's pointer: release by the control thread, acquire here */
+	const atomic_bool *stop; /* release by the control thread, acquire here */
+	struct pipeline pipeline;
+	struct worker_stats stats;
+};
+
+/* The lcore's main function; arg is a struct worker. Returns 0 when told to stop and its queues are empty. */
+int worker_main(void *arg);
+
+#endif

@@ -1,0 +1,305 @@
+/* The worker's stages over real mbufs: what goes in comes out as records, dead letters or named drops, and
+ * adds up. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "packets.h"
+#include "pipeline.h"
+
+#define PORT 9000
+#define PARTITIONS 4
+#define WALL_MS 1763700000000ll
+
+struct fixture {
+	struct config cfg;
+	struct handoff handoff;
+	struct decode_ports ports;
+	struct worker_stats stats;
+	struct pipeline pl;
+	struct ruleset *rs;
+	struct matcher *matcher;
+	struct rte_mempool *pool;
+	uint64_t events, refused, batches, max_base_count;
+	uint64_t delta[DROP_ID_MAX];
+	uint32_t generation_min, generation_max;
+};
+
+static struct fixture fx;
+
+static const char rules_text[] = "rules:\n"
+				 "  - id: evil-page\n"
+				 "    title: Page that is evil\n"
+				 "    severity: high\n"
+				 "    when:\n"
+				 "      page: {contains: evil}\n"
+				 "    then: [alert, tag]\n"
+				 "  - id: drop-page\n"
+				 "    title: Page that is dropped\n"
+				 "    severity: low\n"
+				 "    when:\n"
+				 "      page: {contains: dropme}\n"
+				 "    then: [drop]\n";
+
+static void start(uint32_t batches, uint32_t dead_rate)
+{
+	struct rule_source src = {"rules.yaml", rules_text, sizeof rules_text - 1};
+	struct err err = {0};
+	struct rte_mempool *pool = fx.pool;
+
+	memset(&fx, 0, sizeof fx);
+	fx.pool = pool;
+	fx.cfg.listeners_count = 1;
+	fx.cfg.listeners[0].udp_port = PORT;
+	fx.cfg.listeners[0].format = CONFIG_FORMAT_NDJSON;
+	fx.cfg.time.future_max = 300000;
+	fx.cfg.worker.batch_age = 1000;
+	fx.cfg.journal.dead_letter_bytes = 64;
+	fx.cfg.journal.dead_letter_rate = dead_rate;
+	fx.ports.listener_of[PORT] = 1;
+	fx.generation_min = UINT32_MAX;
+	assert_int_equal(handoff_create(&fx.handoff, 1, PARTITIONS, batches, 16384, &err), 0);
+	assert_int_equal(pipeline_setup(&fx.pl, &fx.cfg, &fx.ports, &fx.handoff, 0, &fx.stats, &err), 0);
+	if (ruleset_compile(&fx.rs, &src, 1, 100, &err))
+		fail_msg("%s", err.text);
+	fx.matcher = matcher_new(fx.rs, &err);
+	assert_non_null(fx.matcher);
+	pipeline_set_matcher(&fx.pl, fx.matcher, 1);
+}
+
+/* Takes every sealed batch, checks it, sends it home. */
+static void drain(void)
+{
+	for (uint32_t p = 0; p < PARTITIONS; p++) {
+		struct batch_lane *lane = handoff_lane(&fx.handoff, 0, p);
+		struct batch *b;
+
+		while ((b = batch_take_sealed(lane))) {
+			uint32_t at = 0;
+
+			for (uint32_t i = 0; i < b->record_count; i++) {
+				const struct record *rec = (const struct record *)(b->data + at);
+
+				assert_true(record_valid(rec, b->bytes - at));
+				assert_int_equal(((__uint128_t)rec->key_hash * PARTITIONS) >> 64, p);
+				fx.events += rec->kind == RECORD_EVENT;
+				fx.refused += rec->kind == RECORD_REFUSED;
+				at += rec->bytes;
+			}
+			assert_int_equal(at, b->bytes);
+			for (int d = 0; d < DROP_ID_MAX; d++)
+				fx.delta[d] += b->drop_delta[d];
+			if (b->generation < fx.generation_min)
+				fx.generation_min = b->generation;
+			if (b->generation > fx.generation_max)
+				fx.generation_max = b->generation;
+			fx.max_base_count += b->watermark_base_ms == WALL_MS;
+			fx.batches++;
+			batch_return(lane, b);
+		}
+	}
+}
+
+static void stop(void)
+{
+	pipeline_seal(&fx.pl, (struct burst_time){WALL_MS, 1}, true);
+	drain();
+	pipeline_free(&fx.pl);
+	matcher_free(fx.matcher);
+	ruleset_free(fx.rs);
+	handoff_free(&fx.handoff);
+}
+
+static void send(const char *payload, uint32_t bytes, uint16_t port)
+{
+	struct rte_mbuf *m = packet_make(fx.pool, 1, port, payload, bytes);
+
+	assert_non_null(m);
+	pipeline_burst(&fx.pl, &m, 1, (struct burst_time){WALL_MS, 1});
+	rte_pktmbuf_free(m);
+}
+
+static void send_text(const char *payload)
+{
+	send(payload, (uint32_t)strlen(payload), PORT);
+}
+
+static void send_click(unsigned id, const char *page)
+{
+	char text[300];
+
+	snprintf(text, sizeof text,
+		"{\"event_id\":\"00000000-0000-4000-8000-%012x\",\"user_id\":\"u%u\",\"ts\":%lld,\"page\":\"%"
+		"s\"}",
+		id, id % 50, (long long)WALL_MS, page);
+	send_text(text);
+}
+
+/* The ledger's equation of a listener, and that each drop reached a batch's delta. */
+static void check_balance(void)
+{
+	const struct listener_stats *ls = &fx.stats.listener[0];
+	uint64_t out = ls->accepted + ls->refused_kept;
+
+	for (int d = 1; d < DROP_ID_MAX; d++)
+		if (drop_table[d].name && drop_table[d].unit == DROP_UNIT_event)
+			out += ls->dropped[d];
+	assert_int_equal(ls->events, out);
+	assert_int_equal(fx.events, ls->accepted);
+	assert_int_equal(fx.refused, ls->refused_kept);
+	for (int d = 0; d < DROP_ID_MAX; d++)
+		assert_int_equal(fx.delta[d], fx.stats.drops[d]);
+}
+
+static void test_mixture(void **state)
+{
+	(void)state;
+	start(8, 1 << 20);
+	for (unsigned i = 0; i < 500; i++) {
+		send_click(i, "/ok");
+		if (i % 2 == 0)
+			send_text(
+				"{\"event_id\":broken\n{\"source\":\"web\",\"timestamp\":1763700000000}\n\n");
+		if (i % 5 == 0)
+			send_click(i + 1000, "/dropme");
+		if (i % 10 == 0)
+			send("x", 0, PORT);
+		if (i % 20 == 0)
+			send("x", 1, PORT + 1);
+		drain();
+	}
+	stop();
+	check_balance();
+	assert_int_equal(fx.events, 500 + 250);
+	assert_int_equal(fx.refused, 250);
+	assert_int_equal(fx.stats.drops[DROP_bad_json], 250);
+	assert_int_equal(fx.stats.drops[DROP_rule_drop], 100);
+	assert_int_equal(fx.stats.drops[DROP_empty_datagram], 50);
+	assert_int_equal(fx.stats.drops[DROP_no_listener], 25);
+	assert_int_equal(fx.stats.frames, fx.stats.listener[0].datagrams + 25);
+}
+
+static void test_hits_and_suppression(void **state)
+{
+	(void)state;
+	start(8, 1 << 20);
+	send_click(1, "/evil");
+	send_click(2, "/evil/dropme");
+	pipeline_seal(&fx.pl, (struct burst_time){WALL_MS, 1}, true);
+	for (uint32_t p = 0; p < PARTITIONS; p++) {
+		struct batch *b = batch_take_sealed(handoff_lane(&fx.handoff, 0, p));
+
+		if (!b)
+			continue;
+		for (uint32_t at = 0, i = 0; i < b->record_count; i++) {
+			const struct record *rec = (const struct record *)(b->data + at);
+			bool second = rec->event_id[15] == 2;
+
+			assert_int_equal(rec->hit_count, second ? 2 : 1);
+			assert_int_equal(record_hits(rec)[0], 0);
+			assert_int_equal(rec->flags & RECORD_F_SUPPRESSED, second ? RECORD_F_SUPPRESSED : 0);
+			fx.events++;
+			at += rec->bytes;
+		}
+		for (int d = 0; d < DROP_ID_MAX; d++)
+			fx.delta[d] += b->drop_delta[d];
+		batch_return(handoff_lane(&fx.handoff, 0, p), b);
+	}
+	assert_int_equal(fx.events, 2);
+	stop();
+	check_balance();
+}
+
+static void test_no_batch(void **state)
+{
+	(void)state;
+	start(4, 1 << 20);
+	for (unsigned i = 0; i < 5000; i++)
+		send_click(i, "/ok");
+	assert_true(fx.stats.drops[DROP_no_batch] > 0);
+	drain();
+	send_click(1, "/ok"); /* goes on as soon as batches are back */
+	stop();
+	check_balance();
+	assert_int_equal(fx.stats.listener[0].accepted + fx.stats.drops[DROP_no_batch], 5001);
+}
+
+static void test_dead_letter_quota(void **state)
+{
+	(void)state;
+	start(8, 4096);
+	for (int i = 0; i < 1000; i++) {
+		send_text("not json at all");
+		drain();
+	}
+	stop();
+	check_balance();
+	assert_true(fx.refused > 0 && fx.refused < 100);
+	assert_int_equal(fx.refused + fx.stats.drops[DROP_dead_letter_quota], 1000);
+	assert_int_equal(fx.stats.listener[0].refused[DROP_bad_json], 1000);
+}
+
+static void test_many_lines(void **state)
+{
+	static char text[1400];
+	uint32_t n = 0;
+
+	(void)state;
+	start(8, 1 << 20);
+	while (n + 3 < sizeof text) {
+		memcpy(text + n, "{}\n", 3);
+		n += 3;
+	}
+	for (int i = 0; i < 20; i++) {
+		send(text, n, PORT);
+		drain();
+	}
+	stop();
+	check_balance();
+	assert_int_equal(fx.stats.listener[0].events, 20 * (n / 3));
+	assert_int_equal(fx.stats.listener[0].refused[DROP_missing_field], 20 * (n / 3));
+}
+
+static void test_generation_switch(void **state)
+{
+	(void)state;
+	start(8, 1 << 20);
+	send_click(1, "/ok");
+	pipeline_set_matcher(&fx.pl, fx.matcher, 2);
+	send_click(2, "/ok");
+	stop();
+	assert_int_equal(fx.generation_min, 1);
+	assert_int_equal(fx.generation_max, 2);
+	assert_int_equal(fx.events, 2);
+	check_balance();
+}
+
+static void test_watermark_before_filters(void **state)
+{
+	(void)state;
+	start(8, 1 << 20);
+	send_click(1, "/dropme");
+	stop();
+	check_balance();
+	assert_int_equal(fx.events, 0);
+	assert_int_equal(fx.max_base_count, 1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_mixture),
+		cmocka_unit_test(test_hits_and_suppression), cmocka_unit_test(test_no_batch),
+		cmocka_unit_test(test_dead_letter_quota), cmocka_unit_test(test_many_lines),
+		cmocka_unit_test(test_generation_switch), cmocka_unit_test(test_watermark_before_filters)};
+
+	packet_eal(1);
+	fx.pool = rte_pktmbuf_pool_create("test", 1023, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+	if (!fx.pool)
+		return 77;
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
