@@ -1,5 +1,6 @@
-/* The RX worker's path over real mbufs, stage by stage: ns and instructions an event for decoding, + parsing, + records
- * into batches, + matching of the shipped rules. Sealed batches are sent home at once: no writer runs. */
+/* The RX worker's path over real mbufs, stage by stage: ns and instructions an event for decoding, + parsing,
+ * + records into batches, + matching of the shipped rules. Sealed batches are sent home at once: no writer
+ * runs. */
 #include <rte_eal.h>
 #include <rte_ip.h>
 #include <rte_mbuf.h>
@@ -73,7 +74,8 @@ static void frames_make(const struct bench_events *ev, uint32_t lines)
 		put16(f + 28, i & 0xffff);
 		put16(f + 36, PORT);
 		put16(f + 38, n - 34);
-		((struct rte_ipv4_hdr *)(f + 14))->hdr_checksum = rte_ipv4_cksum((struct rte_ipv4_hdr *)(f + 14));
+		((struct rte_ipv4_hdr *)(f + 14))->hdr_checksum =
+			rte_ipv4_cksum((struct rte_ipv4_hdr *)(f + 14));
 		rte_pktmbuf_append(b.mbuf[i], (uint16_t)n);
 	}
 }
@@ -110,7 +112,8 @@ static void run_parse(void *arg, uint32_t count)
 			uint32_t bytes;
 
 			while (k < BURST * 8 && ndjson_next(&lines, &line, &bytes))
-				json_parse_event(b.jp, line, bytes, EVENT_TYPE_NONE, BENCH_RECEIVE_MS, &b.limits, &b.event[k++]);
+				json_parse_event(b.jp, line, bytes, EVENT_TYPE_NONE, BENCH_RECEIVE_MS,
+					&b.limits, &b.event[k++]);
 		}
 	}
 }
@@ -187,15 +190,16 @@ int main(int argc, char **argv)
 	setup(rules_dir, &packs);
 	frames_make(&ev, lines);
 	printf("-- clicks of %.0f bytes, %u a frame, bursts of %d, %u rules with %u patterns\n",
-		(double)ev.total / ev.count, lines, BURST, ruleset_rule_count(packs), ruleset_pattern_count(packs));
+		(double)ev.total / ev.count, lines, BURST, ruleset_rule_count(packs),
+		ruleset_pattern_count(packs));
 	decode = bench_report("decode", run_decode, NULL, 65536, 0);
 	parse = bench_report("decode + parse", run_parse, NULL, 65536, 0);
 	use_rules(ruleset_empty());
 	record = bench_report("pipeline without rules (+ key, record)", run_pipeline, NULL, 65536, 0);
 	use_rules(packs);
 	match = bench_report("pipeline with rules", run_pipeline, NULL, 65536, 0);
-	printf("stages: decode %.1f, parse %.1f, key + record %.1f, match %.1f ns/event\n", decode, parse - decode,
-		record - parse, match - record);
+	printf("stages: decode %.1f, parse %.1f, key + record %.1f, match %.1f ns/event\n", decode,
+		parse - decode, record - parse, match - record);
 	printf("drops:");
 	for (int d = 0; d < DROP_ID_MAX; d++)
 		if (b.stats.drops[d])
