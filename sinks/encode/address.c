@@ -1,0 +1,94 @@
+/* Texts of record addresses, source addresses and event ids. Sink threads, once a record: no printf on this
+ * path. */
+#include "address.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+
+static const char hex_digit[] = "0123456789abcdef";
+
+static char *put_decimal(char *at, uint64_t v)
+{
+	char digits[20];
+	int n = 0;
+
+	do {
+		digits[n++] = (char)('0' + v % 10);
+		v /= 10;
+	} while (v);
+	while (n)
+		*at++ = digits[--n];
+	return at;
+}
+
+size_t address_text(char out[ADDRESS_TEXT_BYTES], const struct address *at)
+{
+	size_t node_bytes = strnlen(at->node, 64);
+	char *p = out;
+
+	memcpy(p, at->node, node_bytes);
+	p += node_bytes;
+	*p++ = '/';
+	for (int shift = 60; shift >= 0; shift -= 4)
+		*p++ = hex_digit[at->epoch >> shift & 15];
+	*p++ = '/';
+	p = put_decimal(p, at->partition);
+	*p++ = '/';
+	p = put_decimal(p, at->offset);
+	*p = 0;
+	return (size_t)(p - out);
+}
+
+static bool source_is_v4(const uint8_t addr[16])
+{
+	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+
+	return memcmp(addr, mapped, sizeof mapped) == 0;
+}
+
+size_t source_text(char out[SOURCE_TEXT_BYTES], const uint8_t addr[16])
+{
+	char *p = out;
+
+	if (!source_is_v4(addr)) {
+		inet_ntop(AF_INET6, addr, out, SOURCE_TEXT_BYTES);
+		return strlen(out);
+	}
+	for (int i = 12; i < 16; i++) {
+		p = put_decimal(p, addr[i]);
+		*p++ = i < 15 ? '.' : 0;
+	}
+	return (size_t)(p - out) - 1;
+}
+
+size_t source_port_text(char out[SOURCE_TEXT_BYTES], const uint8_t addr[16], uint16_t port)
+{
+	bool v4 = source_is_v4(addr);
+	char text[SOURCE_TEXT_BYTES];
+	size_t bytes = source_text(text, addr);
+	char *p = out;
+
+	if (!v4)
+		*p++ = '[';
+	memcpy(p, text, bytes); /* at most 45 characters */
+	p += bytes;
+	if (!v4)
+		*p++ = ']';
+	*p++ = ':';
+	p = put_decimal(p, port);
+	*p = 0;
+	return (size_t)(p - out);
+}
+
+void uuid_text(char out[UUID_TEXT_BYTES], const uint8_t id[16])
+{
+	char *p = out;
+
+	for (int i = 0; i < 16; i++) {
+		if (i == 4 || i == 6 || i == 8 || i == 10)
+			*p++ = '-';
+		*p++ = hex_digit[id[i] >> 4];
+		*p++ = hex_digit[id[i] & 15];
+	}
+	*p = 0;
+}

@@ -1,0 +1,32 @@
+/* The address of a journal record as every target shows it: node/epoch/partition/offset, the epoch as 16 hex
+ * digits, the others in decimal. */
+#ifndef SLUICE_ADDRESS_H
+#define SLUICE_ADDRESS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct address {
+	const char *node; /* borrowed; at most 64 bytes */
+	uint64_t epoch;
+	uint32_t partition;
+	uint64_t offset;
+};
+
+#define ADDRESS_TEXT_BYTES 128 /* room for any address and its terminating zero */
+
+/* Writes the text with a terminating zero; returns its length. */
+size_t address_text(char out[ADDRESS_TEXT_BYTES], const struct address *at);
+
+/* Text of an IPv6 or IPv4-mapped address (as 1.2.3.4); returns its length. */
+#define SOURCE_TEXT_BYTES 64
+size_t source_text(char out[SOURCE_TEXT_BYTES], const uint8_t addr[16]);
+/* The same with its port: 1.2.3.4:5 or [::1]:5. */
+size_t source_port_text(char out[SOURCE_TEXT_BYTES], const uint8_t addr[16], uint16_t port);
+
+/* 36 characters and a zero. */
+#define UUID_TEXT_BYTES 37
+void uuid_text(char out[UUID_TEXT_BYTES], const uint8_t id[16]);
+
+#endif

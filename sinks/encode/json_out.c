@@ -1,0 +1,122 @@
+/* JSON writer: escapes as RFC 8259 demands, and never lets bytes out that are not UTF-8. Sink threads. */
+#include "json_out.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void json_out_free(struct json_out *out)
+{
+	free(out->text);
+	*out = (struct json_out){0};
+}
+
+static bool json_room(struct json_out *out, size_t bytes)
+{
+	size_t want = out->capacity ? out->capacity : 512;
+	char *text;
+
+	if (out->failed)
+		return false;
+	if (out->capacity - out->bytes >= bytes)
+		return true;
+	while (want - out->bytes < bytes)
+		want *= 2;
+	text = realloc(out->text, want);
+	if (!text) {
+		out->failed = true;
+		return false;
+	}
+	out->text = text;
+	out->capacity = want;
+	return true;
+}
+
+void json_put(struct json_out *out, const void *text, size_t bytes)
+{
+	if (!json_room(out, bytes))
+		return;
+	memcpy(out->text + out->bytes, text, bytes);
+	out->bytes += bytes;
+}
+
+/* Length of the UTF-8 character at p, or 0 if there is none (RFC 3629: no overlong forms, no surrogates). */
+static size_t utf8_length(const uint8_t *p, size_t left)
+{
+	uint32_t lead = p[0], low = 0x80, high = 0xbf;
+	size_t n;
+
+	if (lead < 0x80)
+		return 1;
+	if (lead < 0xc2 || lead > 0xf4)
+		return 0;
+	n = lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+	if (lead == 0xe0)
+		low = 0xa0;
+	else if (lead == 0xed)
+		high = 0x9f;
+	else if (lead == 0xf0)
+		low = 0x90;
+	else if (lead == 0xf4)
+		high = 0x8f;
+	if (left < n || p[1] < low || p[1] > high)
+		return 0;
+	for (size_t i = 2; i < n; i++)
+		if ((p[i] & 0xc0) != 0x80)
+			return 0;
+	return n;
+}
+
+static void json_put_control(struct json_out *out, uint8_t c)
+{
+	static const char name[32] = {['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f', ['\r'] = 'r'};
+	char text[8] = {'\\', name[c]};
+
+	if (name[c])
+		json_put(out, text, 2);
+	else
+		json_put(out, text, (size_t)snprintf(text, sizeof text, "\\u%04x", c));
+}
+
+void json_put_string(struct json_out *out, const void *text, size_t bytes)
+{
+	const uint8_t *p = text, *end = p + bytes, *from = p;
+
+	json_put(out, "\"", 1);
+	while (p < end) {
+		size_t n = utf8_length(p, (size_t)(end - p));
+		bool plain = n && *p >= 0x20 && *p != '"' && *p != '\\';
+
+		if (plain) {
+			p += n;
+			continue;
+		}
+		json_put(out, from, (size_t)(p - from));
+		if (!n)
+			json_put(out, "\xef\xbf\xbd", 3);
+		else if (*p < 0x20)
+			json_put_control(out, *p);
+		else
+			json_put(out, (char[]){'\\', (char)*p}, 2);
+		from = ++p;
+	}
+	json_put(out, from, (size_t)(p - from));
+	json_put(out, "\"", 1);
+}
+
+void json_put_i64(struct json_out *out, int64_t v)
+{
+	char text[24];
+
+	json_put(out, text, (size_t)snprintf(text, sizeof text, "%" PRId64, v));
+}
+
+void json_put_name(struct json_out *out, const char *name)
+{
+	if (out->bytes && out->text[out->bytes - 1] != '{')
+		json_put(out, ",", 1);
+	json_put(out, "\"", 1);
+	json_put(out, name, strlen(name));
+	json_put(out, "\":", 2);
+}

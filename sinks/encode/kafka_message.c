@@ -1,0 +1,86 @@
+/* Encodes records as Kafka messages without copying their bytes. Sink threads; pure. */
+#include "kafka_message.h"
+
+#include <errno.h>
+#include <string.h>
+
+static void put_header(struct kafka_message *msg, const char *name, const void *value, size_t bytes)
+{
+	msg->header[msg->header_count++] = (struct kafka_header){name, value, (uint32_t)bytes};
+}
+
+static void put_address(struct kafka_message *msg, const struct address *at)
+{
+	put_header(msg, "sluice-address", msg->address, address_text(msg->address, at));
+}
+
+int kafka_message_event(struct kafka_message *msg, const struct record *rec, const struct record_key *key,
+	const struct address *at)
+{
+	switch (rec->type) {
+	case EVENT_TYPE_click:
+		msg->topic = KAFKA_TOPIC_CLICK;
+		break;
+	case EVENT_TYPE_platform:
+		msg->topic = KAFKA_TOPIC_PLATFORM;
+		break;
+	default:
+		return -EINVAL;
+	}
+	msg->key = key->data;
+	msg->key_bytes = key->bytes;
+	msg->value = record_payload(rec);
+	msg->value_bytes = rec->raw_bytes;
+	msg->spread = 0;
+	msg->header_count = 0;
+	put_address(msg, at);
+	put_header(msg, "content-type", "application/json", 16);
+	uuid_text(msg->text, rec->event_id);
+	put_header(msg, "event-id", msg->text, UUID_TEXT_BYTES - 1);
+	return 0;
+}
+
+void kafka_message_dead(struct kafka_message *msg, const struct record *rec, const struct address *at)
+{
+	const char *reason = rec->reason < DROP_ID_MAX ? drop_table[rec->reason].name : NULL;
+	const char *field = rec->reason_field < FIELD_ID_MAX ? field_table[rec->reason_field].name : NULL;
+
+	if (!reason)
+		reason = "unknown"; /* written by a newer version */
+	msg->topic = KAFKA_TOPIC_DEAD;
+	msg->key = NULL;
+	msg->key_bytes = 0;
+	msg->value = record_payload(rec);
+	msg->value_bytes = rec->raw_bytes;
+	msg->spread = (uint32_t)rec->key_hash;
+	msg->header_count = 0;
+	put_address(msg, at);
+	put_header(msg, "content-type", "application/octet-stream", 24);
+	put_header(msg, "reason", reason, strlen(reason));
+	if (field)
+		put_header(msg, "field", field, strlen(field));
+	put_header(msg, "source", msg->text, source_port_text(msg->text, rec->src_addr, rec->src_port));
+	if (rec->flags & RECORD_F_CUT)
+		put_header(msg, "cut", "true", 4);
+}
+
+void kafka_message_alert(struct kafka_message *msg, const struct alert *a, const struct json_out *json)
+{
+	size_t rule_bytes = strlen(a->rule_id); /* below ALERT_RULE_ID_BYTES: alert_of_hit() */
+	size_t key_bytes = a->key->bytes;
+
+	if (key_bytes > sizeof msg->alert_key - rule_bytes - 1)
+		key_bytes = sizeof msg->alert_key - rule_bytes - 1;
+	memcpy(msg->alert_key, a->rule_id, rule_bytes);
+	msg->alert_key[rule_bytes] = '/';
+	memcpy(msg->alert_key + rule_bytes + 1, a->key->data, key_bytes);
+	msg->topic = KAFKA_TOPIC_ALERTS;
+	msg->key = msg->alert_key;
+	msg->key_bytes = (uint32_t)(rule_bytes + 1 + key_bytes);
+	msg->value = json->text;
+	msg->value_bytes = (uint32_t)json->bytes;
+	msg->spread = 0;
+	msg->header_count = 0;
+	put_header(msg, "sluice-address", a->evidence, strlen(a->evidence));
+	put_header(msg, "content-type", "application/json", 16);
+}
