@@ -14,6 +14,7 @@
 #define BACKOFF_MIN_MS 100u
 #define BACKOFF_MAX_MS 10000u
 #define REFUSED_WAIT_MS 60000u
+#define STOP_RETRY_MS 200u
 
 const char *const sink_state_name[] = {"off", "connecting", "running", "backoff", "refused", "stopped"};
 
@@ -33,6 +34,9 @@ static bool sink_enabled(const struct config *cfg, enum sink_id id)
 
 	return enabled[id];
 }
+
+/* The part whose thread this is. */
+static _Thread_local struct sink_part *sink_self;
 
 void sink_committed(struct sink_part *part, uint64_t position, const struct sink_tally *tally)
 {
@@ -65,6 +69,12 @@ bool sink_drained(const struct sink_part *part, uint64_t position)
 	       clock_mono_ns() > atomic_load(&part->stop_deadline_ns);
 }
 
+bool sink_gives_up(void)
+{
+	return sink_self && sink_stopping(sink_self) &&
+	       clock_mono_ns() > atomic_load(&sink_self->stop_deadline_ns);
+}
+
 /* Sleeps in short steps, so that a stop is seen soon. */
 static void sink_sleep(struct sink_part *part, uint64_t ms)
 {
@@ -74,63 +84,89 @@ static void sink_sleep(struct sink_part *part, uint64_t ms)
 		nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
 }
 
-/* One try: 0 after an orderly stop, else the error that ended it. *ran: whether it got as far as delivering.
- */
-static int sink_try(struct sink_part *part, bool *ran, struct err *err)
+/* prepare(), by whichever part comes first; the others wait for it here, not behind a lock, so that they see
+ * a stop. */
+static int sink_prepare(struct sink_part *part, struct err *err)
 {
 	struct sink_group *group = part->group;
-	uint64_t position;
 	int rc = 0;
 
-	atomic_store(&part->stats.state, SINK_CONNECTING);
-	pthread_mutex_lock(&group->prepare_lock);
-	if (!group->prepared) {
+	while (pthread_mutex_trylock(&group->prepare_lock)) {
+		if (sink_gives_up())
+			return err_set(err, -ECANCELED, "stopped before the target was ready");
+		nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+	}
+	if (!group->prepared && sink_gives_up()) {
+		rc = err_set(err, -ECANCELED, "stopped before the target was ready");
+	} else if (!group->prepared) {
 		rc = part->ops->prepare(part->env, err);
 		group->prepared = rc == 0;
 	}
 	pthread_mutex_unlock(&group->prepare_lock);
+	return rc;
+}
+
+/* One try: 0 after an orderly stop, else the error that ended it. *progress: whether it delivered anything.
+ */
+static int sink_try(struct sink_part *part, bool *progress, struct err *err)
+{
+	uint64_t position;
+	int rc;
+
+	atomic_store(&part->stats.state, SINK_CONNECTING);
+	rc = sink_prepare(part, err);
 	if (rc)
 		return rc;
 	rc = part->ops->open(part, &position, err);
 	if (rc == 0) {
-		*ran = true;
 		atomic_store(&part->stats.position, position);
 		journal_consumer_set(part->env->journal, part->consumer, position);
 		atomic_store(&part->stats.state, SINK_RUNNING);
 		rc = part->ops->run(part, err);
+		*progress = atomic_load(&part->stats.position) > position;
 	}
 	part->ops->close(part);
 	return rc;
+}
+
+/* Waits before the next try. False: no next try. */
+static bool sink_back_off(struct sink_part *part, int rc, uint64_t *backoff_ms)
+{
+	uint64_t half = *backoff_ms / 2;
+	uint64_t wait_ms = half + hash_u64(clock_mono_ns() ^ part->partition) % (half + 1);
+
+	atomic_store(&part->stats.state, rc == -EINVAL ? SINK_REFUSED : SINK_BACKOFF);
+	*backoff_ms = *backoff_ms * 2 < BACKOFF_MAX_MS ? *backoff_ms * 2 : BACKOFF_MAX_MS;
+	if (!sink_stopping(part))
+		sink_sleep(part, rc == -EINVAL ? REFUSED_WAIT_MS : wait_ms);
+	if (!sink_stopping(part))
+		return true;
+	/* At a stop, tries go on until the deadline: what is durable should still leave. A refusal stands. */
+	if (rc == -EINVAL || sink_gives_up())
+		return false;
+	nanosleep(&(struct timespec){.tv_nsec = STOP_RETRY_MS * 1000000u}, NULL);
+	return !sink_gives_up();
 }
 
 static void *sink_thread(void *arg)
 {
 	struct sink_part *part = arg;
 	uint64_t backoff_ms = BACKOFF_MIN_MS;
-	struct err err = {0};
+	int rc;
 
+	sink_self = part;
 	do {
-		bool ran = false;
-		int rc = sink_try(part, &ran, &err);
-		uint64_t wait_ms;
+		struct err err = {.text = "unknown error"};
+		bool progress = false;
 
+		rc = sink_try(part, &progress, &err);
 		if (rc == 0)
 			break;
 		atomic_fetch_add(&part->stats.errors, 1);
 		sink_error(part, err.text);
-		if (ran)
+		if (progress)
 			backoff_ms = BACKOFF_MIN_MS;
-		wait_ms = backoff_ms / 2 + hash_u64(clock_mono_ns() ^ part->partition) % (backoff_ms / 2 + 1);
-		if (rc == -EINVAL)
-			wait_ms = REFUSED_WAIT_MS;
-		atomic_store(&part->stats.state, rc == -EINVAL ? SINK_REFUSED : SINK_BACKOFF);
-		backoff_ms = backoff_ms * 2 < BACKOFF_MAX_MS ? backoff_ms * 2 : BACKOFF_MAX_MS;
-		/* At a stop, retries go on until the deadline: what is durable should still leave. */
-		if (sink_stopping(part) && rc != -EINVAL)
-			nanosleep(&(struct timespec){.tv_nsec = 200000000}, NULL);
-		else
-			sink_sleep(part, wait_ms);
-	} while (!sink_stopping(part) || clock_mono_ns() < atomic_load(&part->stop_deadline_ns));
+	} while (sink_back_off(part, rc, &backoff_ms));
 	atomic_store(&part->stats.state, SINK_STOPPED);
 	return NULL;
 }
@@ -148,6 +184,7 @@ static int group_start(struct sink_group *group, enum sink_id id, const struct s
 		return err_set(err, -ENOMEM, "sink %s: no memory", group->ops->name);
 	for (uint32_t p = 0; p < partitions; p++) {
 		struct sink_part *part = &group->part[p];
+		char name[24]; /* of which the kernel takes 15 */
 		int rc;
 
 		part->ops = group->ops;
@@ -162,6 +199,8 @@ static int group_start(struct sink_group *group, enum sink_id id, const struct s
 		rc = pthread_create(&part->thread, NULL, sink_thread, part);
 		if (rc)
 			return err_set(err, -rc, "sink %s: thread: %s", group->ops->name, strerror(rc));
+		snprintf(name, sizeof name, "%.8s/%u", group->ops->name, p);
+		pthread_setname_np(part->thread, name);
 		group->part_count++;
 	}
 	return 0;
@@ -175,8 +214,10 @@ int sinks_start(struct sink_group *group, const struct sink_env *env, struct err
 		if (!ops_of[id] || !sink_enabled(env->cfg, (enum sink_id)id))
 			continue;
 		rc = group_start(&group[id], (enum sink_id)id, env, err);
-		if (rc)
+		if (rc) {
+			sinks_stop(group, 0);
 			return rc;
+		}
 	}
 	return 0;
 }

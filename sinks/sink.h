@@ -49,6 +49,7 @@ struct sink_ops {
 	 * within its stop deadline, and 0 is returned. -errno: the runner closes, backs off with jitter,
 	 * opens again. */
 	int (*run)(struct sink_part *part, struct err *err);
+	/* After each open(), also one that failed. */
 	void (*close)(struct sink_part *part);
 };
 
@@ -100,6 +101,10 @@ static inline bool sink_stopping(const struct sink_part *part)
 {
 	return atomic_load_explicit(&part->stop, memory_order_acquire);
 }
+/* True when the calling sink thread has been asked to stop and its deadline has passed. Every loop that waits
+ * for the target looks at it, also in prepare() and open(), and ends with -ECANCELED. False on other threads.
+ */
+bool sink_gives_up(void);
 /* Remembers (for status) and logs an error. */
 void sink_error(struct sink_part *part, const char *text);
 /* True when delivery has reached the durable end, or the stop deadline has passed. */
@@ -115,7 +120,8 @@ struct sink_group {
 	pthread_mutex_t prepare_lock;
 	bool prepared;
 };
-/* Starts all enabled sinks. group has SINK_ID_MAX entries; disabled ones stay with part_count 0. */
+/* Starts all enabled sinks. group has SINK_ID_MAX zeroed entries; disabled ones stay with part_count 0. On
+ * error nothing runs. */
 int sinks_start(struct sink_group *group, const struct sink_env *env, struct err *err);
 /* Asks all to stop and waits: each delivers what is durable, for at most drain_ms. */
 void sinks_stop(struct sink_group *group, uint64_t drain_ms);

@@ -1,0 +1,293 @@
+/* The runner, driven with a sink that fails as the test says: order of calls, backoff, refusals, stops. The
+ * journal's four numbers that the runner asks for are set by the test. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "clock.h"
+#include "log.h"
+#include "sink.h"
+
+#define PARTS 3
+
+static _Atomic uint64_t durable = 100, consumed[PARTS];
+static _Atomic int consumer_fail_at = -1;
+
+static struct script {
+	_Atomic int prepare_failures, open_failures, run_failures, code;
+	_Atomic int prepares, opens, runs, closes;
+	_Atomic bool prepare_blocks, run_ignores_deadline;
+} script;
+
+uint32_t journal_partitions(const struct journal *j)
+{
+	(void)j;
+	return PARTS;
+}
+
+uint64_t journal_durable_offset(const struct journal *j, uint32_t partition)
+{
+	(void)j, (void)partition;
+	return durable;
+}
+
+int journal_consumer_add(struct journal *j, uint32_t partition, const char *name, struct err *err)
+{
+	(void)j, (void)name;
+	if ((int)partition == consumer_fail_at)
+		return err_set(err, -ENOSPC, "no room for a consumer");
+	return (int)partition;
+}
+
+void journal_consumer_set(struct journal *j, int consumer, uint64_t offset)
+{
+	(void)j;
+	consumed[consumer] = offset;
+}
+
+static void pause_ms(int ms)
+{
+	nanosleep(&(struct timespec){.tv_nsec = ms * 1000000}, NULL);
+}
+
+static int fake_prepare(const struct sink_env *env, struct err *err)
+{
+	(void)env;
+	script.prepares++;
+	while (script.prepare_blocks) {
+		if (sink_gives_up())
+			return err_set(err, -ECANCELED, "given up");
+		pause_ms(5);
+	}
+	if (script.prepare_failures > 0) {
+		script.prepare_failures--;
+		return err_set(err, script.code, "prepare failed");
+	}
+	return 0;
+}
+
+static int fake_open(struct sink_part *part, uint64_t *position, struct err *err)
+{
+	assert_null(part->priv);
+	part->priv = &script;
+	script.opens++;
+	*position = part->partition;
+	if (script.open_failures > 0) {
+		script.open_failures--;
+		return err_set(err, script.code, "open failed");
+	}
+	return 0;
+}
+
+static int fake_run(struct sink_part *part, struct err *err)
+{
+	const struct sink_tally tally = {.events = 5, .alerts = 1, .last_time_ms = 77};
+
+	script.runs++;
+	if (script.run_failures > 0) {
+		script.run_failures--;
+		return err_set(err, script.code, "run failed");
+	}
+	while (!sink_stopping(part))
+		pause_ms(5);
+	while (script.run_ignores_deadline && !sink_gives_up())
+		pause_ms(5);
+	if (!sink_drained(part, 0))
+		sink_committed(part, durable, &tally);
+	return 0;
+}
+
+static void fake_close(struct sink_part *part)
+{
+	part->priv = NULL;
+	script.closes++;
+}
+
+const struct sink_ops sink_kafka_ops = {"kafka", fake_prepare, fake_open, fake_run, fake_close};
+const struct sink_ops sink_clickhouse_ops = {"clickhouse", fake_prepare, fake_open, fake_run, fake_close};
+
+static struct sink_group group[SINK_ID_MAX];
+static struct config cfg;
+static const struct sink_env env = {.cfg = &cfg};
+
+static int setup(void **state)
+{
+	(void)state;
+	memset(&script, 0, sizeof script);
+	memset(group, 0, sizeof group);
+	script.code = -EIO;
+	durable = 100;
+	consumer_fail_at = -1;
+	cfg.kafka.enabled = true;
+	cfg.clickhouse.enabled = false;
+	return 0;
+}
+
+static bool all_in(enum sink_state want)
+{
+	for (uint32_t p = 0; p < group[SINK_kafka].part_count; p++)
+		if (group[SINK_kafka].part[p].stats.state != want)
+			return false;
+	return group[SINK_kafka].part_count > 0;
+}
+
+static void wait_for(enum sink_state want)
+{
+	for (int i = 0; i < 2000 && !all_in(want); i++)
+		pause_ms(5);
+	assert_true(all_in(want));
+}
+
+static void start(void)
+{
+	struct err err;
+
+	assert_int_equal(sinks_start(group, &env, &err), 0);
+	assert_int_equal(group[SINK_clickhouse].part_count, 0);
+	assert_int_equal(group[SINK_kafka].part_count, PARTS);
+}
+
+static void test_start_deliver_stop(void **state)
+{
+	(void)state;
+	start();
+	wait_for(SINK_RUNNING);
+	for (int p = 0; p < PARTS; p++)
+		assert_int_equal(consumed[p], p); /* retention moves as soon as the position is known */
+	sinks_stop(group, 5000);
+	assert_int_equal(script.prepares, 1);
+	assert_int_equal(script.opens, PARTS);
+	assert_int_equal(script.closes, PARTS);
+	for (int p = 0; p < PARTS; p++)
+		assert_int_equal(consumed[p], 100);
+	sinks_stop(group, 0); /* twice does no harm */
+}
+
+static void test_failures_are_retried(void **state)
+{
+	(void)state;
+	script.prepare_failures = 2;
+	script.open_failures = 2;
+	script.run_failures = 2;
+	start();
+	wait_for(SINK_RUNNING);
+	uint64_t errors = 0;
+	for (int p = 0; p < PARTS; p++)
+		errors += group[SINK_kafka].part[p].stats.errors;
+	assert_int_equal(errors, 6);
+	sinks_stop(group, 5000);
+	assert_int_equal(script.prepares, 3);
+	assert_int_equal(script.opens, script.closes); /* close follows each open, also one that failed */
+	assert_int_equal(script.opens, PARTS + 4);
+}
+
+static void test_refusal_is_shown_and_stops_at_once(void **state)
+{
+	uint64_t before;
+
+	(void)state;
+	script.open_failures = 1000;
+	script.code = -EINVAL;
+	start();
+	wait_for(SINK_REFUSED);
+	assert_string_equal(group[SINK_kafka].part[0].error, "open failed");
+	assert_int_equal(script.opens, PARTS); /* not tried again at once */
+	before = clock_mono_ns();
+	sinks_stop(group, 60000);
+	/* Not the minute of a refusal, nor the deadline; and no tries meanwhile. */
+	assert_true(clock_mono_ns() - before < 30000000000ull);
+	assert_int_equal(script.opens, PARTS);
+}
+
+static void test_stop_while_target_is_away(void **state)
+{
+	(void)state;
+	script.open_failures = 1000000;
+	start();
+	wait_for(SINK_BACKOFF);
+	sinks_stop(group, 500); /* tries go on until the deadline, then end */
+	assert_int_equal(script.opens, script.closes);
+	assert_true(script.opens > PARTS);
+}
+
+static void test_stop_while_prepare_blocks(void **state)
+{
+	(void)state;
+	script.prepare_blocks = true;
+	start();
+	wait_for(SINK_CONNECTING);
+	sinks_stop(group, 200); /* one thread is inside prepare(), the others wait for it: all come home */
+	assert_int_equal(script.prepares, 1);
+	assert_int_equal(script.opens, 0);
+}
+
+static void test_deadline_reaches_a_slow_run(void **state)
+{
+	(void)state;
+	script.run_ignores_deadline = true;
+	start();
+	wait_for(SINK_RUNNING);
+	sinks_stop(group, 200);
+	assert_int_equal(script.closes, PARTS);
+	assert_false(sink_gives_up()); /* this is no sink thread */
+}
+
+static void test_start_fails_whole(void **state)
+{
+	struct err err;
+
+	(void)state;
+	consumer_fail_at = 2;
+	assert_int_equal(sinks_start(group, &env, &err), -ENOSPC);
+	assert_string_equal(err.text, "no room for a consumer");
+	assert_int_equal(group[SINK_kafka].part_count, 0);
+	assert_null(group[SINK_kafka].part);
+}
+
+static void test_committed_counts(void **state)
+{
+	struct sink_part part = {.env = &env, .consumer = 1};
+	const struct sink_tally tally = {.events = 5,
+		.suppressed = 4,
+		.alerts = 3,
+		.dead = 2,
+		.other = 1,
+		.bytes = 9,
+		.last_time_ms = 77};
+
+	(void)state;
+	sink_committed(&part, 12, &tally);
+	sink_committed(&part, 24, &(struct sink_tally){.events = 1});
+	assert_int_equal(part.stats.events, 6);
+	assert_int_equal(part.stats.suppressed, 4);
+	assert_int_equal(part.stats.alerts, 3);
+	assert_int_equal(part.stats.dead, 2);
+	assert_int_equal(part.stats.other, 1);
+	assert_int_equal(part.stats.bytes, 9);
+	assert_int_equal(part.stats.commits, 2);
+	assert_int_equal(part.stats.position, 24);
+	assert_int_equal(part.stats.position_time_ms, 77); /* a span without records keeps the last one's */
+	assert_int_equal(consumed[1], 24);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test_setup(test_start_deliver_stop, setup),
+		cmocka_unit_test_setup(test_failures_are_retried, setup),
+		cmocka_unit_test_setup(test_refusal_is_shown_and_stops_at_once, setup),
+		cmocka_unit_test_setup(test_stop_while_target_is_away, setup),
+		cmocka_unit_test_setup(test_stop_while_prepare_blocks, setup),
+		cmocka_unit_test_setup(test_deadline_reaches_a_slow_run, setup),
+		cmocka_unit_test_setup(test_start_fails_whole, setup),
+		cmocka_unit_test_setup(test_committed_counts, setup)};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
