@@ -1,0 +1,237 @@
+/* librdkafka clients from the config: properties, passthrough options, log. Sink threads; the log callback
+ * also runs on librdkafka's own threads. */
+#include "kafka_priv.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "log.h"
+#include "murmur2.h"
+
+/* What exactly-once rests on is not for options to change. */
+static const char *const owned[] = {"acks", "bootstrap.servers", "delivery.timeout.ms",
+	"enable.gapless.guarantee", "enable.idempotence", "isolation.level", "message.send.max.retries",
+	"message.timeout.ms", "metadata.broker.list", "partitioner", "request.required.acks", "retries",
+	"transaction.timeout.ms", "transactional.id"};
+
+void kafka_topic_names(const char *names[KAFKA_TOPIC_COUNT], const struct config_kafka *cfg)
+{
+	names[KAFKA_TOPIC_CLICK] = cfg->topic_click;
+	names[KAFKA_TOPIC_PLATFORM] = cfg->topic_platform;
+	names[KAFKA_TOPIC_ALERTS] = cfg->topic_alerts;
+	names[KAFKA_TOPIC_DEAD] = cfg->topic_dead;
+	names[KAFKA_TOPIC_POSITIONS] = cfg->topic_positions;
+}
+
+static void kafka_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
+{
+	(void)rk;
+	if (level <= 3)
+		log_error("kafka", "%s: %s", facility, text);
+	else if (level == 4)
+		log_warn("kafka", "%s: %s", facility, text);
+	else if (level <= 6)
+		log_info("kafka", "%s: %s", facility, text);
+	else
+		log_debug("kafka", "%s: %s", facility, text);
+}
+
+int kafka_conf_set(rd_kafka_conf_t *conf, const char *name, const char *value, struct err *err)
+{
+	char text[256];
+
+	if (rd_kafka_conf_set(conf, name, value, text, sizeof text) != RD_KAFKA_CONF_OK)
+		return err_set(err, -EINVAL, "kafka: property %s=%s: %s", name, value, text);
+	return 0;
+}
+
+/* One k=v of kafka.options. */
+static int conf_option(rd_kafka_conf_t *conf, const char *at, size_t bytes, struct err *err)
+{
+	char pair[sizeof(config_str)];
+	char *equal;
+
+	memcpy(pair, at, bytes);
+	pair[bytes] = 0;
+	equal = strchr(pair, '=');
+	if (!equal || equal == pair)
+		return err_set(err, -EINVAL, "kafka.options: '%s' is not of the form property=value", pair);
+	*equal = 0;
+	for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
+		if (!strcmp(pair, owned[i]))
+			return err_set(err, -EINVAL,
+				"kafka.options: %s cannot be set: exactly-once delivery depends on it, or a "
+				"key of its "
+				"own sets it",
+				pair);
+	if (kafka_conf_set(conf, pair, equal + 1, err)) {
+		err_prefix(err, "kafka.options");
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int conf_options(rd_kafka_conf_t *conf, const char *options, struct err *err)
+{
+	while (*options) {
+		size_t bytes = strcspn(options, ",");
+
+		if (bytes) {
+			int rc = conf_option(conf, options, bytes, err);
+
+			if (rc)
+				return rc;
+		}
+		options += bytes + (options[bytes] == ',');
+	}
+	return 0;
+}
+
+rd_kafka_conf_t *kafka_conf_new(const struct config_kafka *cfg, struct err *err)
+{
+	rd_kafka_conf_t *conf;
+
+	if (!*cfg->brokers) {
+		err_set(err, -EINVAL, "kafka.brokers is empty: expected HOST:PORT[,...]");
+		return NULL;
+	}
+	conf = rd_kafka_conf_new();
+	rd_kafka_conf_set_log_cb(conf, kafka_log);
+	if (kafka_conf_set(conf, "bootstrap.servers", cfg->brokers, err) ||
+		kafka_conf_set(conf, "client.id", "sluice", err) ||
+		kafka_conf_set(conf, "log_level", "5", err) ||
+		kafka_conf_set(conf, "log.connection.close", "false", err) ||
+		kafka_conf_set(conf, "allow.auto.create.topics", "false", err) ||
+		kafka_conf_set(conf, "socket.timeout.ms", "15000", err) ||
+		kafka_conf_set(conf, "reconnect.backoff.max.ms", "2000", err) ||
+		conf_options(conf, cfg->options, err)) {
+		rd_kafka_conf_destroy(conf);
+		return NULL;
+	}
+	return conf;
+}
+
+rd_kafka_t *kafka_client_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, struct err *err)
+{
+	char text[256];
+	rd_kafka_t *rk = rd_kafka_new(type, conf, text, sizeof text);
+
+	if (!rk) {
+		rd_kafka_conf_destroy(conf);
+		err_set(err, -EINVAL, "kafka: %s", text);
+	}
+	return rk;
+}
+
+/* The partition of a record, with the topic's real partition count. Runs on threads of librdkafka: pure. */
+static int32_t kafka_partition(const rd_kafka_topic_t *topic, const void *key, size_t key_bytes,
+	int32_t partitions, void *topic_opaque, void *spread)
+{
+	(void)topic, (void)topic_opaque;
+	if (!key)
+		return (int32_t)((uintptr_t)spread % (uint32_t)partitions);
+	return murmur2_partition(key, key_bytes, partitions);
+}
+
+static void kafka_delivered(rd_kafka_t *rk, const rd_kafka_message_t *message, void *opaque)
+{
+	struct kafka_part *kp = opaque;
+
+	(void)rk;
+	if (!message->err) {
+		kp->acked_offset = message->offset;
+		return;
+	}
+	kp->failed++;
+	kp->failed_err = message->err;
+}
+
+static void kafka_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
+{
+	struct kafka_part *kp = opaque;
+
+	(void)rk, (void)code;
+	snprintf(kp->broker_error, sizeof kp->broker_error, "%s", reason);
+}
+
+static int producer_conf(struct kafka_part *kp, rd_kafka_conf_t *conf, struct err *err)
+{
+	static const char *const compression[] = {"none", "lz4", "zstd", "gzip", "snappy"};
+	const struct config_kafka *cfg = kafka_config(kp);
+	char id[ADDRESS_TEXT_BYTES + 32], timeout[24];
+
+	snprintf(id, sizeof id, "sluice/%s/%016lx/%u/kafka", kp->at.node, kp->at.epoch, kp->at.partition);
+	snprintf(timeout, sizeof timeout, "%lu", cfg->tx_timeout);
+	rd_kafka_conf_set_opaque(conf, kp);
+	rd_kafka_conf_set_dr_msg_cb(conf, kafka_delivered);
+	rd_kafka_conf_set_error_cb(conf, kafka_error);
+	/* message.timeout.ms is left alone: librdkafka then sets it to the transaction's timeout, after which
+	 * the broker has aborted anyway and the records are read from the journal again. */
+	if (kafka_conf_set(conf, "transactional.id", id, err) ||
+		kafka_conf_set(conf, "transaction.timeout.ms", timeout, err) ||
+		kafka_conf_set(conf, "enable.idempotence", "true", err) ||
+		kafka_conf_set(conf, "compression.type", compression[cfg->compression], err))
+		return -EINVAL;
+	return 0;
+}
+
+/* Defaults that kafka.options may change, hence set before them. */
+static int producer_defaults(rd_kafka_conf_t *conf, struct err *err)
+{
+	/* Per partition: four partitions hold at most 128 MiB of payload. */
+	if (kafka_conf_set(conf, "queue.buffering.max.kbytes", "32768", err) ||
+		kafka_conf_set(conf, "queue.buffering.max.messages", "60000", err) ||
+		kafka_conf_set(conf, "linger.ms", "5", err))
+		return -EINVAL;
+	return 0;
+}
+
+static int producer_topics(struct kafka_part *kp, struct err *err)
+{
+	const char *names[KAFKA_TOPIC_COUNT];
+
+	kafka_topic_names(names, kafka_config(kp));
+	for (int i = 0; i < KAFKA_TOPIC_COUNT; i++) {
+		rd_kafka_topic_conf_t *conf = rd_kafka_topic_conf_new();
+
+		rd_kafka_topic_conf_set_partitioner_cb(conf, kafka_partition);
+		kp->topic[i] = rd_kafka_topic_new(kp->rk, names[i], conf);
+		if (!kp->topic[i])
+			return err_set(err, -EINVAL, "kafka: topic %s: %s", names[i],
+				rd_kafka_err2str(rd_kafka_last_error()));
+	}
+	return 0;
+}
+
+int kafka_producer_new(struct kafka_part *kp, struct err *err)
+{
+	rd_kafka_conf_t *conf = kafka_conf_new(kafka_config(kp), err);
+
+	if (!conf)
+		return -EINVAL;
+	if (producer_defaults(conf, err) || conf_options(conf, kafka_config(kp)->options, err) ||
+		producer_conf(kp, conf, err)) {
+		rd_kafka_conf_destroy(conf);
+		return -EINVAL;
+	}
+	kp->rk = kafka_client_new(RD_KAFKA_PRODUCER, conf, err);
+	if (!kp->rk)
+		return -EINVAL;
+	return producer_topics(kp, err);
+}
+
+void kafka_producer_free(struct kafka_part *kp)
+{
+	for (int i = 0; i < KAFKA_TOPIC_COUNT; i++)
+		if (kp->topic[i])
+			rd_kafka_topic_destroy(kp->topic[i]);
+	if (!kp->rk)
+		return;
+	/* What is still queued belongs to a transaction that is not committed: the next producer reads it
+	 * from the journal again. */
+	rd_kafka_purge(
+		kp->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT | RD_KAFKA_PURGE_F_NON_BLOCKING);
+	rd_kafka_destroy(kp->rk);
+	kp->rk = NULL;
+}

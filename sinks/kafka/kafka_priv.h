@@ -1,0 +1,96 @@
+/* Shared by the files of this folder. A struct kafka_part belongs to its sink thread: librdkafka calls back
+ * into it only from rd_kafka_poll() and calls that poll, hence on that thread too. */
+#ifndef SLUICE_KAFKA_PRIV_H
+#define SLUICE_KAFKA_PRIV_H
+
+#include <librdkafka/rdkafka.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "kafka_message.h"
+#include "sink.h"
+
+/* A blocking call of librdkafka takes no longer than this; between two the stop deadline is looked at. */
+#define KAFKA_SLICE_MS 200
+
+struct kafka_part {
+	struct sink_part *part;
+	rd_kafka_t *rk; /* the transactional producer */
+	rd_kafka_topic_t *topic[KAFKA_TOPIC_COUNT];
+	struct journal_reader *reader;
+	struct address at; /* offset: of the record in work */
+	char position_key[ADDRESS_TEXT_BYTES];
+
+	uint64_t committed;	/* first offset that is not in a committed transaction */
+	uint64_t next;		/* first offset that the open span does not hold */
+	uint64_t span_start_ns; /* when the span's first record was taken */
+	bool in_tx;
+	uint32_t tx_messages;
+	struct sink_tally tally; /* of [committed, next) */
+	uint32_t aborts;	 /* in a row */
+
+	/* Written by callbacks. */
+	uint32_t failed; /* messages of this transaction that cannot be delivered */
+	rd_kafka_resp_err_t failed_err;
+	int64_t acked_offset; /* of the message that was acknowledged last */
+	char broker_error[256];
+
+	const struct ruleset *rs; /* of rs_generation; borrowed from the store */
+	uint32_t rs_generation;
+	struct json_out json;
+	struct kafka_message msg;
+};
+
+static inline const struct config_kafka *kafka_config(const struct kafka_part *kp)
+{
+	return &kp->part->env->cfg->kafka;
+}
+
+/* Topic names by enum kafka_topic, from the config. */
+void kafka_topic_names(const char *names[KAFKA_TOPIC_COUNT], const struct config_kafka *cfg);
+
+/* ---- kafka_conf.c ---- */
+/* Brokers, options and log for any kind of client. NULL with err. */
+rd_kafka_conf_t *kafka_conf_new(const struct config_kafka *cfg, struct err *err);
+int kafka_conf_set(rd_kafka_conf_t *conf, const char *name, const char *value, struct err *err);
+/* Consumes conf in any case. */
+rd_kafka_t *kafka_client_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, struct err *err);
+/* The transactional producer of kp, with its topic handles. */
+int kafka_producer_new(struct kafka_part *kp, struct err *err);
+void kafka_producer_free(struct kafka_part *kp);
+
+/* ---- kafka_topics.c ---- */
+int kafka_prepare(const struct sink_env *env, struct err *err);
+
+/* ---- kafka_tx.c: 0, or
+ * -EAGAIN     the transaction must be aborted and may then be tried again
+ * -EIO        the producer must be made anew, and the committed position read again
+ * -EINVAL     refusal
+ * -ECANCELED  the stop deadline has passed */
+int kafka_tx_init(struct kafka_part *kp, struct err *err);
+/* Begins a transaction if none is open. */
+int kafka_tx_begin(struct kafka_part *kp, struct err *err);
+/* Begins if need be, and hands a copy to librdkafka, waiting while its queue is full. */
+int kafka_tx_produce(struct kafka_part *kp, const struct kafka_message *msg, struct err *err);
+/* Position record with `next` under `key`. */
+int kafka_tx_position(struct kafka_part *kp, const char *key, uint64_t next, struct err *err);
+/* Waits for all acknowledgements, commits. */
+int kafka_tx_commit(struct kafka_part *kp, struct err *err);
+int kafka_tx_abort(struct kafka_part *kp, uint64_t limit_ms, struct err *err);
+
+/* ---- kafka_position.c ---- */
+/* After kafka_tx_init(): the newest committed position of this partition. 1: found, 0: none, or as above. */
+int kafka_position_find(struct kafka_part *kp, uint64_t *position, struct err *err);
+
+/* ---- kafka_span.c ---- */
+/* Takes the block's records from kp->next on into the span; commits where it grows too large. */
+int kafka_span_add(struct kafka_part *kp, const struct journal_block *block, struct err *err);
+/* True when the span should be committed now. */
+bool kafka_span_due(const struct kafka_part *kp);
+/* Milliseconds until then, at most `limit`. */
+uint32_t kafka_span_wait_ms(const struct kafka_part *kp, uint32_t limit);
+int kafka_span_commit(struct kafka_part *kp, struct err *err);
+/* Back to the committed position after an abort. */
+void kafka_span_reset(struct kafka_part *kp);
+
+#endif

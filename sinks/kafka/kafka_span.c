@@ -1,0 +1,180 @@
+/* The open span: journal records [committed, next) that one transaction will hold. The part's sink thread. */
+#include "kafka_priv.h"
+
+#include <errno.h>
+
+#include "clock.h"
+#include "crash.h"
+#include "log.h"
+
+/* A span without messages (ticks, control records, suppressed events) is committed no more often than this.
+ */
+#define SPAN_EMPTY_AGE_MS 2000u
+
+static int span_ruleset(struct kafka_part *kp, uint32_t generation, struct err *err)
+{
+	char at[ADDRESS_TEXT_BYTES];
+
+	if (kp->rs && kp->rs_generation == generation)
+		return 0;
+	kp->rs = ruleset_store_get(kp->part->env->rules, generation, err);
+	kp->rs_generation = generation;
+	if (kp->rs)
+		return 0;
+	address_text(at, &kp->at);
+	err_prefix(err, "record %s has hits of ruleset generation %u", at, generation);
+	return -EINVAL;
+}
+
+static int span_alerts(struct kafka_part *kp, const struct record *rec, const struct record_key *key,
+	uint32_t generation, struct err *err)
+{
+	struct alert alert;
+	int rc = rec->hit_count ? span_ruleset(kp, generation, err) : 0;
+
+	for (uint32_t i = 0; rc == 0 && i < rec->hit_count; i++) {
+		rc = alert_of_hit(&alert, rec, i, key, &kp->at, kp->rs, generation, err);
+		if (rc <= 0)
+			continue;
+		json_out_reset(&kp->json);
+		alert_put_json(&kp->json, &alert);
+		if (kp->json.failed)
+			return err_set(err, -EIO, "no memory for an alert");
+		kafka_message_alert(&kp->msg, &alert, &kp->json);
+		rc = kafka_tx_produce(kp, &kp->msg, err);
+		kp->tally.alerts++;
+		kp->tally.bytes += kp->msg.value_bytes;
+	}
+	return rc;
+}
+
+static int span_event(struct kafka_part *kp, const struct record *rec, uint32_t generation, struct err *err)
+{
+	struct record_key key;
+	int rc = 0;
+
+	record_key_of(&key, rec);
+	if (rec->flags & RECORD_F_SUPPRESSED) {
+		kp->tally.suppressed++;
+	} else if (kafka_message_event(&kp->msg, rec, &key, &kp->at)) {
+		return err_set(err, -EINVAL,
+			"journal offset %lu of partition %u: event type %u has no topic here", kp->at.offset,
+			kp->at.partition, rec->type);
+	} else {
+		rc = kafka_tx_produce(kp, &kp->msg, err);
+		kp->tally.events++;
+		kp->tally.bytes += kp->msg.value_bytes;
+	}
+	return rc ? rc : span_alerts(kp, rec, &key, generation, err);
+}
+
+static int span_record(struct kafka_part *kp, const struct record *rec, uint32_t generation, struct err *err)
+{
+	int rc = 0;
+
+	if (kp->next == kp->committed)
+		kp->span_start_ns = clock_mono_ns();
+	if (rec->kind == RECORD_EVENT) {
+		rc = span_event(kp, rec, generation, err);
+	} else if (rec->kind == RECORD_REFUSED) {
+		kafka_message_dead(&kp->msg, rec, &kp->at);
+		rc = kafka_tx_produce(kp, &kp->msg, err);
+		kp->tally.dead++;
+		kp->tally.bytes += kp->msg.value_bytes;
+	} else {
+		kp->tally.other++;
+	}
+	if (rec->receive_time_ms)
+		kp->tally.last_time_ms = rec->receive_time_ms;
+	return rc;
+}
+
+int kafka_span_add(struct kafka_part *kp, const struct journal_block *block, struct err *err)
+{
+	const uint8_t *at = block->data;
+
+	atomic_fetch_add(&kp->part->stats.position_bytes, block->bytes);
+	for (uint32_t i = 0; i < block->record_count; i++) {
+		const struct record *rec = (const struct record *)at;
+		uint64_t offset = block->first_offset + i;
+		int rc;
+
+		at += rec->bytes;
+		if (offset < kp->next)
+			continue;
+		/* Offsets are dense: a hole would be a loss. */
+		if (offset != kp->next)
+			return err_set(err, -EIO, "journal partition %u: offset %lu follows %lu",
+				kp->at.partition, offset, kp->next);
+		kp->at.offset = offset;
+		rc = span_record(kp, rec, block->generation, err);
+		if (rc)
+			return rc;
+		kp->next = offset + 1;
+		if (kp->tx_messages >= kafka_config(kp)->tx_events_max) {
+			rc = kafka_span_commit(kp, err);
+			if (rc)
+				return rc;
+		}
+		if ((i & 255) == 255)
+			rd_kafka_poll(kp->rk, 0);
+	}
+	return 0;
+}
+
+static uint64_t span_age_ms(const struct kafka_part *kp)
+{
+	return (clock_mono_ns() - kp->span_start_ns) / 1000000u;
+}
+
+static uint64_t span_age_max_ms(const struct kafka_part *kp)
+{
+	uint64_t age = kafka_config(kp)->tx_age;
+
+	return kp->tx_messages || age > SPAN_EMPTY_AGE_MS ? age : SPAN_EMPTY_AGE_MS;
+}
+
+bool kafka_span_due(const struct kafka_part *kp)
+{
+	if (kp->next == kp->committed)
+		return false;
+	return span_age_ms(kp) >= span_age_max_ms(kp) ||
+	       (sink_stopping(kp->part) && sink_drained(kp->part, kp->next));
+}
+
+uint32_t kafka_span_wait_ms(const struct kafka_part *kp, uint32_t limit)
+{
+	uint64_t age, max;
+
+	if (kp->next == kp->committed)
+		return limit;
+	age = span_age_ms(kp);
+	max = span_age_max_ms(kp);
+	if (age >= max)
+		return 0;
+	return max - age < limit ? (uint32_t)(max - age) : limit;
+}
+
+int kafka_span_commit(struct kafka_part *kp, struct err *err)
+{
+	int rc = kafka_tx_begin(kp, err);
+
+	crash_point("kafka_produced");
+	if (rc == 0)
+		rc = kafka_tx_position(kp, kp->position_key, kp->next, err);
+	crash_point("kafka_position");
+	if (rc == 0)
+		rc = kafka_tx_commit(kp, err);
+	if (rc)
+		return rc;
+	kp->committed = kp->next;
+	sink_committed(kp->part, kp->committed, &kp->tally);
+	kp->tally = (struct sink_tally){0};
+	return 0;
+}
+
+void kafka_span_reset(struct kafka_part *kp)
+{
+	kp->next = kp->committed;
+	kp->tally = (struct sink_tally){0};
+}
