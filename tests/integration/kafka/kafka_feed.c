@@ -1,0 +1,140 @@
+/* Writes events into a real journal and delivers it by the real Kafka sink, in one process, as the daemon
+ * does. Killed and started again by the tests; made to crash by SLUICE_CRASH. kafka_feed DIR BROKERS PREFIX
+ * RF EVENTS RATE [DRAIN_MS] Ends when EVENTS are fed (0: only what the journal has is delivered) or at
+ * SIGTERM, then drains. Prints a line a partition. Exit: 0 all delivered, 3 not all, 1 error. */
+#include <rte_eal.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "log.h"
+#include "sink.h"
+#include "sink_rig.h"
+
+/* This program has the Kafka sink only; the runner's table names all. */
+const struct sink_ops sink_clickhouse_ops;
+
+static volatile sig_atomic_t stop_asked;
+
+static void on_signal(int number)
+{
+	(void)number;
+	stop_asked = 1;
+}
+
+static int fail(const char *what, const struct err *err)
+{
+	fprintf(stderr, "kafka_feed: %s: %s\n", what, err->text);
+	return 1;
+}
+
+static void eal(void)
+{
+	char prefix[64];
+	char *args[] = {"kafka_feed", "--no-huge", "-m", "64", "--no-pci", "--no-telemetry", "--no-shconf",
+		"--log-level=lib.eal:error", "--file-prefix", prefix};
+
+	snprintf(prefix, sizeof prefix, "rig%d", (int)getpid());
+	if (rte_eal_init(sizeof args / sizeof *args, args) < 0) {
+		fprintf(stderr, "kafka_feed: rte_eal_init failed\n");
+		exit(1);
+	}
+}
+
+static void feed_all(struct rig_feed *feed, uint64_t events, uint64_t rate)
+{
+	uint64_t start = clock_mono_ns();
+
+	for (uint64_t n = 0; n < events && !stop_asked; n++) {
+		rig_feed_event(feed, n);
+		if (n % 100 != 99)
+			continue;
+		rig_feed_seal(feed);
+		while (rate && !stop_asked && clock_mono_ns() - start < (n + 1) * 1000000000ull / rate)
+			nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+	}
+	rig_feed_seal(feed);
+}
+
+static int report(const struct sink_part *part, uint32_t partitions, struct journal *j)
+{
+	int rc = 0;
+
+	for (uint32_t p = 0; p < partitions; p++) {
+		const struct sink_stats *s = &part[p].stats;
+		uint64_t durable = journal_durable_offset(j, p);
+
+		printf("partition=%u position=%lu durable=%lu events=%lu suppressed=%lu alerts=%lu dead=%lu "
+		       "other=%lu "
+		       "commits=%lu retries=%lu errors=%lu\n",
+			p, s->position, durable, s->events, s->suppressed, s->alerts, s->dead, s->other,
+			s->commits, s->retries, s->errors);
+		if (s->position != durable)
+			rc = 3;
+	}
+	return rc;
+}
+
+/* Waits before it stops, since sinks_stop() frees the parts whose numbers are wanted. */
+static int drain(struct sink_group *group, struct journal *j, uint64_t drain_ms)
+{
+	struct sink_group *g = &group[SINK_kafka];
+	uint64_t until = clock_mono_ns() + drain_ms * 1000000u;
+	bool all = false;
+	int rc;
+
+	while (!all && clock_mono_ns() < until) {
+		all = true;
+		for (uint32_t p = 0; p < g->part_count; p++)
+			all &= g->part[p].stats.position == journal_durable_offset(j, p);
+		nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+	}
+	rc = report(g->part, g->part_count, j);
+	until = clock_mono_ns();
+	sinks_stop(group, 1000);
+	printf("stopped in %lu ms\n", (clock_mono_ns() - until) / 1000000);
+	return rc;
+}
+
+int main(int argc, char **argv)
+{
+	static struct config cfg;
+	static struct sink_group group[SINK_ID_MAX];
+	struct journal_params params;
+	struct sink_env env = {.cfg = &cfg};
+	struct handoff handoff;
+	struct rig_feed feed = {.handoff = &handoff, .nonce = clock_mono_ns() ^ (uint64_t)getpid() << 40};
+	struct err err = {0};
+	int rc;
+
+	if (argc < 7) {
+		fprintf(stderr, "kafka_feed DIR BROKERS PREFIX RF EVENTS RATE [DRAIN_MS]\n");
+		return 2;
+	}
+	log_init(LOG_LEVEL_INFO, false);
+	signal(SIGTERM, on_signal);
+	eal();
+	mkdir(argv[1], 0755);
+	rig_config(&cfg, argv[2], argv[3], strtoull(argv[4], NULL, 10));
+	rig_journal_params(&params, argv[1]);
+	feed.generation = rig_ruleset(&env.rules, argv[1], &err);
+	if (!feed.generation)
+		return fail("rules", &err);
+	if (handoff_create(&handoff, 1, RIG_PARTITIONS, 16, 65536, &err) ||
+		journal_open(&env.journal, &params, &err) || journal_start(env.journal, &handoff, &err))
+		return fail("journal", &err);
+	if (sinks_start(group, &env, &err))
+		return fail("sinks", &err);
+	feed_all(&feed, strtoull(argv[5], NULL, 10), strtoull(argv[6], NULL, 10));
+	journal_stop(env.journal);
+	rc = drain(group, env.journal, argc > 7 ? strtoull(argv[7], NULL, 10) : 60000);
+	journal_close(env.journal);
+	handoff_free(&handoff);
+	ruleset_store_close(env.rules);
+	return rc;
+}

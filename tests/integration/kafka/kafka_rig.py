@@ -1,0 +1,101 @@
+"""Drives the programs of this folder against real brokers. Everything that waits has a limit."""
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+CLUSTER = os.path.join(HERE, "..", "lib", "kafka_cluster.sh")
+SKIP = 77
+
+
+class Rig:
+    """A cluster of its own, a scratch directory, and the built programs (argv[1] is their folder)."""
+
+    def __init__(self, nodes, port):
+        self.bin = sys.argv[1]
+        self.seed = int(os.environ.get("SLUICE_TEST_SEED", "0")) or random.randrange(1 << 30)
+        self.random = random.Random(self.seed)
+        self.nodes, self.port = nodes, int(os.environ.get("SLUICE_KAFKA_PORT", port))
+        self.dir = tempfile.mkdtemp(prefix="sluice-kafka-")
+        self.brokers = ",".join(f"127.0.0.1:{self.port + n}" for n in range(1, nodes + 1))
+        self.children, self.failures = [], 0
+
+    def __enter__(self):
+        print(f"seed {self.seed}, {self.nodes} broker(s), {self.dir}", flush=True)
+        rc = self.cluster("start", str(self.nodes), str(self.port), check=False)
+        if rc:
+            shutil.rmtree(self.dir, ignore_errors=True)
+            sys.exit(SKIP if rc == SKIP else 1)
+        return self
+
+    def __exit__(self, kind, value, trace):
+        for child in self.children:
+            if child.poll() is None:
+                child.send_signal(signal.SIGCONT)
+                child.kill()
+                child.wait()
+        self.cluster("stop", check=False)
+        if kind is None and not self.failures:
+            shutil.rmtree(self.dir, ignore_errors=True)
+        else:
+            print(f"left for inspection: {self.dir}", flush=True)
+
+    def cluster(self, verb, *args, check=True):
+        rc = subprocess.run([CLUSTER, verb, os.path.join(self.dir, "kafka"), *args], timeout=120).returncode
+        if check and rc:
+            raise RuntimeError(f"kafka_cluster.sh {verb} {args}: {rc}")
+        return rc
+
+    def start(self, journal, events, rate=0, drain_ms=60000, crash=None, brokers=None, rf=None):
+        """kafka_feed in the background; its log goes to DIR/journal.log."""
+        env = dict(os.environ)
+        if crash:
+            env["SLUICE_CRASH"] = crash
+        log = open(os.path.join(self.dir, journal + ".log"), "ab")
+        child = subprocess.Popen(
+            [os.path.join(self.bin, "kafka_feed"), os.path.join(self.dir, journal), brokers or self.brokers,
+             journal.split("@")[0], str(rf or min(self.nodes, 3)), str(events), str(rate), str(drain_ms)],
+            stdout=log, stderr=log, env=env)
+        log.close()
+        self.children.append(child)
+        return child
+
+    def feed(self, journal, events, timeout=100, **more):
+        child = self.start(journal, events, **more)
+        return child.wait(timeout)
+
+    def log(self, journal):
+        with open(os.path.join(self.dir, journal + ".log"), encoding="utf-8", errors="replace") as f:
+            return f.read()
+
+    def wait_log(self, journal, text, seconds=60):
+        until = time.monotonic() + seconds
+        while text not in self.log(journal):
+            if time.monotonic() > until:
+                self.expect(False, f"{journal}: no '{text}' in its log within {seconds} s")
+                return
+            time.sleep(0.1)
+
+    def expect(self, good, what):
+        print(("ok: " if good else "FAILED: ") + what, flush=True)
+        self.failures += not good
+
+    def compare(self, journal, what):
+        """The journal and Kafka hold the same, each record once."""
+        out = subprocess.run([os.path.join(self.bin, "kafka_check"), os.path.join(self.dir, journal), self.brokers,
+                              journal.split("@")[0]], timeout=100, capture_output=True, text=True)
+        if out.returncode:
+            print(out.stdout + out.stderr)
+        self.expect(out.returncode == 0, f"{what}: {out.stdout.strip().splitlines()[-1] if out.stdout else '?'}")
+
+    def kcat(self, *args, data=None):
+        return subprocess.run(["kcat", "-b", self.brokers, "-X", "log_level=0", *args], input=data, timeout=60,
+                              capture_output=True)
+
+    def done(self):
+        sys.exit(1 if self.failures else 0)

@@ -1,0 +1,125 @@
+#!/bin/sh
+# Real Kafka brokers (KRaft, combined nodes) on 127.0.0.1 for tests.
+#   kafka_cluster.sh start DIR NODES PORT     brokers at PORT+1..PORT+NODES, controllers at PORT+101..; exit 77: no jars
+#   kafka_cluster.sh startone DIR N           node N again, after kill
+#   kafka_cluster.sh kill|freeze|thaw DIR N   SIGKILL, SIGSTOP, SIGCONT
+#   kafka_cluster.sh stop DIR                 all nodes; the data directory stays
+# SLUICE_KAFKA_LIBS: directory of the jars (default ~/.cache/sluice/kafka-libs). KAFKA_HEAP: of each node.
+set -u
+here=$(cd "$(dirname "$0")" && pwd)
+libs=${SLUICE_KAFKA_LIBS:-$HOME/.cache/sluice/kafka-libs}
+heap=${KAFKA_HEAP:-256m}
+jopts="-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xss512k"
+
+pid_of() { # prints the pid if it is still the node that we started
+	[ -s "$dir/$1.pid" ] || return 1
+	p=$(cat "$dir/$1.pid")
+	[ -r "/proc/$p/cmdline" ] && tr '\0' ' ' <"/proc/$p/cmdline" | grep -q "$dir/$1.properties" && echo "$p"
+}
+
+voters() {
+	list=
+	for i in $(seq "$nodes"); do list="$list${list:+,}$i@127.0.0.1:$((port + 100 + i))"; done
+	echo "$list"
+}
+
+configure() { # N
+	rf=$nodes
+	[ "$nodes" -gt 3 ] && rf=3
+	isr=$((rf > 1 ? rf - 1 : 1))
+	cat >"$dir/$1.properties" <<X
+process.roles=broker,controller
+node.id=$1
+controller.quorum.voters=$(voters)
+listeners=PLAINTEXT://127.0.0.1:$((port + $1)),CONTROLLER://127.0.0.1:$((port + 100 + $1))
+advertised.listeners=PLAINTEXT://127.0.0.1:$((port + $1))
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs=$dir/log$1
+auto.create.topics.enable=false
+default.replication.factor=$rf
+min.insync.replicas=$isr
+offsets.topic.replication.factor=$rf
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=$rf
+transaction.state.log.min.isr=$isr
+transaction.state.log.num.partitions=4
+share.coordinator.state.topic.replication.factor=$rf
+share.coordinator.state.topic.min.isr=$isr
+group.initial.rebalance.delay.ms=0
+broker.session.timeout.ms=6000
+broker.heartbeat.interval.ms=500
+controller.quorum.election.timeout.ms=500
+controller.quorum.fetch.timeout.ms=1000
+num.network.threads=2
+num.io.threads=2
+background.threads=2
+num.replica.fetchers=1
+log.cleaner.dedupe.buffer.size=4194304
+log.index.size.max.bytes=1048576
+log.segment.bytes=134217728
+transaction.max.timeout.ms=900000
+transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
+X
+}
+
+launch() { # N
+	pid_of "$1" >/dev/null && return 0
+	[ -f "$dir/log$1/meta.properties" ] || java -Xmx128m $jopts -Dklog=warn \
+		"-Dlog4j2.configurationFile=$here/log4j2.properties" -cp "$libs/*" kafka.tools.StorageTool format \
+		-t MkU3OEVBNTcwNTJENDM2Qk -c "$dir/$1.properties" >"$dir/format$1.out" 2>&1 ||
+		{ cat "$dir/format$1.out"; return 1; }
+	: >"$dir/$1.log"
+	nohup setsid java -Xms32m "-Xmx$heap" $jopts "-Dlog4j2.configurationFile=$here/log4j2.properties" \
+		-cp "$libs/*" kafka.Kafka "$dir/$1.properties" >"$dir/$1.log" 2>&1 </dev/null &
+	echo $! >"$dir/$1.pid"
+}
+
+await() { # N
+	i=0
+	until grep -q 'Kafka Server started' "$dir/$1.log" 2>/dev/null; do
+		kill -0 "$(cat "$dir/$1.pid")" 2>/dev/null || { tail -20 "$dir/$1.log"; return 1; }
+		i=$((i + 1))
+		[ $i -gt 900 ] && { echo "node $1 did not start in 90 s"; return 1; }
+		sleep 0.1
+	done
+}
+
+stop_all() {
+	for n in $(seq "$nodes"); do
+		p=$(pid_of "$n") && { kill -CONT "$p"; kill "$p"; }
+	done
+	for n in $(seq "$nodes"); do
+		i=0
+		while p=$(pid_of "$n"); do
+			i=$((i + 1))
+			[ $i -eq 80 ] && kill -9 "$p"
+			sleep 0.1
+		done
+		rm -f "$dir/$n.pid"
+	done
+}
+
+[ $# -ge 2 ] || { sed -n 2,7p "$0"; exit 2; }
+dir=$2
+case "$1" in
+start)
+	nodes=$3 port=$4
+	command -v java >/dev/null && ls "$libs"/kafka_2*.jar >/dev/null 2>&1 ||
+		{ echo "no java, or no Kafka jars in $libs: skipped"; exit 77; }
+	mkdir -p "$dir" && echo "$nodes $port" >"$dir/cluster" || exit 1
+	for n in $(seq "$nodes"); do configure "$n"; done
+	for n in $(seq "$nodes"); do launch "$n" || exit 1; done
+	for n in $(seq "$nodes"); do await "$n" || { stop_all; exit 1; }; done
+	exit 0 ;;
+esac
+[ -f "$dir/cluster" ] || { echo "$dir: no cluster"; exit 1; }
+read -r nodes port <"$dir/cluster"
+case "$1" in
+startone) launch "$3" && await "$3" ;;
+kill) p=$(pid_of "$3") && kill -9 "$p" && rm -f "$dir/$3.pid" ;;
+freeze) p=$(pid_of "$3") && kill -STOP "$p" ;;
+thaw) p=$(pid_of "$3") && kill -CONT "$p" ;;
+stop) stop_all ;;
+*) sed -n 2,7p "$0"; exit 2 ;;
+esac
