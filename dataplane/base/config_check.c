@@ -1,0 +1,176 @@
+/* What no single key can show: keys that need or exclude each other. Start-up only. */
+#include "config.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#define NAME_CHARS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
+
+static bool name_ok(const char *name)
+{
+	return name[0] && !name[strspn(name, NAME_CHARS)];
+}
+
+/* Cores as "0,2-3": their number, or -1. */
+static int cores_count(const char *text)
+{
+	int count = 0;
+
+	if (!*text)
+		return 0;
+	for (const char *p = text;;) {
+		unsigned lo = 0, hi;
+		const char *start = p;
+
+		while (*p >= '0' && *p <= '9' && lo < 4096)
+			lo = lo * 10 + (unsigned)(*p++ - '0');
+		if (p == start || lo >= 1024)
+			return -1;
+		hi = lo;
+		if (*p == '-') {
+			start = ++p;
+			for (hi = 0; *p >= '0' && *p <= '9' && hi < 4096;)
+				hi = hi * 10 + (unsigned)(*p++ - '0');
+			if (p == start || hi < lo || hi >= 1024)
+				return -1;
+		}
+		count += (int)(hi - lo + 1);
+		if (!*p)
+			return count;
+		if (*p++ != ',')
+			return -1;
+	}
+}
+
+static int check_cores(const struct config *cfg, struct err *err)
+{
+	int n = cores_count(cfg->worker.cores);
+
+	if (n < 0)
+		return err_set(err, -EINVAL, "worker.cores: '%s': expected core numbers as 2,4-5",
+			cfg->worker.cores);
+	if (n && (uint64_t)n != cfg->worker.count)
+		return err_set(err, -EINVAL,
+			"worker.cores: '%s' names %d cores for %" PRIu64 " workers (worker.count)",
+			cfg->worker.cores, n, cfg->worker.count);
+	if (cores_count(cfg->eal.main_cores) < 0)
+		return err_set(err, -EINVAL, "eal.main_cores: '%s': expected core numbers as 0,2-3",
+			cfg->eal.main_cores);
+	return 0;
+}
+
+static int check_journal(const struct config *cfg, struct err *err)
+{
+	if (cfg->journal.block_bytes % 4096)
+		return err_set(err, -EINVAL, "journal.block_bytes: %" PRIu64 " is not a multiple of 4096",
+			cfg->journal.block_bytes);
+	if (cfg->journal.segment_bytes % 4096)
+		return err_set(err, -EINVAL, "journal.segment_bytes: %" PRIu64 " is not a multiple of 4096",
+			cfg->journal.segment_bytes);
+	if (cfg->journal.segment_bytes < 4 * cfg->journal.block_bytes)
+		return err_set(err, -EINVAL,
+			"journal.segment_bytes: %" PRIu64 " holds less than four blocks of %" PRIu64,
+			cfg->journal.segment_bytes, cfg->journal.block_bytes);
+	if (cfg->worker.batch_bytes + 4096 > cfg->journal.block_bytes)
+		return err_set(err, -EINVAL,
+			"worker.batch_bytes: a batch of %" PRIu64 " bytes does not fit a block of %" PRIu64
+			" with its header (journal.block_bytes)",
+			cfg->worker.batch_bytes, cfg->journal.block_bytes);
+	if (cfg->journal.dead_letter_bytes * 2 > cfg->worker.batch_bytes)
+		return err_set(err, -EINVAL,
+			"journal.dead_letter_bytes: more than half a batch (worker.batch_bytes)");
+	return 0;
+}
+
+static int check_sinks(const struct config *cfg, struct err *err)
+{
+	const char *url = cfg->clickhouse.url;
+
+	if (cfg->kafka.enabled && !cfg->kafka.brokers[0])
+		return err_set(err, -EINVAL,
+			"kafka.brokers: empty, but kafka.enabled is true: expected HOST:PORT[,...]");
+	if (cfg->kafka.enabled && cfg->kafka.min_isr > cfg->kafka.replication)
+		return err_set(err, -EINVAL,
+			"kafka.min_isr: %" PRIu64 " is more than kafka.replication, %" PRIu64,
+			cfg->kafka.min_isr, cfg->kafka.replication);
+	if (cfg->clickhouse.enabled &&
+		(strncmp(url, "http://", 7) != 0 || !url[7] || strpbrk(url + 7, " @?#")))
+		return err_set(err, -EINVAL, "clickhouse.url: '%s': expected http://HOST:PORT", url);
+	for (const char *p = cfg->clickhouse.database; *p; p++)
+		if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_", *p))
+			return err_set(err, -EINVAL,
+				"clickhouse.database: '%s': expected letters, digits and _",
+				cfg->clickhouse.database);
+	return 0;
+}
+
+static int check_topics(const struct config *cfg, struct err *err)
+{
+	const struct {
+		const char *key, *topic;
+	} row[] = {{"topic_click", cfg->kafka.topic_click}, {"topic_platform", cfg->kafka.topic_platform},
+		{"topic_alerts", cfg->kafka.topic_alerts}, {"topic_dead", cfg->kafka.topic_dead},
+		{"topic_positions", cfg->kafka.topic_positions}};
+
+	for (size_t i = 0; i < sizeof row / sizeof *row; i++)
+		if (!name_ok(row[i].topic))
+			return err_set(err, -EINVAL, "kafka.%s: '%s': expected letters, digits and ._-",
+				row[i].key, row[i].topic);
+	for (size_t i = 0; i + 1 < sizeof row / sizeof *row; i++)
+		if (!strcmp(cfg->kafka.topic_positions, row[i].topic))
+			return err_set(err, -EINVAL,
+				"kafka.topic_positions: '%s' is kafka.%s too: positions need their "
+				"own topic",
+				row[i].topic, row[i].key);
+	return 0;
+}
+
+static int check_inputs(const struct config *cfg, struct err *err)
+{
+	if (!cfg->ports_count)
+		return err_set(
+			err, -EINVAL, "ports: none: no packet could come in; expected at least one entry");
+	if (!cfg->listeners_count)
+		return err_set(err, -EINVAL,
+			"listeners: none: every datagram would be dropped; expected at least one");
+	for (uint32_t i = 0; i < cfg->ports_count; i++) {
+		if (!name_ok(cfg->ports[i].name))
+			return err_set(err, -EINVAL, "ports.name: '%s': expected letters, digits and ._-",
+				cfg->ports[i].name);
+		for (uint32_t k = 0; k < i; k++)
+			if (!strcmp(cfg->ports[i].name, cfg->ports[k].name) ||
+				!strcmp(cfg->ports[i].device, cfg->ports[k].device))
+				return err_set(err, -EINVAL,
+					"ports: '%s' and '%s' have the same name or device",
+					cfg->ports[k].name, cfg->ports[i].name);
+	}
+	for (uint32_t i = 0; i < cfg->listeners_count; i++) {
+		if (!name_ok(cfg->listeners[i].name))
+			return err_set(err, -EINVAL, "listeners.name: '%s': expected letters, digits and ._-",
+				cfg->listeners[i].name);
+		for (uint32_t k = 0; k < i; k++)
+			if (!strcmp(cfg->listeners[i].name, cfg->listeners[k].name) ||
+				cfg->listeners[i].udp_port == cfg->listeners[k].udp_port)
+				return err_set(err, -EINVAL,
+					"listeners: '%s' and '%s' have the same name or UDP port",
+					cfg->listeners[k].name, cfg->listeners[i].name);
+	}
+	return 0;
+}
+
+int config_check(const struct config *cfg, struct err *err)
+{
+	int (*const check[])(const struct config *, struct err *) = {
+		check_cores, check_journal, check_sinks, check_topics, check_inputs};
+
+	if (!name_ok(cfg->node.id))
+		return err_set(err, -EINVAL, "node.id: '%s': expected letters, digits and ._-", cfg->node.id);
+	for (size_t i = 0; i < sizeof check / sizeof *check; i++) {
+		int rc = check[i](cfg, err);
+
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
