@@ -84,6 +84,20 @@ static void sink_sleep(struct sink_part *part, uint64_t ms)
 		nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
 }
 
+/* Takes the position that open found: the first is the start of this process's count, a later one that is
+ * further than ours means a commit whose answer was lost. */
+static void sink_position_opened(struct sink_part *part, uint64_t position)
+{
+	uint64_t before = atomic_load(&part->stats.position);
+
+	if (!part->opened)
+		atomic_store(&part->stats.start, position);
+	else if (position > before)
+		atomic_fetch_add(&part->stats.found, position - before);
+	atomic_store(&part->stats.position, position);
+	part->opened = true;
+}
+
 /* prepare(), by whichever part comes first; the others wait for it here, not behind a lock, so that they see
  * a stop. */
 static int sink_prepare(struct sink_part *part, struct err *err)
@@ -119,7 +133,7 @@ static int sink_try(struct sink_part *part, bool *progress, struct err *err)
 		return rc;
 	rc = part->ops->open(part, &position, err);
 	if (rc == 0) {
-		atomic_store(&part->stats.position, position);
+		sink_position_opened(part, position);
 		journal_consumer_set(part->env->journal, part->consumer, position);
 		atomic_store(&part->stats.state, SINK_RUNNING);
 		rc = part->ops->run(part, err);
@@ -231,9 +245,14 @@ void sinks_stop(struct sink_group *group, uint64_t drain_ms)
 			atomic_store(&group[id].part[p].stop_deadline_ns, deadline);
 			atomic_store_explicit(&group[id].part[p].stop, true, memory_order_release);
 		}
-	for (int id = 0; id < SINK_ID_MAX; id++) {
+	for (int id = 0; id < SINK_ID_MAX; id++)
 		for (uint32_t p = 0; p < group[id].part_count; p++)
 			pthread_join(group[id].part[p].thread, NULL);
+}
+
+void sinks_free(struct sink_group *group)
+{
+	for (int id = 0; id < SINK_ID_MAX; id++) {
 		free(group[id].part);
 		group[id].part = NULL;
 		group[id].part_count = 0;

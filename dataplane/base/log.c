@@ -9,8 +9,8 @@
 #include <time.h>
 #include <unistd.h>
 
-static enum log_level log_level_max = LOG_LEVEL_INFO;
-static bool log_json;
+static _Atomic enum log_level log_level_max = LOG_LEVEL_INFO; /* control may change it at any time */
+static _Atomic bool log_json;
 static const char *const log_level_name[] = {"error", "warn", "info", "debug"};
 
 void log_init(enum log_level level_max, bool json)
