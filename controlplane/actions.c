@@ -1,0 +1,273 @@
+/* The commands that change something. Fast ones on the server thread, slow ones on a job thread each. */
+#include "daemon.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "clock.h"
+#include "log.h"
+
+#define DECLARE_view(id)
+#define DECLARE_local(id)
+#define DECLARE_fast(id)                                                                                     \
+	static json_t *run_##id(void *, const struct peer *, const struct request *, struct err *);
+#define DECLARE_slow(id) DECLARE_fast(id)
+#define COMMAND(id, words, access, where, help) DECLARE_##where(id)
+#define ARG(command, name, kind, form, help)
+#include "commands.def"
+#undef COMMAND
+
+#define RUN_view(id) NULL
+#define RUN_local(id) NULL
+#define RUN_fast(id) run_##id
+#define RUN_slow(id) run_##id
+const dispatch_run daemon_run_table[COMMAND_COUNT] = {
+#define COMMAND(id, words, access, where, help) [COMMAND_##id] = RUN_##where(id),
+#include "commands.def"
+#undef COMMAND
+#undef ARG
+};
+
+static json_t *run_stop(void *arg, const struct peer *peer, const struct request *rq, struct err *err)
+{
+	struct daemon *d = arg;
+	bool now = request_flag(rq, "now");
+
+	(void)err;
+	log_info("control", "stop%s by uid=%u pid=%d", now ? " --now" : "", (unsigned)peer->uid,
+		(int)peer->pid);
+	daemon_stop(d, now);
+	return json_pack("{s:b, s:i}", "stopping", 1, "drain_seconds_max",
+		(int)((now ? DAEMON_DRAIN_NOW_MS : DAEMON_DRAIN_MS) / 1000));
+}
+
+static json_t *run_log_level(void *arg, const struct peer *peer, const struct request *rq, struct err *err)
+{
+	static const char *const name[] = {"error", "warn", "info", "debug"};
+	const char *level = request_text(rq, "level", "");
+	struct daemon *d = arg;
+
+	for (int i = LOG_LEVEL_ERROR; i <= LOG_LEVEL_DEBUG; i++)
+		if (!strcmp(level, name[i])) {
+			log_init((enum log_level)i, d->cfg.log.format == 1);
+			d->cfg.log.level = (uint64_t)i;
+			log_warn("control", "log level %s by uid=%u", level, (unsigned)peer->uid);
+			return json_pack("{s:s}", "level", level);
+		}
+	err_set(err, -EINVAL, "level: '%.40s': expected one of error warn info debug", level);
+	return NULL;
+}
+
+/* The first (sink, partition) that has not reached its end, or NULL. */
+static const struct sink_part *drain_behind(struct daemon *d, const uint64_t *end)
+{
+	for (int i = 0; i < SINK_ID_MAX; i++)
+		for (uint32_t p = 0; p < d->sinks[i].part_count; p++) {
+			const struct sink_part *part = &d->sinks[i].part[p];
+
+			if (atomic_load(&part->stats.position) < end[part->partition])
+				return part;
+		}
+	return NULL;
+}
+
+/* The ends are those at the time of the request: with input going on, later ones would never be reached. */
+static json_t *run_drain(void *arg, const struct peer *peer, const struct request *rq, struct err *err)
+{
+	struct daemon *d = arg;
+	uint64_t seconds = request_uint(rq, "timeout", 30), start = clock_mono_ns();
+	uint32_t partitions = journal_partitions(d->journal);
+	uint64_t *end = calloc(partitions, sizeof *end);
+	const struct sink_part *behind;
+
+	(void)peer;
+	if (!end) {
+		err_set(err, -ENOMEM, "no memory");
+		return NULL;
+	}
+	for (uint32_t p = 0; p < partitions; p++)
+		end[p] = journal_durable_offset(d->journal, p);
+	if (seconds > 3600)
+		seconds = 3600;
+	while ((behind = drain_behind(d, end)) && clock_mono_ns() - start < seconds * 1000000000u &&
+		atomic_load(&d->phase) == PHASE_RUNNING)
+		nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+	if (behind)
+		err_set(err, -ETIMEDOUT,
+			"not drained after %.1f s: sink %s, partition %u is at %llu of %llu (%s)",
+			(double)(clock_mono_ns() - start) / 1e9, behind->ops->name, behind->partition,
+			(unsigned long long)atomic_load(&behind->stats.position),
+			(unsigned long long)end[behind->partition],
+			sink_state_name[atomic_load(&behind->stats.state)]);
+	free(end);
+	return behind ? NULL
+		      : json_pack("{s:b, s:f}", "drained", 1, "waited_seconds",
+				(double)(clock_mono_ns() - start) / 1e9);
+}
+
+/* ---- rules ---- */
+
+static void report_line(void *arg, const char *line)
+{
+	json_array_append_new(arg, json_text(line));
+}
+
+/* Compiles the files of a request. */
+static int rules_of_files(struct daemon *d, const json_t *files, struct ruleset **out, struct err *err)
+{
+	size_t count = json_array_size(files);
+	struct rule_source *source = calloc(count, sizeof *source);
+	int rc;
+
+	if (!source)
+		return err_set(err, -ENOMEM, "rules: no memory");
+	for (size_t i = 0; i < count; i++) {
+		const json_t *file = json_array_get(files, i), *text = json_object_get(file, "text");
+
+		source[i].name = json_string_value(json_object_get(file, "name"));
+		source[i].text = json_string_value(text);
+		source[i].bytes = json_string_length(text);
+	}
+	rc = ruleset_compile(out, source, (uint32_t)count, (uint32_t)d->cfg.rules.patterns_max, err);
+	free(source);
+	return rc;
+}
+
+/* Puts rs_take in force under a new generation. Under apply_lock. On error rs_take is freed and nothing
+ * changes. */
+static int rules_publish(struct daemon *d, const struct peer *peer, const char *action,
+	struct ruleset *rs_take, struct err *err)
+{
+	struct ruleset *old = NULL;
+	uint32_t generation, old_generation = d->generation;
+	int rc = ruleset_store_put(d->store, rs_take, &generation, err);
+
+	if (rc == 0) {
+		pthread_mutex_lock(&d->rules_lock);
+		if (atomic_load(&d->phase) != PHASE_RUNNING)
+			rc = err_set(err, -ESHUTDOWN, "the daemon is draining");
+		else if (generation != d->generation)
+			rc = dataplane_set_ruleset(d->dp, rs_take, generation, err);
+		if (rc == 0 && generation != d->generation) {
+			old = d->ruleset;
+			d->ruleset = rs_take;
+			d->generation = generation;
+		}
+		pthread_mutex_unlock(&d->rules_lock);
+	}
+	if (rc) {
+		ruleset_free(rs_take);
+		return rc;
+	}
+	rules_audit(&d->cfg, peer, action, old_generation,
+		old ? ruleset_version(old) : ruleset_version(d->ruleset), generation,
+		ruleset_version(d->ruleset));
+	log_info("rules", "%s by uid=%u: generation=%u version=%s rules=%u", action, (unsigned)peer->uid,
+		generation, ruleset_version(d->ruleset), ruleset_rule_count(d->ruleset));
+	ruleset_free(old ? old : rs_take); /* the same rules again: what runs stays */
+	return 0;
+}
+
+static json_t *rules_result(struct daemon *d, json_t *warnings)
+{
+	return json_pack("{s:I, s:s, s:I, s:I, s:o}", "generation", (json_int_t)d->generation, "version",
+		ruleset_version(d->ruleset), "rules", (json_int_t)ruleset_rule_count(d->ruleset), "patterns",
+		(json_int_t)ruleset_pattern_count(d->ruleset), "warnings", warnings);
+}
+
+/* Error text: which samples failed. */
+static void tests_failed(struct err *err, uint32_t failed, const json_t *report)
+{
+	const json_t *line;
+	size_t i, n;
+
+	err_set(err, -EINVAL, "%u tests of the rules failed; nothing changed.", failed);
+	json_array_foreach(report, i, line)
+	{
+		n = strlen(err->text);
+		snprintf(err->text + n, sizeof err->text - n, "\n%s", json_string_value(line));
+	}
+}
+
+static json_t *rules_apply_locked(
+	struct daemon *d, const struct peer *peer, const json_t *files, struct err *err)
+{
+	bool from_dir = json_array_size(files) == 0;
+	json_t *report = json_array(), *warnings = json_array();
+	struct ruleset *rs = NULL;
+	struct err note;
+	uint32_t failed = 0;
+	int rc;
+
+	if (from_dir && !d->cfg.rules.dir[0])
+		rc = err_set(err, -EINVAL, "no files given, and rules.dir is not set");
+	else
+		rc = from_dir ? rules_of_dir(&d->cfg, &rs, err) : rules_of_files(d, files, &rs, err);
+	if (rc == 0 && (failed = ruleset_run_tests(rs, report_line, report))) {
+		tests_failed(err, failed, report);
+		ruleset_free(rs);
+		rc = -EINVAL;
+	} else if (rc == 0) {
+		rc = rules_publish(d, peer, from_dir ? "apply-dir" : "apply", rs, err);
+	}
+	json_decref(report);
+	if (rc == 0 && rules_active_write(&d->cfg, d->generation, &note))
+		json_array_append_new(warnings, json_sprintf("a restart will not know of it: %s", note.text));
+	if (rc) {
+		json_decref(warnings);
+		return NULL;
+	}
+	return rules_result(d, warnings);
+}
+
+static json_t *run_rules_apply(void *arg, const struct peer *peer, const struct request *rq, struct err *err)
+{
+	struct daemon *d = arg;
+	json_t *result;
+
+	pthread_mutex_lock(&d->apply_lock);
+	result = rules_apply_locked(d, peer, json_object_get(rq->args, "files"), err);
+	pthread_mutex_unlock(&d->apply_lock);
+	return result;
+}
+
+static json_t *rules_rollback_locked(struct daemon *d, const struct peer *peer, uint32_t to, struct err *err)
+{
+	json_t *warnings = json_array();
+	struct ruleset *rs = NULL;
+	struct err note;
+	uint32_t g = to ? to : d->generation - 1;
+	int rc = g ? rules_of_generation(&d->cfg, g, &rs, err)
+		   : err_set(err, -ENOENT, "generation %u is the first: nothing to return to", d->generation);
+
+	for (; rc == -ENOENT && !to && g > 1;) /* an earlier one may have been trimmed */
+		rc = rules_of_generation(&d->cfg, --g, &rs, err);
+	if (rc == 0)
+		rc = rules_publish(d, peer, "rollback", rs, err);
+	if (rc == 0 && rules_active_write(&d->cfg, d->generation, &note))
+		json_array_append_new(warnings, json_sprintf("a restart will not know of it: %s", note.text));
+	if (rc) {
+		json_decref(warnings);
+		return NULL;
+	}
+	return rules_result(d, warnings);
+}
+
+static json_t *run_rules_rollback(
+	void *arg, const struct peer *peer, const struct request *rq, struct err *err)
+{
+	struct daemon *d = arg;
+	uint64_t to = request_uint(rq, "generation", 0);
+	json_t *result = NULL;
+
+	pthread_mutex_lock(&d->apply_lock);
+	if (to > UINT32_MAX)
+		err_set(err, -EINVAL, "generation: no such generation");
+	else
+		result = rules_rollback_locked(d, peer, (uint32_t)to, err);
+	pthread_mutex_unlock(&d->apply_lock);
+	return result;
+}

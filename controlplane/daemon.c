@@ -1,0 +1,322 @@
+/* The life of sluiced: set-up table, run, drain, end. Main thread; the drain has a thread of its own, so that
+ * the control socket goes on answering meanwhile. */
+#include "daemon.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "log.h"
+
+static void signalled(void *arg, int signo)
+{
+	struct daemon *d = arg;
+
+	if (d->stopper_started) {
+		log_warn("control", "signal %d again: ending at once", signo);
+		_exit(1); /* the journal recovers; sinks resume from what they have committed */
+	}
+	log_info("control", "signal %d: draining", signo);
+	daemon_stop(d, false);
+}
+
+static void ticked(void *arg)
+{
+	daemon_tick(arg);
+}
+
+static char *requested(
+	void *arg, struct client_ref ref, const struct peer *peer, const char *line, size_t bytes)
+{
+	struct daemon *d = arg;
+
+	return dispatch_request(d->dispatch, ref, peer, line, bytes);
+}
+
+/* ---- the parts: `up` in order, `down` in reverse; a `down` undoes what its `up` got done, maybe nothing
+ * ---- */
+
+static int dir_up(struct daemon *d, struct err *err)
+{
+	const char *dir = d->cfg.node.data_dir;
+	int fd;
+
+	if (mkdir(dir, 0750) && errno != EEXIST)
+		return err_set(err, -errno, "node.data_dir %s: %s", dir, strerror(errno));
+	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || faccessat(fd, ".", W_OK | X_OK, AT_EACCESS)) {
+		int rc = -errno;
+
+		if (fd >= 0)
+			close(fd);
+		return err_set(err, rc, "node.data_dir %s: %s", dir, strerror(-rc));
+	}
+	close(fd);
+	return 0;
+}
+
+static int server_up(struct daemon *d, struct err *err)
+{
+	static const struct dispatch_ops ops = {daemon_view_take, daemon_view_release, daemon_run_table};
+	struct server_params params = {.path = d->cfg.control.socket,
+		.group = d->cfg.control.group,
+		.arg = d,
+		.request = requested,
+		.signalled = signalled,
+		.tick = ticked};
+	sigset_t set;
+	int rc;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	d->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (d->signal_fd < 0)
+		return err_set(err, -errno, "signalfd: %s", strerror(errno));
+	params.signal_fd = d->signal_fd;
+	rc = dispatch_create(&d->dispatch, &ops, d, err);
+	if (rc == 0)
+		rc = server_create(&d->server, &params, err);
+	if (rc == 0)
+		dispatch_set_server(d->dispatch, d->server);
+	return rc;
+}
+
+static void server_down(struct daemon *d)
+{
+	server_free(d->server);
+	dispatch_free(d->dispatch);
+	if (d->signal_fd >= 0)
+		close(d->signal_fd);
+}
+
+static int rules_up(struct daemon *d, struct err *err)
+{
+	int rc = ruleset_store_open(&d->store, d->cfg.node.data_dir, err);
+
+	if (rc == 0)
+		rc = rules_start(d, &d->ruleset, err);
+	if (rc == 0)
+		rc = ruleset_store_put(d->store, d->ruleset, &d->generation, err);
+	if (rc == 0)
+		log_info("rules", "in force: generation=%u version=%s rules=%u patterns=%u", d->generation,
+			ruleset_version(d->ruleset), ruleset_rule_count(d->ruleset),
+			ruleset_pattern_count(d->ruleset));
+	return rc;
+}
+
+static void rules_down(struct daemon *d)
+{
+	if (d->ruleset)
+		ruleset_free(d->ruleset);
+	if (d->store)
+		ruleset_store_close(d->store);
+}
+
+static int journal_up(struct daemon *d, struct err *err)
+{
+	int rc = journal_open(&d->journal, &d->journal_params, err);
+	uint32_t partitions;
+
+	if (rc)
+		return rc;
+	partitions = journal_partitions(d->journal);
+	d->base = calloc(partitions, sizeof *d->base);
+	if (!d->base)
+		return err_set(err, -ENOMEM, "journal: no memory");
+	for (uint32_t p = 0; p < partitions; p++)
+		journal_stats(d->journal, p, &d->base[p]);
+	daemon_blind_start(d);
+	return 0;
+}
+
+static void journal_down(struct daemon *d)
+{
+	if (d->journal)
+		journal_close(d->journal);
+	free(d->base);
+}
+
+static int dataplane_up(struct daemon *d, struct err *err)
+{
+	return dataplane_create(&d->dp, &d->cfg, err);
+}
+
+static void dataplane_down(struct daemon *d)
+{
+	if (d->dp)
+		dataplane_free(d->dp);
+}
+
+static int handoff_up(struct daemon *d, struct err *err)
+{
+	int rc = handoff_create(&d->handoff, dataplane_workers(d->dp), journal_partitions(d->journal),
+		(uint32_t)d->cfg.worker.batches, (uint32_t)d->cfg.worker.batch_bytes, err);
+
+	d->handoff_made = rc == 0;
+	return rc;
+}
+
+static void handoff_down(struct daemon *d)
+{
+	if (d->handoff_made)
+		handoff_free(&d->handoff);
+}
+
+static int writers_up(struct daemon *d, struct err *err)
+{
+	int rc = journal_start(d->journal, &d->handoff, err);
+
+	d->journal_running = rc == 0;
+	return rc;
+}
+
+static void writers_down(struct daemon *d)
+{
+	if (d->journal_running)
+		journal_stop(d->journal);
+	d->journal_running = false;
+}
+
+static int sinks_up(struct daemon *d, struct err *err)
+{
+	d->env = (struct sink_env){&d->cfg, d->journal, d->store};
+	d->sinks_running = true; /* a part of them, if it fails */
+	return sinks_start(d->sinks, &d->env, err);
+}
+
+static void sinks_down(struct daemon *d)
+{
+	if (d->sinks_running)
+		sinks_stop(d->sinks, 0);
+	d->sinks_running = false;
+	sinks_free(d->sinks);
+}
+
+static int workers_up(struct daemon *d, struct err *err)
+{
+	int rc = dataplane_start(d->dp, &d->handoff, d->ruleset, d->generation, err);
+
+	d->workers_running = rc == 0;
+	return rc;
+}
+
+static void workers_down(struct daemon *d)
+{
+	if (d->workers_running)
+		dataplane_stop(d->dp);
+	d->workers_running = false;
+}
+
+static void nothing_down(struct daemon *d)
+{
+	(void)d;
+}
+
+static const struct part {
+	const char *name;
+	int (*up)(struct daemon *d, struct err *err);
+	void (*down)(struct daemon *d);
+} part_table[] = {
+	{"data directory", dir_up, nothing_down},
+	{"control socket", server_up, server_down},
+	{"rules", rules_up, rules_down},
+	{"journal", journal_up, journal_down},
+	{"ports", dataplane_up, dataplane_down},
+	{"lanes", handoff_up, handoff_down},
+	{"writers", writers_up, writers_down},
+	{"sinks", sinks_up, sinks_down},
+	{"workers", workers_up, workers_down},
+};
+#define PART_COUNT (sizeof part_table / sizeof *part_table)
+
+static void parts_down(struct daemon *d, size_t count)
+{
+	while (count--)
+		part_table[count].down(d);
+	pthread_mutex_destroy(&d->apply_lock);
+	pthread_mutex_destroy(&d->rules_lock);
+}
+
+int daemon_start(struct daemon *d, const struct config *cfg, struct err *err)
+{
+	memset(d, 0, sizeof *d);
+	d->cfg = *cfg;
+	d->signal_fd = -1;
+	d->started_ms = clock_wall_ms();
+	journal_params_from_config(&d->journal_params, cfg);
+	pthread_mutex_init(&d->apply_lock, NULL);
+	pthread_mutex_init(&d->rules_lock, NULL);
+	for (size_t i = 0; i < PART_COUNT; i++) {
+		int rc = part_table[i].up(d, err);
+
+		if (rc) {
+			log_error("control", "start failed at: %s", part_table[i].name);
+			parts_down(d, i + 1);
+			return rc;
+		}
+	}
+	atomic_store(&d->phase, PHASE_RUNNING);
+	log_info("control", "running: node=%s epoch=%016llx workers=%u partitions=%u socket=%s", cfg->node.id,
+		(unsigned long long)journal_epoch(d->journal), dataplane_workers(d->dp),
+		journal_partitions(d->journal), cfg->control.socket);
+	return 0;
+}
+
+void daemon_run(struct daemon *d)
+{
+	server_run(d->server);
+	dispatch_join(d->dispatch);
+	if (d->stopper_started)
+		pthread_join(d->stopper, NULL);
+}
+
+/* Nothing accepted is lost: what the workers hold becomes durable, and the sinks get the time to deliver it.
+ * What they do not manage they deliver after the next start. */
+static void *drain_main(void *arg)
+{
+	struct daemon *d = arg;
+
+	workers_down(d);
+	log_info("control", "drain: workers have stopped");
+	writers_down(d);
+	log_info("control", "drain: all that was accepted is durable");
+	sinks_stop(d->sinks, atomic_load(&d->stop_now) ? DAEMON_DRAIN_NOW_MS : DAEMON_DRAIN_MS);
+	d->sinks_running = false;
+	atomic_store(&d->phase, PHASE_STOPPED);
+	log_info("control", "drain: sinks have stopped");
+	server_quit(d->server);
+	return NULL;
+}
+
+void daemon_stop(struct daemon *d, bool now)
+{
+	if (now) {
+		uint64_t deadline = clock_mono_ns() + DAEMON_DRAIN_NOW_MS * 1000000ull;
+
+		atomic_store(&d->stop_now, true);
+		for (int i = 0; i < SINK_ID_MAX && d->stopper_started; i++)
+			for (uint32_t p = 0; p < d->sinks[i].part_count; p++)
+				atomic_store(&d->sinks[i].part[p].stop_deadline_ns, deadline);
+	}
+	if (d->stopper_started)
+		return;
+	pthread_mutex_lock(&d->rules_lock);
+	atomic_store(&d->phase, PHASE_DRAINING);
+	pthread_mutex_unlock(&d->rules_lock);
+	d->stopper_started = pthread_create(&d->stopper, NULL, drain_main, d) == 0;
+	if (!d->stopper_started)
+		drain_main(d); /* no thread to be had: then without answering meanwhile */
+}
+
+void daemon_end(struct daemon *d)
+{
+	parts_down(d, PART_COUNT);
+	log_info("control", "ended");
+}

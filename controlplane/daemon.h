@@ -1,0 +1,94 @@
+/* struct daemon: the parts of sluiced and their life. Set up in the order of a table, ended in reverse. */
+#ifndef SLUICE_DAEMON_H
+#define SLUICE_DAEMON_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "config.h"
+#include "dataplane.h"
+#include "dispatch.h"
+#include "journal.h"
+#include "ruleset.h"
+#include "server.h"
+#include "sink.h"
+#include "view.h"
+
+#define DAEMON_DRAIN_MS 30000u
+#define DAEMON_DRAIN_NOW_MS 1000u
+
+/* Totals of one tick, for rates. Server thread. */
+struct daemon_sample {
+	uint64_t ns;
+	uint64_t frames, events, accepted, journaled;
+	uint64_t delivered[SINK_ID_MAX];
+	uint64_t busy[VIEW_WORKERS_MAX], idle[VIEW_WORKERS_MAX];
+};
+
+struct daemon {
+	struct config cfg;
+	struct journal_params journal_params;
+	int64_t started_ms;
+	_Atomic int phase;     /* enum daemon_phase; DRAINING is set under rules_lock */
+	_Atomic bool stop_now; /* do not wait for sinks */
+
+	struct ruleset_store *store;
+	pthread_mutex_t apply_lock; /* one change of rules at a time */
+	pthread_mutex_t rules_lock; /* of the next two, and held while a view borrows from them */
+	struct ruleset *ruleset;    /* in force; owned */
+	uint32_t generation;
+
+	struct journal *journal;
+	struct journal_partition_stats *base; /* as opened, per partition */
+	bool journal_running;
+	struct dataplane *dp;
+	bool workers_running;
+	struct handoff handoff;
+	bool handoff_made;
+	struct sink_env env;
+	struct sink_group sinks[SINK_ID_MAX];
+	bool sinks_running;
+
+	struct dispatch *dispatch;
+	struct server *server;
+	int signal_fd;
+	pthread_t stopper;
+	bool stopper_started; /* server thread */
+
+	/* Server thread, each tick. */
+	struct daemon_sample sample;
+	struct view_rates rate;
+	struct view_blind blind;
+};
+
+/* Sets everything up; on error all is undone. cfg is copied. The caller has blocked SIGTERM and SIGINT. */
+int daemon_start(struct daemon *d, const struct config *cfg, struct err *err);
+/* Serves the control socket until the daemon has drained. */
+void daemon_run(struct daemon *d);
+/* Begins to drain, or hastens a drain that is under way. Server thread. */
+void daemon_stop(struct daemon *d, bool now);
+void daemon_end(struct daemon *d);
+
+/* view_take.c */
+void daemon_view_take(void *arg, struct view *v);
+void daemon_view_release(void *arg, struct view *v);
+void daemon_tick(struct daemon *d);
+void daemon_blind_start(struct daemon *d);
+
+/* actions.c: fast and slow commands, by command id. */
+extern const dispatch_run daemon_run_table[COMMAND_COUNT];
+
+/* rules_active.c: which ruleset a start takes, and the trail of changes. Both under apply_lock or before
+ * threads. */
+int rules_start(struct daemon *d, struct ruleset **out, struct err *err);
+/* The text of a stored generation, compiled to be put in force. */
+int rules_of_generation(const struct config *cfg, uint32_t generation, struct ruleset **out, struct err *err);
+/* Remembers that `generation` was applied by command, so that a restart takes it as long as rules.dir is
+ * unchanged. */
+int rules_active_write(const struct config *cfg, uint32_t generation, struct err *err);
+void rules_audit(const struct config *cfg, const struct peer *peer, const char *action, uint32_t from,
+	const char *from_version, uint32_t to, const char *to_version);
+/* rules.dir compiled; the empty ruleset if it is not set. */
+int rules_of_dir(const struct config *cfg, struct ruleset **out, struct err *err);
+
+#endif

@@ -1,0 +1,206 @@
+/* The conservation equations. Server thread; pure functions of a view. */
+#include "ledger.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "command.h"
+
+struct ledger {
+	json_t *equations, *unknown;
+	uint64_t unbalanced; /* sum of absolute balances */
+};
+
+struct equation {
+	json_t *out;
+	char place[96];
+	const char *what;
+	uint64_t in, sum;
+};
+
+static void eq_begin(struct equation *eq, const char *what, uint64_t in)
+{
+	*eq = (struct equation){.out = json_object(), .what = what, .in = in};
+}
+
+static void eq_add(struct equation *eq, const char *name, uint64_t count)
+{
+	eq->sum += count;
+	json_object_set_new(eq->out, name, json_u64(count));
+}
+
+/* One term for each reason of a unit with a count. */
+static void eq_add_drops(struct equation *eq, const uint64_t *drops, enum drop_unit unit)
+{
+	for (int i = 1; i < DROP_ID_MAX; i++)
+		if (drop_table[i].name && drop_table[i].unit == unit && drops[i])
+			eq_add(eq, drop_table[i].name, drops[i]);
+}
+
+static void eq_end(struct equation *eq, struct ledger *l)
+{
+	int64_t balance = (int64_t)(eq->in - eq->sum);
+
+	l->unbalanced += (uint64_t)(balance < 0 ? -balance : balance);
+	json_array_append_new(
+		l->equations, json_pack("{s:o, s:s, s:o, s:o, s:o, s:I}", "place", json_text(eq->place),
+				      "what", eq->what, "in", json_u64(eq->in), "out", eq->out, "sum",
+				      json_u64(eq->sum), "balance", (json_int_t)balance));
+}
+
+/* What the drivers handed over = what the workers took. */
+static void ledger_ports(struct ledger *l, const struct view *v)
+{
+	struct equation eq;
+	uint64_t frames = 0;
+
+	for (uint32_t w = 0; w < v->workers; w++)
+		frames += v->worker[w].frames;
+	eq_begin(&eq, "frames received", 0);
+	snprintf(eq.place, sizeof eq.place, "ports");
+	for (uint32_t i = 0; i < v->ports; i++) {
+		if (v->port[i].rx_packets == PORT_COUNTER_UNKNOWN) {
+			json_array_append_new(l->unknown,
+				json_sprintf("ports: %s does not count its packets", v->port[i].name));
+			json_decref(eq.out);
+			return;
+		}
+		eq.in += v->port[i].rx_packets;
+	}
+	eq_add(&eq, "workers", frames);
+	eq_end(&eq, l);
+}
+
+static void ledger_workers(struct ledger *l, const struct view *v)
+{
+	for (uint32_t w = 0; w < v->workers; w++) {
+		const struct worker_stats *s = &v->worker[w];
+		struct equation eq;
+		uint64_t datagrams = 0;
+
+		for (uint32_t i = 0; i < v->cfg->listeners_count; i++)
+			datagrams += s->listener[i].datagrams;
+		eq_begin(&eq, "frames", s->frames);
+		snprintf(eq.place, sizeof eq.place, "worker %u", w);
+		eq_add(&eq, "datagrams", datagrams);
+		eq_add_drops(&eq, s->drops, DROP_UNIT_frame);
+		eq_end(&eq, l);
+	}
+}
+
+static void ledger_listeners(struct ledger *l, const struct view *v)
+{
+	for (uint32_t i = 0; i < v->cfg->listeners_count; i++) {
+		struct listener_stats s;
+		struct equation eq;
+
+		view_listener_sum(v, i, &s);
+		eq_begin(&eq, "events", s.events);
+		snprintf(eq.place, sizeof eq.place, "listener %s", v->cfg->listeners[i].name);
+		eq_add(&eq, "accepted", s.accepted);
+		eq_add(&eq, "refused_kept", s.refused_kept);
+		eq_add_drops(&eq, s.dropped, DROP_UNIT_event);
+		eq_end(&eq, l);
+	}
+}
+
+/* What the workers wrote into batches = what the writers took from lanes. */
+static void ledger_handoff(struct ledger *l, const struct view *v)
+{
+	struct view_totals t;
+	struct equation eq;
+	char name[32];
+
+	view_totals(v, &t);
+	eq_begin(&eq, "records batched", t.accepted + t.refused_kept);
+	snprintf(eq.place, sizeof eq.place, "handoff");
+	for (uint32_t p = 0; p < v->partitions; p++) {
+		snprintf(name, sizeof name, "partition %u", p);
+		eq_add(&eq, name, v->partition[p].batch_records);
+	}
+	eq_end(&eq, l);
+}
+
+static void ledger_partitions(struct ledger *l, const struct view *v)
+{
+	for (uint32_t p = 0; p < v->partitions; p++) {
+		const struct journal_partition_stats *s = &v->partition[p], *base = &v->base[p];
+		struct equation eq;
+
+		eq_begin(&eq, "records", s->batch_records);
+		snprintf(eq.place, sizeof eq.place, "partition %u", p);
+		eq_add(&eq, "journaled_events", view_records(v, p, RECORD_EVENT));
+		eq_add(&eq, "journaled_refused", view_records(v, p, RECORD_REFUSED));
+		eq_add(&eq, "duplicate", s->duplicates);
+		eq_add(&eq, "journal_full", s->drops[DROP_journal_full] - base->drops[DROP_journal_full]);
+		eq_add(&eq, "journal_failed",
+			s->drops[DROP_journal_failed] - base->drops[DROP_journal_failed]);
+		eq_end(&eq, l);
+	}
+}
+
+static void ledger_sinks(struct ledger *l, const struct view *v)
+{
+	for (uint32_t i = 0; i < v->sinks; i++)
+		for (uint32_t k = 0; k < v->sink[i].parts; k++) {
+			const struct view_part *part = &v->sink[i].part[k];
+			uint64_t durable = v->partition[part->partition].durable_offset;
+			struct equation eq;
+
+			if (!part->opened) {
+				json_array_append_new(
+					l->unknown, json_sprintf("sink %s, partition %u: not connected yet; "
+								 "its position is not "
+								 "known",
+							    v->sink[i].name, part->partition));
+				continue;
+			}
+			eq_begin(&eq, "records since its start position", durable - part->start);
+			snprintf(eq.place, sizeof eq.place, "sink %s, partition %u", v->sink[i].name,
+				part->partition);
+			eq_add(&eq, "events", part->events);
+			eq_add(&eq, "suppressed", part->suppressed);
+			eq_add(&eq, "dead", part->dead);
+			eq_add(&eq, "other", part->other);
+			eq_add(&eq, "found_committed", part->found);
+			eq_add(&eq, "lag", part->lag_events);
+			eq_end(&eq, l);
+		}
+}
+
+/* Over the journal's life: what its blocks say, whatever process wrote them. */
+static json_t *ledger_life(const struct view *v)
+{
+	static const char *const kind_name[] = {NULL, "event", "refused", "control", "tick"};
+	json_t *life = json_array();
+
+	for (uint32_t p = 0; p < v->partitions; p++) {
+		const struct journal_partition_stats *s = &v->partition[p];
+		json_t *records = json_object(), *drops = json_object();
+
+		for (int k = RECORD_EVENT; k <= RECORD_TICK; k++)
+			json_object_set_new(records, kind_name[k], json_u64(s->records[k]));
+		for (int i = 1; i < DROP_ID_MAX; i++)
+			if (drop_table[i].name && s->drops[i])
+				json_object_set_new(drops, drop_table[i].name, json_u64(s->drops[i]));
+		json_array_append_new(
+			life, json_pack("{s:I, s:o, s:o, s:o}", "partition", (json_int_t)p, "durable",
+				      json_u64(s->durable_offset), "records", records, "drops", drops));
+	}
+	return life;
+}
+
+json_t *ledger_json(const struct view *v)
+{
+	struct ledger l = {json_array(), json_array(), 0};
+
+	ledger_ports(&l, v);
+	ledger_workers(&l, v);
+	ledger_listeners(&l, v);
+	ledger_handoff(&l, v);
+	ledger_partitions(&l, v);
+	ledger_sinks(&l, v);
+	return json_pack("{s:b, s:o, s:o, s:o, s:o}", "balanced", l.unbalanced == 0, "balance",
+		json_u64(l.unbalanced), "equations", l.equations, "unknown", l.unknown, "life",
+		ledger_life(v));
+}

@@ -1,0 +1,88 @@
+/* sluiced: command line, checks, then the daemon. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "config_table.h"
+#include "daemon.h"
+#include "log.h"
+#include "options.h"
+
+/* Workers, writers and sinks inherit the mask: signals arrive at the control server's signalfd only. */
+static void signals_block(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGHUP, SIG_IGN);
+}
+
+static int check(const struct config *cfg)
+{
+	struct ruleset *rs = NULL;
+	struct err err = {0};
+
+	if (config_check(cfg, &err) || rules_of_dir(cfg, &rs, &err)) {
+		fprintf(stderr, "sluiced: %s\n", err.text);
+		return 1;
+	}
+	printf("configuration is valid: %u ports, %u listeners, %u rules\n", cfg->ports_count,
+		cfg->listeners_count, ruleset_rule_count(rs));
+	ruleset_free(rs);
+	return 0;
+}
+
+static int run(const struct config *cfg)
+{
+	static struct daemon daemon;
+	struct err err = {0};
+
+	if (config_check(cfg, &err)) {
+		fprintf(stderr, "sluiced: %s\n", err.text);
+		return 1;
+	}
+	log_init((enum log_level)cfg->log.level, cfg->log.format == 1);
+	signals_block();
+	umask(027);
+	if (daemon_start(&daemon, cfg, &err)) {
+		log_error("control", "%s", err.text);
+		return 1;
+	}
+	daemon_run(&daemon);
+	daemon_end(&daemon);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	static struct config cfg;
+	struct err err = {0};
+	enum options_do what;
+	int rc = options_read(argc, argv, &cfg, &what, &err);
+
+	if (what == OPTIONS_HELP) {
+		options_help(stdout);
+		return 0;
+	}
+	if (rc) {
+		fprintf(stderr, "sluiced: %s\n", err.text);
+		return 1;
+	}
+	switch (what) {
+	case OPTIONS_VERSION:
+		printf("sluiced %s\n", SLUICE_VERSION);
+		return 0;
+	case OPTIONS_PRINT:
+		config_print(&cfg, stdout, true);
+		return 0;
+	case OPTIONS_CHECK:
+		return check(&cfg);
+	default:
+		return run(&cfg);
+	}
+}

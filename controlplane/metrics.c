@@ -1,0 +1,228 @@
+/* Metrics of a view as Prometheus text. Server thread; pure. */
+#include "metrics.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The items that each scope's rows take their field from. */
+struct metrics_daemon {
+	double uptime_seconds, blind_seconds;
+	uint64_t input_ended, draining, generation, rules;
+	uint64_t match_events, match_rescans, match_hits_truncated;
+	uint64_t control_requests, control_clients, control_dropped_slow;
+};
+
+struct metrics_sink {
+	uint64_t up, position, lag_events, lag_bytes;
+	double lag_seconds;
+	uint64_t events, suppressed, alerts, dead, bytes, commits, retries, errors;
+};
+
+struct metrics_drop {
+	uint64_t count;
+};
+
+#define ITEM_daemon struct metrics_daemon
+#define ITEM_worker struct worker_stats
+#define ITEM_port struct port_stats
+#define ITEM_listener struct listener_stats
+#define ITEM_partition struct journal_partition_stats
+#define ITEM_sink struct metrics_sink
+#define ITEM_drop struct metrics_drop
+#define ITEM_rule struct view_rule
+
+static double of_u64(uint64_t v)
+{
+	return v == UINT64_MAX ? NAN : (double)v;
+}
+
+static double of_double(double v)
+{
+	return v;
+}
+
+#define METRIC(name, type, scope, field, help)                                                               \
+	static double name##_get(const void *item)                                                           \
+	{                                                                                                    \
+		const ITEM_##scope *it = item;                                                               \
+                                                                                                             \
+		return _Generic(it->field, double : of_double, default : of_u64)(it->field);                 \
+	}
+#include "metrics.def"
+#undef METRIC
+
+#define METRIC(name, type, scope, field, help) {#name, #type, METRIC_SCOPE_##scope, help, name##_get},
+const struct metric metric_table[] = {
+#include "metrics.def"
+};
+#undef METRIC
+const uint32_t metric_count = sizeof metric_table / sizeof *metric_table;
+
+const char *metric_scope_labels(enum metric_scope scope)
+{
+	static const char *const labels[] = {
+		"", "worker", "port", "listener", "partition", "sink, partition", "reason, unit", "rule"};
+
+	return labels[scope];
+}
+
+/* One sample line; labels: pairs of name and value, ended by NULL. */
+static void sample(FILE *out, const struct metric *m, const void *item, const char *const *label)
+{
+	double v = m->get(item);
+
+	if (isnan(v))
+		return;
+	fputs(m->name, out);
+	for (int i = 0; label[i]; i += 2) {
+		fprintf(out, "%c%s=\"", i ? ',' : '{', label[i]);
+		for (const char *p = label[i + 1]; *p; p++) {
+			if (*p == '"' || *p == '\\')
+				fputc('\\', out);
+			if (*p == '\n')
+				fputs("\\n", out);
+			else
+				fputc(*p, out);
+		}
+		fputc('"', out);
+	}
+	fputs(label[0] ? "} " : " ", out);
+	fprintf(out, v == floor(v) && fabs(v) < 9e15 ? "%.0f\n" : "%.6f\n", v);
+}
+
+static void sample_indexed(
+	FILE *out, const struct metric *m, const void *item, const char *name, uint32_t index)
+{
+	char number[16];
+
+	snprintf(number, sizeof number, "%u", index);
+	sample(out, m, item, (const char *const[]){name, number, NULL});
+}
+
+static void print_daemon(const struct view *v, const struct metric *m, FILE *out)
+{
+	struct metrics_daemon d = {
+		.uptime_seconds = (double)(v->now_ms - v->started_ms) / 1000,
+		.input_ended = v->input_ended,
+		.draining = v->phase == PHASE_DRAINING,
+		.generation = v->generation,
+		.rules = v->rules,
+		.match_events = v->match.events,
+		.match_rescans = v->match.rescans,
+		.match_hits_truncated = v->match.hits_truncated,
+		.control_requests = v->server.requests,
+		.control_clients = v->server.clients,
+		.control_dropped_slow = v->server.dropped_slow,
+	};
+
+	if (v->blind.from_ms)
+		d.blind_seconds =
+			(double)((v->blind.until_ms ? v->blind.until_ms : v->now_ms) - v->blind.from_ms) /
+			1000;
+	sample(out, m, &d, (const char *const[]){NULL});
+}
+
+static void print_listeners(const struct view *v, const struct metric *m, FILE *out)
+{
+	for (uint32_t i = 0; i < v->cfg->listeners_count; i++) {
+		struct listener_stats sum;
+
+		view_listener_sum(v, i, &sum);
+		sample(out, m, &sum, (const char *const[]){"listener", v->cfg->listeners[i].name, NULL});
+	}
+}
+
+static void print_sinks(const struct view *v, const struct metric *m, FILE *out)
+{
+	for (uint32_t i = 0; i < v->sinks; i++)
+		for (uint32_t k = 0; k < v->sink[i].parts; k++) {
+			const struct view_part *part = &v->sink[i].part[k];
+			struct metrics_sink s = {.up = part->state == SINK_RUNNING,
+				.position = part->position,
+				.lag_events = part->lag_events,
+				.lag_bytes = part->lag_bytes,
+				.lag_seconds = part->lag_ms < 0 ? NAN : (double)part->lag_ms / 1000,
+				.events = part->events,
+				.suppressed = part->suppressed,
+				.alerts = part->alerts,
+				.dead = part->dead,
+				.bytes = part->bytes,
+				.commits = part->commits,
+				.retries = part->retries,
+				.errors = part->errors};
+			char number[16];
+
+			snprintf(number, sizeof number, "%u", part->partition);
+			sample(out, m, &s,
+				(const char *const[]){"sink", v->sink[i].name, "partition", number, NULL});
+		}
+}
+
+static void print_drops(const struct view *v, const struct metric *m, FILE *out)
+{
+	for (int i = 1; i < DROP_ID_MAX; i++) {
+		struct metrics_drop drop;
+
+		if (!drop_table[i].name)
+			continue;
+		drop.count = view_drop(v, (enum drop_reason)i);
+		sample(out, m, &drop,
+			(const char *const[]){"reason", drop_table[i].name, "unit",
+				drop_unit_name(drop_table[i].unit), NULL});
+	}
+}
+
+static void metric_print(const struct view *v, const struct metric *m, FILE *out)
+{
+	switch (m->scope) {
+	case METRIC_SCOPE_daemon:
+		print_daemon(v, m, out);
+		break;
+	case METRIC_SCOPE_worker:
+		for (uint32_t i = 0; i < v->workers; i++)
+			sample_indexed(out, m, &v->worker[i], "worker", i);
+		break;
+	case METRIC_SCOPE_port:
+		for (uint32_t i = 0; i < v->ports; i++)
+			sample(out, m, &v->port[i], (const char *const[]){"port", v->port[i].name, NULL});
+		break;
+	case METRIC_SCOPE_listener:
+		print_listeners(v, m, out);
+		break;
+	case METRIC_SCOPE_partition:
+		for (uint32_t i = 0; i < v->partitions; i++)
+			sample_indexed(out, m, &v->partition[i], "partition", i);
+		break;
+	case METRIC_SCOPE_sink:
+		print_sinks(v, m, out);
+		break;
+	case METRIC_SCOPE_drop:
+		print_drops(v, m, out);
+		break;
+	case METRIC_SCOPE_rule:
+		for (uint32_t i = 0; i < v->rules; i++)
+			sample(out, m, &v->rule[i], (const char *const[]){"rule", v->rule[i].info.id, NULL});
+		break;
+	}
+}
+
+void metrics_print(const struct view *v, FILE *out)
+{
+	for (uint32_t i = 0; i < metric_count; i++) {
+		const struct metric *m = &metric_table[i];
+		char *body = NULL;
+		size_t bytes = 0;
+		FILE *mem = open_memstream(&body, &bytes);
+
+		if (!mem)
+			return;
+		metric_print(v, m, mem);
+		fclose(mem);
+		if (bytes) /* a family without samples is left out */
+			fprintf(out, "# HELP %s %s\n# TYPE %s %s\n%s", m->name, m->help, m->name, m->type,
+				body);
+		free(body);
+	}
+}

@@ -1,0 +1,154 @@
+/* Which ruleset a start takes, and the trail of who changed it. What came last wins: rules that were applied
+ * by command stay in force over a restart until rules.dir itself has changed.
+ *
+ * DATA_DIR/rules-active     "generation=N dir=VERSION": generation applied while rules.dir had that version
+ * DATA_DIR/rules-audit.log  one line for each change by command */
+#include "daemon.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "log.h"
+
+#define RULES_TEXT_BYTES_MAX (64u << 20)
+
+int rules_of_dir(const struct config *cfg, struct ruleset **out, struct err *err)
+{
+	if (cfg->rules.dir[0])
+		return ruleset_compile_dir(out, cfg->rules.dir, (uint32_t)cfg->rules.patterns_max, err);
+	*out = ruleset_empty();
+	return *out ? 0 : err_set(err, -ENOMEM, "rules: no memory");
+}
+
+int rules_of_generation(const struct config *cfg, uint32_t generation, struct ruleset **out, struct err *err)
+{
+	struct rule_source source = {0};
+	char path[320], *text = NULL;
+	struct stat st;
+	FILE *in;
+	int rc;
+
+	snprintf(path, sizeof path, "%s/rulesets/%u.yaml", cfg->node.data_dir, generation);
+	in = fopen(path, "re");
+	if (!in)
+		return err_set(
+			err, -errno, "ruleset generation %u: %s: %s", generation, path, strerror(errno));
+	if (fstat(fileno(in), &st) || st.st_size > RULES_TEXT_BYTES_MAX)
+		rc = err_set(err, -EINVAL, "%s: too large", path);
+	else if (!(text = malloc((size_t)st.st_size + 1)))
+		rc = err_set(err, -ENOMEM, "%s: no memory", path);
+	else if (fread(text, 1, (size_t)st.st_size, in) != (size_t)st.st_size)
+		rc = err_set(err, -EIO, "%s: cannot be read", path);
+	else {
+		source = (struct rule_source){path, text, (size_t)st.st_size};
+		rc = ruleset_compile(out, &source, 1, (uint32_t)cfg->rules.patterns_max, err);
+	}
+	free(text);
+	fclose(in);
+	return rc;
+}
+
+/* Which version rules.dir has, as text. Takes the ruleset only to look at it. */
+static const char *dir_version(const struct config *cfg, const struct ruleset *rs_dir)
+{
+	return cfg->rules.dir[0] ? ruleset_version(rs_dir) : "none";
+}
+
+int rules_start(struct daemon *d, struct ruleset **out, struct err *err)
+{
+	char path[320], version[64] = "";
+	struct ruleset *applied = NULL;
+	uint32_t generation = 0;
+	struct err why;
+	FILE *in;
+	int rc = rules_of_dir(&d->cfg, out, err);
+
+	if (rc)
+		return rc;
+	snprintf(path, sizeof path, "%s/rules-active", d->cfg.node.data_dir);
+	in = fopen(path, "re");
+	if (!in)
+		return 0;
+	if (fscanf(in, "generation=%" SCNu32 " dir=%63s", &generation, version) != 2)
+		generation = 0;
+	fclose(in);
+	if (!generation || strcmp(version, dir_version(&d->cfg, *out)) != 0) {
+		log_info("rules", "rules.dir has changed since generation %u was applied: taking rules.dir",
+			generation);
+		return 0;
+	}
+	if (rules_of_generation(&d->cfg, generation, &applied, &why)) {
+		log_error("rules", "generation %u was applied but cannot be used: taking rules.dir: %s",
+			generation, why.text);
+		return 0;
+	}
+	ruleset_free(*out);
+	*out = applied;
+	return 0;
+}
+
+/* Writes a small file so that it is whole after any crash. */
+static int file_replace(const char *dir, const char *name, const char *text, struct err *err)
+{
+	char path[320], next[330];
+	int fd, rc = 0, dir_fd;
+
+	snprintf(path, sizeof path, "%s/%s", dir, name);
+	snprintf(next, sizeof next, "%s.new", path);
+	fd = open(next, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
+	if (fd < 0)
+		return err_set(err, -errno, "%s: %s", next, strerror(errno));
+	if (write(fd, text, strlen(text)) != (ssize_t)strlen(text) || fsync(fd))
+		rc = err_set(err, -EIO, "%s: %s", next, strerror(errno));
+	close(fd);
+	if (rc == 0 && rename(next, path))
+		rc = err_set(err, -errno, "%s: %s", path, strerror(errno));
+	dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (rc == 0 && (dir_fd < 0 || fsync(dir_fd)))
+		rc = err_set(err, -EIO, "%s: %s", dir, strerror(errno));
+	if (dir_fd >= 0)
+		close(dir_fd);
+	return rc;
+}
+
+int rules_active_write(const struct config *cfg, uint32_t generation, struct err *err)
+{
+	struct ruleset *rs_dir = NULL;
+	char text[128];
+	int rc = rules_of_dir(cfg, &rs_dir, err);
+
+	if (rc) /* broken files there: whatever is mended later is a change */
+		snprintf(text, sizeof text, "generation=%u dir=broken\n", generation);
+	else
+		snprintf(text, sizeof text, "generation=%u dir=%s\n", generation, dir_version(cfg, rs_dir));
+	if (rs_dir)
+		ruleset_free(rs_dir);
+	return file_replace(cfg->node.data_dir, "rules-active", text, err);
+}
+
+void rules_audit(const struct config *cfg, const struct peer *peer, const char *action, uint32_t from,
+	const char *from_version, uint32_t to, const char *to_version)
+{
+	char path[320], line[320], stamp[32];
+	time_t now = time(NULL);
+	struct tm tm;
+	int fd, n;
+
+	gmtime_r(&now, &tm);
+	strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%SZ", &tm);
+	n = snprintf(line, sizeof line, "%s action=%s uid=%u pid=%d from=%u/%s to=%u/%s\n", stamp, action,
+		(unsigned)peer->uid, (int)peer->pid, from, from_version, to, to_version);
+	snprintf(path, sizeof path, "%s/rules-audit.log", cfg->node.data_dir);
+	fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+	if (fd < 0 || write(fd, line, (size_t)n) != n || fsync(fd))
+		log_error("rules", "audit line not written to %s: %s", path, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+}

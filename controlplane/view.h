@@ -1,0 +1,102 @@
+/* A view: everything that the read commands show, copied at one moment. The commands are functions of a view
+ * and of nothing else, so that they can be tested without a data plane. Made and used by the server thread.
+ *
+ * Counters have one writer each and are copied word by word (relaxed): a view of a running daemon is slightly
+ * uneven, one of a quiescent daemon is exact. */
+#ifndef SLUICE_VIEW_H
+#define SLUICE_VIEW_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "config.h"
+#include "dataplane.h"
+#include "journal.h"
+#include "ruleset.h"
+#include "server.h"
+#include "sink.h"
+
+enum daemon_phase { PHASE_STARTING, PHASE_RUNNING, PHASE_DRAINING, PHASE_STOPPED };
+extern const char *const daemon_phase_name[];
+
+/* One (sink, partition), with what it still has to deliver. */
+struct view_part {
+	uint32_t partition;
+	uint32_t state; /* enum sink_state */
+	uint64_t start, position, found;
+	uint64_t events, suppressed, alerts, dead, other, bytes, commits, retries, errors;
+	uint64_t lag_events;
+	uint64_t lag_bytes; /* estimated from the partition's mean record size */
+	int64_t lag_ms;	    /* newest durable record's receive time - newest delivered one's; -1 = unknown */
+	bool opened;
+	char error[512];
+};
+
+struct view_sink {
+	enum sink_id id;
+	const char *name;
+	uint32_t parts;
+	struct view_part *part;
+};
+
+struct view_rule {
+	struct rule_info info; /* strings borrowed from the ruleset, which outlives the view */
+	uint64_t hits;
+};
+
+#define VIEW_WORKERS_MAX 64
+
+/* Per second, over about the last second. */
+struct view_rates {
+	double frames, events, accepted, journaled;
+	double delivered[SINK_ID_MAX];
+	double busy[VIEW_WORKERS_MAX]; /* 0 to 1 */
+};
+
+/* What a restart could not see: between the last durable block and the first frame after. */
+struct view_blind {
+	int64_t from_ms, until_ms; /* wall clock; from 0: a new journal; until 0: no frame yet */
+};
+
+struct view {
+	const struct config *cfg;
+	const char *node, *journal_dir;
+	uint64_t epoch;
+	enum daemon_phase phase;
+	int64_t now_ms, started_ms;
+	bool input_ended;
+	struct view_blind blind;
+	struct view_rates rate;
+
+	uint32_t workers, ports, partitions, sinks, rules;
+	struct worker_stats *worker;
+	struct port_stats *port;
+	struct journal_partition_stats *partition;
+	struct journal_partition_stats *base; /* the same as the journal was opened, before it started */
+	struct view_sink sink[SINK_ID_MAX];
+	struct view_rule *rule;
+	uint32_t generation, patterns;
+	char version[32]; /* of the ruleset */
+	struct matcher_stats match;
+	struct server_stats server;
+};
+
+void view_free(struct view *v);
+
+/* Sums over workers. */
+void view_listener_sum(const struct view *v, uint32_t listener, struct listener_stats *sum);
+struct view_totals {
+	uint64_t frames, frame_bytes, datagrams, events, accepted, refused, refused_kept, dropped;
+	uint64_t journaled;  /* RECORD_EVENT made durable by this process */
+	uint64_t duplicates; /* by this process */
+	uint64_t busy_cycles, idle_cycles;
+};
+void view_totals(const struct view *v, struct view_totals *sum);
+/* A reason's count in this process: by the workers and by the partitions' writers. */
+uint64_t view_drop(const struct view *v, enum drop_reason reason);
+/* True for reasons that a partition's writer counts, not a worker. */
+bool view_drop_is_journal(enum drop_reason reason);
+/* Records of a kind that this process made durable in a partition. */
+uint64_t view_records(const struct view *v, uint32_t partition, unsigned kind);
+
+#endif

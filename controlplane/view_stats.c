@@ -1,0 +1,252 @@
+/* `stats`, `ports`, `ledger`, `metrics`, `config`, `version`, `rules list|show|stats`. Server thread; pure.
+ */
+#include "views.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config_table.h"
+#include "ledger.h"
+#include "metrics.h"
+#include "record.h"
+
+static json_t *ratio(uint64_t over, uint64_t under, double scale)
+{
+	return under ? json_real(round((double)over * scale * 10 / (double)under) / 10) : json_null();
+}
+
+static json_t *stats_workers(const struct view *v)
+{
+	json_t *list = json_array();
+
+	for (uint32_t w = 0; w < v->workers; w++) {
+		const struct worker_stats *s = &v->worker[w];
+		uint64_t events = 0;
+		json_t *row;
+
+		for (uint32_t i = 0; i < v->cfg->listeners_count; i++)
+			events += s->listener[i].events;
+		row = json_pack("{s:I, s:o, s:o, s:o, s:o, s:o}", "worker", (json_int_t)w, "frames",
+			json_u64(s->frames), "bytes", json_u64(s->frame_bytes), "events", json_u64(events),
+			"busy_percent", ratio(s->busy_cycles, s->busy_cycles + s->idle_cycles, 100),
+			"cycles_per_event", ratio(s->busy_cycles, events, 1));
+		json_object_set_new(row, "polls", json_u64(s->polls));
+		json_object_set_new(row, "polls_empty", json_u64(s->polls_empty));
+		json_object_set_new(row, "sleeps", json_u64(s->sleeps));
+		json_object_set_new(row, "batches", json_u64(s->batches_sealed));
+		json_array_append_new(list, row);
+	}
+	return list;
+}
+
+static json_t *stats_listeners(const struct view *v)
+{
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; i < v->cfg->listeners_count; i++) {
+		struct listener_stats s;
+		uint64_t refused = 0, dropped = 0;
+
+		view_listener_sum(v, i, &s);
+		for (int k = 0; k < DROP_ID_MAX; k++) {
+			refused += s.refused[k];
+			dropped += s.dropped[k];
+		}
+		json_array_append_new(list,
+			json_pack("{s:s, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "listener",
+				v->cfg->listeners[i].name, "udp_port",
+				(json_int_t)v->cfg->listeners[i].udp_port, "datagrams", json_u64(s.datagrams),
+				"bytes", json_u64(s.bytes), "events", json_u64(s.events), "accepted",
+				json_u64(s.accepted), "refused", json_u64(refused), "refused_kept",
+				json_u64(s.refused_kept), "dropped", json_u64(dropped)));
+	}
+	return list;
+}
+
+static json_t *stats_partitions(const struct view *v)
+{
+	json_t *list = json_array();
+
+	for (uint32_t p = 0; p < v->partitions; p++) {
+		const struct journal_partition_stats *s = &v->partition[p];
+
+		json_array_append_new(list,
+			json_pack("{s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b}", "partition",
+				(json_int_t)p, "durable", json_u64(s->durable_offset), "oldest",
+				json_u64(s->oldest_offset), "bytes", json_u64(s->durable_bytes), "blocks",
+				json_u64(s->blocks), "batched", json_u64(s->batch_records), "duplicates",
+				json_u64(s->duplicates), "dedup_ids", json_u64(s->dedup_ids), "dedup_evicted",
+				json_u64(s->dedup_evicted), "segments", json_u64(s->segments_used), "failed",
+				s->failed != 0, "full", s->full != 0));
+	}
+	return list;
+}
+
+static json_t *json_counter(uint64_t v)
+{
+	return v == PORT_COUNTER_UNKNOWN ? json_string("unknown") : json_u64(v);
+}
+
+static json_t *stats_ports(const struct view *v)
+{
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; i < v->ports; i++) {
+		const struct port_stats *p = &v->port[i];
+
+		json_array_append_new(
+			list, json_pack("{s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "port", p->name,
+				      "device", json_text(p->device), "driver", p->driver, "link",
+				      p->link_up ? "up" : "down", "rx_packets", json_counter(p->rx_packets),
+				      "rx_bytes", json_counter(p->rx_bytes), "rx_missed",
+				      json_counter(p->rx_missed), "rx_no_mbuf", json_counter(p->rx_no_mbuf),
+				      "rx_errors", json_counter(p->rx_errors), "kernel_drops",
+				      json_counter(p->kernel_drops)));
+	}
+	return list;
+}
+
+static json_t *stats_match(const struct view *v)
+{
+	return json_pack("{s:o, s:o, s:o, s:o}", "events", json_u64(v->match.events), "scans",
+		json_u64(v->match.scans), "rescans", json_u64(v->match.rescans), "hits_truncated",
+		json_u64(v->match.hits_truncated));
+}
+
+json_t *view_stats(const struct view *v, const struct request *rq, struct err *err)
+{
+	(void)rq;
+	(void)err;
+	return json_pack("{s:o, s:o, s:o, s:o, s:o}", "workers", stats_workers(v), "listeners",
+		stats_listeners(v), "ports", stats_ports(v), "partitions", stats_partitions(v), "match",
+		stats_match(v));
+}
+
+json_t *view_ports(const struct view *v, const struct request *rq, struct err *err)
+{
+	(void)rq;
+	(void)err;
+	return json_pack("{s:o}", "ports", stats_ports(v));
+}
+
+json_t *view_ledger(const struct view *v, const struct request *rq, struct err *err)
+{
+	(void)rq;
+	(void)err;
+	return ledger_json(v);
+}
+
+json_t *view_version(const struct view *v, const struct request *rq, struct err *err)
+{
+	(void)v;
+	(void)rq;
+	(void)err;
+	return json_pack("{s:s, s:i}", "version", SLUICE_VERSION, "protocol", CONTROL_PROTOCOL);
+}
+
+/* {"text": ...} of what print writes. */
+static json_t *text_result(
+	const struct view *v, void (*print)(const struct view *v, FILE *out), struct err *err)
+{
+	char *text = NULL;
+	size_t bytes = 0;
+	FILE *mem = open_memstream(&text, &bytes);
+	json_t *result;
+
+	if (!mem) {
+		err_set(err, -ENOMEM, "no memory");
+		return NULL;
+	}
+	print(v, mem);
+	fclose(mem);
+	result = json_pack("{s:o}", "text", json_text_n(text, bytes));
+	free(text);
+	return result;
+}
+
+static void print_config(const struct view *v, FILE *out)
+{
+	config_print(v->cfg, out, false);
+}
+
+json_t *view_metrics(const struct view *v, const struct request *rq, struct err *err)
+{
+	(void)rq;
+	return text_result(v, metrics_print, err);
+}
+
+json_t *view_config(const struct view *v, const struct request *rq, struct err *err)
+{
+	(void)rq;
+	return text_result(v, print_config, err);
+}
+
+static json_t *rule_actions(uint8_t actions)
+{
+	return json_sprintf("%s%s%s", actions & RULE_ACTION_ALERT ? "alert " : "",
+		actions & RULE_ACTION_TAG ? "tag " : "", actions & RULE_ACTION_DROP ? "drop " : "");
+}
+
+static json_t *rule_row(const struct view_rule *rule)
+{
+	return json_pack("{s:o, s:s, s:o, s:o, s:o}", "id", json_text(rule->info.id), "severity",
+		rule_severity_name[rule->info.severity], "actions", rule_actions(rule->info.actions), "hits",
+		json_u64(rule->hits), "title", json_text(rule->info.title ? rule->info.title : ""));
+}
+
+static json_t *rules_head(const struct view *v)
+{
+	return json_pack("{s:s, s:I, s:I, s:I}", "version", v->version, "generation",
+		(json_int_t)v->generation, "count", (json_int_t)v->rules, "patterns",
+		(json_int_t)v->patterns);
+}
+
+json_t *view_rules_list(const struct view *v, const struct request *rq, struct err *err)
+{
+	json_t *list = json_array(), *result = rules_head(v);
+
+	(void)rq;
+	(void)err;
+	for (uint32_t i = 0; i < v->rules; i++)
+		json_array_append_new(list, rule_row(&v->rule[i]));
+	json_object_set_new(result, "rules", list);
+	return result;
+}
+
+json_t *view_rules_show(const struct view *v, const struct request *rq, struct err *err)
+{
+	const char *id = request_text(rq, "id", "");
+
+	for (uint32_t i = 0; i < v->rules; i++) {
+		const struct rule_info *info = &v->rule[i].info;
+		json_t *row;
+
+		if (strcmp(info->id, id) != 0)
+			continue;
+		row = rule_row(&v->rule[i]);
+		json_object_set_new(row, "file", json_text(info->file ? info->file : ""));
+		json_object_set_new(row, "line", json_integer(info->line));
+		json_object_set_new(row, "index", json_integer(i));
+		json_object_set_new(row, "generation", json_integer(v->generation));
+		return row;
+	}
+	err_set(err, -ENOENT, "no rule '%.100s' in force; `rules list` shows all", id);
+	return NULL;
+}
+
+json_t *view_rules_stats(const struct view *v, const struct request *rq, struct err *err)
+{
+	json_t *list = json_array(), *result = rules_head(v);
+
+	(void)rq;
+	(void)err;
+	for (uint32_t i = 0; i < v->rules; i++)
+		json_array_append_new(list, json_pack("{s:o, s:o}", "id", json_text(v->rule[i].info.id),
+						    "hits", json_u64(v->rule[i].hits)));
+	json_object_set_new(result, "match", stats_match(v));
+	json_object_set_new(result, "rules", list);
+	return result;
+}

@@ -1,0 +1,225 @@
+/* Copies the daemon's counters into a view, and samples them each second for rates. Server thread. */
+#include "daemon.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+
+/* Counters have one writer each; a reader takes each word whole. */
+static void copy_words(void *to, const void *from, size_t bytes)
+{
+	uint64_t *out = to;
+	const uint64_t *in = from;
+
+	for (size_t i = 0; i < bytes / sizeof *in; i++)
+		out[i] = __atomic_load_n(&in[i], __ATOMIC_RELAXED);
+}
+_Static_assert(sizeof(struct worker_stats) % sizeof(uint64_t) == 0, "copied by words");
+
+/* A view without memory shows less, it does not fail: each count stays 0 then. */
+static void take_workers(const struct daemon *d, struct view *v)
+{
+	uint32_t count = dataplane_workers(d->dp);
+
+	v->worker = aligned_alloc(64, count * sizeof *v->worker);
+	for (uint32_t w = 0; v->worker && w < count; w++)
+		copy_words(&v->worker[w], dataplane_worker_stats(d->dp, w), sizeof *v->worker);
+	v->workers = v->worker ? count : 0;
+	count = dataplane_ports(d->dp);
+	v->port = calloc(count ? count : 1, sizeof *v->port);
+	for (uint32_t i = 0; v->port && i < count; i++)
+		dataplane_port_stats(d->dp, i, &v->port[i]);
+	v->ports = v->port ? count : 0;
+}
+
+static void take_partitions(const struct daemon *d, struct view *v)
+{
+	uint32_t count = journal_partitions(d->journal);
+
+	v->partition = calloc(count, sizeof *v->partition);
+	v->base = calloc(count, sizeof *v->base);
+	if (!v->partition || !v->base)
+		return;
+	memcpy(v->base, d->base, count * sizeof *v->base);
+	for (uint32_t p = 0; p < count; p++)
+		journal_stats(d->journal, p, &v->partition[p]);
+	v->partitions = count;
+}
+
+static void take_part(struct view_part *to, struct sink_part *from)
+{
+	struct sink_stats *s = &from->stats;
+
+	to->partition = from->partition;
+	to->opened = __atomic_load_n(&from->opened, __ATOMIC_RELAXED);
+	to->state = atomic_load(&s->state);
+	to->start = atomic_load(&s->start);
+	to->position = atomic_load(&s->position);
+	to->found = atomic_load(&s->found);
+	to->events = atomic_load(&s->events);
+	to->suppressed = atomic_load(&s->suppressed);
+	to->alerts = atomic_load(&s->alerts);
+	to->dead = atomic_load(&s->dead);
+	to->other = atomic_load(&s->other);
+	to->bytes = atomic_load(&s->bytes);
+	to->commits = atomic_load(&s->commits);
+	to->retries = atomic_load(&s->retries);
+	to->errors = atomic_load(&s->errors);
+	to->lag_ms = atomic_load(&s->position_time_ms); /* a time still: see lag_set() */
+	pthread_mutex_lock(&from->error_lock);
+	memcpy(to->error, from->error, sizeof to->error);
+	pthread_mutex_unlock(&from->error_lock);
+}
+
+/* Sinks are copied before partitions, so that a position is never beyond the durable end. */
+static void take_sinks(struct daemon *d, struct view *v)
+{
+	static const char *const name[SINK_ID_MAX] = {
+#define SINK(id, name, help) [id] = #name,
+#include "sinks.def"
+#undef SINK
+	};
+
+	for (int id = 0; id < SINK_ID_MAX; id++) {
+		struct view_sink *sink = &v->sink[v->sinks];
+
+		if (!d->sinks[id].part_count)
+			continue;
+		*sink = (struct view_sink){(enum sink_id)id, name[id], d->sinks[id].part_count, NULL};
+		sink->part = calloc(sink->parts, sizeof *sink->part);
+		for (uint32_t p = 0; sink->part && p < sink->parts; p++)
+			take_part(&sink->part[p], &d->sinks[id].part[p]);
+		if (sink->part)
+			v->sinks++;
+	}
+}
+
+static void lag_set(struct view_part *part, const struct journal_partition_stats *s)
+{
+	int64_t position_time_ms = part->lag_ms;
+
+	part->lag_events = s->durable_offset > part->position ? s->durable_offset - part->position : 0;
+	part->lag_bytes = s->durable_offset ? (uint64_t)((double)part->lag_events * (double)s->durable_bytes /
+							 (double)s->durable_offset)
+					    : 0;
+	part->lag_ms = s->receive_last_ms - position_time_ms;
+	if (!part->lag_events || (position_time_ms && part->lag_ms < 0))
+		part->lag_ms = 0;
+	else if (!position_time_ms)
+		part->lag_ms = -1;
+}
+
+static void take_rules(struct daemon *d, struct view *v)
+{
+	uint32_t count = ruleset_rule_count(d->ruleset);
+	uint64_t *hits = calloc(count ? count : 1, sizeof *hits);
+
+	v->generation = d->generation;
+	v->patterns = ruleset_pattern_count(d->ruleset);
+	snprintf(v->version, sizeof v->version, "%s", ruleset_version(d->ruleset));
+	v->rule = calloc(count ? count : 1, sizeof *v->rule);
+	if (hits && v->rule) {
+		dataplane_match_stats(d->dp, &v->match, hits, count);
+		for (uint32_t i = 0; i < count; i++)
+			v->rule[i] = (struct view_rule){*ruleset_rule(d->ruleset, i), hits[i]};
+		v->rules = count;
+	}
+	free(hits);
+}
+
+void daemon_view_take(void *arg, struct view *v)
+{
+	struct daemon *d = arg;
+
+	memset(v, 0, sizeof *v);
+	v->cfg = &d->cfg;
+	v->node = d->cfg.node.id;
+	v->journal_dir = d->journal_params.dir;
+	v->epoch = journal_epoch(d->journal);
+	v->phase = (enum daemon_phase)atomic_load(&d->phase);
+	v->now_ms = clock_wall_ms();
+	v->started_ms = d->started_ms;
+	v->input_ended = dataplane_input_ended(d->dp);
+	v->blind = d->blind;
+	v->rate = d->rate;
+	v->server = server_stats(d->server);
+	take_sinks(d, v);
+	take_partitions(d, v);
+	take_workers(d, v);
+	for (uint32_t i = 0; i < v->sinks; i++)
+		for (uint32_t k = 0; k < v->sink[i].parts && v->partitions; k++)
+			lag_set(&v->sink[i].part[k], &v->partition[v->sink[i].part[k].partition]);
+	if (!v->partitions)
+		v->sinks = 0;
+	pthread_mutex_lock(&d->rules_lock); /* until view_release: the view borrows the rules' texts */
+	take_rules(d, v);
+}
+
+void daemon_view_release(void *arg, struct view *v)
+{
+	struct daemon *d = arg;
+
+	pthread_mutex_unlock(&d->rules_lock);
+	view_free(v);
+}
+
+/* ---- rates ---- */
+
+static double per_second(uint64_t now, uint64_t before, double seconds)
+{
+	return now > before && seconds > 0 ? (double)(now - before) / seconds : 0;
+}
+
+static void sample_make(struct daemon *d, const struct view *v, struct daemon_sample *s)
+{
+	struct view_totals t;
+
+	view_totals(v, &t);
+	*s = (struct daemon_sample){.ns = clock_mono_ns(),
+		.frames = t.frames,
+		.events = t.events,
+		.accepted = t.accepted,
+		.journaled = t.journaled};
+	for (uint32_t w = 0; w < v->workers && w < VIEW_WORKERS_MAX; w++) {
+		s->busy[w] = v->worker[w].busy_cycles;
+		s->idle[w] = v->worker[w].idle_cycles;
+	}
+	for (uint32_t i = 0; i < v->sinks; i++)
+		for (uint32_t k = 0; k < v->sink[i].parts; k++)
+			s->delivered[v->sink[i].id] += v->sink[i].part[k].events;
+	if (d->blind.from_ms && !d->blind.until_ms && t.frames)
+		d->blind.until_ms = v->now_ms;
+}
+
+void daemon_tick(struct daemon *d)
+{
+	struct daemon_sample now, *old = &d->sample;
+	struct view v;
+	double seconds;
+
+	daemon_view_take(d, &v);
+	sample_make(d, &v, &now);
+	daemon_view_release(d, &v);
+	seconds = old->ns ? (double)(now.ns - old->ns) / 1e9 : 0;
+	d->rate.frames = per_second(now.frames, old->frames, seconds);
+	d->rate.events = per_second(now.events, old->events, seconds);
+	d->rate.accepted = per_second(now.accepted, old->accepted, seconds);
+	d->rate.journaled = per_second(now.journaled, old->journaled, seconds);
+	for (int i = 0; i < SINK_ID_MAX; i++)
+		d->rate.delivered[i] = per_second(now.delivered[i], old->delivered[i], seconds);
+	for (int w = 0; w < VIEW_WORKERS_MAX; w++) {
+		uint64_t busy = now.busy[w] - old->busy[w], all = busy + now.idle[w] - old->idle[w];
+
+		d->rate.busy[w] = all ? (double)busy / (double)all : 0;
+	}
+	d->sample = now;
+}
+
+void daemon_blind_start(struct daemon *d)
+{
+	for (uint32_t p = 0; p < journal_partitions(d->journal); p++)
+		if (d->base[p].receive_last_ms > d->blind.from_ms)
+			d->blind.from_ms = d->base[p].receive_last_ms;
+}
