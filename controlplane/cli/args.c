@@ -1,0 +1,266 @@
+/* sluicectl's command line, read by the command table. */
+#include "cli.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FILE_BYTES_MAX (64u << 20)
+
+static int usage(struct err *err, const char *fmt, const char *what)
+{
+	err_set(err, -EINVAL, fmt, what);
+	return CLI_USAGE;
+}
+
+/* The command that the words at argv name: the longest that fits. *used: how many words. */
+static const struct command *command_of(int argc, char **argv, int *used)
+{
+	char words[80];
+
+	for (*used = argc < 2 ? argc : 2; *used > 0; (*used)--) {
+		const struct command *found;
+
+		if (*used == 2 && argv[1][0] == '-')
+			continue;
+		snprintf(words, sizeof words, "%s%s%s", argv[0], *used == 2 ? " " : "", *used == 2 ? argv[1] : "");
+		found = command_find(words);
+		if (found)
+			return found;
+	}
+	return NULL;
+}
+
+/* {"name", "text"} of a file; NULL with err. */
+static json_t *file_read(const char *path, struct err *err)
+{
+	FILE *in = fopen(path, "re");
+	char *text = NULL;
+	size_t bytes = 0, cap = 0;
+	json_t *file = NULL, *body;
+	bool failed;
+
+	if (!in) {
+		err_set(err, -errno, "%s: %s", path, strerror(errno));
+		return NULL;
+	}
+	do {
+		char *more = realloc(text, cap = cap ? cap * 2 : 65536);
+
+		if (!more || cap > FILE_BYTES_MAX) {
+			err_set(err, -EFBIG, "%s: too large", path);
+			free(more ? more : text);
+			fclose(in);
+			return NULL;
+		}
+		text = more;
+		bytes += fread(text + bytes, 1, cap - bytes, in);
+	} while (bytes == cap);
+	failed = ferror(in) != 0;
+	fclose(in);
+	body = failed ? NULL : json_stringn(text, bytes);
+	if (body)
+		file = json_pack("{s:o, s:o}", "name", json_text(path), "text", body);
+	else
+		err_set(err, -EINVAL, failed ? "%s: cannot be read" : "%s: not UTF-8 text", path);
+	free(text);
+	return file;
+}
+
+/* One value of the kind; NULL: err is filled, *code says how bad. */
+static json_t *value_of(const struct command_arg *arg, const char *text, struct err *err, int *code)
+{
+	char *end;
+	unsigned long long v;
+	json_t *file;
+
+	*code = CLI_USAGE;
+	if (arg->kind == ARG_TEXT)
+		return json_text(text);
+	if (arg->kind == ARG_FILES) {
+		file = file_read(text, err);
+		*code = CLI_FAILED;
+		return file;
+	}
+	errno = 0;
+	v = strtoull(text, &end, 10);
+	if (errno || *end || text[0] < '0' || text[0] > '9' || v > INT64_MAX) {
+		err_set(err, -EINVAL, "--%s: '%.60s': expected a number", arg->name, text);
+		return NULL;
+	}
+	return json_integer((json_int_t)v);
+}
+
+/* The argument for a word without dashes: the first single one that is still open, else the list. */
+static const struct command_arg *positional(const struct cli *cli)
+{
+	for (uint32_t i = 0; i < command_arg_count; i++) {
+		const struct command_arg *arg = &command_arg_table[i];
+
+		if (arg->command != cli->command->id)
+			continue;
+		if (arg->form == FORM_words || (arg->form == FORM_word && !json_object_get(cli->args, arg->name)))
+			return arg;
+	}
+	return NULL;
+}
+
+static int take_positional(struct cli *cli, const char *word, struct err *err)
+{
+	const struct command_arg *arg = positional(cli);
+	json_t *v, *list;
+	int code;
+
+	if (!arg)
+		return usage(err, "'%.60s': unexpected", word);
+	v = value_of(arg, word, err, &code);
+	if (!v)
+		return code;
+	if (arg->form == FORM_word) {
+		json_object_set_new(cli->args, arg->name, v);
+		return CLI_OK;
+	}
+	list = json_object_get(cli->args, arg->name);
+	if (!list) {
+		list = json_array();
+		json_object_set_new(cli->args, arg->name, list);
+	}
+	json_array_append_new(list, v);
+	return CLI_OK;
+}
+
+/* "--name VALUE", "--name=VALUE" or a flag; *at moves over the value. */
+static int take_option(struct cli *cli, int argc, char **argv, int *at, struct err *err)
+{
+	const char *text = argv[*at] + 2, *equals = strchr(text, '=');
+	size_t n = equals ? (size_t)(equals - text) : strlen(text);
+	const struct command_arg *arg;
+	char name[40];
+	json_t *v;
+	int code;
+
+	snprintf(name, sizeof name, "%.*s", n < 39 ? (int)n : 39, text);
+	arg = command_arg_find(cli->command->id, name);
+	if (!arg || (arg->form != FORM_option && arg->form != FORM_flag))
+		return usage(err, "'%.60s': no such option here", argv[*at]);
+	if (arg->form == FORM_flag) {
+		if (equals)
+			return usage(err, "'%.60s': takes no value", argv[*at]);
+		json_object_set_new(cli->args, arg->name, json_true());
+		return CLI_OK;
+	}
+	if (!equals && *at + 1 >= argc)
+		return usage(err, "'%.60s': needs a value", argv[*at]);
+	v = value_of(arg, equals ? equals + 1 : argv[++*at], err, &code);
+	if (!v)
+		return code;
+	json_object_set_new(cli->args, arg->name, v);
+	return CLI_OK;
+}
+
+/* --socket, --json and --help may stand anywhere. 1: taken; 0: not one of them; -1: needs a value. */
+static int take_global(struct cli *cli, int argc, char **argv, int *at)
+{
+	const char *word = argv[*at];
+
+	if (!strcmp(word, "--json"))
+		cli->json = true;
+	else if (!strcmp(word, "--help") || !strcmp(word, "-h"))
+		cli->help = true;
+	else if (!strncmp(word, "--socket=", 9))
+		cli->socket = word + 9;
+	else if (strcmp(word, "--socket") != 0)
+		return 0;
+	else if (*at + 1 < argc)
+		cli->socket = argv[++*at];
+	else
+		return -1;
+	return 1;
+}
+
+static int check_complete(const struct cli *cli, struct err *err)
+{
+	for (uint32_t i = 0; i < command_arg_count; i++) {
+		const struct command_arg *arg = &command_arg_table[i];
+
+		if (arg->command != cli->command->id || json_object_get(cli->args, arg->name))
+			continue;
+		if (arg->form == FORM_word || (arg->form == FORM_words && cli->command->where == WHERE_local))
+			return usage(err, "%s is missing; see --help", arg->name);
+	}
+	return CLI_OK;
+}
+
+enum cli_exit cli_parse(struct cli *cli, int argc, char **argv, struct err *err)
+{
+	const char *env = getenv("SLUICE_SOCKET");
+	int code = CLI_OK, used;
+
+	*cli = (struct cli){.socket = env && *env ? env : CLI_SOCKET_DEFAULT, .args = json_object()};
+	for (int i = 1; i < argc && code == CLI_OK; i++) {
+		int global = take_global(cli, argc, argv, &i);
+
+		if (global < 0)
+			return (enum cli_exit)usage(err, "%s: needs a value", "--socket");
+		if (global)
+			continue;
+		if (!cli->command && argv[i][0] != '-') {
+			if (!strcmp(argv[i], "help")) {
+				cli->help = true;
+				continue;
+			}
+			cli->command = command_of(argc - i, argv + i, &used);
+			if (!cli->command && cli->help)
+				return CLI_OK;
+			if (!cli->command)
+				return (enum cli_exit)usage(err, "'%.60s': no such command; see --help", argv[i]);
+			i += used - 1;
+		} else if (!cli->command) {
+			code = usage(err, "'%.60s': no such option; see --help", argv[i]);
+		} else if (!strncmp(argv[i], "--", 2) && argv[i][2]) {
+			code = take_option(cli, argc, argv, &i, err);
+		} else {
+			code = take_positional(cli, argv[i], err);
+		}
+	}
+	if (code == CLI_OK && !cli->help && !cli->command)
+		code = usage(err, "%s", "which command? See --help");
+	if (code == CLI_OK && !cli->help)
+		code = check_complete(cli, err);
+	return (enum cli_exit)code;
+}
+
+void cli_end(struct cli *cli)
+{
+	json_decref(cli->args);
+}
+
+void cli_help(FILE *out, const char *words)
+{
+	fputs("usage: sluicectl [--socket PATH] [--json] COMMAND [ARGUMENT]...\n\n", out);
+	for (int i = 0; i < COMMAND_COUNT; i++) {
+		const struct command *c = &command_table[i];
+		char line[200];
+		int n;
+
+		if (words && strncmp(c->words, words, strlen(words)) != 0)
+			continue;
+		n = snprintf(line, sizeof line, "  %s", c->words);
+		for (uint32_t k = 0; k < command_arg_count; k++) {
+			char text[60];
+
+			if (command_arg_table[k].command != c->id)
+				continue;
+			command_arg_usage(&command_arg_table[k], text, sizeof text);
+			n += snprintf(line + n, sizeof line - (size_t)n,
+				command_arg_table[k].form == FORM_word ? " %s" : " [%s]", text);
+		}
+		fprintf(out, "%s\n        %s%s\n", line, c->help,
+			c->access == ACCESS_write ? " (root and the daemon's user only)" : "");
+		for (uint32_t k = 0; words && k < command_arg_count; k++)
+			if (command_arg_table[k].command == c->id)
+				fprintf(out, "          %-12s %s\n", command_arg_table[k].name, command_arg_table[k].help);
+	}
+	fputs("\nThe socket is --socket, or $SLUICE_SOCKET, or " CLI_SOCKET_DEFAULT ".\n"
+	      "Exit codes: 0 done, 1 the command failed, 2 usage, 3 the daemon cannot be reached.\n", out);
+}

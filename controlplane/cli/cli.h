@@ -1,0 +1,60 @@
+/* sluicectl's parts: the command line, the connection, tables, and the commands that need no daemon. One thread. */
+#ifndef SLUICE_CLI_H
+#define SLUICE_CLI_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "command.h"
+
+enum cli_exit { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_UNREACHABLE = 3 };
+
+#define CLI_SOCKET_DEFAULT "/run/sluice/control.sock"
+
+struct cli {
+	const char *socket;
+	bool json; /* print the result as JSON */
+	bool help;
+	const struct command *command; /* NULL with help */
+	json_t *args;		       /* owned; by the command's table, FILES read */
+};
+
+/* args.c: reads the command line by the command table. CLI_OK, CLI_USAGE, or CLI_FAILED if a file cannot be read. */
+enum cli_exit cli_parse(struct cli *cli, int argc, char **argv, struct err *err);
+void cli_end(struct cli *cli);
+/* All commands, or those whose words begin with `words`. */
+void cli_help(FILE *out, const char *words);
+
+/* client.c: one request, one answer. */
+struct client_link {
+	int fd;
+};
+enum cli_exit client_connect(struct client_link *link, const char *path, struct err *err);
+/* CLI_OK: *result is owned by the caller. CLI_FAILED: the daemon said no, err has its text. CLI_UNREACHABLE: no answer. */
+enum cli_exit client_call(
+	struct client_link *link, const char *words, const json_t *args, json_t **result, struct err *err);
+/* Waits until the daemon has closed the connection, as it does when it ends. */
+void client_wait_end(struct client_link *link);
+void client_close_link(struct client_link *link);
+
+/* render.c: a result for people: scalars as lines, lists of objects as tables. */
+void render_result(FILE *out, const json_t *result);
+/* Text from elsewhere on a terminal: control characters become '?'. */
+void render_text(FILE *out, const char *text);
+
+/* Commands that sluicectl does itself. Return the exit code; what they have to say goes to out or err. */
+#define LOCAL_DECLARE_view(id)
+#define LOCAL_DECLARE_fast(id)
+#define LOCAL_DECLARE_slow(id)
+#define LOCAL_DECLARE_local(id) enum cli_exit local_##id(const struct cli *cli, FILE *out, struct err *err);
+#define COMMAND(id, words, access, where, help) LOCAL_DECLARE_##where(id)
+#define ARG(command, name, kind, form, help)
+#include "commands.def"
+#undef COMMAND
+#undef ARG
+
+/* Prints a local command's result as asked for. Consumes it. */
+void cli_print(const struct cli *cli, FILE *out, json_t *result);
+
+#endif

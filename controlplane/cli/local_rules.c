@@ -1,0 +1,72 @@
+/* `rules check` and `schema clickhouse`: no daemon needed. */
+#include "cli.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clickhouse.h"
+#include "config.h"
+#include "ruleset.h"
+
+static void report_line(void *arg, const char *line)
+{
+	json_array_append_new(arg, json_text(line));
+}
+
+/* Compiles the files given together; NULL with err. */
+static struct ruleset *files_compile(const json_t *files, struct err *err)
+{
+	size_t count = json_array_size(files);
+	struct rule_source *source = calloc(count ? count : 1, sizeof *source);
+	struct ruleset *rs = NULL;
+	struct config cfg;
+
+	config_defaults(&cfg);
+	for (size_t i = 0; source && i < count; i++) {
+		const json_t *file = json_array_get(files, i), *text = json_object_get(file, "text");
+
+		source[i] = (struct rule_source){json_string_value(json_object_get(file, "name")),
+			json_string_value(text), json_string_length(text)};
+	}
+	if (!source)
+		err_set(err, -ENOMEM, "no memory");
+	else if (ruleset_compile(&rs, source, (uint32_t)count, (uint32_t)cfg.rules.patterns_max, err))
+		rs = NULL;
+	free(source);
+	return rs;
+}
+
+enum cli_exit local_rules_check(const struct cli *cli, FILE *out, struct err *err)
+{
+	struct ruleset *rs = files_compile(json_object_get(cli->args, "files"), err);
+	json_t *report, *result;
+	uint32_t failed;
+
+	if (!rs)
+		return CLI_FAILED;
+	report = json_array();
+	failed = ruleset_run_tests(rs, report_line, report);
+	result = json_pack("{s:I, s:I, s:s, s:I, s:o}", "rules", (json_int_t)ruleset_rule_count(rs), "patterns",
+		(json_int_t)ruleset_pattern_count(rs), "version", ruleset_version(rs), "failed_tests", (json_int_t)failed,
+		"report", report);
+	cli_print(cli, out, result);
+	ruleset_free(rs);
+	if (failed)
+		err_set(err, -EINVAL, "%u tests failed", failed);
+	return failed ? CLI_FAILED : CLI_OK;
+}
+
+enum cli_exit local_schema_clickhouse(const struct cli *cli, FILE *out, struct err *err)
+{
+	const char *path = json_string_value(json_object_get(cli->args, "config"));
+	struct config cfg;
+
+	if (path) {
+		if (config_load(&cfg, path, err))
+			return CLI_FAILED;
+	} else {
+		config_defaults(&cfg);
+	}
+	return clickhouse_schema_ddl(&cfg.clickhouse, out, err) ? CLI_FAILED : CLI_OK;
+}

@@ -1,0 +1,177 @@
+/* A JSON result for people. Scalars of an object become aligned lines, objects in it one line of key=value, lists of
+ * objects tables with a column for each key. */
+#include "cli.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define CELL_BYTES_MAX 512
+
+void render_text(FILE *out, const char *text)
+{
+	for (; *text; text++)
+		fputc(((unsigned char)*text < 0x20 && *text != '\n' && *text != '\t') || *text == 0x7f ? '?' : *text, out);
+}
+
+static void cell_text(const json_t *v, char *out, size_t cap)
+{
+	const char *key;
+	const json_t *member;
+	size_t n = 0, i;
+
+	out[0] = 0;
+	switch (json_typeof(v)) {
+	case JSON_STRING:
+		snprintf(out, cap, "%s", json_string_value(v));
+		break;
+	case JSON_INTEGER:
+		snprintf(out, cap, "%" JSON_INTEGER_FORMAT, json_integer_value(v));
+		break;
+	case JSON_REAL:
+		snprintf(out, cap, "%.6g", json_real_value(v));
+		if (json_real_value(v) >= 1e5)
+			snprintf(out, cap, "%.0f", json_real_value(v));
+		break;
+	case JSON_TRUE:
+	case JSON_FALSE:
+		snprintf(out, cap, "%s", json_is_true(v) ? "yes" : "no");
+		break;
+	case JSON_NULL:
+		snprintf(out, cap, "-");
+		break;
+	case JSON_OBJECT:
+		json_object_foreach((json_t *)(uintptr_t)v, key, member)
+		{
+			char part[CELL_BYTES_MAX];
+
+			cell_text(member, part, sizeof part);
+			if (n + 1 < cap)
+				n += (size_t)snprintf(out + n, cap - n, "%s%s=%s", n ? " " : "", key, part);
+		}
+		break;
+	case JSON_ARRAY:
+		json_array_foreach(v, i, member)
+		{
+			char part[CELL_BYTES_MAX];
+
+			cell_text(member, part, sizeof part);
+			if (n + 1 < cap)
+				n += (size_t)snprintf(out + n, cap - n, "%s%s", n ? ", " : "", part);
+		}
+		break;
+	}
+	for (char *p = out; *p; p++)
+		if ((unsigned char)*p < 0x20 || *p == 0x7f)
+			*p = '?';
+}
+
+/* Characters, not bytes. */
+static int text_width(const char *text)
+{
+	int n = 0;
+
+	for (; *text; text++)
+		n += ((unsigned char)*text & 0xc0) != 0x80;
+	return n;
+}
+
+static void pad(FILE *out, int width)
+{
+	while (width-- > 0)
+		fputc(' ', out);
+}
+
+static bool is_table(const json_t *v)
+{
+	return json_is_array(v) && json_array_size(v) && json_is_object(json_array_get(v, 0));
+}
+
+/* Columns are the keys of the first row, in their order; others are not expected. */
+static void render_table(FILE *out, const json_t *rows)
+{
+	json_t *first = json_array_get(rows, 0), *value;
+	char cell[CELL_BYTES_MAX];
+	const char *key;
+	size_t i;
+	const json_t *row;
+
+	for (int line = -1; line < (int)json_array_size(rows); line++) {
+		size_t column = 0;
+
+		row = line < 0 ? NULL : json_array_get(rows, (size_t)line);
+		json_object_foreach(first, key, value)
+		{
+			bool right = json_is_number(value), last = ++column == json_object_size(first);
+			const json_t *each;
+			int width = text_width(key), mine;
+
+			json_array_foreach(rows, i, each)
+			{
+				const json_t *v = json_object_get(each, key);
+
+				cell_text(v ? v : json_null(), cell, sizeof cell);
+				width = text_width(cell) > width ? text_width(cell) : width;
+			}
+			if (row)
+				cell_text(json_object_get(row, key) ? json_object_get(row, key) : json_null(), cell,
+					sizeof cell);
+			else
+				snprintf(cell, sizeof cell, "%s", key);
+			mine = text_width(cell);
+			fputs("  ", out);
+			if (right)
+				pad(out, width - mine);
+			fputs(cell, out);
+			if (!right && !last)
+				pad(out, width - mine);
+		}
+		fputc('\n', out);
+	}
+}
+
+static void render_object(FILE *out, json_t *object)
+{
+	char cell[4 * CELL_BYTES_MAX];
+	const char *key;
+	json_t *v;
+	int width = 0;
+
+	json_object_foreach(object, key, v)
+		if (!is_table(v) && text_width(key) > width)
+			width = text_width(key);
+	json_object_foreach(object, key, v)
+	{
+		const json_t *line;
+		size_t i;
+
+		if (is_table(v)) {
+			fprintf(out, "%s:\n", key);
+			render_table(out, v);
+		} else if (json_is_array(v) && json_array_size(v) > 1 && json_is_string(json_array_get(v, 0))) {
+			fprintf(out, "%s:\n", key);
+			json_array_foreach(v, i, line)
+			{
+				fputs("  ", out);
+				render_text(out, json_string_value(line) ? json_string_value(line) : "-");
+				fputc('\n', out);
+			}
+		} else {
+			cell_text(v, cell, sizeof cell);
+			fprintf(out, "%s", key);
+			pad(out, width - text_width(key) + 2);
+			fprintf(out, "%s\n", cell[0] ? cell : "-");
+		}
+	}
+}
+
+void render_result(FILE *out, const json_t *result)
+{
+	const char *text = json_string_value(json_object_get(result, "text"));
+
+	if (text && json_object_size(result) == 1)
+		render_text(out, text);
+	else if (is_table(result))
+		render_table(out, result);
+	else if (json_is_object(result))
+		render_object(out, (json_t *)(uintptr_t)result);
+}
