@@ -1,0 +1,431 @@
+/* Columns of a Native block in memory, and the block as bytes. Layout per column, all little endian (checked
+ * against the server by tests/integration/clickhouse): see native_column_write(). */
+#include "native.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "hash.h"
+
+#define VARUINT_BYTES_MAX 10
+#define SLOTS_MIN 256u
+
+const char *const native_type_name[NATIVE_TYPE_COUNT] = {
+	[NATIVE_UUID] = "UUID",
+	[NATIVE_IPV6] = "IPv6",
+	[NATIVE_DATETIME64_MS] = "DateTime64(3)",
+	[NATIVE_STRING] = "String",
+	[NATIVE_LC_STRING] = "LowCardinality(String)",
+	[NATIVE_FLOAT64_NULL] = "Nullable(Float64)",
+	[NATIVE_FLOAT64] = "Float64",
+	[NATIVE_UINT64] = "UInt64",
+	[NATIVE_UINT32] = "UInt32",
+	[NATIVE_UINT16] = "UInt16",
+	[NATIVE_UINT8] = "UInt8",
+	[NATIVE_STRING_ARRAY] = "Array(String)",
+	[NATIVE_UINT32_ARRAY] = "Array(UInt32)",
+};
+
+static const uint8_t uint_width[NATIVE_TYPE_COUNT] = {
+	[NATIVE_UINT64] = 8,
+	[NATIVE_UINT32] = 4,
+	[NATIVE_UINT16] = 2,
+	[NATIVE_UINT8] = 1,
+};
+
+enum native_type native_type_by_name(const char *name)
+{
+	int t = 0;
+
+	while (t < NATIVE_TYPE_COUNT && strcmp(native_type_name[t], name) != 0)
+		t++;
+	return (enum native_type)t;
+}
+
+/* ---- bytes that grow ---- */
+
+static uint8_t *bytes_room(struct native_bytes *out, size_t bytes)
+{
+	if (out->capacity - out->bytes < bytes) {
+		size_t capacity = out->capacity ? out->capacity * 2 : 4096;
+		uint8_t *data;
+
+		while (capacity - out->bytes < bytes)
+			capacity *= 2;
+		data = realloc(out->data, capacity);
+		if (!data)
+			return NULL;
+		out->data = data;
+		out->capacity = capacity;
+	}
+	return out->data + out->bytes;
+}
+
+bool native_bytes_append(struct native_bytes *out, const void *data, size_t bytes)
+{
+	uint8_t *p = bytes_room(out, bytes ? bytes : 1);
+
+	if (!p)
+		return false;
+	if (bytes)
+		memcpy(p, data, bytes);
+	out->bytes += bytes;
+	return true;
+}
+
+void native_bytes_free(struct native_bytes *out)
+{
+	free(out->data);
+	*out = (struct native_bytes){0};
+}
+
+/* LEB128. Returns the bytes written. */
+static size_t varuint_put(uint8_t *p, uint64_t v)
+{
+	size_t n = 0;
+
+	for (; v >= 0x80; v >>= 7)
+		p[n++] = (uint8_t)(v | 0x80);
+	p[n++] = (uint8_t)v;
+	return n;
+}
+
+static bool bytes_varuint(struct native_bytes *out, uint64_t v)
+{
+	uint8_t *p = bytes_room(out, VARUINT_BYTES_MAX);
+
+	if (p)
+		out->bytes += varuint_put(p, v);
+	return p != NULL;
+}
+
+static bool bytes_u64(struct native_bytes *out, uint64_t v)
+{
+	return native_bytes_append(out, &v, sizeof v);
+}
+
+static bool bytes_string(struct native_bytes *out, const void *text, size_t bytes)
+{
+	uint8_t *p = bytes_room(out, VARUINT_BYTES_MAX + bytes);
+	size_t head;
+
+	if (!p)
+		return false;
+	head = varuint_put(p, bytes);
+	if (bytes)
+		memcpy(p + head, text, bytes);
+	out->bytes += head + bytes;
+	return true;
+}
+
+/* ---- the block ---- */
+
+static bool has_dictionary(const struct native_column *c)
+{
+	return c->type == NATIVE_LC_STRING;
+}
+
+void native_block_init(struct native_block *b)
+{
+	memset(b, 0, sizeof *b);
+	/* Senders choose the dictionary's keys: with a known seed they could make them collide. */
+	if (getrandom(&b->seed, sizeof b->seed, GRND_NONBLOCK) != (ssize_t)sizeof b->seed)
+		b->seed = (uint64_t)(uintptr_t)b;
+}
+
+uint32_t native_column_add(struct native_block *b, const char *name, enum native_type type)
+{
+	struct native_column *c = &b->column[b->column_count];
+
+	assert(b->column_count < NATIVE_COLUMNS_MAX && b->row_count == 0 && type < NATIVE_TYPE_COUNT);
+	c->name = name;
+	c->type = type;
+	return b->column_count++;
+}
+
+void native_block_clear(struct native_block *b)
+{
+	for (uint32_t i = 0; i < b->column_count; i++) {
+		struct native_column *c = &b->column[i];
+
+		c->rows = 0;
+		c->value.bytes = c->side.bytes = c->key_end.bytes = 0;
+		c->key_count = 0;
+		c->item_count = 0;
+		if (c->slot)
+			memset(c->slot, 0, c->slot_count * sizeof *c->slot);
+	}
+	b->row_count = 0;
+	b->failed = false;
+}
+
+void native_block_free(struct native_block *b)
+{
+	for (uint32_t i = 0; i < b->column_count; i++) {
+		native_bytes_free(&b->column[i].value);
+		native_bytes_free(&b->column[i].side);
+		native_bytes_free(&b->column[i].key_end);
+		free(b->column[i].slot);
+	}
+	memset(b, 0, sizeof *b);
+}
+
+static struct native_column *put_begin(struct native_block *b, uint32_t column, enum native_type type)
+{
+	struct native_column *c = &b->column[column];
+
+	assert(column < b->column_count && c->type == type && c->rows == b->row_count);
+	c->rows++;
+	return c;
+}
+
+static void put_fixed(struct native_block *b, struct native_column *c, const void *data, size_t bytes)
+{
+	if (!native_bytes_append(&c->value, data, bytes))
+		b->failed = true;
+}
+
+void native_put_uuid(struct native_block *b, uint32_t column, const uint8_t id[16])
+{
+	struct native_column *c = put_begin(b, column, NATIVE_UUID);
+	uint64_t half[2];
+
+	memcpy(half, id, sizeof half);
+	half[0] = __builtin_bswap64(half[0]);
+	half[1] = __builtin_bswap64(half[1]);
+	put_fixed(b, c, half, sizeof half);
+}
+
+void native_put_ipv6(struct native_block *b, uint32_t column, const uint8_t addr[16])
+{
+	put_fixed(b, put_begin(b, column, NATIVE_IPV6), addr, 16);
+}
+
+void native_put_uint(struct native_block *b, uint32_t column, uint64_t value)
+{
+	enum native_type type = b->column[column].type;
+
+	assert(uint_width[type]);
+	put_fixed(b, put_begin(b, column, type), &value, uint_width[type]);
+}
+
+void native_put_time(struct native_block *b, uint32_t column, int64_t ms)
+{
+	put_fixed(b, put_begin(b, column, NATIVE_DATETIME64_MS), &ms, sizeof ms);
+}
+
+static void put_nullable(struct native_block *b, uint32_t column, double value, uint8_t is_null)
+{
+	struct native_column *c = put_begin(b, column, NATIVE_FLOAT64_NULL);
+
+	if (!native_bytes_append(&c->side, &is_null, 1))
+		b->failed = true;
+	put_fixed(b, c, &value, sizeof value);
+}
+
+void native_put_double(struct native_block *b, uint32_t column, double value)
+{
+	if (b->column[column].type == NATIVE_FLOAT64_NULL)
+		put_nullable(b, column, value, 0);
+	else
+		put_fixed(b, put_begin(b, column, NATIVE_FLOAT64), &value, sizeof value);
+}
+
+void native_put_null(struct native_block *b, uint32_t column)
+{
+	put_nullable(b, column, 0, 1);
+}
+
+/* ---- dictionaries of LowCardinality columns ---- */
+
+static uint64_t key_start(const struct native_column *c, uint32_t key)
+{
+	uint64_t end = 0;
+
+	if (key)
+		memcpy(&end, c->key_end.data + (key - 1) * sizeof end, sizeof end);
+	return end;
+}
+
+/* The bytes of key number `key`, without its length in front. */
+static const uint8_t *key_text(const struct native_column *c, uint32_t key, size_t *bytes)
+{
+	uint64_t start = key_start(c, key), end = key_start(c, key + 1);
+
+	while (c->side.data[start] & 0x80)
+		start++;
+	start++;
+	*bytes = end - start;
+	return c->side.data + start;
+}
+
+static bool key_append(struct native_column *c, const void *text, size_t bytes)
+{
+	if (!bytes_string(&c->side, text, bytes) || !bytes_u64(&c->key_end, c->side.bytes))
+		return false;
+	c->key_count++;
+	return true;
+}
+
+/* Makes the hash table twice as large (or at first) and puts the keys in again. */
+static bool slots_grow(struct native_block *b, struct native_column *c)
+{
+	uint32_t count = c->slot_count ? c->slot_count * 2 : SLOTS_MIN;
+	uint32_t *slot = calloc(count, sizeof *slot);
+
+	if (!slot)
+		return false;
+	for (uint32_t key = 1; key < c->key_count; key++) {
+		size_t bytes;
+		const uint8_t *text = key_text(c, key, &bytes);
+		uint32_t at = (uint32_t)hash_bytes(text, bytes, b->seed) & (count - 1);
+
+		while (slot[at])
+			at = (at + 1) & (count - 1);
+		slot[at] = key + 1;
+	}
+	free(c->slot);
+	c->slot = slot;
+	c->slot_count = count;
+	return true;
+}
+
+/* Number of the key; new ones are added. UINT32_MAX when memory ended. */
+static uint32_t key_find(struct native_block *b, struct native_column *c, const void *text, size_t bytes)
+{
+	uint32_t at;
+
+	if (c->key_count == 0 && !key_append(c, "", 0))
+		return UINT32_MAX;
+	if (bytes == 0)
+		return 0;
+	if (c->key_count * 2 >= c->slot_count && !slots_grow(b, c))
+		return UINT32_MAX;
+	at = (uint32_t)hash_bytes(text, bytes, b->seed) & (c->slot_count - 1);
+	for (; c->slot[at]; at = (at + 1) & (c->slot_count - 1)) {
+		size_t have;
+		const uint8_t *key = key_text(c, c->slot[at] - 1, &have);
+
+		if (have == bytes && memcmp(key, text, bytes) == 0)
+			return c->slot[at] - 1;
+	}
+	if (!key_append(c, text, bytes))
+		return UINT32_MAX;
+	c->slot[at] = c->key_count;
+	return c->key_count - 1;
+}
+
+void native_put_text(struct native_block *b, uint32_t column, const void *text, size_t bytes)
+{
+	struct native_column *c = put_begin(b, column, b->column[column].type);
+	uint32_t key;
+
+	if (!has_dictionary(c)) {
+		assert(c->type == NATIVE_STRING);
+		if (!bytes_string(&c->value, text, bytes))
+			b->failed = true;
+		return;
+	}
+	key = b->failed ? UINT32_MAX : key_find(b, c, text, bytes);
+	if (key == UINT32_MAX)
+		b->failed = true;
+	put_fixed(b, c, &key, sizeof key);
+}
+
+/* ---- arrays ---- */
+
+void native_put_item_text(struct native_block *b, uint32_t column, const void *text, size_t bytes)
+{
+	struct native_column *c = &b->column[column];
+
+	assert(c->type == NATIVE_STRING_ARRAY);
+	c->item_count++;
+	if (!bytes_string(&c->value, text, bytes))
+		b->failed = true;
+}
+
+void native_put_item_uint(struct native_block *b, uint32_t column, uint32_t value)
+{
+	struct native_column *c = &b->column[column];
+
+	assert(c->type == NATIVE_UINT32_ARRAY);
+	c->item_count++;
+	put_fixed(b, c, &value, sizeof value);
+}
+
+void native_put_array_end(struct native_block *b, uint32_t column)
+{
+	struct native_column *c = put_begin(b, column, b->column[column].type);
+
+	assert(c->type == NATIVE_STRING_ARRAY || c->type == NATIVE_UINT32_ARRAY);
+	if (!bytes_u64(&c->side, c->item_count))
+		b->failed = true;
+}
+
+void native_row_end(struct native_block *b)
+{
+	b->row_count++;
+	for (uint32_t i = 0; i < b->column_count; i++)
+		assert(b->column[i].rows == b->row_count);
+}
+
+/* ---- writing out ---- */
+
+size_t native_block_bytes(const struct native_block *b)
+{
+	size_t sum = 0;
+
+	for (uint32_t i = 0; i < b->column_count; i++)
+		sum += b->column[i].value.bytes + b->column[i].side.bytes;
+	return sum;
+}
+
+/* LowCardinality(String): u64 version 1; u64 0x600 (own keys, no shared dictionary) | log2 of the index
+ * width; u64 key count; keys, of which the first is the default ""; u64 row count; indexes. */
+static bool dictionary_write(const struct native_column *c, struct native_bytes *out)
+{
+	uint32_t width_log = c->key_count <= 0x100 ? 0 : c->key_count <= 0x10000 ? 1 : 2;
+	size_t width = 1u << width_log;
+	uint8_t *p;
+
+	if (!bytes_u64(out, 1) || !bytes_u64(out, 0x600 | width_log) || !bytes_u64(out, c->key_count) ||
+		!native_bytes_append(out, c->side.data, c->side.bytes) || !bytes_u64(out, c->rows))
+		return false;
+	p = bytes_room(out, c->rows * width);
+	if (!p)
+		return false;
+	for (uint32_t i = 0; i < c->rows; i++)
+		memcpy(p + i * width, c->value.data + i * sizeof(uint32_t), width);
+	out->bytes += c->rows * width;
+	return true;
+}
+
+static bool native_column_write(const struct native_column *c, struct native_bytes *out)
+{
+	if (!bytes_string(out, c->name, strlen(c->name)) ||
+		!bytes_string(out, native_type_name[c->type], strlen(native_type_name[c->type])))
+		return false;
+	if (has_dictionary(c))
+		return dictionary_write(c, out);
+	/* Nullable: a byte a row, then values. Array: u64 ends, then items. Others have no side. */
+	return native_bytes_append(out, c->side.data, c->side.bytes) &&
+	       native_bytes_append(out, c->value.data, c->value.bytes);
+}
+
+int native_block_write(const struct native_block *b, struct native_bytes *out)
+{
+	size_t before = out->bytes;
+	bool ok = !b->failed;
+
+	assert(b->row_count > 0);
+	ok = ok && bytes_room(out, native_block_bytes(b) + 4096);
+	ok = ok && bytes_varuint(out, b->column_count) && bytes_varuint(out, b->row_count);
+	for (uint32_t i = 0; ok && i < b->column_count; i++)
+		ok = native_column_write(&b->column[i], out);
+	if (!ok)
+		out->bytes = before;
+	return ok ? 0 : -ENOMEM;
+}

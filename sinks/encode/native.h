@@ -1,0 +1,102 @@
+/* ClickHouse's Native format: one block of typed columns, filled row by row and then written out as one run
+ * of bytes. Knows nothing of records or tables. Pure: the same calls give the same bytes (a repeated batch
+ * must equal the first).
+ *
+ * Thread: the caller's. A block owns its memory until native_block_free(); native_block_clear() keeps it for
+ * the next batch. When memory ends, the block turns `failed`: puts go on doing nothing and
+ * native_block_write() says -ENOMEM. */
+#ifndef SLUICE_NATIVE_H
+#define SLUICE_NATIVE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum native_type {
+	NATIVE_UUID,
+	NATIVE_IPV6,
+	NATIVE_DATETIME64_MS,
+	NATIVE_STRING,
+	NATIVE_LC_STRING,
+	NATIVE_FLOAT64_NULL,
+	NATIVE_FLOAT64,
+	NATIVE_UINT64,
+	NATIVE_UINT32,
+	NATIVE_UINT16,
+	NATIVE_UINT8,
+	NATIVE_STRING_ARRAY,
+	NATIVE_UINT32_ARRAY,
+	NATIVE_TYPE_COUNT
+};
+
+/* As ClickHouse writes them: "UUID", "LowCardinality(String)", ... */
+extern const char *const native_type_name[NATIVE_TYPE_COUNT];
+/* NATIVE_TYPE_COUNT if there is no such type. */
+enum native_type native_type_by_name(const char *name);
+
+/* Bytes that grow. */
+struct native_bytes {
+	uint8_t *data;
+	size_t bytes;
+	size_t capacity;
+};
+
+struct native_column {
+	const char *name; /* borrowed */
+	enum native_type type;
+	uint32_t rows; /* values put so far */
+	struct native_bytes
+		value; /* fixed-size values, strings, array items; LowCardinality: u32 key numbers */
+	struct native_bytes
+		side;	     /* null map; array: u64 cumulative counts; LowCardinality: keys as strings */
+	uint32_t *slot;	     /* LowCardinality: hash table of key numbers + 1, 0 = free */
+	uint32_t slot_count; /* power of two */
+	uint32_t key_count;  /* with key 0 = "" */
+	struct native_bytes key_end; /* LowCardinality: u64 end of each key in `side` */
+	uint64_t item_count;	     /* arrays: items put so far */
+};
+
+#define NATIVE_COLUMNS_MAX 64
+
+struct native_block {
+	uint32_t column_count;
+	uint32_t row_count;
+	bool failed;
+	uint64_t seed; /* of the dictionaries' hash: unpredictable, has no influence on the bytes */
+	struct native_column column[NATIVE_COLUMNS_MAX];
+};
+
+void native_block_init(struct native_block *b);
+/* Before the first row. Returns the column's index. */
+uint32_t native_column_add(struct native_block *b, const char *name, enum native_type type);
+void native_block_clear(struct native_block *b); /* no rows; columns stay */
+void native_block_free(struct native_block *b);
+
+/* One value for the open row; each column gets one a row, in any order, then native_row_end(). Type and call
+ * must fit: that is asserted. */
+void native_put_uuid(struct native_block *b, uint32_t column, const uint8_t id[16]); /* RFC 9562 byte order */
+void native_put_ipv6(struct native_block *b, uint32_t column, const uint8_t addr[16]);
+void native_put_uint(
+	struct native_block *b, uint32_t column, uint64_t value); /* UINT8..64: cut to the width */
+void native_put_time(struct native_block *b, uint32_t column, int64_t ms);
+void native_put_double(struct native_block *b, uint32_t column, double value);
+void native_put_null(struct native_block *b, uint32_t column); /* FLOAT64_NULL */
+void native_put_text(
+	struct native_block *b, uint32_t column, const void *text, size_t bytes); /* STRING, LC_STRING */
+/* Arrays: items of the open row, then the end of its array. */
+void native_put_item_text(struct native_block *b, uint32_t column, const void *text, size_t bytes);
+void native_put_item_uint(struct native_block *b, uint32_t column, uint32_t value);
+void native_put_array_end(struct native_block *b, uint32_t column);
+void native_row_end(struct native_block *b);
+
+/* Bytes that the block holds now, about what native_block_write() will give. */
+size_t native_block_bytes(const struct native_block *b);
+
+/* Appends the block to out. 0 or -ENOMEM. */
+int native_block_write(const struct native_block *b, struct native_bytes *out);
+
+/* False when memory ended; out is then unchanged. */
+bool native_bytes_append(struct native_bytes *out, const void *data, size_t bytes);
+void native_bytes_free(struct native_bytes *out);
+
+#endif
