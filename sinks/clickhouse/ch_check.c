@@ -1,0 +1,309 @@
+/* Start-up: make what is missing, compare what is there. Once a process; results come as JSON, read by
+ * jansson. */
+#include "ch_check.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "ch_ddl.h"
+
+#define CHECK_MS_MAX 5000u
+#define VIEW_DEPTH_MAX 8 /* views that feed views */
+
+/* Why a table needs its window, and how to give it one. */
+#define WINDOW_HELP "without it a repeated INSERT counts twice"
+
+struct sql {
+	char *text;
+	size_t bytes;
+	FILE *out;
+};
+
+static int sql_open(struct sql *sql, struct err *err)
+{
+	memset(sql, 0, sizeof *sql);
+	sql->out = open_memstream(&sql->text, &sql->bytes);
+	return sql->out ? 0 : err_set(err, -ENOMEM, "clickhouse: no memory for a statement");
+}
+
+/* Runs the statement that was written and frees it. */
+static int sql_run(struct sql *sql, struct ch_http *h, struct err *err)
+{
+	uint64_t timeout_ms = h->timeout_ms < CHECK_MS_MAX ? h->timeout_ms : CHECK_MS_MAX;
+	int rc;
+
+	if (fclose(sql->out))
+		rc = err_set(err, -ENOMEM, "clickhouse: no memory for a statement");
+	else
+		rc = ch_http_query(h, sql->text, timeout_ms, err);
+	free(sql->text);
+	return rc;
+}
+
+/* Runs a SELECT ... FORMAT JSONCompact and returns its rows (an array of arrays); *doc is to be freed. */
+static int sql_rows(struct sql *sql, struct ch_http *h, json_t **doc, json_t **rows, struct err *err)
+{
+	json_error_t fault = {0};
+	int rc;
+
+	*doc = NULL;
+	rc = sql_run(sql, h, err);
+	if (rc)
+		return rc;
+	*doc = json_loadb(h->answer.body, h->answer.body_bytes, JSON_REJECT_DUPLICATES, &fault);
+	*rows = json_object_get(*doc, "data");
+	if (json_is_array(*rows))
+		return 0;
+	json_decref(*doc);
+	*doc = NULL;
+	return err_set(err, -EPROTO, "clickhouse: answer is not the JSON that was asked for: %s", fault.text);
+}
+
+/* Text of a cell; "" if there is none, so that evil shapes only fail to match. */
+static const char *cell(json_t *rows, size_t row, size_t column)
+{
+	const char *text = json_string_value(json_array_get(json_array_get(rows, row), column));
+
+	return text ? text : "";
+}
+
+/* ---- making ---- */
+
+static int create_all(struct ch_http *h, const struct config_clickhouse *cfg, struct err *err)
+{
+	struct sql sql;
+	int rc = sql_open(&sql, err);
+
+	if (rc)
+		return rc;
+	ch_ddl_database(sql.out, cfg);
+	rc = sql_run(&sql, h, err);
+	for (int id = 0; rc == 0 && id < CH_TABLE_COUNT; id++) {
+		rc = sql_open(&sql, err);
+		if (rc)
+			break;
+		ch_ddl_table(sql.out, cfg, ch_table_get((enum ch_table_id)id));
+		rc = sql_run(&sql, h, err);
+	}
+	if (rc)
+		err_prefix(err, "creating tables (clickhouse.create)");
+	return rc;
+}
+
+/* ---- columns ---- */
+
+static int column_compare(const char *database, const struct ch_table *table, const struct ch_column *column,
+	json_t *rows, struct err *err)
+{
+	const char *expected = native_type_name[column->type];
+
+	for (size_t i = 0; i < json_array_size(rows); i++) {
+		if (strcmp(cell(rows, i, 0), table->name) != 0 || strcmp(cell(rows, i, 1), column->name) != 0)
+			continue;
+		if (strcmp(cell(rows, i, 2), expected) != 0)
+			return err_set(err, -EINVAL,
+				"clickhouse: table %s.%s: column %s has type %s, expected %s", database,
+				table->name, column->name, cell(rows, i, 2), expected);
+		if (strcmp(cell(rows, i, 3), "MATERIALIZED") == 0 || strcmp(cell(rows, i, 3), "ALIAS") == 0)
+			return err_set(err, -EINVAL,
+				"clickhouse: table %s.%s: column %s is %s and cannot be written, expected an "
+				"ordinary column",
+				database, table->name, column->name, cell(rows, i, 3));
+		return 0;
+	}
+	return err_set(err, -EINVAL,
+		"clickhouse: table %s.%s: column %s is missing, expected %s; run: ALTER TABLE %s.%s ADD "
+		"COLUMN %s %s",
+		database, table->name, column->name, expected, database, table->name, column->name, expected);
+}
+
+static int columns_check(struct ch_http *h, const struct config_clickhouse *cfg, struct err *err)
+{
+	json_t *doc, *rows;
+	struct sql sql;
+	int rc = sql_open(&sql, err);
+
+	if (rc)
+		return rc;
+	fputs("SELECT table, name, type, default_kind FROM system.columns WHERE database = ", sql.out);
+	ch_ddl_text(sql.out, cfg->database);
+	fputs(" AND table IN (''", sql.out);
+	for (int id = 0; id < CH_TABLE_COUNT; id++) {
+		fputs(", ", sql.out);
+		ch_ddl_text(sql.out, ch_table_get((enum ch_table_id)id)->name);
+	}
+	fputs(") FORMAT JSONCompact", sql.out);
+	rc = sql_rows(&sql, h, &doc, &rows, err);
+	for (int id = 0; rc == 0 && id < CH_TABLE_COUNT; id++) {
+		const struct ch_table *table = ch_table_get((enum ch_table_id)id);
+
+		for (uint32_t i = 0; rc == 0 && i < table->column_count; i++)
+			rc = column_compare(cfg->database, table, &table->column[i], rows, err);
+	}
+	json_decref(doc);
+	return rc;
+}
+
+/* ---- engine, partition key, window ---- */
+
+/* The value of a setting in "... SETTINGS a = 1, b = 2", or `missing`. */
+static uint64_t setting_of(const char *engine, const char *name, uint64_t missing)
+{
+	size_t bytes = strlen(name);
+
+	for (const char *p = strstr(engine, "SETTINGS "); p && (p = strstr(p, name)); p += bytes) {
+		bool begins = p[-1] == ' ' || p[-1] == ',';
+
+		if (begins && strncmp(p + bytes, " = ", 3) == 0)
+			return strtoull(p + bytes + 3, NULL, 10);
+	}
+	return missing;
+}
+
+/* -EINVAL unless repeated blocks are recognised. Replicated engines do it by default, with a window of their
+ * own. */
+static int window_check(const char *table, const char *engine, const char *full, struct err *err)
+{
+	bool replicated = strncmp(engine, "Replicated", 10) == 0 || strncmp(engine, "Shared", 6) == 0;
+	const char *name =
+		replicated ? "replicated_deduplication_window" : "non_replicated_deduplication_window";
+
+	if (!strstr(engine, "MergeTree"))
+		return err_set(err, -EINVAL,
+			"clickhouse: table %s has engine %s, expected a MergeTree: no other recognises a "
+			"repeated INSERT",
+			table, engine);
+	if (setting_of(full, name, replicated ? 1 : 0) == 0)
+		return err_set(err, -EINVAL,
+			"clickhouse: table %s: %s is 0, expected more; " WINDOW_HELP
+			"; run: ALTER TABLE %s MODIFY SETTING %s = 10000",
+			table, name, table, name);
+	return 0;
+}
+
+/* One INSERT must become one part: by UTC months or not partitioned. */
+static int partition_check(
+	const char *name, const struct ch_table *table, const char *key, const char *zone, struct err *err)
+{
+	char ours[64], local[64];
+	bool utc = strcmp(zone, "UTC") == 0 || strcmp(zone, "Etc/UTC") == 0;
+
+	snprintf(ours, sizeof ours, CH_PARTITION_KEY, table->time);
+	snprintf(local, sizeof local, "toYYYYMM(%s)", table->time);
+	if (!key[0] || strcmp(key, "tuple()") == 0 || strcmp(key, ours) == 0 ||
+		(utc && strcmp(key, local) == 0))
+		return 0;
+	return err_set(err, -EINVAL,
+		"clickhouse: table %s: PARTITION BY %s (time zone %s), expected %s or none", name, key, zone,
+		ours);
+}
+
+static int table_check(
+	struct ch_http *h, const struct config_clickhouse *cfg, const struct ch_table *table, struct err *err)
+{
+	char name[400];
+	json_t *doc, *rows;
+	struct sql sql;
+	int rc = sql_open(&sql, err);
+
+	if (rc)
+		return rc;
+	fputs("SELECT engine, engine_full, partition_key, timezone() FROM system.tables WHERE database = ",
+		sql.out);
+	ch_ddl_text(sql.out, cfg->database);
+	fputs(" AND name = ", sql.out);
+	ch_ddl_text(sql.out, table->name);
+	fputs(" FORMAT JSONCompact", sql.out);
+	rc = sql_rows(&sql, h, &doc, &rows, err);
+	if (rc)
+		return rc;
+	snprintf(name, sizeof name, "%s.%s", cfg->database, table->name);
+	if (json_array_size(rows) != 1)
+		rc = err_set(err, -EINVAL,
+			"clickhouse: table %s does not exist%s; `sluicectl schema clickhouse` prints what is "
+			"needed",
+			name, cfg->create ? "" : " (clickhouse.create is false)");
+	if (rc == 0)
+		rc = window_check(name, cell(rows, 0, 0), cell(rows, 0, 1), err);
+	if (rc == 0)
+		rc = partition_check(name, table, cell(rows, 0, 2), cell(rows, 0, 3), err);
+	json_decref(doc);
+	return rc;
+}
+
+/* ---- materialized views ---- */
+
+/* The views that read any of ours, and those that read their targets: name, where they write, that table's
+ * engine. A view without TO writes to a hidden table named by its own uuid. */
+static const char view_sql[] =
+	"SELECT concat(v.database, '.', v.name), concat(t.database, '.', t.name), t.engine, t.engine_full, "
+	"t.database, t.name FROM (SELECT arrayJoin(arrayZip(dependencies_database, dependencies_table)) AS d "
+	"FROM "
+	"system.tables WHERE database = %s AND name = %s) AS s "
+	"INNER JOIN (SELECT database, name, if(extract(create_table_query, ' TO ([^ (]+)') = '', "
+	"concat(database, "
+	"'..inner_id.', toString(uuid)), replaceAll(extract(create_table_query, ' TO ([^ (]+)'), '`', '')) "
+	"AS target "
+	"FROM system.tables WHERE engine = 'MaterializedView') AS v ON v.database = s.d.1 AND v.name = s.d.2 "
+	"LEFT JOIN system.tables AS t ON concat(t.database, '.', t.name) = v.target FORMAT JSONCompact";
+
+static char *literal(const char *text)
+{
+	struct sql sql;
+
+	if (sql_open(&sql, NULL))
+		return NULL;
+	ch_ddl_text(sql.out, text);
+	return fclose(sql.out) ? NULL : sql.text;
+}
+
+static int views_check(
+	struct ch_http *h, const char *database, const char *table, uint32_t depth, struct err *err)
+{
+	char *db = literal(database), *name = literal(table);
+	json_t *doc = NULL, *rows = NULL;
+	struct sql sql;
+	int rc = db && name ? sql_open(&sql, err) : -ENOMEM;
+
+	if (rc == 0) {
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+		fprintf(sql.out, view_sql, db, name);
+#pragma GCC diagnostic pop
+		rc = sql_rows(&sql, h, &doc, &rows, err);
+	}
+	for (size_t i = 0; rc == 0 && i < json_array_size(rows); i++) {
+		if (!cell(rows, i, 5)[0] || strcmp(cell(rows, i, 2), "Null") == 0)
+			continue; /* target gone or throws rows away: nothing to count twice */
+		rc = window_check(cell(rows, i, 1), cell(rows, i, 2), cell(rows, i, 3), err);
+		if (rc) {
+			err_prefix(err, "materialized view %s of %s.%s writes to it", cell(rows, i, 0),
+				database, table);
+			break;
+		}
+		rc = depth < VIEW_DEPTH_MAX
+			     ? views_check(h, cell(rows, i, 4), cell(rows, i, 5), depth + 1, err)
+			     : err_set(err, -EINVAL, "clickhouse: views of %s.%s nest too deep", database,
+				       table);
+	}
+	json_decref(doc);
+	free(db);
+	free(name);
+	return rc;
+}
+
+int ch_check_tables(struct ch_http *h, const struct config_clickhouse *cfg, struct err *err)
+{
+	int rc = cfg->create ? create_all(h, cfg, err) : 0;
+
+	for (int id = 0; rc == 0 && id < CH_TABLE_COUNT; id++)
+		rc = table_check(h, cfg, ch_table_get((enum ch_table_id)id), err);
+	if (rc == 0)
+		rc = columns_check(h, cfg, err);
+	for (int id = 0; rc == 0 && id < CH_TABLE_COUNT; id++)
+		rc = views_check(h, cfg->database, ch_table_get((enum ch_table_id)id)->name, 0, err);
+	return rc;
+}

@@ -1,0 +1,156 @@
+/* Where the server is and who we are there: URL and password file, both checked before use. */
+#include "ch_http.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static bool host_char(char c, bool v6)
+{
+	if (v6)
+		return strchr("0123456789abcdefABCDEF:.", c) != NULL;
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+	       c == '-' || c == '_';
+}
+
+static int endpoint_fault(struct err *err, const char *url, const char *fault)
+{
+	return err_set(err, -EINVAL, "clickhouse.url: %s: %s; expected http://HOST:PORT", url, fault);
+}
+
+/* ":PORT" or nothing, then "/" or nothing. */
+static const char *endpoint_port(struct ch_endpoint *endpoint, const char *p)
+{
+	char *end;
+	unsigned long port = 8123;
+
+	if (*p == ':') {
+		if (p[1] < '0' || p[1] > '9')
+			return "the port is no number";
+		port = strtoul(p + 1, &end, 10);
+		p = end;
+		if (port == 0 || port > 65535)
+			return "the port is not between 1 and 65535";
+	}
+	if (*p == '/')
+		p++;
+	if (*p)
+		return "something follows the port (user and database have keys of their own)";
+	snprintf(endpoint->port, sizeof endpoint->port, "%lu", port);
+	return NULL;
+}
+
+int ch_endpoint_parse(struct ch_endpoint *endpoint, const char *url, struct err *err)
+{
+	const char *p = url, *fault;
+	size_t n = 0;
+	bool v6;
+
+	if (strncmp(p, "https://", 8) == 0)
+		return endpoint_fault(err, url, "TLS is not spoken here; put a TLS proxy on this host");
+	if (strncmp(p, "http://", 7) != 0)
+		return endpoint_fault(err, url, "does not begin with http://");
+	p += 7;
+	v6 = *p == '[';
+	if (v6)
+		p++;
+	while (p[n] && host_char(p[n], v6))
+		n++;
+	if (n == 0 || n >= sizeof endpoint->host)
+		return endpoint_fault(err, url, "no host name or address");
+	memcpy(endpoint->host, p, n);
+	endpoint->host[n] = 0;
+	p += n;
+	if (v6 && *p++ != ']')
+		return endpoint_fault(err, url, "no ']' after the IPv6 address");
+	fault = endpoint_port(endpoint, p);
+	return fault ? endpoint_fault(err, url, fault) : 0;
+}
+
+/* No byte may end a header line early. */
+static bool header_text(const char *text)
+{
+	for (; *text; text++)
+		if ((unsigned char)*text < 0x20 || *text == 0x7f)
+			return false;
+	return true;
+}
+
+static int password_read(char *out, size_t out_bytes, int fd, const char *path, struct err *err)
+{
+	struct stat st;
+	ssize_t n;
+
+	if (fstat(fd, &st) || !S_ISREG(st.st_mode))
+		return err_set(err, -EINVAL, "clickhouse.password_file: %s is no regular file", path);
+	if (st.st_mode & 077)
+		return err_set(err, -EINVAL,
+			"clickhouse.password_file: others may read %s; run: chmod 600 %s", path, path);
+	if (st.st_uid != geteuid() && st.st_uid != 0)
+		return err_set(err, -EINVAL,
+			"clickhouse.password_file: %s belongs to user %u, not to user %u or root", path,
+			st.st_uid, geteuid());
+	n = read(fd, out, out_bytes);
+	if (n < 0)
+		return err_set(err, -errno, "clickhouse.password_file: %s: %s", path, strerror(errno));
+	if ((size_t)n == out_bytes)
+		return err_set(err, -EINVAL, "clickhouse.password_file: %s is longer than %zu bytes", path,
+			out_bytes - 1);
+	while (n > 0 && (out[n - 1] == '\n' || out[n - 1] == '\r'))
+		n--;
+	out[n] = 0;
+	if (strlen(out) != (size_t)n || !header_text(out))
+		return err_set(err, -EINVAL, "clickhouse.password_file: %s holds control characters", path);
+	return 0;
+}
+
+static int password_load(char *out, size_t out_bytes, const char *path, struct err *err)
+{
+	int fd, rc;
+
+	out[0] = 0;
+	if (!path[0])
+		return 0;
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		return err_set(err, -EINVAL, "clickhouse.password_file: %s: %s", path, strerror(errno));
+	rc = password_read(out, out_bytes, fd, path, err);
+	close(fd);
+	return rc;
+}
+
+int ch_http_open(struct ch_http *h, const struct config_clickhouse *cfg, bool (*give_up)(void *arg),
+	void *arg, struct err *err)
+{
+	int rc;
+
+	memset(h, 0, sizeof *h);
+	h->sock.fd = -1;
+	h->timeout_ms = cfg->timeout;
+	rc = ch_endpoint_parse(&h->endpoint, cfg->url, err);
+	if (rc)
+		return rc;
+	if (strlen(cfg->user) >= sizeof h->user || !header_text(cfg->user))
+		return err_set(err, -EINVAL, "clickhouse.user: too long or with control characters");
+	memcpy(h->user, cfg->user, strlen(cfg->user) + 1);
+	rc = password_load(h->password, sizeof h->password, cfg->password_file, err);
+	if (rc)
+		return rc;
+	rc = ch_sock_init(&h->sock, give_up, arg, err);
+	if (rc == 0)
+		rc = ch_answer_init(&h->answer, CH_BODY_MAX, err);
+	return rc;
+}
+
+void ch_http_close(struct ch_http *h)
+{
+	ch_sock_free(&h->sock);
+	ch_answer_free(&h->answer);
+	free(h->head);
+	h->head = NULL;
+	explicit_bzero(h->password, sizeof h->password);
+}

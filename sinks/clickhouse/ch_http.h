@@ -1,0 +1,58 @@
+/* The HTTP interface of one ClickHouse server: statements and inserts over a kept-alive connection.
+ *
+ * Results: 0 = the server said yes, completely. -EINVAL = it will not say yes to this however often it is
+ * asked (unknown table, wrong column, wrong password). -ECANCELED = given up on stop. Other = unknown or
+ * temporary: the same thing may be sent again, and for an insert must be, with the same token. One thread. */
+#ifndef SLUICE_CH_HTTP_H
+#define SLUICE_CH_HTTP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ch_answer.h"
+#include "ch_sock.h"
+#include "config.h"
+#include "err.h"
+
+#define CH_BODY_MAX (4u << 20) /* of an answer */
+
+struct ch_endpoint {
+	char host[256];
+	char port[6];
+};
+
+struct ch_http {
+	struct ch_endpoint endpoint;
+	char user[65];
+	char password[256];
+	uint64_t timeout_ms;
+	struct ch_sock sock;
+	struct ch_answer answer;
+	uint64_t used_ns; /* when the connection was last good */
+	uint64_t query_seed, query_count;
+	char *head; /* request line and headers */
+	size_t head_bytes, head_max;
+	void (*on_sent)(void); /* for tests of crashes; may be NULL */
+};
+
+/* http://HOST[:PORT][/] with a name, an IPv4 or a bracketed IPv6 address. -EINVAL with what is wrong. */
+int ch_endpoint_parse(struct ch_endpoint *endpoint, const char *url, struct err *err);
+
+/* Reads URL, user and password file (which only its owner may read). Does not connect. */
+int ch_http_open(struct ch_http *h, const struct config_clickhouse *cfg, bool (*give_up)(void *arg),
+	void *arg, struct err *err);
+void ch_http_close(struct ch_http *h);
+
+/* Runs a statement; its result stands in h->answer.body. */
+int ch_http_query(struct ch_http *h, const char *sql, uint64_t timeout_ms, struct err *err);
+
+/* INSERT as one block: `sql` ends in FORMAT Native, data is the block. 0 only if the server has it durably
+ * (as far as the table's settings say) and said so. */
+int ch_http_insert(struct ch_http *h, const char *sql, const char *token, const void *data, size_t bytes,
+	struct err *err);
+
+/* Whether the server's exception code is a refusal rather than a passing trouble. */
+bool ch_code_refusal(uint32_t code);
+
+#endif

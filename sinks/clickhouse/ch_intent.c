@@ -1,0 +1,193 @@
+/* Slots on disk: little endian, fixed layout, CRC-32C over all of it. */
+#include "ch_intent.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "crc32c.h"
+
+#define SLOT_BYTES 4096u
+#define SLOT_MAGIC 0x3174746e49684353ull /* "SChIntt1" */
+
+struct slot {
+	uint64_t magic;
+	uint64_t sequence;
+	uint64_t epoch;
+	uint64_t from, to;
+	int64_t first_send_ms;
+	uint32_t partition;
+	uint32_t pending;
+	uint32_t insert_count;
+	uint32_t body_crc;
+	char node[72];
+	char endpoint[264];
+	uint8_t zero[SLOT_BYTES - 404];
+	uint32_t crc; /* of everything before it */
+};
+_Static_assert(sizeof(struct slot) == SLOT_BYTES, "slot layout is on disk");
+
+static uint32_t slot_crc(const struct slot *s)
+{
+	return crc32c(0, s, offsetof(struct slot, crc));
+}
+
+static bool slot_blank(const struct slot *s)
+{
+	const uint8_t *p = (const uint8_t *)s;
+
+	return p[0] == 0 && memcmp(p, p + 1, sizeof *s - 1) == 0;
+}
+
+static bool slot_read(const struct slot *s, struct ch_intent *out)
+{
+	if (s->magic != SLOT_MAGIC || s->crc != slot_crc(s) || s->sequence == 0 || s->from > s->to ||
+		s->pending > 1)
+		return false;
+	*out = (struct ch_intent){.sequence = s->sequence,
+		.epoch = s->epoch,
+		.from = s->from,
+		.to = s->to,
+		.pending = s->pending,
+		.insert_count = s->insert_count,
+		.body_crc = s->body_crc,
+		.first_send_ms = s->first_send_ms,
+		.partition = s->partition};
+	memcpy(out->node, s->node, sizeof out->node - 1);
+	memcpy(out->endpoint, s->endpoint, sizeof out->endpoint - 1);
+	return true;
+}
+
+static int dir_make(const char *path, struct err *err)
+{
+	if (mkdir(path, 0750) && errno != EEXIST)
+		return err_set(err, -errno, "clickhouse: mkdir %s: %s", path, strerror(errno));
+	return 0;
+}
+
+static int dir_sync(const char *path, struct err *err)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = 0;
+
+	if (fd < 0 || fsync(fd))
+		rc = err_set(err, -errno, "clickhouse: sync of %s: %s", path, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	return rc;
+}
+
+/* Makes DATA_DIR/sinks/clickhouse, durably. */
+static int dirs_make(char *path, size_t path_bytes, const char *data_dir, struct err *err)
+{
+	char parent[300];
+	int rc;
+
+	snprintf(parent, sizeof parent, "%s/sinks", data_dir);
+	snprintf(path, path_bytes, "%s/sinks/clickhouse", data_dir);
+	rc = dir_make(data_dir, err);
+	if (rc == 0)
+		rc = dir_make(parent, err);
+	if (rc == 0)
+		rc = dir_make(path, err);
+	if (rc == 0)
+		rc = dir_sync(data_dir, err);
+	return rc ? rc : dir_sync(parent, err);
+}
+
+static int slots_load(struct ch_intent_file *f, struct err *err)
+{
+	struct slot slot[2];
+	ssize_t n;
+
+	memset(slot, 0, sizeof slot);
+	n = pread(f->fd, slot, sizeof slot, 0);
+	if (n < 0)
+		return err_set(err, -errno, "clickhouse: reading %s: %s", f->path, strerror(errno));
+	for (int i = 0; i < 2; i++) {
+		struct ch_intent in;
+
+		if (slot_blank(&slot[i]))
+			continue;
+		f->existed = true;
+		if (!slot_read(&slot[i], &in))
+			f->damaged = true;
+		else if (in.sequence > f->last.sequence)
+			f->last = in;
+	}
+	/* The newest step stands where its number says; else slots were exchanged or copied. */
+	if (f->last.sequence) {
+		struct ch_intent in;
+
+		if (!slot_read(&slot[f->last.sequence % 2], &in) || in.sequence != f->last.sequence)
+			f->damaged = true;
+	}
+	return 0;
+}
+
+int ch_intent_open(struct ch_intent_file *f, const char *data_dir, uint32_t partition, struct err *err)
+{
+	char dir[300];
+	int rc;
+
+	memset(f, 0, sizeof *f);
+	f->fd = -1;
+	if (strlen(data_dir) > 200)
+		return err_set(err, -EINVAL, "clickhouse: node.data_dir is too long");
+	rc = dirs_make(dir, sizeof dir, data_dir, err);
+	if (rc)
+		return rc;
+	snprintf(f->path, sizeof f->path, "%s/sinks/clickhouse/p%u.intent", data_dir, partition);
+	f->fd = open(f->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
+	if (f->fd < 0)
+		return err_set(err, -errno, "clickhouse: %s: %s", f->path, strerror(errno));
+	/* Room for both slots is taken now, so that a full disk later cannot keep a step from being written.
+	 */
+	rc = posix_fallocate(f->fd, 0, 2 * SLOT_BYTES);
+	if (rc)
+		return err_set(err, -rc, "clickhouse: %s: %s", f->path, strerror(rc));
+	rc = slots_load(f, err);
+	if (rc)
+		return rc;
+	if (fsync(f->fd))
+		return err_set(err, -errno, "clickhouse: fsync of %s: %s", f->path, strerror(errno));
+	return dir_sync(dir, err);
+}
+
+void ch_intent_close(struct ch_intent_file *f)
+{
+	if (f->fd >= 0)
+		close(f->fd);
+	f->fd = -1;
+}
+
+int ch_intent_write(struct ch_intent_file *f, const struct ch_intent *next, struct err *err)
+{
+	struct slot s;
+	ssize_t n;
+
+	memset(&s, 0, sizeof s);
+	s.magic = SLOT_MAGIC;
+	s.sequence = f->last.sequence + 1;
+	s.epoch = next->epoch;
+	s.from = next->from;
+	s.to = next->to;
+	s.first_send_ms = next->first_send_ms;
+	s.partition = next->partition;
+	s.pending = next->pending;
+	s.insert_count = next->insert_count;
+	s.body_crc = next->body_crc;
+	memcpy(s.node, next->node, sizeof next->node);
+	memcpy(s.endpoint, next->endpoint, sizeof next->endpoint);
+	s.crc = slot_crc(&s);
+	n = pwrite(f->fd, &s, sizeof s, (off_t)(s.sequence % 2 * SLOT_BYTES));
+	if (n != (ssize_t)sizeof s || fdatasync(f->fd))
+		return err_set(err, n < 0 || errno ? -EIO : -ENOSPC, "clickhouse: writing %s: %s", f->path,
+			strerror(errno));
+	f->last = *next;
+	f->last.sequence = s.sequence;
+	return 0;
+}

@@ -1,0 +1,48 @@
+/* What a partition is about to send, made durable before the first byte leaves, and how far it has come: the
+ * file DATA_DIR/sinks/clickhouse/p<k>.intent.
+ *
+ * Two slots of 4 KiB, written in turn and each followed by fdatasync. A crash can tear only the slot that was
+ * being written, which is the older one; so the newest intact slot always tells the last durable step.
+ * Against writing a new file and renaming it this is one flush instead of two and no directory change; the
+ * file is made once. Its one weakness, a slot that rots later and so hides a newer step, is seen as `damaged`
+ * and asked about at the server.
+ *
+ * One thread (the partition's sink). */
+#ifndef SLUICE_CH_INTENT_H
+#define SLUICE_CH_INTENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "err.h"
+
+/* The durable facts. */
+struct ch_intent {
+	uint64_t sequence; /* of the step; 0 = none yet */
+	uint64_t epoch;	   /* of the journal */
+	uint64_t from, to; /* offsets: [from, to) */
+	bool pending; /* false: everything before `to` is delivered. true: [from, to) may or may not be */
+	uint32_t insert_count; /* INSERTs of the range: tables x months */
+	uint32_t body_crc;     /* over all bodies: does it re-encode to the same? */
+	int64_t first_send_ms; /* wall clock */
+	uint32_t partition;
+	char node[65];
+	char endpoint[264]; /* host:port */
+};
+
+struct ch_intent_file {
+	int fd;
+	char path[300];
+	struct ch_intent last;
+	bool existed; /* at open the file held a step */
+	bool damaged; /* a slot that was written once cannot be read */
+};
+
+/* Opens or makes the file and its directories. 0, or -errno. */
+int ch_intent_open(struct ch_intent_file *f, const char *data_dir, uint32_t partition, struct err *err);
+void ch_intent_close(struct ch_intent_file *f);
+
+/* Makes `next` the last durable step: its sequence becomes that of the last + 1. */
+int ch_intent_write(struct ch_intent_file *f, const struct ch_intent *next, struct err *err);
+
+#endif

@@ -1,0 +1,57 @@
+/* Rows out of journal records: a range of offsets becomes one Native block for each table and month that it
+ * touches. A pure function of the records, their block's rulesets and the journal's identity: the same range
+ * gives the same blocks in the same order, byte by byte, whenever it is made again.
+ *
+ * One thread; borrows node and rules; owns its blocks' memory, which it keeps from range to range. */
+#ifndef SLUICE_CH_ROWS_H
+#define SLUICE_CH_ROWS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "ch_table.h"
+#include "err.h"
+#include "native.h"
+#include "record.h"
+#include "ruleset.h"
+#include "sink.h"
+
+/* A range ends before it exceeds one of these, so that neither memory nor the number of INSERTs is in a
+ * sender's hands. */
+#define CH_BLOCKS_MAX 64	     /* tables x months */
+#define CH_ROW_BYTES_MAX (32u << 20) /* of records and rule texts */
+#define CH_ROWS_MAX 1000000u
+
+struct ch_block {
+	enum ch_table_id table;
+	uint32_t month;
+	int64_t time_min_ms, time_max_ms; /* of the table's time column */
+	struct native_block native;
+};
+
+struct ch_rows {
+	const char *node;
+	uint64_t epoch;
+	uint32_t partition;
+	struct ruleset_store *rules; /* NULL: records with hits are an error */
+	struct sink_tally tally;
+	uint64_t row_count, row_bytes;
+	uint32_t block_count;
+	struct ch_block *
+		block[CH_BLOCKS_MAX]; /* in order of first use; those behind block_count are spares or NULL */
+	uint32_t ruleset_generation;  /* of `ruleset` */
+	const struct ruleset *ruleset;
+};
+
+void ch_rows_init(struct ch_rows *rows, const char *node, uint64_t epoch, uint32_t partition,
+	struct ruleset_store *rules);
+void ch_rows_clear(struct ch_rows *rows);
+void ch_rows_free(struct ch_rows *rows);
+
+/* Adds what the record at `offset` gives: raw row, alerts, dead letter or nothing; counts it in the tally. 0:
+ * added. 1: the range is full, nothing was added (never with an empty range). -EINVAL: its rulesets do not
+ * fit it. -ENOMEM. */
+int ch_rows_add(struct ch_rows *rows, const struct record *rec, uint64_t offset, uint32_t generation,
+	struct err *err);
+
+#endif

@@ -1,0 +1,188 @@
+/* The INSERTs of a range, each with its token, and the questions to the server when nothing else can tell
+ * what it has.
+ *
+ * Why not ask the server for max(_offset) and go on from there? It proves nothing: a range is several INSERTs
+ * (tables, months), of which any may be missing below the maximum; suppressed records, ticks and control
+ * records leave no row at all; and rows are deleted by TTL or by their owner. So the position is our own
+ * file, and the server is only asked about exactly known ranges, or whether it has anything behind a
+ * position. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ch_ddl.h"
+#include "ch_part_priv.h"
+#include "clock.h"
+#include "crash.h"
+#include "log.h"
+
+/* A repeated INSERT is recognised among the last clickhouse.dedup_window blocks of its table. Up to 100
+ * blocks a second from all writers together, an age below dedup_window * 10 ms is safe without asking; older
+ * ones are asked about. */
+#define TRUST_MS_PER_BLOCK 10
+
+/* Which block this is, whoever sends it and whenever. */
+static void token_text(
+	char *out, size_t out_bytes, const struct ch_block *block, const struct ch_intent *range)
+{
+	snprintf(out, out_bytes, "%016lx/%s/%u/events/%s/%06u/%lu-%lu", range->epoch, range->node,
+		range->partition, ch_table_get(block->table)->name, block->month, range->from, range->to);
+}
+
+/* "_node = ... AND _epoch = ... AND _partition = ..." */
+static void where_partition(FILE *out, const struct ch_part *p)
+{
+	fputs("_node = ", out);
+	ch_ddl_text(out, p->rows.node);
+	fprintf(out, " AND _epoch = %lu AND _partition = %u", p->rows.epoch, p->rows.partition);
+}
+
+static int count_query(struct ch_part *p, FILE *out, char **sql, uint64_t *count, struct err *err)
+{
+	const char *body = p->http.answer.body;
+	char *end;
+	int rc;
+
+	if (fclose(out)) {
+		free(*sql);
+		return err_set(err, -ENOMEM, "clickhouse: no memory for a statement");
+	}
+	rc = ch_http_query(&p->http, *sql, p->http.timeout_ms, err);
+	free(*sql);
+	if (rc)
+		return rc;
+	errno = 0;
+	*count = strtoull(body, &end, 10);
+	if (errno || end == body || strcmp(end, "\n") != 0)
+		return err_set(err, -EPROTO, "clickhouse: answer is not the number that was asked for");
+	return 0;
+}
+
+static void from_table(FILE *out, const struct ch_part *p, enum ch_table_id id)
+{
+	fputs("SELECT count() FROM ", out);
+	ch_ddl_name(out, p->cfg->database);
+	fputc('.', out);
+	ch_ddl_name(out, ch_table_get(id)->name);
+	fputs(" WHERE ", out);
+	where_partition(out, p);
+}
+
+/* How many rows of this block's range, table and month the server has. */
+static int block_count(struct ch_part *p, const struct ch_block *block, uint64_t *count, struct err *err)
+{
+	const char *time = ch_table_get(block->table)->time;
+	size_t bytes;
+	char *sql;
+	FILE *out = open_memstream(&sql, &bytes);
+
+	if (!out)
+		return err_set(err, -ENOMEM, "clickhouse: no memory for a statement");
+	from_table(out, p, block->table);
+	fprintf(out,
+		" AND _offset >= %lu AND _offset < %lu AND %s >= fromUnixTimestamp64Milli(toInt64(%ld), "
+		"'UTC') AND %s <= "
+		"fromUnixTimestamp64Milli(toInt64(%ld), 'UTC') FORMAT TabSeparated",
+		p->range.from, p->range.to, time, block->time_min_ms, time, block->time_max_ms);
+	return count_query(p, out, &sql, count, err);
+}
+
+int ch_position_check(struct ch_part *p, uint64_t position, struct err *err)
+{
+	for (int id = 0; id < CH_TABLE_COUNT; id++) {
+		uint64_t count;
+		size_t bytes;
+		char *sql;
+		FILE *out = open_memstream(&sql, &bytes);
+		int rc;
+
+		if (!out)
+			return err_set(err, -ENOMEM, "clickhouse: no memory for a statement");
+		from_table(out, p, (enum ch_table_id)id);
+		fprintf(out, " AND _offset >= %lu FORMAT TabSeparated", position);
+		rc = count_query(p, out, &sql, &count, err);
+		if (rc)
+			return rc;
+		if (count)
+			return err_set(err, -EINVAL,
+				"clickhouse: partition %u: %s is missing or damaged, and %s.%s already has "
+				"%lu rows of this journal "
+				"from offset %lu on: sending again would double them. Put the file back, or "
+				"set the position by "
+				"`sluicectl sinks position clickhouse %u OFFSET`",
+				p->part->partition, p->intent.path, p->cfg->database,
+				ch_table_get((enum ch_table_id)id)->name, count, position,
+				p->part->partition);
+	}
+	return 0;
+}
+
+/* Whether a block that may be older than the server's memory of tokens is there already. */
+static int block_landed(struct ch_part *p, const struct ch_block *block, bool *landed, struct err *err)
+{
+	uint64_t rows = block->native.row_count, count;
+	int rc = block_count(p, block, &count, err);
+
+	*landed = rc == 0 && count == rows;
+	if (rc == 0 && count != 0 && count != rows)
+		log_error("clickhouse",
+			"partition=%u table=%s range=%lu-%lu: the server has %lu of %lu rows of a block that "
+			"goes in as a whole; "
+			"sent again with its token",
+			p->part->partition, ch_table_get(block->table)->name, p->range.from, p->range.to,
+			count, rows);
+	return rc;
+}
+
+static bool token_trusted(const struct ch_part *p)
+{
+	int64_t age_ms = clock_wall_ms() - p->range.first_send_ms;
+
+	return age_ms >= 0 && age_ms < (int64_t)(p->cfg->dedup_window * TRUST_MS_PER_BLOCK);
+}
+
+static void on_sent(void)
+{
+	crash_point("ch_sent");
+}
+
+static int block_send(struct ch_part *p, const struct ch_block *block, struct err *err)
+{
+	char token[320];
+	int rc;
+
+	token_text(token, sizeof token, block, &p->range);
+	p->body.bytes = 0;
+	if (native_block_write(&block->native, &p->body))
+		return err_set(err, -ENOMEM, "clickhouse: no memory for a block");
+	p->http.on_sent = on_sent;
+	rc = ch_http_insert(&p->http, p->insert[block->table], token, p->body.data, p->body.bytes, err);
+	if (rc) {
+		err_prefix(err, "range %lu-%lu to %s", p->range.from, p->range.to,
+			ch_table_get(block->table)->name);
+		return rc;
+	}
+	crash_point("ch_answered");
+	p->rows.tally.bytes += p->body.bytes;
+	return 0;
+}
+
+int ch_range_send(struct ch_part *p, bool resumed, struct err *err)
+{
+	for (uint32_t i = 0; i < p->rows.block_count; i++) {
+		const struct ch_block *block = p->rows.block[i];
+		bool landed = false;
+		int rc = 0;
+
+		/* Within the trusted age the token alone decides: also a block that is there goes out again,
+		 * so that a view which a crash of the server kept from its share gets it now. */
+		if (resumed && !token_trusted(p))
+			rc = block_landed(p, block, &landed, err);
+		if (rc == 0 && !landed)
+			rc = block_send(p, block, err);
+		if (rc)
+			return rc;
+	}
+	return 0;
+}

@@ -1,0 +1,110 @@
+/* Fills the table descriptions at first use: rows of ch_tables.def, with the schema's fields in their place.
+ */
+#include "ch_table.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <string.h>
+
+#define TIME_MIN_MS (-2208988800000ll) /* 1900-01-01 */
+#define TIME_MAX_MS 10413791999999ll   /* 2299-12-31 23:59:59.999 */
+
+#define TABLE(id, name, time, order_by, ttl, help)                                                           \
+	[id] = {#name, time, order_by, ttl, {NULL}, 0, 0, {{NULL, NATIVE_UUID, CH_VALUE_FIELD, FIELD_NONE}}},
+#define COLUMN(table, name, type, value)
+#define FIELDS(table)
+#define INDEX(table, column)
+static struct ch_table tables[CH_TABLE_COUNT] = {
+#include "ch_tables.def"
+};
+#undef TABLE
+#undef COLUMN
+#undef FIELDS
+#undef INDEX
+
+enum ch_table_id ch_table_of_type(uint8_t type)
+{
+	return type == EVENT_TYPE_click ? CH_TABLE_clicks_raw : CH_TABLE_events_raw;
+}
+
+static void column_add(struct ch_table *table, const char *name, enum native_type type, enum ch_value value,
+	enum field_id field)
+{
+	assert(table->column_count < NATIVE_COLUMNS_MAX);
+	table->column[table->column_count++] = (struct ch_column){name, type, value, field};
+}
+
+/* The schema's type, but a number that may be missing is NULL then: 0 would spoil every average. */
+static enum native_type field_type(const struct field_info *field)
+{
+	if (field->kind == FIELD_KIND_NUMBER && strcmp(field->column_type, "Float64") == 0)
+		return NATIVE_FLOAT64_NULL;
+	return native_type_by_name(field->column_type);
+}
+
+static void field_add(struct ch_table *table, enum field_id id)
+{
+	const struct field_info *field = &field_table[id];
+	enum native_type type = field_type(field);
+	enum ch_value value = id == FIELD_event_id ? CH_VALUE_EVENT_ID
+			      : id == FIELD_ts	   ? CH_VALUE_EVENT_TIME
+						   : CH_VALUE_FIELD;
+
+	assert(type < NATIVE_TYPE_COUNT); /* a type of the schema that the encoder does not have */
+	for (uint32_t i = 0; i < table->column_count; i++)
+		if (strcmp(table->column[i].name, field->name) == 0)
+			return;
+	column_add(table, field->name, type, value, id);
+}
+
+/* The fields of all event types of the table, each once, in the order of the schema's USES rows. */
+static void fields_add(enum ch_table_id id)
+{
+	for (uint8_t type = 1; type < EVENT_TYPE_MAX; type++)
+		if (type_table[type].name && ch_table_of_type(type) == id)
+			for (const uint8_t *field = type_table[type].column; *field; field++)
+				field_add(&tables[id], (enum field_id) * field);
+}
+
+/* At first use, since the schema's rows are themselves filled before main() in no order that could be relied
+ * on. */
+static void tables_fill(void)
+{
+#define TABLE(id, name, time, order_by, ttl, help)
+#define COLUMN(table, name, type, value)                                                                     \
+	column_add(&tables[CH_TABLE_##table], name, NATIVE_##type, CH_VALUE_##value, FIELD_NONE);
+#define FIELDS(table) fields_add(CH_TABLE_##table);
+#define INDEX(table, column) tables[CH_TABLE_##table].index[tables[CH_TABLE_##table].index_count++] = #column;
+#include "ch_tables.def"
+#undef TABLE
+#undef COLUMN
+#undef FIELDS
+#undef INDEX
+}
+
+const struct ch_table *ch_table_get(enum ch_table_id id)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, tables_fill);
+	return &tables[id];
+}
+
+int64_t ch_time_clamp(int64_t ms)
+{
+	return ms < TIME_MIN_MS ? TIME_MIN_MS : ms > TIME_MAX_MS ? TIME_MAX_MS : ms;
+}
+
+/* Civil calendar from days since 1970-01-01, counted in eras of 400 years that begin on 1 March. */
+uint32_t ch_month_of(int64_t ms)
+{
+	int64_t clamped = ch_time_clamp(ms);
+	int64_t days = (clamped - (clamped < 0 ? 86399999 : 0)) / 86400000 + 719468;
+	int64_t era = days / 146097, day = days - era * 146097;
+	int64_t year = (day - day / 1460 + day / 36524 - day / 146096) / 365;
+	int64_t month = (5 * (day - (365 * year + year / 4 - year / 100)) + 2) / 153;
+
+	year += era * 400 + (month >= 10);
+	month = month < 10 ? month + 3 : month - 9;
+	return (uint32_t)(year * 100 + month);
+}

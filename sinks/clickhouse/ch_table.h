@@ -1,0 +1,84 @@
+/* What the tables look like: made once from ch_tables.def and the schema, then constant. Any thread. */
+#ifndef SLUICE_CH_TABLE_H
+#define SLUICE_CH_TABLE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "event.h"
+#include "native.h"
+
+/* What stands in a column. */
+enum ch_value {
+	CH_VALUE_FIELD, /* of the schema: ch_column.field */
+	CH_VALUE_EVENT_ID,
+	CH_VALUE_EVENT_TIME,
+	CH_VALUE_TYPE,
+	CH_VALUE_EXTRA,
+	CH_VALUE_TAGS,
+	CH_VALUE_FLAGS,
+	CH_VALUE_RECEIVE_TIME,
+	CH_VALUE_SOURCE,
+	CH_VALUE_SOURCE_PORT,
+	CH_VALUE_LISTENER_PORT,
+	CH_VALUE_NODE,
+	CH_VALUE_EPOCH,
+	CH_VALUE_PARTITION,
+	CH_VALUE_OFFSET,
+	CH_VALUE_ALERT_ID,
+	CH_VALUE_RULE_ID,
+	CH_VALUE_TITLE,
+	CH_VALUE_SEVERITY,
+	CH_VALUE_GENERATION,
+	CH_VALUE_RULESET,
+	CH_VALUE_KEY,
+	CH_VALUE_FIRST_TIME,
+	CH_VALUE_LAST_TIME,
+	CH_VALUE_REASON,
+	CH_VALUE_REASON_FIELD,
+	CH_VALUE_RAW,
+	CH_VALUE_CUT,
+};
+
+struct ch_column {
+	const char *name;
+	enum native_type type;
+	enum ch_value value;
+	enum field_id field;
+};
+
+enum ch_table_id {
+#define TABLE(id, name, time, order_by, ttl, help) CH_TABLE_##name = (id),
+#define COLUMN(table, name, type, value)
+#define FIELDS(table)
+#define INDEX(table, column)
+#include "ch_tables.def"
+#undef TABLE
+#undef COLUMN
+#undef FIELDS
+#undef INDEX
+	CH_TABLE_COUNT = 4
+};
+
+struct ch_table {
+	const char *name;
+	const char *time;
+	const char *order_by;
+	bool ttl;
+	const char *index[4]; /* columns with a bloom filter */
+	uint32_t index_count;
+	uint32_t column_count;
+	struct ch_column column[NATIVE_COLUMNS_MAX];
+};
+
+const struct ch_table *ch_table_get(enum ch_table_id id);
+
+/* Table of accepted events of a type. */
+enum ch_table_id ch_table_of_type(uint8_t type);
+
+/* Year * 100 + month, UTC: the partition of the tables. */
+uint32_t ch_month_of(int64_t ms);
+/* The nearest time that DateTime64(3) and its calendar can hold (1900 to 2299). */
+int64_t ch_time_clamp(int64_t ms);
+
+#endif
