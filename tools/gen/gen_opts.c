@@ -1,0 +1,235 @@
+/* Command line of sluice-gen. One table: name, kind, place, help. */
+#include "gen_opts.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "gen_event.h"
+
+enum opt_kind { OPT_U32, OPT_U64, OPT_I64, OPT_DOUBLE, OPT_TEXT, OPT_FLAG, OPT_SECONDS, OPT_MIX, OPT_KINDS };
+
+#define AT(member) offsetof(struct gen_opts, member)
+static const struct opt_row {
+	const char *name;
+	enum opt_kind kind;
+	size_t at;
+	uint64_t min, max;
+	const char *arg, *help;
+} opt_rows[] = {
+	{"udp", OPT_TEXT, AT(udp), 0, 0, "HOST:PORT", "send datagrams there; [ADDR]:PORT for IPv6"},
+	{"pcap", OPT_TEXT, AT(pcap), 0, 0, "FILE", "write them as frames into a pcap file"},
+	{"file", OPT_TEXT, AT(file), 0, 0, "FILE", "write the events, one a line; - = standard output"},
+	{"truth", OPT_TEXT, AT(truth), 0, 0, "FILE", "write a line per event: ID TYPE FATE RULE"},
+	{"count", OPT_U64, AT(count), 0, UINT64_MAX, "N", "events; 0 = no limit"},
+	{"duration", OPT_SECONDS, AT(duration_ms), 0, 31536000, "S", "seconds to go on; 0 = no limit"},
+	{"rate", OPT_U64, AT(rate), 0, 100000000, "N", "events a second; 0 = as fast as it goes"},
+	{"events-per-datagram", OPT_U32, AT(events_per_datagram), 1, 64, "N",
+		"lines in a datagram, if they fit"},
+	{"mtu", OPT_U32, AT(mtu), 1280, 9000, "BYTES", "largest IP packet"},
+	{"flows", OPT_U32, AT(flows), 1, 64, "N", "UDP source ports, taken in turn"},
+	{"seed", OPT_U64, AT(seed), 0, UINT64_MAX, "N", "same seed, same --start-ts: same events"},
+	{"start-ts", OPT_I64, AT(start_ts_ms), 0, 4102444800000, "MS",
+		"event time of the first event; without it event times follow the clock"},
+	{"mix", OPT_MIX, 0, 0, 0, "click=N,platform=N", "weights of the event types"},
+	{"users", OPT_U32, AT(users), 1, 10000000, "N", "different users"},
+	{"pages", OPT_U32, AT(pages), 1, 10000000, "N", "different pages"},
+	{"zipf", OPT_DOUBLE, AT(zipf), 0, 8, "S", "skew of users and pages; 0 = uniform"},
+	{"disorder-ms", OPT_U32, AT(disorder_ms), 0, 3600000, "MS", "event times lie up to so far back"},
+	{"dup-permille", OPT_U32, AT(dup_permille), 0, 1000, "N", "events that are sent again"},
+	{"bad-permille", OPT_U32, AT(bad_permille), 0, 1000, "N", "malformed events"},
+	{"bad-kinds", OPT_KINDS, AT(bad_kinds), 0, 0, "KIND,...", "kinds of malformed events (below)"},
+	{"fraud-permille", OPT_U32, AT(fraud_permille), 0, 1000, "N", "events that shipped rules match"},
+	{"noid-permille", OPT_U32, AT(noid_permille), 0, 1000, "N", "events without event_id"},
+	{"escape-permille", OPT_U32, AT(escape_permille), 0, 1000, "N", "events with escapes in their texts"},
+	{"utf8-permille", OPT_U32, AT(utf8_permille), 0, 1000, "N", "events with text beyond ASCII"},
+	{"extra-permille", OPT_U32, AT(extra_permille), 0, 1000, "N",
+		"events with unknown keys, blanks, other order"},
+	{"src", OPT_TEXT, AT(src), 0, 0, "ADDR:PORT", "source of pcap frames"},
+	{"dst", OPT_TEXT, AT(dst), 0, 0, "ADDR:PORT", "destination of pcap frames; same family as --src"},
+	{"src-mac", OPT_TEXT, AT(src_mac), 0, 0, "MAC", "source MAC of pcap frames"},
+	{"dst-mac", OPT_TEXT, AT(dst_mac), 0, 0, "MAC", "destination MAC of pcap frames"},
+	{"progress", OPT_FLAG, AT(progress), 0, 0, NULL, "a line a second on standard error"},
+};
+#define OPT_ROWS (sizeof opt_rows / sizeof *opt_rows)
+
+static int number(const char *text, uint64_t *out)
+{
+	char *end;
+
+	errno = 0;
+	*out = strtoull(text, &end, 10);
+	return errno || end == text || *end || *text == '-' ? -EINVAL : 0;
+}
+
+static int parse_mix(struct gen_opts *o, const char *text)
+{
+	o->mix_click = o->mix_platform = 0;
+	while (*text) {
+		uint32_t *weight = NULL;
+		char *end;
+		uint64_t v;
+
+		if (!strncmp(text, "click=", 6)) {
+			weight = &o->mix_click;
+			text += 6;
+		} else if (!strncmp(text, "platform=", 9)) {
+			weight = &o->mix_platform;
+			text += 9;
+		}
+		if (!weight || *text < '0' || *text > '9')
+			return -EINVAL;
+		v = strtoull(text, &end, 10);
+		if (v > 1000000 || (*end && *end != ','))
+			return -EINVAL;
+		*weight = (uint32_t)v;
+		text = end + (*end == ',');
+	}
+	return o->mix_click + o->mix_platform ? 0 : -EINVAL;
+}
+
+static int parse_kinds(struct gen_opts *o, const char *text)
+{
+	o->bad_kinds = 0;
+	while (*text) {
+		size_t bytes = strcspn(text, ",");
+		uint32_t k = 0;
+
+		while (k < GEN_BAD_COUNT && (strlen(gen_bad_table[k].name) != bytes ||
+						    strncmp(gen_bad_table[k].name, text, bytes)))
+			k++;
+		if (k == GEN_BAD_COUNT)
+			return -EINVAL;
+		o->bad_kinds |= 1ull << k;
+		text += bytes + (text[bytes] == ',');
+	}
+	return o->bad_kinds ? 0 : -EINVAL;
+}
+
+static int parse_double(const char *text, double min, double max, double *out)
+{
+	char *end;
+
+	errno = 0;
+	*out = strtod(text, &end);
+	return errno || end == text || *end || !(*out >= min && *out <= max) ? -EINVAL : 0;
+}
+
+static int set(struct gen_opts *o, const struct opt_row *row, const char *text)
+{
+	void *to = (char *)o + row->at;
+	uint64_t v = 0;
+	double d;
+
+	switch (row->kind) {
+	case OPT_TEXT:
+		*(const char **)to = text;
+		return 0;
+	case OPT_FLAG:
+		*(bool *)to = true;
+		return 0;
+	case OPT_DOUBLE:
+		return parse_double(text, (double)row->min, (double)row->max, to);
+	case OPT_SECONDS:
+		if (parse_double(text, (double)row->min, (double)row->max, &d))
+			return -EINVAL;
+		*(uint64_t *)to = (uint64_t)(d * 1000);
+		return 0;
+	case OPT_MIX:
+		return parse_mix(o, text);
+	case OPT_KINDS:
+		return parse_kinds(o, text);
+	default:
+		if (number(text, &v) || v < row->min || v > row->max)
+			return -EINVAL;
+	}
+	if (row->kind == OPT_U32)
+		*(uint32_t *)to = (uint32_t)v;
+	else
+		*(uint64_t *)to = v; /* OPT_I64: max keeps it positive */
+	return 0;
+}
+
+static const struct opt_row *find(const char *name, size_t bytes)
+{
+	for (size_t i = 0; i < OPT_ROWS; i++)
+		if (strlen(opt_rows[i].name) == bytes && !strncmp(opt_rows[i].name, name, bytes))
+			return &opt_rows[i];
+	return NULL;
+}
+
+static const struct gen_opts defaults = {
+	.seed = 1,
+	.mix_click = 80,
+	.mix_platform = 20,
+	.users = 100000,
+	.pages = 2000,
+	.zipf = 1.05,
+	.bad_kinds = (1ull << GEN_BAD_COUNT) - 1,
+	.start_ts_ms = GEN_START_CLOCK,
+	.events_per_datagram = 1,
+	.mtu = 1500,
+	.flows = 1,
+	.src = "192.0.2.1:40000",
+	.dst = "192.0.2.2:5140",
+	.src_mac = "02:00:00:00:00:01",
+	.dst_mac = "02:00:00:00:00:02",
+};
+
+enum gen_opts_result gen_opts_parse(struct gen_opts *o, int argc, char **argv, struct err *err)
+{
+	*o = defaults;
+	for (int i = 1; i < argc; i++) {
+		const char *arg = argv[i], *eq = strchr(arg, '=');
+		const struct opt_row *row;
+		const char *value;
+
+		if (!strcmp(arg, "--help") || !strcmp(arg, "-h"))
+			return GEN_OPTS_HELP;
+		row = strncmp(arg, "--", 2) ? NULL
+					    : find(arg + 2, eq ? (size_t)(eq - arg - 2) : strlen(arg + 2));
+		if (!row) {
+			err_set(err, -EINVAL, "%s: no such option; --help lists them", arg);
+			return GEN_OPTS_WRONG;
+		}
+		value = eq ? eq + 1 : NULL;
+		if (row->kind != OPT_FLAG && !eq)
+			value = ++i < argc ? argv[i] : NULL;
+		if ((row->kind == OPT_FLAG) != !value || set(o, row, value)) {
+			err_set(err, -EINVAL, "--%s %s: expected %s%s%s", row->name, value ? value : "",
+				row->arg ? row->arg : "no value", row->arg ? ": " : "",
+				row->arg ? row->help : "");
+			return GEN_OPTS_WRONG;
+		}
+	}
+	if (!o->udp && !o->pcap && !o->file) {
+		err_set(err, -EINVAL, "nowhere to send: give --udp, --pcap or --file");
+		return GEN_OPTS_WRONG;
+	}
+	if (!o->count && !o->duration_ms && !o->udp) {
+		err_set(err, -EINVAL, "a file needs an end: give --count or --duration");
+		return GEN_OPTS_WRONG;
+	}
+	return GEN_OPTS_RUN;
+}
+
+void gen_opts_help(void)
+{
+	char left[64];
+
+	printf("sluice-gen: makes events and sends them\n\nOptions:\n");
+	for (size_t i = 0; i < OPT_ROWS; i++) {
+		snprintf(left, sizeof left, "--%s %s", opt_rows[i].name,
+			opt_rows[i].arg ? opt_rows[i].arg : "");
+		printf("  %-30s %s\n", left, opt_rows[i].help);
+	}
+	printf("\nKinds of malformed events, and the reason with which they must be refused:\n");
+	for (uint32_t k = 0; k < GEN_BAD_COUNT; k++)
+		printf("  %-18s %-18s %s\n", gen_bad_table[k].name, drop_table[gen_bad_table[k].reason].name,
+			gen_bad_table[k].help);
+	printf("\nThe truth file has a line per event: its id or -, its type, its fate (accepted, "
+	       "duplicate,\n"
+	       "refused:<reason>), and the shipped rule that it was made to match or -.\n");
+}

@@ -1,0 +1,38 @@
+/* Options of sluice-gen. Read once by main, then constant. */
+#ifndef SLUICE_GEN_OPTS_H
+#define SLUICE_GEN_OPTS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "err.h"
+
+#define GEN_START_CLOCK INT64_MIN /* start_ts_ms: event times follow the wall clock */
+
+struct gen_opts {
+	uint64_t seed;
+	uint32_t mix_click, mix_platform; /* weights */
+	uint32_t users, pages;
+	double zipf;
+	uint32_t disorder_ms;
+	uint32_t dup_permille, bad_permille, fraud_permille, noid_permille;
+	uint32_t escape_permille, utf8_permille, extra_permille;
+	uint64_t bad_kinds; /* bit per enum gen_bad_kind */
+	int64_t start_ts_ms;
+	uint64_t count;	      /* 0: no limit */
+	uint64_t duration_ms; /* 0: no limit */
+	uint64_t rate;	      /* events a second; 0: as fast as it goes */
+	uint32_t events_per_datagram, mtu;
+	uint32_t flows; /* source ports */
+	bool progress;
+	const char *udp, *pcap, *file, *truth;	   /* NULL: not wanted */
+	const char *src, *dst, *src_mac, *dst_mac; /* of pcap frames */
+};
+
+enum gen_opts_result { GEN_OPTS_RUN, GEN_OPTS_HELP, GEN_OPTS_WRONG };
+
+/* Texts point into argv. On GEN_OPTS_WRONG err says what is wrong. */
+enum gen_opts_result gen_opts_parse(struct gen_opts *o, int argc, char **argv, struct err *err);
+void gen_opts_help(void);
+
+#endif
