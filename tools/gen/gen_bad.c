@@ -137,8 +137,8 @@ void gen_bad_draft(enum gen_bad_kind kind, struct gen_draft *d, struct gen_rng *
 			gen_rng_below(rng, 2) ? "not-a-uuid" : "0123456g-89ab-4def-8123-456789abcdef");
 		break;
 	case GEN_BAD_key_twice:
-		f = append(d);
-		*f = *text_field(d);
+		f = text_field(d); /* before append(): it looks through the keys */
+		*append(d) = *f;
 		break;
 	case GEN_BAD_leading_zero:
 		gen_field_raw(append(d), "seq", "0017");
