@@ -1,0 +1,144 @@
+#!/bin/bash
+# Installs what building, testing and the demonstration need. Says first what and how big; does nothing that is done.
+#   scripts/deps.sh [--check]      --check: only say what is missing, exit code 1 if something is
+set -euo pipefail
+cd "$(dirname "$(readlink -f "$0")")/.."
+. scripts/lib.sh
+
+# Debian 12 packages, each with the version that it must begin with. The distribution's point releases may move the rest.
+PACKAGES="
+gcc=4:12 g++=4:12 meson=1.0 ninja-build=1.11 pkg-config=1.8 python3=3.11 git=1:2.39
+dpdk=22.11 libdpdk-dev=22.11 libhyperscan-dev=5.4 liburing-dev=2.3 librdkafka-dev=2.0 libjemalloc-dev=5.3
+libcmocka-dev=1.1 libyaml-dev=0.2 libjansson-dev=2.14 libhttp-parser-dev=2.9 libsimdjson-dev=3.0 libpcap-dev=1.10
+clang=1:14 clang-tidy=1:14 clang-format=1:14
+kcat=1.7 jq=1.6 curl=7.88 iproute2=6.1 ethtool=1:6.1 procps=2:4.0
+"
+# Only where the command is not there yet, from whatever source: command=package
+COMMANDS="java=openjdk-17-jre-headless mvn=maven npm=npm"
+
+KAFKA_VERSION=4.3.1
+KAFKA_JARS_MIN=40
+CHDB=@chdb/lib-linux-x64-gnu
+CHDB_VERSION=26.7.3-stable.1
+CHDB_PACK_BYTES=177817999
+CHDB_PACK_SHA512=5cff7b98caa7739b59a4a432c11f0dedc2d3b073624e61ebdf4a42e66ce8de35a6ba48ca9f62016bad1cd81fe059435cb858ce3235a8a2b408082a81563e70a7
+CHDB_LIB_BYTES=566330096
+
+as_root() {
+	if [ "$(id -u)" = 0 ]; then
+		"$@"
+	elif have sudo; then
+		sudo "$@"
+	else
+		die "installing packages needs root or sudo: $*"
+	fi
+}
+
+missing_packages() {
+	local item name installed
+	installed=$(dpkg-query -W -f '${Package} ${db:Status-Status}\n' 2>/dev/null | awk '$2 == "installed" {print $1}')
+	for item in $PACKAGES; do
+		name=${item%%=*}
+		grep -qx -- "$name" <<<"$installed" || echo "$name"
+	done
+	for item in $COMMANDS; do
+		have "${item%%=*}" || echo "${item#*=}"
+	done
+}
+
+check_versions() {
+	local item name want got bad=0
+	for item in $PACKAGES; do
+		name=${item%%=*} want=${item#*=}
+		got=$(dpkg-query -W -f '${Version}' "$name" 2>/dev/null || true)
+		[[ "$got" == "$want"* ]] || { say "$name is $got, this tree is made for $want"; bad=1; }
+	done
+	[ $bad = 0 ] || say "other versions than these have not been tried (Debian 12 has them)"
+}
+
+kafka_there() {
+	[ "$(cat "$SLUICE_KAFKA_LIBS/.version" 2>/dev/null)" = "$KAFKA_VERSION $(sha256sum <tools/kafka/pom.xml)" ] &&
+		[ "$(find -L "$SLUICE_KAFKA_LIBS" -name '*.jar' | wc -l)" -ge $KAFKA_JARS_MIN ]
+}
+
+chdb_there() {
+	[ "$(stat -L -c %s "$SLUICE_LIBCHDB" 2>/dev/null || echo 0)" = $CHDB_LIB_BYTES ]
+}
+
+install_packages() {
+	local list=("$@") sizes
+	say "Debian packages to install: ${list[*]}"
+	as_root apt-get update -q >/dev/null || say "apt-get update failed; going on with the lists that are there"
+	sizes=$(as_root apt-get install --no-install-recommends --assume-no "${list[@]}" 2>/dev/null | grep -E "^Need to get|^After this" || true)
+	say "${sizes:-sizes are not known}"
+	as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${list[@]}"
+}
+
+# watch_size DIR EXPECTED_MB PID: a line every few seconds while PID runs
+watch_size() {
+	local ticks=0
+	while kill -0 "$3" 2>/dev/null; do
+		sleep 0.5
+		ticks=$((ticks + 1))
+		[ $((ticks % 8)) = 0 ] || continue
+		say "  $(du -sm "$1" 2>/dev/null | cut -f1) of about $2 MB"
+	done
+	return 0
+}
+
+install_kafka() {
+	local work
+	say "Kafka $KAFKA_VERSION by maven: 46 jars, 44 MB, to $SLUICE_KAFKA_LIBS"
+	mkdir -p "$(dirname "$SLUICE_KAFKA_LIBS")"
+	work=$(mktemp -d "$(dirname "$SLUICE_KAFKA_LIBS")/.kafka-XXXXXX")
+	mvn -B -f tools/kafka/pom.xml dependency:copy-dependencies -DincludeScope=runtime "-DoutputDirectory=$work/libs" \
+		>"$work/log" 2>&1 &
+	watch_size "$work" 44 $!
+	wait $! || { tail -20 "$work/log" >&2; die "maven failed; its output: $work/log"; }
+	[ "$(find "$work/libs" -name '*.jar' | wc -l)" -ge $KAFKA_JARS_MIN ] || die "maven gave fewer jars than expected: $work/log"
+	echo "$KAFKA_VERSION $(sha256sum <tools/kafka/pom.xml)" >"$work/libs/.version"
+	rm -rf "$SLUICE_KAFKA_LIBS"
+	mv "$work/libs" "$SLUICE_KAFKA_LIBS"
+	rm -rf "$work"
+}
+
+install_chdb() {
+	local dir work pack
+	dir=$(dirname "$SLUICE_LIBCHDB")
+	say "ClickHouse engine $CHDB_VERSION by npm: 178 MB to fetch, 566 MB on disk, to $SLUICE_LIBCHDB"
+	mkdir -p "$dir"
+	work=$(mktemp -d "$dir/.chdb-XXXXXX")
+	(cd "$work" && exec npm pack --silent --cache "$work/cache" "$CHDB@$CHDB_VERSION") >"$work/log" 2>&1 &
+	watch_size "$work" 178 $!
+	wait $! || { tail -20 "$work/log" >&2; die "npm failed; its output: $work/log"; }
+	pack=$(find "$work" -maxdepth 1 -name '*.tgz')
+	[ "$(stat -c %s "$pack")" = $CHDB_PACK_BYTES ] || die "$pack: unexpected size"
+	sha512sum --check --quiet <<<"$CHDB_PACK_SHA512  $pack" || die "$pack: unexpected content"
+	say "unpacking"
+	tar xzf "$pack" -C "$work" package/libchdb.so
+	[ "$(stat -c %s "$work/package/libchdb.so")" = $CHDB_LIB_BYTES ] || die "libchdb.so: unexpected size"
+	mv "$work/package/libchdb.so" "$SLUICE_LIBCHDB"
+	rm -rf "$work"
+}
+
+main() {
+	local packages todo=0
+	mapfile -t packages < <(missing_packages)
+	[ ${#packages[@]} -gt 0 ] && todo=1
+	kafka_there || todo=1
+	chdb_there || todo=1
+	if [ "${1:-}" = --check ]; then
+		[ ${#packages[@]} -gt 0 ] && say "missing packages: ${packages[*]}"
+		kafka_there || say "missing: Kafka $KAFKA_VERSION in $SLUICE_KAFKA_LIBS"
+		chdb_there || say "missing: ClickHouse engine in $SLUICE_LIBCHDB"
+		exit $todo
+	fi
+	[ "$(uname -m)" = x86_64 ] || die "this machine is $(uname -m); x86_64 is needed"
+	[ ${#packages[@]} -gt 0 ] && install_packages "${packages[@]}"
+	kafka_there || install_kafka
+	chdb_there || install_chdb
+	check_versions
+	say "everything is there ($SLUICE_CACHE: $(du -sLm "$SLUICE_CACHE" 2>/dev/null | cut -f1) MB)"
+}
+
+main "$@"

@@ -1,0 +1,19 @@
+# What the scripts share. Sourced, in the tree's top folder.
+SLUICE_CACHE=${SLUICE_CACHE:-${HOME:-/root}/.cache/sluice}
+JOBS=${JOBS:-$(nproc)}
+export SLUICE_CACHE
+export SLUICE_KAFKA_LIBS=${SLUICE_KAFKA_LIBS:-$SLUICE_CACHE/kafka-libs}
+export SLUICE_LIBCHDB=${SLUICE_LIBCHDB:-$SLUICE_CACHE/chdb/libchdb.so}
+
+say() {
+	printf 'run: %s\n' "$*" >&2
+}
+
+die() {
+	printf 'run: %s\n' "$*" >&2
+	exit 1
+}
+
+have() {
+	command -v "$1" >/dev/null 2>&1
+}

@@ -1,0 +1,89 @@
+# ./run test. Sourced by run. Every suite has a budget in seconds; what exceeds it is stopped and counts as failed.
+declare -A BUDGET=([lint]=120 [unit]=240 [unit-asan]=420 [threads-tsan]=420)
+BUDGET_OTHER=420 # each suite with servers; docs/operations.md says what is in them
+TSAN_TESTS='handoff|journal|ring|dataplane|sinks/runner'
+
+passed=0 failed=0 skipped=0
+
+# count_results DIR NAME EXPECTED: adds what the suite's log says
+count_results() {
+	local log=$1/meson-logs/testlog-$2.json ok bad skip seen
+	[ -f "$log" ] || log=/dev/null
+	ok=$(jq -s '[.[] | select(.result == "OK" or .result == "EXPECTEDFAIL")] | length' "$log")
+	skip=$(jq -s '[.[] | select(.result == "SKIP")] | length' "$log")
+	seen=$(jq -s length "$log")
+	bad=$((seen - ok - skip))
+	# what did not get its turn within the budget has not passed
+	[ "$seen" -lt "$3" ] && bad=$((bad + $3 - seen))
+	passed=$((passed + ok)) failed=$((failed + bad)) skipped=$((skipped + skip))
+	say "$2: $ok passed, $bad failed, $skip skipped, log: $1/meson-logs/testlog-$2.txt"
+	[ "$bad" -gt 0 ] && jq -r 'select(.result != "OK" and .result != "SKIP" and .result != "EXPECTEDFAIL") | "run:   " + .result + " " + .name' "$log" >&2
+	return 0
+}
+
+# run_suite DIR NAME PREFIX -- MESON_TEST_ARG...
+run_suite() {
+	local dir=$1 name=$2 prefix=$3 expected budget
+	shift 4
+	budget=${BUDGET[$name]:-$BUDGET_OTHER}
+	expected=$(meson test -C "$dir" --no-rebuild --list "$@" 2>/dev/null | grep -c ' / ' || true)
+	[ "$expected" -gt 0 ] || { say "$name: no tests"; return 0; }
+	rm -f "$dir/meson-logs/testlog-$name.json"
+	say "$name: $expected tests, at most $budget s"
+	# shellcheck disable=SC2086
+	timeout --kill-after=20 "$budget" $prefix meson test -C "$dir" --no-rebuild --logbase "testlog-$name" "$@" \
+		>"$dir/meson-logs/$name.out" 2>&1 || true
+	count_results "$dir" "$name" "$expected"
+}
+
+build_or_fail() {
+	# in a subshell: a build that fails is a failed test here, the others go on
+	if ! (build "$@"); then
+		failed=$((failed + 1))
+		return 1
+	fi
+}
+
+test_plain() {
+	local suite
+	run_suite build lint "" -- --suite lint
+	run_suite build unit "" -- --suite unit
+	for suite in $(meson test -C build --no-rebuild --list 2>/dev/null | sed -n 's/^[^:]*:\([^ ]*\) .*/\1/p' | tr + '\n' | sort -u); do
+		case $suite in
+		lint | unit | torture | bench) ;;
+		*) run_suite build "$suite" "" -- --suite "$suite" ;;
+		esac
+	done
+}
+
+test_sanitized() {
+	local tests
+	export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:abort_on_error=0:strict_string_checks=1}
+	export UBSAN_OPTIONS=${UBSAN_OPTIONS:-halt_on_error=1:print_stacktrace=1}
+	if build_or_fail build-asan -Db_sanitize=address,undefined -Db_lundef=false -Dbench=false; then
+		run_suite build-asan unit-asan "" -- --suite unit --timeout-multiplier 4
+	fi
+	export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1:second_deadlock_stack=1}
+	if build_or_fail build-tsan -Db_sanitize=thread -Db_lundef=false -Dbench=false -Dsimdjson=false; then
+		tests=$(meson test -C build-tsan --no-rebuild --list --suite unit 2>/dev/null | sed -n 's|.* / ||p' | grep -E "$TSAN_TESTS" || true)
+		# gcc 12's TSan cannot place its shadow memory where newer kernels randomise the stack: without randomisation it can
+		# shellcheck disable=SC2086
+		[ -n "$tests" ] && run_suite build-tsan threads-tsan "setarch $(uname -m) -R" -- $tests --timeout-multiplier 8
+	fi
+	return 0
+}
+
+run_tests() { # [SUITE...]
+	local suite
+	have jq || die "jq is not there: ./run deps"
+	scripts/deps.sh --check || say "what is missing will be skipped; ./run deps installs it"
+	build_or_fail build || { echo "$passed passed, $failed failed, $skipped skipped"; exit 1; }
+	if [ $# -gt 0 ]; then
+		for suite; do run_suite build "$suite" "" -- --suite "$suite"; done
+	else
+		test_plain
+		test_sanitized
+	fi
+	echo "$passed passed, $failed failed, $skipped skipped"
+	[ "$failed" = 0 ]
+}
