@@ -230,6 +230,7 @@ int sinks_start(struct sink_group *group, const struct sink_env *env, struct err
 		rc = group_start(&group[id], (enum sink_id)id, env, err);
 		if (rc) {
 			sinks_stop(group, 0);
+			sinks_free(group);
 			return rc;
 		}
 	}
@@ -246,8 +247,11 @@ void sinks_stop(struct sink_group *group, uint64_t drain_ms)
 			atomic_store_explicit(&group[id].part[p].stop, true, memory_order_release);
 		}
 	for (int id = 0; id < SINK_ID_MAX; id++)
-		for (uint32_t p = 0; p < group[id].part_count; p++)
-			pthread_join(group[id].part[p].thread, NULL);
+		for (uint32_t p = 0; p < group[id].part_count; p++) {
+			if (!group[id].part[p].joined)
+				pthread_join(group[id].part[p].thread, NULL);
+			group[id].part[p].joined = true;
+		}
 }
 
 void sinks_free(struct sink_group *group)

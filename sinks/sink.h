@@ -88,6 +88,7 @@ struct sink_part {
 	char error[512]; /* last error, under error_lock */
 	void *priv;	 /* the sink's own, from open to close */
 	pthread_t thread;
+	bool joined; /* by sinks_stop(), which may be called again */
 	struct sink_group *group;
 };
 

@@ -169,6 +169,9 @@ static void test_start_deliver_stop(void **state)
 	for (int p = 0; p < PARTS; p++)
 		assert_int_equal(consumed[p], 100);
 	sinks_stop(group, 0); /* twice does no harm */
+	assert_int_equal(group[SINK_kafka].part_count, PARTS); /* readable until freed */
+	sinks_free(group);
+	assert_int_equal(group[SINK_kafka].part_count, 0);
 }
 
 static void test_failures_are_retried(void **state)
