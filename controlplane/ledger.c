@@ -135,6 +135,7 @@ static void ledger_partitions(struct ledger *l, const struct view *v)
 		eq_add(&eq, "journal_full", s->drops[DROP_journal_full] - base->drops[DROP_journal_full]);
 		eq_add(&eq, "journal_failed",
 			s->drops[DROP_journal_failed] - base->drops[DROP_journal_failed]);
+		eq_add(&eq, "refused_lost", s->refused_lost);
 		eq_end(&eq, l);
 	}
 }

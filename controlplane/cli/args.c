@@ -23,7 +23,8 @@ static const struct command *command_of(int argc, char **argv, int *used)
 
 		if (*used == 2 && argv[1][0] == '-')
 			continue;
-		snprintf(words, sizeof words, "%s%s%s", argv[0], *used == 2 ? " " : "", *used == 2 ? argv[1] : "");
+		snprintf(words, sizeof words, "%s%s%s", argv[0], *used == 2 ? " " : "",
+			*used == 2 ? argv[1] : "");
 		found = command_find(words);
 		if (found)
 			return found;
@@ -99,7 +100,8 @@ static const struct command_arg *positional(const struct cli *cli)
 
 		if (arg->command != cli->command->id)
 			continue;
-		if (arg->form == FORM_words || (arg->form == FORM_word && !json_object_get(cli->args, arg->name)))
+		if (arg->form == FORM_words ||
+			(arg->form == FORM_word && !json_object_get(cli->args, arg->name)))
 			return arg;
 	}
 	return NULL;
@@ -213,7 +215,8 @@ enum cli_exit cli_parse(struct cli *cli, int argc, char **argv, struct err *err)
 			if (!cli->command && cli->help)
 				return CLI_OK;
 			if (!cli->command)
-				return (enum cli_exit)usage(err, "'%.60s': no such command; see --help", argv[i]);
+				return (enum cli_exit)usage(
+					err, "'%.60s': no such command; see --help", argv[i]);
 			i += used - 1;
 		} else if (!cli->command) {
 			code = usage(err, "'%.60s': no such option; see --help", argv[i]);
@@ -259,8 +262,10 @@ void cli_help(FILE *out, const char *words)
 			c->access == ACCESS_write ? " (root and the daemon's user only)" : "");
 		for (uint32_t k = 0; words && k < command_arg_count; k++)
 			if (command_arg_table[k].command == c->id)
-				fprintf(out, "          %-12s %s\n", command_arg_table[k].name, command_arg_table[k].help);
+				fprintf(out, "          %-12s %s\n", command_arg_table[k].name,
+					command_arg_table[k].help);
 	}
 	fputs("\nThe socket is --socket, or $SLUICE_SOCKET, or " CLI_SOCKET_DEFAULT ".\n"
-	      "Exit codes: 0 done, 1 the command failed, 2 usage, 3 the daemon cannot be reached.\n", out);
+	      "Exit codes: 0 done, 1 the command failed, 2 usage, 3 the daemon cannot be reached.\n",
+		out);
 }

@@ -1,4 +1,5 @@
-/* sluicectl's parts: the command line, the connection, tables, and the commands that need no daemon. One thread. */
+/* sluicectl's parts: the command line, the connection, tables, and the commands that need no daemon. One
+ * thread. */
 #ifndef SLUICE_CLI_H
 #define SLUICE_CLI_H
 
@@ -20,7 +21,8 @@ struct cli {
 	json_t *args;		       /* owned; by the command's table, FILES read */
 };
 
-/* args.c: reads the command line by the command table. CLI_OK, CLI_USAGE, or CLI_FAILED if a file cannot be read. */
+/* args.c: reads the command line by the command table. CLI_OK, CLI_USAGE, or CLI_FAILED if a file cannot be
+ * read. */
 enum cli_exit cli_parse(struct cli *cli, int argc, char **argv, struct err *err);
 void cli_end(struct cli *cli);
 /* All commands, or those whose words begin with `words`. */
@@ -31,7 +33,8 @@ struct client_link {
 	int fd;
 };
 enum cli_exit client_connect(struct client_link *link, const char *path, struct err *err);
-/* CLI_OK: *result is owned by the caller. CLI_FAILED: the daemon said no, err has its text. CLI_UNREACHABLE: no answer. */
+/* CLI_OK: *result is owned by the caller. CLI_FAILED: the daemon said no, err has its text. CLI_UNREACHABLE:
+ * no answer. */
 enum cli_exit client_call(
 	struct client_link *link, const char *words, const json_t *args, json_t **result, struct err *err);
 /* Waits until the daemon has closed the connection, as it does when it ends. */

@@ -1,4 +1,5 @@
-/* The connection to the daemon: one request line, one answer line. What comes back is checked as if it were hostile. */
+/* The connection to the daemon: one request line, one answer line. What comes back is checked as if it were
+ * hostile. */
 #include "cli.h"
 
 #include <errno.h>
@@ -104,7 +105,8 @@ static enum cli_exit answer_check(const json_t *answer, json_t **result, struct 
 enum cli_exit client_call(
 	struct client_link *link, const char *words, const json_t *args, json_t **result, struct err *err)
 {
-	json_t *request = json_pack("{s:i, s:s, s:O}", "v", CONTROL_PROTOCOL, "cmd", words, "args", args), *answer;
+	json_t *request = json_pack("{s:i, s:s, s:O}", "v", CONTROL_PROTOCOL, "cmd", words, "args", args),
+	       *answer;
 	char *line = json_dumps(request, JSON_COMPACT);
 	enum cli_exit code;
 	json_error_t at;
@@ -112,8 +114,9 @@ enum cli_exit client_call(
 	json_decref(request);
 	if (!line || strlen(line) + 1 >= CONTROL_REQUEST_BYTES_MAX) {
 		free(line);
-		err_set(err, -EFBIG, "the request is larger than 1 MiB; for many rules use rules.dir and `rules apply` "
-				     "without files");
+		err_set(err, -EFBIG,
+			"the request is larger than 1 MiB; for many rules use rules.dir and `rules apply` "
+			"without files");
 		return CLI_FAILED;
 	}
 	if (send_all(link->fd, line, strlen(line)))

@@ -1,5 +1,5 @@
-/* `journal ls|dump|verify`: reads a journal directory as it lies there, also of a stopped or running daemon. Every byte
- * is checked by journal_scan() before it is looked at. */
+/* `journal ls|dump|verify`: reads a journal directory as it lies there, also of a stopped or running daemon.
+ * Every byte is checked by journal_scan() before it is looked at. */
 #include "cli.h"
 
 #include <arpa/inet.h>
@@ -58,11 +58,12 @@ struct survey {
 static void survey_segment_end(struct survey *s)
 {
 	if (s->blocks)
-		json_array_append_new(s->segments,
-			json_pack("{s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "partition", (json_int_t)s->partition, "segment",
-				json_u64(s->segment), "first_offset", json_u64(s->first), "next_offset",
-				json_u64(s->next), "blocks", json_u64(s->blocks), "records", json_u64(s->records),
-				"bytes", json_u64(s->bytes)));
+		json_array_append_new(
+			s->segments, json_pack("{s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "partition",
+					     (json_int_t)s->partition, "segment", json_u64(s->segment),
+					     "first_offset", json_u64(s->first), "next_offset",
+					     json_u64(s->next), "blocks", json_u64(s->blocks), "records",
+					     json_u64(s->records), "bytes", json_u64(s->bytes)));
 	s->blocks = s->records = s->bytes = 0;
 }
 
@@ -84,8 +85,8 @@ static int survey_block(void *arg, const struct journal_scan_block *b)
 
 	if (!b->intact) {
 		s->damaged = true;
-		snprintf(s->fault, sizeof s->fault, "segment %" PRIu64 ", file offset %" PRIu64 ": %s", b->segment,
-			b->file_offset, b->fault ? b->fault : "damaged");
+		snprintf(s->fault, sizeof s->fault, "segment %" PRIu64 ", file offset %" PRIu64 ": %s",
+			b->segment, b->file_offset, b->fault ? b->fault : "damaged");
 		return 0;
 	}
 	if (s->blocks && b->segment != s->segment)
@@ -110,16 +111,17 @@ static int survey_block(void *arg, const struct journal_scan_block *b)
 
 static json_t *survey_row(const struct survey *s)
 {
-	return json_pack("{s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s}", "partition", (json_int_t)s->partition,
-		"oldest_offset", json_u64(s->oldest), "next_offset", json_u64(s->end), "blocks", json_u64(s->total_blocks),
-		"records", json_u64(s->total_records), "events", json_u64(s->kind[RECORD_EVENT]), "refused",
-		json_u64(s->kind[RECORD_REFUSED]), "other", json_u64(s->kind[RECORD_CONTROL] + s->kind[RECORD_TICK]),
-		"bytes", json_u64(s->total_bytes), "state", s->damaged ? "damaged" : "intact");
+	return json_pack("{s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s}", "partition",
+		(json_int_t)s->partition, "oldest_offset", json_u64(s->oldest), "next_offset",
+		json_u64(s->end), "blocks", json_u64(s->total_blocks), "records", json_u64(s->total_records),
+		"events", json_u64(s->kind[RECORD_EVENT]), "refused", json_u64(s->kind[RECORD_REFUSED]),
+		"other", json_u64(s->kind[RECORD_CONTROL] + s->kind[RECORD_TICK]), "bytes",
+		json_u64(s->total_bytes), "state", s->damaged ? "damaged" : "intact");
 }
 
 /* Scans all partitions. *damaged counts those with a fault, which `faults` describes. */
-static int survey_all(const char *dir, json_t *rows, json_t *segments, json_t *faults, const struct journal_meta *meta,
-	uint32_t *damaged, struct err *err)
+static int survey_all(const char *dir, json_t *rows, json_t *segments, json_t *faults,
+	const struct journal_meta *meta, uint32_t *damaged, struct err *err)
 {
 	for (uint32_t p = 0; p < meta->partitions; p++) {
 		struct survey s = {.segments = segments, .partition = p};
@@ -208,7 +210,8 @@ static void uuid_text(const uint8_t *id, char *out)
 static json_t *payload_json(const struct record *rec, const char **key)
 {
 	const uint8_t *raw = record_payload(rec);
-	uint32_t bytes = rec->kind == RECORD_EVENT || rec->kind == RECORD_REFUSED ? rec->raw_bytes : rec->payload_bytes;
+	uint32_t bytes = rec->kind == RECORD_EVENT || rec->kind == RECORD_REFUSED ? rec->raw_bytes
+										  : rec->payload_bytes;
 	json_t *v = json_stringn((const char *)raw, bytes);
 	char *hex;
 
@@ -244,11 +247,12 @@ static json_t *record_json(const struct journal_block *block, const struct recor
 		json_array_append_new(hits, json_integer(hit));
 	}
 	row = json_pack("{s:I, s:o, s:s, s:s, s:s, s:I, s:I, s:s, s:I, s:I, s:I, s:i, s:o}", "partition",
-		(json_int_t)block->partition, "offset", json_u64(offset), "kind", kind[rec->kind <= RECORD_TICK ? rec->kind : 0],
-		"type", type ? type : "", "event_id", id, "event_time_ms", (json_int_t)rec->event_time_ms,
-		"receive_time_ms", (json_int_t)rec->receive_time_ms, "source", src, "source_port", (json_int_t)rec->src_port,
-		"udp_port", (json_int_t)rec->dst_port, "generation", (json_int_t)block->generation, "flags", (int)rec->flags,
-		"hits", hits);
+		(json_int_t)block->partition, "offset", json_u64(offset), "kind",
+		kind[rec->kind <= RECORD_TICK ? rec->kind : 0], "type", type ? type : "", "event_id", id,
+		"event_time_ms", (json_int_t)rec->event_time_ms, "receive_time_ms",
+		(json_int_t)rec->receive_time_ms, "source", src, "source_port", (json_int_t)rec->src_port,
+		"udp_port", (json_int_t)rec->dst_port, "generation", (json_int_t)block->generation, "flags",
+		(int)rec->flags, "hits", hits);
 	if (rec->kind == RECORD_REFUSED) {
 		json_object_set_new(row, "reason", json_string(reason ? reason : "?"));
 		json_object_set_new(row, "field", json_string(field ? field : ""));
@@ -258,7 +262,8 @@ static json_t *record_json(const struct journal_block *block, const struct recor
 	return row;
 }
 
-static void dump_record(struct dump *d, const struct journal_block *block, const struct record *rec, uint64_t offset)
+static void dump_record(
+	struct dump *d, const struct journal_block *block, const struct record *rec, uint64_t offset)
 {
 	char id[40];
 	json_t *row;
@@ -284,8 +289,8 @@ static int dump_block(void *arg, const struct journal_scan_block *b)
 
 	if (!b->intact) {
 		d->damaged = true;
-		snprintf(d->fault, sizeof d->fault, "segment %" PRIu64 ", file offset %" PRIu64 ": %s", b->segment,
-			b->file_offset, b->fault ? b->fault : "damaged");
+		snprintf(d->fault, sizeof d->fault, "segment %" PRIu64 ", file offset %" PRIu64 ": %s",
+			b->segment, b->file_offset, b->fault ? b->fault : "damaged");
 		return 0;
 	}
 	for (uint32_t i = 0; i < b->block.record_count && d->left; i++) {
@@ -321,7 +326,8 @@ enum cli_exit local_journal_dump(const struct cli *cli, FILE *out, struct err *e
 		return CLI_USAGE;
 	}
 	for (uint32_t p = 0; p < meta.partitions; p++) {
-		struct dump d = {.out = out, .from = uint_arg(cli, "from", 0),
+		struct dump d = {.out = out,
+			.from = uint_arg(cli, "from", 0),
 			.left = uint_arg(cli, "count", UINT64_MAX),
 			.ids = json_is_true(json_object_get(cli->args, "ids"))};
 
@@ -330,7 +336,8 @@ enum cli_exit local_journal_dump(const struct cli *cli, FILE *out, struct err *e
 		if (d.left && journal_scan(dir, p, dump_block, &d, err) < 0)
 			return CLI_FAILED;
 		if (d.damaged) {
-			err_set(err, -EILSEQ, "partition %u is damaged behind what was printed: %s", p, d.fault);
+			err_set(err, -EILSEQ, "partition %u is damaged behind what was printed: %s", p,
+				d.fault);
 			code = CLI_FAILED;
 		}
 	}

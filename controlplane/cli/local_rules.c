@@ -47,9 +47,9 @@ enum cli_exit local_rules_check(const struct cli *cli, FILE *out, struct err *er
 		return CLI_FAILED;
 	report = json_array();
 	failed = ruleset_run_tests(rs, report_line, report);
-	result = json_pack("{s:I, s:I, s:s, s:I, s:o}", "rules", (json_int_t)ruleset_rule_count(rs), "patterns",
-		(json_int_t)ruleset_pattern_count(rs), "version", ruleset_version(rs), "failed_tests", (json_int_t)failed,
-		"report", report);
+	result = json_pack("{s:I, s:I, s:s, s:I, s:o}", "rules", (json_int_t)ruleset_rule_count(rs),
+		"patterns", (json_int_t)ruleset_pattern_count(rs), "version", ruleset_version(rs),
+		"failed_tests", (json_int_t)failed, "report", report);
 	cli_print(cli, out, result);
 	ruleset_free(rs);
 	if (failed)

@@ -1,5 +1,5 @@
-/* A JSON result for people. Scalars of an object become aligned lines, objects in it one line of key=value, lists of
- * objects tables with a column for each key. */
+/* A JSON result for people. Scalars of an object become aligned lines, objects in it one line of key=value,
+ * lists of objects tables with a column for each key. */
 #include "cli.h"
 
 #include <stdlib.h>
@@ -10,7 +10,10 @@
 void render_text(FILE *out, const char *text)
 {
 	for (; *text; text++)
-		fputc(((unsigned char)*text < 0x20 && *text != '\n' && *text != '\t') || *text == 0x7f ? '?' : *text, out);
+		fputc(((unsigned char)*text < 0x20 && *text != '\n' && *text != '\t') || *text == 0x7f
+				? '?'
+				: *text,
+			out);
 }
 
 static void cell_text(const json_t *v, char *out, size_t cap)
@@ -113,8 +116,8 @@ static void render_table(FILE *out, const json_t *rows)
 				width = text_width(cell) > width ? text_width(cell) : width;
 			}
 			if (row)
-				cell_text(json_object_get(row, key) ? json_object_get(row, key) : json_null(), cell,
-					sizeof cell);
+				cell_text(json_object_get(row, key) ? json_object_get(row, key) : json_null(),
+					cell, sizeof cell);
 			else
 				snprintf(cell, sizeof cell, "%s", key);
 			mine = text_width(cell);
@@ -136,9 +139,8 @@ static void render_object(FILE *out, json_t *object)
 	json_t *v;
 	int width = 0;
 
-	json_object_foreach(object, key, v)
-		if (!is_table(v) && text_width(key) > width)
-			width = text_width(key);
+	json_object_foreach(object, key, v) if (!is_table(v) && text_width(key) > width) width =
+		text_width(key);
 	json_object_foreach(object, key, v)
 	{
 		const json_t *line;
@@ -147,7 +149,8 @@ static void render_object(FILE *out, json_t *object)
 		if (is_table(v)) {
 			fprintf(out, "%s:\n", key);
 			render_table(out, v);
-		} else if (json_is_array(v) && json_array_size(v) > 1 && json_is_string(json_array_get(v, 0))) {
+		} else if (json_is_array(v) && json_array_size(v) > 1 &&
+			   json_is_string(json_array_get(v, 0))) {
 			fprintf(out, "%s:\n", key);
 			json_array_foreach(v, i, line)
 			{

@@ -1,0 +1,130 @@
+/* The made-up daemon: two workers, one listener, one port, two partitions, one sink, two rules. */
+#include "made_view.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* sinks/runner.c has it; linking that would need every sink. */
+const char *const sink_state_name[] = {"off", "connecting", "running", "backoff", "refused", "stopped"};
+
+static void made_config(struct config *cfg)
+{
+	static const char text[] = "node: {id: box-1}\n"
+				   "ports:\n  - {name: p0, device: net_null0}\n"
+				   "listeners:\n  - {name: web, udp_port: 9000}\n";
+
+	if (config_parse(cfg, text, sizeof text - 1, "made", NULL))
+		abort();
+}
+
+static void made_workers(struct view *v)
+{
+	v->workers = 2;
+	v->worker = aligned_alloc(64, 2 * sizeof *v->worker);
+	memset(v->worker, 0, 2 * sizeof *v->worker);
+	for (int w = 0; w < 2; w++) {
+		struct worker_stats *s = &v->worker[w];
+
+		s->frames = 110;
+		s->frame_bytes = 11000;
+		s->polls = 500;
+		s->busy_cycles = 3000;
+		s->idle_cycles = 9000;
+		s->drops[DROP_not_ip] = 7;
+		s->drops[DROP_no_listener] = 3;
+		s->drops[DROP_bad_json] = 4; /* event unit: not in the frame equation */
+		s->drops[DROP_rule_drop] = 5;
+		s->listener[0].datagrams = 100;
+		s->listener[0].bytes = 9000;
+		s->listener[0].events = 200;
+		s->listener[0].accepted = 191;
+		s->listener[0].refused_kept = 3;
+		s->listener[0].refused[DROP_bad_json] = 4;
+		s->listener[0].dropped[DROP_rule_drop] = 5;
+		s->listener[0].dropped[DROP_dead_letter_quota] = 1;
+	}
+	v->ports = 1;
+	v->port = calloc(1, sizeof *v->port);
+	strcpy(v->port->name, "p0");
+	strcpy(v->port->device, "net_null0");
+	strcpy(v->port->driver, "net_null");
+	v->port->link_up = true;
+	v->port->rx_packets = 220;
+	v->port->rx_bytes = 22000;
+	v->port->kernel_drops = PORT_COUNTER_UNKNOWN;
+}
+
+static void made_partitions(struct view *v)
+{
+	v->partitions = 2;
+	v->partition = calloc(2, sizeof *v->partition);
+	v->base = calloc(2, sizeof *v->base);
+	for (int p = 0; p < 2; p++) {
+		struct journal_partition_stats *s = &v->partition[p], *base = &v->base[p];
+
+		base->records[RECORD_EVENT] = 1000;
+		base->records[RECORD_CONTROL] = 1;
+		base->durable_offset = 1001;
+		base->drops[DROP_duplicate] = 6;
+		s->records[RECORD_EVENT] = 1180;
+		s->records[RECORD_REFUSED] = 3;
+		s->records[RECORD_CONTROL] = 1;
+		s->durable_offset = 1184;
+		s->durable_bytes = 118400;
+		s->batch_records = 194;
+		s->events_batched = 191;
+		s->duplicates = 11;
+		s->drops[DROP_duplicate] = 17;
+		s->segments_used = 1;
+		s->segments_max = 16;
+		s->receive_last_ms = 1700000005000;
+	}
+}
+
+static void made_sink(struct view *v)
+{
+	v->sinks = 1;
+	v->sink[0] = (struct view_sink){SINK_kafka, "kafka", 2, calloc(2, sizeof *v->sink[0].part)};
+	for (uint32_t p = 0; p < 2; p++) {
+		struct view_part *part = &v->sink[0].part[p];
+
+		part->partition = p;
+		part->opened = true;
+		part->state = SINK_RUNNING;
+		part->start = 1001;
+		part->position = 1174;
+		part->events = 170;
+		part->dead = 3;
+		part->lag_events = 10;
+		part->lag_bytes = 1000;
+		part->lag_ms = 1500;
+	}
+	v->sink[0].part[1].state = SINK_BACKOFF;
+	strcpy(v->sink[0].part[1].error, "broker \x1b[31maway\n");
+}
+
+void made_view(struct view *v, struct config *cfg)
+{
+	memset(v, 0, sizeof *v);
+	made_config(cfg);
+	v->cfg = cfg;
+	v->node = cfg->node.id;
+	v->journal_dir = "/var/lib/sluice/journal";
+	v->epoch = 0x1234;
+	v->phase = PHASE_RUNNING;
+	v->started_ms = 1700000000000;
+	v->now_ms = 1700000010000;
+	v->blind = (struct view_blind){1699999998000, 1700000000500};
+	made_workers(v);
+	made_partitions(v);
+	made_sink(v);
+	v->rules = 2;
+	v->rule = calloc(2, sizeof *v->rule);
+	v->rule[0] = (struct view_rule){{"bots", "Scripted clients", SEVERITY_HIGH,
+						RULE_ACTION_TAG | RULE_ACTION_ALERT, "bots.yaml", 3},
+		42};
+	v->rule[1] = (struct view_rule){
+		{"noise", "Health checks", SEVERITY_INFO, RULE_ACTION_DROP, "noise.yaml", 1}, 10};
+	v->generation = 3;
+	strcpy(v->version, "00112233aabbccdd");
+}

@@ -1,0 +1,320 @@
+/* Read commands over a made-up view: the ledger's equations, metrics text, tables for people. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "cli.h"
+#include "ledger.h"
+#include "made_view.h"
+#include "metrics.h"
+#include "views.h"
+
+static struct config cfg;
+
+static int64_t balance_of(const json_t *ledger, const char *place)
+{
+	const json_t *eq;
+	size_t i;
+
+	json_array_foreach(json_object_get(ledger, "equations"), i,
+		eq) if (!strcmp(json_string_value(json_object_get(eq, "place")),
+				place)) return json_integer_value(json_object_get(eq, "balance"));
+	fail_msg("no equation for %s", place);
+	return 0;
+}
+
+static void test_ledger_balanced(void **state)
+{
+	struct view v;
+	json_t *ledger;
+
+	(void)state;
+	made_view(&v, &cfg);
+	ledger = ledger_json(&v);
+	assert_true(json_is_true(json_object_get(ledger, "balanced")));
+	/* ports, 2 workers, 1 listener, handoff, 2 partitions, 2 sink parts */
+	assert_int_equal(json_array_size(json_object_get(ledger, "equations")), 9);
+	json_decref(ledger);
+	view_free(&v);
+}
+
+/* One more or less of anything shows at its place and nowhere else. */
+static void test_ledger_finds_each_loss(void **state)
+{
+	struct view v;
+	json_t *ledger;
+
+	(void)state;
+	for (int what = 0; what < 7; what++) {
+		static const char *const place[] = {"worker 1", "listener web", "partition 0",
+			"sink kafka, partition 1", "ports", "worker 0", "partition 1"};
+		static const int expect[] = {1, 1, 1, 2, 5, -1, -4};
+
+		made_view(&v, &cfg);
+		switch (what) {
+		case 0:
+			v.worker[1].drops[DROP_not_ip]--;
+			break;
+		case 1:
+			v.worker[0].listener[0].dropped[DROP_rule_drop]--;
+			break;
+		case 2:
+			v.partition[0].records[RECORD_EVENT]--;
+			break;
+		case 3:
+			v.sink[0].part[1].events -= 2;
+			break;
+		case 4:
+			v.port[0].rx_packets += 5;
+			break;
+		case 5:
+			v.worker[0].drops[DROP_vlan]++;
+			break;
+		default:
+			v.partition[1].refused_lost += 4;
+		}
+		ledger = ledger_json(&v);
+		assert_false(json_is_true(json_object_get(ledger, "balanced")));
+		assert_int_equal(balance_of(ledger, place[what]), expect[what]);
+		assert_int_equal(json_integer_value(json_object_get(ledger, "balance")), abs(expect[what]));
+		json_decref(ledger);
+		view_free(&v);
+	}
+}
+
+static void test_ledger_unknown(void **state)
+{
+	struct view v;
+	json_t *ledger;
+
+	(void)state;
+	made_view(&v, &cfg);
+	v.port[0].rx_packets = PORT_COUNTER_UNKNOWN;
+	v.sink[0].part[0].opened = false;
+	ledger = ledger_json(&v);
+	assert_int_equal(json_array_size(json_object_get(ledger, "equations")), 7);
+	assert_int_equal(json_array_size(json_object_get(ledger, "unknown")), 2);
+	json_decref(ledger);
+	view_free(&v);
+}
+
+static char *metrics_text(const struct view *v)
+{
+	char *text;
+	size_t bytes;
+	FILE *out = open_memstream(&text, &bytes);
+
+	metrics_print(v, out);
+	fclose(out);
+	return text;
+}
+
+static void expect_line(const char *text, const char *line)
+{
+	char whole[300];
+
+	snprintf(whole, sizeof whole, "\n%s\n", line);
+	if (!strstr(text, whole))
+		fail_msg("missing: %s\nin:\n%s", line, text);
+}
+
+static void test_metrics(void **state)
+{
+	struct view v;
+	char *text;
+
+	(void)state;
+	made_view(&v, &cfg);
+	v.rule[0].info.id = "a\"b\\c";
+	text = metrics_text(&v);
+	expect_line(text, "sluice_uptime_seconds 10");
+	expect_line(text, "sluice_blind_seconds 2.500000");
+	expect_line(text, "sluice_worker_frames_total{worker=\"1\"} 110");
+	expect_line(text, "sluice_listener_events_total{listener=\"web\"} 400");
+	expect_line(text, "sluice_port_rx_packets_total{port=\"p0\"} 220");
+	expect_line(text, "sluice_sink_lag_seconds{sink=\"kafka\",partition=\"0\"} 1.500000");
+	expect_line(text, "sluice_sink_up{sink=\"kafka\",partition=\"1\"} 0");
+	expect_line(text, "sluice_drops_total{reason=\"not_ip\",unit=\"frame\"} 14");
+	expect_line(text, "sluice_drops_total{reason=\"duplicate\",unit=\"event\"} 22"); /* of this process */
+	expect_line(text, "sluice_rule_hits_total{rule=\"a\\\"b\\\\c\"} 42");
+	expect_line(text, "# TYPE sluice_drops_total counter");
+	/* A counter that the port does not have is not there, not 0. */
+	assert_null(strstr(text, "sluice_port_kernel_drops_total"));
+	free(text);
+	view_free(&v);
+}
+
+static void test_metric_names(void **state)
+{
+	(void)state;
+	for (uint32_t i = 0; i < metric_count; i++) {
+		const char *name = metric_table[i].name;
+		bool total = strlen(name) > 6 && !strcmp(name + strlen(name) - 6, "_total");
+
+		assert_int_equal(strncmp(name, "sluice_", 7), 0);
+		assert_int_equal(total, !strcmp(metric_table[i].type, "counter"));
+		assert_true(total || !strcmp(metric_table[i].type, "gauge"));
+		for (uint32_t k = 0; k < i; k++)
+			assert_string_not_equal(name, metric_table[k].name);
+	}
+}
+
+/* promtool, where it is installed, finds nothing to say. */
+static void test_promtool(void **state)
+{
+	struct view v;
+	char *text;
+	FILE *tool;
+
+	(void)state;
+	if (system("command -v promtool >/dev/null 2>&1"))
+		skip();
+	made_view(&v, &cfg);
+	text = metrics_text(&v);
+	tool = popen("promtool check metrics", "w");
+	assert_non_null(tool);
+	fputs(text, tool);
+	assert_int_equal(pclose(tool), 0);
+	free(text);
+	view_free(&v);
+}
+
+/* Runs a view command, and renders its result as sluicectl does. */
+static char *rendered(const struct view *v,
+	json_t *(*fn)(const struct view *, const struct request *, struct err *), const struct request *rq)
+{
+	struct err err = {0};
+	json_t *result = fn(v, rq, &err);
+	char *text;
+	size_t bytes;
+	FILE *out = open_memstream(&text, &bytes);
+
+	if (result)
+		render_result(out, result);
+	else
+		fprintf(out, "error: %s\n", err.text);
+	fclose(out);
+	json_decref(result);
+	return text;
+}
+
+static void expect_text(char *text, const char *expected)
+{
+	if (strcmp(text, expected) != 0)
+		fail_msg("got:\n%s\nexpected:\n%s", text, expected);
+	free(text);
+}
+
+static void test_tables(void **state)
+{
+	struct request rq = {.args = json_pack("{s:s}", "id", "noise")},
+		       none = {.args = json_pack("{s:s}", "id", "x")};
+	struct view v;
+
+	(void)state;
+	made_view(&v, &cfg);
+	expect_text(rendered(&v, view_ports, &rq), "ports:\n"
+						   "  port  device     driver    link  rx_packets  rx_bytes  "
+						   "rx_missed  rx_no_mbuf  rx_errors  kernel_drops\n"
+						   "  p0    net_null0  net_null  up           220     22000  "
+						   "        0           0          0  unknown\n");
+	expect_text(rendered(&v, view_rules_list, &rq),
+		"version     00112233aabbccdd\n"
+		"generation  3\n"
+		"count       2\n"
+		"patterns    0\n"
+		"rules:\n"
+		"  id     severity  actions     hits  title\n"
+		"  bots   high      alert tag     42  Scripted clients\n"
+		"  noise  info      drop          10  Health checks\n");
+	expect_text(rendered(&v, view_rules_show, &rq), "id          noise\n"
+							"severity    info\n"
+							"actions     drop \n"
+							"hits        10\n"
+							"title       Health checks\n"
+							"file        noise.yaml\n"
+							"line        1\n"
+							"index       1\n"
+							"generation  3\n");
+	expect_text(rendered(&v, view_rules_show, &none),
+		"error: no rule 'x' in force; `rules list` shows all\n");
+	json_decref(rq.args);
+	json_decref(none.args);
+	view_free(&v);
+}
+
+static void test_status(void **state)
+{
+	struct request rq = {.args = json_object()};
+	struct view v;
+	char *text;
+
+	(void)state;
+	made_view(&v, &cfg);
+	text = rendered(&v, view_status, &rq);
+	expect_line(text, "phase           running");
+	expect_line(text, "started         2023-11-14T22:13:20.000Z");
+	expect_line(text, "ledger          balanced=yes balance=0");
+	expect_line(text, "  port p0: kernel_drops is unknown");
+	expect_line(text, "  2.5 s between the last durable block and the first frame after the restart");
+	/* The worst part's state and error, without the terminal codes that came with it. */
+	assert_non_null(strstr(text, "backoff"));
+	assert_non_null(strstr(text, "broker ?[31maway?"));
+	assert_null(strchr(text, 0x1b));
+	free(text);
+	json_decref(rq.args);
+	view_free(&v);
+}
+
+/* Every view command answers on a full view and on an empty one. */
+static void test_all_views(void **state)
+{
+#define ROW_view(id) {view_##id},
+#define ROW_fast(id)
+#define ROW_slow(id)
+#define ROW_local(id)
+	static const struct {
+		json_t *(*fn)(const struct view *, const struct request *, struct err *);
+	} row[] = {
+#define COMMAND(id, words, access, where, help) ROW_##where(id)
+#define ARG(command, name, kind, form, help)
+#include "commands.def"
+#undef COMMAND
+#undef ARG
+	};
+	struct request rq = {.args = json_pack("{s:s}", "id", "bots")};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+		struct view v, empty = {.cfg = &cfg, .node = "n", .journal_dir = "d"};
+		struct err err;
+		json_t *result;
+
+		made_view(&v, &cfg);
+		result = row[i].fn(&v, &rq, &err);
+		assert_non_null(result);
+		json_decref(result);
+		view_free(&v);
+		json_decref(row[i].fn(&empty, &rq, &err));
+	}
+	json_decref(rq.args);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_ledger_balanced),
+		cmocka_unit_test(test_ledger_finds_each_loss), cmocka_unit_test(test_ledger_unknown),
+		cmocka_unit_test(test_metrics), cmocka_unit_test(test_metric_names),
+		cmocka_unit_test(test_promtool), cmocka_unit_test(test_tables), cmocka_unit_test(test_status),
+		cmocka_unit_test(test_all_views)};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
