@@ -8,7 +8,8 @@
 #define GATHER_BYTES (64u << 10)
 /* Copies are made in pieces of 16 bytes. */
 #define GATHER_PAD 16
-/* Between two fields. No valid UTF-8 holds it, but nothing relies on that. */
+/* Between two fields. No valid UTF-8 holds it, but nothing relies on that; that it is no word character makes \b see
+ * a field's edges as it sees a text's. */
 #define GATHER_SEPARATOR 0xff
 /* Raw hits of one scan before it is given up for a scan of each field. */
 #define GATHER_HITS_PER_EVENT 64u

@@ -9,7 +9,8 @@
 #define SIZE_TOP (1ull << 40)
 
 /* Looks neither at classes nor at \Q..\E nor at comments, so that nothing can hide in a misread one. The one
- * exception is the ^ right behind [. */
+ * exception is the ^ right behind [. \b and \B are no edges: the separator is no word character, and so is to them
+ * what the end of a text is. */
 static bool has_edge(const char *p)
 {
 	for (; *p; p++) {
@@ -17,7 +18,7 @@ static bool has_edge(const char *p)
 			p++;
 			if (!*p)
 				return true;
-			if (strchr("AZzGbB", *p))
+			if (strchr("AZzG", *p))
 				return true;
 			if (*p == 'c' && p[1])
 				p++; /* \c[ is a control character, not the start of a class */

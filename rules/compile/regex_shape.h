@@ -12,7 +12,7 @@
 #define REGEX_SIZE_SUM_MAX 2000000u
 
 struct regex_shape {
-	bool edge;     /* may look at its text's edges or at neighbouring bytes: ^ $ \A \Z \z \G \b \B */
+	bool edge;     /* may ask where its text begins or ends: ^ $ \A \Z \z \G */
 	bool verb;     /* starts with (*VERB) */
 	uint64_t size; /* positions after repeats are written out; an estimate, saturating */
 };
