@@ -38,29 +38,33 @@ static int position_barrier(struct kafka_part *kp, int64_t *offset, struct err *
 	return 0;
 }
 
-/* One record of the positions topic: sets *position and *found if it is of this partition. */
-static int position_take(
-	struct kafka_part *kp, const rd_kafka_message_t *m, uint64_t *position, bool *found, struct err *err)
+/* What the newest record of this partition says: later ones replace earlier ones, so that a bad one can be
+ * corrected by writing another. */
+struct position_state {
+	bool found;
+	int error; /* of the newest record */
+	uint64_t position;
+	struct err err;
+};
+
+static void position_take(struct kafka_part *kp, const rd_kafka_message_t *m, struct position_state *state)
 {
-	uint64_t next;
 	int rc;
 
 	if (m->key_len != strlen(kp->position_key) || memcmp(m->key, kp->position_key, m->key_len))
-		return 0;
-	if (!m->payload) {
-		*found = false; /* deleted by hand */
-		return 0;
-	}
-	rc = position_parse(m->payload, m->len, &next);
+		return;
+	*state = (struct position_state){0};
+	if (!m->payload)
+		return; /* deleted by hand */
+	state->found = true;
+	rc = position_parse(m->payload, m->len, &state->position);
 	if (rc)
-		return err_set(err, -EINVAL, "positions topic %s, offset %ld, key %s: '%.*s' is %s",
-			kafka_config(kp)->topic_positions, m->offset, kp->position_key,
-			m->len > 60 ? 60 : (int)m->len, (const char *)m->payload,
-			rc == -ENOTSUP ? "of a newer version: this one cannot go on from it"
-				       : "no position: remove or correct it");
-	*position = next;
-	*found = true;
-	return 0;
+		state->error =
+			err_set(&state->err, -EINVAL, "positions topic %s, offset %ld, key %s: '%.*s' is %s",
+				kafka_config(kp)->topic_positions, m->offset, kp->position_key,
+				m->len > 60 ? 60 : (int)m->len, (const char *)m->payload,
+				rc == -ENOTSUP ? "of a newer version: this one cannot go on from it"
+					       : "no position: write the right one behind it");
 }
 
 static bool position_error_final(rd_kafka_resp_err_t code)
@@ -72,13 +76,13 @@ static bool position_error_final(rd_kafka_resp_err_t code)
 
 /* Reads from `from` to the barrier. */
 static int position_scan(struct kafka_part *kp, rd_kafka_topic_t *topic, int64_t from, int64_t barrier,
-	uint64_t *position, bool *found, struct err *err)
+	struct position_state *state, struct err *err)
 {
 	uint64_t start = clock_mono_ns(), limit = (kafka_config(kp)->tx_timeout + 30000) * 1000000u;
 	int64_t last = -1;
 	int rc = 0;
 
-	*found = false;
+	*state = (struct position_state){0};
 	if (rd_kafka_consume_start(topic, 0, from) == -1)
 		return err_set(err, -EIO, "positions topic: %s", rd_kafka_err2str(rd_kafka_last_error()));
 	while (rc == 0 && last < barrier) {
@@ -87,7 +91,7 @@ static int position_scan(struct kafka_part *kp, rd_kafka_topic_t *topic, int64_t
 		if (m && m->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
 			last = m->offset;
 			start = clock_mono_ns();
-			rc = position_take(kp, m, position, found, err);
+			position_take(kp, m, state);
 		} else if (clock_mono_ns() - start > limit || (m && position_error_final(m->err))) {
 			rc = err_set(err, -EIO, "positions topic %s: no record up to offset %ld (at %ld): %s",
 				kafka_config(kp)->topic_positions, barrier, last,
@@ -123,7 +127,7 @@ int kafka_position_find(struct kafka_part *kp, uint64_t *position, struct err *e
 {
 	rd_kafka_topic_t *topic;
 	rd_kafka_t *reader;
-	bool found = false;
+	struct position_state state = {0};
 	int64_t barrier = 0;
 	int rc = position_barrier(kp, &barrier, err);
 
@@ -136,11 +140,16 @@ int kafka_position_find(struct kafka_part *kp, uint64_t *position, struct err *e
 	if (!topic)
 		rc = err_set(err, -EIO, "positions topic: %s", rd_kafka_err2str(rd_kafka_last_error()));
 	if (rc == 0 && barrier > POSITION_TAIL)
-		rc = position_scan(kp, topic, barrier - POSITION_TAIL, barrier, position, &found, err);
-	if (rc == 0 && !found)
-		rc = position_scan(kp, topic, RD_KAFKA_OFFSET_BEGINNING, barrier, position, &found, err);
+		rc = position_scan(kp, topic, barrier - POSITION_TAIL, barrier, &state, err);
+	if (rc == 0 && !state.found)
+		rc = position_scan(kp, topic, RD_KAFKA_OFFSET_BEGINNING, barrier, &state, err);
 	if (topic)
 		rd_kafka_topic_destroy(topic);
 	rd_kafka_destroy(reader);
-	return rc ? rc : found;
+	if (rc == 0 && state.error) {
+		rc = state.error;
+		*err = state.err;
+	}
+	*position = state.position;
+	return rc ? rc : state.found;
 }

@@ -110,6 +110,7 @@ int main(int argc, char **argv)
 	struct handoff handoff;
 	struct rig_feed feed = {.handoff = &handoff, .nonce = clock_mono_ns() ^ (uint64_t)getpid() << 40};
 	struct err err = {0};
+	bool writers;
 	int rc;
 
 	if (argc < 7) {
@@ -125,13 +126,21 @@ int main(int argc, char **argv)
 	feed.generation = rig_ruleset(&env.rules, argv[1], &err);
 	if (!feed.generation)
 		return fail("rules", &err);
+	writers = strcmp(argv[5], "-") != 0;
 	if (handoff_create(&handoff, 1, RIG_PARTITIONS, 16, 65536, &err) ||
-		journal_open(&env.journal, &params, &err) || journal_start(env.journal, &handoff, &err))
+		journal_open(&env.journal, &params, &err) ||
+		(writers && journal_start(env.journal, &handoff, &err)))
 		return fail("journal", &err);
+	/* The comparison reads the whole journal: a consumer without a position keeps it. */
+	for (uint32_t p = 0; p < RIG_PARTITIONS; p++)
+		if (journal_consumer_add(env.journal, p, "comparison", &err) < 0)
+			return fail("journal", &err);
 	if (sinks_start(group, &env, &err))
 		return fail("sinks", &err);
-	feed_all(&feed, strtoull(argv[5], NULL, 10), strtoull(argv[6], NULL, 10));
-	journal_stop(env.journal);
+	if (writers) {
+		feed_all(&feed, strtoull(argv[5], NULL, 10), strtoull(argv[6], NULL, 10));
+		journal_stop(env.journal);
+	}
 	rc = drain(group, env.journal, argc > 7 ? strtoull(argv[7], NULL, 10) : 60000);
 	journal_close(env.journal);
 	handoff_free(&handoff);

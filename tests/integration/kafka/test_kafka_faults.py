@@ -9,9 +9,10 @@ import time
 from kafka_rig import Rig
 
 
-def position_key(rig, journal, partition):
-    out = rig.kcat("-C", "-t", f"{journal}.positions", "-p", "0", "-e", "-q", "-f", "%k\n").stdout.decode()
-    return next(k for k in out.split() if k.endswith(f"/{partition}"))
+def newest_position(rig, journal, partition):
+    """Key and text of the newest position of a partition."""
+    out = rig.kcat("-C", "-t", f"{journal}.positions", "-p", "0", "-e", "-q", "-f", "%k|%s\n").stdout.decode()
+    return [line.split("|") for line in out.splitlines() if f"/{partition}|" in line][-1]
 
 
 def write_position(rig, journal, key, text):
@@ -25,13 +26,16 @@ def refusals(rig):
 
     rig.feed("refuse", 2000)
     rig.compare("refuse", "before the positions are spoilt")
-    key = position_key(rig, "refuse", 1)
+    key, good = newest_position(rig, "refuse", 1)
     for text, reason in (("sluice-position/1 next=99999999", "beyond the journal's durable end"),
                          ("sluice-position/2 next=1", "of a newer version"),
-                         ("nonsense", "no position: remove or correct it")):
+                         ("nonsense", "no position: write the right one behind it")):
         write_position(rig, "refuse", key, text)
         rc = rig.feed("refuse", 0, drain_ms=1500)
         rig.expect(rc == 3 and reason in rig.log("refuse"), f"position '{text}': refused ({reason})")
+    write_position(rig, "refuse", key, good)
+    rig.expect(rig.feed("refuse", 500) == 0, f"position '{good}' again: delivery goes on")
+    rig.compare("refuse", "after the position was corrected")
 
 
 def no_broker(rig):
@@ -89,13 +93,14 @@ def hidden_position(rig):
 
 
 def zombie(rig):
-    """A frozen process, a second one on a copy of its journal, then both: the first is fenced and reads the position."""
+    """A frozen process, then a second one that delivers the same journal (a copy of it, since the first holds the lock),
+    then both: the first is fenced, and reads the position."""
     child = rig.start("zombie", 10 ** 9, rate=5000)
     rig.wait_log("zombie", "position=0")
     time.sleep(1)
     child.send_signal(signal.SIGSTOP)
     shutil.copytree(os.path.join(rig.dir, "zombie"), os.path.join(rig.dir, "zombie@copy"))
-    rig.expect(rig.feed("zombie@copy", 0) == 0, "the copy delivers what the frozen process had journaled")
+    rig.expect(rig.feed("zombie@copy", "-") == 0, "the copy delivers what the frozen process had journaled")
     child.send_signal(signal.SIGCONT)
     time.sleep(2)
     child.terminate()
