@@ -120,6 +120,7 @@ struct part_flight { /* a write that was submitted */
 	uint32_t buf;
 	uint32_t slot; /* of the registered file */
 	bool done;
+	int error; /* errno, or 0 */
 };
 
 struct journal_part {

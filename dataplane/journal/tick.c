@@ -42,12 +42,27 @@ static bool tick_dirty(const struct journal_part *part)
 	return false;
 }
 
+/* The watermark that an idle partition may claim. */
+static int64_t tick_target(struct journal_part *part, uint64_t now_ns, uint64_t tick_ns, uint64_t idle_ns)
+{
+	uint64_t fast_ns = part->journal->params.out_of_orderness_ms * 1000000 + TICK_FAST_NS;
+	int64_t target = part->watermark_next_ms;
+	int64_t others = tick_others(part, now_ns, 2 * tick_ns);
+
+	if (others != INT64_MAX)
+		return others > target ? others : target;
+	if (target == INT64_MIN || idle_ns >= TICK_END_NS)
+		return target;
+	/* Everybody is idle: ever more seldom, so that an idle box does not fill its disk with ticks. */
+	if (idle_ns > fast_ns && idle_ns / 8 > tick_ns)
+		part->tick_due_ns = now_ns + idle_ns / 8;
+	return target + (int64_t)((now_ns - part->watermark_ns) / 1000000);
+}
+
 void tick_run(struct journal_part *part, uint64_t now_ns)
 {
-	const struct journal_params *params = &part->journal->params;
-	uint64_t tick_ns = params->tick_ms * 1000000, idle_ns, event_ns;
-	int64_t target = part->watermark_next_ms, others;
-	bool dirty;
+	uint64_t tick_ns = part->journal->params.tick_ms * 1000000, event_ns, idle_ns;
+	int64_t target = part->watermark_next_ms;
 
 	if (now_ns < part->tick_due_ns || part->failed)
 		return;
@@ -55,18 +70,10 @@ void tick_run(struct journal_part *part, uint64_t now_ns)
 	event_ns = atomic_load_explicit(&part->event_ns, memory_order_relaxed);
 	idle_ns = now_ns - (event_ns ? event_ns : part->watermark_ns);
 	part->tick_due_ns = now_ns + tick_ns;
-	dirty = tick_dirty(part);
-	if (idle_ns < tick_ns && event_ns)
-		return;
-	others = tick_others(part, now_ns, 2 * tick_ns);
-	if (others != INT64_MAX) {
-		target = others > target ? others : target;
-	} else if (target != INT64_MIN && idle_ns < TICK_END_NS) {
-		target += (int64_t)((now_ns - part->watermark_ns) / 1000000);
-		if (idle_ns > params->out_of_orderness_ms * 1000000 + TICK_FAST_NS)
-			part->tick_due_ns = now_ns + (idle_ns / 8 > tick_ns ? idle_ns / 8 : tick_ns);
-	}
-	if (target <= part->watermark_next_ms && !(dirty && part->open_buf < 0))
+	if (!event_ns || idle_ns >= tick_ns)
+		target = tick_target(part, now_ns, tick_ns, idle_ns);
+	/* Counters that no block has yet are a reason of their own. */
+	if (target <= part->watermark_next_ms && !(part->open_buf < 0 && tick_dirty(part)))
 		return;
 	if (pack_own(part, RECORD_TICK, NULL, target, now_ns) != PACK_DONE)
 		return;

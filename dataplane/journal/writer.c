@@ -51,7 +51,9 @@ static void writer_publish(struct journal_part *part, uint32_t buf)
 	tail_wake(part);
 }
 
-/* Completions so far; what is done from the oldest write on is durable. Returns how many writes ended. */
+/* Completions so far; what is done from the oldest write on is durable. The first failed write stops the
+ * partition: what was written behind it is never published, and recovery cuts there. Returns how many writes
+ * ended. */
 uint32_t writer_reap(struct journal_part *part)
 {
 	struct io_uring_cqe *cqe;
@@ -62,8 +64,7 @@ uint32_t writer_reap(struct journal_part *part)
 		const struct block_header *h = (const struct block_header *)part->cache.buf[f->buf].mem;
 
 		if (cqe->res != (int)h->total_bytes)
-			writer_fail(
-				part, cqe->res < 0 ? "write" : "short write", cqe->res < 0 ? -cqe->res : EIO);
+			f->error = cqe->res < 0 ? -cqe->res : EIO;
 		f->done = true;
 		io_uring_cqe_seen(&part->ring, cqe);
 		ended++;
@@ -71,6 +72,8 @@ uint32_t writer_reap(struct journal_part *part)
 	while (part->flight_count && part->flight[part->flight_head].done) {
 		struct part_flight *f = &part->flight[part->flight_head];
 
+		if (f->error)
+			writer_fail(part, "a write failed", f->error);
 		if (part->failed)
 			cache_drop(&part->cache, f->buf);
 		else
@@ -150,9 +153,8 @@ static void writer_submit(struct journal_part *part, uint32_t flags)
 	rc = io_uring_submit(&part->ring);
 	crash_point("journal_write_submitted");
 	block_place_step(&part->place, h);
-	if (rc < 0) {
-		/* Nothing was taken: no completion will come for it. */
-		writer_fail(part, "io_uring_submit", -rc);
+	if (rc < 0) { /* nothing was taken: no completion will come for it */
+		part->flight[place].error = -rc;
 		part->flight[place].done = true;
 	}
 }
