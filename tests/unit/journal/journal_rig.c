@@ -35,6 +35,7 @@ void rig_init(struct rig *rig, uint32_t partitions, uint32_t workers)
 
 	memset(rig, 0, sizeof *rig);
 	snprintf(rig->dir, sizeof rig->dir, "%.90s/sluice-journal-XXXXXX", base ? base : "/tmp");
+	assert_true(partitions * workers <= 16);
 	assert_non_null(mkdtemp(rig->dir));
 	rig->event_bytes = 150;
 	rig->params = (struct journal_params){
@@ -137,11 +138,16 @@ static void nap(void)
 struct batch *rig_batch(struct rig *rig, uint32_t worker, uint32_t partition)
 {
 	struct batch_lane *lane = handoff_lane(&rig->handoff, worker, partition);
+	uint32_t index = worker * rig->handoff.partitions + partition;
 	struct batch *b;
 	void *p;
 
-	while (rte_ring_sc_dequeue(lane->empty, &p) != 0)
-		nap();
+	if (rig->home_count[index]) {
+		p = rig->home[index][--rig->home_count[index]];
+	} else {
+		while (rte_ring_sc_dequeue(lane->empty, &p) != 0)
+			nap();
+	}
 	b = p;
 	b->generation = 1;
 	b->receive_first_ms = b->receive_last_ms = clock_wall_ms();
@@ -228,8 +234,12 @@ void rig_settle(struct rig *rig, uint32_t partition)
 
 		for (uint32_t w = 0; w < rig->handoff.workers; w++) {
 			struct batch_lane *lane = handoff_lane(&rig->handoff, w, partition);
+			uint32_t index = w * rig->handoff.partitions + partition;
+			void *p;
 
-			if (rte_ring_count(lane->empty) != rig->handoff.batches)
+			while (rte_ring_sc_dequeue(lane->empty, &p) == 0)
+				rig->home[index][rig->home_count[index]++] = p;
+			if (rig->home_count[index] != rig->handoff.batches)
 				idle = false;
 		}
 		nap();

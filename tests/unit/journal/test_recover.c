@@ -1,0 +1,329 @@
+/* Recovery over damaged files: what lies beyond the durable mark is cut at the first fault, what lies below
+ * it is refused, and nothing that was cut comes back. */
+#include "journal_rig.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "journal_priv.h"
+
+#define BLOCKS_MAX 256
+#define MARKED 20 /* the mark is put behind this many blocks */
+
+struct made_block {
+	uint64_t segment, file_offset, first_offset, durable_seq;
+	uint32_t bytes, total, records, crc;
+};
+
+static struct rig rig;
+static struct made_block made[BLOCKS_MAX];
+static uint32_t made_count;
+static char pristine[160];
+
+static void command(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+static void command(const char *format, ...)
+{
+	char text[800];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof text, format, args);
+	va_end(args);
+	assert_int_equal(system(text), 0);
+}
+
+static int made_each(void *arg, const struct journal_scan_block *b)
+{
+	const struct block_header *h = (const struct block_header *)(b->block.data - BLOCK_HEADER_BYTES);
+
+	(void)arg;
+	assert_true(b->intact);
+	assert_true(made_count < BLOCKS_MAX);
+	made[made_count++] = (struct made_block){b->segment, b->file_offset, b->block.first_offset,
+		h->durable_seq, b->block.bytes, h->total_bytes, b->block.record_count, b->crc};
+	return 0;
+}
+
+/* Sets the mark back to where block `seq` begins, as after a crash. */
+static void mark_back(uint32_t seq)
+{
+	struct journal_meta meta;
+	struct mark_slot mark;
+	struct err err;
+	char dir[PATH_BYTES];
+	int fd;
+
+	store_part_dir(dir, rig.dir, 0);
+	assert_int_equal(journal_meta_read(rig.dir, &meta, &err), 0);
+	fd = store_mark_open(dir, false, true, &err);
+	assert_true(fd >= 0);
+	assert_int_equal(store_mark_read(fd, meta.epoch, 0, &mark), 0);
+	mark.flags = 0;
+	mark.next_seq = seq;
+	mark.next_offset = made[seq].first_offset;
+	mark.segment = made[seq].segment;
+	mark.file_offset = made[seq].file_offset;
+	mark.last_crc = seq ? made[seq - 1].crc : 0;
+	assert_int_equal(store_mark_write(fd, &mark), 0);
+	close(fd);
+}
+
+/* About sixty blocks in several segments, one or a few events each, so that most are 4096 bytes long. */
+static int make_pristine(void **state)
+{
+	struct err err;
+
+	(void)state;
+	rig_init(&rig, 1, 1);
+	rig.params.segment_bytes = 131072;
+	rig.params.block_age_us = 0;
+	rig_start(&rig);
+	for (uint64_t id = 1; id <= 600; id += 10) {
+		rig_feed(&rig, 0, 0, id, id % 3 ? 10 : 30);
+		if (id < 570)
+			rig_settle(&rig, 0);
+	}
+	rig_settle(&rig, 0);
+	rig_close(&rig);
+	assert_int_equal(journal_scan(rig.dir, 0, made_each, NULL, &err), 0);
+	assert_true(made_count > MARKED + 20);
+	assert_true(made[made_count - 1].segment > made[MARKED].segment);
+	mark_back(MARKED);
+	snprintf(pristine, sizeof pristine, "%s.pristine", rig.dir);
+	command("cp -r '%s' '%s'", rig.dir, pristine);
+	return 0;
+}
+
+static int remove_pristine(void **state)
+{
+	(void)state;
+	command("rm -rf '%s'", pristine);
+	rig_free(&rig);
+	return 0;
+}
+
+static void reset(void)
+{
+	rig_close(&rig);
+	command("rm -rf '%s' && cp -r '%s' '%s'", rig.dir, pristine, rig.dir);
+}
+
+static int open_segment(uint64_t segment)
+{
+	char dir[PATH_BYTES], path[PATH_BYTES];
+	int fd;
+
+	store_part_dir(dir, rig.dir, 0);
+	segment_path(path, dir, segment);
+	fd = open(path, O_RDWR);
+	assert_true(fd >= 0);
+	return fd;
+}
+
+static void wipe(uint64_t segment, uint64_t from, uint64_t bytes)
+{
+	static const uint8_t zero[BLOCK_ALIGN];
+	int fd = open_segment(segment);
+
+	for (uint64_t at = from; at < from + bytes && at < rig.params.segment_bytes; at += sizeof zero)
+		assert_int_equal(pwrite(fd, zero, sizeof zero, (off_t)at), sizeof zero);
+	close(fd);
+}
+
+/* The journal opens, and holds exactly the first `blocks` blocks; it takes new events, and they stay. */
+static void assert_cut_at(uint32_t blocks)
+{
+	uint64_t end = blocks < made_count ? made[blocks].first_offset
+					   : made[made_count - 1].first_offset + made[made_count - 1].records;
+	struct rig_log log;
+
+	rig_open(&rig);
+	assert_int_equal(journal_durable_offset(rig.journal, 0), end);
+	rig_start(&rig);
+	rig_feed(&rig, 0, 0, 1000001, 1);
+	rig_settle(&rig, 0);
+	rig_close(&rig);
+	rig_open(&rig);
+	rig_read(&rig, 0, &log);
+	assert_int_equal(log.id[log.count - 1], 1000001);
+	/* start, the event, end-of-input: and of the old blocks no more than before. */
+	assert_int_equal(log.end_offset, end + 3);
+	rig_log_free(&log);
+}
+
+static void assert_refused(uint64_t segment)
+{
+	struct err err = {""};
+	char name[32];
+
+	assert_int_equal(rig_open_rc(&rig, &err), -EBADMSG);
+	snprintf(name, sizeof name, "seg-%010llu.log", (unsigned long long)segment);
+	assert_non_null(strstr(err.text, name));
+	assert_non_null(strstr(err.text, "damage"));
+}
+
+/* A later block that was built when this one was durable proves damage. */
+static bool proven(uint32_t block)
+{
+	for (uint32_t i = block + 1; i < made_count; i++)
+		if (made[i].durable_seq > block)
+			return true;
+	return false;
+}
+
+static void untouched_is_whole(void **state)
+{
+	(void)state;
+	reset();
+	assert_cut_at(made_count);
+}
+
+static void torn_end_is_cut_at_every_boundary(void **state)
+{
+	(void)state;
+	for (uint32_t i = MARKED; i < made_count; i++)
+		for (uint32_t at = 0; at < made[i].total; at += BLOCK_ALIGN) {
+			reset();
+			wipe(made[i].segment, made[i].file_offset + at, rig.params.segment_bytes);
+			for (uint64_t s = made[i].segment + 1; s <= made[made_count - 1].segment; s++)
+				wipe(s, 0, rig.params.segment_bytes);
+			assert_cut_at(made[i].bytes + BLOCK_HEADER_BYTES <= at ? i + 1 : i);
+		}
+}
+
+static void lost_blocks_below_the_mark_are_refused(void **state)
+{
+	(void)state;
+	for (uint32_t i = 0; i < MARKED; i += 3) {
+		reset();
+		wipe(made[i].segment, made[i].file_offset, made[i].total);
+		assert_refused(made[i].segment);
+	}
+}
+
+static void flipped_bits_are_found(void **state)
+{
+	uint32_t refused = 0, cut = 0;
+
+	(void)state;
+	srandom(7);
+	for (int n = 0; n < 150; n++) {
+		uint32_t i = (uint32_t)random() % made_count;
+		uint32_t at = (uint32_t)random() % (made[i].bytes + BLOCK_HEADER_BYTES);
+		uint8_t byte;
+		int fd;
+
+		if (n % 3 == 0)
+			i = made_count - 1 - i % 3; /* ends, which nothing proves */
+		at %= made[i].bytes + BLOCK_HEADER_BYTES;
+		reset();
+		fd = open_segment(made[i].segment);
+		assert_int_equal(pread(fd, &byte, 1, (off_t)(made[i].file_offset + at)), 1);
+		byte ^= (uint8_t)(1u << random() % 8);
+		assert_int_equal(pwrite(fd, &byte, 1, (off_t)(made[i].file_offset + at)), 1);
+		close(fd);
+		if (i < MARKED || proven(i)) {
+			assert_refused(made[i].segment);
+			refused++;
+		} else {
+			assert_cut_at(i);
+			cut++;
+		}
+	}
+	assert_true(refused > 20 && cut > 10);
+}
+
+/* Blocks behind the gap landed, but none was built when the gap's block was durable: a torn end. */
+static void later_blocks_behind_a_gap_do_not_come_back(void **state)
+{
+	const uint32_t gap = MARKED + 3;
+
+	(void)state;
+	reset();
+	for (uint32_t i = gap + 1; i < made_count; i++) {
+		struct block_header h;
+		int fd = open_segment(made[i].segment);
+
+		assert_int_equal(pread(fd, &h, sizeof h, (off_t)made[i].file_offset), sizeof h);
+		h.durable_seq = MARKED;
+		h.header_crc = block_header_crc(&h);
+		assert_int_equal(pwrite(fd, &h, sizeof h, (off_t)made[i].file_offset), sizeof h);
+		close(fd);
+	}
+	wipe(made[gap].segment, made[gap].file_offset, BLOCK_ALIGN);
+	assert_cut_at(gap);
+}
+
+static void damage_is_set_aside_only_on_demand(void **state)
+{
+	struct journal_meta old;
+	struct rig_log log;
+	struct err err;
+	char aside[200], path[200];
+	int fd;
+
+	(void)state;
+	reset();
+	assert_int_equal(journal_meta_read(rig.dir, &old, &err), 0);
+	wipe(made[5].segment, made[5].file_offset, BLOCK_ALIGN);
+	assert_refused(made[5].segment);
+	assert_refused(made[5].segment);
+	snprintf(path, sizeof path, "%s/quarantine", rig.dir);
+	fd = open(path, O_CREAT | O_WRONLY, 0600);
+	assert_true(fd >= 0);
+	close(fd);
+	rig_open(&rig);
+	assert_int_equal(journal_durable_offset(rig.journal, 0), 0);
+	assert_true(journal_epoch(rig.journal) != old.epoch);
+	assert_int_not_equal(access(path, F_OK), 0);
+	snprintf(aside, sizeof aside, "%s/damaged-%016llx", rig.dir, (unsigned long long)old.epoch);
+	assert_false(rig_scan(aside, 0, &log));
+	assert_int_equal(log.end_offset, made[5].first_offset);
+	rig_log_free(&log);
+	rig_close(&rig);
+}
+
+static void lost_files_are_refused(void **state)
+{
+	struct err err = {""};
+
+	(void)state;
+	reset();
+	command("rm '%s/p0/durable'", rig.dir);
+	assert_int_equal(rig_open_rc(&rig, &err), -EBADMSG);
+	reset();
+	command("rm '%s/journal.meta'", rig.dir);
+	assert_int_equal(rig_open_rc(&rig, &err), -EBADMSG);
+	assert_non_null(strstr(err.text, "journal.meta"));
+	reset();
+	command("rm '%s/p0/seg-0000000001.log'", rig.dir);
+	command("rm -f '%s'/p0/seg-0000000002.log", rig.dir);
+	command("rm -f '%s'/p0/seg-0000000003.log", rig.dir);
+	command("rm -f '%s'/p0/seg-000000000[4-9].log", rig.dir);
+	assert_int_equal(rig_open_rc(&rig, &err), -EBADMSG);
+	reset();
+	command("printf x | dd of='%s/journal.meta' bs=1 seek=40 conv=notrunc 2>/dev/null", rig.dir);
+	assert_int_equal(rig_open_rc(&rig, &err), -EBADMSG);
+	reset();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(untouched_is_whole),
+		cmocka_unit_test(torn_end_is_cut_at_every_boundary),
+		cmocka_unit_test(lost_blocks_below_the_mark_are_refused),
+		cmocka_unit_test(flipped_bits_are_found),
+		cmocka_unit_test(later_blocks_behind_a_gap_do_not_come_back),
+		cmocka_unit_test(damage_is_set_aside_only_on_demand),
+		cmocka_unit_test(lost_files_are_refused),
+	};
+
+	rig_eal("recover");
+	log_init(LOG_LEVEL_ERROR, false);
+	return cmocka_run_group_tests(tests, make_pristine, remove_pristine);
+}
