@@ -9,6 +9,7 @@
 #include "bench_util.h"
 
 #define BENCH_RECEIVE_MS 1763700000000ll
+#define BENCH_EVENT_BYTES 400 /* more than the longest */
 
 struct bench_events {
 	uint8_t *bytes;
@@ -22,11 +23,11 @@ struct bench_mix {
 	uint32_t platform, escaped, utf8;
 };
 
-static inline int bench_id(char *out, uint64_t *seed)
+static inline int bench_id(char out[40], uint64_t *seed)
 {
 	uint64_t a = bench_random(seed), b = bench_random(seed);
 
-	return sprintf(out, "%08x-%04x-4%03x-%04x-%012llx", (uint32_t)a, (uint32_t)(a >> 32) & 0xffff,
+	return snprintf(out, 40, "%08x-%04x-4%03x-%04x-%012llx", (uint32_t)a, (uint32_t)(a >> 32) & 0xffff,
 		(uint32_t)(a >> 48) & 0xfff, 0x8000 | ((uint32_t)(b >> 48) & 0x3fff),
 		(unsigned long long)(b & 0xffffffffffffull));
 }
@@ -45,7 +46,7 @@ static inline int bench_click(char *out, uint64_t *seed, uint64_t ts, const char
 
 	bench_id(id, seed);
 	snprintf(path, sizeof path, page[r & 3], (uint32_t)(r >> 8) % 1000);
-	return sprintf(out,
+	return snprintf(out, BENCH_EVENT_BYTES,
 		"{\"event_id\":\"%s\",\"user_id\":\"u%llu\",\"ts\":%llu,\"page\":\"%s%s\",\"referrer\":\"%"
 		"s\","
 		"\"country\":\"%.2s\",\"device\":\"%s\"}",
@@ -61,7 +62,7 @@ static inline int bench_platform(char *out, uint64_t *seed, uint64_t ts)
 	char id[40];
 
 	bench_id(id, seed);
-	return sprintf(out,
+	return snprintf(out, BENCH_EVENT_BYTES,
 		"{\"event_id\":\"%s\",\"source\":\"%s\",\"timestamp\":\"2025-11-21T04:%02u:%02uZ\","
 		"\"attributes\":"
 		"{\"user_id\":\"u%llu\",\"metric\":%u.%u,\"status\":\"ok\"}}",

@@ -1,7 +1,7 @@
 /* Cost of parsing an event: learned shapes, the slow path by AVX2 and by the baseline, and mixes. At least 64
  * K unique events, so that the branch predictor cannot learn them by heart. */
 #include "bench_events.h"
-#include "json_priv.h"
+#include "json.h"
 #include "ndjson.h"
 
 struct run {
@@ -81,8 +81,9 @@ static void bench_mix_run(const char *name, struct bench_mix mix, uint32_t count
 	printf("-- %s: %u events of %.1f bytes\n", name, count, (double)run.events.total / count);
 	bench_report("learned shapes", run_events, &run, count, run.events.total);
 	printf("   taken by a shape: %.2f%%, shapes learned: %lu\n",
-		100.0 * (double)run.jp->stats.fast / (double)(run.jp->stats.fast + run.jp->stats.slow),
-		(unsigned long)run.jp->stats.learned);
+		100.0 * (double)json_parser_stats(run.jp)->fast /
+			(double)(json_parser_stats(run.jp)->fast + json_parser_stats(run.jp)->slow),
+		(unsigned long)json_parser_stats(run.jp)->learned);
 	if (paths) {
 		lines_make(&run);
 		bench_report("learned shapes, lines split", run_lines, &run, count, run.events.total);

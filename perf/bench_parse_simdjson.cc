@@ -1,9 +1,11 @@
-// The same clicks by simdjson's On-Demand parser, seven fields by name: what bench_parse is to be compared with.
+// The same clicks by simdjson's On-Demand parser, seven fields by name: what bench_parse is to be compared
+// with.
 #include <simdjson.h>
 
 #include "bench_events.h"
 
-namespace {
+namespace
+{
 
 struct run {
 	struct bench_events events;
@@ -30,7 +32,8 @@ void run_events(void *arg, uint32_t count)
 			object["country"].get_string().get(country) ||
 			object["device"].get_string().get(device))
 			abort();
-		run->sum += ts + id.size() + user.size() + page.size() + referrer.size() + country.size() + device.size();
+		run->sum += ts + id.size() + user.size() + page.size() + referrer.size() + country.size() +
+			    device.size();
 	}
 }
 

@@ -23,8 +23,8 @@ bool json_parser_room(const struct json_parser *jp, uint32_t raw_bytes)
 	return jp->tail_bytes - jp->tail_used >= need + (uint32_t)sizeof(double) * FIELD_ID_MAX;
 }
 
-static enum drop_reason parse_slow(struct json_parser *jp, enum event_type type_hint, int64_t receive_time_ms,
-	const struct parse_limits *limits, struct event *ev)
+static enum drop_reason event_walk_judge(struct json_parser *jp, enum event_type type_hint,
+	int64_t receive_time_ms, const struct parse_limits *limits, struct event *ev)
 {
 	enum drop_reason reason;
 	bool utf8;
@@ -38,7 +38,7 @@ static enum drop_reason parse_slow(struct json_parser *jp, enum event_type type_
 	return reason ? reason : json_judge(jp, type_hint, receive_time_ms, limits, ev);
 }
 
-void json_parse_event(struct json_parser *jp, const uint8_t *raw, uint32_t bytes, enum event_type type_hint,
+static void parse_slow(struct json_parser *jp, const uint8_t *raw, uint32_t bytes, enum event_type type_hint,
 	int64_t receive_time_ms, const struct parse_limits *limits, struct event *ev)
 {
 	enum drop_reason reason;
@@ -49,23 +49,15 @@ void json_parse_event(struct json_parser *jp, const uint8_t *raw, uint32_t bytes
 	ev->tail_bytes = 0;
 	ev->event_time_ms = 0;
 	memset(ev->event_id, 0, sizeof ev->event_id);
-	ev->refused = DROP_NONE;
+	ev->type = EVENT_TYPE_NONE;
+	ev->field_mask = 0;
 	ev->refused_field = FIELD_NONE;
 	ev->actions = 0;
 	ev->hit_count = 0;
 	ev->hit = NULL;
-	if (jp->shape_count && json_fast(jp, raw, bytes, type_hint, receive_time_ms, limits, ev)) {
-		jp->stats.fast++;
-		return;
-	}
-	jp->stats.slow++;
-	memset(ev->event_id, 0, sizeof ev->event_id);
-	ev->type = EVENT_TYPE_NONE;
-	ev->field_mask = 0;
-	ev->event_time_ms = 0;
-	reason = parse_slow(jp, type_hint, receive_time_ms, limits, ev);
+	reason = event_walk_judge(jp, type_hint, receive_time_ms, limits, ev);
+	ev->refused = (uint8_t)reason;
 	if (reason) {
-		ev->refused = (uint8_t)reason;
 		ev->field_mask = 0;
 		ev->tail_bytes = 0;
 		ev->event_time_ms = 0;
@@ -75,4 +67,15 @@ void json_parse_event(struct json_parser *jp, const uint8_t *raw, uint32_t bytes
 	jp->tail_used += ev->tail_bytes;
 	if (jp->shapes_on)
 		shape_learn(jp, ev, type_hint);
+}
+
+void json_parse_event(struct json_parser *jp, const uint8_t *raw, uint32_t bytes, enum event_type type_hint,
+	int64_t receive_time_ms, const struct parse_limits *limits, struct event *ev)
+{
+	if (jp->shape_count && json_fast(jp, raw, bytes, type_hint, receive_time_ms, limits, ev)) {
+		jp->stats.fast++;
+		return;
+	}
+	jp->stats.slow++;
+	parse_slow(jp, raw, bytes, type_hint, receive_time_ms, limits, ev);
 }

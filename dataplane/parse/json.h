@@ -48,6 +48,9 @@ struct json_parser *json_parser_new(uint32_t tail_bytes);
 void json_parser_free(struct json_parser *jp);
 const struct json_stats *json_parser_stats(const struct json_parser *jp);
 
+/* Which code it uses; a new parser uses all that the CPU has. Forgets what was learned. */
+void json_parser_use(struct json_parser *jp, bool avx2, bool shapes);
+
 /* Start of a chunk of a burst: the tails of all events parsed before become invalid. */
 void json_parser_reset(struct json_parser *jp);
 /* True if the arena surely holds the tail of one more event of this size; after a reset it does. Parsing

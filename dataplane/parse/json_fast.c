@@ -32,20 +32,36 @@ FAST __m256i literal_diff(const uint8_t *p, const uint8_t *literal, const uint8_
 	return _mm256_and_si256(_mm256_xor_si256(load32(p), load32(literal)), load32(mask));
 }
 
-/* True if a shape may take the bytes: no backslash, no control byte, and UTF-8. bytes >= 32. */
+#define PLAIN_AT_ONCE 256
+
+/* Takes a block into the two minima: low, signed, is below 0x20 if there is a control byte or one from 0x80
+ * on; equal is 0 where there is a backslash. */
+FAST void block_note(const uint8_t *p, __m256i *low, __m256i *equal)
+{
+	__m256i v = load32(p);
+
+	*low = _mm256_min_epi8(*low, v);
+	*equal = _mm256_min_epu8(*equal, _mm256_xor_si256(v, _mm256_set1_epi8('\\')));
+}
+
+/* True if a shape may take the bytes: no backslash, no control byte, and UTF-8. bytes >= 32. Blocks that
+ * would go beyond the end are read again at the end instead, so that up to 256 bytes there is no branch that
+ * depends on the length, which varies from event to event. */
 FAST bool bytes_plain(const uint8_t *p, uint32_t bytes)
 {
-	const __m256i backslash = _mm256_set1_epi8('\\');
-	__m256i last = load32(p + bytes - 32); /* overlaps the block before it */
-	__m256i low = last, equal = _mm256_xor_si256(last, backslash), control;
-	const uint8_t *stop = p + bytes - 32;
+	const uint8_t *stop = p + bytes - 32, *q;
+	__m256i last = load32(stop);
+	__m256i low = last, equal = _mm256_xor_si256(last, _mm256_set1_epi8('\\')), control;
 
-	for (const uint8_t *q = p; q < stop; q += 32) {
-		__m256i v = load32(q);
-
-		low = _mm256_min_epi8(low, v); /* signed: bytes from 0x80 on are below zero */
-		equal = _mm256_min_epu8(equal, _mm256_xor_si256(v, backslash));
-	}
+	block_note(p, &low, &equal);
+	block_note(p + 32 < stop ? p + 32 : stop, &low, &equal);
+	block_note(p + 64 < stop ? p + 64 : stop, &low, &equal);
+	block_note(p + 96 < stop ? p + 96 : stop, &low, &equal);
+	block_note(p + 128 < stop ? p + 128 : stop, &low, &equal);
+	block_note(p + 160 < stop ? p + 160 : stop, &low, &equal);
+	block_note(p + 192 < stop ? p + 192 : stop, &low, &equal);
+	for (q = p + PLAIN_AT_ONCE - 32; __builtin_expect(q < stop, 0); q += 32)
+		block_note(q, &low, &equal);
 	control = _mm256_or_si256(_mm256_cmpgt_epi8(_mm256_set1_epi8(0x20), low),
 		_mm256_cmpeq_epi8(equal, _mm256_setzero_si256()));
 	if (__builtin_expect(_mm256_testz_si256(control, control), 1))
@@ -53,174 +69,207 @@ FAST bool bytes_plain(const uint8_t *p, uint32_t bytes)
 	if (_mm256_movemask_epi8(_mm256_cmpeq_epi8(equal, _mm256_setzero_si256())))
 		return false;
 	low = last;
-	for (const uint8_t *q = p; q < stop; q += 32)
+	for (q = p; q < stop; q += 32)
 		low = _mm256_min_epu8(low, load32(q));
 	control = _mm256_cmpeq_epi8(_mm256_min_epu8(low, _mm256_set1_epi8(0x1f)), low);
 	return _mm256_testz_si256(control, control) && utf8_valid_avx2(p, bytes);
 }
 
-/* The next quote from p on, or some place from end on. */
-FAST const uint8_t *quote_find(const uint8_t *p, const uint8_t *end)
-{
-	do {
-		__m256i hit = _mm256_cmpeq_epi8(load32(p), _mm256_set1_epi8('"'));
-		uint32_t mask = (uint32_t)_mm256_movemask_epi8(hit);
+/* Vector constants. Reached by a pointer whose target is hidden from the compiler: it would make them from
+ * immediates anew at each use, at two or three instructions a piece. */
+struct constants {
+	uint8_t hyphen[32], hyphen_mask[32];
+	uint8_t low_from[16], high_from[16];
+	uint8_t quote[32], below_nine[32], six[32], f0[32], fold[32], minus_a[32], ten[32], pair[32];
+	uint8_t digit_mask[16], zero[16], nine[16], tens[16], hundreds[16], ten_thousands[16];
+};
 
-		if (__builtin_expect(mask != 0, 1))
-			return p + __builtin_ctz(mask);
-		p += 32;
-	} while (p < end);
-	return p;
-}
+static const struct constants constants __attribute__((aligned(32))) = {
+	.hyphen = {[8] = '-', [13] = '-', [18] = '-', [23] = '-'},
+	.hyphen_mask = {[8] = 0xff, [13] = 0xff, [18] = 0xff, [23] = 0xff},
+	.low_from = {0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 14, 15, 0xff, 0xff},
+	.high_from = {0xff, 0, 1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15},
+	.quote = {[0 ... 31] = '"'},
+	.below_nine = {[0 ... 31] = 0xff - '9'},
+	.six = {[0 ... 31] = 6},
+	.f0 = {[0 ... 31] = 0xf0},
+	.fold = {[0 ... 31] = 0xdf},
+	.minus_a = {[0 ... 31] = (uint8_t) - 'A'},
+	.ten = {[0 ... 31] = 10},
+	.pair = {16, 1, 16, 1, 16, 1, 16, 1, 16, 1, 16, 1, 16, 1, 16, 1, 16, 1, 16, 1, 16, 1, 16, 1, 16, 1,
+		16, 1, 16, 1, 16, 1},
+	.digit_mask = {[3 ... 15] = 0xff},
+	.zero = {[0 ... 15] = '0'},
+	.nine = {[0 ... 15] = 9},
+	.tens = {10, 1, 10, 1, 10, 1, 10, 1, 10, 1, 10, 1, 10, 1, 10, 1},
+	.hundreds = {100, 0, 1, 0, 100, 0, 1, 0, 100, 0, 1, 0, 100, 0, 1, 0},
+	.ten_thousands = {0x10, 0x27, 1, 0, 0x10, 0x27, 1, 0, 0x10, 0x27, 1, 0, 0x10, 0x27, 1, 0},
+};
 
 /* 36 bytes at p. Returns bits where they are no UUID. */
-FAST __m256i uuid_read(const uint8_t *p, uint8_t out[16])
+FAST __m256i uuid_read(const struct constants *k, const uint8_t *p, uint8_t out[16])
 {
 	/* text: 8-4-4-4-12 digits, hyphens at 8, 13, 18, 23. Digits 1 to 16 end up in the lower lane (the
 	 * last two by an insert, as they lie beyond a load at p), 17 to 32 in the upper one (a load at p +
 	 * 20; digit 17, at 19, inserted). */
-	const __m128i low_from = _mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 14, 15, -1, -1);
-	const __m128i high_from = _mm_setr_epi8(-1, 0, 1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-	const __m256i hyphen = _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, '-', 0, 0, 0, 0, '-', 0, 0, 0, 0, '-',
-		0, 0, 0, 0, '-', 0, 0, 0, 0, 0, 0, 0, 0);
-	const __m256i hyphen_mask = _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, -1, 0, 0, 0, 0, -1, 0, 0, 0, 0,
-		-1, 0, 0, 0, 0, -1, 0, 0, 0, 0, 0, 0, 0, 0);
-	uint16_t pair;
+	uint16_t two;
 	__m128i low, high;
-	__m256i c, digit, letter, nibble, wrong, bytes;
+	__m256i c, digit, letter, nibble, bytes, hyphens;
 
-	memcpy(&pair, p + 16, sizeof pair);
-	low = _mm_insert_epi16(_mm_shuffle_epi8(load16(p), low_from), pair, 7);
-	high = _mm_insert_epi8(_mm_shuffle_epi8(load16(p + 20), high_from), p[19], 0);
+	memcpy(&two, p + 16, sizeof two);
+	low = _mm_insert_epi16(_mm_shuffle_epi8(load16(p), load16(k->low_from)), two, 7);
+	high = _mm_insert_epi8(_mm_shuffle_epi8(load16(p + 20), load16(k->high_from)), p[19], 0);
 	c = _mm256_set_m128i(high, low);
 	/* '0'..'9' give 0..9 in `digit`, all else at least 16; letters of either case give 10..15 in
 	 * `letter`, all else at least 16 */
-	digit = _mm256_subs_epu8(_mm256_add_epi8(c, _mm256_set1_epi8(0xff - '9')), _mm256_set1_epi8(6));
-	digit = _mm256_sub_epi8(digit, _mm256_set1_epi8((char)0xf0));
-	letter = _mm256_sub_epi8(_mm256_and_si256(c, _mm256_set1_epi8((char)0xdf)), _mm256_set1_epi8('A'));
-	letter = _mm256_adds_epu8(letter, _mm256_set1_epi8(10));
+	digit = _mm256_subs_epu8(_mm256_add_epi8(c, load32(k->below_nine)), load32(k->six));
+	digit = _mm256_sub_epi8(digit, load32(k->f0));
+	letter = _mm256_add_epi8(_mm256_and_si256(c, load32(k->fold)), load32(k->minus_a));
+	letter = _mm256_adds_epu8(letter, load32(k->ten));
 	nibble = _mm256_min_epu8(digit, letter);
-	wrong = _mm256_and_si256(nibble, _mm256_set1_epi8((char)0xf0));
-	bytes = _mm256_maddubs_epi16(nibble, _mm256_set1_epi16(0x0110)); /* pairs: high * 16 + low */
+	bytes = _mm256_maddubs_epi16(nibble, load32(k->pair)); /* high * 16 + low */
 	_mm_storeu_si128((__m128i *)out,
 		_mm_packus_epi16(_mm256_castsi256_si128(bytes), _mm256_extracti128_si256(bytes, 1)));
-	return _mm256_or_si256(wrong, _mm256_and_si256(_mm256_xor_si256(load32(p), hyphen), hyphen_mask));
+	hyphens = literal_diff(p, k->hyphen, k->hyphen_mask);
+	return _mm256_or_si256(hyphens, _mm256_and_si256(nibble, load32(k->f0)));
 }
 
 /* 13 digits at p, before which at least 3 bytes are readable. Returns bits where they are no digits. */
-FAST __m256i time_ms_read(const uint8_t *p, int64_t *ms)
+FAST __m256i time_ms_read(const struct constants *k, const uint8_t *p, int64_t *ms)
 {
-	const __m128i ours = _mm_setr_epi8(0, 0, 0, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1);
-	__m128i digits = _mm_and_si128(_mm_sub_epi8(load16(p - 3), _mm_set1_epi8('0')), ours);
-	__m128i pairs = _mm_maddubs_epi16(digits, _mm_set1_epi16(0x010a));
-	__m128i quads = _mm_madd_epi16(pairs, _mm_set1_epi32(0x00010064));
-	__m128i eights = _mm_madd_epi16(_mm_packus_epi32(quads, quads), _mm_set1_epi32(0x00012710));
+	__m128i digits = _mm_and_si128(_mm_sub_epi8(load16(p - 3), load16(k->zero)), load16(k->digit_mask));
+	__m128i pairs = _mm_maddubs_epi16(digits, load16(k->tens));
+	__m128i quads = _mm_madd_epi16(pairs, load16(k->hundreds));
+	__m128i eights = _mm_madd_epi16(_mm_packus_epi32(quads, quads), load16(k->ten_thousands));
 	uint64_t v = (uint64_t)_mm_cvtsi128_si64(eights);
 
 	*ms = (int64_t)((v & 0xffffffff) * 100000000 + (v >> 32));
-	return _mm256_zextsi128_si256(_mm_subs_epu8(digits, _mm_set1_epi8(9)));
+	return _mm256_zextsi128_si256(_mm_subs_epu8(digits, load16(k->nine)));
 }
 
-struct match {
-	const uint8_t *p, *end;
-	__m256i wrong;
-	struct json_parser *jp;
-	struct event *ev;
-};
-
-FAST bool text_slot(struct match *m, const struct shape_step *step)
+FAST uint32_t quote_mask(const struct constants *k, const uint8_t *p)
 {
-	const uint8_t *quote = quote_find(m->p, m->end);
-	uint32_t bytes = (uint32_t)(quote - m->p);
-
-	if (bytes - step->len_min > step->len_span || m->end - quote < (ptrdiff_t)step->rest_min)
-		return false;
-	m->ev->field[step->field] = (struct span){(uint16_t)(m->p - m->ev->raw), (uint16_t)bytes};
-	m->p = quote;
-	return true;
+	return (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(load32(p), load32(k->quote)));
 }
 
-FAST bool time_text_slot(struct match *m, const struct shape_step *step)
+/* Bytes from p to the next quote, which is not among the first `known`; or some number from left on. */
+FAST uint64_t quote_far(const struct constants *k, const uint8_t *p, uint64_t known, uint64_t left)
 {
-	const uint8_t *start = m->p;
+	for (; known < left; known += 32) {
+		uint32_t mask = quote_mask(k, p + known);
 
-	return text_slot(m, step) && time_from_text(start, (uint32_t)(m->p - start), &m->ev->event_time_ms);
+		if (mask)
+			return known + _tzcnt_u32(mask);
+	}
+	return known;
 }
 
-FAST bool number_slot(struct match *m, const struct shape_step *step)
+/* Bytes of a text value: to the next quote. Most are found within 32 bytes. A step that has met a longer one
+ * looks at 64 at once from then on: one more load is cheaper than a branch that goes either way. */
+FAST uint64_t text_bytes(const struct constants *k, struct shape_step *step, const uint8_t *p, uint64_t left)
 {
-	const uint8_t *start = m->p;
+	uint32_t mask = quote_mask(k, p);
+	uint64_t wide;
+
+	if (__builtin_expect(step->kind == SLOT_TEXT, 1)) {
+		if (__builtin_expect(mask != 0, 1))
+			return _tzcnt_u32(mask);
+		step->kind = SLOT_TEXT_WIDE;
+	}
+	wide = (uint64_t)quote_mask(k, p + 32) << 32 | mask;
+	if (__builtin_expect(wide != 0, 1))
+		return _tzcnt_u64(wide);
+	return quote_far(k, p, 64, left);
+}
+
+/* The slots that cost more than a call. Returns where the value ends, or UINT64_MAX. */
+static __attribute__((noinline)) uint64_t rare_slot(
+	struct json_parser *jp, const struct shape_step *step, uint64_t at, uint64_t bytes, struct event *ev)
+{
+	struct span *span = &ev->field[step->field];
+	const uint8_t *start = ev->raw + at, *end = ev->raw + bytes, *stop;
 	struct number n;
 	double number;
 
-	m->p = number_walk(start, m->end, &n);
-	if (!m->p || m->end - m->p < (ptrdiff_t)step->rest_min)
-		return false;
-	if (step->kind == SLOT_SKIP_NUMBER)
-		return true;
-	if (!number_double(m->jp, &n, start, (uint32_t)(m->p - start), &number))
-		return false;
-	memcpy(m->jp->tail + m->jp->tail_used + step->tail_at, &number, sizeof number);
-	m->ev->field[step->field] =
-		(struct span){(uint16_t)(m->ev->raw_bytes + step->tail_at), sizeof number};
-	return true;
-}
-
-FAST bool close_slot(struct match *m, const struct shape_step *step)
-{
-	struct span *span = &m->ev->field[step->field];
-	uint32_t bytes = (uint32_t)(m->p - m->ev->raw) - span->offset;
-
-	span->bytes = (uint16_t)bytes;
-	return bytes - step->len_min <= step->len_span;
-}
-
-/* All slots but texts. */
-FAST bool other_slot(struct match *m, const struct shape_step *step)
-{
-	struct span *span = &m->ev->field[step->field];
-
 	switch (step->kind) {
-	case SLOT_UUID:
-		*span = (struct span){(uint16_t)(m->p - m->ev->raw), 36};
-		m->wrong = _mm256_or_si256(m->wrong, uuid_read(m->p, m->ev->event_id));
-		m->p += 36;
-		return true;
-	case SLOT_TIME_MS:
-		*span = (struct span){(uint16_t)(m->p - m->ev->raw), 13};
-		m->wrong = _mm256_or_si256(m->wrong, time_ms_read(m->p, &m->ev->event_time_ms));
-		m->p += 13;
-		return m->p[-13] != '0'; /* no JSON number */
 	case SLOT_TIME_TEXT:
-		return time_text_slot(m, step);
+		stop = memchr(start, '"', (size_t)(end - start));
+		if (!stop || !time_from_text(start, (uint32_t)(stop - start), &ev->event_time_ms))
+			return UINT64_MAX;
+		*span = (struct span){(uint16_t)at, (uint16_t)(stop - start)};
+		return (uint64_t)(stop - ev->raw);
 	case SLOT_NUMBER:
+		stop = number_walk(start, end, &n);
+		if (!stop || !number_double(jp, &n, start, (uint32_t)(stop - start), &number))
+			return UINT64_MAX;
+		memcpy(jp->tail + jp->tail_used + step->tail_at, &number, sizeof number);
+		*span = (struct span){(uint16_t)(ev->raw_bytes + step->tail_at), sizeof number};
+		return (uint64_t)(stop - ev->raw);
 	case SLOT_SKIP_NUMBER:
-		return number_slot(m, step);
+		stop = number_walk(start, end, &n);
+		return stop ? (uint64_t)(stop - ev->raw) : UINT64_MAX;
 	case SLOT_OPEN:
-		span->offset = (uint16_t)(m->p - m->ev->raw);
-		return true;
-	case SLOT_CLOSE:
-		return close_slot(m, step);
-	default: /* SLOT_NONE */
-		return true;
+		span->offset = (uint16_t)at;
+		return at;
+	default: /* SLOT_CLOSE */
+		span->bytes = (uint16_t)(at - span->offset);
+		return span->bytes - step->len_min <= step->len_span ? at : UINT64_MAX;
 	}
 }
 
-FAST bool shape_match(struct json_parser *jp, const struct shape *shape, const uint8_t *end, struct event *ev)
+FAST void span_put(struct event *ev, const struct shape_step *step, uint64_t offset, uint64_t bytes)
 {
-	struct match m = {.p = ev->raw, .end = end, .wrong = _mm256_setzero_si256(), .jp = jp, .ev = ev};
-	const struct shape_step *stop = shape->step + shape->step_count;
+	struct span *span = (struct span *)((uint8_t *)ev + step->span_at);
 
-	for (const struct shape_step *step = shape->step; step < stop; step++) {
-		m.wrong = _mm256_or_si256(m.wrong, literal_diff(m.p, step->literal, step->mask));
-		m.p += step->literal_bytes;
-		if (!(step->kind == SLOT_TEXT ? text_slot(&m, step) : other_slot(&m, step)))
-			return false;
-	}
-	return m.p == end && _mm256_testz_si256(m.wrong, m.wrong);
+	span->offset = (uint16_t)offset;
+	span->bytes = (uint16_t)bytes;
 }
 
-/* Cheap: the first literal and the last one at a fixed place. */
+FAST bool shape_match(
+	struct json_parser *jp, struct shape *shape, const uint8_t *raw, uint64_t bytes, struct event *ev)
+{
+	const struct constants *k = &constants;
+	__m256i wrong = _mm256_setzero_si256();
+	uint64_t at = 0, length;
+
+	__asm__("" : "+r"(k));
+	for (struct shape_step *step = shape->step;; step++) {
+		wrong = _mm256_or_si256(wrong, literal_diff(raw + at, step->literal, step->mask));
+		at += step->literal_bytes;
+		switch (step->kind) {
+		case SLOT_TEXT:
+		case SLOT_TEXT_WIDE:
+			length = text_bytes(k, step, raw + at, bytes - at);
+			span_put(ev, step, at, length);
+			at += length;
+			if (length - step->len_min > step->len_span || at + step->rest_min > bytes)
+				return false;
+			break;
+		case SLOT_UUID:
+			span_put(ev, step, at, 36);
+			wrong = _mm256_or_si256(wrong, uuid_read(k, raw + at, ev->event_id));
+			at += 36;
+			break;
+		case SLOT_TIME_MS:
+			span_put(ev, step, at, 13);
+			wrong = _mm256_or_si256(wrong, time_ms_read(k, raw + at, &ev->event_time_ms));
+			if (raw[at] == '0')
+				return false; /* no JSON number */
+			at += 13;
+			break;
+		case SLOT_END:
+			return at == bytes && _mm256_testz_si256(wrong, wrong);
+		case SLOT_NONE:
+			break;
+		default:
+			at = rare_slot(jp, step, at, bytes, ev);
+			if (at == UINT64_MAX || at + step->rest_min > bytes)
+				return false;
+		}
+	}
+}
+
+/* Cheap: the last literal at a fixed place. */
 FAST bool shape_probe(
 	const struct shape *shape, const uint8_t *raw, uint32_t bytes, enum event_type type_hint)
 {
@@ -228,8 +277,7 @@ FAST bool shape_probe(
 
 	if (bytes < shape->min_bytes || shape->hint != type_hint)
 		return false;
-	diff = _mm256_or_si256(literal_diff(raw, shape->step[0].literal, shape->step[0].mask),
-		literal_diff(raw + shape->probe_at, shape->probe, shape->probe_mask));
+	diff = literal_diff(raw + shape->probe_at, shape->probe, shape->probe_mask);
 	return _mm256_testz_si256(diff, diff);
 }
 
@@ -241,9 +289,57 @@ static void order_to_front(struct json_parser *jp, uint32_t at)
 	jp->order[0] = index;
 }
 
+/* What the steps have not filled. */
+FAST void event_finish(struct json_parser *jp, const struct shape *shape, struct event *ev)
+{
+	if (!(shape->field_mask & FBIT(event_id)))
+		memset(ev->event_id, 0, sizeof ev->event_id);
+	if (!(shape->field_mask & FBIT(ts)))
+		ev->event_time_ms = 0;
+	ev->tail = jp->tail + jp->tail_used;
+	ev->tail_bytes = shape->tail_bytes;
+	jp->tail_used += shape->tail_bytes;
+	ev->field_mask = shape->field_mask;
+	ev->type = shape->type;
+	ev->refused = DROP_NONE;
+	ev->refused_field = FIELD_NONE;
+	ev->actions = 0;
+	ev->hit_count = 0;
+	ev->hit = NULL;
+}
+
+/* One shape on an event of which `trimmed` bytes are the object. */
+FAST bool shape_try(struct json_parser *jp, struct shape *shape, const uint8_t *raw, uint32_t trimmed,
+	uint32_t bytes, enum event_type type_hint, struct event *ev)
+{
+	if (!shape_probe(shape, raw, trimmed, type_hint))
+		return false;
+	if (bytes + shape->tail_bytes > EVENT_BYTES_MAX || jp->tail_bytes - jp->tail_used < shape->tail_bytes)
+		return false;
+	ev->raw = raw;
+	ev->raw_bytes = bytes;
+	return shape_match(jp, shape, raw, trimmed, ev);
+}
+
+/* All shapes but the last used one. The shape that took the event, now the last used one; or NULL. */
+static __attribute__((noinline)) AVX2_FN struct shape *shape_other(struct json_parser *jp, const uint8_t *raw,
+	uint32_t trimmed, uint32_t bytes, enum event_type type_hint, struct event *ev)
+{
+	for (uint32_t i = 1; i < jp->shape_count; i++) {
+		struct shape *shape = &jp->shape[jp->order[i]];
+
+		if (shape_try(jp, shape, raw, trimmed, bytes, type_hint, ev)) {
+			order_to_front(jp, i);
+			return shape;
+		}
+	}
+	return NULL;
+}
+
 AVX2_FN bool json_fast(struct json_parser *jp, const uint8_t *raw, uint32_t bytes, enum event_type type_hint,
 	int64_t receive_time_ms, const struct parse_limits *limits, struct event *ev)
 {
+	struct shape *shape = &jp->shape[jp->order[0]];
 	uint32_t trimmed = bytes;
 
 	if (bytes > EVENT_BYTES_MAX)
@@ -252,25 +348,13 @@ AVX2_FN bool json_fast(struct json_parser *jp, const uint8_t *raw, uint32_t byte
 		trimmed--;
 	if (trimmed < 32 || !bytes_plain(raw, trimmed))
 		return false;
-	for (uint32_t i = 0; i < jp->shape_count; i++) {
-		const struct shape *shape = &jp->shape[jp->order[i]];
-
-		if (!shape_probe(shape, raw, trimmed, type_hint))
-			continue;
-		if (bytes + shape->tail_bytes > EVENT_BYTES_MAX ||
-			jp->tail_bytes - jp->tail_used < shape->tail_bytes)
+	if (!shape_try(jp, shape, raw, trimmed, bytes, type_hint, ev)) {
+		shape = shape_other(jp, raw, trimmed, bytes, type_hint, ev);
+		if (!shape)
 			return false;
-		if (!shape_match(jp, shape, raw + trimmed, ev))
-			continue;
-		if (shape->field_mask & FBIT(ts) && time_judge(ev->event_time_ms, receive_time_ms, limits))
-			return false;
-		ev->type = shape->type;
-		ev->field_mask = shape->field_mask;
-		ev->tail_bytes = shape->tail_bytes;
-		jp->tail_used += shape->tail_bytes;
-		if (i)
-			order_to_front(jp, i);
-		return true;
 	}
-	return false;
+	if (shape->field_mask & FBIT(ts) && time_judge(ev->event_time_ms, receive_time_ms, limits))
+		return false;
+	event_finish(jp, shape, ev);
+	return true;
 }

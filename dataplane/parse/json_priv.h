@@ -42,10 +42,12 @@ struct doc {
 };
 
 enum slot_kind {
-	SLOT_NONE,	  /* more literal bytes follow, or the end */
 	SLOT_TEXT,	  /* to the next quote; field 0: value of an unknown key */
+	SLOT_TEXT_WIDE,	  /* the same, where values longer than 32 bytes have been met */
 	SLOT_UUID,	  /* 36 bytes: event_id */
 	SLOT_TIME_MS,	  /* 13 digits: ts */
+	SLOT_NONE,	  /* more literal bytes follow */
+	SLOT_END,	  /* the event ends */
 	SLOT_TIME_TEXT,	  /* RFC 3339: ts */
 	SLOT_NUMBER,	  /* a double for the tail */
 	SLOT_SKIP_NUMBER, /* number of an unknown key */
@@ -57,10 +59,11 @@ enum slot_kind {
 struct shape_step {
 	uint8_t literal[32];
 	uint8_t mask[32]; /* 0xff where literal counts */
-	uint32_t literal_bytes;
-	uint32_t rest_min; /* fewest bytes that can follow the value */
-	uint32_t len_min;
-	uint32_t len_span; /* len_max - len_min */
+	uint64_t literal_bytes;
+	uint64_t rest_min; /* fewest bytes that can follow the value */
+	uint64_t len_min;
+	uint64_t len_span; /* len_max - len_min */
+	uint64_t span_at;  /* place of the field's span in struct event */
 	uint16_t tail_at;  /* SLOT_NUMBER: place of its double in the tail */
 	uint8_t kind;	   /* enum slot_kind */
 	uint8_t field;
@@ -115,8 +118,6 @@ static inline bool json_is_space(uint8_t c)
 	return c == ' ' || c == '\n' || c == '\r' || c == '\t';
 }
 
-/* Set-up, for tests and benchmarks too: which code a parser uses. */
-void json_parser_use(struct json_parser *jp, bool avx2, bool shapes);
 void json_parser_forget(struct json_parser *jp); /* all shapes */
 
 /* Baseline and AVX2: true if all bytes are UTF-8. May read EVENT_PAD_BYTES beyond. */

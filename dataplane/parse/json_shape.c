@@ -93,6 +93,7 @@ static bool step_add(struct shape *shape, const uint8_t *literal, uint32_t bytes
 	memset(step, 0, sizeof *step);
 	memcpy(step->literal, literal, bytes);
 	memset(step->mask, 0xff, bytes);
+	step->kind = SLOT_NONE;
 	step->literal_bytes = bytes;
 	return true;
 }
@@ -112,6 +113,7 @@ static void slot_fill(struct shape_step *step, const struct point *point, const 
 
 	step->kind = (uint8_t)point->kind;
 	step->field = point->field;
+	step->span_at = offsetof(struct event, field) + point->field * sizeof(struct span);
 	step->len_span = EVENT_BYTES_MAX;
 	if (point->field && (point->kind == SLOT_TEXT || point->kind == SLOT_CLOSE)) {
 		step->len_min = info->len_min;
@@ -122,7 +124,7 @@ static void slot_fill(struct shape_step *step, const struct point *point, const 
 }
 
 /* Fewest bytes of a slot's value. */
-static uint32_t slot_bytes_min(const struct shape_step *step)
+static uint64_t slot_bytes_min(const struct shape_step *step)
 {
 	switch (step->kind) {
 	case SLOT_TEXT:
@@ -142,17 +144,18 @@ static uint32_t slot_bytes_min(const struct shape_step *step)
 /* rest_min of each step, min_bytes, and the probe: the last step before which nothing varies in length. */
 static void shape_measure(struct shape *shape)
 {
-	uint32_t rest = 0, at = 0, last = 0;
+	uint64_t rest = 0, at = 0;
+	uint32_t last = 0;
 
 	for (uint32_t i = shape->step_count; i-- > 0;) {
 		shape->step[i].rest_min = rest;
 		rest += slot_bytes_min(&shape->step[i]) + shape->step[i].literal_bytes;
 	}
-	shape->min_bytes = rest;
+	shape->min_bytes = (uint32_t)rest;
 	for (uint32_t i = 0; i < shape->step_count; i++) {
 		const struct shape_step *step = &shape->step[i];
 
-		shape->probe_at = at;
+		shape->probe_at = (uint32_t)at;
 		last = i;
 		if (step->kind != SLOT_NONE && step->kind != SLOT_UUID && step->kind != SLOT_TIME_MS &&
 			step->kind != SLOT_OPEN)
@@ -184,6 +187,7 @@ static bool shape_draft(struct json_parser *jp, struct shape *shape, const struc
 	}
 	if (!literal_add(shape, ev->raw + at, bytes - at))
 		return false;
+	shape->step[shape->step_count - 1].kind = SLOT_END;
 	shape->hash = hash_bytes(ev->raw + at, bytes - at, shape->hash);
 	shape->field_mask = ev->field_mask;
 	shape->tail_bytes = ev->tail_bytes;

@@ -58,7 +58,7 @@ static void value_note(
 /* The key index of a name at w->p .. end, and the book-keeping of repeated keys. */
 static uint8_t key_note(struct walk *w, const uint8_t *end, bool escaped)
 {
-	uint8_t decoded[6 * KEY_BYTES_MAX + 8] = {0};
+	uint8_t decoded[6 * KEY_BYTES_MAX + 8];
 	const uint8_t *name = w->p;
 	uint32_t bytes = (uint32_t)(end - name);
 	struct doc *doc = &w->jp->doc;
@@ -70,6 +70,7 @@ static uint8_t key_note(struct walk *w, const uint8_t *end, bool escaped)
 		if (bytes > 6 * KEY_BYTES_MAX)
 			return KEY_NONE; /* longer than any known key, however it is escaped */
 		bytes = text_decode(decoded, name, bytes);
+		memset(decoded + bytes, 0, 8); /* key_hash() reads 8 bytes */
 		name = decoded;
 	}
 	key = key_find(w->jp, name, bytes, w->depth == 1 ? KEY_SCOPE_TOP : KEY_SCOPE_ATTR);

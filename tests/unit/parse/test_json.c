@@ -91,7 +91,7 @@ static void test_platform(void **state)
 {
 	(void)state;
 	ACCEPTED("{" ID "," PLATFORM_REST ",\"attributes\":{\"user_id\":\"u9\",\"metric\":42.7,\"status\":"
-					  "\"ok\",\"z\":{\"metric\":1}}}");
+		 "\"ok\",\"z\":{\"metric\":1}}}");
 	assert_int_equal(ev.type, EVENT_TYPE_platform);
 	assert_int_equal(ev.field_mask, type_table[EVENT_TYPE_platform].uses);
 	assert_int_equal(ev.event_time_ms, 1763697600000);
@@ -341,15 +341,18 @@ static void test_times(void **state)
 	REFUSED("{\"user_id\":\"u\",\"ts\":253402300799999,\"page\":\"/\"}", timestamp_future, ts);
 }
 
-/* A click whose page has this many bytes of `fill`. */
+/* A click whose page has this many times `fill`. */
 static char *click_with_page(const char *fill, size_t count, const char *rest)
 {
-	char *text = malloc(count * strlen(fill) + 300), *p = text;
+	size_t fill_bytes = strlen(fill), room = count * fill_bytes + 300, at;
+	char *text = malloc(room);
 
-	p += sprintf(p, "{\"user_id\":\"u\",\"ts\":1763699990000,\"page\":\"");
-	for (size_t i = 0; i < count; i++)
-		p = (char *)memcpy(p, fill, strlen(fill)) + strlen(fill);
-	sprintf(p, "\"%s}", rest);
+	if (!text)
+		abort();
+	at = (size_t)snprintf(text, room, "{\"user_id\":\"u\",\"ts\":1763699990000,\"page\":\"");
+	for (size_t i = 0; i < count; i++, at += fill_bytes)
+		memcpy(text + at, fill, fill_bytes);
+	snprintf(text + at, room - at, "\"%s}", rest);
 	return text;
 }
 
@@ -372,11 +375,13 @@ static void test_lengths(void **state)
 	}
 	/* raw + tail */
 	text = malloc(70000);
+	if (!text)
+		abort();
 	for (int over = -1; over < 2; over++) {
 		int pad = EVENT_BYTES_MAX - 5 + over -
 			  snprintf(NULL, 0, "{" CLICK_REST ",\"country\":\"\\u00315678\",\"x\":\"\"}");
 
-		sprintf(text, "{" CLICK_REST ",\"country\":\"\\u00315678\",\"x\":\"%*s\"}", pad, "");
+		snprintf(text, 70000, "{" CLICK_REST ",\"country\":\"\\u00315678\",\"x\":\"%*s\"}", pad, "");
 		parse(text);
 		assert_int_equal(ev.raw_bytes, EVENT_BYTES_MAX - 5 + over);
 		assert_int_equal(ev.refused, over > 0 ? DROP_too_long : 0);
@@ -385,7 +390,7 @@ static void test_lengths(void **state)
 	for (int over = -1; over < 2; over++) {
 		int bytes = EVENT_BYTES_MAX + over;
 
-		sprintf(text, "{" CLICK_REST ",\"x\":\"%*s\"}",
+		snprintf(text, 70000, "{" CLICK_REST ",\"x\":\"%*s\"}",
 			bytes - snprintf(NULL, 0, "{" CLICK_REST ",\"x\":\"\"}"), "");
 		parse(text);
 		assert_int_equal(ev.raw_bytes, bytes);
