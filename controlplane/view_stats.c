@@ -186,8 +186,16 @@ json_t *view_config(const struct view *v, const struct request *rq, struct err *
 
 static json_t *rule_actions(uint8_t actions)
 {
-	return json_sprintf("%s%s%s", actions & RULE_ACTION_ALERT ? "alert " : "",
-		actions & RULE_ACTION_TAG ? "tag " : "", actions & RULE_ACTION_DROP ? "drop " : "");
+	static const struct {
+		uint8_t bit;
+		const char *name;
+	} row[] = {{RULE_ACTION_ALERT, "alert"}, {RULE_ACTION_TAG, "tag"}, {RULE_ACTION_DROP, "drop"}};
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < sizeof row / sizeof *row; i++)
+		if (actions & row[i].bit)
+			json_array_append_new(list, json_string(row[i].name));
+	return list;
 }
 
 static json_t *rule_row(const struct view_rule *rule)

@@ -233,11 +233,11 @@ static void test_tables(void **state)
 		"patterns    0\n"
 		"rules:\n"
 		"  id     severity  actions     hits  title\n"
-		"  bots   high      alert tag     42  Scripted clients\n"
+		"  bots   high      alert, tag    42  Scripted clients\n"
 		"  noise  info      drop          10  Health checks\n");
 	expect_text(rendered(&v, view_rules_show, &rq), "id          noise\n"
 							"severity    info\n"
-							"actions     drop \n"
+							"actions     drop\n"
 							"hits        10\n"
 							"title       Health checks\n"
 							"file        noise.yaml\n"
