@@ -193,6 +193,15 @@ static int check_complete(const struct cli *cli, struct err *err)
 	return CLI_OK;
 }
 
+/* Behind words that name no command by themselves, as in `rules --help`. */
+static bool asks_help(int argc, char **argv)
+{
+	for (int i = 0; i < argc; i++)
+		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
+			return true;
+	return false;
+}
+
 enum cli_exit cli_parse(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	const char *env = getenv("SLUICE_SOCKET");
@@ -212,8 +221,11 @@ enum cli_exit cli_parse(struct cli *cli, int argc, char **argv, struct err *err)
 				continue;
 			}
 			cli->command = command_of(argc - i, argv + i, &used);
-			if (!cli->command && cli->help)
+			if (!cli->command && (cli->help || asks_help(argc - i, argv + i))) {
+				cli->help = true;
+				cli->topic = argv[i];
 				return CLI_OK;
+			}
 			if (!cli->command)
 				return (enum cli_exit)usage(
 					err, "'%.60s': no such command; see --help", argv[i]);

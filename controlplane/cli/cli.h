@@ -17,6 +17,7 @@ struct cli {
 	const char *socket;
 	bool json; /* print the result as JSON */
 	bool help;
+	const char *topic;	       /* with help: the first words of what it is asked for, or NULL */
 	const struct command *command; /* NULL with help */
 	json_t *args;		       /* owned; by the command's table, FILES read */
 };

@@ -53,7 +53,7 @@ int main(int argc, char **argv)
 	enum cli_exit code = cli_parse(&cli, argc, argv, &err);
 
 	if (code == CLI_OK && cli.help)
-		cli_help(stdout, cli.command ? cli.command->words : NULL);
+		cli_help(stdout, cli.command ? cli.command->words : cli.topic);
 	else if (code == CLI_OK && local_table[cli.command->id])
 		code = local_table[cli.command->id](&cli, stdout, &err);
 	else if (code == CLI_OK)

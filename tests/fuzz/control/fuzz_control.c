@@ -1,4 +1,5 @@
-/* Any bytes as a request line: an error code of the protocol, or a request whose arguments the table allows. */
+/* Any bytes as a request line: an error code of the protocol, or a request whose arguments the table allows.
+ */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,9 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	}
 	if (rq.command->where == WHERE_local)
 		abort();
-	json_object_foreach(rq.args, name, value)
-		if (!command_arg_find(rq.command->id, name))
-			abort();
+	json_object_foreach(rq.args, name, value) if (!command_arg_find(rq.command->id, name)) abort();
 	(void)request_uint(&rq, "timeout", 1);
 	(void)request_text(&rq, "id", "");
 	check_answer(response_ok(json_incref(rq.args)));

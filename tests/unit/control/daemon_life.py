@@ -1,0 +1,176 @@
+"""sluiced and sluicectl for real, on a pcap port: start, ledger, rules, restart, kill -9, drain, second signal."""
+import json
+import os
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+
+SLUICED, SLUICECTL = sys.argv[1:3]
+DIR = tempfile.mkdtemp(prefix="sluice_life_")
+SOCKET, DATA, CONFIG = (os.path.join(DIR, n) for n in ("s.sock", "data", "c.yaml"))
+
+
+def frame(payload):
+    udp = struct.pack(">HHHH", 40000, 9000, 8 + len(payload), 0) + payload
+    head = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0, bytes([10, 0, 0, 1]), bytes([10, 0, 0, 2]))
+    total = sum(struct.unpack(">10H", head))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    head = head[:10] + struct.pack(">H", total ^ 0xFFFF) + head[12:]
+    return bytes.fromhex("020000000002020000000001") + b"\x08\x00" + head + udp
+
+
+def write_input():
+    """300 good events (10 of them twice), 7 bad ones, 5 frames that are not IP. Returns the ids."""
+    now, ids, lines = int(time.time() * 1000), [], []
+    for i in range(300):
+        ids.append(str(uuid.UUID(int=(i + 1) << 64 | 0x8000_0000_0000_0001)))
+        lines.append(json.dumps({"event_id": ids[-1], "user_id": f"u{i % 37}", "ts": now, "page": f"/p/{i}"}))
+    lines += lines[:10] + ["{bad"] * 7
+    frames = [frame("\n".join(lines[i:i + 4]).encode()) for i in range(0, len(lines), 4)]
+    frames += [b"\xff" * 12 + b"\x88\xcc" + b"x" * 50] * 5
+    with open(os.path.join(DIR, "in.pcap"), "wb") as f:
+        f.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1))
+        for fr in frames:
+            f.write(struct.pack("<IIII", 0, 0, len(fr), len(fr)) + fr)
+    return set(ids), len(frames)
+
+
+def start(*more):
+    log = open(os.path.join(DIR, "log"), "ab")
+    p = subprocess.Popen([SLUICED, "--config", CONFIG, *more], stderr=log)
+    wait(lambda: ctl("version", check=False)[0] == 0 or p.poll() is not None, "start")
+    assert p.poll() is None, "sluiced did not start: " + open(os.path.join(DIR, "log")).read()[-2000:]
+    return p
+
+
+def ctl(*words, check=True):
+    r = subprocess.run([SLUICECTL, "--socket", SOCKET, "--json", *words], capture_output=True, text=True)
+    if check:
+        assert r.returncode == 0, (words, r.returncode, r.stderr)
+    return r.returncode, r.stdout, r.stderr
+
+
+def result(*words):
+    return json.loads(ctl(*words)[1])
+
+
+def wait(what, name, seconds=60):
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "waited in vain for: " + name
+        time.sleep(0.05)
+
+
+def ended(p, code):
+    assert p.wait(60) == code, (p.returncode, open(os.path.join(DIR, "log")).read()[-2000:])
+
+
+def rule(name, prefix):
+    path = os.path.join(DIR, name + ".yaml")
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(f"rules:\n  - id: {name}\n    title: {name}\n    severity: low\n    when: {{page: {{prefix: {prefix}}}}}\n"
+                "    then: [tag]\n")
+    return path
+
+
+def settled():
+    return result("status")["input_ended"] and result("ledger")["balanced"]
+
+
+def first_run(ids, frames):
+    p = start()
+    wait(settled, "balance")
+    s = result("status")
+    assert s["phase"] == "running" and s["events"]["frames"] == frames
+    assert (s["events"]["accepted"], s["events"]["journaled"], s["events"]["duplicates"]) == (310, 300, 10), s["events"]
+    assert {d["reason"]: d["count"] for d in s["drops"]} == {"not_ip": 5, "bad_json": 7, "duplicate": 10}, s["drops"]
+    other = subprocess.run([SLUICED, "--config", CONFIG], capture_output=True, text=True)
+    assert other.returncode == 1 and "another daemon answers" in other.stderr
+    assert set(ctl("journal", "dump", "--ids")[1].split()) == ids
+    assert ctl("stop")[0] == 0
+    ended(p, 0)
+    assert not os.path.exists(SOCKET)
+
+
+def rules_run():
+    p = start()
+    a, b = rule("aaa", "/p/1"), rule("bbb", "/p/2")
+    assert result("rules", "apply", a)["rules"] == 1
+    g = result("rules", "apply", b)["generation"]
+    with open(a, "a", encoding="utf-8") as f:
+        f.write("  - broken\n")
+    code, _, text = ctl("rules", "apply", a, check=False)
+    assert code == 1 and "aaa.yaml:" in text
+    assert result("rules", "list")["generation"] == g  # a bad file changes nothing
+    assert result("rules", "rollback")["rules"] == 1
+    assert result("rules", "list")["rules"][0]["id"] == "aaa"
+    assert ctl("rules", "show", "bbb", check=False)[0] == 1
+    audit = open(os.path.join(DATA, "rules-audit.log")).read().splitlines()
+    assert [line.split()[1] for line in audit] == ["action=apply", "action=apply", "action=rollback"]
+    assert "uid=%d" % os.getuid() in audit[0]
+    p.kill()  # the socket file is left over
+    p.wait()
+    assert os.path.exists(SOCKET)
+    p = start()
+    assert result("rules", "list")["rules"][0]["id"] == "aaa"  # what was applied stays over a restart
+    assert result("status")["events"]["journaled"] == 0
+    wait(settled, "balance after kill")
+    p.send_signal(signal.SIGTERM)
+    ended(p, 0)
+
+
+def drain_run():
+    """A sink that cannot reach its target: the drain goes on, is visible, and can be hastened."""
+    p = start("--kafka=127.0.0.1:1")
+    code, _, text = ctl("drain", "--timeout", "1", check=False)
+    assert code == 1 and "not drained" in text, text
+    p.send_signal(signal.SIGTERM)
+    wait(lambda: result("status")["phase"] == "draining", "draining")
+    code, _, text = ctl("rules", "apply", rule("ccc", "/x"), check=False)
+    assert code == 1 and "draining" in text, text
+    assert ctl("stop", "--now")[0] == 0
+    ended(p, 0)
+    p = start("--kafka=127.0.0.1:1")
+    p.send_signal(signal.SIGINT)
+    wait(lambda: result("status")["phase"] == "draining", "draining")
+    p.send_signal(signal.SIGTERM)
+    ended(p, 1)
+
+
+def offline():
+    code, out, _ = ctl("journal", "verify", "--dir", os.path.join(DATA, "journal"))
+    assert code == 0 and json.loads(out)["damaged"] == 0
+    assert ctl("status", check=False)[0] == 3
+    assert ctl("nonsense", check=False)[0] == 2
+    segment = max((os.path.join(d, f) for d, _, fs in os.walk(os.path.join(DATA, "journal", "p0")) for f in fs),
+                  key=os.path.getsize)
+    with open(segment, "r+b") as f:
+        f.seek(4096 + 200)
+        f.write(b"\x00\xff" * 40)
+    code, out, _ = ctl("journal", "verify", "--dir", os.path.join(DATA, "journal"), check=False)
+    assert code == 1 and json.loads(out)["damaged"] == 1, out
+
+
+def main():
+    ids, frames = write_input()
+    with open(CONFIG, "w", encoding="utf-8") as f:
+        f.write(f"node: {{id: life, data_dir: {DATA}}}\neal: {{hugepages: false, memory: 64MiB, mbufs: 2047}}\n"
+                f"journal: {{partitions: 2, segment_bytes: 4MiB, segments_max: 3}}\ncontrol: {{socket: {SOCKET}}}\n"
+                f"ports:\n- name: p0\n  device: \"net_pcap0,rx_pcap={DIR}/in.pcap\"\n"
+                "listeners:\n- {name: web, udp_port: 9000}\n")
+    assert subprocess.run([SLUICED, "--config", CONFIG, "--check-config"], capture_output=True).returncode == 0
+    first_run(ids, frames)
+    rules_run()
+    drain_run()
+    offline()
+    shutil.rmtree(DIR)
+    print("daemon life: ok")
+
+
+main()

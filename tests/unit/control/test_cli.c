@@ -1,0 +1,170 @@
+/* sluicectl's command line, and its tables. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "cli.h"
+
+static struct cli cli;
+static struct err err;
+
+/* Splits line at blanks and parses it. */
+static enum cli_exit parse(const char *line)
+{
+	static char text[400];
+	char *argv[20] = {"sluicectl"}, *save;
+	int argc = 1;
+
+	snprintf(text, sizeof text, "%s", line);
+	for (char *word = strtok_r(text, " ", &save); word; word = strtok_r(NULL, " ", &save))
+		argv[argc++] = word;
+	err.text[0] = 0;
+	return cli_parse(&cli, argc, argv, &err);
+}
+
+static void test_good(void **state)
+{
+	(void)state;
+	unsetenv("SLUICE_SOCKET");
+	assert_int_equal(parse("status"), CLI_OK);
+	assert_int_equal(cli.command->id, COMMAND_status);
+	assert_string_equal(cli.socket, CLI_SOCKET_DEFAULT);
+	assert_false(cli.json);
+	cli_end(&cli);
+	assert_int_equal(parse("--socket /a status --json"), CLI_OK);
+	assert_string_equal(cli.socket, "/a");
+	assert_true(cli.json);
+	cli_end(&cli);
+	assert_int_equal(parse("rules show bots --socket=/b"), CLI_OK);
+	assert_int_equal(cli.command->id, COMMAND_rules_show);
+	assert_string_equal(json_string_value(json_object_get(cli.args, "id")), "bots");
+	cli_end(&cli);
+	assert_int_equal(parse("journal dump --partition 3 --count=5 --ids --dir /j"), CLI_OK);
+	assert_int_equal(json_integer_value(json_object_get(cli.args, "partition")), 3);
+	assert_int_equal(json_integer_value(json_object_get(cli.args, "count")), 5);
+	assert_true(json_is_true(json_object_get(cli.args, "ids")));
+	cli_end(&cli);
+	assert_int_equal(parse("rules apply"), CLI_OK); /* rules.dir again */
+	cli_end(&cli);
+	setenv("SLUICE_SOCKET", "/env", 1);
+	assert_int_equal(parse("rules --help"), CLI_OK); /* rules is no command by itself */
+	assert_true(cli.help);
+	assert_string_equal(cli.topic, "rules");
+	cli_end(&cli);
+	assert_int_equal(parse("help"), CLI_OK);
+	assert_true(cli.help);
+	assert_string_equal(cli.socket, "/env");
+	cli_end(&cli);
+}
+
+static void test_usage(void **state)
+{
+	static const struct {
+		const char *line, *text;
+	} row[] = {
+		{"", "which command"},
+		{"statu", "'statu': no such command"},
+		{"rules", "'rules': no such command"},
+		{"--bogus status", "'--bogus': no such option"},
+		{"status extra", "'extra': unexpected"},
+		{"status --count 1", "'--count': no such option here"},
+		{"rules show", "id is missing"},
+		{"rules check", "files is missing"},
+		{"journal dump --count", "'--count': needs a value"},
+		{"journal dump --count x", "--count: 'x': expected a number"},
+		{"journal dump --count -1", "--count: '-1': expected a number"},
+		{"journal dump --ids=1", "'--ids=1': takes no value"},
+		{"status --socket", "--socket: needs a value"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+		int code = parse(row[i].line);
+
+		if (code != CLI_USAGE || !strstr(err.text, row[i].text))
+			fail_msg("%s: code %d: %s", row[i].line, code, err.text);
+		cli_end(&cli);
+	}
+}
+
+static void test_files(void **state)
+{
+	char path[] = "/tmp/sluice_cli_XXXXXX", line[100];
+	int fd = mkstemp(path);
+	const json_t *files;
+
+	(void)state;
+	assert_int_equal(write(fd, "rules: []\n", 10), 10);
+	snprintf(line, sizeof line, "rules apply %s %s", path, path);
+	assert_int_equal(parse(line), CLI_OK);
+	files = json_object_get(cli.args, "files");
+	assert_int_equal(json_array_size(files), 2);
+	assert_string_equal(
+		json_string_value(json_object_get(json_array_get(files, 1), "text")), "rules: []\n");
+	cli_end(&cli);
+	assert_int_equal(pwrite(fd, "\xff\xfe", 2, 0), 2);
+	assert_int_equal(parse(line), CLI_FAILED);
+	assert_non_null(strstr(err.text, "not UTF-8"));
+	cli_end(&cli);
+	close(fd);
+	unlink(path);
+	assert_int_equal(parse(line), CLI_FAILED);
+	cli_end(&cli);
+	assert_int_equal(parse("rules apply /tmp"), CLI_FAILED);
+	cli_end(&cli);
+}
+
+static void test_render(void **state)
+{
+	char *text;
+	size_t bytes;
+	FILE *out = open_memstream(&text, &bytes);
+	json_t *v = json_pack(
+		"{s:s, s:i, s:{s:i, s:b}, s:[{s:s, s:i}, {s:s, s:i}], s:[s, s], s:[], s:f, s:n}", "name",
+		"h\xc3\xa9", "count", 5, "inner", "a", 1, "b", 0, "rows", "k", "\xc3\xa9", "n", 1, "k",
+		"bb\x1b", "n", 100, "notes", "one", "two", "empty", "rate", 1234567.0, "none");
+
+	(void)state;
+	render_result(out, v);
+	fclose(out);
+	assert_string_equal(text, "name   h\xc3\xa9\n"
+				  "count  5\n"
+				  "inner  a=1 b=no\n"
+				  "rows:\n"
+				  "  k      n\n"
+				  "  \xc3\xa9      1\n"
+				  "  bb?  100\n"
+				  "notes:\n"
+				  "  one\n"
+				  "  two\n"
+				  "empty  -\n"
+				  "rate   1234567\n"
+				  "none   -\n");
+	free(text);
+	json_decref(v);
+}
+
+static void test_unreachable(void **state)
+{
+	struct client_link link;
+
+	(void)state;
+	assert_int_equal(client_connect(&link, "/tmp/sluice_no_such_socket", &err), CLI_UNREACHABLE);
+	assert_non_null(strstr(err.text, "cannot reach sluiced"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_good), cmocka_unit_test(test_usage),
+		cmocka_unit_test(test_files), cmocka_unit_test(test_render),
+		cmocka_unit_test(test_unreachable)};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
