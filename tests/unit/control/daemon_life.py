@@ -17,7 +17,7 @@ SOCKET, DATA, CONFIG = (os.path.join(DIR, n) for n in ("s.sock", "data", "c.yaml
 
 def frame(payload):
     udp = struct.pack(">HHHH", 40000, 9000, 8 + len(payload), 0) + payload
-    head = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0, bytes([10, 0, 0, 1]), bytes([10, 0, 0, 2]))
+    head = struct.pack(">BBHHHBBHII", 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0, 0x0A000001, 0x0A000002)
     total = sum(struct.unpack(">10H", head))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
@@ -74,8 +74,8 @@ def ended(p, code):
 def rule(name, prefix):
     path = os.path.join(DIR, name + ".yaml")
     with open(path, "w", encoding="utf-8") as f:
-        f.write(f"rules:\n  - id: {name}\n    title: {name}\n    severity: low\n    when: {{page: {{prefix: {prefix}}}}}\n"
-                "    then: [tag]\n")
+        f.write(f"rules:\n  - id: {name}\n    title: {name}\n    severity: low\n"
+                f"    when: {{page: {{prefix: {prefix}}}}}\n    then: [tag]\n")
     return path
 
 

@@ -1,6 +1,7 @@
 /* The made-up daemon: two workers, one listener, one port, two partitions, one sink, two rules. */
 #include "made_view.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,9 +46,9 @@ static void made_workers(struct view *v)
 	}
 	v->ports = 1;
 	v->port = calloc(1, sizeof *v->port);
-	strcpy(v->port->name, "p0");
-	strcpy(v->port->device, "net_null0");
-	strcpy(v->port->driver, "net_null");
+	snprintf(v->port->name, sizeof v->port->name, "p0");
+	snprintf(v->port->device, sizeof v->port->device, "net_null0");
+	snprintf(v->port->driver, sizeof v->port->driver, "net_null");
 	v->port->link_up = true;
 	v->port->rx_packets = 220;
 	v->port->rx_bytes = 22000;
@@ -100,7 +101,7 @@ static void made_sink(struct view *v)
 		part->lag_ms = 1500;
 	}
 	v->sink[0].part[1].state = SINK_BACKOFF;
-	strcpy(v->sink[0].part[1].error, "broker \x1b[31maway\n");
+	snprintf(v->sink[0].part[1].error, sizeof v->sink[0].part[1].error, "%s", "broker \x1b[31maway\n");
 }
 
 void made_view(struct view *v, struct config *cfg)
@@ -126,5 +127,5 @@ void made_view(struct view *v, struct config *cfg)
 	v->rule[1] = (struct view_rule){
 		{"noise", "Health checks", SEVERITY_INFO, RULE_ACTION_DROP, "noise.yaml", 1}, 10};
 	v->generation = 3;
-	strcpy(v->version, "00112233aabbccdd");
+	snprintf(v->version, sizeof v->version, "00112233aabbccdd");
 }
