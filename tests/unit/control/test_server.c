@@ -154,6 +154,11 @@ static void put(int fd, const char *text, size_t bytes)
 	}
 }
 
+static void put_text(int fd, const char *text)
+{
+	put(fd, text, strlen(text));
+}
+
 /* One answer line, parsed; NULL at the end of the connection. Fails after 20 s. */
 static json_t *get(int fd)
 {
@@ -206,7 +211,7 @@ static void test_one(void **state)
 	assert_true(fd >= 0);
 	put(fd, STATUS, sizeof STATUS - 1);
 	expect(fd, "ok");
-	put(fd, "{\"v\":1,\"cmd\":\"status\"}\n{\"v\":1,\"cmd\":\"stop\"}\n", 46);
+	put_text(fd, "{\"v\":1,\"cmd\":\"status\"}\n{\"v\":1,\"cmd\":\"stop\"}\n");
 	expect(fd, "ok");
 	expect(fd, "ok");
 	assert_int_equal(stops, 1);
@@ -244,7 +249,7 @@ static void test_half_lines(void **state)
 		}
 	}
 	expect(fd, "ok");
-	put(fd, "{\"v\":1,", 7); /* and goes away within a line */
+	put_text(fd, "{\"v\":1,"); /* and goes away within a line */
 	close(fd);
 	fd = dial();
 	put(fd, STATUS, sizeof STATUS - 1);
@@ -270,7 +275,7 @@ static void test_garbage(void **state)
 		put(fd, junk, sizeof junk);
 		expect(fd, "bad_request");
 	}
-	put(fd, "\n", 1);
+	put_text(fd, "\n");
 	expect(fd, "bad_request");
 	put(fd, STATUS, sizeof STATUS - 1);
 	expect(fd, "ok");
@@ -367,7 +372,7 @@ static void test_slow_command(void **state)
 	drain_go = true;
 	expect(fd, "ok");
 	expect(fd, "ok");
-	put(fd, "{\"v\":1,\"cmd\":\"drain\",\"args\":{\"timeout\":1}}\n", 43);
+	put_text(fd, "{\"v\":1,\"cmd\":\"drain\",\"args\":{\"timeout\":1}}\n");
 	expect(fd, "failed");
 	close(fd);
 	close(other);
