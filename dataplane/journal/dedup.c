@@ -92,6 +92,18 @@ static bool dedup_expired(const struct dedup *d, uint32_t index, int64_t now_ms)
 	return (uint64_t)now_ms - (uint64_t)d->ring[index].time_ms >= d->window_ms;
 }
 
+void dedup_prefetch_oldest(const struct dedup *d, uint32_t nth)
+{
+	uint32_t index = d->oldest + nth;
+
+	if (nth >= d->count || (d->count + nth < d->ids_max && !dedup_expired(d, d->oldest, d->now_ms)))
+		return;
+	if (index >= d->ids_max)
+		index -= d->ids_max;
+	dedup_prefetch(d, dedup_hash(d, d->ring[index].id));
+	__builtin_prefetch(&d->ring[index + 16 < d->ids_max ? index + 16 : 0]);
+}
+
 static void dedup_make_room(struct dedup *d, int64_t now_ms)
 {
 	for (int i = 0; i < DEDUP_EXPIRE_MAX && d->count && dedup_expired(d, d->oldest, now_ms); i++)
@@ -106,6 +118,7 @@ bool dedup_add(struct dedup *d, const uint8_t id[16], uint64_t hash, int64_t now
 {
 	uint32_t tag = (uint32_t)(hash >> 32), at, index;
 
+	d->now_ms = now_ms;
 	for (at = tag & d->mask; d->slot[at]; at = (at + 1) & d->mask) {
 		uint32_t i = (uint32_t)d->slot[at] - 1;
 

@@ -21,6 +21,7 @@ struct dedup {
 	uint32_t mask;	/* of slot */
 	uint64_t *slot; /* tag << 32 | ring index + 1; 0: empty */
 	struct dedup_id *ring;
+	int64_t now_ms;	  /* of the last call */
 	uint64_t evicted; /* forgotten before the window had passed */
 };
 
@@ -32,6 +33,9 @@ static inline void dedup_prefetch(const struct dedup *d, uint64_t hash)
 {
 	__builtin_prefetch(&d->slot[(uint32_t)(hash >> 32) & d->mask], 1);
 }
+
+/* The place of the id that is likely to be forgotten for the nth id from now on. */
+void dedup_prefetch_oldest(const struct dedup *d, uint32_t nth);
 
 /* Remembers an id that came at now_ms (never less than in the call before). Returns false, and changes
  * nothing, if it is known. */

@@ -41,6 +41,7 @@ static uint32_t pack_index(struct journal_part *part, const struct batch *b)
 		if (rec->kind == RECORD_EVENT && dedup->window_ms && (rec->field_mask & FBIT(event_id))) {
 			hash = dedup_hash(dedup, rec->event_id) | 1;
 			dedup_prefetch(dedup, hash);
+			dedup_prefetch_oldest(dedup, count);
 		}
 		part->pack_at[count] = at;
 		part->pack_hash[count] = hash;

@@ -1,0 +1,156 @@
+/* Segment files of arbitrary bytes: the block checks, the offline scan and recovery end in an error or in
+ * blocks that keep every promise. The input is laid over a journal's only segment; blocks whose first byte
+ * asks for it get right keys and CRCs, so that what lies behind those checks is reached too. */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "crc32c.h"
+#include "journal_priv.h"
+
+#define SEGMENT 65536u
+#define BLOCK 16384u
+
+/* The sources themselves, so that they are built for coverage. */
+#include "block_check.c"
+#include "recover.c"
+#include "scan.c"
+#include "walk.c"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static char dir[64], part_dir[PATH_BYTES], segment[PATH_BYTES];
+static struct meta_file meta = {.epoch = 0x1122334455667788,
+	.key = 99,
+	.segment_bytes = SEGMENT,
+	.block_bytes = BLOCK,
+	.partitions = 1};
+static const struct journal_params params = {.node = "fuzz",
+	.partitions = 1,
+	.block_bytes = BLOCK,
+	.segment_bytes = SEGMENT,
+	.segments_max = 3,
+	.inflight = 1,
+	.cache_blocks = 1,
+	.dedup_window_ms = 1000,
+	.dedup_ids_max = 1000,
+	.tick_ms = 1000};
+
+static void clean(void)
+{
+	char command[200];
+
+	snprintf(command, sizeof command, "rm -rf '%s'", dir);
+	if (system(command) != 0)
+		abort();
+}
+
+static void setup(void)
+{
+	struct err err;
+
+	snprintf(dir, sizeof dir, "/dev/shm/sluice-fuzz-%d", (int)getpid());
+	store_part_dir(part_dir, dir, 0);
+	segment_path(segment, part_dir, 1);
+	if (store_dir_make(part_dir, &err) != 0)
+		abort();
+	memcpy(meta.node, "fuzz", 5);
+	if (store_meta_write(dir, &meta, &err) != 0)
+		abort();
+	log_init(LOG_LEVEL_ERROR, false);
+	atexit(clean);
+}
+
+static void mend(uint8_t *image, size_t bytes)
+{
+	struct block_place at;
+	uint32_t prev = 0;
+
+	part_place_init(&meta, 0, &at);
+	for (size_t i = 0; i + BLOCK_ALIGN <= bytes; i += BLOCK_ALIGN) {
+		struct block_header *h = (struct block_header *)(image + i);
+		uint8_t wish = image[i];
+
+		if (!(wish & 1))
+			continue;
+		h->magic = BLOCK_MAGIC;
+		h->version = JOURNAL_FORMAT_VERSION;
+		h->header_bytes = BLOCK_HEADER_BYTES;
+		h->epoch = meta.epoch;
+		h->key = meta.key;
+		h->partition = 0;
+		h->segment = 1;
+		h->file_offset = i;
+		h->block_seq %= 16;
+		h->durable_seq %= 16;
+		if (wish & 2)
+			h->total_bytes = BLOCK_ALIGN * (1 + wish / 64);
+		if (wish & 4)
+			h->payload_bytes %= h->total_bytes ? h->total_bytes : 1;
+		if (wish & 8)
+			h->prev_crc = prev;
+		if (h->payload_bytes <= bytes - i - BLOCK_HEADER_BYTES)
+			h->payload_crc = crc32c(0, image + i + BLOCK_HEADER_BYTES, h->payload_bytes);
+		prev = h->header_crc = block_header_crc(h);
+	}
+}
+
+static int each(void *arg, const struct journal_scan_block *b)
+{
+	const uint8_t *p = b->block.data;
+	uint32_t left = b->block.bytes;
+
+	(void)arg;
+	for (uint32_t i = 0; b->intact && i < b->block.record_count; i++) {
+		if (!record_valid(p, left))
+			abort();
+		left -= ((const struct record *)p)->bytes;
+		p += ((const struct record *)p)->bytes;
+	}
+	if (b->intact && left)
+		abort();
+	return 0;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static uint8_t image[SEGMENT];
+	struct mark_slot mark = {.epoch = meta.epoch};
+	struct journal_params p = params;
+	struct journal *j;
+	struct err err;
+	int fd;
+
+	if (!dir[0])
+		setup();
+	if (size < 1 || size > SEGMENT)
+		return 0;
+	memset(image, 0, sizeof image);
+	memcpy(image, data, size);
+	mend(image, sizeof image);
+	fd = open(segment, O_RDWR | O_CREAT | O_TRUNC, 0600);
+	if (fd < 0 || write(fd, image, sizeof image) != (ssize_t)sizeof image)
+		abort();
+	close(fd);
+	mark.next_seq = data[0] % 3;
+	fd = store_mark_open(part_dir, true, true, &err);
+	if (fd < 0 || store_mark_write(fd, &mark) != 0)
+		abort();
+	close(fd);
+	(void)journal_scan(dir, 0, each, NULL, &err);
+	snprintf(p.dir, sizeof p.dir, "%s", dir);
+	if (journal_open(&j, &p, &err) == 0) {
+		struct journal_reader *r;
+		struct journal_block block;
+
+		if (journal_reader_open(&r, j, 0, 0, &err) == 0) {
+			while (journal_reader_next(r, &block, 0, &err) == 1)
+				;
+			journal_reader_close(r);
+		}
+		journal_close(j);
+	}
+	return 0;
+}
