@@ -38,11 +38,12 @@ static enum drop_reason event_walk_judge(struct json_parser *jp, enum event_type
 	return reason ? reason : json_judge(jp, type_hint, receive_time_ms, limits, ev);
 }
 
-static void parse_slow(struct json_parser *jp, const uint8_t *raw, uint32_t bytes, enum event_type type_hint,
+void json_parse_slow(struct json_parser *jp, const uint8_t *raw, uint32_t bytes, enum event_type type_hint,
 	int64_t receive_time_ms, const struct parse_limits *limits, struct event *ev)
 {
 	enum drop_reason reason;
 
+	jp->stats.slow++;
 	ev->raw = raw;
 	ev->raw_bytes = bytes;
 	ev->tail = jp->tail + jp->tail_used;
@@ -72,10 +73,8 @@ static void parse_slow(struct json_parser *jp, const uint8_t *raw, uint32_t byte
 void json_parse_event(struct json_parser *jp, const uint8_t *raw, uint32_t bytes, enum event_type type_hint,
 	int64_t receive_time_ms, const struct parse_limits *limits, struct event *ev)
 {
-	if (jp->shape_count && json_fast(jp, raw, bytes, type_hint, receive_time_ms, limits, ev)) {
-		jp->stats.fast++;
-		return;
-	}
-	jp->stats.slow++;
-	parse_slow(jp, raw, bytes, type_hint, receive_time_ms, limits, ev);
+	if (jp->shape_count)
+		json_parse_fast(jp, raw, bytes, type_hint, receive_time_ms, limits, ev);
+	else
+		json_parse_slow(jp, raw, bytes, type_hint, receive_time_ms, limits, ev);
 }

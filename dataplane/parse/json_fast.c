@@ -236,32 +236,26 @@ FAST bool shape_match(
 	for (struct shape_step *step = shape->step;; step++) {
 		wrong = _mm256_or_si256(wrong, literal_diff(raw + at, step->literal, step->mask));
 		at += step->literal_bytes;
-		switch (step->kind) {
-		case SLOT_TEXT:
-		case SLOT_TEXT_WIDE:
+		/* most are texts: two compares, no jump table */
+		if (__builtin_expect(step->kind <= SLOT_TEXT_WIDE, 1)) {
 			length = text_bytes(k, step, raw + at, bytes - at);
 			span_put(ev, step, at, length);
 			at += length;
 			if (length - step->len_min > step->len_span || at + step->rest_min > bytes)
 				return false;
-			break;
-		case SLOT_UUID:
-			span_put(ev, step, at, 36);
-			wrong = _mm256_or_si256(wrong, uuid_read(k, raw + at, ev->event_id));
-			at += 36;
-			break;
-		case SLOT_TIME_MS:
+		} else if (step->kind == SLOT_TIME_MS) {
 			span_put(ev, step, at, 13);
 			wrong = _mm256_or_si256(wrong, time_ms_read(k, raw + at, &ev->event_time_ms));
 			if (raw[at] == '0')
 				return false; /* no JSON number */
 			at += 13;
-			break;
-		case SLOT_END:
+		} else if (step->kind == SLOT_UUID) {
+			span_put(ev, step, at, 36);
+			wrong = _mm256_or_si256(wrong, uuid_read(k, raw + at, ev->event_id));
+			at += 36;
+		} else if (step->kind == SLOT_END) {
 			return at == bytes && _mm256_testz_si256(wrong, wrong);
-		case SLOT_NONE:
-			break;
-		default:
+		} else if (step->kind != SLOT_NONE) {
 			at = rare_slot(jp, step, at, bytes, ev);
 			if (at == UINT64_MAX || at + step->rest_min > bytes)
 				return false;
@@ -314,7 +308,8 @@ FAST bool shape_try(struct json_parser *jp, struct shape *shape, const uint8_t *
 {
 	if (!shape_probe(shape, raw, trimmed, type_hint))
 		return false;
-	if (bytes + shape->tail_bytes > EVENT_BYTES_MAX || jp->tail_bytes - jp->tail_used < shape->tail_bytes)
+	if (shape->tail_bytes && (bytes + shape->tail_bytes > EVENT_BYTES_MAX ||
+					 jp->tail_bytes - jp->tail_used < shape->tail_bytes))
 		return false;
 	ev->raw = raw;
 	ev->raw_bytes = bytes;
@@ -336,25 +331,27 @@ static __attribute__((noinline)) AVX2_FN struct shape *shape_other(struct json_p
 	return NULL;
 }
 
-AVX2_FN bool json_fast(struct json_parser *jp, const uint8_t *raw, uint32_t bytes, enum event_type type_hint,
-	int64_t receive_time_ms, const struct parse_limits *limits, struct event *ev)
+AVX2_FN void json_parse_fast(struct json_parser *jp, const uint8_t *raw, uint32_t bytes,
+	enum event_type type_hint, int64_t receive_time_ms, const struct parse_limits *limits,
+	struct event *ev)
 {
 	struct shape *shape = &jp->shape[jp->order[0]];
 	uint32_t trimmed = bytes;
 
-	if (bytes > EVENT_BYTES_MAX)
-		return false;
 	while (trimmed > 32 && __builtin_expect(json_is_space(raw[trimmed - 1]), 0))
 		trimmed--;
-	if (trimmed < 32 || !bytes_plain(raw, trimmed))
-		return false;
+	if (bytes > EVENT_BYTES_MAX || trimmed < 32 || !bytes_plain(raw, trimmed))
+		goto slow;
 	if (!shape_try(jp, shape, raw, trimmed, bytes, type_hint, ev)) {
 		shape = shape_other(jp, raw, trimmed, bytes, type_hint, ev);
 		if (!shape)
-			return false;
+			goto slow;
 	}
 	if (shape->field_mask & FBIT(ts) && time_judge(ev->event_time_ms, receive_time_ms, limits))
-		return false;
+		goto slow;
 	event_finish(jp, shape, ev);
-	return true;
+	jp->stats.fast++;
+	return;
+slow:
+	json_parse_slow(jp, raw, bytes, type_hint, receive_time_ms, limits, ev);
 }

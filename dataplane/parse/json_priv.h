@@ -169,8 +169,11 @@ enum drop_reason json_judge(struct json_parser *jp, enum event_type type_hint, i
 	const struct parse_limits *limits, struct event *ev);
 /* Considers the event that was just accepted, whose walk is in jp->doc. */
 void shape_learn(struct json_parser *jp, const struct event *ev, enum event_type type_hint);
-/* True if a shape took the event; ev is then complete. */
-bool json_fast(struct json_parser *jp, const uint8_t *raw, uint32_t bytes, enum event_type type_hint,
+/* The slow path, and the fast one, which ends in the slow one where no shape takes the event. As
+ * json_parse_event. */
+void json_parse_slow(struct json_parser *jp, const uint8_t *raw, uint32_t bytes, enum event_type type_hint,
+	int64_t receive_time_ms, const struct parse_limits *limits, struct event *ev);
+void json_parse_fast(struct json_parser *jp, const uint8_t *raw, uint32_t bytes, enum event_type type_hint,
 	int64_t receive_time_ms, const struct parse_limits *limits, struct event *ev);
 
 #endif
