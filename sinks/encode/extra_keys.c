@@ -23,18 +23,23 @@ static bool take(struct walk *w, uint8_t c)
 	return true;
 }
 
-/* Stands on a quote; goes behind the closing one. */
+/* Stands on a quote; goes behind the closing one: the next that no odd run of backslashes stands before. */
 static bool skip_string(struct walk *w)
 {
-	for (w->at++; w->at < w->end; w->at++) {
-		if (*w->at == '"') {
-			w->at++;
+	const uint8_t *text = w->at + 1, *from = text, *quote;
+
+	while ((quote = memchr(from, '"', (size_t)(w->end - from)))) {
+		const uint8_t *p = quote;
+
+		while (p > text && p[-1] == '\\')
+			p--;
+		from = quote + 1;
+		if ((quote - p) % 2 == 0) {
+			w->at = from;
 			return true;
 		}
-		if (*w->at == '\\')
-			w->at++;
 	}
-	w->at = w->end; /* an escape may have stepped beyond */
+	w->at = w->end;
 	return false;
 }
 
