@@ -21,24 +21,23 @@
 #define MARK_NS 1000000000ull /* positions that no row depends on are made durable this often */
 #define OPEN_MS_MAX 5000u
 
+/* On stop the socket waits on until the deadline, since a confirmed range is worth more than a quick end. */
+static bool ch_gives_up(void *arg)
+{
+	(void)arg;
+	return sink_gives_up();
+}
+
 static int ch_prepare(const struct sink_env *env, struct err *err)
 {
 	const struct config_clickhouse *cfg = &env->cfg->clickhouse;
 	struct ch_http http;
-	int rc = ch_http_open(&http, cfg, NULL, NULL, err);
+	int rc = ch_http_open(&http, cfg, ch_gives_up, NULL, err);
 
 	if (rc == 0)
 		rc = ch_check_tables(&http, cfg, err);
 	ch_http_close(&http);
 	return rc;
-}
-
-/* On stop the socket waits on until the deadline, since a confirmed range is worth more than a quick end. */
-static bool part_give_up(void *arg)
-{
-	const struct sink_part *part = arg;
-
-	return sink_stopping(part) && clock_mono_ns() > atomic_load(&part->stop_deadline_ns);
 }
 
 static void endpoint_text(char *out, size_t out_bytes, const struct ch_http *http)
@@ -139,7 +138,7 @@ static int ch_open(struct sink_part *part, uint64_t *position, struct err *err)
 	p->http.sock.fd = -1;
 	ch_rows_init(&p->rows, journal_node(env->journal), journal_epoch(env->journal), part->partition,
 		env->rules);
-	rc = ch_http_open(&p->http, p->cfg, part_give_up, part, err);
+	rc = ch_http_open(&p->http, p->cfg, ch_gives_up, NULL, err);
 	if (rc == 0)
 		rc = inserts_make(p, err);
 	if (rc == 0)
