@@ -1,0 +1,122 @@
+"""What the delivery tests share: the engine, the process with journal and sink, and the comparison of both."""
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.parse
+import urllib.request
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+SERVER = os.path.join(HERE, "..", "lib", "clickhouse_server.sh")
+DATABASE = "rt"
+TABLES = ("clicks_raw", "events_raw", "alerts", "dead_letters")
+
+
+class Engine:
+    def __init__(self, chembed, http, tcp):
+        self.chembed, self.http, self.tcp = chembed, http, tcp
+        self.folder = tempfile.mkdtemp(prefix="sluice-ch-")
+        self.url = f"http://127.0.0.1:{http}"
+
+    def start(self):
+        rc = subprocess.run([SERVER, "start", self.folder, self.http, self.tcp, self.chembed], check=False).returncode
+        if rc:
+            sys.exit(rc)
+
+    def stop(self):
+        subprocess.run([SERVER, "stop", self.folder], check=False)
+
+    def signal(self, signo):
+        with open(os.path.join(self.folder, "pid"), encoding="ascii") as f:
+            os.kill(int(f.read()), signo)
+
+    def query(self, sql):
+        url = self.url + "/?" + urllib.parse.urlencode({"wait_end_of_query": 1})
+        with urllib.request.urlopen(urllib.request.Request(url, data=sql.encode()), timeout=60) as answer:
+            return answer.read().decode()
+
+
+class Delivery:
+    """One data directory and the process that works on it."""
+
+    def __init__(self, program, url):
+        self.program, self.url = program, url
+        self.folder = tempfile.mkdtemp(prefix="sluice-chd-")
+        self.log = open(os.path.join(self.folder, "log"), "ab")
+
+    def start(self, feed, **env):
+        environment = dict(os.environ, **{k: str(v) for k, v in env.items()})
+        return subprocess.Popen([self.program, "run", self.folder, self.url, DATABASE, str(feed)], env=environment,
+                                stdout=subprocess.PIPE, stderr=self.log, text=True)
+
+    def run(self, feed, expected=0, timeout=100, **env):
+        """Runs to the end; returns what it printed."""
+        process = self.start(feed, **env)
+        try:
+            out, _ = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            self.fail("does not end")
+        if process.returncode != expected:
+            self.fail(f"exit {process.returncode}, expected {expected}")
+        return out
+
+    def fail(self, text):
+        print(f"FAILED: {text}; end of its log:")
+        print(self.log_text()[-3000:])
+        sys.exit(1)
+
+    def log_text(self):
+        self.log.flush()
+        with open(self.log.name, encoding="utf-8", errors="replace") as f:
+            return f.read()
+
+    def expected_rows(self):
+        out = subprocess.run([self.program, "rows", self.folder], check=True, capture_output=True, text=True).stdout
+        rows = {table: [] for table in TABLES}
+        for line in out.splitlines():
+            table, partition, offset, ident = line.split("\t")
+            rows[table].append((int(partition), int(offset), ident))
+        return rows
+
+
+def server_rows(engine, table):
+    ident = "rule_id" if table == "alerts" else "''" if table == "dead_letters" else \
+        "lower(replaceAll(toString(event_id), '-', ''))"
+    text = engine.query(f"SELECT _partition, _offset, {ident} FROM {DATABASE}.{table} FORMAT TabSeparated")
+    rows = []
+    for line in text.splitlines():
+        partition, offset, value = line.split("\t")
+        rows.append((int(partition), int(offset), value))
+    return rows
+
+
+def compare(engine, delivery, at_least=1):
+    """Each row that the journal demands is at the server once, and nothing else is."""
+    expected, failed, sizes = delivery.expected_rows(), False, []
+    for table in TABLES:
+        want = expected[table]
+        if table == "dead_letters":
+            want = [(p, o, "") for p, o, _ in want]
+        have = server_rows(engine, table)
+        missing, extra = set(want) - set(have), set(have) - set(want)
+        doubled = len(have) - len(set(have))
+        sizes.append(f"{table}={len(have)}")
+        if missing or extra or doubled or len(want) != len(set(want)):
+            failed = True
+            print(f"{table}: {len(want)} expected, {len(have)} found: {len(missing)} missing, {len(extra)} unknown, "
+                  f"{doubled} doubled; e.g. {sorted(missing)[:3]} {sorted(extra)[:3]}")
+    total = sum(len(rows) for rows in expected.values())
+    print(f"journal and server agree: {' '.join(sizes)}" if not failed else "journal and server differ")
+    if failed or total < at_least:
+        delivery.fail(f"rows differ, or fewer than {at_least}: {total}")
+
+
+def wait_for(what, condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            print(f"FAILED: waited {seconds} s for {what}")
+            sys.exit(1)
+        time.sleep(0.02)

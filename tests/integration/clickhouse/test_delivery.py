@@ -1,0 +1,182 @@
+"""Exactly once from the journal to a real engine: test_delivery.py CHEMBED HTTP TCP CH_DELIVER SCENARIO"""
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+
+import delivery as d
+import evil_http
+
+POINTS = ("ch_intent", "ch_sent", "ch_answered", "ch_marked")
+
+
+def plain(engine, part):
+    """A journal of more than 100,000 events, in large ranges; then again nothing is left to do."""
+    out = part.run(130000, CH_RANGE_EVENTS=20000)
+    print(out.strip())
+    d.compare(engine, part, 100000)
+    out = part.run(0)
+    if "events=0 " not in out:
+        part.fail("delivered again: " + out)
+    d.compare(engine, part, 100000)
+
+
+def points(engine, part):
+    """Killed at each durable step, early and late, one after the other on one journal."""
+    for count in (1, 3, 10):
+        for point in POINTS:
+            part.run(3000, expected=-signal.SIGKILL, SLUICE_CRASH=f"{point}:{count}", CH_RANGE_EVENTS=300)
+    out = part.run(0)
+    print(out.strip())
+    d.compare(engine, part, 20000)
+
+
+def kills(engine, part):
+    """Killed at random while it feeds and delivers."""
+    rng = random.Random(int(os.environ.get("SLUICE_SEED", "1")))
+    killed = 0
+    while killed < 14:
+        process = part.start(1000000, CH_RANGE_EVENTS=rng.choice((100, 500, 5000)), CH_FEED_PAUSE_MS=20)
+        process.stdout.readline()
+        time.sleep(rng.uniform(0.02, 0.9))
+        process.kill()
+        process.communicate()
+        killed += process.returncode == -signal.SIGKILL
+    out = part.run(1000, CH_RANGE_EVENTS=20000)
+    print(f"{killed} kills; last run: {out.strip()}")
+    d.compare(engine, part, 5000)
+
+
+def engine_faults(engine, part):
+    """The engine killed and restarted, then frozen for 10 s, with a materialized view that must not count twice."""
+    part.run(0)
+    engine.query("CREATE TABLE rt.agg (device String, n UInt64) ENGINE = SummingMergeTree ORDER BY device "
+                 "SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1")
+    engine.query("CREATE MATERIALIZED VIEW rt.mv TO rt.agg AS SELECT device, count() AS n FROM rt.clicks_raw "
+                 "GROUP BY device")
+    process = part.start(60000, CH_RANGE_EVENTS=1000, CH_TIMEOUT_MS=2000, CH_FEED_PAUSE_MS=30)
+    process.stdout.readline()
+    rng = random.Random(7)
+    for _ in range(4):
+        time.sleep(rng.uniform(0.3, 1.0))
+        engine.signal(signal.SIGKILL)
+        engine.start()
+    alive_before = process.poll() is None
+    time.sleep(0.3)
+    engine.signal(signal.SIGSTOP)
+    time.sleep(10)
+    engine.signal(signal.SIGCONT)
+    out, _ = process.communicate(timeout=100)
+    print(out.strip())
+    if process.returncode or not alive_before or "retries=0 " in out:
+        part.fail(f"exit {process.returncode}, or nothing had to be sent again: the engine was not away in time")
+    d.compare(engine, part, 50000)
+    counted = engine.query("SELECT (SELECT sum(n) FROM rt.agg) = (SELECT count() FROM rt.clicks_raw)")
+    if counted.strip() != "1":
+        part.fail("the materialized view counts otherwise than its table")
+
+
+def frozen_stop(engine, part):
+    """A stop ends although the server is frozen in the middle of everything; what was open is finished later."""
+    process = part.start(100000, CH_DRAIN_MS=1000, CH_TIMEOUT_MS=600000, CH_FEED_PAUSE_MS=20)
+    process.stdout.readline()
+    d.wait_for("rows", lambda: "clicks_raw" in engine.query("SHOW TABLES FROM rt") and
+               engine.query("SELECT count() > 0 FROM rt.clicks_raw").strip() == "1")
+    engine.signal(signal.SIGSTOP)
+    time.sleep(1.5)
+    process.terminate()
+    try:
+        process.communicate(timeout=60)
+    except d.subprocess.TimeoutExpired:
+        process.kill()
+        engine.signal(signal.SIGCONT)
+        part.fail("does not stop while the server is frozen")
+    engine.signal(signal.SIGCONT)
+    if process.returncode != 4:
+        part.fail(f"exit {process.returncode}, expected 4")
+    part.run(0)
+    d.compare(engine, part, 100)
+
+
+def refused_with(part, text, **env):
+    before = len(part.log_text())
+    part.run(0, expected=3, **env)
+    if text not in part.log_text()[before:]:
+        part.fail(f"refused, but not with: {text}")
+
+
+def refusals(engine, part):
+    """Whatever would lose or double rows ends in a refusal that says why."""
+    part.run(3000, CH_RANGE_EVENTS=500)
+    intent = os.path.join(part.folder, "sinks/clickhouse/p1.intent")
+    shutil.copy(intent, intent + ".kept")
+    os.unlink(intent)
+    refused_with(part, "p1.intent is missing or damaged, and rt.")
+    shutil.copy(intent + ".kept", intent)
+    part.run(100)
+    engine.query("ALTER TABLE rt.clicks_raw MODIFY COLUMN page LowCardinality(String)")
+    refused_with(part, "table rt.clicks_raw: column page has type LowCardinality(String), expected String")
+    engine.query("ALTER TABLE rt.clicks_raw MODIFY COLUMN page String")
+    engine.query("DROP TABLE rt.alerts SYNC")
+    refused_with(part, "table rt.alerts does not exist", CH_NO_CREATE=1)
+    # A pending range belongs to the server that it may have reached.
+    part.run(500, expected=-signal.SIGKILL, SLUICE_CRASH="ch_sent:1")
+    url, part.url = part.url, part.url.replace("127.0.0.1", "localhost")
+    refused_with(part, "must be finished there before clickhouse.url can be localhost:")
+    part.url = url
+    part.run(0)
+    for table in ("clicks_raw", "events_raw", "dead_letters"):
+        if int(engine.query(f"SELECT count() - uniqExact(_partition, _offset) FROM rt.{table}")):
+            part.fail(f"{table} has doubles")
+
+
+def aged(engine, part):
+    """Ranges that are older than the server's memory of tokens: asked about, not blindly sent again."""
+    for point in ("ch_intent", "ch_answered", "ch_sent"):
+        part.run(2000, expected=-signal.SIGKILL, SLUICE_CRASH=f"{point}:2", CH_RANGE_EVENTS=400)
+        # The server forgets all tokens, as after many other INSERTs.
+        for table in d.TABLES:
+            engine.query(f"ALTER TABLE rt.{table} MODIFY SETTING non_replicated_deduplication_window = 1")
+            for i in range(2):
+                time_column = "_receive_time" if table == "dead_letters" else "ts"
+                engine.query(f"INSERT INTO rt.{table} ({time_column}, _node) VALUES (now(), 'other {point} {i}')")
+            engine.query(f"ALTER TABLE rt.{table} MODIFY SETTING non_replicated_deduplication_window = 1000")
+        time.sleep(1.2)  # a window of 100 tokens is trusted for 1 s
+        part.run(0, CH_WINDOW=100)
+    for table in d.TABLES:
+        engine.query(f"DELETE FROM rt.{table} WHERE startsWith(_node, 'other') SETTINGS mutations_sync = 1")
+    d.compare(engine, part, 5000)
+
+
+def evil(engine, part):
+    """Through a proxy that loses, breaks and invents answers, and a server that only lies."""
+    seed = int(os.environ.get("SLUICE_SEED", "1"))
+    direct, part.url = part.url, f"http://127.0.0.1:{evil_http.start(int(engine.http), seed)}"
+    part.run(0)
+    print(part.run(30000, CH_RANGE_EVENTS=400, CH_TIMEOUT_MS=1000).strip())
+    print("faults:", dict(evil_http.FAULTS_DONE))
+    if len(evil_http.FAULTS_DONE) < len(evil_http.FAULTS):
+        part.fail("not all faults were met")
+    part.run(0)
+    d.compare(engine, part, 25000)
+    part.url = direct
+
+
+SCENARIOS = {f.__name__: f for f in (plain, points, kills, engine_faults, frozen_stop, refusals, aged, evil)}
+
+
+def main():
+    engine = d.Engine(*sys.argv[1:4])
+    part = d.Delivery(sys.argv[4], engine.url)
+    engine.start()
+    try:
+        SCENARIOS[sys.argv[5]](engine, part)
+        shutil.rmtree(part.folder)
+    finally:
+        engine.stop()
+        shutil.rmtree(engine.folder, ignore_errors=True)
+
+
+main()
