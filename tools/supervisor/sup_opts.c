@@ -87,8 +87,22 @@ static int port(uint16_t *to, const char *text, struct err *err)
 	return 0;
 }
 
+/* The first of these places, seen from the folder of this program, where there is such a program; else the
+ * first: installed together, or as the build lays them out. */
+static void find_program(char *out, size_t bytes, const char *dir, const char *const place[2])
+{
+	for (int i = 0; i < 2; i++) {
+		snprintf(out, bytes, "%s/%s", dir, place[i]);
+		if (access(out, X_OK) == 0)
+			return;
+	}
+	snprintf(out, bytes, "%s/%s", dir, place[0]);
+}
+
 static void defaults(struct sup_opts *o)
 {
+	static const char *const chembed[2] = {"chembed", "../chembed"};
+	static const char *const sluiced[2] = {"sluiced", "../../controlplane/sluiced"};
 	const char *cache = getenv("SLUICE_CACHE"), *home = getenv("HOME"), *dir;
 	char base[200], self[200] = "";
 	ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
@@ -103,8 +117,8 @@ static void defaults(struct sup_opts *o)
 	snprintf(o->chdb, sizeof o->chdb, "%s/chdb/libchdb.so", base);
 	snprintf(o->kafka_heap, sizeof o->kafka_heap, "384m");
 	dir = n > 0 ? dirname(self) : ".";
-	snprintf(o->chembed, sizeof o->chembed, "%s/chembed", dir);
-	snprintf(o->sluiced, sizeof o->sluiced, "%s/sluiced", dir);
+	find_program(o->chembed, sizeof o->chembed, dir, chembed);
+	find_program(o->sluiced, sizeof o->sluiced, dir, sluiced);
 }
 
 static int take(struct sup_opts *o, int option, const char *value, struct err *err)

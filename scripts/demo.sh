@@ -1,0 +1,218 @@
+#!/bin/bash
+# ./run demo: real packets from a kernel sender in a network namespace, over a veth pair, into DPDK; on to a real Kafka
+# and a real ClickHouse; watched live; at the end every event id is compared.
+#   --duration S   ends by itself after S seconds of traffic; without it: until Ctrl-C
+#   --rate N       events a second (20000)        --keep       leave data and logs
+#   --data DIR     where (.sluice-demo)           --no-deps    do not install anything
+set -euo pipefail
+cd "$(dirname "$(readlink -f "$0")")/.."
+. scripts/lib.sh
+
+duration=0 rate=20000 keep=0 data=$PWD/.sluice-demo deps=1
+ns=sluice-demo-$$ out=sl$$a in=sl$$b port=5140
+address=198.18.0.2 # of the range for benchmarks (RFC 2544); only ever inside the namespace
+supervisor='' generator='' view='' result=1 stopping=0
+
+usage() {
+	sed -n 's/^#   //p' scripts/demo.sh | head -3
+	exit "${1:-2}"
+}
+
+while [ $# -gt 0 ]; do
+	case $1 in
+	--duration) duration=${2:?--duration S} && shift ;;
+	--rate) rate=${2:?--rate N} && shift ;;
+	--data) data=$(realpath -m "${2:?--data DIR}") && shift ;;
+	--keep) keep=1 ;;
+	--no-deps) deps=0 ;;
+	-h | --help) usage 0 ;;
+	*) usage ;;
+	esac
+	shift
+done
+[[ "$duration" =~ ^[0-9]+$ && "$rate" =~ ^[1-9][0-9]*$ ]] || usage
+
+need_root() {
+	[ "$(id -u)" = 0 ] && return
+	cat >&2 <<'X'
+The demonstration needs root: it makes a network namespace and a veth pair, and opens an AF_PACKET socket.
+    sudo ./run demo
+Without root, the same path can be tried with frames from a file (docs/operations.md):
+    ./run build && build/tools/gen/sluice-gen --pcap events.pcap --count 100000
+    build/tools/supervisor/sluice-supervisor --config CONFIG_WITH_A_net_pcap_PORT
+X
+	exit 1
+}
+
+cleanup() {
+	local status=$?
+	trap - EXIT INT TERM
+	[ -n "$view" ] && kill "$view" 2>/dev/null
+	[ -n "$generator" ] && kill -INT "$generator" 2>/dev/null
+	if [ -n "$supervisor" ]; then
+		kill -TERM "$supervisor" 2>/dev/null
+		for _ in $(seq 1200); do kill -0 "$supervisor" 2>/dev/null && sleep 0.1 || break; done
+	fi
+	ip netns del "$ns" 2>/dev/null # the veth pair goes with it
+	ip link del "$out" 2>/dev/null
+	if [ $keep = 1 ] || { [ $status != 0 ] && [ -d "$data" ]; }; then
+		say "data and logs are in $data"
+	else
+		rm -rf "$data"
+	fi
+	exit $status
+}
+
+network() {
+	local mac
+	ip netns add "$ns"
+	ip link add "$out" type veth peer name "$in" netns "$ns"
+	# No address on our end: the kernel must not answer what DPDK takes (ICMP unreachable would make the sender fail).
+	sysctl -qw "net.ipv6.conf.$out.disable_ipv6=1" 2>/dev/null || true
+	ip link set "$out" arp off up
+	mac=$(ip -br link show "$out" | awk '{print $3}')
+	ip netns exec "$ns" sysctl -qw net.ipv6.conf.all.disable_ipv6=1 2>/dev/null || true
+	ip -n "$ns" addr add 198.18.0.1/24 dev "$in"
+	ip -n "$ns" link set lo up
+	ip -n "$ns" link set "$in" up
+	ip -n "$ns" neigh replace "$address" lladdr "$mac" dev "$in" nud permanent
+	# Else frames leave with unfinished checksums, as a NIC would fill them in.
+	ip netns exec "$ns" ethtool -K "$in" tx off >/dev/null
+}
+
+write_config() {
+	cat >"$data/sluice.yaml" <<X
+node: {id: demo}
+eal: {hugepages: false, memory: 256MiB}
+ports:
+  - {name: veth, device: "net_af_packet0,iface=$out,blocksz=65536,framesz=2048,framecnt=8192"}
+listeners:
+  - {name: events, udp_port: $port, format: ndjson, type: auto}
+rules: {dir: "$PWD/rules/packs"}
+kafka: {partitions: 4, partitions_other: 2}
+X
+}
+
+state() { # KEY
+	sed -n "s/^$1=//p" "$data/state" 2>/dev/null
+}
+
+start_servers() {
+	setsid build/tools/supervisor/sluice-supervisor --demo --data "$data" --config "$data/sluice.yaml" \
+		--kafka-libs "$SLUICE_KAFKA_LIBS" --chdb "$SLUICE_LIBCHDB" --state-file "$data/state" >"$data/supervisor.log" 2>&1 &
+	supervisor=$!
+	for _ in $(seq 1200); do
+		[ "$(state sluiced_state)" = ready ] && break
+		kill -0 "$supervisor" 2>/dev/null || { cat "$data/supervisor.log" >&2; tail -20 "$data/sluiced.log" >&2; die "the start failed"; }
+		sleep 0.1
+	done
+	[ "$(state sluiced_state)" = ready ] || die "sluiced does not answer: $data/sluiced.log"
+	sed -n '/\*\*\*/,$p' "$data/supervisor.log"
+}
+
+how_to_query() {
+	local brokers url
+	brokers=$(state kafka) url=$(state clickhouse)
+	cat <<X
+Look for yourself, while it runs:
+  kcat -b $brokers -t web.clicks -C -o -3 -e -q -f '%k %s\n%h\n' -X isolation.level=read_committed
+  kcat -b $brokers -t alerts -C -o -2 -e -q -X isolation.level=read_committed
+  curl -s $url --data-binary 'SELECT count(), uniqExact(event_id) FROM rt.clicks_raw'
+  curl -s $url --data-binary 'SELECT rule_id, severity, count() FROM rt.alerts GROUP BY 1, 2 ORDER BY 3 DESC FORMAT PrettyCompact'
+  curl -s $url --data-binary 'SELECT reason, count() FROM rt.dead_letters GROUP BY 1 ORDER BY 2 DESC FORMAT PrettyCompact'
+  $PWD/build/$ctl --socket $(state socket) status
+
+X
+}
+
+start_generator() {
+	local arguments=(--udp "$address:$port" --rate "$rate" --events-per-datagram 6 --disorder-ms 2000 --dup-permille 5
+		--bad-permille 5 --fraud-permille 10 --noid-permille 5 --escape-permille 20 --utf8-permille 20 --extra-permille 10)
+	[ "$duration" -gt 0 ] && arguments+=(--duration "$duration" --truth "$data/truth")
+	ip netns exec "$ns" build/tools/gen/sluice-gen "${arguments[@]}" >"$data/gen.log" 2>&1 &
+	generator=$!
+}
+
+control() {
+	"build/$ctl" --socket "$(state socket)" --json "$@"
+}
+
+watch_until_end() {
+	local mode=()
+	[ -t 1 ] && mode=(--screen)
+	python3 scripts/view.py "${mode[@]}" "build/$ctl" "$(state socket)" "$(how_to_query)" &
+	view=$!
+	while kill -0 "$generator" 2>/dev/null && [ $stopping = 0 ]; do
+		sleep 0.2
+		if [ "$(state sluiced_state)" != ready ]; then
+			tail -20 "$data/sluiced.log" >&2
+			die "sluiced ended: $(state sluiced_end)"
+		fi
+	done
+	kill -INT "$generator" 2>/dev/null || true
+	wait "$generator" || die "the generator failed: $(cat "$data/gen.log")"
+	generator=''
+}
+
+# What of the sent events was lost under a name: those of the handoff and the journal, not refusals and duplicates.
+named_losses() {
+	jq '[.drops[] | select(.unit == "event") | select(.reason as $r |
+		["no_batch", "journal_failed", "journal_full", "record_too_big", "dead_letter_quota"] | index($r)) | .count] | add // 0' "$data/status.json"
+}
+
+frames_lost() {
+	control ports | jq '[.. | objects | (.kernel_drops?, .rx_missed?, .rx_no_mbuf?, .rx_errors?) | numbers] | add // 0'
+}
+
+finish() {
+	local lost frames verify=(--journal "$data/sluice/journal" --rules "$data/sluice" --kafka "$(state kafka)"
+		--clickhouse "$(state clickhouse)")
+	sleep 0.5
+	say "draining: what is durable goes to both sinks"
+	control drain --timeout 120 >"$data/drain.json" || die "drain failed: $(cat "$data/drain.json")"
+	sleep 1.1 # one more round of counters
+	kill "$view" 2>/dev/null || true
+	wait "$view" 2>/dev/null || true
+	view=''
+	control status >"$data/status.json"
+	control ledger >"$data/ledger.json"
+	frames=$(frames_lost)
+	python3 scripts/view.py --once "build/$ctl" "$(state socket)" || true
+	[ "$(jq -r .balanced "$data/ledger.json")" = true ] || die "the ledger does not balance: $data/ledger.json"
+	control stop >/dev/null
+	for _ in $(seq 1000); do [ "$(state sluiced_state)" = down ] && break || sleep 0.1; done
+	[ "$(state sluiced_end)" = "exit status 0" ] || die "sluiced ended with $(state sluiced_end): $data/sluiced.log"
+	if [ -f "$data/truth" ]; then
+		lost=$(named_losses)
+		verify+=(--truth "$data/truth")
+		say "$(cat "$data/gen.log")"
+		if [ "$frames" -gt 0 ]; then
+			say "$frames frames were lost before sluiced could take them; the ports count them"
+			verify+=(--missing-ok)
+		else
+			verify+=(--lost "$lost")
+		fi
+	fi
+	say "comparing every event id: journal, Kafka, ClickHouse"
+	build/tools/verify/sluice-verify "${verify[@]}"
+}
+
+need_root
+[ $deps = 0 ] || scripts/deps.sh
+./run build
+ctl=controlplane/sluicectl
+[ -x "build/$ctl" ] || ctl=controlplane/cli/sluicectl
+[ -x "build/$ctl" ] || die "build/$ctl is not there"
+rm -rf "$data"
+mkdir -p "$data"
+trap cleanup EXIT
+trap 'stopping=1' INT TERM
+network
+write_config
+start_servers
+start_generator
+watch_until_end
+trap 'exit 130' INT TERM
+finish && result=0
+[ $result = 0 ] && say "the same events everywhere, each exactly once"
+exit $result

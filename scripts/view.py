@@ -1,0 +1,105 @@
+"""The live view of ./run demo: what sluicectl says, once a second.
+
+view.py [--screen | --once] SLUICECTL SOCKET [TEXT]
+--screen: redraws the terminal, with TEXT below; --once: one look; else a line every five seconds."""
+import json
+import subprocess
+import sys
+import time
+
+
+def ask(ctl, socket, command):
+    done = subprocess.run([ctl, "--socket", socket, "--json", command], capture_output=True, timeout=20, check=False)
+    return json.loads(done.stdout) if done.returncode == 0 else None
+
+
+def number(value):
+    return f"{value:,.0f}".replace(",", " ") if isinstance(value, (int, float)) else str(value)
+
+
+def losses(drops):
+    return {d["reason"]: d["count"] for d in drops}
+
+
+def matched(rules):
+    """Sum over rules of their hits."""
+    rows = (rules or {}).get("rules", [])
+    return sum(r.get("hits", 0) for r in rows if isinstance(r, dict)) if isinstance(rows, list) else 0
+
+
+def page(status, rules):
+    rate, events, journal = status["per_second"], status["events"], status["journal"]
+    lines = [f"sluice {status['version']}  node {status['node']}  up {status['uptime_seconds']:.0f} s  {status['phase']}",
+             "",
+             f"{'':14}{'now, a second':>16}{'in all':>16}",
+             f"{'events in':14}{number(rate['events']):>16}{number(events['events']):>16}",
+             f"{'accepted':14}{number(rate['accepted']):>16}{number(events['accepted']):>16}",
+             f"{'journaled':14}{number(rate['journaled']):>16}{number(events['journaled']):>16}",
+             f"{'duplicates':14}{'':>16}{number(events['duplicates']):>16}",
+             f"{'refused':14}{'':>16}{number(events['refused']):>16}",
+             f"{'rule hits':14}{'':>16}{number(matched(rules)):>16}",
+             "",
+             f"journal: {number(journal['durable_records'])} records durable, "
+             f"{journal['segments_used']} of {journal['segments_max']} segments",
+             "",
+             f"{'sink':12}{'state':>12}{'a second':>12}{'events':>14}{'alerts':>10}{'dead':>10}{'lag events':>12}{'lag s':>9}"]
+    for s in status["sinks"]:
+        lines.append(f"{s['sink']:12}{s['state']:>12}{number(s['events_per_s']):>12}{number(s['events']):>14}"
+                     f"{number(s['alerts']):>10}{number(s['dead']):>10}{number(s['lag_events']):>12}"
+                     f"{str(s['lag_seconds']):>9}")
+        if s.get("error"):
+            lines.append(f"    {s['error'][:100]}")
+    lines += ["", "drops by name:"]
+    drops = [f"{d['reason']} {number(d['count'])}" for d in status["drops"]]
+    for i in range(0, len(drops), 4):
+        lines.append("    " + "   ".join(drops[i:i + 4]))
+    if not drops:
+        lines.append("    none")
+    ledger = status["ledger"]
+    lines += ["", f"ledger: {'balanced' if ledger['balanced'] else 'NOT BALANCED'} (difference {ledger['balance']})"]
+    return lines
+
+
+def line(status):
+    rate = status["per_second"]
+    sinks = "  ".join(f"{s['sink']} {number(s['events'])} (lag {number(s['lag_events'])})" for s in status["sinks"])
+    return (f"in {number(rate['events'])}/s  journaled {number(status['events']['journaled'])}  {sinks}  "
+            f"ledger {'balanced' if status['ledger']['balanced'] else 'difference ' + str(status['ledger']['balance'])}")
+
+
+def main(args):
+    mode = args.pop(0) if args and args[0].startswith("--") else ""
+    ctl, socket = args[0], args[1]
+    text = args[2] if len(args) > 2 else ""
+    if mode != "--screen" and text:
+        print(text, flush=True)
+    while True:
+        status = ask(ctl, socket, "status")
+        if status is None:
+            if mode == "--once":
+                return 1
+        elif mode == "--screen":
+            sys.stdout.write("\x1b[H\x1b[J" + "\n".join(page(status, rules_of(ctl, socket))) + "\n\n" + text + "\n")
+            sys.stdout.flush()
+        elif mode == "--once":
+            print("\n".join(page(status, rules_of(ctl, socket))))
+            return 0
+        else:
+            print(line(status), flush=True)
+        time.sleep(1 if mode == "--screen" else 5)
+
+
+def rules_of(ctl, socket):
+    done = subprocess.run([ctl, "--socket", socket, "--json", "rules", "stats"], capture_output=True, timeout=20, check=False)
+    try:
+        return json.loads(done.stdout)
+    except ValueError:
+        return None
+
+
+try:
+    sys.exit(main(sys.argv[1:]))
+except (KeyboardInterrupt, BrokenPipeError):
+    sys.exit(0)
+except subprocess.TimeoutExpired:
+    sys.exit("view: sluiced does not answer")
