@@ -164,6 +164,21 @@ frames_lost() {
 	control ports | jq '[.. | objects | (.kernel_drops?, .rx_missed?, .rx_no_mbuf?, .rx_errors?) | numbers] | add // 0'
 }
 
+# Frames that the veth pair itself lost, before any socket: the kernel's backlog was full.
+wire_lost() {
+	local tx rx
+	tx=$(ip netns exec "$ns" cat "/sys/class/net/$in/statistics/tx_dropped")
+	rx=$(cat "/sys/class/net/$out/statistics/rx_dropped")
+	echo $((tx > rx ? tx : rx))
+}
+
+wire_counters() {
+	say "frames: $(ip netns exec "$ns" cat "/sys/class/net/$in/statistics/tx_packets") left the sender," \
+		"$(cat "/sys/class/net/$out/statistics/rx_packets") came to the interface," \
+		"$(control ports | jq '.ports[0].rx_packets') to the DPDK port," \
+		"$(control ports | jq -r '.ports[0].kernel_drops') lost between these two"
+}
+
 finish() {
 	local lost frames verify=(--journal "$data/sluice/journal" --rules "$data/sluice" --kafka "$(state kafka)"
 		--clickhouse "$(state clickhouse)")
@@ -174,9 +189,10 @@ finish() {
 	kill "$view" 2>/dev/null || true
 	wait "$view" 2>/dev/null || true
 	view=''
+	wire_counters
 	control status >"$data/status.json"
 	control ledger >"$data/ledger.json"
-	frames=$(frames_lost)
+	frames=$(($(frames_lost) + $(wire_lost)))
 	python3 scripts/view.py --once "build/$ctl" "$(state socket)" || true
 	[ "$(jq -r .balanced "$data/ledger.json")" = true ] || die "the ledger does not balance: $data/ledger.json"
 	control stop >/dev/null

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -10,11 +11,33 @@
 
 #define SET_KEY_SOCKET "control.socket="
 
+/* The socket is there before the ports are: what counts is that the daemon says that it runs. */
+static bool says_running(int fd)
+{
+	static const char request[] = "{\"v\":1,\"cmd\":\"status\"}\n";
+	struct timeval wait = {.tv_usec = 500000};
+	char answer[2048] = "";
+	size_t got = 0;
+	ssize_t n = 1;
+
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait);
+	if (send(fd, request, sizeof request - 1, MSG_NOSIGNAL) != (ssize_t)sizeof request - 1)
+		return false;
+	while (n > 0 && got + 1 < sizeof answer) {
+		n = recv(fd, answer + got, sizeof answer - 1 - got, 0);
+		got += n > 0 ? (size_t)n : 0;
+		answer[got] = 0;
+	}
+	const char *phase = strstr(answer, "\"phase\"");
+
+	return phase && strstr(phase, "running") && strstr(phase, "running") < phase + 24;
+}
+
 static bool socket_ready(const struct sup_child *c)
 {
 	struct sockaddr_un sa = {.sun_family = AF_UNIX};
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	bool answers;
+	bool ready;
 
 	if (fd < 0)
 		return false;
@@ -23,9 +46,9 @@ static bool socket_ready(const struct sup_child *c)
 		return false;
 	}
 	memcpy(sa.sun_path, c->ready_arg, strlen(c->ready_arg) + 1);
-	answers = connect(fd, (struct sockaddr *)&sa, sizeof sa) == 0;
+	ready = connect(fd, (struct sockaddr *)&sa, sizeof sa) == 0 && says_running(fd);
 	close(fd);
-	return answers;
+	return ready;
 }
 
 void sup_sluiced_socket(const struct sup_opts *o, char *out, uint32_t bytes)

@@ -85,6 +85,7 @@ static int alert_rule(struct ver_row *row, const rd_kafka_message_t *m)
 	json_t *root = json_loadb(m->payload, m->len, 0, NULL);
 	const char *rule = json_string_value(json_object_get(root, "rule_id"));
 
+	row->flags = VER_F_NO_ID; /* the address says which event it was */
 	if (rule)
 		row->extra = hash_bytes(rule, strlen(rule), 0);
 	json_decref(root);

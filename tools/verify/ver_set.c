@@ -94,8 +94,10 @@ static bool in_range(const struct ver_row *r, const uint64_t oldest[VER_PARTITIO
 
 static bool same(const struct ver_row *a, const struct ver_row *b)
 {
-	return a->id_high == b->id_high && a->id_low == b->id_low &&
-	       (!a->digest || !b->digest || a->digest == b->digest);
+	bool ids =
+		(a->flags | b->flags) & VER_F_NO_ID || (a->id_high == b->id_high && a->id_low == b->id_low);
+
+	return ids && (!a->digest || !b->digest || a->digest == b->digest);
 }
 
 struct ver_diff ver_compare(const struct ver_set *ref, const struct ver_set *set,

@@ -14,7 +14,10 @@
 enum ver_kind { VER_CLICK, VER_PLATFORM, VER_DEAD, VER_ALERT, VER_KINDS };
 extern const char *const ver_kind_name[VER_KINDS];
 
-enum { VER_F_MADE = 1 }; /* the id was made by the box */
+enum {
+	VER_F_MADE = 1 << 8,  /* the id was made by the box; below: reason of a dead letter */
+	VER_F_NO_ID = 1 << 9, /* the id is not known here */
+};
 
 /* One row. Rows of one place differ in `extra` (alerts of one event: the rule). */
 struct ver_row {
