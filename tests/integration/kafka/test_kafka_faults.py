@@ -93,7 +93,7 @@ def hidden_position(rig):
 
 
 def zombie(rig):
-    """A frozen process, then a second one that delivers the same journal (a copy of it, since the first holds the lock),
+    """A frozen process, then a second one that delivers the same journal (a copy, since the first holds the lock),
     then both: the first is fenced, and reads the position."""
     child = rig.start("zombie", 10 ** 9, rate=5000)
     rig.wait_log("zombie", "position=0")
