@@ -91,7 +91,7 @@ static int block_count(struct ch_part *p, const struct ch_block *block, uint64_t
 int ch_position_check(struct ch_part *p, uint64_t position, struct err *err)
 {
 	for (int id = 0; id < CH_TABLE_COUNT; id++) {
-		uint64_t count;
+		uint64_t count = 0;
 		size_t bytes;
 		char *sql;
 		FILE *out = open_memstream(&sql, &bytes);
