@@ -179,7 +179,7 @@ static void setup(const char *rules_dir, struct ruleset **packs)
 
 int main(int argc, char **argv)
 {
-	const char *rules_dir = argc > 1 ? argv[1] : "rules/packs";
+	const char *rules_dir = argc > 1 ? argv[1] : RULES_PACKS;
 	uint32_t lines = argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 10) : 1;
 	struct bench_events ev = bench_events_make(65536, (struct bench_mix){0, 0, 0}, 42);
 	struct ruleset *packs;

@@ -121,7 +121,7 @@ int ch_position_check(struct ch_part *p, uint64_t position, struct err *err)
 /* Whether a block that may be older than the server's memory of tokens is there already. */
 static int block_landed(struct ch_part *p, const struct ch_block *block, bool *landed, struct err *err)
 {
-	uint64_t rows = block->native.row_count, count;
+	uint64_t rows = block->native.row_count, count = 0;
 	int rc = block_count(p, block, &count, err);
 
 	*landed = rc == 0 && count == rows;
