@@ -4,7 +4,7 @@ import re
 import sys
 
 # Lowest first. A header belongs to the longest folder here that holds it.
-ORDER = ["dataplane/base", "rules/schema", "dataplane/record", "rules", "nic-config", "dataplane/nic",
+ORDER = ["dataplane/base", "rules/schema", "dataplane/record", "rules", "dataplane/nic",
          "dataplane/parse", "dataplane/handoff", "dataplane/journal", "dataplane", "sinks/encode",
          "sinks", "sinks/kafka", "sinks/clickhouse", "controlplane", "tools", "perf", "tests"]
 TESTS = ("tests/", "perf/")  # may look into private headers
@@ -20,7 +20,7 @@ def layer_of(path):
 
 def main(root):
     files, headers, bad = [], {}, []
-    for top in ("dataplane", "rules", "nic-config", "sinks", "controlplane", "tools", "perf", "tests"):
+    for top in ("dataplane", "rules", "sinks", "controlplane", "tools", "perf", "tests"):
         for base, _, names in os.walk(os.path.join(root, top)):
             for name in names:
                 if name.endswith((".c", ".h", ".def", ".cc")):
