@@ -168,6 +168,19 @@ static int block_send(struct ch_part *p, const struct ch_block *block, struct er
 	return 0;
 }
 
+/* A block that failed is sent once more at once, for what one lost connection costs; then the range waits for
+ * the runner's backoff. */
+static int block_deliver(struct ch_part *p, const struct ch_block *block, struct err *err)
+{
+	int rc = block_send(p, block, err);
+
+	if (rc == 0 || rc == -EINVAL || rc == -ENOMEM || rc == -ECANCELED || sink_gives_up())
+		return rc;
+	sink_error(p->part, err->text);
+	atomic_fetch_add(&p->part->stats.retries, 1);
+	return block_send(p, block, err);
+}
+
 int ch_range_send(struct ch_part *p, bool resumed, struct err *err)
 {
 	for (uint32_t i = 0; i < p->rows.block_count; i++) {
@@ -180,7 +193,7 @@ int ch_range_send(struct ch_part *p, bool resumed, struct err *err)
 		if (resumed && !token_trusted(p))
 			rc = block_landed(p, block, &landed, err);
 		if (rc == 0 && !landed)
-			rc = block_send(p, block, err);
+			rc = block_deliver(p, block, err);
 		if (rc)
 			return rc;
 	}

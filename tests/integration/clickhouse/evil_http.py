@@ -27,6 +27,7 @@ FAULTS = (
     "drip",           # done by the server, answer byte by byte: this one is good
 )
 FAULTS_DONE = collections.Counter()
+TURN, TURN_LOCK = [], threading.Lock()
 
 
 def read_message(sock):
@@ -109,6 +110,16 @@ def serve_one(client, server_port, rng, fault):
     return False
 
 
+def next_fault(rng):
+    """Each fault in turn, so that none is left out; in another order every round."""
+    with TURN_LOCK:
+        if not TURN:
+            TURN.extend(rng.sample(FAULTS, len(FAULTS)))
+        fault = TURN.pop()
+        FAULTS_DONE[fault] += 1
+        return fault
+
+
 def serve(client, server_port, seed):
     rng = random.Random(seed)
     try:
@@ -117,9 +128,7 @@ def serve(client, server_port, seed):
             start = client.recv(2000, socket.MSG_PEEK)
             if not start:
                 return
-            fault = rng.choice(FAULTS) if b"insert_deduplication_token" in start and rng.random() < 0.3 else None
-            if fault:
-                FAULTS_DONE[fault] += 1
+            fault = next_fault(rng) if b"insert_deduplication_token" in start and rng.random() < 0.3 else None
             if not serve_one(client, server_port, rng, fault):
                 return
     except OSError:

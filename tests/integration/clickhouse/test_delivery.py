@@ -155,12 +155,12 @@ def evil(engine, part):
     seed = int(os.environ.get("SLUICE_SEED", "1"))
     direct, part.url = part.url, f"http://127.0.0.1:{evil_http.start(int(engine.http), seed)}"
     part.run(0)
-    print(part.run(30000, CH_RANGE_EVENTS=400, CH_TIMEOUT_MS=1000).strip())
+    print(part.run(16000, CH_RANGE_EVENTS=400, CH_TIMEOUT_MS=1500).strip())
     print("faults:", dict(evil_http.FAULTS_DONE))
     if len(evil_http.FAULTS_DONE) < len(evil_http.FAULTS):
         part.fail("not all faults were met")
     part.run(0)
-    d.compare(engine, part, 25000)
+    d.compare(engine, part, 15000)
     part.url = direct
 
 
