@@ -84,6 +84,7 @@ write_config() {
 	cat >"$data/sluice.yaml" <<X
 node: {id: demo}
 eal: {hugepages: false, memory: 256MiB}
+worker: {batches: 64}
 ports:
   - {name: veth, device: "net_af_packet0,iface=$out,blocksz=65536,framesz=2048,framecnt=8192"}
 listeners:
