@@ -50,7 +50,7 @@ test_plain() {
 	run_suite build unit "" -- --suite unit
 	for suite in $(meson test -C build --no-rebuild --list 2>/dev/null | sed -n 's/^[^:]*:\([^ ]*\) .*/\1/p' | tr + '\n' | sort -u); do
 		case $suite in
-		lint | unit | torture | bench) ;;
+		lint | unit | threads | torture | bench) ;; # threads: unit tests that TSan watches, too
 		*) run_suite build "$suite" "" -- --suite "$suite" ;;
 		esac
 	done
@@ -65,7 +65,8 @@ test_sanitized() {
 	fi
 	export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1:second_deadlock_stack=1}
 	if build_or_fail build-tsan -Db_sanitize=thread -Db_lundef=false -Dbench=false -Dsimdjson=false; then
-		tests=$(meson test -C build-tsan --no-rebuild --list --suite unit 2>/dev/null | sed -n 's|.* / ||p' | grep -E "$TSAN_TESTS" || true)
+		tests=$(meson test -C build-tsan --no-rebuild --list --suite unit 2>/dev/null | grep -E "threads|$TSAN_TESTS" |
+			sed -n 's|.* / ||p' || true)
 		# gcc 12's TSan cannot place its shadow memory where newer kernels randomise the stack: without randomisation it can
 		# shellcheck disable=SC2086
 		[ -n "$tests" ] && run_suite build-tsan threads-tsan "setarch $(uname -m) -R" -- $tests --timeout-multiplier 8

@@ -73,8 +73,8 @@ struct style {
 
 static const char *const utf8_words[] = {"caf\xc3\xa9", "\xd1\x82\xd0\xbe\xd0\xb2\xd0\xb0\xd1\x80",
 	"\xe5\x95\x86\xe5\x93\x81", "\xf0\x9f\x9b\x92",
-	"stra\xc3\x9f"
-	"e"};
+	("stra\xc3\x9f"
+	 "e")};
 static const char *const escaped_words[] = {
 	"caf\\u00e9", "a\\/b", "q=\\\"x\\\"", "\\ud83d\\uded2", "tab\\there", "back\\\\slash"};
 
