@@ -10,7 +10,7 @@ PACKAGES="
 gcc=4:12 g++=4:12 meson=1.0 ninja-build=1.11 pkg-config=1.8 python3=3.11 git=1:2.39
 dpdk=22.11 libdpdk-dev=22.11 libhyperscan-dev=5.4 liburing-dev=2.3 librdkafka-dev=2.0 libjemalloc-dev=5.3
 libcmocka-dev=1.1 libyaml-dev=0.2 libjansson-dev=2.14 libhttp-parser-dev=2.9 libsimdjson-dev=3.0 libpcap-dev=1.10
-clang=1:14 clang-tidy=1:14 clang-format=1:14
+clang=1:14 libclang-rt-14-dev=1:14 clang-tidy=1:14 clang-format=1:14
 kcat=1.7 jq=1.6 curl=7.88 iproute2=6.1 ethtool=1:6.1 procps=2:4.0
 "
 # Only where the command is not there yet, from whatever source: command=package
@@ -102,6 +102,23 @@ install_kafka() {
 	rm -rf "$work"
 }
 
+promtool_there() {
+	[ -x "$SLUICE_CACHE/bin/promtool" ]
+}
+
+# Only the checker of metrics: the package itself would start a server.
+install_promtool() {
+	local work
+	say "promtool of Debian's prometheus package: 20 MB to fetch, to $SLUICE_CACHE/bin"
+	work=$(mktemp -d "$SLUICE_CACHE/.promtool-XXXXXX")
+	chmod 755 "$work"
+	(cd "$work" && apt-get download -q prometheus >log 2>&1 && dpkg-deb --fsys-tarfile prometheus_*.deb |
+		tar x ./usr/bin/promtool) || { say "promtool could not be fetched; its test will be skipped"; rm -rf "$work"; return 0; }
+	mkdir -p "$SLUICE_CACHE/bin"
+	mv "$work/usr/bin/promtool" "$SLUICE_CACHE/bin/promtool"
+	rm -rf "$work"
+}
+
 install_chdb() {
 	local dir work pack
 	dir=$(dirname "$SLUICE_LIBCHDB")
@@ -127,16 +144,19 @@ main() {
 	[ ${#packages[@]} -gt 0 ] && todo=1
 	kafka_there || todo=1
 	chdb_there || todo=1
+	promtool_there || todo=1
 	if [ "${1:-}" = --check ]; then
 		[ ${#packages[@]} -gt 0 ] && say "missing packages: ${packages[*]}"
 		kafka_there || say "missing: Kafka $KAFKA_VERSION in $SLUICE_KAFKA_LIBS"
 		chdb_there || say "missing: ClickHouse engine in $SLUICE_LIBCHDB"
+		promtool_there || say "missing: promtool in $SLUICE_CACHE/bin"
 		exit $todo
 	fi
 	[ "$(uname -m)" = x86_64 ] || die "this machine is $(uname -m); x86_64 is needed"
 	[ ${#packages[@]} -gt 0 ] && install_packages "${packages[@]}"
 	kafka_there || install_kafka
 	chdb_there || install_chdb
+	promtool_there || install_promtool
 	check_versions
 	say "everything is there ($SLUICE_CACHE: $(du -sLm "$SLUICE_CACHE" 2>/dev/null | cut -f1) MB)"
 }

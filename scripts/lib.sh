@@ -2,6 +2,7 @@
 SLUICE_CACHE=${SLUICE_CACHE:-${HOME:-/root}/.cache/sluice}
 JOBS=${JOBS:-$(nproc)}
 export SLUICE_CACHE
+export PATH=$PATH:$SLUICE_CACHE/bin
 export SLUICE_KAFKA_LIBS=${SLUICE_KAFKA_LIBS:-$SLUICE_CACHE/kafka-libs}
 export SLUICE_LIBCHDB=${SLUICE_LIBCHDB:-$SLUICE_CACHE/chdb/libchdb.so}
 
