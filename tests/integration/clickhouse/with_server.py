@@ -3,6 +3,7 @@
 with_server.py CHEMBED HTTP_PORT TCP_PORT PROGRAM [ARG...]
 The program finds the server's address in SLUICE_CH_URL. Exit 77 = skipped: the engine's library is not there."""
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -12,6 +13,8 @@ SERVER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib", "
 
 def main():
     chembed, http, tcp = sys.argv[1:4]
+    # A test that is ended for taking too long still stops its server.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with tempfile.TemporaryDirectory(prefix="sluice-ch-") as folder:
         rc = subprocess.run([SERVER, "start", folder, http, tcp, chembed], check=False).returncode
         if rc:
