@@ -4,29 +4,32 @@
 
 #include "ruleset_priv.h"
 
-/* One chunk of gathered fields; larger bursts are scanned in several. */
-#define GATHER_BYTES (64u << 10)
+/* Gathered values of one field; more are scanned in several goes. One value always fits. */
+#define GATHER_BYTES (128u << 10)
 /* Copies are made in pieces of 16 bytes. */
 #define GATHER_PAD 16
-/* Between two fields. No valid UTF-8 holds it, but nothing relies on that; that it is no word character makes \b see
- * a field's edges as it sees a text's. */
+/* Between two values. No valid UTF-8 holds it, but nothing relies on that; that it is no word character makes
+ * \b see a value's edges as it sees a text's. */
 #define GATHER_SEPARATOR 0xff
-/* Raw hits of one scan before it is given up for a scan of each field. */
-#define GATHER_HITS_PER_EVENT 64u
+/* Raw hits of one scan before it is given up for a scan of each value. */
+#define GATHER_HITS_PER_VALUE 64u
 #define GATHER_HITS_MAX 4096u
-#define HIT_NONE UINT32_MAX
+#define LINKS_MAX 8192u
+#define LINK_NONE UINT32_MAX
 
-/* A field in the gather buffer: bytes [start, end). */
+/* A value in the gather buffer: bytes [start, end). */
 struct gather_slot {
 	uint32_t start, end;
-	uint16_t event;
-	uint8_t field;
-	bool rescan; /* a hit that may have begun before the field: look at the field alone */
+	uint32_t event;
 };
 
-/* A match as Hyperscan reports it, then (lit set) as a link of its event's list. */
+/* A match as Hyperscan reports it. */
 struct gather_hit {
-	uint32_t pattern, end;
+	uint32_t lit, end;
+};
+
+/* A hit bit in an event's list. */
+struct hit_link {
 	uint32_t lit, next;
 };
 
@@ -35,25 +38,31 @@ struct matcher {
 	hs_scratch_t *scratch;
 	struct matcher_stats stats;
 
+	/* One field at a time. */
 	uint8_t *gather; /* GATHER_BYTES + GATHER_PAD */
-	struct gather_slot *slot;
+	uint32_t gather_used;
+	struct gather_slot slot[MATCH_EVENTS_MAX];
 	uint32_t slot_count;
-	uint32_t slot_first[MATCH_EVENTS_MAX + 1]; /* event of the chunk -> its first slot */
-	struct gather_hit *hit;
+	struct gather_hit *hit; /* GATHER_HITS_MAX */
 	uint32_t hit_count, hit_max;
-	uint32_t head[MATCH_EVENTS_MAX]; /* event of the chunk -> its first hit */
+	bool rescanned; /* in this burst */
+
+	/* What the fields' scans leave for each event. */
+	struct hit_link *link; /* LINKS_MAX */
+	uint32_t link_count;
+	uint32_t head[MATCH_EVENTS_MAX];
+	uint64_t rescan[MATCH_EVENTS_MAX]; /* FBIT mask: values to be scanned alone */
 
 	/* One event at a time. */
 	uint64_t *bit;	   /* hit bits */
 	uint32_t *touched; /* bits that are set */
 	uint32_t touched_count;
-	uint32_t scan_field; /* for the callback of a field's own scan */
-	uint32_t *stamp;     /* rule -> event number when it was last looked at */
+	uint32_t *stamp; /* rule -> event number when it was last looked at */
 	uint32_t stamp_now;
 	uint16_t *matched; /* rules that match */
 	uint32_t matched_count;
 	uint64_t *rule_bit; /* for sorting many; zero between uses */
-	char *folded;	    /* a field in lower case */
+	char *folded;	    /* a value in lower case */
 
 	uint16_t *out; /* hit lists of one matcher_run() */
 	uint32_t out_used;

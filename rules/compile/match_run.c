@@ -1,11 +1,12 @@
 /* Matching, on the RX worker that owns the matcher: a burst's events in, their actions and hit lists out. All
  * memory is the matcher's (match_setup.c).
  *
- * A chunk of events: their fields are copied side by side and scanned at once. Each raw hit belongs to the
- * field in which it ends. It is a hit of that field if it cannot have begun before it (the pattern's widest
- * match fits); it is none if the narrowest does not fit; else the field is scanned alone, which is exact.
- * Patterns that look at a field's edges are never in that scan: each field has its own database for them.
- * Then, event by event: set its bits, look at the rules that they announce and at those that need no bit. */
+ * Field by field: the burst's values of the field are copied side by side and scanned at once. Each raw hit
+ * belongs to the value in which it ends. It is a hit of that value if it cannot have begun before it (the
+ * pattern's widest match fits); it is none if the narrowest does not fit; else the value is scanned alone,
+ * which is exact. Patterns that look at a value's edges are never in that scan: they have a database of their
+ * own, for one value. Then, event by event: set its bits, look at the rules that they announce and at those
+ * that need no bit. */
 #include "match_priv.h"
 
 static void lit_set(struct matcher *m, uint32_t lit)
@@ -34,27 +35,11 @@ static int on_gather(
 	(void)flags;
 	if (m->hit_count == m->hit_max)
 		return 1;
-	m->hit[m->hit_count].pattern = id;
-	m->hit[m->hit_count].end = (uint32_t)to;
-	m->hit_count++;
+	m->hit[m->hit_count++] = (struct gather_hit){id, (uint32_t)to};
 	return 0;
 }
 
-static int on_single(
-	unsigned int id, unsigned long long from, unsigned long long to, unsigned int flags, void *arg)
-{
-	struct matcher *m = arg;
-	const struct pattern *p = &m->rs->pattern[id];
-
-	(void)from;
-	(void)to;
-	(void)flags;
-	if (p->fields & 1ull << m->scan_field)
-		lit_set(m, pattern_lit(p, m->scan_field));
-	return 0;
-}
-
-static int on_edge(
+static int on_value(
 	unsigned int id, unsigned long long from, unsigned long long to, unsigned int flags, void *arg)
 {
 	(void)from;
@@ -64,34 +49,18 @@ static int on_edge(
 	return 0;
 }
 
-static void scan_field(struct matcher *m, const struct event *ev, uint32_t field, const hs_database_t *db,
-	match_event_handler on)
+static void scan_value(struct matcher *m, const struct event *ev, uint32_t field, const hs_database_t *db)
 {
 	uint32_t bytes;
 	const uint8_t *p = event_field(ev, (enum field_id)field, &bytes);
 
-	m->scan_field = field;
 	m->stats.scans++;
-	hs_scan(db, (const char *)p, bytes, 0, m->scratch, on, m);
+	hs_scan(db, (const char *)p, bytes, 0, m->scratch, on_value, m);
 }
 
 /* ---- gathering ---- */
 
-static uint64_t gather_fields(const struct matcher *m, const struct event *ev)
-{
-	return ev->refused ? 0 : ev->field_mask & m->rs->gather_mask[ev->type % EVENT_TYPE_MAX];
-}
-
-static uint32_t gather_need(const struct event *ev, uint64_t fields)
-{
-	uint32_t need = 0;
-
-	for (; fields; fields &= fields - 1)
-		need += ev->field[__builtin_ctzll(fields)].bytes + 1u;
-	return need;
-}
-
-/* In pieces of 16: fields are short, and readers may look beyond raw bytes by EVENT_PAD_BYTES. The tail has
+/* In pieces of 16: values are short, and readers may look beyond raw bytes by EVENT_PAD_BYTES. The tail has
  * no such promise. */
 static void gather_copy(uint8_t *to, const struct event *ev, struct span s)
 {
@@ -105,48 +74,7 @@ static void gather_copy(uint8_t *to, const struct event *ev, struct span s)
 		memcpy(to + i, from + i, 16);
 }
 
-/* Copies fields of as many events as fit; at least one. Returns how many; *whole is false for an event that
- * does not fit at all. */
-static uint32_t gather_fill(
-	struct matcher *m, struct event *const *ev, uint32_t n, uint32_t *bytes, bool *whole)
-{
-	uint32_t used = 0, k;
-
-	m->slot_count = 0;
-	*whole = true;
-	for (k = 0; k < n; k++) {
-		uint64_t fields = gather_fields(m, ev[k]);
-
-		if (gather_need(ev[k], fields) > GATHER_BYTES - used) {
-			if (k)
-				break;
-			*whole = false;
-			k = 1;
-			break;
-		}
-		m->slot_first[k] = m->slot_count;
-		m->head[k] = HIT_NONE;
-		for (; fields; fields &= fields - 1) {
-			uint32_t field = (uint32_t)__builtin_ctzll(fields);
-			struct span s = ev[k]->field[field];
-
-			if (!s.bytes)
-				continue;
-			gather_copy(m->gather + used, ev[k], s);
-			m->slot[m->slot_count++] = (struct gather_slot){.start = used,
-				.end = used + s.bytes,
-				.event = (uint16_t)k,
-				.field = (uint8_t)field};
-			used += s.bytes;
-			m->gather[used++] = GATHER_SEPARATOR;
-		}
-	}
-	m->slot_first[k] = m->slot_count;
-	*bytes = used;
-	return k;
-}
-
-/* The slot that holds byte `at`, or HIT_NONE for a separator. near: where to look first. */
+/* The slot that holds byte `at`, or LINK_NONE for a separator. near: where to look first. */
 static uint32_t slot_of(const struct matcher *m, uint32_t at, uint32_t near)
 {
 	uint32_t low = 0, high = m->slot_count;
@@ -161,54 +89,91 @@ static uint32_t slot_of(const struct matcher *m, uint32_t at, uint32_t near)
 		else
 			high = mid;
 	}
-	return at < m->slot[low].end ? low : HIT_NONE;
+	return at < m->slot[low].end ? low : LINK_NONE;
 }
 
-/* Gives each raw hit to its event, or marks the field for a scan of its own. */
-static void hits_attribute(struct matcher *m)
+/* Gives each raw hit to its event, or marks the value for a scan of its own. */
+static void hits_attribute(struct matcher *m, uint64_t field_bit)
 {
 	uint32_t near = 0;
 
 	for (uint32_t i = 0; i < m->hit_count; i++) {
-		struct gather_hit *hit = &m->hit[i];
-		const struct pattern *p = &m->rs->pattern[hit->pattern];
-		uint32_t at = slot_of(m, hit->end - 1, near), inside;
-		struct gather_slot *slot;
+		const struct gather_hit *hit = &m->hit[i];
+		const struct pattern *p = &m->rs->pattern[hit->lit];
+		uint32_t at = slot_of(m, hit->end - 1, near), event, inside;
 
-		if (at == HIT_NONE)
+		if (at == LINK_NONE)
 			continue;
 		near = at;
-		slot = &m->slot[at];
-		inside = hit->end - slot->start;
-		if (!(p->fields & 1ull << slot->field) || inside < p->min_width || slot->rescan)
+		event = m->slot[at].event;
+		inside = hit->end - m->slot[at].start;
+		if (inside < p->min_width || m->rescan[event] & field_bit)
 			continue;
-		if (inside < p->max_width) {
-			slot->rescan = true;
+		if (inside < p->max_width || m->link_count == LINKS_MAX) {
+			m->rescan[event] |= field_bit;
 			continue;
 		}
-		hit->lit = pattern_lit(p, slot->field);
-		hit->next = m->head[slot->event];
-		m->head[slot->event] = i;
+		m->link[m->link_count] = (struct hit_link){hit->lit, m->head[event]};
+		m->head[event] = m->link_count++;
 	}
 }
 
-/* False: too many raw hits, or no such scan is possible; look at each field alone. */
-static bool gather_scan(struct matcher *m, uint32_t bytes, uint32_t events)
+/* Scans what is gathered. Too many raw hits: each value is to be scanned alone. */
+static void gather_scan(struct matcher *m, uint32_t field)
 {
-	hs_error_t rc;
+	uint64_t field_bit = 1ull << field;
 
-	if (!bytes)
-		return true;
+	if (!m->slot_count)
+		return;
 	m->hit_count = 0;
-	m->hit_max = events * GATHER_HITS_PER_EVENT;
+	m->hit_max = m->slot_count * GATHER_HITS_PER_VALUE;
 	if (m->hit_max > GATHER_HITS_MAX)
 		m->hit_max = GATHER_HITS_MAX;
 	m->stats.scans++;
-	rc = hs_scan(m->rs->gather_db, (const char *)m->gather, bytes, 0, m->scratch, on_gather, m);
-	if (rc != HS_SUCCESS)
-		return false;
-	hits_attribute(m);
-	return true;
+	if (hs_scan(m->rs->gather_db[field], (const char *)m->gather, m->gather_used, 0, m->scratch,
+		    on_gather, m) == HS_SUCCESS) {
+		hits_attribute(m, field_bit);
+	} else {
+		m->rescanned = true;
+		for (uint32_t i = 0; i < m->slot_count; i++)
+			m->rescan[m->slot[i].event] |= field_bit;
+	}
+	m->slot_count = 0;
+	m->gather_used = 0;
+}
+
+static void gather_field(struct matcher *m, struct event *const *ev, uint32_t n, uint32_t field)
+{
+	m->slot_count = 0;
+	m->gather_used = 0;
+	for (uint32_t k = 0; k < n; k++) {
+		const uint64_t *mask = &m->rs->gather_mask[ev[k]->type % EVENT_TYPE_MAX];
+		struct span s = ev[k]->field[field];
+
+		if (!(ev[k]->field_mask & *mask & 1ull << field) || ev[k]->refused || !s.bytes)
+			continue;
+		if (m->gather_used + s.bytes >= GATHER_BYTES)
+			gather_scan(m, field);
+		gather_copy(m->gather + m->gather_used, ev[k], s);
+		m->slot[m->slot_count++] = (struct gather_slot){m->gather_used, m->gather_used + s.bytes, k};
+		m->gather_used += s.bytes;
+		m->gather[m->gather_used++] = GATHER_SEPARATOR;
+	}
+	gather_scan(m, field);
+}
+
+static void gather_burst(struct matcher *m, struct event *const *ev, uint32_t n)
+{
+	uint64_t fields = 0;
+
+	m->link_count = 0;
+	for (uint32_t k = 0; k < n; k++) {
+		m->head[k] = LINK_NONE;
+		m->rescan[k] = 0;
+		fields |= ev[k]->field_mask & m->rs->gather_mask[ev[k]->type % EVENT_TYPE_MAX];
+	}
+	for (; fields; fields &= fields - 1)
+		gather_field(m, ev, n, (uint32_t)__builtin_ctzll(fields));
 }
 
 /* ---- rules ---- */
@@ -381,32 +346,29 @@ static void dict_look(struct matcher *m, const struct event *ev, uint32_t field)
 	dict_set(m, &dict->folded, m->folded, bytes);
 }
 
-/* Sets the event's hit bits: from the gathered scan if it stands, else from scans of its fields. */
-static void event_bits(struct matcher *m, const struct event *ev, uint32_t k, bool gathered)
+/* Sets the event's hit bits. */
+static void event_bits(struct matcher *m, const struct event *ev, uint32_t k)
 {
 	const struct ruleset *rs = m->rs;
 	uint64_t fields;
 
-	if (gathered) {
-		for (uint32_t i = m->head[k]; i != HIT_NONE; i = m->hit[i].next)
-			lit_set(m, m->hit[i].lit);
-		for (uint32_t s = m->slot_first[k]; s < m->slot_first[k + 1]; s++)
-			if (m->slot[s].rescan)
-				scan_field(m, ev, m->slot[s].field, rs->single_db, on_single);
-	} else {
-		for (fields = gather_fields(m, ev); fields; fields &= fields - 1)
-			scan_field(m, ev, (uint32_t)__builtin_ctzll(fields), rs->single_db, on_single);
+	for (uint32_t i = m->head[k]; i != LINK_NONE; i = m->link[i].next)
+		lit_set(m, m->link[i].lit);
+	for (fields = m->rescan[k]; fields; fields &= fields - 1) {
+		uint32_t field = (uint32_t)__builtin_ctzll(fields);
+
+		scan_value(m, ev, field, rs->single_db[field]);
 	}
 	for (fields = ev->field_mask & rs->edge_mask[ev->type]; fields; fields &= fields - 1) {
 		uint32_t field = (uint32_t)__builtin_ctzll(fields);
 
-		scan_field(m, ev, field, rs->edge_db[field], on_edge);
+		scan_value(m, ev, field, rs->edge_db[field]);
 	}
 	for (fields = ev->field_mask & rs->dict_mask[ev->type]; fields; fields &= fields - 1)
 		dict_look(m, ev, (uint32_t)__builtin_ctzll(fields));
 }
 
-static void event_run(struct matcher *m, struct event *ev, uint32_t k, bool gathered)
+static void event_run(struct matcher *m, struct event *ev, uint32_t k)
 {
 	const struct ruleset *rs = m->rs;
 
@@ -420,7 +382,7 @@ static void event_run(struct matcher *m, struct event *ev, uint32_t k, bool gath
 		m->stamp_now = 1;
 	}
 	m->matched_count = 0;
-	event_bits(m, ev, k, gathered);
+	event_bits(m, ev, k);
 	for (uint32_t i = 0; i < rs->always_count[ev->type]; i++)
 		rule_look(m, ev, rs->always[ev->type][i]);
 	for (uint32_t i = 0; i < m->touched_count; i++) {
@@ -438,20 +400,11 @@ static void event_run(struct matcher *m, struct event *ev, uint32_t k, bool gath
 
 void matcher_run(struct matcher *m, struct event *const *ev, uint32_t n)
 {
-	bool rescanned = false;
-
 	m->out_used = 0;
+	m->rescanned = false;
 	m->stats.events += n;
-	for (uint32_t done = 0; done < n;) {
-		uint32_t bytes;
-		bool whole;
-		uint32_t count = gather_fill(m, ev + done, n - done, &bytes, &whole);
-		bool gathered = whole && gather_scan(m, bytes, count);
-
-		rescanned = rescanned || !gathered;
-		for (uint32_t k = 0; k < count; k++)
-			event_run(m, ev[done + k], k, gathered);
-		done += count;
-	}
-	m->stats.rescans += rescanned;
+	gather_burst(m, ev, n);
+	for (uint32_t k = 0; k < n; k++)
+		event_run(m, ev[k], k);
+	m->stats.rescans += m->rescanned;
 }

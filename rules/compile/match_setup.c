@@ -10,8 +10,8 @@ void matcher_free(struct matcher *m)
 		return;
 	hs_free_scratch(m->scratch);
 	free(m->gather);
-	free(m->slot);
 	free(m->hit);
+	free(m->link);
 	free(m->bit);
 	free(m->touched);
 	free(m->stamp);
@@ -21,15 +21,6 @@ void matcher_free(struct matcher *m)
 	free(m->out);
 	free(m->rule_hits);
 	free(m);
-}
-
-static uint32_t text_fields(void)
-{
-	uint32_t n = 0;
-
-	for (uint32_t f = 1; f < FIELD_ID_MAX; f++)
-		n += field_table[f].name && field_table[f].kind == FIELD_KIND_TEXT;
-	return n;
 }
 
 static uint32_t folded_bytes(const struct ruleset *rs)
@@ -58,10 +49,11 @@ struct matcher *matcher_new(const struct ruleset *rs, struct err *err)
 		err_set(err, -ENOMEM, "out of memory for a matcher");
 		return NULL;
 	}
-	*m = (struct matcher){.rs = rs};
+	memset(m, 0, sizeof *m);
+	m->rs = rs;
 	m->gather = calloc(1, GATHER_BYTES + GATHER_PAD);
-	m->slot = calloc((size_t)MATCH_EVENTS_MAX * (text_fields() + 1), sizeof *m->slot);
 	m->hit = calloc(GATHER_HITS_MAX, sizeof *m->hit);
+	m->link = calloc(LINKS_MAX, sizeof *m->link);
 	m->bit = calloc(rs->lit_count / 64 + 1, sizeof *m->bit);
 	m->touched = calloc((size_t)rs->lit_count + 1, sizeof *m->touched);
 	m->stamp = calloc((size_t)rs->rule_count + 1, sizeof *m->stamp);
@@ -70,7 +62,7 @@ struct matcher *matcher_new(const struct ruleset *rs, struct err *err)
 	m->folded = calloc(1, folded_bytes(rs));
 	m->out = calloc(MATCH_EVENTS_MAX * hits + 1, sizeof *m->out);
 	m->rule_hits = calloc((size_t)rs->rule_count + 1, sizeof *m->rule_hits);
-	if (!m->gather || !m->slot || !m->hit || !m->bit || !m->touched || !m->stamp || !m->matched ||
+	if (!m->gather || !m->hit || !m->link || !m->bit || !m->touched || !m->stamp || !m->matched ||
 		!m->rule_bit || !m->folded || !m->out || !m->rule_hits ||
 		(rs->scratch && hs_clone_scratch(rs->scratch, &m->scratch) != HS_SUCCESS)) {
 		matcher_free(m);

@@ -9,9 +9,9 @@
 #define SIZE_TOP (1ull << 40)
 
 /* Looks neither at classes nor at \Q..\E nor at comments, so that nothing can hide in a misread one. The one
- * exception is the ^ right behind [. \b and \B are no edges: the separator is no word character, and so is to them
- * what the end of a text is. */
-static bool has_edge(const char *p)
+ * exception is the ^ right behind [. \b and \B are no edges: the separator is no word character, and so is to
+ * them what the end of a text is. */
+static bool has_edge(const char *p, bool *word)
 {
 	for (; *p; p++) {
 		if (*p == '\\') {
@@ -20,6 +20,7 @@ static bool has_edge(const char *p)
 				return true;
 			if (strchr("AZzG", *p))
 				return true;
+			*word = *word || *p == 'b' || *p == 'B';
 			if (*p == 'c' && p[1])
 				p++; /* \c[ is a control character, not the start of a class */
 			continue;
@@ -121,8 +122,10 @@ static uint64_t size_of(const char *p)
 
 struct regex_shape regex_shape_of(const char *regex)
 {
-	return (struct regex_shape){
-		.edge = has_edge(regex), .verb = !strncmp(regex, "(*", 2), .size = size_of(regex)};
+	struct regex_shape shape = {.verb = !strncmp(regex, "(*", 2), .size = size_of(regex)};
+
+	shape.edge = has_edge(regex, &shape.word);
+	return shape;
 }
 
 void regex_quote(char *out, const char *text, size_t bytes)

@@ -13,6 +13,7 @@
 
 struct regex_shape {
 	bool edge;     /* may ask where its text begins or ends: ^ $ \A \Z \z \G */
+	bool word;     /* has \b or \B: these look at the next byte, but see the separator as the end */
 	bool verb;     /* starts with (*VERB) */
 	uint64_t size; /* positions after repeats are written out; an estimate, saturating */
 };

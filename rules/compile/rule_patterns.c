@@ -65,7 +65,8 @@ static int pattern_measure(struct collector *cl, struct pattern *p, const struct
 	}
 	p->min_width = info->min_width;
 	p->max_width = info->max_width;
-	p->edge = shape.edge || !info->min_width || info->matches_at_eod || info->matches_only_at_eod;
+	/* Hyperscan's own view as a second opinion; to it a \b at the end is a test for the end as well. */
+	p->edge = shape.edge || !info->min_width || (info->matches_at_eod && !shape.word);
 	if (!p->min_width)
 		p->flags |= HS_FLAG_ALLOWEMPTY;
 	free(info);
@@ -87,18 +88,19 @@ static int pattern_room(struct ruleset *rs)
 	return 0;
 }
 
-/* The key of a pattern: its flags, then its expression. */
+/* The key of a pattern: its field, its flags, then its expression. */
 static char *pattern_key(struct ruleset *rs, const struct cond *c, uint32_t *bytes)
 {
-	char *key = rule_pool_get(&rs->pool, 1, 4 * (size_t)c->text->bytes + 2);
+	char *key = rule_pool_get(&rs->pool, 1, 4 * (size_t)c->text->bytes + 3);
 
 	if (!key)
 		return NULL;
-	key[0] = c->nocase ? 'i' : 's';
+	key[0] = (char)c->field;
+	key[1] = c->nocase ? 'i' : 's';
 	if (c->kind == COND_CONTAINS)
-		regex_quote(key + 1, c->text->text, c->text->bytes);
+		regex_quote(key + 2, c->text->text, c->text->bytes);
 	else
-		memcpy(key + 1, c->text->text, c->text->bytes);
+		memcpy(key + 2, c->text->text, c->text->bytes);
 	*bytes = (uint32_t)strlen(key);
 	return key;
 }
@@ -123,7 +125,8 @@ static int visit_pattern(struct collector *cl, struct cond *c)
 			return ruleset_rule_err(cl->rule, c, cl->err,
 				"more than %u text patterns in all rules", cl->patterns_max);
 		p = &rs->pattern[rs->pattern_count];
-		*p = (struct pattern){.expr = key + 1,
+		*p = (struct pattern){.expr = key + 2,
+			.field = (uint8_t)c->field,
 			.rule = cl->rule,
 			.cond = c,
 			.flags = HS_FLAG_DOTALL | (c->nocase ? HS_FLAG_CASELESS : 0)};
@@ -136,9 +139,8 @@ static int visit_pattern(struct collector *cl, struct cond *c)
 				REGEX_SIZE_SUM_MAX);
 		slot->value = rs->pattern_count++;
 	}
-	c->pattern = slot->value;
-	p = &rs->pattern[c->pattern];
-	p->fields |= 1ull << c->field;
+	c->lit = slot->value;
+	p = &rs->pattern[c->lit];
 	for (uint32_t t = 1; t < EVENT_TYPE_MAX; t++)
 		if (cl->rule->types & 1u << t)
 			(p->edge ? rs->edge_mask : rs->gather_mask)[t] |= 1ull << c->field;
@@ -176,8 +178,6 @@ static int visit_lit(struct collector *cl, struct cond *c)
 {
 	int rc = 0;
 
-	if (c->kind == COND_CONTAINS || c->kind == COND_REGEX)
-		c->lit = pattern_lit(&cl->rs->pattern[c->pattern], c->field);
 	if (c->kind != COND_TEXTS)
 		return 0;
 	c->lit = cl->rs->lit_count++;
@@ -196,10 +196,7 @@ int ruleset_patterns(struct ruleset *rs, uint32_t patterns_max, struct err *err)
 
 	if (rc)
 		return rc;
-	for (uint32_t i = 0; i < rs->pattern_count; i++) {
-		rs->pattern[i].first_lit = rs->lit_count;
-		rs->lit_count += (uint32_t)__builtin_popcountll(rs->pattern[i].fields);
-	}
+	rs->lit_count = rs->pattern_count;
 	walk_rules(&cl, visit_count);
 	rs->dict_link = rule_pool_get(&rs->pool, rs->dict_link_count, sizeof *rs->dict_link);
 	if (!rs->dict_link)

@@ -58,6 +58,28 @@ static void emit(struct ruleset *rs, struct cond *c)
 	rs->prog[at].skip = rs->prog_count - at;
 }
 
+/* A rule is only looked at for its own types, so that tests of the type beside all others always hold. */
+static void emit_rule(struct ruleset *rs, struct cond *when)
+{
+	uint32_t at = rs->prog_count, tests = 0;
+	struct cond *last = NULL;
+
+	for (struct cond *it = when->kind == COND_ALL ? when->child : NULL; it; it = it->next)
+		if (it->kind != COND_TYPE) {
+			tests++;
+			last = it;
+		}
+	if (when->kind != COND_ALL || tests == 1) {
+		emit(rs, last ? last : when);
+		return;
+	}
+	rs->prog[rs->prog_count++].op = PROG_ALL;
+	for (struct cond *it = when->child; it; it = it->next)
+		if (it->kind != COND_TYPE)
+			emit(rs, it);
+	rs->prog[at].skip = rs->prog_count - at;
+}
+
 /* How many bits announce the condition; LIT_NONE: none do. */
 static uint32_t trigger_count(const struct cond *c)
 {
@@ -188,7 +210,7 @@ int ruleset_programs(struct ruleset *rs, struct err *err)
 		rs->rule_prog[i] = rs->prog_count;
 		rs->rule_types[i] = (uint16_t)rs->rule[i]->types;
 		rs->rule_actions[i] = rs->rule[i]->info.actions;
-		emit(rs, rs->rule[i]->when);
+		emit_rule(rs, rs->rule[i]->when);
 	}
 	rc = index_lits(rs, err);
 	return rc ? rc : index_always(rs, err);

@@ -36,9 +36,9 @@ void ruleset_free(struct ruleset *rs)
 	if (!rs)
 		return;
 	hs_free_scratch(rs->scratch);
-	hs_free_database(rs->gather_db);
-	hs_free_database(rs->single_db);
 	for (uint32_t f = 0; f < FIELD_ID_MAX; f++) {
+		hs_free_database(rs->gather_db[f]);
+		hs_free_database(rs->single_db[f]);
 		hs_free_database(rs->edge_db[f]);
 		textmap_free(&rs->dict[f].exact);
 		textmap_free(&rs->dict[f].folded);

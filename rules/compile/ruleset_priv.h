@@ -9,14 +9,11 @@
 
 #define LIT_NONE UINT32_MAX
 
-/* One expression for Hyperscan. The same text and flags on several fields is one pattern with several hit
- * bits
- * ("lits"), in the order of the field ids. */
+/* One expression on one field. Its index is its hit bit ("lit"); lits of dictionaries follow. */
 struct pattern {
-	uint64_t fields; /* FBIT mask */
-	uint32_t first_lit;
 	uint32_t min_width, max_width; /* of a match in bytes; UINT32_MAX: unbounded */
 	uint32_t flags;		       /* HS_FLAG_* */
+	uint8_t field;
 	bool edge; /* result depends on the field's edges: never scanned among other fields */
 	const char *expr;
 	const struct rule *rule; /* the first that has it, for errors */
@@ -92,17 +89,13 @@ struct ruleset {
 	struct dict_link *dict_link;
 	uint32_t dict_link_count;
 
-	/* NULL where there is no such pattern. Ids: pattern index; in edge_db[] the lit. */
-	hs_database_t *gather_db;	      /* every match end: for many fields in one buffer */
-	hs_database_t *single_db;	      /* the same patterns, first match only: for one field */
-	hs_database_t *edge_db[FIELD_ID_MAX]; /* first match only */
-	hs_scratch_t *scratch;		      /* large enough for each; cloned, never used */
+	/* Per field; NULL where there is no such pattern. Ids are lits. */
+	hs_database_t *gather_db[FIELD_ID_MAX]; /* every match end: for the field's values of a burst, side by
+						   side */
+	hs_database_t *single_db[FIELD_ID_MAX]; /* the same patterns, first match only: for one value */
+	hs_database_t *edge_db[FIELD_ID_MAX];	/* first match only */
+	hs_scratch_t *scratch;			/* large enough for each; cloned, never used */
 };
-
-static inline uint32_t pattern_lit(const struct pattern *p, uint32_t field)
-{
-	return p->first_lit + (uint32_t)__builtin_popcountll(p->fields & ((1ull << field) - 1));
-}
 
 static inline char ascii_fold(char c)
 {

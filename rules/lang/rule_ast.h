@@ -50,8 +50,7 @@ struct cond {
 	double *number;
 	double low, high;
 	struct cond *child, *next;
-	uint32_t pattern; /* CONTAINS, REGEX: index in the pattern table; set by compile/ */
-	uint32_t lit;	  /* CONTAINS, REGEX, TEXTS: hit bit; set by compile/ */
+	uint32_t lit; /* CONTAINS, REGEX, TEXTS: hit bit; set by compile/ */
 };
 
 /* One event of `tests: - send:`. ev points into the pool. */

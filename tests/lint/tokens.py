@@ -4,7 +4,8 @@ import re
 import sys
 
 # RX stage files: run to completion on a worker core.
-STAGES = ("dataplane/parse/", "dataplane/record/", "dataplane/pipeline.c", "dataplane/nic/decode")
+STAGES = ("dataplane/parse/", "dataplane/record/", "dataplane/pipeline.c", "dataplane/nic/decode",
+          "rules/compile/match_run.c")
 RULES = [
     # (pattern, paths it holds for, what to do)
     (r"\b(malloc|calloc|realloc|free|strdup|posix_memalign|rte_malloc|rte_zmalloc)\s*\(", STAGES,

@@ -119,12 +119,12 @@ static void random_set(struct single *s, char *yaml, size_t room)
 static void random_event(struct made_event *m)
 {
 	static const char letters[] = {'a', 'b', 'a', 'b', 'c', 'A', '\n', 0, (char)0xff, '/', '7', ' '};
-	char text[64];
+	char text[640];
 
 	made_reset(m, EVENT_TYPE_click);
 	for (int tail = 0; tail < 2; tail++)
 		for (uint32_t f = 0; f < 3; f++) {
-			uint32_t bytes = rnd(3) ? rnd(12) : rnd(40);
+			uint32_t bytes = rnd(3) ? rnd(12) : rnd(rnd(8) ? 40 : 600);
 
 			if (rnd(2) || m->ev.field_mask & 1ull << fields[f])
 				continue;
