@@ -10,7 +10,7 @@ struct collector {
 	struct ruleset *rs;
 	const struct rule *rule;
 	uint32_t patterns_max;
-	uint64_t size_sum;
+	uint64_t size_sum, repeat_sum;
 	struct err *err;
 };
 
@@ -51,6 +51,8 @@ static int pattern_measure(struct collector *cl, struct pattern *p, const struct
 	}
 	shape = regex_shape_of(p->expr);
 	cl->size_sum += shape.size;
+	if (shape.size > c->text->bytes)
+		cl->repeat_sum += shape.size - c->text->bytes;
 	if (shape.verb)
 		return ruleset_rule_err(cl->rule, c, cl->err, "regex: (*VERB)s are not accepted");
 	if (shape.size > REGEX_SIZE_MAX)
@@ -133,10 +135,11 @@ static int visit_pattern(struct collector *cl, struct cond *c)
 		rc = pattern_measure(cl, p, c);
 		if (rc)
 			return rc;
-		if (cl->size_sum > REGEX_SIZE_SUM_MAX)
+		if (cl->size_sum > REGEX_SIZE_SUM_MAX || cl->repeat_sum > REGEX_REPEAT_SUM_MAX)
 			return ruleset_rule_err(cl->rule, c, cl->err,
-				"the text patterns of all rules have more than %u positions",
-				REGEX_SIZE_SUM_MAX);
+				"the text patterns of all rules have more than %u positions, or %u from "
+				"repeats",
+				REGEX_SIZE_SUM_MAX, REGEX_REPEAT_SUM_MAX);
 		slot->value = rs->pattern_count++;
 	}
 	c->lit = slot->value;
