@@ -69,6 +69,12 @@ static int by_line(const void *a, const void *b)
 	return x->line < y->line ? -1 : x->line > y->line;
 }
 
+static void items_sort(struct items *list, int (*order)(const void *, const void *))
+{
+	if (list->count) /* an empty one has no array */
+		qsort(list->item, list->count, sizeof *list->item, order);
+}
+
 static uint8_t reason_by_name(const char *name)
 {
 	for (int i = 1; i < DROP_ID_MAX; i++)
@@ -275,12 +281,12 @@ int ver_truth_check(struct ver_truth_result *r, const struct ver_truth_opts *o, 
 	if (!rc)
 		rc = add_set(&kept, &j->set[VER_DEAD], 0, err);
 	if (!rc) {
-		qsort(sent.item, sent.count, sizeof *sent.item, by_id);
-		qsort(kept.item, kept.count, sizeof *kept.item, by_id);
+		items_sort(&sent, by_id);
+		items_sort(&kept, by_id);
 		rc = walk(r, &sent, &kept, &missing, err);
 	}
 	if (!rc) {
-		qsort(missing.item, missing.count, sizeof *missing.item, by_line);
+		items_sort(&missing, by_line);
 		show_intervals(r, &missing, r->lines);
 		judge(r, o, &missing);
 		if (o->missing_list)

@@ -152,8 +152,7 @@ static void test_not_there(void **state)
 	struct err err;
 
 	(void)state;
-	memset(c.arg, 0, sizeof c.arg);
-	c.arg_count = 0;
+	sup_child_free(&c);
 	sup_child_arg(&c, "/nonexistent/program");
 	assert_int_equal(sup_child_start(&c, 0, &err), 0);
 	take_end(1);
