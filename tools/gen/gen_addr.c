@@ -49,9 +49,16 @@ int gen_addr_parse(struct gen_addr *a, const char *text, struct err *err)
 
 int gen_mac_parse(uint8_t mac[6], const char *text, struct err *err)
 {
-	char extra;
-	int n = sscanf(text, "%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx%c", &mac[0], &mac[1], &mac[2], &mac[3],
-		&mac[4], &mac[5], &extra);
+	static const char digits[] = "0123456789abcdefABCDEF";
+	const char *at = text;
+	int n = 0;
 
-	return n == 6 ? 0 : err_set(err, -EINVAL, "%s: expected a MAC address as 02:00:00:00:00:01", text);
+	/* pairs of hex digits, with a colon before each but the first */
+	while (n < 6 && (n == 0 || *at++ == ':') && strspn(at, digits) == 2) {
+		mac[n++] = (uint8_t)strtoul(at, NULL, 16);
+		at += 2;
+	}
+	if (n == 6 && *at == 0)
+		return 0;
+	return err_set(err, -EINVAL, "%s: expected a MAC address as 02:00:00:00:00:01", text);
 }

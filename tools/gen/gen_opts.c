@@ -98,7 +98,7 @@ static int parse_kinds(struct gen_opts *o, const char *text)
 		uint32_t k = 0;
 
 		while (k < GEN_BAD_COUNT && (strlen(gen_bad_table[k].name) != bytes ||
-						    strncmp(gen_bad_table[k].name, text, bytes)))
+						    strncmp(gen_bad_table[k].name, text, bytes) != 0))
 			k++;
 		if (k == GEN_BAD_COUNT)
 			return -EINVAL;

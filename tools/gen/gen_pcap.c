@@ -56,10 +56,11 @@ int gen_pcap_open(
 	struct gen_pcap **out, const char *path, const struct gen_pcap_where *where, struct err *err)
 {
 	struct gen_pcap *p = calloc(1, sizeof *p);
-	int rc = p ? 0 : err_set(err, -ENOMEM, "out of memory");
+	int rc;
 
-	if (!rc)
-		rc = gen_addr_parse(&p->src, where->src, err);
+	if (!p)
+		return err_set(err, -ENOMEM, "out of memory");
+	rc = gen_addr_parse(&p->src, where->src, err);
 	if (!rc)
 		rc = gen_addr_parse(&p->dst, where->dst, err);
 	if (!rc && p->src.length != p->dst.length)
@@ -78,7 +79,7 @@ int gen_pcap_open(
 			rc = err_set(err, -errno, "%s: %s", path, strerror(errno));
 	}
 	if (rc) {
-		if (p && p->f)
+		if (p->f)
 			fclose(p->f);
 		free(p);
 		return rc;

@@ -54,7 +54,7 @@ static void alias_fill(struct gen_zipf *z, double *share, uint32_t *small, uint3
 
 int gen_zipf_make(struct gen_zipf *z, uint32_t n, double s)
 {
-	double *share = malloc(n * sizeof *share), sum = 0;
+	double *share = calloc(n, sizeof *share), sum = 0;
 	uint32_t *small = malloc(n * sizeof *small), *large = malloc(n * sizeof *large);
 	int rc = -ENOMEM;
 

@@ -50,7 +50,10 @@ int gen_udp_open(struct gen_udp **out, const char *target, uint32_t flows, struc
 	if (rc)
 		return err_set(err, -EINVAL, "%s: %s", target, gai_strerror(rc));
 	u = calloc(1, sizeof *u);
-	rc = u ? 0 : err_set(err, -ENOMEM, "out of memory");
+	if (!u) {
+		freeaddrinfo(ai);
+		return err_set(err, -ENOMEM, "out of memory");
+	}
 	for (uint32_t i = 0; !rc && i < flows && i < FLOWS_MAX; i++)
 		rc = open_flow(u, ai, err);
 	freeaddrinfo(ai);

@@ -41,14 +41,14 @@ static uint64_t now_ms(void)
 static void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 static void say(const char *fmt, ...)
 {
+	char text[512];
 	va_list ap;
 
 	va_start(ap, fmt);
-	fputs("supervisor: ", stdout);
-	vfprintf(stdout, fmt, ap);
-	fputc('\n', stdout);
-	fflush(stdout);
+	vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
+	printf("supervisor: %s\n", text);
+	fflush(stdout);
 }
 
 static int write_state(const struct sup *s)

@@ -1,9 +1,9 @@
 /* Ports and answers on the loopback interface. */
 #include <arpa/inet.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <netinet/in.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -44,16 +44,23 @@ static int bind_loopback(uint16_t *port)
 	return fd;
 }
 
+/* Four numbers; anything else counts as nothing. */
 static void read_last(struct sup_ports *p, const char *path)
 {
+	uint16_t *port[4] = {&p->kafka, &p->kafka_controller, &p->clickhouse_http, &p->clickhouse_native};
 	FILE *f = fopen(path, "r");
+	char line[64] = "", *at = line;
 
 	if (!f)
 		return;
-	if (fscanf(f, "%" SCNu16 " %" SCNu16 " %" SCNu16 " %" SCNu16, &p->kafka, &p->kafka_controller,
-		    &p->clickhouse_http, &p->clickhouse_native) != 4)
-		memset(p, 0, sizeof *p);
+	if (!fgets(line, sizeof line, f))
+		line[0] = 0;
 	fclose(f);
+	for (int i = 0; i < 4; i++) {
+		unsigned long v = strtoul(at, &at, 10);
+
+		*port[i] = v <= 65535 ? (uint16_t)v : 0;
+	}
 }
 
 static int write_down(const struct sup_ports *p, const char *path, struct err *err)

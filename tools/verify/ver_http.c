@@ -55,7 +55,7 @@ static int split_url(const char *url, char host[256], char port[8], struct err *
 
 	http_parser_url_init(&u);
 	if (http_parser_parse_url(url, strlen(url), 0, &u) || !(u.field_set & 1 << UF_HOST) ||
-		strncmp(url, "http://", 7) || u.field_data[UF_HOST].len > 255)
+		strncmp(url, "http://", 7) != 0 || u.field_data[UF_HOST].len > 255)
 		return err_set(err, -EINVAL, "%s: expected http://HOST:PORT", url);
 	memcpy(host, url + u.field_data[UF_HOST].off, u.field_data[UF_HOST].len);
 	host[u.field_data[UF_HOST].len] = 0;

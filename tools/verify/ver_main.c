@@ -100,7 +100,8 @@ static int take_range(struct ver_truth_opts *t, const char *text, struct err *er
 		return err_set(err, -EINVAL, "more than %d ranges", VER_RANGES_MAX);
 	if (take_number(text, &t->range[t->range_count].from, &end, err))
 		return -EINVAL;
-	if (strncmp(end, "..", 2) || take_number(end + 2, &t->range[t->range_count].to, &end, err) || *end)
+	if (strncmp(end, "..", 2) != 0 || take_number(end + 2, &t->range[t->range_count].to, &end, err) ||
+		*end)
 		return err_set(err, -EINVAL, "%s: expected FROM..TO", text);
 	t->range_count++;
 	return 0;

@@ -111,23 +111,22 @@ struct ver_diff ver_compare(const struct ver_set *ref, const struct ver_set *set
 		const struct ver_row *b = k < set->count ? &set->row[k] : NULL;
 		int order = !a ? 1 : !b ? -1 : row_order(a, b);
 
-		if (a && !in_range(a, oldest, below)) {
+		/* a duplicate of the reference is reported where the reference itself is compared */
+		if (a && (!in_range(a, oldest, below) || (i && !row_order(a - 1, a)))) {
 			i++;
 		} else if (b && !in_range(b, oldest, below)) {
 			k++;
 		} else if (b && k && !row_order(b - 1, b)) {
 			show(out, label, "twice", b, d.duplicate++);
 			k++;
-		} else if (a && i && !row_order(a - 1, a)) {
-			i++; /* a duplicate of the reference is reported where the reference is compared */
-		} else if (order < 0) {
+		} else if (a && order < 0) {
 			show(out, label, "missing", a, d.missing++);
 			i++;
-		} else if (order > 0) {
+		} else if (b && order > 0) {
 			show(out, label, "foreign", b, d.foreign++);
 			k++;
 		} else {
-			if (!same(a, b))
+			if (a && b && !same(a, b))
 				show(out, label, "differs", b, d.differing++);
 			i++;
 			k++;

@@ -92,7 +92,7 @@ static int parse_line(char *text, struct item *item)
 
 	if (!rule || strtok_r(NULL, " \n", &save))
 		return -EINVAL;
-	if (strcmp(id, "-") && !ver_uuid(&row, id, strlen(id)))
+	if (strcmp(id, "-") != 0 && !ver_uuid(&row, id, strlen(id)))
 		return -EINVAL;
 	item->id_high = row.id_high;
 	item->id_low = row.id_low;
@@ -103,7 +103,7 @@ static int parse_line(char *text, struct item *item)
 		item->reason = DROP_NONE;
 	else if (!strcmp(fate, "duplicate"))
 		item->reason = DROP_duplicate;
-	else if (strncmp(fate, "refused:", 8) || !(item->reason = reason_by_name(fate + 8)))
+	else if (strncmp(fate, "refused:", 8) != 0 || !(item->reason = reason_by_name(fate + 8)))
 		return -EINVAL;
 	return 0;
 }
