@@ -1,4 +1,4 @@
-/* `rules check` and `schema clickhouse`: no daemon needed. */
+/* `rules check`, `schema clickhouse` and `position clickhouse`: no daemon needed. */
 #include "cli.h"
 
 #include <errno.h>
@@ -69,4 +69,24 @@ enum cli_exit local_schema_clickhouse(const struct cli *cli, FILE *out, struct e
 		config_defaults(&cfg);
 	}
 	return clickhouse_schema_ddl(&cfg.clickhouse, out, err) ? CLI_FAILED : CLI_OK;
+}
+
+enum cli_exit local_position_clickhouse(const struct cli *cli, FILE *out, struct err *err)
+{
+	const char *dir = json_string_value(json_object_get(cli->args, "dir"));
+	uint64_t partition = (uint64_t)json_integer_value(json_object_get(cli->args, "partition"));
+	uint64_t offset = (uint64_t)json_integer_value(json_object_get(cli->args, "offset"));
+	struct config cfg;
+
+	config_defaults(&cfg);
+	if (partition > UINT32_MAX) {
+		err_set(err, -EINVAL, "there is no such partition");
+		return CLI_FAILED;
+	}
+	if (clickhouse_position_set(dir ? dir : cfg.node.data_dir, (uint32_t)partition, offset, err))
+		return CLI_FAILED;
+	cli_print(cli, out,
+		json_pack("{s:I, s:I}", "partition", (json_int_t)partition, "delivered_before",
+			(json_int_t)offset));
+	return CLI_OK;
 }

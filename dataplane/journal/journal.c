@@ -249,7 +249,7 @@ int journal_open(struct journal **out, const struct journal_params *params, stru
 	j->params = *params;
 	pthread_mutex_init(&j->consumer_lock, NULL);
 	j->consumer = calloc(CONSUMERS_MAX, sizeof *j->consumer);
-	j->lock_fd = store_lock(params->dir, err);
+	j->lock_fd = journal_lock(params->dir, err);
 	rc = j->lock_fd < 0 ? j->lock_fd : 0;
 	if (rc == 0 && !j->consumer)
 		rc = err_set(err, -ENOMEM, "journal: out of memory");

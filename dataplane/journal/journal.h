@@ -131,6 +131,9 @@ struct journal_meta {
 	uint32_t partitions;
 	uint64_t segment_bytes;
 };
+/* Takes the lock that keeps other processes from the journal, until the descriptor is closed: journal_open() does, and
+ * so does what changes files beside it. Returns the descriptor, -EBUSY if another process has it, or -errno. */
+int journal_lock(const char *dir, struct err *err);
 int journal_meta_read(const char *dir, struct journal_meta *meta, struct err *err);
 
 #endif

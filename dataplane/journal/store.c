@@ -43,7 +43,7 @@ int store_dir_make(const char *dir, struct err *err)
 	}
 }
 
-int store_lock(const char *dir, struct err *err)
+int journal_lock(const char *dir, struct err *err)
 {
 	char path[PATH_BYTES];
 	int fd;

@@ -110,7 +110,7 @@ int ch_position_check(struct ch_part *p, uint64_t position, struct err *err)
 				"%lu rows of this journal "
 				"from offset %lu on: sending again would double them. Put the file back, or "
 				"set the position by "
-				"`sluicectl sinks position clickhouse %u OFFSET`",
+				"`sluicectl position clickhouse %u OFFSET`",
 				p->part->partition, p->intent.path, p->cfg->database,
 				ch_table_get((enum ch_table_id)id)->name, count, position,
 				p->part->partition);

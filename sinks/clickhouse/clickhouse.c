@@ -84,7 +84,7 @@ static int position_first(struct ch_part *p, struct err *err)
 		return err_set(err, -EINVAL,
 			"clickhouse: partition %u: %s is missing and the journal begins at offset %lu: what "
 			"was delivered is "
-			"unknown. Put the file back, or set the position by `sluicectl sinks position "
+			"unknown. Put the file back, or set the position by `sluicectl position "
 			"clickhouse %u OFFSET`",
 			p->part->partition, p->intent.path, stats.oldest_offset, p->part->partition);
 	return stats.durable_offset ? ch_position_check(p, 0, err) : 0;
