@@ -339,7 +339,8 @@ static void dict_look(struct matcher *m, const struct event *ev, uint32_t field)
 	if (field != FIELD_event_id)
 		p = event_field(ev, (enum field_id)field, &bytes);
 	dict_set(m, &dict->exact, p, bytes);
-	if (!dict->folded.count || bytes > dict->folded.bytes_max)
+	if (bytes > dict->folded.bytes_max ||
+		!textmap_maybe(&dict->folded, bytes ? (uint8_t)ascii_fold((char)*p) : 0, bytes))
 		return;
 	for (uint32_t i = 0; i < bytes; i++)
 		m->folded[i] = ascii_fold((char)p[i]);

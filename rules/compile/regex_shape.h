@@ -6,8 +6,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Positions that one expression may have after its repeats are written out, and how many all of a ruleset may have
- * from repeats alone, and together: the worst of 5,000 take Hyperscan 3 s, so a compile ends in a minute. */
+/* Positions that one expression may have after its repeats are written out, and how many all of a ruleset may
+ * have from repeats alone, and together: the worst of 5,000 take Hyperscan 3 s, so a compile ends in a
+ * minute. */
 #define REGEX_SIZE_MAX 5000u
 #define REGEX_REPEAT_SUM_MAX 60000u
 #define REGEX_SIZE_SUM_MAX 2000000u

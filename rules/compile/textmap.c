@@ -41,6 +41,9 @@ struct textmap_slot *textmap_add(struct textmap *map, const char *key, uint32_t 
 	if (bytes > map->bytes_max)
 		map->bytes_max = bytes;
 	map->count++;
+	map->lengths |= 1ull << (bytes < 63 ? bytes : 63);
+	if (bytes)
+		map->first[(uint8_t)*key / 64] |= 1ull << ((uint8_t)*key % 64);
 	place(map, (struct textmap_slot){textmap_hash(key, bytes), key, bytes, TEXTMAP_NONE});
 	return textmap_find(map, key, bytes);
 }

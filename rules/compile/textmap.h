@@ -3,6 +3,7 @@
 #ifndef SLUICE_TEXTMAP_H
 #define SLUICE_TEXTMAP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -22,7 +23,18 @@ struct textmap {
 	struct textmap_slot *slot; /* NULL: empty */
 	uint32_t mask, count;
 	uint32_t bytes_max; /* longest key */
+	/* Most values of events are in no table: by their length and first byte they are told apart at once.
+	 */
+	uint64_t lengths;  /* bit of each key's length; 63: that and longer */
+	uint64_t first[4]; /* bit of each key's first byte */
 };
+
+/* False: no key of this length begins with this byte. */
+static inline bool textmap_maybe(const struct textmap *map, uint8_t first, uint32_t bytes)
+{
+	return map->lengths >> (bytes < 63 ? bytes : 63) & 1 &&
+	       (!bytes || map->first[first / 64] >> (first % 64) & 1);
+}
 
 static inline uint64_t textmap_hash(const void *key, uint32_t bytes)
 {
@@ -36,7 +48,7 @@ static inline struct textmap_slot *textmap_find(const struct textmap *map, const
 {
 	uint64_t h;
 
-	if (!map->count || bytes > map->bytes_max)
+	if (bytes > map->bytes_max || !textmap_maybe(map, bytes ? *(const uint8_t *)key : 0, bytes))
 		return NULL;
 	h = textmap_hash(key, bytes);
 	for (uint32_t i = (uint32_t)h & map->mask;; i = (i + 1) & map->mask) {
