@@ -239,12 +239,12 @@ static json_t *rules_rollback_locked(struct daemon *d, const struct peer *peer, 
 	json_t *warnings = json_array();
 	struct ruleset *rs = NULL;
 	struct err note;
-	uint32_t g = to ? to : d->generation - 1;
-	int rc = g ? rules_of_generation(&d->cfg, g, &rs, err)
+	uint32_t g = to ? to : d->generation - 1, max = (uint32_t)d->cfg.rules.patterns_max;
+	int rc = g ? ruleset_store_load(d->store, g, max, &rs, err)
 		   : err_set(err, -ENOENT, "generation %u is the first: nothing to return to", d->generation);
 
 	for (; rc == -ENOENT && !to && g > 1;) /* an earlier one may have been trimmed */
-		rc = rules_of_generation(&d->cfg, --g, &rs, err);
+		rc = ruleset_store_load(d->store, --g, max, &rs, err);
 	if (rc == 0)
 		rc = rules_publish(d, peer, "rollback", rs, err);
 	if (rc == 0 && rules_active_write(&d->cfg, d->generation, &note))

@@ -81,8 +81,6 @@ extern const dispatch_run daemon_run_table[COMMAND_COUNT];
 /* rules_active.c: which ruleset a start takes, and the trail of changes. Both under apply_lock or before
  * threads. */
 int rules_start(struct daemon *d, struct ruleset **out, struct err *err);
-/* The text of a stored generation, compiled to be put in force. */
-int rules_of_generation(const struct config *cfg, uint32_t generation, struct ruleset **out, struct err *err);
 /* Remembers that `generation` was applied by command, so that a restart takes it as long as rules.dir is
  * unchanged. */
 int rules_active_write(const struct config *cfg, uint32_t generation, struct err *err);

@@ -17,42 +17,12 @@
 
 #include "log.h"
 
-#define RULES_TEXT_BYTES_MAX (64u << 20)
-
 int rules_of_dir(const struct config *cfg, struct ruleset **out, struct err *err)
 {
 	if (cfg->rules.dir[0])
 		return ruleset_compile_dir(out, cfg->rules.dir, (uint32_t)cfg->rules.patterns_max, err);
 	*out = ruleset_empty();
 	return *out ? 0 : err_set(err, -ENOMEM, "rules: no memory");
-}
-
-int rules_of_generation(const struct config *cfg, uint32_t generation, struct ruleset **out, struct err *err)
-{
-	struct rule_source source = {0};
-	char path[320], *text = NULL;
-	struct stat st;
-	FILE *in;
-	int rc;
-
-	snprintf(path, sizeof path, "%s/rulesets/%u.yaml", cfg->node.data_dir, generation);
-	in = fopen(path, "re");
-	if (!in)
-		return err_set(
-			err, -errno, "ruleset generation %u: %s: %s", generation, path, strerror(errno));
-	if (fstat(fileno(in), &st) || st.st_size > RULES_TEXT_BYTES_MAX)
-		rc = err_set(err, -EINVAL, "%s: too large", path);
-	else if (!(text = malloc((size_t)st.st_size + 1)))
-		rc = err_set(err, -ENOMEM, "%s: no memory", path);
-	else if (fread(text, 1, (size_t)st.st_size, in) != (size_t)st.st_size)
-		rc = err_set(err, -EIO, "%s: cannot be read", path);
-	else {
-		source = (struct rule_source){path, text, (size_t)st.st_size};
-		rc = ruleset_compile(out, &source, 1, (uint32_t)cfg->rules.patterns_max, err);
-	}
-	free(text);
-	fclose(in);
-	return rc;
 }
 
 /* Which version rules.dir has, as text. Takes the ruleset only to look at it. */
@@ -84,7 +54,7 @@ int rules_start(struct daemon *d, struct ruleset **out, struct err *err)
 			generation);
 		return 0;
 	}
-	if (rules_of_generation(&d->cfg, generation, &applied, &why)) {
+	if (ruleset_store_load(d->store, generation, (uint32_t)d->cfg.rules.patterns_max, &applied, &why)) {
 		log_error("rules", "generation %u was applied but cannot be used: taking rules.dir: %s",
 			generation, why.text);
 		return 0;

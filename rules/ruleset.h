@@ -89,6 +89,9 @@ uint32_t ruleset_store_newest(struct ruleset_store *st);
 /* The ruleset of a generation, compiled for its metadata only or from cache; borrowed until close. Thread-safe.
  * NULL with err if it is not there or does not compile. */
 const struct ruleset *ruleset_store_get(struct ruleset_store *st, uint32_t generation, struct err *err);
+/* A generation compiled to be put in force: owned by the caller. -ENOENT if it is not there. Thread-safe. */
+int ruleset_store_load(struct ruleset_store *st, uint32_t generation, uint32_t patterns_max, struct ruleset **out,
+	struct err *err);
 /* Removes generations below `floor`, never the newest. */
 void ruleset_store_trim(struct ruleset_store *st, uint32_t floor);
 

@@ -219,45 +219,58 @@ static bool files_read(char *at, const char *end, struct rule_source *source, ui
 	return at == end;
 }
 
-static struct ruleset *generation_load(struct ruleset_store *st, uint32_t generation, struct err *err)
+/* patterns_max 0: metadata only. Needs no lock: what it reads is never changed, only removed. */
+static int generation_load(struct ruleset_store *st, uint32_t generation, uint32_t patterns_max,
+	struct ruleset **out, struct err *err)
 {
 	struct rule_source *source = NULL;
 	struct stored_head head = {0};
-	struct ruleset *rs = NULL;
 	char name[32], *text, *body;
 	size_t bytes;
+	int rc;
 
+	*out = NULL;
 	file_name(name, generation);
-	if (load(st, name, &text, &bytes, err))
+	rc = load(st, name, &text, &bytes, err);
+	if (rc)
 		goto out;
 	if (!head_read(text, bytes, &head, &body) || head.generation != generation) {
-		err_set(err, -EINVAL, "%s/%s: damaged: its first line does not fit what follows", st->dir,
-			name);
+		rc = err_set(err, -EINVAL, "%s/%s: damaged: its first line does not fit what follows",
+			st->dir, name);
 		goto out;
 	}
 	source = calloc(head.files + 1u, sizeof *source);
 	if (!source) {
-		ruleset_no_memory(err);
+		rc = ruleset_no_memory(err);
 		goto out;
 	}
 	if (!files_read(body, text + bytes, source, head.files)) {
-		err_set(err, -EINVAL, "%s/%s: damaged: a file in it ends in the wrong place", st->dir, name);
+		rc = err_set(
+			err, -EINVAL, "%s/%s: damaged: a file in it ends in the wrong place", st->dir, name);
 		goto out;
 	}
-	if (ruleset_compile_metadata(&rs, source, head.files, err)) {
+	rc = patterns_max ? ruleset_compile(out, source, head.files, patterns_max, err)
+			  : ruleset_compile_metadata(out, source, head.files, err);
+	if (rc) {
 		err_prefix(err, "%s/%s", st->dir, name);
 		goto out;
 	}
-	if (strcmp(rs->version, head.version)) {
-		err_set(err, -EINVAL, "%s/%s: its rules have version %s, its first line says %s", st->dir,
-			name, rs->version, head.version);
-		ruleset_free(rs);
-		rs = NULL;
+	if (strcmp((*out)->version, head.version)) {
+		rc = err_set(err, -EINVAL, "%s/%s: its rules have version %s, its first line says %s", st->dir,
+			name, (*out)->version, head.version);
+		ruleset_free(*out);
+		*out = NULL;
 	}
 out:
 	free(source);
 	free(text);
-	return rs;
+	return rc;
+}
+
+int ruleset_store_load(struct ruleset_store *st, uint32_t generation, uint32_t patterns_max,
+	struct ruleset **out, struct err *err)
+{
+	return generation_load(st, generation, patterns_max ? patterns_max : 1, out, err);
 }
 
 static const struct ruleset *get_locked(struct ruleset_store *st, uint32_t generation, struct err *err)
@@ -268,8 +281,7 @@ static const struct ruleset *get_locked(struct ruleset_store *st, uint32_t gener
 	for (uint32_t i = 0; i < st->cached_count; i++)
 		if (st->cached[i].generation == generation)
 			return st->cached[i].rs;
-	rs = generation_load(st, generation, err);
-	if (!rs)
+	if (generation_load(st, generation, 0, &rs, err))
 		return NULL;
 	more = realloc(st->cached, (st->cached_count + 1u) * sizeof *more);
 	if (!more) {

@@ -101,6 +101,7 @@ def first_run(ids, frames):
 def rules_run():
     p = start()
     a, b = rule("aaa", "/p/1"), rule("bbb", "/p/2")
+    both = rule("ccc", "/p/3"), rule("ddd", "/p/4")
     assert result("rules", "apply", a)["rules"] == 1
     g = result("rules", "apply", b)["generation"]
     with open(a, "a", encoding="utf-8") as f:
@@ -111,14 +112,19 @@ def rules_run():
     assert result("rules", "rollback")["rules"] == 1
     assert result("rules", "list")["rules"][0]["id"] == "aaa"
     assert ctl("rules", "show", "bbb", check=False)[0] == 1
+    assert result("rules", "apply", both[0], both[1])["rules"] == 2
+    assert result("rules", "apply", both[0])["rules"] == 1
+    assert result("rules", "rollback")["rules"] == 2  # a generation of two files is one ruleset
     audit = open(os.path.join(DATA, "rules-audit.log")).read().splitlines()
-    assert [line.split()[1] for line in audit] == ["action=apply", "action=apply", "action=rollback"]
+    assert [line.split()[1] for line in audit] == ["action=" + a for a in (
+        "apply", "apply", "rollback", "apply", "apply", "rollback")]
     assert "uid=%d" % os.getuid() in audit[0]
     p.kill()  # the socket file is left over
     p.wait()
     assert os.path.exists(SOCKET)
     p = start()
-    assert result("rules", "list")["rules"][0]["id"] == "aaa"  # what was applied stays over a restart
+    ids = [r["id"] for r in result("rules", "list")["rules"]]
+    assert ids == ["ccc", "ddd"], ids  # what was applied stays over a restart
     assert result("status")["events"]["journaled"] == 0
     wait(settled, "balance after kill")
     p.send_signal(signal.SIGTERM)
