@@ -9,11 +9,13 @@
 #include <rte_lcore.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "dataplane_priv.h"
 #include "eal.h"
 #include "log.h"
 #include "port.h"
+#include "race.h"
 #include "worker.h"
 
 struct dataplane {
@@ -39,7 +41,7 @@ static void rule_slot_free(struct rule_slot *slot)
 static struct rule_slot *rule_slot_make(
 	const struct ruleset *rs, uint32_t generation, uint32_t workers, struct err *err)
 {
-	struct rule_slot *slot = calloc(1, sizeof *slot + workers * sizeof slot->matcher[0]);
+	struct rule_slot *slot = calloc(1, sizeof *slot + workers * sizeof(struct matcher *));
 
 	if (!slot) {
 		err_set(err, -ENOMEM, "ruleset: no memory");
@@ -164,13 +166,24 @@ int dataplane_start(struct dataplane *dp, struct handoff *handoff, const struct 
 	}
 	dp->running = true;
 	for (uint32_t i = 0; i < dp->worker_count; i++) {
-		int rc = rte_eal_remote_launch(worker_main, &dp->worker[i], dp->worker[i].lcore);
+		int rc;
 
+		race_given(&dp->worker[i]);
+		rc = rte_eal_remote_launch(worker_main, &dp->worker[i], dp->worker[i].lcore);
 		if (rc)
 			return err_set(err, rc, "worker %u: launch on lcore %u: %s", i, dp->worker[i].lcore,
 				rte_strerror(-rc));
 	}
 	return 0;
+}
+
+/* Returns when every worker has passed a burst boundary. Sleeps, so that the workers get the core. */
+static void workers_pass(struct dataplane *dp)
+{
+	uint64_t token = rte_rcu_qsbr_start(dp->rcu);
+
+	while (rte_rcu_qsbr_check(dp->rcu, token, false) == 0)
+		nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL);
 }
 
 int dataplane_set_ruleset(
@@ -182,7 +195,7 @@ int dataplane_set_ruleset(
 		return -ENOMEM;
 	old = atomic_exchange_explicit(&dp->slot, slot, memory_order_acq_rel);
 	if (dp->running)
-		rte_rcu_qsbr_synchronize(dp->rcu, RTE_QSBR_THRID_INVALID);
+		workers_pass(dp);
 	rule_slot_free(old);
 	return 0;
 }
@@ -194,6 +207,8 @@ void dataplane_stop(struct dataplane *dp)
 	atomic_store_explicit(&dp->stop, true, memory_order_release);
 	for (uint32_t i = 0; i < dp->worker_count; i++)
 		rte_eal_wait_lcore(dp->worker[i].lcore);
+	for (uint32_t i = 0; i < dp->worker_count; i++)
+		race_taken(&dp->worker[i]);
 	dp->running = false;
 }
 

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "clock.h"
+#include "race.h"
 
 #define IDLE_POLLS 32u /* empty rounds before the first sleep */
 #define SLEEP_FIRST_NS 5000u
@@ -52,7 +53,11 @@ static uint32_t worker_poll(struct worker *w, struct worker_queue *q)
 			atomic_store_explicit(&q->ended, true, memory_order_release);
 		return 0;
 	}
+	for (uint16_t i = 0; i < n; i++)
+		race_taken(mbuf[i]);
 	pipeline_burst(&w->pipeline, mbuf, n, burst_time_now());
+	for (uint16_t i = 0; i < n; i++)
+		race_given(mbuf[i]);
 	rte_pktmbuf_free_bulk(mbuf, n);
 	return n;
 }
@@ -105,6 +110,7 @@ int worker_main(void *arg)
 	struct worker *w = arg;
 	uint64_t empty_rounds = 0, last = rte_rdtsc();
 
+	race_taken(w);
 	prctl(PR_SET_TIMERSLACK, 1000, 0, 0, 0);
 	rte_rcu_qsbr_thread_register(w->rcu, w->index);
 	rte_rcu_qsbr_thread_online(w->rcu, w->index);
@@ -126,5 +132,6 @@ int worker_main(void *arg)
 	pipeline_seal(&w->pipeline, burst_time_now(), true);
 	rte_rcu_qsbr_thread_offline(w->rcu, w->index);
 	rte_rcu_qsbr_thread_unregister(w->rcu, w->index);
+	race_given(w);
 	return 0;
 }

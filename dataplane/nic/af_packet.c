@@ -66,7 +66,7 @@ int kernel_iface_check(const char *iface, struct err *err)
 	for (a = list; a; a = a->ifa_next) {
 		int family = a->ifa_addr ? a->ifa_addr->sa_family : AF_UNSPEC;
 
-		if (strcmp(a->ifa_name, iface) || (family != AF_INET && family != AF_INET6))
+		if (strcmp(a->ifa_name, iface) != 0 || (family != AF_INET && family != AF_INET6))
 			continue;
 		log_warn("nic",
 			"interface %s has an %s address: the kernel will answer datagrams for it with ICMP "

@@ -21,7 +21,7 @@ const struct driver_quirks *driver_quirks_of(const char *driver_name)
 {
 	const struct driver_quirks *q = table;
 
-	while (q->driver && strcmp(q->driver, driver_name))
+	while (q->driver && strcmp(q->driver, driver_name) != 0)
 		q++;
 	return q;
 }
@@ -43,7 +43,7 @@ bool driver_is_finite(const char *device)
 {
 	char text[256];
 
-	if (strncmp(device, "net_pcap", 8) || !driver_arg(device, "rx_pcap", text, sizeof text))
+	if (strncmp(device, "net_pcap", 8) != 0 || !driver_arg(device, "rx_pcap", text, sizeof text))
 		return false;
 	return !driver_arg(device, "infinite_rx", text, sizeof text) || !strcmp(text, "0");
 }

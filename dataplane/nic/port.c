@@ -104,7 +104,7 @@ static int port_check_iface(struct port *port, const struct config_ports *cfg, s
 		const struct driver_quirks *q = driver_quirks_of(driver_with_iface[i]);
 		int rc;
 
-		if (strncmp(cfg->device, q->driver, strlen(q->driver)))
+		if (strncmp(cfg->device, q->driver, strlen(q->driver)) != 0)
 			continue;
 		if (!driver_arg(cfg->device, q->iface_arg, iface, sizeof iface))
 			return err_set(

@@ -11,17 +11,20 @@
 
 #include "config.h"
 #include "eal.h"
+#include "race.h"
 
 struct rte_mbuf *packet_make(
 	struct rte_mempool *pool, uint8_t host, uint16_t port, const void *payload, uint32_t bytes)
 {
-	struct rte_mbuf *m = rte_pktmbuf_alloc(pool);
+	struct rte_mbuf *m = rte_mbuf_raw_alloc(pool);
 	struct rte_ether_hdr *eth;
 	struct rte_ipv4_hdr *ip;
 	struct rte_udp_hdr *udp;
 
 	if (!m)
 		return NULL;
+	race_taken(m);
+	rte_pktmbuf_reset(m);
 	eth = (struct rte_ether_hdr *)rte_pktmbuf_append(m, (uint16_t)(42 + bytes));
 	if (!eth)
 		abort();
@@ -43,6 +46,7 @@ struct rte_mbuf *packet_make(
 	udp->dgram_cksum = 0;
 	memcpy(udp + 1, payload, bytes);
 	udp->dgram_cksum = rte_ipv4_udptcp_cksum(ip, udp);
+	race_given(m);
 	return m;
 }
 
