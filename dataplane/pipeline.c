@@ -228,6 +228,9 @@ static void drops_collect(struct pipeline *pl)
 	for (uint32_t i = 1; i < DROP_ID_MAX; i++) {
 		uint64_t fresh = pl->stats->drops[i] - pl->drops_seen[i];
 
+		/* What does not fit goes with a later batch: behind a disk that hangs this may count long. */
+		if (fresh > UINT32_MAX - pl->drop_delta[i])
+			fresh = UINT32_MAX - pl->drop_delta[i];
 		if (!fresh)
 			continue;
 		pl->drops_seen[i] += fresh;

@@ -229,6 +229,21 @@ static void test_no_batch(void **state)
 	assert_int_equal(fx.stats.listener[0].accepted + fx.stats.drops[DROP_no_batch], 5001);
 }
 
+/* More drops than a batch's counter holds are spread over batches, none is lost. */
+static void test_delta_overflow(void **state)
+{
+	(void)state;
+	start(8, 1 << 20);
+	send_click(1, "/ok");
+	fx.stats.drops[DROP_not_ip] += 5000000000ull;
+	send_click(2, "/ok");
+	pipeline_seal(&fx.pl, (struct burst_time){WALL_MS, 1}, true);
+	drain();
+	send_click(3, "/ok");
+	stop();
+	check_balance();
+}
+
 static void test_dead_letter_quota(void **state)
 {
 	(void)state;
@@ -294,6 +309,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_mixture),
 		cmocka_unit_test(test_hits_and_suppression), cmocka_unit_test(test_no_batch),
+		cmocka_unit_test(test_delta_overflow),
 		cmocka_unit_test(test_dead_letter_quota), cmocka_unit_test(test_many_lines),
 		cmocka_unit_test(test_generation_switch), cmocka_unit_test(test_watermark_before_filters)};
 
