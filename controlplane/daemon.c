@@ -171,8 +171,14 @@ static void handoff_down(struct daemon *d)
 
 static int writers_up(struct daemon *d, struct err *err)
 {
-	int rc = journal_start(d->journal, &d->handoff, err);
+	int rc;
 
+	d->env = (struct sink_env){&d->cfg, d->journal, d->store};
+	/* First: a journal that is full when it starts takes its oldest segment unless somebody holds it. */
+	rc = sinks_register(&d->env, err);
+	if (rc)
+		return rc;
+	rc = journal_start(d->journal, &d->handoff, err);
 	d->journal_running = rc == 0;
 	return rc;
 }
@@ -186,7 +192,6 @@ static void writers_down(struct daemon *d)
 
 static int sinks_up(struct daemon *d, struct err *err)
 {
-	d->env = (struct sink_env){&d->cfg, d->journal, d->store};
 	d->sinks_running = true; /* a part of them, if it fails */
 	return sinks_start(d->sinks, &d->env, err);
 }

@@ -185,6 +185,23 @@ static void *sink_thread(void *arg)
 	return NULL;
 }
 
+int sinks_register(const struct sink_env *env, struct err *err)
+{
+	uint32_t partitions = journal_partitions(env->journal);
+
+	for (int id = 0; id < SINK_ID_MAX; id++) {
+		if (!ops_of[id] || !sink_enabled(env->cfg, (enum sink_id)id))
+			continue;
+		for (uint32_t p = 0; p < partitions; p++) {
+			int consumer = journal_consumer_add(env->journal, p, ops_of[id]->name, err);
+
+			if (consumer < 0)
+				return consumer;
+		}
+	}
+	return 0;
+}
+
 static int group_start(struct sink_group *group, enum sink_id id, const struct sink_env *env, struct err *err)
 {
 	uint32_t partitions = journal_partitions(env->journal);

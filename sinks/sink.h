@@ -124,6 +124,9 @@ struct sink_group {
 	pthread_mutex_t prepare_lock;
 	bool prepared;
 };
+/* Registers the consumers of all enabled sinks, so that nothing they may still need is removed. To be called
+ * before journal_start(): retention begins with that. */
+int sinks_register(const struct sink_env *env, struct err *err);
 /* Starts all enabled sinks. group has SINK_ID_MAX zeroed entries; disabled ones stay with part_count 0. On
  * error nothing runs. */
 int sinks_start(struct sink_group *group, const struct sink_env *env, struct err *err);

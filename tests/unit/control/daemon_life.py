@@ -149,6 +149,30 @@ def drain_run():
     ended(p, 1)
 
 
+def full_run():
+    """A journal that is full for a sink that cannot reach its target: a restart must not take the oldest segment."""
+    now = int(time.time() * 1000)
+    with open(os.path.join(DIR, "in.pcap"), "wb") as f:
+        f.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1))
+        for i in range(16000):
+            fr = frame(json.dumps({"user_id": f"u{i}", "ts": now, "page": "/" + "x" * 1200}).encode())
+            f.write(struct.pack("<IIII", 0, 0, len(fr), len(fr)) + fr)
+    more = ("--kafka=127.0.0.1:1", "--set", f"node.data_dir={DATA}-full", "--set", "journal.partitions=1")
+
+    def partition():
+        return result("stats")["partitions"][0]
+
+    p = start(*more)
+    wait(lambda: settled() and partition()["full"], "full journal")
+    assert ctl("stop", "--now")[0] == 0
+    ended(p, 0)
+    p = start(*more)
+    wait(settled, "balance of the full journal")
+    assert partition()["oldest"] == 0, "records that no sink has delivered are gone after a restart"
+    assert ctl("stop", "--now")[0] == 0
+    ended(p, 0)
+
+
 def offline():
     code, out, _ = ctl("journal", "verify", "--dir", os.path.join(DATA, "journal"))
     assert code == 0 and json.loads(out)["damaged"] == 0
@@ -175,6 +199,7 @@ def main():
     rules_run()
     drain_run()
     offline()
+    full_run()
     shutil.rmtree(DIR)
     print("daemon life: ok")
 
