@@ -32,6 +32,7 @@ uint64_t retention_floor(struct journal *j, uint32_t partition)
 
 void keeper_mark(struct journal_part *part, uint32_t flags)
 {
+	struct mark_slot was = part->mark;
 	struct part_tail tail;
 	int rc;
 
@@ -45,9 +46,11 @@ void keeper_mark(struct journal_part *part, uint32_t flags)
 	part->mark.last_crc = (uint32_t)tail.last_crc;
 	part->mark.flags = flags;
 	rc = store_mark_write(part->mark_fd, &part->mark);
-	if (rc != 0)
-		log_error("journal", "cannot write the durable mark partition=%u error=\"%s\"", part->index,
-			strerror(-rc));
+	if (rc == 0)
+		return;
+	part->mark = was; /* to be tried again, in the same slot: the other one may be the only good one */
+	log_error("journal", "cannot write the durable mark partition=%u error=\"%s\"", part->index,
+		strerror(-rc));
 }
 
 /* Takes the oldest segment out of the table if every record of it is below the floor. `lazy`: only if ids in
@@ -72,18 +75,17 @@ static bool keeper_release(struct journal_part *part, bool lazy, uint64_t *numbe
 	return true;
 }
 
-/* Gets the file of segment next_number. -ENOSPC: there is none at the moment. */
-static int keeper_obtain(struct journal_part *part, struct err *err)
+/* Takes segments out of the table that may be used again: the oldest, and one more while there are more than
+ * segments_max (it has become smaller), which is removed. */
+static int keeper_recycle(struct journal_part *part, bool lazy, struct err *err)
 {
 	uint32_t max = part->journal->params.segments_max;
 	uint64_t number = 0, extra = 0;
-	bool recycle, room, shrink = false;
-	int rc;
+	bool recycle, shrink = false;
 
 	pthread_mutex_lock(&part->lock);
-	room = part->seg_count < max;
-	recycle = keeper_release(part, room, &number);
-	if (recycle && part->seg_count >= max) /* segments_max has become smaller */
+	recycle = keeper_release(part, lazy, &number);
+	if (recycle && part->seg_count >= max)
 		shrink = keeper_release(part, false, &extra);
 	pthread_mutex_unlock(&part->lock);
 	if (shrink) {
@@ -93,12 +95,31 @@ static int keeper_obtain(struct journal_part *part, struct err *err)
 		(void)unlink(path);
 		number = extra;
 	}
-	if (recycle)
-		rc = segment_recycle(part->dir, number, part->next_number, err);
-	else if (room)
-		rc = segment_make(part->dir, part->next_number, part->journal->meta.segment_bytes, err);
-	else
+	if (!recycle)
 		return err_set(err, -ENOSPC, "all %u segments are held by consumers", max);
+	return segment_recycle(part->dir, number, part->next_number, err);
+}
+
+/* Gets the file of segment next_number. -ENOSPC: there is none at the moment. */
+static int keeper_obtain(struct journal_part *part, struct err *err)
+{
+	bool room;
+	int rc;
+
+	pthread_mutex_lock(&part->lock);
+	room = part->seg_count < part->journal->params.segments_max;
+	pthread_mutex_unlock(&part->lock);
+	rc = keeper_recycle(part, room, err);
+	if (rc == -ENOSPC && room) {
+		rc = segment_make(part->dir, part->next_number, part->journal->meta.segment_bytes, err);
+		/* A disk that is full before segments_max is reached: remembered ids are worth less than
+		 * events. */
+		if (rc != 0) {
+			struct err ignored;
+
+			rc = keeper_recycle(part, false, &ignored) ? rc : 0;
+		}
+	}
 	if (rc == 0) {
 		rc = segment_open(part->dir, part->next_number, true, err);
 		part->next_fd = rc;

@@ -4,10 +4,13 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "clock.h"
 #include "log.h"
@@ -77,6 +80,43 @@ static void full_drops_by_name_and_resumes(void **state)
 	assert_int_equal(rig_stats(&rig, 0).duplicates, 1);
 	assert_conserved(&rig);
 	rig_restart(&rig);
+	rig_free(&rig);
+}
+
+/* No new file can be made (full disk) long before segments_max: segments that all consumers have left are used
+ * again, although their ids are still remembered. */
+static void without_new_files_old_segments_go(void **state)
+{
+	uint64_t end = clock_mono_ns() + 30000000000ull, id = 1;
+	struct journal_partition_stats s;
+	char blocker[300];
+	struct rig rig;
+	struct err err;
+	int consumer;
+
+	(void)state;
+	rig_init(&rig, 1, 1);
+	rig.params.dedup_ids_max = 1000000;
+	rig_open(&rig);
+	consumer = journal_consumer_add(rig.journal, 0, "slow", &err);
+	rig_start(&rig);
+	for (; rig_stats(&rig, 0).segments_used < 4; id += 1000)
+		rig_feed(&rig, 0, 0, id, 1000);
+	snprintf(blocker, sizeof blocker, "%s/p0/next.tmp", rig.params.dir);
+	assert_int_equal(mkdir(blocker, 0700), 0);
+	id = feed_until_full(&rig, id);
+	rig_settle(&rig, 0);
+	s = rig_stats(&rig, 0);
+	assert_true(s.full && s.oldest_offset == 0 && s.segments_used < s.segments_max);
+	journal_consumer_set(rig.journal, consumer, s.durable_offset);
+	for (; rig_stats(&rig, 0).full; id++) {
+		rig_feed(&rig, 0, 0, id, 1);
+		rig_settle(&rig, 0);
+		assert_true(clock_mono_ns() < end);
+	}
+	assert_true(rig_stats(&rig, 0).oldest_offset > 0);
+	assert_conserved(&rig);
+	assert_int_equal(rmdir(blocker), 0);
 	rig_free(&rig);
 }
 
@@ -281,6 +321,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(full_drops_by_name_and_resumes),
+		cmocka_unit_test(without_new_files_old_segments_go),
 		cmocka_unit_test(without_consumers_the_oldest_go),
 		cmocka_unit_test(memory_and_disk_give_the_same),
 		cmocka_unit_test(a_reader_refuses_damage),
