@@ -14,6 +14,8 @@
 #include "clock.h"
 #include "log.h"
 
+#define RULES_KEPT 32u /* generations that stay for a rollback */
+
 static void signalled(void *arg, int signo)
 {
 	struct daemon *d = arg;
@@ -96,10 +98,24 @@ static void server_down(struct daemon *d)
 		close(d->signal_fd);
 }
 
+/* Only here, while no batch is on its way: what the journal names, what a restart takes, and some generations to
+ * roll back to stay. */
+static void rules_trim(struct daemon *d)
+{
+	uint32_t floor = journal_generation_floor(d->journal);
+	uint32_t back = d->generation > RULES_KEPT ? d->generation - RULES_KEPT : 0;
+
+	if (d->applied && d->applied < floor)
+		floor = d->applied;
+	ruleset_store_trim(d->store, back < floor ? back : floor);
+}
+
 static int rules_up(struct daemon *d, struct err *err)
 {
 	int rc = ruleset_store_open(&d->store, d->cfg.node.data_dir, err);
 
+	for (uint32_t p = 0; rc == 0 && p < journal_partitions(d->journal); p++)
+		ruleset_store_reserve(d->store, d->base[p].generation);
 	if (rc == 0)
 		rc = rules_start(d, &d->ruleset, err);
 	if (rc == 0)
@@ -108,6 +124,8 @@ static int rules_up(struct daemon *d, struct err *err)
 		log_info("rules", "in force: generation=%u version=%s rules=%u patterns=%u", d->generation,
 			ruleset_version(d->ruleset), ruleset_rule_count(d->ruleset),
 			ruleset_pattern_count(d->ruleset));
+	if (rc == 0)
+		rules_trim(d);
 	return rc;
 }
 
@@ -231,8 +249,8 @@ static const struct part {
 } part_table[] = {
 	{"data directory", dir_up, nothing_down},
 	{"control socket", server_up, server_down},
-	{"rules", rules_up, rules_down},
 	{"journal", journal_up, journal_down},
+	{"rules", rules_up, rules_down},
 	{"ports", dataplane_up, dataplane_down},
 	{"lanes", handoff_up, handoff_down},
 	{"writers", writers_up, writers_down},

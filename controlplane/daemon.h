@@ -37,6 +37,7 @@ struct daemon {
 	pthread_mutex_t rules_lock; /* of the next two, and held while a view borrows from them */
 	struct ruleset *ruleset;    /* in force; owned */
 	uint32_t generation;
+	uint32_t applied; /* generation that rules-active names and that the start took; 0: none */
 
 	struct journal *journal;
 	struct journal_partition_stats *base; /* as opened, per partition */

@@ -61,6 +61,7 @@ int rules_start(struct daemon *d, struct ruleset **out, struct err *err)
 	}
 	ruleset_free(*out);
 	*out = applied;
+	d->applied = generation;
 	return 0;
 }
 

@@ -92,6 +92,9 @@ const struct ruleset *ruleset_store_get(struct ruleset_store *st, uint32_t gener
 /* A generation compiled to be put in force: owned by the caller. -ENOENT if it is not there. Thread-safe. */
 int ruleset_store_load(struct ruleset_store *st, uint32_t generation, uint32_t patterns_max, struct ruleset **out,
 	struct err *err);
+/* Generations up to this one are given out, whether their files are there or not: the journal names it, and a number
+ * must not come back with other rules. */
+void ruleset_store_reserve(struct ruleset_store *st, uint32_t generation);
 /* Removes generations below `floor`, never the newest. */
 void ruleset_store_trim(struct ruleset_store *st, uint32_t floor);
 

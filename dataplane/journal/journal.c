@@ -172,7 +172,7 @@ static void part_stats_init(struct journal_part *part)
 	s->clock_steps = part->totals.clock_steps;
 	s->watermark_ms = part->watermark_next_ms;
 	s->receive_last_ms = part->receive_last_ms;
-	s->generation = part->generation;
+	s->generation = part->generation_max;
 }
 
 static int journal_recover(struct journal *j, struct err *err)
@@ -283,6 +283,17 @@ void journal_close(struct journal *j)
 	pthread_mutex_destroy(&j->consumer_lock);
 	free(j->consumer);
 	free(j);
+}
+
+uint32_t journal_generation_floor(const struct journal *j)
+{
+	uint32_t floor = UINT32_MAX;
+
+	for (uint32_t i = 0; i < j->params.partitions; i++)
+		for (uint32_t k = 0; k < j->part[i].seg_count; k++)
+			if (j->part[i].seg[k].generation_low < floor)
+				floor = j->part[i].seg[k].generation_low;
+	return floor == UINT32_MAX ? 0 : floor;
 }
 
 uint64_t journal_epoch(const struct journal *j)

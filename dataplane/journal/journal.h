@@ -54,6 +54,10 @@ uint64_t journal_epoch(const struct journal *j); /* random at creation, never 0 
 const char *journal_node(const struct journal *j);
 uint32_t journal_partitions(const struct journal *j);
 
+/* Lowest ruleset generation that a kept block may name; 0: unknown, or none is named. Only between open and
+ * start: later, batches that are on their way may name older ones than any block. */
+uint32_t journal_generation_floor(const struct journal *j);
+
 /* ---- what a block is to a reader ---- */
 struct journal_block {
 	uint32_t partition;

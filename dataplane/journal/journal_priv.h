@@ -98,6 +98,7 @@ void cache_unpin(struct block_cache *c, struct block_buf *b);
 struct segment_entry {
 	uint64_t number, first_seq, first_offset;
 	int64_t receive_first_ms;
+	uint32_t generation_low; /* of its blocks when it was read in full at the start; 0: unknown */
 };
 
 /* The durable end: written by the writer (tail_set), read by anyone (tail_get). */

@@ -103,7 +103,7 @@ static int recover_heads(struct recovery *r, struct err *err)
 		if (rc != WALK_BLOCK)
 			break;
 		part->seg[part->seg_count++] = (struct segment_entry){
-			r->number[i], h->block_seq, h->first_offset, h->receive_first_ms};
+			r->number[i], h->block_seq, h->first_offset, h->receive_first_ms, 0};
 	}
 	return 0;
 }
@@ -183,7 +183,10 @@ static int recover_walk(struct recovery *r, uint32_t first, struct err *err)
 	while ((rc = walk_peek(&r->walk, UINT64_MAX, true, &h, err)) == WALK_BLOCK) {
 		if (r->walk.at.file_offset == 0)
 			part->seg[kept++] = (struct segment_entry){
-				h->segment, h->block_seq, h->first_offset, h->receive_first_ms};
+				h->segment, h->block_seq, h->first_offset, h->receive_first_ms, UINT32_MAX};
+		/* Generation 0 is no ruleset: what runs before there is one has no hits. */
+		if (h->generation && h->generation < part->seg[kept - 1].generation_low)
+			part->seg[kept - 1].generation_low = h->generation;
 		recover_block(r, h);
 		block_place_step(&r->walk.at, h);
 		if (r->walk.at.seq != mark->next_seq)

@@ -185,7 +185,7 @@ static enum pack_answer writer_segment(struct journal_part *part)
 	crash_point("journal_segment_sealed");
 	pthread_mutex_lock(&part->lock);
 	part->seg[part->seg_count++] = (struct segment_entry){
-		part->place.segment, part->place.seq, part->place.offset, part->receive_last_ms};
+		part->place.segment, part->place.seq, part->place.offset, part->receive_last_ms, 0};
 	part->next_number = part->place.segment + 1;
 	atomic_store_explicit(&part->next_state, NEXT_WANTED, memory_order_release);
 	pthread_cond_signal(&part->keeper_cond);

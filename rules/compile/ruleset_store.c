@@ -314,6 +314,14 @@ uint32_t ruleset_store_newest(struct ruleset_store *st)
 	return newest;
 }
 
+void ruleset_store_reserve(struct ruleset_store *st, uint32_t generation)
+{
+	pthread_mutex_lock(&st->lock);
+	if (generation > st->newest)
+		st->newest = generation;
+	pthread_mutex_unlock(&st->lock);
+}
+
 /* ---- writing ---- */
 
 static void put_name(FILE *f, const char *name)

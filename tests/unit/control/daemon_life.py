@@ -164,10 +164,13 @@ def full_run():
 
     p = start(*more)
     wait(lambda: settled() and partition()["full"], "full journal")
+    generation = result("rules", "list")["generation"]
     assert ctl("stop", "--now")[0] == 0
     ended(p, 0)
+    shutil.rmtree(f"{DATA}-full/rulesets")
     p = start(*more)
     wait(settled, "balance of the full journal")
+    assert result("rules", "list")["generation"] > generation, "a number that the journal names has come back"
     assert partition()["oldest"] == 0, "records that no sink has delivered are gone after a restart"
     assert ctl("stop", "--now")[0] == 0
     ended(p, 0)

@@ -83,6 +83,45 @@ static void full_drops_by_name_and_resumes(void **state)
 	rig_free(&rig);
 }
 
+static void feed_generation(struct rig *rig, uint64_t id, uint32_t generation)
+{
+	struct batch *b = rig_batch(rig, 0, 0);
+
+	assert_true(rig_event(rig, b, id, 1, 1));
+	b->generation = generation;
+	rig_seal(rig, b);
+	rig_settle(rig, 0);
+}
+
+/* The lowest generation that any kept block names, not the first or the last; gone with its segment. */
+static void generations_are_known_at_the_start(void **state)
+{
+	struct rig rig;
+
+	(void)state;
+	rig_init(&rig, 1, 1);
+	rig.params.segments_max = 4;
+	rig_open(&rig);
+	assert_int_equal(journal_generation_floor(rig.journal), 0);
+	rig_start(&rig);
+	feed_generation(&rig, 1, 7);
+	feed_generation(&rig, 2, 6); /* a worker that was slower to change */
+	feed_generation(&rig, 3, 7);
+	rig_stop(&rig);
+	rig_close(&rig);
+	rig_open(&rig);
+	assert_int_equal(journal_generation_floor(rig.journal), 6);
+	assert_int_equal(rig_stats(&rig, 0).generation, 7);
+	rig_start(&rig);
+	for (uint64_t id = 4; rig_stats(&rig, 0).oldest_offset == 0; id++)
+		feed_generation(&rig, id, 8);
+	rig_stop(&rig);
+	rig_close(&rig);
+	rig_open(&rig);
+	assert_int_equal(journal_generation_floor(rig.journal), 8);
+	rig_free(&rig);
+}
+
 /* No new file can be made (full disk) long before segments_max: segments that all consumers have left are used
  * again, although their ids are still remembered. */
 static void without_new_files_old_segments_go(void **state)
@@ -321,6 +360,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(full_drops_by_name_and_resumes),
+		cmocka_unit_test(generations_are_known_at_the_start),
 		cmocka_unit_test(without_new_files_old_segments_go),
 		cmocka_unit_test(without_consumers_the_oldest_go),
 		cmocka_unit_test(memory_and_disk_give_the_same),

@@ -92,6 +92,9 @@ static void test_generations(void **state)
 	assert_non_null(ruleset_store_get(st, 2, &err)); /* borrowed until close */
 	assert_non_null(ruleset_store_get(st, 4, &err));
 	assert_int_equal(put(st, b), 5);
+	ruleset_store_reserve(st, 9); /* a journal names it, but its file is gone */
+	ruleset_store_reserve(st, 3);
+	assert_int_equal(put(st, b), 10);
 	ruleset_store_close(st);
 	ruleset_free(a);
 	ruleset_free(b);
