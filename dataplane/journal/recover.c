@@ -305,20 +305,24 @@ static int recover_cut(struct recovery *r, struct err *err)
 	return 0;
 }
 
-/* Blocks that were read may still be in the device's cache only. */
+/* Blocks that were read may still be in caches only. Blocks behind the mark may lie in more than one segment. */
 static int recover_flush(struct recovery *r, struct err *err)
 {
-	uint64_t segment = r->walk.at.file_offset ? r->walk.at.segment : r->walk.at.segment - 1;
-	int fd, rc = 0;
+	uint64_t last = r->walk.at.file_offset ? r->walk.at.segment : r->walk.at.segment - 1;
+	int rc = 0;
 
-	if (!r->any)
-		return 0;
-	fd = segment_open(r->part->dir, segment, true, err);
-	if (fd < 0)
-		return fd;
-	if (fdatasync(fd) != 0)
-		rc = err_set(err, -errno, "journal: fdatasync: %s", strerror(errno));
-	close(fd);
+	for (uint32_t i = 0; r->any && rc == 0 && i < r->count && r->number[i] <= last; i++) {
+		int fd;
+
+		if (r->number[i] < r->part->mark.segment && r->number[i] != last)
+			continue;
+		fd = segment_open(r->part->dir, r->number[i], true, err);
+		if (fd < 0)
+			return fd;
+		if (fdatasync(fd) != 0)
+			rc = err_set(err, -errno, "journal: fdatasync: %s", strerror(errno));
+		close(fd);
+	}
 	return rc;
 }
 

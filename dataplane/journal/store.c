@@ -24,9 +24,24 @@ int store_dir_sync(const char *dir)
 	return rc;
 }
 
+/* The directory's own name, in the one above it. */
+static int store_parent_sync(const char *path)
+{
+	char parent[PATH_BYTES];
+	char *slash;
+
+	snprintf(parent, sizeof parent, "%s", path);
+	slash = strrchr(parent, '/');
+	if (!slash)
+		return store_dir_sync(".");
+	slash[slash == parent] = '\0';
+	return store_dir_sync(parent);
+}
+
 int store_dir_make(const char *dir, struct err *err)
 {
 	char path[PATH_BYTES];
+	int rc;
 
 	snprintf(path, sizeof path, "%s", dir);
 	for (char *p = path + 1;; p++) {
@@ -35,8 +50,13 @@ int store_dir_make(const char *dir, struct err *err)
 		if (was != '/' && was != '\0')
 			continue;
 		*p = '\0';
-		if (mkdir(path, 0750) != 0 && errno != EEXIST)
+		if (mkdir(path, 0750) == 0) {
+			rc = store_parent_sync(path);
+			if (rc != 0)
+				return err_set(err, rc, "%s: fsync above: %s", path, strerror(-rc));
+		} else if (errno != EEXIST) {
 			return err_set(err, -errno, "%s: mkdir: %s", path, strerror(errno));
+		}
 		*p = was;
 		if (was == '\0')
 			return 0;
