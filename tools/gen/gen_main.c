@@ -18,7 +18,7 @@ struct gen {
 	struct gen_maker *maker;
 	struct gen_udp *udp;
 	struct gen_pcap *pcap;
-	FILE *file, *truth;
+	FILE *file, *truth, *clock;
 	uint32_t payload_max;
 	struct gen_datagram burst[GEN_BURST];
 	uint32_t burst_count;
@@ -67,6 +67,8 @@ static int gen_open(struct gen *g, struct err *err)
 		rc = -EIO;
 	if (!rc && o->truth && !(g->truth = open_text(o->truth, err)))
 		rc = -EIO;
+	if (!rc && o->clock && !(g->clock = open_text(o->clock, err)))
+		rc = -EIO;
 	g->payload_max = o->mtu - overhead;
 	return rc;
 }
@@ -74,6 +76,7 @@ static int gen_open(struct gen *g, struct err *err)
 static int flush(struct gen *g, int64_t now_ms, struct err *err)
 {
 	uint32_t count = g->burst_count + (g->burst_count < GEN_BURST && g->burst[g->burst_count].bytes > 0);
+	int64_t before_ms = g->clock ? clock_wall_ms() : 0;
 	int rc = 0;
 
 	if (count && g->udp)
@@ -83,6 +86,10 @@ static int flush(struct gen *g, int64_t now_ms, struct err *err)
 	for (uint32_t i = 0; i < count; i++)
 		g->bytes += g->burst[i].bytes;
 	g->datagrams += count;
+	if (!rc && count && g->clock &&
+		fprintf(g->clock, "%" PRIu64 " %" PRId64 " %" PRId64 "\n", g->events, before_ms,
+			clock_wall_ms()) < 0)
+		rc = err_set(err, -EIO, "%s: %s", g->o.clock, strerror(errno));
 	g->burst_count = g->datagram_events = 0;
 	g->burst[0].bytes = 0;
 	return rc;
@@ -255,6 +262,8 @@ int main(int argc, char **argv)
 	if (g.pcap && gen_pcap_close(g.pcap, rc ? NULL : &err))
 		rc = -EIO;
 	if (close_text(g.truth, g.o.truth, rc ? NULL : &err))
+		rc = -EIO;
+	if (close_text(g.clock, g.o.clock, rc ? NULL : &err))
 		rc = -EIO;
 	if (g.file != stdout && close_text(g.file, g.o.file, rc ? NULL : &err))
 		rc = -EIO;

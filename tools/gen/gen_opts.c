@@ -23,6 +23,8 @@ static const struct opt_row {
 	{"pcap", OPT_TEXT, AT(pcap), 0, 0, "FILE", "write them as frames into a pcap file"},
 	{"file", OPT_TEXT, AT(file), 0, 0, "FILE", "write the events, one a line; - = standard output"},
 	{"truth", OPT_TEXT, AT(truth), 0, 0, "FILE", "write a line per event: ID TYPE FATE RULE"},
+	{"clock", OPT_TEXT, AT(clock), 0, 0, "FILE",
+		"write a line per burst: EVENTS_SO_FAR BEFORE_MS AFTER_MS"},
 	{"count", OPT_U64, AT(count), 0, UINT64_MAX, "N", "events; 0 = no limit"},
 	{"duration", OPT_SECONDS, AT(duration_ms), 0, 31536000, "S", "seconds to go on; 0 = no limit"},
 	{"rate", OPT_U64, AT(rate), 0, 100000000, "N", "events a second; 0 = as fast as it goes"},
@@ -231,5 +233,7 @@ void gen_opts_help(void)
 			gen_bad_table[k].help);
 	printf("\nThe truth file has a line per event: its id or -, its type, its fate (accepted, "
 	       "duplicate,\n"
-	       "refused:<reason>), and the shipped rule that it was made to match or -.\n");
+	       "refused:<reason>), and the shipped rule that it was made to match or -. The clock file says\n"
+	       "when: after each burst, the lines of the truth file that have been sent, and the wall-clock\n"
+	       "milliseconds before and after sending the burst.\n");
 }

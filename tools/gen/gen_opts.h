@@ -25,8 +25,8 @@ struct gen_opts {
 	uint32_t events_per_datagram, mtu;
 	uint32_t flows; /* source ports */
 	bool progress;
-	const char *udp, *pcap, *file, *truth;	   /* NULL: not wanted */
-	const char *src, *dst, *src_mac, *dst_mac; /* of pcap frames */
+	const char *udp, *pcap, *file, *truth, *clock; /* NULL: not wanted */
+	const char *src, *dst, *src_mac, *dst_mac;     /* of pcap frames */
 };
 
 enum gen_opts_result { GEN_OPTS_RUN, GEN_OPTS_HELP, GEN_OPTS_WRONG };
