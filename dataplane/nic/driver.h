@@ -23,6 +23,9 @@ struct driver_quirks {
 	int (*check)(const char *iface, struct err *err);
 	/* The argument that names the kernel interface, as "iface"; NULL = none. */
 	const char *iface_arg;
+	/* Its queues take frames before the port stands: of other interfaces, or the same one on each queue.
+	 */
+	bool has_early_frames;
 };
 
 const struct driver_quirks *driver_quirks_of(const char *driver_name);

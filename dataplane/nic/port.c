@@ -14,6 +14,7 @@
 #include "eal.h"
 
 #define POOL_CACHE 250
+#define EARLY_FRAMES_MAX 262144u /* of a queue; more than a kernel ring of such a port holds */
 
 /* Splits "net_af_packet,iface=x" into an EAL name that is unique ("net_af_packet3") and the arguments. A name
  * that ends in a digit is kept: the user has chosen it. */
@@ -119,6 +120,27 @@ static int port_check_iface(struct port *port, const struct config_ports *cfg, s
 	return 0;
 }
 
+/* The packet sockets of net_af_packet take frames of every interface until they are bound, and every frame of
+ * theirs until they have joined the others that share the queue's traffic: what came until then is thrown
+ * away, as if it had come before the start; else it would be counted, and refused events be kept, twice. */
+static void port_discard_early(struct port *port)
+{
+	struct rte_mbuf *mbuf[32];
+	uint16_t n;
+
+	for (uint16_t q = 0; q < port->queues; q++)
+		for (uint32_t taken = 0; taken < EARLY_FRAMES_MAX; taken += n) {
+			n = rte_eth_rx_burst(port->id, q, mbuf, 32);
+			if (n == 0)
+				break;
+			rte_pktmbuf_free_bulk(mbuf, n);
+		}
+	rte_eth_stats_reset(port->id);
+	if (port->quirks->kernel_drops)
+		port->quirks->kernel_drops(&port->driver);
+	port->driver.kernel_drops = 0;
+}
+
 int port_open(
 	struct port *port, const struct config_ports *cfg, uint32_t index, uint32_t mbufs, struct err *err)
 {
@@ -150,6 +172,8 @@ int port_open(
 	}
 	if (cfg->promiscuous)
 		rte_eth_promiscuous_enable(port->id); /* a driver without it takes all frames anyway */
+	if (port->quirks->has_early_frames)
+		port_discard_early(port);
 	return 0;
 fail:
 	port_close(port);

@@ -40,6 +40,8 @@ static void test_quirks(void **state)
 	assert_false(driver_quirks_of("net_af_packet")->has_missed);
 	assert_non_null(driver_quirks_of("net_af_packet")->kernel_drops);
 	assert_true(driver_quirks_of("net_ice")->has_missed);
+	assert_true(driver_quirks_of("net_af_packet")->has_early_frames);
+	assert_false(driver_quirks_of("net_pcap")->has_early_frames); /* would throw its file away */
 	assert_null(driver_quirks_of("net_ice")->kernel_drops);
 }
 
