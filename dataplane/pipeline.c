@@ -256,6 +256,18 @@ void pipeline_burst(struct pipeline *pl, struct rte_mbuf *const *mbuf, uint32_t 
 	drops_collect(pl);
 }
 
+/* An old batch goes to the writer, unless half of the lane's batches are under way already: then it would not
+ * be written any sooner, and the lane would run out of batches that hold a few records each. It is filled
+ * instead, so that a writer that stands still for a while costs no events as long as there are bytes to put
+ * them in. */
+static bool batch_is_due(const struct pipeline *pl, uint32_t partition)
+{
+	const struct handoff *h = pl->handoff;
+
+	return pl->now.mono_ns - pl->open[partition]->opened_ns >= pl->batch_age_ns &&
+	       rte_ring_count(handoff_lane(h, pl->worker, partition)->empty) >= h->batches / 2;
+}
+
 void pipeline_seal(struct pipeline *pl, struct burst_time now, bool all)
 {
 	pl->now = now;
@@ -265,7 +277,7 @@ void pipeline_seal(struct pipeline *pl, struct burst_time now, bool all)
 	if (pl->open_count == 0)
 		return;
 	for (uint32_t p = 0; p < pl->partitions; p++)
-		if (pl->open[p] && (all || now.mono_ns - pl->open[p]->opened_ns >= pl->batch_age_ns))
+		if (pl->open[p] && (all || batch_is_due(pl, p)))
 			batch_seal(pl, p);
 }
 

@@ -184,6 +184,24 @@ static void test_mixture(void **state)
 	assert_int_equal(fx.stats.frames, fx.stats.listener[0].datagrams + 25);
 }
 
+/* A writer that stands still: batches are sealed by age as long as many are free, then filled. */
+static void test_age_with_a_writer_behind(void **state)
+{
+	(void)state;
+	start(8, 1 << 20);
+	for (unsigned i = 0; i < 200; i++) {
+		send_click(i, "/p");
+		pipeline_seal(&fx.pl, (struct burst_time){WALL_MS, 2000000ull * (i + 2)}, false);
+		if (i < 2)
+			assert_int_equal(fx.stats.batches_sealed, i + 1);
+	}
+	assert_int_equal(fx.stats.drops[DROP_no_batch], 0);
+	assert_true(fx.stats.batches_sealed <= 5 * PARTITIONS);
+	stop();
+	assert_int_equal(fx.events, 200);
+	check_balance();
+}
+
 static void test_hits_and_suppression(void **state)
 {
 	(void)state;
@@ -311,7 +329,8 @@ int main(void)
 		cmocka_unit_test(test_hits_and_suppression), cmocka_unit_test(test_no_batch),
 		cmocka_unit_test(test_delta_overflow),
 		cmocka_unit_test(test_dead_letter_quota), cmocka_unit_test(test_many_lines),
-		cmocka_unit_test(test_generation_switch), cmocka_unit_test(test_watermark_before_filters)};
+		cmocka_unit_test(test_generation_switch), cmocka_unit_test(test_age_with_a_writer_behind),
+		cmocka_unit_test(test_watermark_before_filters)};
 
 	packet_eal(1);
 	fx.pool = rte_pktmbuf_pool_create("test", 1023, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
