@@ -1,0 +1,109 @@
+"""Load goes on while the servers fail: each broker killed, frozen for 10 s, restarted; ClickHouse the same; then both away
+for 30 s; a clean stop and start in between. Shown: reception never stands still, no event is lost, and in the end the
+journal, Kafka and ClickHouse are equal."""
+import sys
+import time
+
+from daemon import UDP_PORT, Daemon
+from netns import Sender
+from rig import Rig, say, wait_until
+
+RATE = 2000
+MIX = dict(events_per_datagram=3, dup_permille=20, fraud_permille=30, escape_permille=20, extra_permille=20, flows=8)
+FROZEN_S, AWAY_S = 10, 30
+
+
+class Load:
+    """Traffic, and the proof that it is being received: the counter of accepted events grows in every interval."""
+
+    def __init__(self, rig, daemon):
+        self.rig, self.daemon, self.stood, self.looks = rig, daemon, 0, 0
+
+    def watch(self, seconds):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            before = self.daemon.counter("accepted")
+            time.sleep(2)
+            self.looks += 1
+            self.stood += self.daemon.counter("accepted") <= before
+
+
+def broker_faults(rig, load):
+    for n in rig.kafka.all:
+        rig.kafka.kill(n)
+        load.watch(3)
+        rig.kafka.up(n)
+        say(f"broker {n} killed and started")
+        rig.kafka.freeze(n)
+        load.watch(FROZEN_S)
+        rig.kafka.thaw(n)
+        say(f"broker {n} frozen and thawed")
+        load.watch(2)
+    rig.kafka.terminate(1)
+    rig.kafka.up(1)
+    say("broker 1 stopped in an orderly way and started")
+
+
+def clickhouse_faults(rig, load):
+    rig.clickhouse.kill()
+    load.watch(3)
+    rig.clickhouse.start()
+    say("ClickHouse killed and started")
+    rig.clickhouse.freeze()
+    load.watch(FROZEN_S)
+    rig.clickhouse.thaw()
+    say("ClickHouse frozen and thawed")
+    load.watch(2)
+    rig.clickhouse.terminate()
+    rig.clickhouse.start()
+    say("ClickHouse stopped and started")
+
+
+def both_away(rig, load):
+    lag = {s["sink"]: s["lag_events"] for s in load.daemon.ctl("status")["sinks"]}
+    for n in rig.kafka.all:
+        rig.kafka.kill(n)
+    rig.clickhouse.kill()
+    load.watch(AWAY_S)
+    grown = {s["sink"]: s["lag_events"] for s in load.daemon.ctl("status")["sinks"]}
+    rig.expect(all(grown[s] > lag[s] for s in lag), f"both away for {AWAY_S} s: lag grew from {lag} to {grown}")
+    rig.expect(not load.daemon.drops().get("journal_full"), "and the journal took everything")
+    rig.kafka.up()
+    rig.clickhouse.start()
+
+
+with Rig(sys.argv[1], kafka=3, clickhouse=True, root=True) as rig:
+    sender = Sender(rig)
+    daemon = Daemon(rig, "faults", sender.af_packet(2))
+    rig.expect(daemon.start(), "sluiced runs")
+    gen = sender.gen("first", 4, UDP_PORT, rate=RATE, seed=rig.seed, **MIX)
+    rig.expect(wait_until(lambda: daemon.counter("events") > 1000, 30, "traffic"), "traffic arrives")
+    load = Load(rig, daemon)
+    clickhouse_faults(rig, load)
+    broker_faults(rig, load)
+    sent = rig.gen_stop("first", gen).get("events", 0)
+    rig.expect(wait_until(lambda: daemon.counter("events") >= sent, 20, "all that was sent"),
+               f"{sent:.0f} events sent, {daemon.counter('events')} received")
+    daemon.expect_no_kernel_drops()
+    daemon.stop_well("clean stop after the faults")
+    rig.verify(daemon, "after the faults of each server, without a further run", truth="first.truth")
+
+    rig.expect(daemon.start(), "started again")
+    gen = sender.gen("second", 4, UDP_PORT, rate=RATE, seed=rig.seed + 1, **MIX)
+    rig.expect(wait_until(lambda: daemon.counter("events") > 1000, 30, "traffic"), "traffic arrives again")
+    both_away(rig, load)
+    load.watch(2)
+    sent = rig.gen_stop("second", gen).get("events", 0)
+    rig.expect(wait_until(lambda: daemon.counter("events") >= sent, 20, "all that was sent"),
+               f"{sent:.0f} events sent, {daemon.counter('events')} received")
+    rig.expect(load.stood == 0, f"reception stood still in {load.stood} of {load.looks} intervals")
+    rig.expect(daemon.wait_quiet() and daemon.drain(150), "what was held back is delivered")
+    daemon.expect_balanced("after the outage")
+    daemon.expect_no_kernel_drops()
+    daemon.stop_well("end")
+    with open(rig.path("truth"), "wb") as out:
+        for name in ("first.truth", "second.truth"):
+            with open(rig.path(name), "rb") as f:
+                out.write(f.read())
+    rig.verify(daemon, "after both were away", truth="truth")
+rig.done()
