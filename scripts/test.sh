@@ -1,6 +1,6 @@
 # ./run test. Sourced by run. Every suite has a budget in seconds; what exceeds it is stopped and counts as failed.
-declare -A BUDGET=([lint]=120 [unit]=240 [unit-asan]=420 [threads-tsan]=420)
-BUDGET_OTHER=420 # each suite with servers; docs/operations.md says what is in them
+declare -A BUDGET=([lint]=120 [unit]=240 [unit-asan]=420 [threads-tsan]=420 [e2e]=840)
+BUDGET_OTHER=420 # each suite with servers; docs/testing.md says what is in them
 TSAN_TESTS='handoff|journal|ring|dataplane|sinks/runner'
 
 passed=0 failed=0 skipped=0
@@ -62,6 +62,7 @@ test_sanitized() {
 	export UBSAN_OPTIONS=${UBSAN_OPTIONS:-halt_on_error=1:print_stacktrace=1}
 	if build_or_fail build-asan -Db_sanitize=address,undefined -Db_lundef=false -Dbench=false; then
 		run_suite build-asan unit-asan "" -- --suite unit --timeout-multiplier 4
+		run_suite build-asan garbage-asan "" -- e2e/garbage
 	fi
 	export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1:second_deadlock_stack=1}
 	if build_or_fail build-tsan -Db_sanitize=thread -Db_lundef=false -Dbench=false -Dsimdjson=false; then
