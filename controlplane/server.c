@@ -93,14 +93,32 @@ static void refuse(struct server *s, int fd, const char *code, const char *text)
 	close(fd);
 }
 
+/* Out of descriptors: who waits would wake the loop again at once, without end. Until the next tick nobody is
+ * let in. */
+static void accept_pause(struct server *s, int why)
+{
+	s->stats.accept_failed++;
+	log_warn("control", "a client has to wait: %s", strerror(why));
+	s->accept_paused = epoll_set(s, EPOLL_CTL_MOD, s->listen_fd, 0, TAG_LISTEN) == 0;
+}
+
+static void accept_resume(struct server *s)
+{
+	if (s->accept_paused && epoll_set(s, EPOLL_CTL_MOD, s->listen_fd, EPOLLIN, TAG_LISTEN) == 0)
+		s->accept_paused = false;
+}
+
 static void server_accept(struct server *s)
 {
 	int fd = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	struct client *c;
 	struct peer peer;
 
-	if (fd < 0)
+	if (fd < 0) {
+		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+			accept_pause(s, errno);
 		return;
+	}
 	if (!server_peer_get(s, fd, &peer) || !peer.may_read) {
 		refuse(s, fd, "forbidden",
 			"reading is for root, the daemon's user and members of control.group");
@@ -280,6 +298,7 @@ void server_run(struct server *s)
 		if (now >= tick_ns) {
 			tick_ns = now + 1000000000u;
 			stalled_drop(s, now);
+			accept_resume(s);
 			if (s->params.tick)
 				s->params.tick(s->params.arg);
 		}

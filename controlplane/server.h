@@ -55,7 +55,7 @@ void server_reply(struct server *s, struct client_ref ref, char *answer_take);
 void server_free(struct server *s);
 
 struct server_stats {
-	uint64_t accepted, dropped_slow, dropped_full, refused, requests;
+	uint64_t accepted, dropped_slow, dropped_full, refused, requests, accept_failed;
 	uint32_t clients;
 };
 struct server_stats server_stats(const struct server *s);

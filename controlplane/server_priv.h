@@ -33,7 +33,7 @@ struct server {
 	struct server_params params;
 	char path[128];
 	int listen_fd, epoll_fd, event_fd;
-	bool bound, has_group;
+	bool bound, has_group, accept_paused;
 	gid_t group;
 	uint64_t serial;
 	struct client client[SERVER_CLIENTS_MAX];

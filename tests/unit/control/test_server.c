@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -231,6 +232,35 @@ static void test_pipelined(void **state)
 	for (int i = 0; i < 500; i++)
 		expect(fd, i % 2 ? "bad_request" : "ok");
 	assert_null(get(fd));
+	close(fd);
+}
+
+/* Without a descriptor for the next client the server waits, it does not spin; then it lets the client in. */
+static void test_no_descriptors(void **state)
+{
+	static int hog[65536];
+	int n = 0, fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	struct rlimit limit, low;
+
+	(void)state;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	low = limit;
+	low.rlim_cur = (rlim_t)fd + 40;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+	while (n < 65536 && (hog[n] = fcntl(fd, F_DUPFD_CLOEXEC, 0)) >= 0)
+		n++;
+	snprintf(addr.sun_path, sizeof addr.sun_path, "%s", path);
+	assert_int_equal(connect(fd, (struct sockaddr *)&addr, sizeof addr), 0);
+	put(fd, STATUS, sizeof STATUS - 1);
+	while (!server_stats(server).accept_failed)
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+	nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+	assert_true(server_stats(server).accept_failed < 100); /* a loop would count thousands */
+	while (n)
+		close(hog[--n]);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	expect(fd, "ok");
 	close(fd);
 }
 
@@ -496,6 +526,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_one, start, finish),
 		cmocka_unit_test_setup_teardown(test_pipelined, start, finish),
 		cmocka_unit_test_setup_teardown(test_half_lines, start, finish),
+		cmocka_unit_test_setup_teardown(test_no_descriptors, start, finish),
 		cmocka_unit_test_setup_teardown(test_garbage, start, finish),
 		cmocka_unit_test_setup_teardown(test_oversized, start, finish),
 		cmocka_unit_test_setup_teardown(test_many_clients, start, finish),
