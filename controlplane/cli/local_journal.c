@@ -275,7 +275,8 @@ static void dump_record(
 		fprintf(d->out, "%s\n", id);
 	} else {
 		row = record_json(block, rec, offset);
-		json_dumpf(row, d->out, JSON_COMPACT);
+		/* Anybody can have sent what stands in it: no byte of it may command a terminal. */
+		json_dumpf(row, d->out, JSON_COMPACT | JSON_ENSURE_ASCII);
 		fputc('\n', d->out);
 		json_decref(row);
 	}

@@ -7,13 +7,23 @@
 
 #define CELL_BYTES_MAX 512
 
+/* Bytes of the control character at p, or 0: C0, DEL, and C1 (U+0080 to U+009F), with which terminals can be
+ * commanded as well. */
+static size_t control_at(const char *p)
+{
+	unsigned char c = (unsigned char)*p, next = (unsigned char)p[c != 0];
+
+	if (c == 0xc2 && next >= 0x80 && next < 0xa0)
+		return 2;
+	return c < 0x20 || c == 0x7f;
+}
+
 void render_text(FILE *out, const char *text)
 {
-	for (; *text; text++)
-		fputc(((unsigned char)*text < 0x20 && *text != '\n' && *text != '\t') || *text == 0x7f
-				? '?'
-				: *text,
-			out);
+	for (size_t n; *text; text += n ? n : 1) {
+		n = *text == '\n' || *text == '\t' ? 0 : control_at(text);
+		fputc(n ? '?' : *text, out);
+	}
 }
 
 static void cell_text(const json_t *v, char *out, size_t cap)
@@ -64,8 +74,8 @@ static void cell_text(const json_t *v, char *out, size_t cap)
 		break;
 	}
 	for (char *p = out; *p; p++)
-		if ((unsigned char)*p < 0x20 || *p == 0x7f)
-			*p = '?';
+		if ((n = control_at(p)))
+			memset(p, '?', n);
 }
 
 /* Characters, not bytes. */

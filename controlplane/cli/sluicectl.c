@@ -20,7 +20,7 @@ static const local_fn local_table[COMMAND_COUNT] = {
 void cli_print(const struct cli *cli, FILE *out, json_t *result)
 {
 	if (cli->json) {
-		json_dumpf(result, out, JSON_INDENT(2));
+		json_dumpf(result, out, JSON_INDENT(2) | JSON_ENSURE_ASCII);
 		fputc('\n', out);
 	} else {
 		render_result(out, result);

@@ -13,6 +13,7 @@ import uuid
 SLUICED, SLUICECTL = sys.argv[1:3]
 DIR = tempfile.mkdtemp(prefix="sluice_life_")
 SOCKET, DATA, CONFIG = (os.path.join(DIR, n) for n in ("s.sock", "data", "c.yaml"))
+EVIL = "\x9b2J\u202e"  # what a terminal would obey, or show backwards
 
 
 def frame(payload):
@@ -30,7 +31,7 @@ def write_input():
     now, ids, lines = int(time.time() * 1000), [], []
     for i in range(300):
         ids.append(str(uuid.UUID(int=(i + 1) << 64 | 0x8000_0000_0000_0001)))
-        lines.append(json.dumps({"event_id": ids[-1], "user_id": f"u{i % 37}", "ts": now, "page": f"/p/{i}"}))
+        lines.append(json.dumps({"event_id": ids[-1], "user_id": f"u{i % 37}", "ts": now, "page": f"/p/{i}" + EVIL}, ensure_ascii=False))
     lines += lines[:10] + ["{bad"] * 7
     frames = [frame("\n".join(lines[i:i + 4]).encode()) for i in range(0, len(lines), 4)]
     frames += [b"\xff" * 12 + b"\x88\xcc" + b"x" * 50] * 5
@@ -92,6 +93,9 @@ def first_run(ids, frames):
     assert {d["reason"]: d["count"] for d in s["drops"]} == {"not_ip": 5, "bad_json": 7, "duplicate": 10}, s["drops"]
     other = subprocess.run([SLUICED, "--config", CONFIG], capture_output=True, text=True)
     assert other.returncode == 1 and "another daemon answers" in other.stderr
+    dump = ctl("journal", "dump")[1]
+    assert dump.isprintable() or all(c == "\n" or c.isprintable() for c in dump)
+    assert any(EVIL in json.loads(line)["payload"] for line in dump.splitlines())
     assert set(ctl("journal", "dump", "--ids")[1].split()) == ids
     assert ctl("stop")[0] == 0
     ended(p, 0)
