@@ -32,6 +32,21 @@ static int position_missing(struct kafka_part *kp, uint64_t oldest, uint64_t *po
 		kafka_config(kp)->topic_positions);
 }
 
+/* A position that this process has seen committed is gone: the topic was deleted, or its brokers have lost records.
+ * Nobody knows what else they lost, and to go on from the older one would send again what is there. */
+static int position_lost(struct kafka_part *kp, uint64_t position, struct err *err)
+{
+	uint64_t before = atomic_load(&kp->part->stats.position);
+
+	if (!kp->part->opened || position >= before)
+		return 0;
+	return err_set(err, -EINVAL,
+		"committed position %" PRIu64 " (topic %s, key %s) is older than %" PRIu64
+		", which was committed before: the topic has lost records. To go on from a position of your choice, "
+		"write it there and restart; what it lets out or sends twice is yours to know",
+		position, kafka_config(kp)->topic_positions, kp->position_key, before);
+}
+
 /* The position must lie in what the journal has: anything else is a lost or foreign journal, never a skip. */
 static int position_check(struct kafka_part *kp, uint64_t position, struct err *err)
 {
@@ -79,6 +94,8 @@ static int kafka_open(struct sink_part *part, uint64_t *position, struct err *er
 	} else if (rc == 1) {
 		rc = position_check(kp, *position, err);
 	}
+	if (rc == 0)
+		rc = position_lost(kp, *position, err);
 	if (rc)
 		return rc;
 	kp->committed = *position;

@@ -97,5 +97,10 @@ class Rig:
         return subprocess.run(["kcat", "-b", self.brokers, "-X", "log_level=0", *args], input=data, timeout=60,
                               capture_output=True)
 
+    def topic_config(self, topic, setting):
+        """Sets key=value of a topic."""
+        if self.cluster("config", topic, setting, check=False):
+            self.expect(False, f"topic {topic}: {setting}")
+
     def done(self):
         sys.exit(1 if self.failures else 0)

@@ -3,6 +3,7 @@
 #   kafka_cluster.sh start DIR NODES PORT     brokers at PORT+1..PORT+NODES, controllers at PORT+101..; exit 77: no jars
 #   kafka_cluster.sh startone DIR N           node N again, after kill
 #   kafka_cluster.sh kill|freeze|thaw DIR N   SIGKILL, SIGSTOP, SIGCONT
+#   kafka_cluster.sh config DIR TOPIC KEY=VALUE
 #   kafka_cluster.sh stop DIR                 all nodes; the data directory stays
 # SLUICE_KAFKA_LIBS: directory of the jars (default ~/.cache/sluice/kafka-libs). KAFKA_HEAP: of each node.
 set -u
@@ -100,7 +101,7 @@ stop_all() {
 	done
 }
 
-[ $# -ge 2 ] || { sed -n 2,7p "$0"; exit 2; }
+[ $# -ge 2 ] || { sed -n 2,8p "$0"; exit 2; }
 dir=$2
 case "$1" in
 start)
@@ -120,6 +121,10 @@ startone) launch "$3" && await "$3" ;;
 kill) p=$(pid_of "$3") && kill -9 "$p" && rm -f "$dir/$3.pid" ;;
 freeze) p=$(pid_of "$3") && kill -STOP "$p" ;;
 thaw) p=$(pid_of "$3") && kill -CONT "$p" ;;
+config)
+	java -Xmx128m $jopts "-Dlog4j2.configurationFile=$here/log4j2.properties" -cp "$libs/*" \
+		kafka.admin.ConfigCommand --bootstrap-server "127.0.0.1:$((port + 1))" --alter \
+		--entity-type topics --entity-name "$3" --add-config "$4" >"$dir/config.out" 2>&1 ;;
 stop) stop_all ;;
-*) sed -n 2,7p "$0"; exit 2 ;;
+*) sed -n 2,8p "$0"; exit 2 ;;
 esac

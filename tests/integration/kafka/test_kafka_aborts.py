@@ -1,0 +1,84 @@
+"""Transactions that must be aborted: messages that a broker refuses, a transaction that the broker has timed out. After
+each the journal is read again from the committed position, and Kafka holds every record once. One broker."""
+import os
+import re
+import signal
+import time
+
+from kafka_rig import Rig
+
+
+def refused_batches(rig):
+    """The topic takes small batches only, for a while: whole transactions fail, again and again."""
+    child = rig.start("refused", 10 ** 9, rate=4000)
+    rig.wait_log("refused", "position=0", 20)
+    time.sleep(1)
+    for limit in ("400", "30000"):
+        seen = rig.log("refused").count("aborted in a row")
+        rig.topic_config("refused.click", f"max.message.bytes={limit}")
+        rig.wait_log("refused", "messages not delivered", 20)
+        until = time.monotonic() + 8
+        while rig.log("refused").count("aborted in a row") == seen and time.monotonic() < until:
+            time.sleep(0.1)
+        rig.topic_config("refused.click", "max.message.bytes=1048588")
+        time.sleep(2)
+    child.terminate()
+    rig.expect(child.wait(90) == 0, "all is delivered once the broker takes the messages again")
+    rig.compare("refused", "after aborted transactions")
+    rig.expect("aborted in a row" in rig.log("refused"), "also after a new producer was made")
+
+
+def timed_out(rig):
+    """We stand still for longer than the transaction may last: the broker aborts it and raises the epoch."""
+    child = rig.start("stood", 10 ** 9, rate=4000)
+    rig.wait_log("stood", "position=0", 20)
+    for _ in range(2):
+        time.sleep(1)
+        child.send_signal(signal.SIGSTOP)
+        time.sleep(14)
+        child.send_signal(signal.SIGCONT)
+        time.sleep(3)
+    child.terminate()
+    rig.expect(child.wait(90) == 0, "all is delivered after the broker has timed a transaction out")
+    rig.compare("stood", "after transactions that the broker aborted")
+
+
+def frozen(rig):
+    """The broker stands still for longer than messages may wait: they fail, while the transaction is open."""
+    child = rig.start("slow", 10 ** 9, rate=4000)
+    rig.wait_log("slow", "position=0", 20)
+    time.sleep(1)
+    rig.cluster("freeze", "1")
+    time.sleep(16)
+    rig.cluster("thaw", "1")
+    time.sleep(3)
+    child.terminate()
+    rig.expect(child.wait(90) == 0, "all is delivered after the broker has stood still")
+    rig.compare("slow", "after messages that timed out")
+
+
+os.environ["RIG_TX_TIMEOUT_MS"] = "10000"
+def lost_positions(rig):
+    """The positions are gone while we run (deleted by key), and the producer is fenced so that it reads them again."""
+    child = rig.start("lost", 10 ** 9, rate=2000, drain_ms=20000)
+    rig.wait_log("lost", "position=0", 20)
+    time.sleep(2)
+    key = "kafka/" + [line for line in rig.kcat("-C", "-t", "lost.positions", "-p", "0", "-e", "-q", "-f", "%k\n")
+                      .stdout.decode().splitlines() if line.endswith("/1")][-1].split("kafka/")[1]
+    child.send_signal(signal.SIGSTOP)
+    time.sleep(13)  # the broker times the transaction out
+    rig.kcat("-P", "-t", "lost.positions", "-p", "0", "-K", "|", "-Z", data=f"{key}|\n".encode())
+    child.send_signal(signal.SIGCONT)
+    time.sleep(6)
+    child.terminate()
+    rig.expect(child.wait(60) == 3, "positions lost while running: refused, not sent again")
+    parts = re.findall(r"partition=(\d) position=(\d+) durable=(\d+) ", rig.log("lost"))
+    rig.expect([p for p, position, durable in parts if position != durable] == ["1"], "the others go on")
+
+
+with Rig(1, 41291) as rig:
+    refused_batches(rig)
+    timed_out(rig)
+    frozen(rig)
+    lost_positions(rig)
+rig.done()
