@@ -224,10 +224,8 @@ static void sinks_down(struct daemon *d)
 
 static int workers_up(struct daemon *d, struct err *err)
 {
-	int rc = dataplane_start(d->dp, &d->handoff, d->ruleset, d->generation, err);
-
-	d->workers_running = rc == 0;
-	return rc;
+	d->workers_running = true; /* a part of them, if it fails */
+	return dataplane_start(d->dp, &d->handoff, d->ruleset, d->generation, err);
 }
 
 static void workers_down(struct daemon *d)
