@@ -38,8 +38,8 @@ class Daemon:
             "node": {"id": name, "data_dir": self.data},
             "eal": {"hugepages": False, "memory": "256MiB"},
             "worker": {"count": workers, "batches": 64},
-            # Room for all that a test sends, so that the journal still has every record at the end; ids are remembered for
-            # longer than any test takes.
+            # Room for all that a test sends, so that the journal still has every record at the end; ids are
+            # remembered for longer than any test takes.
             "journal": {"partitions": 4, "segment_bytes": "4MiB", "segments_max": 256, "dedup_window": "6h",
                         "dedup_ids_max": 4000000, "dead_letter_rate": "64MiB"},
             "rules": {"dir": os.path.join(SOURCE, "rules", "packs")},
@@ -115,8 +115,8 @@ class Daemon:
 
     def ctl(self, *words, timeout=60):
         """The JSON result of a command, or None if the daemon does not answer or refuses."""
-        done = subprocess.run([self.rig.program("sluicectl"), "--socket", self.socket, "--json", *words], timeout=timeout,
-                              capture_output=True, text=True, check=False)
+        done = subprocess.run([self.rig.program("sluicectl"), "--socket", self.socket, "--json", *words],
+                              timeout=timeout, capture_output=True, text=True, check=False)
         return json.loads(done.stdout) if done.returncode == 0 and done.stdout.strip() else None
 
     def ctl_fails(self, *words, timeout=60):
@@ -162,8 +162,9 @@ class Daemon:
 
     def expect_no_kernel_drops(self):
         ports = (self.ctl("ports") or {}).get("ports", [{}])
-        return self.rig.expect(all(p.get("kernel_drops") == 0 for p in ports), "the kernel's rings lost nothing: " + ", ".join(
-            f"{p.get('port')}: {p.get('rx_packets')} frames, {p.get('kernel_drops')} drops" for p in ports))
+        counts = [f"{p.get('port')}: {p.get('rx_packets')} frames, {p.get('kernel_drops')} drops" for p in ports]
+        return self.rig.expect(all(p.get("kernel_drops") == 0 for p in ports),
+                               "the kernel's rings lost nothing: " + ", ".join(counts))
 
     def rss_bytes(self):
         with open(f"/proc/{self.child.pid}/status", encoding="ascii") as f:

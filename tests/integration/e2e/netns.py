@@ -1,5 +1,5 @@
-"""A sender's network namespace, joined to us by a veth pair. Our end has no address, so that the kernel does not answer what
-is meant for the port; the sender knows our MAC by static neighbours, for IPv4 and IPv6."""
+"""A sender's network namespace, joined to us by a veth pair. Our end has no address, so that the kernel does not
+answer what is meant for the port; the sender knows our MAC by static neighbours, for IPv4 and IPv6."""
 import os
 import subprocess
 
@@ -61,7 +61,8 @@ class Sender:
         return self.rig.gen(name, prefix=self.run, udp=self.target(family, port), **options)
 
     def af_packet(self, queues=2):
-        """The port on our end. The kernel's ring holds seconds of what the tests send, so that a busy machine loses none."""
+        """The port on our end. The kernel's ring holds seconds of what the tests send, so that a busy machine loses
+        none."""
         device = f"net_af_packet0,iface={self.ours},qpairs={queues},blocksz=65536,framesz=2048,framecnt=16384"
         return [{"name": "veth", "device": device, "queues": queues}]
 

@@ -69,7 +69,8 @@ class Rig:
         port = int(os.environ.get("SLUICE_E2E_PORT", "25000"))
         self.dir = tempfile.mkdtemp(prefix="sluice-e2e-")
         self.kafka = Kafka(os.path.join(self.dir, "kafka"), kafka, port) if kafka else None
-        self.clickhouse = ClickHouse(os.path.join(self.dir, "ch"), port, self.program("chembed")) if clickhouse else None
+        engine = self.program("chembed")
+        self.clickhouse = ClickHouse(os.path.join(self.dir, "ch"), port, engine) if clickhouse else None
         self.children, self.closers, self.failures, self.log_of = [], [], 0, {}
 
     def program(self, name):

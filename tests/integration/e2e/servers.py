@@ -1,5 +1,5 @@
-"""Real servers as processes of their own: a Kafka cluster and the ClickHouse engine. Both can be killed, frozen, thawed and
-started again. start() returns 77 where the server's files are missing."""
+"""Real servers as processes of their own: a Kafka cluster and the ClickHouse engine. Both can be killed, frozen,
+thawed and started again. start() returns 77 where the server's files are missing."""
 import os
 import signal
 import subprocess

@@ -1,6 +1,6 @@
-"""Load goes on while the servers fail: each broker killed, frozen for 10 s, restarted; ClickHouse the same; then both away
-for 30 s; a clean stop and start in between. Shown: reception never stands still, no event is lost, and in the end the
-journal, Kafka and ClickHouse are equal."""
+"""Load goes on while the servers fail: each broker killed, frozen for 10 s, restarted; ClickHouse the same; then both
+away for 30 s; a clean stop and start in between. Shown: reception never stands still, no event is lost, and in the
+end the journal, Kafka and ClickHouse are equal."""
 import sys
 import time
 

@@ -1,4 +1,5 @@
-"""A kernel sender in a network namespace, a veth pair, DPDK's af_packet at our end: IPv4 and IPv6, two queues, two workers.
+"""A kernel sender in a network namespace, a veth pair, DPDK's af_packet at our end: IPv4 and IPv6, two queues, two
+workers.
 
 Shown: at a modest rate nothing is lost anywhere, per event id; rulesets change under traffic without a lost event, each
 block has one generation, and generations grow within a partition. af_xdp: some thousand events (a smoke test)."""
@@ -62,7 +63,8 @@ def check_generations(rig, daemon, generations):
 
 def traffic(rig, daemon, sender, families, during=lambda: None, **options):
     """Sends by each family at the same time; returns the truth file of both."""
-    gens = {f: sender.gen(f"{daemon.name}{f}", f, UDP_PORT, seed=rig.seed + f, **dict(MIX, **options)) for f in families}
+    options = dict(MIX, **options)
+    gens = {f: sender.gen(f"{daemon.name}{f}", f, UDP_PORT, seed=rig.seed + f, **options) for f in families}
     wait_until(lambda: daemon.counter("events") > 0, 20, "the first event")
     during()
     sent = 0

@@ -1,7 +1,9 @@
-"""Two capture files, IPv4 and IPv6, through two ports and two workers, into real Kafka (3 brokers, RF 3) and ClickHouse.
+"""Two capture files, IPv4 and IPv6, through two ports and two workers, into real Kafka (3 brokers, RF 3) and
+ClickHouse.
 
-Shown per event: what was sent = journal + named drops, and journal = Kafka = ClickHouse, by id and address, with alerts and
-dead letters. The ledger's equations balance to 0. SIGTERM drains. A restart with nothing new adds nothing."""
+Shown per event: what was sent = journal + named drops, and journal = Kafka = ClickHouse, by id and address, with
+alerts and dead letters. The ledger's equations balance to 0. SIGTERM drains. A restart with nothing new adds
+nothing."""
 import subprocess
 import sys
 
@@ -25,7 +27,7 @@ def add_foreign(path):
     udp = 14 + (20 if first[12:14] == b"\x08\x00" else 40)
     other[udp + 2:udp + 4] = (9).to_bytes(2, "big")
     other[udp + 6:udp + 8] = b"\0\0" if udp == 34 else other[udp + 6:udp + 8]
-    if udp != 34:  # the checksum is mandatory in IPv6: the old port is compensated by the new one in the other port field
+    if udp != 34:  # IPv6 must have a checksum: what one port field loses the other one gains
         delta = int.from_bytes(first[udp + 2:udp + 4], "big") - 9
         source = int.from_bytes(first[udp:udp + 2], "big") + delta
         other[udp:udp + 2] = source.to_bytes(2, "big")
@@ -48,7 +50,8 @@ def check_drops(rig, daemon, want):
     have = daemon.drops()
     want = {k: v for k, v in want.items() if k != "accepted"}
     want.update(not_ip=2, no_listener=2, bad_l2=2)
-    rig.expect(have == want, f"named drops are those of the truth file: {have}" + ("" if have == want else f" / {want}"))
+    rig.expect(have == want, f"named drops are those of the truth file: {have}" +
+               ("" if have == want else f" / {want}"))
 
 
 def check_alerts(rig, text):

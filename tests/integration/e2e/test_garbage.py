@@ -1,6 +1,6 @@
-"""Garbage at full speed: a capture file that is played again and again (net_pcap, infinite_rx), frames mutated in every layer.
-Against the build with ASan and UBSan if there is one (build-asan). The only sink's server does not exist: so the daemon waits in
-its drain, with the workers stopped, and the ledger can be read when it must balance exactly.
+"""Garbage at full speed: a capture file that is played again and again (net_pcap, infinite_rx), frames mutated in every
+layer. Against the build with ASan and UBSan if there is one (build-asan). The only sink's server does not exist: so the
+daemon waits in its drain, with the workers stopped, and the ledger can be read when it must balance exactly.
 
 Shown: no crash, no sanitizer report, no leak, memory stays bounded, and every frame and event is counted: the ledger
 balances. SLUICE_GARBAGE_SECONDS: how long (20)."""
@@ -50,8 +50,8 @@ def flip_header(rng, frame):
 def flip_payload(rng, frame):
     no_checksum(frame)
     for _ in range(rng.choice((1, 1, 2, 8))):
-        frame[rng.randrange(udp_at(frame) + 8, len(frame))] = rng.choice(b'"{}[]:,\\\0\n\xff\x80 0-eE.ut') if rng.random() < .7 \
-            else rng.randrange(256)
+        byte = rng.choice(b'"{}[]:,\\\0\n\xff\x80 0-eE.ut') if rng.random() < .7 else rng.randrange(256)
+        frame[rng.randrange(udp_at(frame) + 8, len(frame))] = byte
 
 
 def cut(rng, frame):
@@ -94,21 +94,22 @@ def deep(rng, frame):
     no_checksum(frame)
     at = udp_at(frame) + 8
     room = len(frame) - at
-    frame[at:] = (rng.choice((b"[", b'{"a":', b'{"attributes":{"a":', b'"\\u12', b"\\", b"1e9", b"\xed\xa0\x80")) * room)[:room]
+    what = rng.choice((b"[", b'{"a":', b'{"attributes":{"a":', b'"\\u12', b"\\", b"1e9", b"\xed\xa0\x80"))
+    frame[at:] = (what * room)[:room]
 
 
 def untouched(_rng, _frame):
     pass
 
 
-MUTATIONS = (flip_header, flip_payload, flip_payload, flip_payload, cut, cut_event, swap_payload, vlan, random_bytes, deep,
-             untouched)
+MUTATIONS = (flip_header, flip_payload, flip_payload, flip_payload, cut, cut_event, swap_payload, vlan, random_bytes,
+             deep, untouched)
 
 
 def garbage(rig, name, seed, mutations=MUTATIONS):
-    rig.gen_run(name, pcap=rig.path(name + ".good.pcap"), count=FRAMES, events_per_datagram=1, seed=seed, bad_permille=300,
-                escape_permille=300, utf8_permille=300, extra_permille=300, noid_permille=100, fraud_permille=100,
-                **FAMILIES[name])
+    rig.gen_run(name, pcap=rig.path(name + ".good.pcap"), count=FRAMES, events_per_datagram=1, seed=seed,
+                bad_permille=300, escape_permille=300, utf8_permille=300, extra_permille=300, noid_permille=100,
+                fraud_permille=100, **FAMILIES[name])
     head, frames = frames_of(rig.path(name + ".good.pcap"))
     path = rig.path(f"{name}{seed}.pcap")
     with open(path, "wb") as out:
@@ -135,7 +136,8 @@ with Rig(sys.argv[1]) as rig:
     ports = file_ports(*(garbage(rig, name, rig.seed + i) for i, name in enumerate(FAMILIES)), more=",infinite_rx=1")
     ports.append({"name": "long", "device": f"net_pcap9,rx_pcap={garbage(rig, 'v4', rig.seed + 9, (jumbo,))}"})
     daemon = Daemon(rig, "garbage", ports, sinks=False,
-                    clickhouse={"enabled": True, "url": "http://127.0.0.1:1"}, journal={"segments_max": 16, "dead_letter_rate": "1MiB"}, eal={"memory": "512MiB", "mbufs": 32767})
+                    clickhouse={"enabled": True, "url": "http://127.0.0.1:1"},
+                    journal={"segments_max": 16, "dead_letter_rate": "1MiB"}, eal={"memory": "512MiB", "mbufs": 32767})
     env = {"ASAN_OPTIONS": "detect_leaks=1:quarantine_size_mb=16:detect_odr_violation=0", "UBSAN_OPTIONS":
            "print_stacktrace=1:halt_on_error=1"}
     if not rig.expect(daemon.start(program=program, env=env, wait=120), "sluiced runs"):
@@ -160,7 +162,8 @@ with Rig(sys.argv[1]) as rig:
             daemon.ctl("stop", "--now")
             rig.expect(daemon.wait_dead(120) == 0, "it ends, exit code 0")
         log = rig.text(daemon.log)
-        rig.expect(not any(word in log for word in REPORTS), "no sanitizer report" if program else "no report in its log")
+        rig.expect(not any(word in log for word in REPORTS),
+                   "no sanitizer report" if program else "no report in its log")
         if rig.failures:
             print(log[-6000:])
         # counters of the last block of each partition: what the workers dropped is in the journal too
