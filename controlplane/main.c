@@ -22,6 +22,19 @@ static void signals_block(void)
 	signal(SIGHUP, SIG_IGN);
 }
 
+static const char no_sink[] =
+	"no sink is enabled: events stay in the journal only until their segment is used again";
+
+static bool sink_configured(const struct config *cfg)
+{
+	bool any = false;
+
+#define SINK(id, name, help) any = any || cfg->name.enabled;
+#include "sinks.def"
+#undef SINK
+	return any;
+}
+
 static int check(const struct config *cfg)
 {
 	struct ruleset *rs = NULL;
@@ -31,8 +44,12 @@ static int check(const struct config *cfg)
 		fprintf(stderr, "sluiced: %s\n", err.text);
 		return 1;
 	}
-	printf("configuration is valid: %u ports, %u listeners, %u rules\n", cfg->ports_count,
-		cfg->listeners_count, ruleset_rule_count(rs));
+	printf("configuration and rules are valid (ports: %u, listeners: %u, rules: %u); devices and servers "
+	       "are "
+	       "tried at start\n",
+		cfg->ports_count, cfg->listeners_count, ruleset_rule_count(rs));
+	if (!sink_configured(cfg))
+		printf("note: %s\n", no_sink);
 	ruleset_free(rs);
 	return 0;
 }
@@ -47,6 +64,8 @@ static int run(const struct config *cfg)
 		return 1;
 	}
 	log_init((enum log_level)cfg->log.level, cfg->log.format == 1);
+	if (!sink_configured(cfg))
+		log_warn("control", "%s", no_sink);
 	signals_block();
 	umask(027);
 	if (daemon_start(&daemon, cfg, &err)) {

@@ -7,6 +7,9 @@
 
 #define NAME_CHARS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
 
+/* mbufs beyond what a port's rings hold: bursts under way and the pool's per-core caches. */
+#define MBUFS_SPARE 512
+
 static bool name_ok(const char *name)
 {
 	return name[0] && !name[strspn(name, NAME_CHARS)];
@@ -80,6 +83,12 @@ static int check_journal(const struct config *cfg, struct err *err)
 	if (cfg->journal.dead_letter_bytes * 2 > cfg->worker.batch_bytes)
 		return err_set(err, -EINVAL,
 			"journal.dead_letter_bytes: more than half a batch (worker.batch_bytes)");
+	if (cfg->journal.dead_letter_rate < 2 * cfg->journal.dead_letter_bytes)
+		return err_set(err, -EINVAL,
+			"journal.dead_letter_rate: %" PRIu64
+			" a second would not let two dead letters of journal.dead_letter_bytes, %" PRIu64
+			", through",
+			cfg->journal.dead_letter_rate, cfg->journal.dead_letter_bytes);
 	return 0;
 }
 
@@ -135,6 +144,14 @@ static int check_inputs(const struct config *cfg, struct err *err)
 		return err_set(err, -EINVAL,
 			"listeners: none: every datagram would be dropped; expected at least one");
 	for (uint32_t i = 0; i < cfg->ports_count; i++) {
+		uint64_t held = cfg->ports[i].queues * cfg->ports[i].descriptors;
+
+		if (cfg->eal.mbufs < held + MBUFS_SPARE)
+			return err_set(err, -EINVAL,
+				"eal.mbufs: %" PRIu64
+				" are too few for port %s, whose rings alone hold %" PRIu64
+				" (queues x descriptors): expected at least %" PRIu64,
+				cfg->eal.mbufs, cfg->ports[i].name, held, held + MBUFS_SPARE);
 		if (!name_ok(cfg->ports[i].name))
 			return err_set(err, -EINVAL, "ports.name: '%s': expected letters, digits and ._-",
 				cfg->ports[i].name);

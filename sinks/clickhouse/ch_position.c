@@ -24,6 +24,25 @@ static int position_write(const char *data_dir, const struct journal_meta *meta,
 	return rc;
 }
 
+static int block_end(void *arg, const struct journal_scan_block *b)
+{
+	if (b->intact)
+		*(uint64_t *)arg = b->block.first_offset + b->block.record_count;
+	return 0;
+}
+
+/* Beyond the journal's end there is nothing that could have been delivered. */
+static int position_check(const char *dir, uint32_t partition, uint64_t offset, struct err *err)
+{
+	uint64_t end = 0;
+	int rc = journal_scan(dir, partition, block_end, &end, err);
+
+	if (rc == 0 && offset > end)
+		return err_set(err, -EINVAL, "partition %u ends at offset %lu: %lu lies beyond it", partition,
+			end, offset);
+	return rc;
+}
+
 int clickhouse_position_set(const char *data_dir, uint32_t partition, uint64_t offset, struct err *err)
 {
 	struct journal_meta meta;
@@ -40,7 +59,9 @@ int clickhouse_position_set(const char *data_dir, uint32_t partition, uint64_t o
 	lock = journal_lock(dir, err);
 	if (lock < 0)
 		return lock;
-	rc = position_write(data_dir, &meta, partition, offset, err);
+	rc = position_check(dir, partition, offset, err);
+	if (rc == 0)
+		rc = position_write(data_dir, &meta, partition, offset, err);
 	close(lock);
 	return rc;
 }
