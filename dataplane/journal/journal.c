@@ -301,6 +301,11 @@ uint64_t journal_epoch(const struct journal *j)
 	return j->meta.epoch;
 }
 
+const char *journal_dir(const struct journal *j)
+{
+	return j->params.dir;
+}
+
 const char *journal_node(const struct journal *j)
 {
 	return j->meta.node;

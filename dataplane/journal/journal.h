@@ -52,6 +52,7 @@ void journal_close(struct journal *j);
 
 uint64_t journal_epoch(const struct journal *j); /* random at creation, never 0 */
 const char *journal_node(const struct journal *j);
+const char *journal_dir(const struct journal *j);
 uint32_t journal_partitions(const struct journal *j);
 
 /* Lowest ruleset generation that a kept block may name; 0: unknown, or none is named. Only between open and

@@ -22,6 +22,8 @@ struct kafka_part {
 	char position_key[ADDRESS_TEXT_BYTES];
 
 	uint64_t committed;	/* first offset that is not in a committed transaction */
+	uint64_t floor;		/* written beside the journal, at floor_ns */
+	uint64_t floor_ns;
 	uint64_t next;		/* first offset that the open span does not hold */
 	uint64_t span_start_ns; /* when the span's first record was taken */
 	bool in_tx;
@@ -61,6 +63,12 @@ void kafka_producer_free(struct kafka_part *kp);
 
 /* ---- kafka_topics.c ---- */
 int kafka_prepare(const struct sink_env *env, struct err *err);
+
+/* ---- kafka_floor.c ---- */
+/* A position that was committed once; 0 if none is known. */
+uint64_t kafka_floor_read(const struct kafka_part *kp);
+/* Writes kp->committed down if some time has passed since the last time, or `now`. A failure is logged. */
+void kafka_floor_write(struct kafka_part *kp, bool now);
 
 /* ---- kafka_tx.c: 0, or
  * -EAGAIN     the transaction must be aborted and may then be tried again

@@ -18,6 +18,16 @@ static int position_missing(struct kafka_part *kp, uint64_t oldest, uint64_t *po
 {
 	char text[POSITION_TEXT_BYTES];
 
+	if (kp->floor) {
+		position_text(text, kp->floor);
+		return err_set(err, -EINVAL,
+			"no committed position in topic %s under key %s, but offset %" PRIu64
+			" was delivered before: the topic has lost it, and to begin again would send twice. "
+			"To go on from "
+			"there: echo '%s|%s' | kcat -P -b BROKERS -t %s -p 0 -K '|'",
+			kafka_config(kp)->topic_positions, kp->position_key, kp->floor, kp->position_key,
+			text, kafka_config(kp)->topic_positions);
+	}
 	if (oldest == 0) {
 		*position = 0; /* nothing of this journal has ever been delivered */
 		return 0;
@@ -32,19 +42,25 @@ static int position_missing(struct kafka_part *kp, uint64_t oldest, uint64_t *po
 		kafka_config(kp)->topic_positions);
 }
 
-/* A position that this process has seen committed is gone: the topic was deleted, or its brokers have lost records.
- * Nobody knows what else they lost, and to go on from the older one would send again what is there. */
+/* A position that was seen committed, by this process or by the floor beside the journal, is gone: the topic
+ * was deleted, or its brokers have lost records. Nobody knows what else they lost, and to go on from the
+ * older one would send again what is there. */
 static int position_lost(struct kafka_part *kp, uint64_t position, struct err *err)
 {
-	uint64_t before = atomic_load(&kp->part->stats.position);
+	uint64_t before = kp->floor;
 
-	if (!kp->part->opened || position >= before)
+	if (kp->part->opened && atomic_load(&kp->part->stats.position) > before)
+		before = atomic_load(&kp->part->stats.position);
+	if (position >= before)
 		return 0;
 	return err_set(err, -EINVAL,
 		"committed position %" PRIu64 " (topic %s, key %s) is older than %" PRIu64
-		", which was committed before: the topic has lost records. To go on from a position of your choice, "
-		"write it there and restart; what it lets out or sends twice is yours to know",
-		position, kafka_config(kp)->topic_positions, kp->position_key, before);
+		", which was committed before: the topic has lost records. To go on from a position of your "
+		"choice, "
+		"write it there, remove %s/kafka-p%u.floor and restart; what it lets out or sends twice is "
+		"yours to know",
+		position, kafka_config(kp)->topic_positions, kp->position_key, before,
+		journal_dir(kp->part->env->journal), kp->at.partition);
 }
 
 /* The position must lie in what the journal has: anything else is a lost or foreign journal, never a skip. */
@@ -82,6 +98,7 @@ static int kafka_open(struct sink_part *part, uint64_t *position, struct err *er
 		.epoch = journal_epoch(part->env->journal),
 		.partition = part->partition};
 	position_key(kp->position_key, "kafka", kp->at.node, kp->at.epoch, kp->at.partition);
+	kp->floor = kafka_floor_read(kp);
 	rc = kafka_producer_new(kp, err);
 	if (rc == 0)
 		rc = kafka_tx_init(kp, err);
@@ -171,6 +188,8 @@ static void kafka_close(struct sink_part *part)
 	if (!kp)
 		return;
 	part->priv = NULL;
+	if (kp->committed > kp->floor)
+		kafka_floor_write(kp, true);
 	if (kp->reader)
 		journal_reader_close(kp->reader);
 	kafka_producer_free(kp);

@@ -169,6 +169,7 @@ int kafka_span_commit(struct kafka_part *kp, struct err *err)
 		return rc;
 	kp->committed = kp->next;
 	sink_committed(kp->part, kp->committed, &kp->tally);
+	kafka_floor_write(kp, false);
 	kp->tally = (struct sink_tally){0};
 	return 0;
 }
