@@ -31,7 +31,8 @@ def write_input():
     now, ids, lines = int(time.time() * 1000), [], []
     for i in range(300):
         ids.append(str(uuid.UUID(int=(i + 1) << 64 | 0x8000_0000_0000_0001)))
-        lines.append(json.dumps({"event_id": ids[-1], "user_id": f"u{i % 37}", "ts": now, "page": f"/p/{i}" + EVIL}, ensure_ascii=False))
+        lines.append(json.dumps({"event_id": ids[-1], "user_id": f"u{i % 37}", "ts": now, "page": f"/p/{i}" + EVIL},
+                                ensure_ascii=False))
     lines += lines[:10] + ["{bad"] * 7
     frames = [frame("\n".join(lines[i:i + 4]).encode()) for i in range(0, len(lines), 4)]
     frames += [b"\xff" * 12 + b"\x88\xcc" + b"x" * 50] * 5
