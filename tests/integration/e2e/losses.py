@@ -6,10 +6,12 @@ Everything else is a loss without a reason."""
 import bisect
 import re
 import subprocess
+from collections import Counter
 
 from rig import say
 
-RECORD = re.compile(rb'"partition":(\d+),.*?"kind":"event".*?"event_id":"([0-9a-f-]{36})"')
+RECORD = re.compile(rb'"partition":(\d+),.*?"kind":"event".*?"event_id":"([0-9a-f-]{36})".*?"receive_time_ms":(\d+),'
+                    rb'.*?"source_port":(\d+),')
 
 
 class SendClock:
@@ -42,7 +44,7 @@ class Losses:
         return bisect.bisect_left(self.died, sent_ms)
 
     def read_journal(self):
-        lines = {}
+        lines, seen, ports = {}, [], {}
         with open(self.rig.path(self.name + ".truth"), "rb") as f:
             for number, row in enumerate(f, 1):
                 ident, _kind, fate, _rule = row.split()
@@ -54,10 +56,15 @@ class Losses:
             record = RECORD.search(row)
             line = lines.get(record.group(2)) if record else None
             if line:
-                self.have.append(line)
                 sent_ms, flow = self.clock.of(line)
-                of_flow = self.last.setdefault((self.life_of(sent_ms), flow), {})
-                partition = int(record.group(1))
+                seen.append((line, int(record.group(1)), sent_ms, flow, int(record.group(3)), record.group(4)))
+                ports.setdefault(flow, Counter())[record.group(4)] += 1
+        self.have = [line for line, *_ in seen]
+        for line, partition, sent_ms, flow, received_ms, port in seen:
+            life = self.life_of(sent_ms)
+            # else it is the event's duplicate that is in the journal, which came later or by another flow
+            if life == self.life_of(received_ms) and port == ports[flow].most_common(1)[0][0]:
+                of_flow = self.last.setdefault((life, flow), {})
                 of_flow[partition] = max(line, of_flow.get(partition, 0))
         self.rig.expect(dump.wait() == 0 and self.last, "the journal was read")
 
