@@ -26,12 +26,13 @@ def matched(rules):
 
 def balance(ledger, rate, at_rest):
     """Counters of running threads are read one after the other: while events move, some are between two of them.
-    More than a second's worth of events is no such difference."""
+    Of more than a second's worth it is left open; the verdict is that at rest."""
     if ledger["balanced"]:
         return "balanced"
-    if at_rest or abs(ledger["balance"]) > max(1000, rate):
+    if at_rest:
         return f"NOT BALANCED, difference {ledger['balance']}"
-    return f"balanced, {number(abs(ledger['balance']))} in flight"
+    moving = f"{number(abs(ledger['balance']))} in flight"
+    return f"balanced, {moving}" if abs(ledger["balance"]) <= max(1000, rate) else moving
 
 
 def page(status, rules, at_rest=False):
