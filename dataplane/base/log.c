@@ -56,7 +56,7 @@ static size_t log_quote(char *out, size_t cap, const char *in)
 
 void log_write(struct log_site *site, enum log_level level, const char *area, const char *fmt, ...)
 {
-	char msg[1024], quoted[1536], line[2048], stamp[40];
+	char msg[1024], quoted[1536], line[2048], stamp[40], more[32] = "";
 	uint32_t held;
 	int64_t wall = clock_wall_ms();
 	time_t seconds = (time_t)(wall / 1000);
@@ -73,11 +73,12 @@ void log_write(struct log_site *site, enum log_level level, const char *area, co
 	gmtime_r(&seconds, &tm);
 	n = (int)strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S", &tm);
 	snprintf(stamp + n, sizeof stamp - (size_t)n, ".%03dZ", (int)(wall % 1000));
+	if (held)
+		snprintf(more, sizeof more, log_json ? ",\"suppressed\":%u" : " suppressed=%u", held);
 	n = snprintf(line, sizeof line,
-		log_json ? "{\"time\":\"%s\",\"level\":\"%s\",\"area\":\"%s\",\"msg\":\"%s\",\"suppressed\":%"
-			   "u}\n"
-			 : "%s level=%s area=%s msg=\"%s\" suppressed=%u\n",
-		stamp, log_level_name[level], area, quoted, held);
+		log_json ? "{\"time\":\"%s\",\"level\":\"%s\",\"area\":\"%s\",\"msg\":\"%s\"%s}\n"
+			 : "%s level=%s area=%s msg=\"%s\"%s\n",
+		stamp, log_level_name[level], area, quoted, more);
 	if (n > 0 && write(STDERR_FILENO, line, (size_t)n) < 0)
 		return; /* standard error is gone: nowhere left to say so */
 }
