@@ -72,10 +72,16 @@ pause() { # SECONDS; no child that a signal to the group could kill
 	read -rt "$1" -u "$tick" || true
 }
 
+alive() { # PID; not by kill -0: inside a trap the shell does not reap, and what has ended still takes signals
+	local stat
+	read -r stat <"/proc/$1/stat" && [[ "$stat" != *") Z "* ]]
+} 2>/dev/null
+
 # Again and again, as the sender ignores SIGINT until it has its handler.
 stop_generator() {
 	for _ in $(seq 100); do
-		kill -INT "$generator" 2>/dev/null || break
+		alive "$generator" || return 0
+		kill -INT "$generator" 2>/dev/null || true
 		pause 0.1
 	done
 	kill -KILL "$generator" 2>/dev/null || true
@@ -90,7 +96,7 @@ cleanup() {
 	[ -n "$generator" ] && stop_generator
 	if [ -n "$supervisor" ]; then
 		kill -TERM "$supervisor" 2>/dev/null
-		for _ in $(seq 1200); do kill -0 "$supervisor" 2>/dev/null && pause 0.1 || break; done
+		for _ in $(seq 1200); do alive "$supervisor" && pause 0.1 || break; done
 		kill -KILL "$supervisor" 2>/dev/null # its children die with it
 	fi
 	ip netns del "$ns" 2>/dev/null # the veth pair goes with it
@@ -155,7 +161,7 @@ start_servers() {
 	supervisor=$!
 	for _ in $(seq 1200); do
 		[ "$(state sluiced_state)" = ready ] && break
-		if ! kill -0 "$supervisor" 2>/dev/null; then
+		if ! alive "$supervisor"; then
 			cat "$data/supervisor.log" >&2
 			[ -f "$data/sluiced.log" ] && tail -20 "$data/sluiced.log" >&2
 			die "the start failed"
@@ -201,7 +207,7 @@ watch_until_end() {
 	[ -t 1 ] && mode=(--screen)
 	setsid python3 scripts/view.py "${mode[@]}" "build/$ctl" "$(state socket)" "$(how_to_query)" &
 	view=$!
-	while kill -0 "$generator" 2>/dev/null && [ $stopping = 0 ]; do
+	while alive "$generator" && [ $stopping = 0 ]; do
 		pause 0.2
 		if ! sluiced_ready && [ $stopping = 0 ]; then
 			tail -20 "$data/sluiced.log" >&2
