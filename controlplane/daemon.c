@@ -98,8 +98,8 @@ static void server_down(struct daemon *d)
 		close(d->signal_fd);
 }
 
-/* Only here, while no batch is on its way: what the journal names, what a restart takes, and some generations to
- * roll back to stay. */
+/* Only here, while no batch is on its way: what the journal names, what a restart takes, and some generations
+ * to roll back to stay. */
 static void rules_trim(struct daemon *d)
 {
 	uint32_t floor = journal_generation_floor(d->journal);

@@ -28,7 +28,8 @@ void dataplane_port_stats(const struct dataplane *dp, uint32_t index, struct por
 	out->rx_missed = q->has_missed ? st.imissed : PORT_COUNTER_UNKNOWN;
 	out->rx_no_mbuf = q->has_no_mbuf ? st.rx_nombuf : PORT_COUNTER_UNKNOWN;
 	out->rx_errors = q->has_errors ? st.ierrors : PORT_COUNTER_UNKNOWN;
-	/* Without the interface's number (a device under an alias) its sockets cannot be told from others'. */
+	/* Without the interface's number (a device under an alias) its sockets cannot be told from others'.
+	 */
 	out->kernel_drops = q->kernel_drops && port->driver.ifindex ? q->kernel_drops(&port->driver)
 								    : PORT_COUNTER_UNKNOWN;
 }

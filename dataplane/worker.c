@@ -67,7 +67,8 @@ static void worker_check_rules(struct worker *w)
 {
 	const struct rule_slot *slot = atomic_load_explicit(w->slot, memory_order_acquire);
 
-	/* Not by the matcher's address: while this worker slept, one that has been freed may have come back. */
+	/* Not by the matcher's address: while this worker slept, one that has been freed may have come back.
+	 */
 	if (slot->generation != w->pipeline.generation)
 		pipeline_set_matcher(&w->pipeline, slot->matcher[w->index], slot->generation);
 }

@@ -217,8 +217,8 @@ static void bench_traffic(struct run *run, const char *name, struct bench_mix mi
 		for (uint32_t k = i; k < i + BURST; k++)
 			hits += run->ev[k].hit_count != 0;
 	}
-	printf("   so matcher_run %.1f ns/event; events with hits: %llu, scans: %.3f/event, rescans: %llu\n", ns,
-		(unsigned long long)hits,
+	printf("   so matcher_run %.1f ns/event; events with hits: %llu, scans: %.3f/event, rescans: %llu\n",
+		ns, (unsigned long long)hits,
 		(double)matcher_stats(run->m)->scans / (double)matcher_stats(run->m)->events,
 		(unsigned long long)matcher_stats(run->m)->rescans);
 	matcher_free(run->m);

@@ -56,10 +56,10 @@ struct sink_ops {
 /* Counters of one part: written by its thread, read by anyone. All cumulative in this process but position.
  */
 struct sink_stats {
-	_Atomic uint64_t start;	     /* position that the first open of this process found */
-	_Atomic uint64_t position;   /* next offset not yet delivered (committed) */
-	_Atomic uint64_t found;	     /* records that a later open found committed though no answer had said so */
-	_Atomic uint64_t events;     /* RECORD_EVENT delivered as raw rows */
+	_Atomic uint64_t start;	   /* position that the first open of this process found */
+	_Atomic uint64_t position; /* next offset not yet delivered (committed) */
+	_Atomic uint64_t found;	 /* records that a later open found committed though no answer had said so */
+	_Atomic uint64_t events; /* RECORD_EVENT delivered as raw rows */
 	_Atomic uint64_t suppressed; /* RECORD_EVENT with RECORD_F_SUPPRESSED passed over */
 	_Atomic uint64_t alerts;     /* alert rows delivered */
 	_Atomic uint64_t dead;	     /* RECORD_REFUSED delivered */
@@ -130,8 +130,8 @@ int sinks_register(const struct sink_env *env, struct err *err);
 /* Starts all enabled sinks. group has SINK_ID_MAX zeroed entries; disabled ones stay with part_count 0. On
  * error nothing runs. */
 int sinks_start(struct sink_group *group, const struct sink_env *env, struct err *err);
-/* Asks all to stop and waits: each delivers what is durable, for at most drain_ms. The parts stay readable until
- * sinks_free(), so that the control socket can show the drain. */
+/* Asks all to stop and waits: each delivers what is durable, for at most drain_ms. The parts stay readable
+ * until sinks_free(), so that the control socket can show the drain. */
 void sinks_stop(struct sink_group *group, uint64_t drain_ms);
 void sinks_free(struct sink_group *group);
 

@@ -1,5 +1,5 @@
-/* For the race detector only: drivers and DPDK's libraries are not built with it, so it cannot see that they hand
- * memory from one thread to another in order. No code in other builds. */
+/* For the race detector only: drivers and DPDK's libraries are not built with it, so it cannot see that they
+ * hand memory from one thread to another in order. No code in other builds. */
 #ifndef SLUICE_RACE_H
 #define SLUICE_RACE_H
 

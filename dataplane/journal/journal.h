@@ -1,8 +1,10 @@
-/* The durable journal: the only source of truth. P partitions, each a log of blocks with dense record offsets.
+/* The durable journal: the only source of truth. P partitions, each a log of blocks with dense record
+ * offsets.
  *
- * Threads: one writer thread per partition (journal_start) takes sealed batches from every worker's lane, decides
- * duplicates and offsets, packs blocks and writes them by io_uring. Any number of readers, each used by one thread.
- * See docs/journal-format.md for the bytes on disk and docs/exactly-once.md for the argument. */
+ * Threads: one writer thread per partition (journal_start) takes sealed batches from every worker's lane,
+ * decides duplicates and offsets, packs blocks and writes them by io_uring. Any number of readers, each used
+ * by one thread. See docs/journal-format.md for the bytes on disk and docs/exactly-once.md for the argument.
+ */
 #ifndef SLUICE_JOURNAL_H
 #define SLUICE_JOURNAL_H
 
@@ -19,7 +21,7 @@
 struct journal;
 
 struct journal_params {
-	char dir[256];     /* holds journal.meta and p<k>/ */
+	char dir[256]; /* holds journal.meta and p<k>/ */
 	char node[65];
 	uint32_t partitions;
 	uint32_t block_bytes; /* largest block with header; multiple of 4096 */
@@ -36,17 +38,18 @@ struct journal_params {
 
 void journal_params_from_config(struct journal_params *p, const struct config *cfg);
 
-/* Opens the journal of params->dir, making it if the directory has none, and recovers: finds each partition's durable
- * prefix, cuts the torn end, quarantines damage below the durable mark (reported in err/log, refused to start),
- * rebuilds the set of remembered ids. Refuses another node name or partition count than the journal was made with.
- * Takes a lock on the directory. Returns 0 or -errno. */
+/* Opens the journal of params->dir, making it if the directory has none, and recovers: finds each partition's
+ * durable prefix, cuts the torn end, quarantines damage below the durable mark (reported in err/log, refused
+ * to start), rebuilds the set of remembered ids. Refuses another node name or partition count than the
+ * journal was made with. Takes a lock on the directory. Returns 0 or -errno. */
 int journal_open(struct journal **out, const struct journal_params *params, struct err *err);
 
 /* Starts the writer threads. handoff is borrowed until journal_stop(). */
 int journal_start(struct journal *j, struct handoff *handoff, struct err *err);
 
-/* Drains: after the workers have sealed their last batch and stopped, writes what is in the lanes, an end-of-input
- * control record per partition, waits for durability, ends the threads. Readers may go on reading until close. */
+/* Drains: after the workers have sealed their last batch and stopped, writes what is in the lanes, an
+ * end-of-input control record per partition, waits for durability, ends the threads. Readers may go on
+ * reading until close. */
 void journal_stop(struct journal *j);
 void journal_close(struct journal *j);
 
@@ -62,57 +65,61 @@ uint32_t journal_generation_floor(const struct journal *j);
 /* ---- what a block is to a reader ---- */
 struct journal_block {
 	uint32_t partition;
-	uint32_t generation;     /* ruleset generation that record hits mean */
-	uint64_t first_offset;   /* of its first record */
+	uint32_t generation;   /* ruleset generation that record hits mean */
+	uint64_t first_offset; /* of its first record */
 	uint32_t record_count;
-	uint32_t bytes;          /* of data */
+	uint32_t bytes; /* of data */
 	int64_t receive_last_ms;
-	int64_t watermark_ms;    /* partition watermark after this block */
-	const uint8_t *data;     /* records back to back, each checked by record_valid() */
+	int64_t watermark_ms; /* partition watermark after this block */
+	const uint8_t *data;  /* records back to back, each checked by record_valid() */
 };
 
 struct journal_reader;
 
-/* A reader of one partition that stands at `offset`: the first record with offset >= it. -ERANGE if retention has
- * removed it or if it lies beyond the durable end. */
+/* A reader of one partition that stands at `offset`: the first record with offset >= it. -ERANGE if retention
+ * has removed it or if it lies beyond the durable end. */
 int journal_reader_open(
 	struct journal_reader **out, struct journal *j, uint32_t partition, uint64_t offset, struct err *err);
 void journal_reader_close(struct journal_reader *r);
 
-/* The next durable block that holds a record at or behind the reader's place. 1: *block is filled, valid until the next
- * call on this reader (copy or encode before); its first records may lie before the reader's place. 0: nothing within
- * timeout_ms. Negative: read error or damage (err says where). Never blocks a writer; a reader that keeps up is served
- * from memory, one that lags from disk. */
-int journal_reader_next(struct journal_reader *r, struct journal_block *block, uint32_t timeout_ms, struct err *err);
+/* The next durable block that holds a record at or behind the reader's place. 1: *block is filled, valid
+ * until the next call on this reader (copy or encode before); its first records may lie before the reader's
+ * place. 0: nothing within timeout_ms. Negative: read error or damage (err says where). Never blocks a
+ * writer; a reader that keeps up is served from memory, one that lags from disk. */
+int journal_reader_next(
+	struct journal_reader *r, struct journal_block *block, uint32_t timeout_ms, struct err *err);
 
 /* Moves the reader. Same errors as open. */
 int journal_reader_seek(struct journal_reader *r, uint64_t offset, struct err *err);
 
 /* ---- positions: what retention may remove ---- */
 /* A consumer holds the segments from its position on. Unknown until set: then it holds everything. */
-int journal_consumer_add(struct journal *j, uint32_t partition, const char *name, struct err *err); /* id or -errno */
-void journal_consumer_set(struct journal *j, int consumer, uint64_t offset); /* next offset it needs; any thread */
+int journal_consumer_add(
+	struct journal *j, uint32_t partition, const char *name, struct err *err); /* id or -errno */
+void journal_consumer_set(
+	struct journal *j, int consumer, uint64_t offset); /* next offset it needs; any thread */
 
 /* ---- numbers ---- */
 struct journal_partition_stats { /* each word written by the partition's writer, read by anyone */
-	uint64_t durable_offset;  /* next offset after the durable prefix = records ever journaled */
-	uint64_t oldest_offset;   /* first offset still kept */
-	uint64_t records[8];      /* durable, by record_kind */
-	uint64_t durable_bytes;   /* blocks, with padding */
+	uint64_t durable_offset; /* next offset after the durable prefix = records ever journaled */
+	uint64_t oldest_offset;	 /* first offset still kept */
+	uint64_t records[8];	 /* durable, by record_kind */
+	uint64_t durable_bytes;	 /* blocks, with padding */
 	uint64_t blocks;
-	uint64_t batch_records;   /* records taken from lanes */
+	uint64_t batch_records;	  /* records taken from lanes */
 	uint64_t events_batched;  /* of these RECORD_EVENT */
-	uint64_t duplicates;      /* RECORD_EVENT refused as duplicate, this run */
+	uint64_t duplicates;	  /* RECORD_EVENT refused as duplicate, this run */
 	uint64_t assigned_offset; /* next offset to be given out: durable_offset plus what is being written */
-	uint64_t refused_lost;    /* RECORD_REFUSED not journaled (full, failed); in no drop: its reason is counted */
-	uint64_t clock_steps;     /* steps of the wall clock; receive times stand still through a step back */
+	uint64_t refused_lost;	  /* RECORD_REFUSED not journaled (full, failed); in no drop: its reason is
+				     counted */
+	uint64_t clock_steps;	  /* steps of the wall clock; receive times stand still through a step back */
 	uint64_t drops[DROP_ID_MAX]; /* cumulative over the journal's life, from block headers and deltas */
 	uint64_t segments_used, segments_max;
 	uint64_t dedup_ids, dedup_evicted; /* evicted: forgotten early since dedup_ids_max was reached */
 	int64_t watermark_ms, receive_last_ms;
 	uint64_t oldest_lag_bytes;
-	uint32_t failed;          /* 1: stopped after a write error */
-	uint32_t full;            /* 1: no free segment at the moment */
+	uint32_t failed; /* 1: stopped after a write error */
+	uint32_t full;	 /* 1: no free segment at the moment */
 	uint32_t generation;
 };
 void journal_stats(const struct journal *j, uint32_t partition, struct journal_partition_stats *out);
@@ -123,21 +130,22 @@ struct journal_scan_block {
 	struct journal_block block;
 	uint64_t segment, file_offset;
 	uint32_t crc;
-	bool intact; /* header and payload CRC, chain and record_valid() */
+	bool intact;	   /* header and payload CRC, chain and record_valid() */
 	const char *fault; /* what is wrong, if not intact */
 };
-/* Calls back for every block of a partition from the oldest on, and stops at the first that is not intact (which is
- * reported) or at the end, or when the callback returns non-zero. Returns that, 0, or -errno. */
-int journal_scan(const char *dir, uint32_t partition, int (*each)(void *arg, const struct journal_scan_block *b),
-	void *arg, struct err *err);
+/* Calls back for every block of a partition from the oldest on, and stops at the first that is not intact
+ * (which is reported) or at the end, or when the callback returns non-zero. Returns that, 0, or -errno. */
+int journal_scan(const char *dir, uint32_t partition,
+	int (*each)(void *arg, const struct journal_scan_block *b), void *arg, struct err *err);
 struct journal_meta {
 	char node[65];
 	uint64_t epoch;
 	uint32_t partitions;
 	uint64_t segment_bytes;
 };
-/* Takes the lock that keeps other processes from the journal, until the descriptor is closed: journal_open() does, and
- * so does what changes files beside it. Returns the descriptor, -EBUSY if another process has it, or -errno. */
+/* Takes the lock that keeps other processes from the journal, until the descriptor is closed: journal_open()
+ * does, and so does what changes files beside it. Returns the descriptor, -EBUSY if another process has it,
+ * or -errno. */
 int journal_lock(const char *dir, struct err *err);
 int journal_meta_read(const char *dir, struct journal_meta *meta, struct err *err);
 

@@ -305,7 +305,8 @@ static int recover_cut(struct recovery *r, struct err *err)
 	return 0;
 }
 
-/* Blocks that were read may still be in caches only. Blocks behind the mark may lie in more than one segment. */
+/* Blocks that were read may still be in caches only. Blocks behind the mark may lie in more than one segment.
+ */
 static int recover_flush(struct recovery *r, struct err *err)
 {
 	uint64_t last = r->walk.at.file_offset ? r->walk.at.segment : r->walk.at.segment - 1;

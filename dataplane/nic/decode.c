@@ -176,7 +176,8 @@ enum drop_reason decode_frame(const struct decode_ports *ports, const uint8_t *f
 	return why ? why : decode_udp(ports, &ip, ol_flags, dg);
 }
 
-/* The parser reads the whole frame soon after: its first lines are asked for here, the rest by the hardware. */
+/* The parser reads the whole frame soon after: its first lines are asked for here, the rest by the hardware.
+ */
 static inline void frame_prefetch(const struct rte_mbuf *m)
 {
 	const uint8_t *frame = rte_pktmbuf_mtod(m, const uint8_t *);

@@ -256,8 +256,8 @@ static int generation_load(struct ruleset_store *st, uint32_t generation, uint32
 		goto out;
 	}
 	if (strcmp((*out)->version, head.version)) {
-		rc = err_set(err, -EINVAL, "%s/%s: its rules have version %s, its first line says %s", st->dir,
-			name, (*out)->version, head.version);
+		rc = err_set(err, -EINVAL, "%s/%s: its rules have version %s, its first line says %s",
+			st->dir, name, (*out)->version, head.version);
 		ruleset_free(*out);
 		*out = NULL;
 	}

@@ -23,10 +23,10 @@
  */
 #define PARAMS_INSERT                                                                                        \
 	PARAMS_QUERY                                                                                         \
-		"&async_insert=0&insert_deduplicate=1&deduplicate_blocks_in_dependent_materialized_views=1"  \
-		"&min_insert_block_size_rows=0&min_insert_block_size_bytes=0&max_insert_block_size="         \
-		"100000000"                                                                                  \
-		"&input_format_parallel_parsing=0"
+	"&async_insert=0&insert_deduplicate=1&deduplicate_blocks_in_dependent_materialized_views=1"          \
+	"&min_insert_block_size_rows=0&min_insert_block_size_bytes=0&max_insert_block_size="                 \
+	"100000000"                                                                                          \
+	"&input_format_parallel_parsing=0"
 
 /* Error codes of the server that the same request will meet again. Others (timeouts, too many parts, memory,
  * disk, read-only for now, network, shutdown) pass. */

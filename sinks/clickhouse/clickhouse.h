@@ -11,9 +11,9 @@
  * -EINVAL if the configured database name cannot be used. */
 int clickhouse_schema_ddl(const struct config_clickhouse *cfg, FILE *out, struct err *err);
 
-/* Writes down that everything before `offset` of a partition is delivered, in place of a lost or wrong intent file. The
- * daemon of data_dir must not run. Returns 0, -EBUSY, -EINVAL for a partition that the journal does not have, or
- * -errno. */
+/* Writes down that everything before `offset` of a partition is delivered, in place of a lost or wrong intent
+ * file. The daemon of data_dir must not run. Returns 0, -EBUSY, -EINVAL for a partition that the journal does
+ * not have, or -errno. */
 int clickhouse_position_set(const char *data_dir, uint32_t partition, uint64_t offset, struct err *err);
 
 #endif

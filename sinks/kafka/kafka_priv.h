@@ -21,8 +21,8 @@ struct kafka_part {
 	struct address at; /* offset: of the record in work */
 	char position_key[ADDRESS_TEXT_BYTES];
 
-	uint64_t committed;	/* first offset that is not in a committed transaction */
-	uint64_t floor;		/* written beside the journal, at floor_ns */
+	uint64_t committed; /* first offset that is not in a committed transaction */
+	uint64_t floor;	    /* written beside the journal, at floor_ns */
 	uint64_t floor_ns;
 	uint64_t next;		/* first offset that the open span does not hold */
 	uint64_t span_start_ns; /* when the span's first record was taken */

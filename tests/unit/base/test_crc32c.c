@@ -51,7 +51,8 @@ static void test_against_model(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_rfc3720), cmocka_unit_test(test_against_model)};
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_rfc3720), cmocka_unit_test(test_against_model)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

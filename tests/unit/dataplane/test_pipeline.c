@@ -327,9 +327,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_mixture),
 		cmocka_unit_test(test_hits_and_suppression), cmocka_unit_test(test_no_batch),
-		cmocka_unit_test(test_delta_overflow),
-		cmocka_unit_test(test_dead_letter_quota), cmocka_unit_test(test_many_lines),
-		cmocka_unit_test(test_generation_switch), cmocka_unit_test(test_age_with_a_writer_behind),
+		cmocka_unit_test(test_delta_overflow), cmocka_unit_test(test_dead_letter_quota),
+		cmocka_unit_test(test_many_lines), cmocka_unit_test(test_generation_switch),
+		cmocka_unit_test(test_age_with_a_writer_behind),
 		cmocka_unit_test(test_watermark_before_filters)};
 
 	packet_eal(1);

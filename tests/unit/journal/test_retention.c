@@ -122,8 +122,8 @@ static void generations_are_known_at_the_start(void **state)
 	rig_free(&rig);
 }
 
-/* No new file can be made (full disk) long before segments_max: segments that all consumers have left are used
- * again, although their ids are still remembered. */
+/* No new file can be made (full disk) long before segments_max: segments that all consumers have left are
+ * used again, although their ids are still remembered. */
 static void without_new_files_old_segments_go(void **state)
 {
 	uint64_t end = clock_mono_ns() + 30000000000ull, id = 1;
