@@ -137,6 +137,22 @@ static void rules_down(struct daemon *d)
 		ruleset_store_close(d->store);
 }
 
+/* What recovery found, in one line. */
+static void journal_say(const struct daemon *d, uint32_t partitions)
+{
+	uint64_t records = 0, oldest = 0, ids = 0;
+
+	for (uint32_t p = 0; p < partitions; p++) {
+		records += d->base[p].durable_offset;
+		oldest += d->base[p].oldest_offset;
+		ids += d->base[p].dedup_ids;
+	}
+	log_info("journal",
+		"recovered: epoch=%016llx partitions=%u records=%llu kept=%llu remembered_ids=%llu",
+		(unsigned long long)journal_epoch(d->journal), partitions, (unsigned long long)records,
+		(unsigned long long)(records - oldest), (unsigned long long)ids);
+}
+
 static int journal_up(struct daemon *d, struct err *err)
 {
 	int rc = journal_open(&d->journal, &d->journal_params, err);
@@ -150,6 +166,7 @@ static int journal_up(struct daemon *d, struct err *err)
 		return err_set(err, -ENOMEM, "journal: no memory");
 	for (uint32_t p = 0; p < partitions; p++)
 		journal_stats(d->journal, p, &d->base[p]);
+	journal_say(d, partitions);
 	daemon_blind_start(d);
 	return 0;
 }
@@ -298,6 +315,22 @@ void daemon_run(struct daemon *d)
 		pthread_join(d->stopper, NULL);
 }
 
+/* Of the sink that has most. */
+static uint64_t sinks_undelivered(const struct daemon *d)
+{
+	uint64_t most = 0;
+
+	for (int id = 0; id < SINK_ID_MAX; id++) {
+		uint64_t left = 0;
+
+		for (uint32_t p = 0; p < d->sinks[id].part_count; p++)
+			left += journal_durable_offset(d->journal, p) -
+				atomic_load(&d->sinks[id].part[p].stats.position);
+		most = left > most ? left : most;
+	}
+	return most;
+}
+
 /* Nothing accepted is lost: what the workers hold becomes durable, and the sinks get the time to deliver it.
  * What they do not manage they deliver after the next start. */
 static void *drain_main(void *arg)
@@ -311,7 +344,9 @@ static void *drain_main(void *arg)
 	sinks_stop(d->sinks, atomic_load(&d->stop_now) ? DAEMON_DRAIN_NOW_MS : DAEMON_DRAIN_MS);
 	d->sinks_running = false;
 	atomic_store(&d->phase, PHASE_STOPPED);
-	log_info("control", "drain: sinks have stopped");
+	log_info("control",
+		"drain: sinks have stopped, undelivered records (delivered after the next start): %llu",
+		(unsigned long long)sinks_undelivered(d));
 	server_quit(d->server);
 	return NULL;
 }

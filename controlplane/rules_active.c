@@ -25,6 +25,24 @@ int rules_of_dir(const struct config *cfg, struct ruleset **out, struct err *err
 	return *out ? 0 : err_set(err, -ENOMEM, "rules: no memory");
 }
 
+/* "generation=N dir=VERSION": N, and the version; 0 for anything else. */
+static uint32_t active_read(const char *line, char *version, size_t bytes)
+{
+	static const char first[] = "generation=", second[] = " dir=";
+	char *end;
+	unsigned long n;
+
+	if (strncmp(line, first, sizeof first - 1) != 0)
+		return 0;
+	n = strtoul(line + sizeof first - 1, &end, 10);
+	if (!n || n > UINT32_MAX || strncmp(end, second, sizeof second - 1) != 0)
+		return 0;
+	end += sizeof second - 1;
+	if (snprintf(version, bytes, "%.*s", (int)strcspn(end, "\n"), end) >= (int)bytes)
+		return 0;
+	return (uint32_t)n;
+}
+
 /* Which version rules.dir has, as text. Takes the ruleset only to look at it. */
 static const char *dir_version(const struct config *cfg, const struct ruleset *rs_dir)
 {
@@ -33,7 +51,7 @@ static const char *dir_version(const struct config *cfg, const struct ruleset *r
 
 int rules_start(struct daemon *d, struct ruleset **out, struct err *err)
 {
-	char path[320], version[64] = "";
+	char path[320], line[128], version[64] = "";
 	struct ruleset *applied = NULL;
 	uint32_t generation = 0;
 	struct err why;
@@ -46,8 +64,8 @@ int rules_start(struct daemon *d, struct ruleset **out, struct err *err)
 	in = fopen(path, "re");
 	if (!in)
 		return 0;
-	if (fscanf(in, "generation=%" SCNu32 " dir=%63s", &generation, version) != 2)
-		generation = 0;
+	if (fgets(line, sizeof line, in))
+		generation = active_read(line, version, sizeof version);
 	fclose(in);
 	if (!generation || strcmp(version, dir_version(&d->cfg, *out)) != 0) {
 		log_info("rules", "rules.dir has changed since generation %u was applied: taking rules.dir",

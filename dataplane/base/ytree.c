@@ -145,7 +145,7 @@ static int on_scalar(struct builder *b, const yaml_event_t *ev)
 	const char *text = (const char *)ev->data.scalar.value;
 	size_t bytes = ev->data.scalar.length;
 	bool plain = ev->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
-	struct ynode *node;
+	struct ynode *node = NULL;
 	char *copy;
 	int rc;
 
@@ -169,7 +169,7 @@ static int on_scalar(struct builder *b, const yaml_event_t *ev)
 		return 0;
 	}
 	rc = node_add(b, YNODE_SCALAR, ev->start_mark, &node);
-	if (rc)
+	if (rc || !node)
 		return rc;
 	node->text = copy;
 	node->text_bytes = bytes;

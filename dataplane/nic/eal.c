@@ -1,6 +1,7 @@
 /* EAL arguments from the configuration. Main thread, at start. */
 #include "eal.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
@@ -37,15 +38,18 @@ __attribute__((format(printf, 2, 3))) static void arg_add(struct eal_args *a, co
 		a->overflow = true;
 }
 
+/* 'x' in the pattern is a hexadecimal digit, anything else itself. */
+static bool pattern_match(const char *text, const char *pattern)
+{
+	for (; *pattern; text++, pattern++)
+		if (*pattern == 'x' ? !isxdigit((unsigned char)*text) : *text != *pattern)
+			return false;
+	return !*text;
+}
+
 bool eal_is_pci_address(const char *device)
 {
-	unsigned domain, bus, dev, function;
-	int used = 0;
-
-	if (sscanf(device, "%4x:%2x:%2x.%1x%n", &domain, &bus, &dev, &function, &used) == 4 && !device[used])
-		return true;
-	used = 0;
-	return sscanf(device, "%2x:%2x.%1x%n", &bus, &dev, &function, &used) == 3 && !device[used];
+	return pattern_match(device, "xxxx:xx:xx.x") || pattern_match(device, "xx:xx.x");
 }
 
 /* The CPUs that this process may use, as a list for --lcores. */
@@ -94,7 +98,7 @@ static int cpu_list(const char *text, unsigned *cpu, int max)
 static int lcore_arg(const struct config *cfg, struct eal_args *a, struct err *err)
 {
 	char all[512], text[EAL_ARG_BYTES];
-	unsigned cpu[RTE_MAX_LCORE];
+	unsigned cpu[RTE_MAX_LCORE] = {0};
 	size_t used;
 	int pinned = cpu_list(cfg->worker.cores, cpu, RTE_MAX_LCORE);
 
