@@ -395,6 +395,7 @@ static int alerts_add(struct ch_rows *rows, struct row *row, struct err *err)
 			continue;
 		row->alert = &alert;
 		rc = row_put(rows, CH_TABLE_alerts, rec->event_time_ms, row);
+		row->alert = NULL;
 		if (rc)
 			return err_set(err, rc, "clickhouse: no memory for rows");
 		rows->tally.alerts++;

@@ -60,8 +60,8 @@ static void field_add(struct ch_table *table, enum field_id id)
 /* The fields of all event types of the table, each once, in the order of the schema's USES rows. */
 static void fields_add(enum ch_table_id id)
 {
-	for (uint8_t type = 1; type < EVENT_TYPE_MAX; type++)
-		if (type_table[type].name && ch_table_of_type(type) == id)
+	for (int type = 1; type < EVENT_TYPE_MAX; type++)
+		if (type_table[type].name && ch_table_of_type((uint8_t)type) == id)
 			for (const uint8_t *field = type_table[type].column; *field; field++)
 				field_add(&tables[id], (enum field_id) * field);
 }
