@@ -265,7 +265,7 @@ static bool batch_is_due(const struct pipeline *pl, uint32_t partition)
 	const struct handoff *h = pl->handoff;
 
 	return pl->now.mono_ns - pl->open[partition]->opened_ns >= pl->batch_age_ns &&
-	       rte_ring_count(handoff_lane(h, pl->worker, partition)->empty) >= h->batches / 2;
+	       batch_free_count(handoff_lane(h, pl->worker, partition)) >= h->batches / 2;
 }
 
 void pipeline_seal(struct pipeline *pl, struct burst_time now, bool all)

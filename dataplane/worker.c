@@ -33,7 +33,7 @@ static bool worker_must_wait(const struct worker *w, const struct worker_queue *
 	if (!q->finite)
 		return false;
 	for (uint32_t p = 0; p < h->partitions; p++)
-		if (rte_ring_count(handoff_lane(h, w->index, p)->empty) < need)
+		if (batch_free_count(handoff_lane(h, w->index, p)) < need)
 			return true;
 	return false;
 }

@@ -63,6 +63,15 @@ static inline struct batch *batch_take_sealed(struct batch_lane *lane)
 	return rte_ring_sc_dequeue(lane->sealed, &b) == 0 ? b : NULL;
 }
 
+/* Worker side: batches that are free now; the writer may send more home meanwhile. Relaxed loads of what
+ * rte_ring_count() reads plainly: the answer is a hint, nothing is taken by it. */
+static inline uint32_t batch_free_count(const struct batch_lane *lane)
+{
+	uint32_t tail = __atomic_load_n(&lane->empty->prod.tail, __ATOMIC_RELAXED);
+
+	return (tail - __atomic_load_n(&lane->empty->cons.tail, __ATOMIC_RELAXED)) & lane->empty->mask;
+}
+
 void batch_return(struct batch_lane *lane, struct batch *b);
 
 #endif
