@@ -14,6 +14,7 @@ import tempfile
 import time
 
 BUILD = os.path.abspath(sys.argv[1] if len(sys.argv) > 1 else "build")
+LIMIT = 120  # seconds
 EVENTS = int(sys.argv[2]) if len(sys.argv) > 2 else 1000000
 TREE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 DIR = tempfile.mkdtemp(prefix="sluice-perf-")
@@ -24,7 +25,6 @@ journal: {{partitions: 4, segments_max: 32}}
 rules: {{dir: {TREE}/rules/packs}}
 kafka: {{enabled: true, replication: 1, min_isr: 1}}
 clickhouse: {{enabled: true}}
-control: {{socket: {DIR}/control.sock}}
 ports: [{{name: file, device: "net_pcap0,rx_pcap={DIR}/in.pcap"}}]
 listeners: [{{name: in, udp_port: 9000}}]
 """
@@ -36,7 +36,8 @@ def tool(path, *args, **more):
 
 def status():
     try:
-        return json.loads(tool("controlplane/cli/sluicectl", "--socket", f"{DIR}/control.sock", "--json", "status"))
+        return json.loads(tool("controlplane/cli/sluicectl", "--socket", f"{DIR}/servers/control.sock", "--json",
+                               "status"))
     except (subprocess.CalledProcessError, json.JSONDecodeError):
         return None
 
@@ -61,7 +62,7 @@ def main():
         [os.path.join(BUILD, "tools/supervisor/sluice-supervisor"), "--demo", "--data", f"{DIR}/servers", "--config",
          f"{DIR}/perf.yaml", "--state-file", f"{DIR}/state"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        start, done, limit, now = None, {}, time.time() + 300, None
+        start, done, limit, now = None, {}, time.time() + LIMIT, None
         while time.time() < limit and (not done or min(done.values()) < EVENTS or len(done) < 2):
             time.sleep(0.05)
             now = status()
