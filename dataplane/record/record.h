@@ -22,6 +22,10 @@ enum record_kind {
 	RECORD_REFUSED = 2, /* a dead letter: reason, reason_field, source, the first raw bytes; no fields */
 	RECORD_CONTROL = 3, /* payload: text "key=value ..."; made by a partition's writer */
 	RECORD_TICK = 4,    /* event_time_ms = explicit watermark of an idle partition */
+	/* In output logs only (dataplane/state/row.h): */
+	RECORD_ROW = 5,	 /* a row of the state stage; type is an enum row_type */
+	RECORD_LATE = 6, /* an event that came too late for its windows */
+	RECORD_MARK = 7, /* event_time_ms = step up to which all rows are out */
 };
 
 enum record_flags {

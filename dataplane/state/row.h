@@ -1,0 +1,110 @@
+/* Rows: what the state stage writes into the output log, as records of these kinds (record.h):
+ *
+ *   RECORD_ROW   payload: struct row, key, packed aggregates, packed delta. record.type = enum row_type.
+ *                key_hash = hash of the key; event_time_ms = end_ms; receive_time_ms = that of the input
+ * block whose watermark closed it. RECORD_LATE  an event that came too late for all its windows of at least
+ * one definition: its record, copied under another kind; the last 16 bytes of the payload are the uid of the
+ * first such definition and the input offset. One for each such event. RECORD_MARK  event_time_ms = step: no
+ * more rows of this step or earlier will follow in this partition.
+ *
+ * Partition p < P of the output log holds partial rows, late events and marks of input partition p, in the
+ * order (step, window uid, end, start, key, revision); partition P holds merged rows and anomaly alerts.
+ * Little endian; whoever reads a log passes row_valid() first. */
+#ifndef SLUICE_ROW_H
+#define SLUICE_ROW_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bytes.h"
+#include "record.h"
+
+enum row_type {		 /* on disk: explicit, never reused; below EVENT_TYPE_MAX */
+	ROW_PARTIAL = 1, /* one partition's share of a window and key; revision > 0: only what came since */
+	ROW_WINDOW = 2,	 /* merged: tumbling, hopping */
+	ROW_SESSION = 3, /* merged */
+	ROW_FUNNEL = 4,	 /* merged; the key's last field is the step's name */
+	ROW_ALERT = 5,	 /* payload: struct row_alert, then texts */
+};
+
+enum row_flags {
+	ROW_F_OTHER = 1, /* key `other`: what exceeded keys_max; group fields are absent */
+	ROW_F_CUT = 2, /* a sketch or text of it had no memory: counts are right, the rest is a lower bound */
+};
+
+struct row {
+	uint64_t window_uid;
+	int64_t start_ms, end_ms; /* session: first and last event time + gap */
+	int64_t step_ms;	  /* event-time step at which it was emitted */
+	uint32_t revision;
+	uint32_t flags;
+	uint32_t key_bytes; /* group fields in order: u16 length, bytes; length 0xffff: the event has no such
+			       field */
+	uint32_t agg_bytes; /* packed cell */
+	uint32_t delta_bytes; /* merged row with revision > 0: packed cell of what came since the revision
+				 before */
+	uint32_t reserved;
+};
+_Static_assert(sizeof(struct row) == 56, "row layout is on disk");
+
+#define ROW_KEY_ABSENT 0xffffu
+
+static inline const struct row *row_of(const struct record *rec)
+{
+	return (const struct row *)record_payload(rec);
+}
+static inline const uint8_t *row_key(const struct row *row)
+{
+	return (const uint8_t *)(row + 1);
+}
+static inline const uint8_t *row_agg(const struct row *row)
+{
+	return row_key(row) + row->key_bytes;
+}
+static inline const uint8_t *row_delta(const struct row *row)
+{
+	return row_agg(row) + row->agg_bytes;
+}
+
+/* An alert of the state stage. Texts follow in this order, without ends: rule, title, severity, key. */
+struct row_alert {
+	uint8_t id[16]; /* a function of rule, key and time: the same in every replay */
+	int64_t first_ms, last_ms;
+	double score, value, expected;
+	uint64_t window_uid;			 /* 0: none */
+	uint32_t evidence_count, evidence_total; /* addresses behind the texts, and how many there were */
+	uint16_t rule_bytes, title_bytes, severity_bytes, key_bytes;
+};
+_Static_assert(sizeof(struct row_alert) == 80, "alert layout is on disk");
+struct row_evidence { /* address of an input record */
+	uint32_t partition;
+	uint32_t reserved;
+	uint64_t offset;
+};
+
+/* True if a ROW, LATE or MARK record that has passed record_valid() is well-formed inside. */
+bool row_valid(const struct record *rec);
+
+/* Appends a whole RECORD_ROW with header and padding to out. key and agg as above. */
+void row_put(struct bytes *out, enum row_type type, const struct row *row, const void *key, const void *agg,
+	const void *delta, uint64_t key_hash, int64_t receive_time_ms);
+void row_put_mark(struct bytes *out, int64_t step_ms, int64_t receive_time_ms);
+/* A copy of an event's record as RECORD_LATE. */
+void row_put_late(struct bytes *out, const struct record *rec, uint64_t window_uid, uint64_t input_offset);
+/* Input offset and window of a RECORD_LATE. */
+uint64_t row_late_offset(const struct record *rec);
+uint64_t row_late_window(const struct record *rec);
+void row_put_alert(struct bytes *out, const struct row_alert *a, const char *const text[4],
+	const struct row_evidence *evidence, int64_t receive_time_ms);
+
+/* Order of rows in a partition of the log: (step, uid, end, start, key, revision); memcmp-like. */
+int row_compare(const struct row *a, const struct row *b);
+
+/* Builds a group key from an event's fields; returns its bytes, at most `cap`; 0 with *too_long if it does
+ * not fit. */
+uint32_t row_key_make(
+	uint8_t *out, uint32_t cap, const uint8_t *group, uint32_t group_count, const struct record *rec);
+/* The i-th part of a key: bytes, or NULL with 0 if absent. False: there is no such part. */
+bool row_key_part(const struct row *row, uint32_t index, const uint8_t **data, uint32_t *bytes);
+
+#endif

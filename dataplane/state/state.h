@@ -1,0 +1,60 @@
+/* The state stage as the daemon runs it: one thread a partition (journal reader -> stage -> output log), one
+ * merge thread (partial logs -> merge -> output log), checkpoints. Recovery: newest checkpoint, replay of the
+ * journal from there; what the replay emits is compared byte by byte with what the output log already has,
+ * and only what is beyond its durable end is appended. A difference stops the partition with an explanation:
+ * determinism is checked, not hoped for.
+ *
+ * The output log is a journal of its own (P + 1 partitions, derived: no records of its own, no deduplication)
+ * at data_dir/output; sinks read it as they read the input journal. */
+#ifndef SLUICE_STATE_H
+#define SLUICE_STATE_H
+
+#include "batch.h"
+#include "checkpoint.h"
+#include "hot.h"
+#include "journal.h"
+#include "merge.h"
+#include "stage.h"
+
+struct state;
+
+/* Opens (or makes) the output log, the window store, reads checkpoints; registers as a consumer of both logs,
+ * so that retention keeps what replay needs: hence before journal_start(). */
+int state_open(struct state **out, const struct config *cfg, struct journal *input, struct err *err);
+struct journal *state_output(struct state *s); /* for sinks: register them before state_start() */
+struct window_store *state_windows(struct state *s);
+const struct window_plan *state_plan(const struct state *s);
+/* After rte_eal_init() and journal_start(): starts the output log's writers and the threads. Returns at once;
+ * recovery goes on in the threads and shows its progress. */
+int state_start(struct state *s, struct err *err);
+/* Takes what is durable in the input journal, checkpoints, ends threads and writers. After journal_stop(). */
+void state_stop(struct state *s, uint64_t deadline_ns);
+void state_close(struct state *s);
+
+enum state_phase { STATE_OFF, STATE_RECOVERING, STATE_RUNNING, STATE_FAILED, STATE_STOPPED };
+struct state_part_stats {
+	enum state_phase phase;
+	char error[256];
+	struct stage_stats stage;
+	uint64_t output_offset, compared; /* records that replay regenerated and found equal */
+	uint64_t replay_from,
+		replay_to; /* input offsets: recovery's progress is stage.input_offset between them */
+	uint64_t checkpoints, checkpoint_failures, checkpoint_seq, checkpoint_bytes;
+	uint64_t checkpoint_ns; /* how long the last one took */
+	int64_t checkpoint_ms;	/* wall clock of the last one; 0: none */
+};
+struct state_stats {
+	uint32_t partitions;
+	struct merge_stats merge;
+	enum state_phase merge_phase;
+	char merge_error[256];
+	uint64_t merge_checkpoints, merge_checkpoint_seq;
+};
+void state_stats(const struct state *s, struct state_stats *out);
+void state_part_stats(const struct state *s, uint32_t partition, struct state_part_stats *out);
+struct hot *state_hot(struct state *s);
+/* Asks every thread for a checkpoint and waits for it. savepoint: it is kept until removed by hand, under
+ * `name`. */
+int state_checkpoint(struct state *s, const char *savepoint, uint32_t timeout_ms, struct err *err);
+
+#endif

@@ -1,0 +1,78 @@
+/* What windows there are: definitions from the configuration, checked and compiled, identified by their
+ * content. A definition's uid is the hash of its canonical text: rows and checkpoints name windows by uid, so
+ * that a definition that has not changed keeps its state, and a row can be read as long as the definition is
+ * kept (window_store). */
+#ifndef SLUICE_WINDOW_H
+#define SLUICE_WINDOW_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "agg.h"
+#include "config.h"
+#include "err.h"
+#include "event.h"
+#include "record.h"
+
+#define WINDOWS_MAX 32
+#define WINDOW_GROUP_MAX 4
+#define WINDOW_STEPS_MAX 8
+#define WINDOW_KEY_BYTES_MAX 2048 /* a longer group key goes to `other` */
+
+enum window_kind { WINDOW_TUMBLING, WINDOW_HOPPING, WINDOW_SESSION, WINDOW_FUNNEL };
+extern const char *const window_kind_name[];
+
+/* Conjunction of simple tests; enough for windows: rules are for more. */
+struct window_filter;
+bool window_filter_match(const struct window_filter *f, const struct record *rec); /* NULL: everything */
+
+struct window_def {
+	uint64_t uid;
+	char name[64];
+	char *text; /* canonical definition, one line; window_def_parse() gives the same definition again */
+	enum window_kind kind;
+	int64_t size_ms;  /* tumbling, hopping; funnel: the tumbling window of a user's first step */
+	int64_t slide_ms; /* hopping; tumbling: = size_ms */
+	int64_t gap_ms;	  /* session */
+	int64_t lateness_ms;
+	int64_t within_ms; /* funnel: all steps */
+	uint32_t group_count;
+	enum field_id group[WINDOW_GROUP_MAX]; /* session, funnel: one field, of the partition key's chain */
+	struct agg_set *aggs;
+	struct window_filter *filter;
+	uint32_t step_count;
+	struct window_filter *step[WINDOW_STEPS_MAX]; /* funnel */
+	char step_name[WINDOW_STEPS_MAX][32];
+	uint64_t keys_max; /* of a partition; what exceeds it goes to the key `other` */
+	char anomaly[256]; /* as configured; compiled by the merge stage */
+	bool to_kafka, to_clickhouse;
+	char rollup[64];
+};
+
+/* The windows in force. Immutable. */
+struct window_plan {
+	uint32_t count;
+	struct window_def *def[WINDOWS_MAX]; /* ascending by uid */
+	int64_t step_ms;
+};
+
+/* From cfg->windows, or the shipped defaults if there are none and state.defaults is set. Errors name the
+ * window. */
+int window_plan_make(struct window_plan **out, const struct config *cfg, struct err *err);
+void window_plan_free(struct window_plan *plan);
+const struct window_def *window_plan_find(const struct window_plan *plan, uint64_t uid);
+int window_def_parse(struct window_def **out, const char *text, struct err *err);
+void window_def_free(struct window_def *def);
+
+/* Definitions on disk, content-addressed: DIR/<uid as 16 hex digits>.window. Thread-safe. */
+struct window_store;
+int window_store_open(struct window_store **out, const char *dir, struct err *err);
+void window_store_close(struct window_store *st);
+int window_store_put(struct window_store *st, const struct window_def *def, struct err *err); /* durable */
+/* Borrowed until close. NULL with err: not there, or damaged. */
+const struct window_def *window_store_get(struct window_store *st, uint64_t uid, struct err *err);
+/* The plan of these uids, for replay under the definitions of a checkpoint. */
+int window_store_plan(struct window_plan **out, struct window_store *st, const uint64_t *uid, uint32_t count,
+	int64_t step_ms, struct err *err);
+
+#endif
