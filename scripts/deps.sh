@@ -14,10 +14,12 @@ clang=1:14 libclang-rt-14-dev=1:14 clang-tidy=1:14 clang-format=1:14
 kcat=1.7 jq=1.6 curl=7.88 iproute2=6.1 ethtool=1:6.1 procps=2:4.0
 "
 # Only where the command is not there yet, from whatever source: command=package
-COMMANDS="java=openjdk-17-jre-headless mvn=maven npm=npm"
+COMMANDS="java=openjdk-17-jre-headless javac=openjdk-17-jdk-headless mvn=maven npm=npm"
 
 KAFKA_VERSION=4.3.1
 KAFKA_JARS_MIN=40
+FLINK_VERSION=2.3.0
+FLINK_JARS_MIN=40
 CHDB=@chdb/lib-linux-x64-gnu
 CHDB_VERSION=26.7.3-stable.1
 CHDB_PACK_BYTES=177817999
@@ -56,9 +58,17 @@ check_versions() {
 	[ $bad = 0 ] || say "other versions than these have not been tried (Debian 12 has them)"
 }
 
+# jars_there POM DIR JARS
+jars_there() {
+	[ "$(cat "$2/.version" 2>/dev/null)" = "$(sha256sum <"$1")" ] && [ "$(find -L "$2" -name '*.jar' | wc -l)" -ge "$3" ]
+}
+
 kafka_there() {
-	[ "$(cat "$SLUICE_KAFKA_LIBS/.version" 2>/dev/null)" = "$KAFKA_VERSION $(sha256sum <tools/kafka/pom.xml)" ] &&
-		[ "$(find -L "$SLUICE_KAFKA_LIBS" -name '*.jar' | wc -l)" -ge $KAFKA_JARS_MIN ]
+	jars_there tools/kafka/pom.xml "$SLUICE_KAFKA_LIBS" $KAFKA_JARS_MIN
+}
+
+flink_there() {
+	jars_there perf/peers/flink/pom.xml "$SLUICE_FLINK_LIBS" $FLINK_JARS_MIN
 }
 
 chdb_there() {
@@ -86,19 +96,19 @@ watch_size() {
 	return 0
 }
 
-install_kafka() {
+# install_jars WHAT POM DIR JARS MB: the runtime jars of a pom
+install_jars() {
 	local work
-	say "Kafka $KAFKA_VERSION by maven: 46 jars, 44 MB, to $SLUICE_KAFKA_LIBS"
-	mkdir -p "$(dirname "$SLUICE_KAFKA_LIBS")"
-	work=$(mktemp -d "$(dirname "$SLUICE_KAFKA_LIBS")/.kafka-XXXXXX")
-	mvn -B -f tools/kafka/pom.xml dependency:copy-dependencies -DincludeScope=runtime "-DoutputDirectory=$work/libs" \
-		>"$work/log" 2>&1 &
-	watch_size "$work" 44 $!
+	say "$1 by maven: $4 jars and more, $5 MB, to $3"
+	mkdir -p "$(dirname "$3")"
+	work=$(mktemp -d "$(dirname "$3")/.jars-XXXXXX")
+	mvn -B -f "$2" dependency:copy-dependencies -DincludeScope=runtime "-DoutputDirectory=$work/libs" >"$work/log" 2>&1 &
+	watch_size "$work" "$5" $!
 	wait $! || { tail -20 "$work/log" >&2; die "maven failed; its output: $work/log"; }
-	[ "$(find "$work/libs" -name '*.jar' | wc -l)" -ge $KAFKA_JARS_MIN ] || die "maven gave fewer jars than expected: $work/log"
-	echo "$KAFKA_VERSION $(sha256sum <tools/kafka/pom.xml)" >"$work/libs/.version"
-	rm -rf "$SLUICE_KAFKA_LIBS"
-	mv "$work/libs" "$SLUICE_KAFKA_LIBS"
+	[ "$(find "$work/libs" -name '*.jar' | wc -l)" -ge "$4" ] || die "maven gave fewer jars than expected: $work/log"
+	sha256sum <"$2" >"$work/libs/.version"
+	rm -rf "$3"
+	mv "$work/libs" "$3"
 	rm -rf "$work"
 }
 
@@ -143,18 +153,21 @@ main() {
 	mapfile -t packages < <(missing_packages)
 	[ ${#packages[@]} -gt 0 ] && todo=1
 	kafka_there || todo=1
+	flink_there || todo=1
 	chdb_there || todo=1
 	promtool_there || todo=1
 	if [ "${1:-}" = --check ]; then
 		[ ${#packages[@]} -gt 0 ] && say "missing packages: ${packages[*]}"
 		kafka_there || say "missing: Kafka $KAFKA_VERSION in $SLUICE_KAFKA_LIBS"
+		flink_there || say "missing: Flink $FLINK_VERSION in $SLUICE_FLINK_LIBS"
 		chdb_there || say "missing: ClickHouse engine in $SLUICE_LIBCHDB"
 		promtool_there || say "missing: promtool in $SLUICE_CACHE/bin"
 		exit $todo
 	fi
 	[ "$(uname -m)" = x86_64 ] || die "this machine is $(uname -m); x86_64 is needed"
 	[ ${#packages[@]} -gt 0 ] && install_packages "${packages[@]}"
-	kafka_there || install_kafka
+	kafka_there || install_jars "Kafka $KAFKA_VERSION" tools/kafka/pom.xml "$SLUICE_KAFKA_LIBS" $KAFKA_JARS_MIN 44
+	flink_there || install_jars "Flink $FLINK_VERSION (tests only)" perf/peers/flink/pom.xml "$SLUICE_FLINK_LIBS" $FLINK_JARS_MIN 81
 	chdb_there || install_chdb
 	promtool_there || install_promtool
 	check_versions

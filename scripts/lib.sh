@@ -4,6 +4,7 @@ JOBS=${JOBS:-$(nproc)}
 export SLUICE_CACHE
 export PATH=$PATH:$SLUICE_CACHE/bin
 export SLUICE_KAFKA_LIBS=${SLUICE_KAFKA_LIBS:-$SLUICE_CACHE/kafka-libs}
+export SLUICE_FLINK_LIBS=${SLUICE_FLINK_LIBS:-$SLUICE_CACHE/flink-libs}
 export SLUICE_LIBCHDB=${SLUICE_LIBCHDB:-$SLUICE_CACHE/chdb/libchdb.so}
 
 say() {
