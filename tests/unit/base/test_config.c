@@ -14,7 +14,11 @@
 #include "config.h"
 #include "config_table.h"
 
-#define INPUTS "ports:\n  - name: p0\n    device: net_null0\nlisteners:\n  - name: web\n    udp_port: 9000\n"
+/* An entry of each list, so that each key is printed. */
+/* An entry of each list, so that each key is printed. Listeners come last: tests add to them. */
+#define INPUTS                                                                                               \
+	"windows:\n  - name: w\nports:\n  - name: p0\n    device: net_null0\n"                               \
+	"listeners:\n  - name: web\n    udp_port: 9000\n"
 
 static struct config cfg, again;
 
