@@ -6,6 +6,7 @@
 
 #include "config_table.h"
 #include "daemon.h"
+#include "event_config.h"
 #include "log.h"
 #include "options.h"
 
@@ -40,7 +41,7 @@ static int check(const struct config *cfg)
 	struct ruleset *rs = NULL;
 	struct err err = {0};
 
-	if (config_check(cfg, &err) || rules_of_dir(cfg, &rs, &err)) {
+	if (config_check(cfg, &err) || event_config_check(cfg, &err) || rules_of_dir(cfg, &rs, &err)) {
 		fprintf(stderr, "sluiced: %s\n", err.text);
 		return 1;
 	}
@@ -59,7 +60,7 @@ static int run(const struct config *cfg)
 	static struct daemon daemon;
 	struct err err = {0};
 
-	if (config_check(cfg, &err)) {
+	if (config_check(cfg, &err) || event_config_check(cfg, &err)) {
 		fprintf(stderr, "sluiced: %s\n", err.text);
 		return 1;
 	}

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "event_config.h"
+
 #define TAIL_BYTES (256u << 10)
 
 static void *zeroed(size_t bytes)
@@ -20,12 +22,6 @@ static void *zeroed(size_t bytes)
 int pipeline_setup(struct pipeline *pl, const struct config *cfg, const struct decode_ports *ports,
 	const struct handoff *handoff, uint32_t worker, struct worker_stats *stats, struct err *err)
 {
-	static const enum event_type type_of[] = {
-		[CONFIG_TYPE_AUTO] = EVENT_TYPE_NONE,
-		[CONFIG_TYPE_CLICK] = EVENT_TYPE_click,
-		[CONFIG_TYPE_PLATFORM] = EVENT_TYPE_platform,
-	};
-
 	memset(pl, 0, sizeof *pl);
 	pl->cfg = cfg;
 	pl->handoff = handoff;
@@ -40,7 +36,7 @@ int pipeline_setup(struct pipeline *pl, const struct config *cfg, const struct d
 	pl->dead_tokens = pl->dead_rate;
 	pl->batch_age_ns = cfg->worker.batch_age * 1000u;
 	for (uint32_t i = 0; i < cfg->listeners_count; i++) {
-		pl->hint[i] = type_of[cfg->listeners[i].type];
+		pl->hint[i] = event_config_listener_type(&cfg->listeners[i]);
 		pl->line_split[i] = cfg->listeners[i].format == CONFIG_FORMAT_NDJSON;
 	}
 	pl->parser = json_parser_new(TAIL_BYTES);

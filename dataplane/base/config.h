@@ -51,7 +51,6 @@ struct config {
 
 enum { CONFIG_POWER_POLL, CONFIG_POWER_ADAPTIVE };
 enum { CONFIG_FORMAT_JSON, CONFIG_FORMAT_NDJSON };
-enum { CONFIG_TYPE_AUTO, CONFIG_TYPE_CLICK, CONFIG_TYPE_PLATFORM };
 
 /* Fills *cfg with the table's defaults: lists are empty. Cannot fail: a test parses each default. */
 void config_defaults(struct config *cfg);
@@ -65,6 +64,9 @@ int config_load(struct config *cfg, const char *path, struct err *err);
 
 /* Sets one key by text, as "kafka.brokers=localhost:9092" on the command line. Sections only, not lists. */
 int config_set(struct config *cfg, const char *assignment, struct err *err);
+
+/* Letters, digits and . _ - only, not empty: names of nodes, topics, ports. */
+bool config_name_ok(const char *name);
 
 /* What no single key can show: e.g. a sink enabled without an address, two listeners on one port. */
 int config_check(const struct config *cfg, struct err *err);

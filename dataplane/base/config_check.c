@@ -10,7 +10,7 @@
 /* mbufs beyond what a port's rings hold: bursts under way and the pool's per-core caches. */
 #define MBUFS_SPARE 512
 
-static bool name_ok(const char *name)
+bool config_name_ok(const char *name)
 {
 	return name[0] && !name[strspn(name, NAME_CHARS)];
 }
@@ -123,7 +123,7 @@ static int check_topics(const struct config *cfg, struct err *err)
 		{"topic_positions", cfg->kafka.topic_positions}};
 
 	for (size_t i = 0; i < sizeof row / sizeof *row; i++)
-		if (!name_ok(row[i].topic))
+		if (!config_name_ok(row[i].topic))
 			return err_set(err, -EINVAL, "kafka.%s: '%s': expected letters, digits and ._-",
 				row[i].key, row[i].topic);
 	for (size_t i = 0; i + 1 < sizeof row / sizeof *row; i++)
@@ -152,7 +152,7 @@ static int check_inputs(const struct config *cfg, struct err *err)
 				" are too few for port %s, whose rings alone hold %" PRIu64
 				" (queues x descriptors): expected at least %" PRIu64,
 				cfg->eal.mbufs, cfg->ports[i].name, held, held + MBUFS_SPARE);
-		if (!name_ok(cfg->ports[i].name))
+		if (!config_name_ok(cfg->ports[i].name))
 			return err_set(err, -EINVAL, "ports.name: '%s': expected letters, digits and ._-",
 				cfg->ports[i].name);
 		for (uint32_t k = 0; k < i; k++)
@@ -163,7 +163,7 @@ static int check_inputs(const struct config *cfg, struct err *err)
 					cfg->ports[k].name, cfg->ports[i].name);
 	}
 	for (uint32_t i = 0; i < cfg->listeners_count; i++) {
-		if (!name_ok(cfg->listeners[i].name))
+		if (!config_name_ok(cfg->listeners[i].name))
 			return err_set(err, -EINVAL, "listeners.name: '%s': expected letters, digits and ._-",
 				cfg->listeners[i].name);
 		for (uint32_t k = 0; k < i; k++)
@@ -181,7 +181,7 @@ int config_check(const struct config *cfg, struct err *err)
 	int (*const check[])(const struct config *, struct err *) = {
 		check_cores, check_journal, check_sinks, check_topics, check_inputs};
 
-	if (!name_ok(cfg->node.id))
+	if (!config_name_ok(cfg->node.id))
 		return err_set(err, -EINVAL, "node.id: '%s': expected letters, digits and ._-", cfg->node.id);
 	for (size_t i = 0; i < sizeof check / sizeof *check; i++) {
 		int rc = check[i](cfg, err);

@@ -189,7 +189,6 @@ static __attribute__((noinline)) uint64_t rare_slot(
 	struct span *span = &ev->field[step->field];
 	const uint8_t *start = ev->raw + at, *end = ev->raw + bytes, *stop;
 	struct number n;
-	double number;
 
 	switch (step->kind) {
 	case SLOT_TIME_TEXT:
@@ -199,11 +198,19 @@ static __attribute__((noinline)) uint64_t rare_slot(
 		*span = (struct span){(uint16_t)at, (uint16_t)(stop - start)};
 		return (uint64_t)(stop - ev->raw);
 	case SLOT_NUMBER:
+	case SLOT_DECIMAL:
 		stop = number_walk(start, end, &n);
-		if (!stop || !number_double(jp, &n, start, (uint32_t)(stop - start), &number))
+		if (!stop || !number_bytes(jp, field_table[step->field].kind, &n, start,
+				     (uint32_t)(stop - start), jp->tail + jp->tail_used + step->tail_at))
 			return UINT64_MAX;
-		memcpy(jp->tail + jp->tail_used + step->tail_at, &number, sizeof number);
-		*span = (struct span){(uint16_t)(ev->raw_bytes + step->tail_at), sizeof number};
+		*span = (struct span){(uint16_t)(ev->raw_bytes + step->tail_at), 8};
+		return (uint64_t)(stop - ev->raw);
+	case SLOT_ADDRESS:
+		stop = memchr(start, '"', (size_t)(end - start));
+		if (!stop || (uint64_t)(stop - start) - step->len_min > step->len_span ||
+			!text_fits(step->field, start, (uint32_t)(stop - start)))
+			return UINT64_MAX;
+		*span = (struct span){(uint16_t)at, (uint16_t)(stop - start)};
 		return (uint64_t)(stop - ev->raw);
 	case SLOT_SKIP_NUMBER:
 		stop = number_walk(start, end, &n);

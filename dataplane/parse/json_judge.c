@@ -77,30 +77,35 @@ static enum drop_reason judge_text(
 	struct json_parser *jp, struct event *ev, const struct value *v, enum field_id field)
 {
 	const struct field_info *info = &field_table[field];
+	const uint8_t *text;
+	uint32_t bytes;
 
 	if (v->kind != VALUE_TEXT)
 		return DROP_bad_type;
-	if (!text_place(jp, ev, v, &ev->field[field]) || ev->field[field].bytes > info->len_max)
+	text = text_place(jp, ev, v, &ev->field[field]);
+	bytes = ev->field[field].bytes;
+	if (!text || bytes > info->len_max)
 		return DROP_too_long;
-	return ev->field[field].bytes < info->len_min ? DROP_bad_value : DROP_NONE;
+	return bytes < info->len_min || !text_fits(field, text, bytes) ? DROP_bad_value : DROP_NONE;
 }
 
+/* NUMBER and DECIMAL: 8 bytes each in the tail. */
 static enum drop_reason judge_number(
 	struct json_parser *jp, struct event *ev, const struct value *v, enum field_id field)
 {
 	const uint8_t *text = ev->raw + v->start;
 	struct number n;
-	double number;
+	uint8_t number[8];
 
 	if (v->kind != VALUE_NUMBER)
 		return DROP_bad_type;
 	number_walk(text, ev->raw + v->end, &n);
-	if (!number_double(jp, &n, text, v->end - v->start, &number))
+	if (!number_bytes(jp, field_table[field].kind, &n, text, v->end - v->start, number))
 		return DROP_bad_value;
 	if (ev->raw_bytes + ev->tail_bytes + sizeof number > EVENT_BYTES_MAX ||
 		jp->tail_bytes - jp->tail_used - ev->tail_bytes < sizeof number)
 		return DROP_too_long;
-	memcpy(jp->tail + jp->tail_used + ev->tail_bytes, &number, sizeof number);
+	memcpy(jp->tail + jp->tail_used + ev->tail_bytes, number, sizeof number);
 	ev->field[field] = (struct span){(uint16_t)(ev->raw_bytes + ev->tail_bytes), sizeof number};
 	ev->tail_bytes += (uint32_t)sizeof number;
 	return DROP_NONE;
@@ -130,9 +135,12 @@ static enum drop_reason judge_field(
 	case FIELD_KIND_TEXT:
 		return judge_text(jp, ev, v, field);
 	case FIELD_KIND_NUMBER:
+	case FIELD_KIND_DECIMAL:
 		return judge_number(jp, ev, v, field);
 	case FIELD_KIND_OBJECT:
 		return judge_object(ev, v, field);
+	case FIELD_KIND_COUNT:
+		break;
 	}
 	return DROP_bad_type;
 }

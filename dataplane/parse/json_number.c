@@ -24,6 +24,7 @@ static inline const uint8_t *digits_walk(
 			n->exp10 -= fraction;
 		} else {
 			n->cut = true;
+			n->cut_off |= *p != '0';
 			n->exp10 += !fraction;
 		}
 	}
@@ -73,6 +74,30 @@ const uint8_t *number_walk(const uint8_t *p, const uint8_t *end, struct number *
 		return exponent_walk(p + 1, end, n);
 	/* A digit here can only follow a leading zero. */
 	return p < end && is_digit(*p) ? NULL : p;
+}
+
+bool number_decimal(const struct number *n, int64_t *millionths)
+{
+	uint64_t v = n->mantissa;
+	int32_t exp10 = n->exp10 + 6;
+
+	*millionths = 0;
+	if (!v)
+		return true;
+	/* more than 19 significant digits, or more digits before the point than fit */
+	if (n->cut_off || exp10 > DIGITS_MAX)
+		return false;
+	for (; exp10 < 0 && v % 10 == 0; exp10++)
+		v /= 10;
+	if (exp10 < 0)
+		return false;
+	for (; exp10; exp10--)
+		if (__builtin_mul_overflow(v, 10u, &v))
+			return false;
+	if (v > FIELD_DECIMAL_MAX)
+		return false;
+	*millionths = n->negative ? -(int64_t)v : (int64_t)v;
+	return true;
 }
 
 /* 10^i is exact: as a double to 22, as an x87 long double (64-bit mantissa; 5^27 < 2^63) to 27. */

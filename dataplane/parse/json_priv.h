@@ -17,8 +17,8 @@
 #define KEY_SLOTS 256	 /* of the key hash table, power of two */
 #define TRACE_MAX 48	 /* texts and numbers of an event that can be learned */
 #define SHAPE_STEPS_MAX 64
-#define SHAPES_MAX 8
-#define SIGHTINGS 16		      /* hashes of shapes seen once, power of two */
+#define SHAPES_MAX 24
+#define SIGHTINGS 64		      /* hashes of shapes seen once, power of two */
 #define TIME_MS_MAX 253402300799999ll /* 9999-12-31T23:59:59.999Z */
 
 enum value_kind { VALUE_NULL, VALUE_BOOL, VALUE_NUMBER, VALUE_TEXT, VALUE_ARRAY, VALUE_OBJECT };
@@ -50,6 +50,8 @@ enum slot_kind {
 	SLOT_END,	  /* the event ends */
 	SLOT_TIME_TEXT,	  /* RFC 3339: ts */
 	SLOT_NUMBER,	  /* a double for the tail */
+	SLOT_DECIMAL,	  /* millionths for the tail */
+	SLOT_ADDRESS,	  /* text that must be an IP address */
 	SLOT_SKIP_NUMBER, /* number of an unknown key */
 	SLOT_OPEN,	  /* field's object starts here */
 	SLOT_CLOSE,	  /* field's object ends here */
@@ -64,7 +66,7 @@ struct shape_step {
 	uint64_t len_min;
 	uint64_t len_span; /* len_max - len_min */
 	uint64_t span_at;  /* place of the field's span in struct event */
-	uint16_t tail_at;  /* SLOT_NUMBER: place of its double in the tail */
+	uint16_t tail_at;  /* SLOT_NUMBER, SLOT_DECIMAL: place of its 8 bytes in the tail */
 	uint8_t kind;	   /* enum slot_kind */
 	uint8_t field;
 } __attribute__((aligned(32)));
@@ -136,12 +138,33 @@ struct number {
 	bool negative;
 	bool integer; /* neither fraction nor exponent */
 	bool cut;     /* more than 19 significant digits: mantissa has the first 19 */
+	bool cut_off; /* of those that it has not, one is not 0 */
 };
 /* Returns the end of the number at p, or NULL if there is none by RFC 8259 section 6. */
 const uint8_t *number_walk(const uint8_t *p, const uint8_t *end, struct number *n);
 /* Nearest double; false if it is beyond the largest. text: what number_walk read. */
 bool number_double(
 	struct json_parser *jp, const struct number *n, const uint8_t *text, uint32_t bytes, double *out);
+
+/* Exactly the number in millionths; false if it has other digits than 0 beyond the sixth decimal, or is
+ * beyond FIELD_DECIMAL_MAX. */
+bool number_decimal(const struct number *n, int64_t *millionths);
+
+/* The 8 bytes of a NUMBER or DECIMAL field in the tail; false if it cannot hold this number. */
+static inline bool number_bytes(struct json_parser *jp, enum field_kind kind, const struct number *n,
+	const uint8_t *text, uint32_t bytes, uint8_t out[8])
+{
+	double number = 0;
+	int64_t millionths = 0;
+	bool decimal = kind == FIELD_KIND_DECIMAL;
+	bool ok = decimal ? number_decimal(n, &millionths) : number_double(jp, n, text, bytes, &number);
+
+	__builtin_memcpy(out, decimal ? (const void *)&millionths : (const void *)&number, 8);
+	return ok;
+}
+
+/* True if the text has the form that the schema wants of this TEXT field (ip: an address). Length apart. */
+bool text_fits(enum field_id field, const uint8_t *text, uint32_t bytes);
 
 /* False if not RFC 3339 or before 1970. */
 bool time_from_text(const uint8_t *text, uint32_t bytes, int64_t *ms);

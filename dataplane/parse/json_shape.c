@@ -50,7 +50,12 @@ static bool slot_of(const struct value *v, uint8_t field, struct point *point)
 	case FIELD_KIND_NUMBER:
 		point->kind = SLOT_NUMBER;
 		return true;
+	case FIELD_KIND_DECIMAL:
+		point->kind = SLOT_DECIMAL;
+		return true;
 	default:
+		if (field == FIELD_ip)
+			point->kind = SLOT_ADDRESS;
 		return true;
 	}
 }
@@ -115,11 +120,12 @@ static void slot_fill(struct shape_step *step, const struct point *point, const 
 	step->field = point->field;
 	step->span_at = offsetof(struct event, field) + point->field * sizeof(struct span);
 	step->len_span = EVENT_BYTES_MAX;
-	if (point->field && (point->kind == SLOT_TEXT || point->kind == SLOT_CLOSE)) {
+	if (point->field &&
+		(point->kind == SLOT_TEXT || point->kind == SLOT_ADDRESS || point->kind == SLOT_CLOSE)) {
 		step->len_min = info->len_min;
 		step->len_span = info->len_max - info->len_min;
 	}
-	if (point->kind == SLOT_NUMBER)
+	if (point->kind == SLOT_NUMBER || point->kind == SLOT_DECIMAL)
 		step->tail_at = (uint16_t)(ev->field[point->field].offset - ev->raw_bytes);
 }
 
@@ -128,12 +134,14 @@ static uint64_t slot_bytes_min(const struct shape_step *step)
 {
 	switch (step->kind) {
 	case SLOT_TEXT:
+	case SLOT_ADDRESS:
 		return step->len_min;
 	case SLOT_UUID:
 		return 36;
 	case SLOT_TIME_MS:
 		return 13;
 	case SLOT_NUMBER:
+	case SLOT_DECIMAL:
 	case SLOT_SKIP_NUMBER:
 		return 1;
 	default:

@@ -115,7 +115,7 @@ bool record_valid(const void *p, uint64_t left)
 
 		if ((uint32_t)span->offset + span->bytes > rec->payload_bytes)
 			return false;
-		if (field_table[id].kind == FIELD_KIND_NUMBER && span->bytes != sizeof(double))
+		if (field_kind_is_number(field_table[id].kind) && span->bytes != sizeof(double))
 			return false;
 	}
 	return true;

@@ -4,7 +4,7 @@
  *   struct record                      88 bytes
  *   struct span field[popcount(field_mask)]   in ascending field id; offsets count from the payload's first
  * byte uint16_t hit[hit_count]            rule indexes in the block's ruleset generation, ascending uint8_t
- * payload[payload_bytes]     the raw bytes as they came, then the tail (decoded strings, doubles) zero bytes
+ * payload[payload_bytes]     the raw bytes as they came, then the tail (decoded strings, numbers) zero bytes
  * up to a multiple of 8
  *
  * A record's offset is not in it: it is the block's first offset plus its index there. */
@@ -75,7 +75,8 @@ static inline const uint8_t *record_payload(const struct record *rec)
 	return (const uint8_t *)(record_hits(rec) + rec->hit_count);
 }
 
-/* Decoded bytes of a field; NULL (and 0) if the record does not have it. NUMBER: 8 bytes, a double. */
+/* Decoded bytes of a field; NULL (and 0) if the record does not have it. NUMBER: 8 bytes, a double; DECIMAL:
+ * 8 bytes, see record_decimal(). */
 static inline const uint8_t *record_field(const struct record *rec, enum field_id id, uint32_t *bytes)
 {
 	uint64_t bit = 1ull << id;
@@ -87,6 +88,18 @@ static inline const uint8_t *record_field(const struct record *rec, enum field_i
 	struct span s = record_spans(rec)[__builtin_popcountll(rec->field_mask & (bit - 1))];
 	*bytes = s.bytes;
 	return record_payload(rec) + s.offset;
+}
+
+/* Millionths of a DECIMAL field; false (and 0) if the record does not have it. */
+static inline bool record_decimal(const struct record *rec, enum field_id id, int64_t *millionths)
+{
+	uint32_t bytes;
+	const uint8_t *p = record_field(rec, id, &bytes);
+
+	*millionths = 0;
+	if (p)
+		__builtin_memcpy(millionths, p, sizeof *millionths);
+	return p != NULL;
 }
 
 /* Bytes that a record of this event needs, for RECORD_EVENT. */

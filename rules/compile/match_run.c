@@ -200,8 +200,14 @@ static bool eval_edge(const struct event *ev, const struct cond *c, bool suffix)
 
 static double number_of(const struct event *ev, enum field_id field)
 {
-	return field_table[field].kind == FIELD_KIND_TIME ? (double)ev->event_time_ms
-							  : event_number(ev, field);
+	switch (field_table[field].kind) {
+	case FIELD_KIND_TIME:
+		return (double)ev->event_time_ms;
+	case FIELD_KIND_DECIMAL:
+		return field_decimal_double(event_decimal(ev, field));
+	default:
+		return event_number(ev, field);
+	}
 }
 
 static bool eval_range(const struct event *ev, const struct cond *c)

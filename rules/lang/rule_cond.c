@@ -7,9 +7,9 @@
 #include "rule_read_priv.h"
 
 #define KINDS(kind) (1u << FIELD_KIND_##kind)
-#define KINDS_VALUE (KINDS(TEXT) | KINDS(NUMBER) | KINDS(TIME) | KINDS(UUID))
+#define KINDS_ORDER (KINDS(NUMBER) | KINDS(DECIMAL) | KINDS(TIME))
+#define KINDS_VALUE (KINDS(TEXT) | KINDS_ORDER | KINDS(UUID))
 #define KINDS_ALL (KINDS_VALUE | KINDS(OBJECT))
-#define KINDS_ORDER (KINDS(NUMBER) | KINDS(TIME))
 
 enum op {
 	OP_EQ,
@@ -32,7 +32,6 @@ static const char *const op_name[OP_COUNT] = {
 	"eq", "in", "lt", "le", "gt", "ge", "regex", "contains", "prefix", "suffix", "present", "nocase"};
 static const uint32_t op_kinds[OP_COUNT] = {KINDS_VALUE, KINDS_VALUE, KINDS_ORDER, KINDS_ORDER, KINDS_ORDER,
 	KINDS_ORDER, KINDS(TEXT), KINDS(TEXT), KINDS(TEXT), KINDS(TEXT), KINDS_ALL, KINDS(TEXT)};
-static const char *const kind_name[] = {"UUID", "time", "text", "number", "object"};
 
 /* One field's mapping while it is read. */
 struct field_reader {
@@ -256,7 +255,7 @@ static int op_read(struct rule_reader *rd, struct field_reader *fr, const struct
 	}
 	if (!(op_kinds[op] & 1u << fr->kind))
 		return rule_err_key(rd, n, "%s does not apply to %s, which is a %s field", op_name[op],
-			field_table[fr->field].name, kind_name[fr->kind]);
+			field_table[fr->field].name, field_kind_name[fr->kind]);
 	switch (op) {
 	case OP_EQ:
 	case OP_IN:

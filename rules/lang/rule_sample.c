@@ -1,6 +1,7 @@
 /* `tests:` of a rule: samples as YAML mappings become struct event by the schema's key table, as the parsers
  * would make it from JSON. A sample may lack required keys. Set-up only. */
 #include <errno.h>
+#include <math.h>
 #include <string.h>
 
 #include "record.h"
@@ -56,11 +57,30 @@ static void put_text(struct sample_builder *b, enum field_id field, const char *
 	b->raw_bytes += (uint32_t)bytes;
 }
 
+/* The 8 bytes that the parser puts into the tail. */
+static bool number_of(const struct ynode *n, enum field_kind kind, uint8_t out[8])
+{
+	double number;
+	int64_t millionths;
+
+	if (!value_number(n, &number))
+		return false;
+	memcpy(out, &number, sizeof number);
+	if (kind != FIELD_KIND_DECIMAL)
+		return true;
+	number *= (double)FIELD_DECIMAL_ONE;
+	if (fabs(number) > (double)FIELD_DECIMAL_MAX)
+		return false;
+	millionths = llround(number);
+	memcpy(out, &millionths, sizeof millionths);
+	return true;
+}
+
 static int put_value(
 	struct rule_reader *rd, struct sample_builder *b, const struct ynode *n, enum field_id field)
 {
 	const struct field_info *f = &field_table[field];
-	double number;
+	uint8_t number[8];
 
 	if (b->keys & 1ull << field)
 		return rule_err_key(rd, n, "%s: the field %s is given twice", n->key, f->name);
@@ -88,9 +108,9 @@ static int put_value(
 				n->key);
 		break;
 	default:
-		if (!value_number(n, &number))
+		if (!number_of(n, f->kind, number))
 			return rule_err(rd, n, "%s: expected a number", n->key);
-		memcpy(b->tail + b->tail_bytes, &number, sizeof number);
+		memcpy(b->tail + b->tail_bytes, number, sizeof number);
 		/* relative to the tail for now: raw_bytes is not final */
 		b->sample->ev.field[field] = (struct span){(uint16_t)b->tail_bytes, sizeof number};
 		b->tail_bytes += sizeof number;
@@ -199,7 +219,7 @@ static int sample_read(struct rule_reader *rd, const struct ynode *send, struct 
 	ev->tail_bytes = b.tail_bytes;
 	ev->field_mask = b.keys;
 	for (uint32_t i = 1; i < FIELD_ID_MAX; i++)
-		if (b.keys & 1ull << i && field_table[i].kind == FIELD_KIND_NUMBER)
+		if (b.keys & 1ull << i && field_kind_is_number(field_table[i].kind))
 			ev->field[i].offset = (uint16_t)(ev->field[i].offset + b.raw_bytes);
 	*out = b.sample;
 	return rc;

@@ -4,6 +4,15 @@
 
 #include <string.h>
 
+const char *const field_kind_name[FIELD_KIND_COUNT] = {
+	[FIELD_KIND_UUID] = "UUID",
+	[FIELD_KIND_TIME] = "time",
+	[FIELD_KIND_TEXT] = "text",
+	[FIELD_KIND_NUMBER] = "number",
+	[FIELD_KIND_OBJECT] = "object",
+	[FIELD_KIND_DECIMAL] = "decimal",
+};
+
 #define KEY(field, scope, key)
 #define TYPE(id, name, required)
 #define USES(type, field)

@@ -7,7 +7,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum field_kind { FIELD_KIND_UUID, FIELD_KIND_TIME, FIELD_KIND_TEXT, FIELD_KIND_NUMBER, FIELD_KIND_OBJECT };
+enum field_kind {
+	FIELD_KIND_UUID,
+	FIELD_KIND_TIME,
+	FIELD_KIND_TEXT,
+	FIELD_KIND_NUMBER, /* a double */
+	FIELD_KIND_OBJECT,
+	FIELD_KIND_DECIMAL, /* an exact decimal number: int64 millionths */
+	FIELD_KIND_COUNT
+};
+extern const char *const field_kind_name[FIELD_KIND_COUNT];
+
 enum key_scope { KEY_SCOPE_TOP, KEY_SCOPE_ATTR };
 
 #define FIELD(id, name, kind, len_min, len_max, column_type, help) FIELD_##name = (id),
@@ -73,6 +83,9 @@ enum event_type event_type_by_name(const char *name, size_t bytes);
 #define EVENT_PAD_BYTES 64
 /* raw + tail of one event; larger is refused as too_long. Offsets then fit 16 bits. */
 #define EVENT_BYTES_MAX 65535
+/* A DECIMAL field: millionths, |v| <= FIELD_DECIMAL_MAX; 1.0 is FIELD_DECIMAL_ONE. */
+#define FIELD_DECIMAL_ONE 1000000ll
+#define FIELD_DECIMAL_MAX (9200000000000ll * FIELD_DECIMAL_ONE)
 /* Nesting of objects and arrays in an event; deeper is refused as too_deep. */
 #define EVENT_DEPTH_MAX 32
 
@@ -88,7 +101,7 @@ struct span {
  */
 struct event {
 	const uint8_t *raw;
-	const uint8_t *tail; /* decoded strings, and 8-byte little-endian doubles of NUMBER fields */
+	const uint8_t *tail; /* decoded strings; 8 bytes, little endian, of each NUMBER and DECIMAL field */
 	uint32_t raw_bytes;
 	uint32_t tail_bytes;
 	uint64_t field_mask;		 /* FBIT of each field present */
@@ -107,7 +120,7 @@ struct event {
 	uint16_t dst_port;
 };
 
-/* Decoded bytes of a field that is present. NUMBER: 8 bytes, see event_number(). */
+/* Decoded bytes of a field that is present. NUMBER, DECIMAL: 8 bytes, see event_number(), event_decimal(). */
 static inline const uint8_t *event_field(const struct event *ev, enum field_id id, uint32_t *bytes)
 {
 	struct span s = ev->field[id];
@@ -116,12 +129,34 @@ static inline const uint8_t *event_field(const struct event *ev, enum field_id i
 	return s.offset < ev->raw_bytes ? ev->raw + s.offset : ev->tail + (s.offset - ev->raw_bytes);
 }
 
+/* A NUMBER field that is present. */
 static inline double event_number(const struct event *ev, enum field_id id)
 {
 	double v;
 
 	__builtin_memcpy(&v, ev->tail + (ev->field[id].offset - ev->raw_bytes), sizeof v);
 	return v;
+}
+
+/* Millionths of a DECIMAL field that is present. */
+static inline int64_t event_decimal(const struct event *ev, enum field_id id)
+{
+	int64_t v;
+
+	__builtin_memcpy(&v, ev->tail + (ev->field[id].offset - ev->raw_bytes), sizeof v);
+	return v;
+}
+
+/* The double nearest to a DECIMAL's value, exactly as its text would give it, up to 2^53 millionths. */
+static inline double field_decimal_double(int64_t millionths)
+{
+	return (double)millionths / (double)FIELD_DECIMAL_ONE;
+}
+
+/* True if a field's value is 8 bytes in the tail. */
+static inline bool field_kind_is_number(enum field_kind kind)
+{
+	return kind == FIELD_KIND_NUMBER || kind == FIELD_KIND_DECIMAL;
 }
 
 #endif

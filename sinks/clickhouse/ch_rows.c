@@ -127,7 +127,8 @@ static void put_field(struct native_block *b, uint32_t column, enum field_id fie
 	uint32_t bytes;
 	const uint8_t *data = record_field(rec, field, &bytes);
 	enum native_type type = b->column[column].type;
-	double number = 0;
+	int64_t millionths;
+	double number;
 
 	switch (type) {
 	case NATIVE_STRING:
@@ -135,13 +136,18 @@ static void put_field(struct native_block *b, uint32_t column, enum field_id fie
 		native_put_text(b, column, data, bytes);
 		break;
 	case NATIVE_FLOAT64_NULL:
-	case NATIVE_FLOAT64:
-		if (data)
+		if (data) {
 			memcpy(&number, data, sizeof number);
-		if (!data && type == NATIVE_FLOAT64_NULL)
-			native_put_null(b, column);
-		else
 			native_put_double(b, column, number);
+		} else {
+			native_put_null(b, column);
+		}
+		break;
+	case NATIVE_DECIMAL6_NULL:
+		if (record_decimal(rec, field, &millionths))
+			native_put_decimal(b, column, millionths);
+		else
+			native_put_null(b, column);
 		break;
 	default:
 		assert(!"a field kind without a column");

@@ -37,9 +37,11 @@ static void column_add(struct ch_table *table, const char *name, enum native_typ
 /* The schema's type, but a number that may be missing is NULL then: 0 would spoil every average. */
 static enum native_type field_type(const struct field_info *field)
 {
-	if (field->kind == FIELD_KIND_NUMBER && strcmp(field->column_type, "Float64") == 0)
-		return NATIVE_FLOAT64_NULL;
-	return native_type_by_name(field->column_type);
+	enum native_type type = native_type_by_name(field->column_type);
+
+	return type == NATIVE_FLOAT64	 ? NATIVE_FLOAT64_NULL
+	       : type == NATIVE_DECIMAL6 ? NATIVE_DECIMAL6_NULL
+					 : type;
 }
 
 static void field_add(struct ch_table *table, enum field_id id)

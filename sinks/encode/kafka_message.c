@@ -17,16 +17,9 @@ static void put_address(struct kafka_message *msg, const struct address *at)
 int kafka_message_event(struct kafka_message *msg, const struct record *rec, const struct record_key *key,
 	const struct address *at)
 {
-	switch (rec->type) {
-	case EVENT_TYPE_click:
-		msg->topic = KAFKA_TOPIC_CLICK;
-		break;
-	case EVENT_TYPE_platform:
-		msg->topic = KAFKA_TOPIC_PLATFORM;
-		break;
-	default:
+	if (rec->type >= EVENT_TYPE_MAX || !type_table[rec->type].name)
 		return -EINVAL;
-	}
+	msg->topic = KAFKA_TOPIC_EVENT + rec->type;
 	msg->key = key->data;
 	msg->key_bytes = key->bytes;
 	msg->value = record_payload(rec);

@@ -12,12 +12,11 @@
 #include "record_key.h"
 
 enum kafka_topic {
-	KAFKA_TOPIC_CLICK,
-	KAFKA_TOPIC_PLATFORM,
 	KAFKA_TOPIC_ALERTS,
 	KAFKA_TOPIC_DEAD,
 	KAFKA_TOPIC_POSITIONS,
-	KAFKA_TOPIC_COUNT,
+	KAFKA_TOPIC_EVENT, /* of accepted events: this + enum event_type */
+	KAFKA_TOPIC_COUNT = KAFKA_TOPIC_EVENT + EVENT_TYPE_MAX,
 };
 
 struct kafka_header {
@@ -31,7 +30,7 @@ struct kafka_header {
 /* Points into the record, into what the caller handed in, and into `text`: valid as long as they are, not
  * copyable. */
 struct kafka_message {
-	enum kafka_topic topic;
+	uint32_t topic;	 /* enum kafka_topic */
 	const void *key; /* NULL: none, then spread tells records of different partitions apart */
 	uint32_t key_bytes;
 	const void *value;

@@ -21,6 +21,8 @@ const char *const native_type_name[NATIVE_TYPE_COUNT] = {
 	[NATIVE_LC_STRING] = "LowCardinality(String)",
 	[NATIVE_FLOAT64_NULL] = "Nullable(Float64)",
 	[NATIVE_FLOAT64] = "Float64",
+	[NATIVE_DECIMAL6_NULL] = "Nullable(Decimal(18, 6))",
+	[NATIVE_DECIMAL6] = "Decimal(18, 6)",
 	[NATIVE_UINT64] = "UInt64",
 	[NATIVE_UINT32] = "UInt32",
 	[NATIVE_UINT16] = "UInt16",
@@ -217,26 +219,41 @@ void native_put_time(struct native_block *b, uint32_t column, int64_t ms)
 	put_fixed(b, put_begin(b, column, NATIVE_DATETIME64_MS), &ms, sizeof ms);
 }
 
-static void put_nullable(struct native_block *b, uint32_t column, double value, uint8_t is_null)
+/* 8 bytes; for a Nullable column, and the byte that says whether they count. */
+static void put_eight(
+	struct native_block *b, uint32_t column, enum native_type type, const void *value, uint8_t is_null)
 {
-	struct native_column *c = put_begin(b, column, NATIVE_FLOAT64_NULL);
+	struct native_column *c = put_begin(b, column, type);
+	bool nullable = type == NATIVE_FLOAT64_NULL || type == NATIVE_DECIMAL6_NULL;
 
-	if (!native_bytes_append(&c->side, &is_null, 1))
+	if (nullable && !native_bytes_append(&c->side, &is_null, 1))
 		b->failed = true;
-	put_fixed(b, c, &value, sizeof value);
+	put_fixed(b, c, value, 8);
 }
 
 void native_put_double(struct native_block *b, uint32_t column, double value)
 {
-	if (b->column[column].type == NATIVE_FLOAT64_NULL)
-		put_nullable(b, column, value, 0);
-	else
-		put_fixed(b, put_begin(b, column, NATIVE_FLOAT64), &value, sizeof value);
+	enum native_type type = b->column[column].type;
+
+	assert(type == NATIVE_FLOAT64 || type == NATIVE_FLOAT64_NULL);
+	put_eight(b, column, type, &value, 0);
+}
+
+void native_put_decimal(struct native_block *b, uint32_t column, int64_t millionths)
+{
+	enum native_type type = b->column[column].type;
+
+	assert(type == NATIVE_DECIMAL6 || type == NATIVE_DECIMAL6_NULL);
+	put_eight(b, column, type, &millionths, 0);
 }
 
 void native_put_null(struct native_block *b, uint32_t column)
 {
-	put_nullable(b, column, 0, 1);
+	static const uint8_t zero[8];
+	enum native_type type = b->column[column].type;
+
+	assert(type == NATIVE_FLOAT64_NULL || type == NATIVE_DECIMAL6_NULL);
+	put_eight(b, column, type, zero, 1);
 }
 
 /* ---- dictionaries of LowCardinality columns ---- */

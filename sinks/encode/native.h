@@ -20,6 +20,8 @@ enum native_type {
 	NATIVE_LC_STRING,
 	NATIVE_FLOAT64_NULL,
 	NATIVE_FLOAT64,
+	NATIVE_DECIMAL6_NULL, /* Decimal(18, 6): int64 millionths */
+	NATIVE_DECIMAL6,
 	NATIVE_UINT64,
 	NATIVE_UINT32,
 	NATIVE_UINT16,
@@ -80,7 +82,8 @@ void native_put_uint(
 	struct native_block *b, uint32_t column, uint64_t value); /* UINT8..64: cut to the width */
 void native_put_time(struct native_block *b, uint32_t column, int64_t ms);
 void native_put_double(struct native_block *b, uint32_t column, double value);
-void native_put_null(struct native_block *b, uint32_t column); /* FLOAT64_NULL */
+void native_put_decimal(struct native_block *b, uint32_t column, int64_t millionths);
+void native_put_null(struct native_block *b, uint32_t column); /* FLOAT64_NULL, DECIMAL6_NULL */
 void native_put_text(
 	struct native_block *b, uint32_t column, const void *text, size_t bytes); /* STRING, LC_STRING */
 /* Arrays: items of the open row, then the end of its array. */

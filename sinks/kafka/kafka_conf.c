@@ -15,13 +15,16 @@ static const char *const owned[] = {"acks", "bootstrap.servers", "delivery.timeo
 	"message.timeout.ms", "metadata.broker.list", "partitioner", "request.required.acks", "retries",
 	"transaction.timeout.ms", "transactional.id"};
 
-void kafka_topic_names(const char *names[KAFKA_TOPIC_COUNT], const struct config_kafka *cfg)
+int kafka_topic_names(struct kafka_names *names, const struct config_kafka *cfg, struct err *err)
 {
-	names[KAFKA_TOPIC_CLICK] = cfg->topic_click;
-	names[KAFKA_TOPIC_PLATFORM] = cfg->topic_platform;
-	names[KAFKA_TOPIC_ALERTS] = cfg->topic_alerts;
-	names[KAFKA_TOPIC_DEAD] = cfg->topic_dead;
-	names[KAFKA_TOPIC_POSITIONS] = cfg->topic_positions;
+	int rc = event_config_topics(&names->event, cfg, err);
+
+	names->name[KAFKA_TOPIC_ALERTS] = cfg->topic_alerts;
+	names->name[KAFKA_TOPIC_DEAD] = cfg->topic_dead;
+	names->name[KAFKA_TOPIC_POSITIONS] = cfg->topic_positions;
+	for (int type = 0; type < EVENT_TYPE_MAX; type++)
+		names->name[KAFKA_TOPIC_EVENT + type] = names->event.name[type];
+	return rc;
 }
 
 static void kafka_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
@@ -189,19 +192,22 @@ static int producer_defaults(rd_kafka_conf_t *conf, struct err *err)
 
 static int producer_topics(struct kafka_part *kp, struct err *err)
 {
-	const char *names[KAFKA_TOPIC_COUNT];
+	struct kafka_names names;
+	int rc = kafka_topic_names(&names, kafka_config(kp), err);
 
-	kafka_topic_names(names, kafka_config(kp));
-	for (int i = 0; i < KAFKA_TOPIC_COUNT; i++) {
-		rd_kafka_topic_conf_t *conf = rd_kafka_topic_conf_new();
+	for (int i = 0; i < KAFKA_TOPIC_COUNT && !rc; i++) {
+		rd_kafka_topic_conf_t *conf;
 
+		if (!names.name[i])
+			continue;
+		conf = rd_kafka_topic_conf_new();
 		rd_kafka_topic_conf_set_partitioner_cb(conf, kafka_partition);
-		kp->topic[i] = rd_kafka_topic_new(kp->rk, names[i], conf);
+		kp->topic[i] = rd_kafka_topic_new(kp->rk, names.name[i], conf);
 		if (!kp->topic[i])
-			return err_set(err, -EINVAL, "kafka: topic %s: %s", names[i],
+			return err_set(err, -EINVAL, "kafka: topic %s: %s", names.name[i],
 				rd_kafka_err2str(rd_kafka_last_error()));
 	}
-	return 0;
+	return rc;
 }
 
 int kafka_producer_new(struct kafka_part *kp, struct err *err)

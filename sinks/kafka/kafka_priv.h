@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "event_config.h"
 #include "kafka_message.h"
 #include "sink.h"
 
@@ -48,8 +49,13 @@ static inline const struct config_kafka *kafka_config(const struct kafka_part *k
 	return &kp->part->env->cfg->kafka;
 }
 
-/* Topic names by enum kafka_topic, from the config. */
-void kafka_topic_names(const char *names[KAFKA_TOPIC_COUNT], const struct config_kafka *cfg);
+/* Topic names by enum kafka_topic, from the config; NULL where there is no such event type. Not to be copied;
+ * borrows from cfg. */
+struct kafka_names {
+	const char *name[KAFKA_TOPIC_COUNT];
+	struct event_topics event;
+};
+int kafka_topic_names(struct kafka_names *names, const struct config_kafka *cfg, struct err *err);
 
 /* ---- kafka_conf.c ---- */
 /* Brokers, options and log for any kind of client. NULL with err. */

@@ -12,7 +12,7 @@
 #define TOPICS_LIMIT_MS 15000u
 
 struct topic_want {
-	const char *name;
+	config_str name;
 	const char *key; /* of the config */
 	uint64_t partitions;
 	bool positions;
@@ -28,38 +28,55 @@ struct topic_work {
 	struct topic_want want[KAFKA_TOPIC_COUNT];
 };
 
+/* The key of the config that gives a topic its name. */
+static const char *topic_key(const struct config_kafka *cfg, int topic, const char *name)
+{
+	switch (topic) {
+	case KAFKA_TOPIC_ALERTS:
+		return "topic_alerts";
+	case KAFKA_TOPIC_DEAD:
+		return "topic_dead";
+	case KAFKA_TOPIC_POSITIONS:
+		return "topic_positions";
+	default:
+		return name == cfg->topic_click	     ? "topic_click"
+		       : name == cfg->topic_platform ? "topic_platform"
+						     : "topics";
+	}
+}
+
 static int topics_wanted(struct topic_work *w, struct err *err)
 {
-	static const char *const key[KAFKA_TOPIC_COUNT] = {
-		"topic_click", "topic_platform", "topic_alerts", "topic_dead", "topic_positions"};
-	const char *names[KAFKA_TOPIC_COUNT];
+	struct kafka_names names;
+	const char *positions = w->cfg->topic_positions;
+	int rc = kafka_topic_names(&names, w->cfg, err);
 
-	kafka_topic_names(names, w->cfg);
-	for (int i = 0; i < KAFKA_TOPIC_COUNT; i++) {
-		bool event = i == KAFKA_TOPIC_CLICK || i == KAFKA_TOPIC_PLATFORM, known = false;
+	for (int i = 0; i < KAFKA_TOPIC_COUNT && !rc; i++) {
+		const char *name = names.name[i], *key = topic_key(w->cfg, i, name);
+		bool event = i >= KAFKA_TOPIC_EVENT, known = false;
 
-		for (int k = 0; k < i; k++) {
-			if (strcmp(names[k], names[i]))
-				continue;
-			if (i == KAFKA_TOPIC_POSITIONS)
-				return err_set(err, -EINVAL,
-					"kafka.topic_positions: '%s' is kafka.%s as well: it needs a "
-					"topic of its own",
-					names[i], key[k]);
-			known = true;
+		if (!name)
+			continue;
+		if (i != KAFKA_TOPIC_POSITIONS && !strcmp(name, positions))
+			return err_set(err, -EINVAL,
+				"kafka.topic_positions: '%s' is kafka.%s as well: it needs a topic of its "
+				"own",
+				name, key);
+		for (uint32_t k = 0; k < w->count && !known; k++) {
+			known = !strcmp(w->want[k].name, name);
+			if (known && event) /* events want more partitions than the others */
+				w->want[k].partitions = w->cfg->partitions;
 		}
 		if (known)
 			continue;
-		w->want[w->count++] = (struct topic_want){
-			.name = names[i],
-			.key = key[i],
-			.partitions = i == KAFKA_TOPIC_POSITIONS ? 1
-				      : event			 ? w->cfg->partitions
-								 : w->cfg->partitions_other,
-			.positions = i == KAFKA_TOPIC_POSITIONS,
-		};
+		snprintf(w->want[w->count].name, sizeof w->want->name, "%s", name);
+		w->want[w->count].key = key;
+		w->want[w->count].positions = i == KAFKA_TOPIC_POSITIONS;
+		w->want[w->count++].partitions = i == KAFKA_TOPIC_POSITIONS ? 1
+						 : event		    ? w->cfg->partitions
+									    : w->cfg->partitions_other;
 	}
-	return 0;
+	return rc;
 }
 
 static int topics_wait(const struct topic_work *w, const char *what, struct err *err)

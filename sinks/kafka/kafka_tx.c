@@ -111,7 +111,7 @@ static int produce_error(struct kafka_part *kp, const char *topic, rd_kafka_erro
 
 /* Hands vu to librdkafka; a full queue is waited for, nothing is dropped. */
 static int produce(
-	struct kafka_part *kp, enum kafka_topic topic, const rd_kafka_vu_t *vu, size_t count, struct err *err)
+	struct kafka_part *kp, uint32_t topic, const rd_kafka_vu_t *vu, size_t count, struct err *err)
 {
 	for (;;) {
 		rd_kafka_error_t *e = rd_kafka_produceva(kp->rk, vu, count);

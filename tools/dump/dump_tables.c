@@ -90,8 +90,6 @@ static void dump_type(const struct type_info *type)
 
 static void dump_events_fields(void)
 {
-	static const char *const kind[] = {"UUID", "time", "text", "number", "object"};
-
 	fputs(HEAD("Event fields"), stdout);
 	fputs("Keys that a type does not know are kept in the raw bytes. Times: integer milliseconds since "
 	      "the epoch, or RFC "
@@ -109,7 +107,7 @@ static void dump_events_fields(void)
 				printf("%s`%s%s`", n++ ? ", " : "",
 					key_table[k].scope == KEY_SCOPE_ATTR ? "attributes." : "",
 					key_table[k].key);
-		printf(" | %s | ", kind[field->kind]);
+		printf(" | %s | ", field_kind_name[field->kind]);
 		if (field->len_max)
 			printf("%u to %u", field->len_min, field->len_max);
 		printf(" | `%s` | %s |\n", field->column_type, field->help);

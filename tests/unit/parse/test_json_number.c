@@ -113,10 +113,102 @@ static void test_grammar(void **state)
 	assert_null(number_walk((const uint8_t *)parts, (const uint8_t *)parts, &n));
 }
 
+/* The millionths of a decimal text without exponent, by long addition of digits; false if it does not fit. */
+static bool decimal_reference(const char *text, int64_t *out)
+{
+	bool negative = *text == '-', point = false;
+	unsigned __int128 v = 0;
+	int places = 0;
+
+	for (const char *p = text + negative; *p; p++) {
+		if (*p == '.') {
+			point = true;
+		} else if (point && places == 6) {
+			if (*p != '0')
+				return false;
+		} else {
+			v = v * 10 + (unsigned)(*p - '0');
+			places += point;
+			if (v > (unsigned __int128)FIELD_DECIMAL_MAX * 10)
+				return false;
+		}
+	}
+	for (; places < 6; places++)
+		v *= 10;
+	*out = negative ? -(int64_t)v : (int64_t)v;
+	return v <= FIELD_DECIMAL_MAX;
+}
+
+static void check_decimal(const char *text, bool fits, int64_t want)
+{
+	struct number n;
+	int64_t got = 42;
+	const uint8_t *p = (const uint8_t *)text;
+	bool ok;
+
+	assert_non_null(number_walk(p, p + strlen(text), &n));
+	ok = number_decimal(&n, &got);
+	if (ok != fits || (ok && got != want))
+		fail_msg("%s: %d %ld, want %d %ld", text, ok, (long)got, fits, (long)want);
+}
+
+static void test_decimal_known(void **state)
+{
+	static const struct {
+		const char *text;
+		bool fits;
+		int64_t want;
+	} row[] = {{"0", true, 0}, {"-0", true, 0}, {"-0.000000", true, 0}, {"0e-99999999", true, 0},
+		{"12.50", true, 12500000}, {"-12.5", true, -12500000}, {"0.000001", true, 1},
+		{"0.0000001", false, 0}, {"0.0000010", true, 1}, {"1e-6", true, 1}, {"1e-7", false, 0},
+		{"10e-7", true, 1}, {"1.5e3", true, 1500000000}, {"1E+2", true, 100000000},
+		{"9200000000000", true, 9200000000000000000}, {"9200000000000.000001", false, 0},
+		{"-9200000000000.000000", true, -9200000000000000000},
+		{"9199999999999.999999", true, 9199999999999999999}, {"9300000000000", false, 0},
+		{"1e13", false, 0}, {"1e999999999", false, 0}, {"1e-999999999", false, 0},
+		{"0.10000000000000000000000000000000", true, 100000},
+		{"0.10000000000000000000000000000001", false, 0}, {"12345678901234567890e-8", false, 0},
+		{"123456789012345678e-6", true, 123456789012345678},
+		{"920000000000000000000000000000e-17", true, 9200000000000000000},
+		{"1.000000000000000000000e0", true, 1000000}, {"18446744073709551616", false, 0}};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof row / sizeof *row; i++)
+		check_decimal(row[i].text, row[i].fits, row[i].want);
+}
+
+static void test_decimal_random(void **state)
+{
+	uint64_t seed = 11;
+	char text[80];
+
+	(void)state;
+	for (int i = 0; i < 300000; i++) {
+		uint64_t bits = seed = seed * 6364136223846793005ull + 1442695040888963407ull;
+		uint32_t whole = (uint32_t)(seed >> 59) % 15, fraction = (uint32_t)(seed >> 50) % 9;
+		int64_t want = 0;
+		bool fits;
+
+		bits ^= bits >> 29;
+		snprintf(text, sizeof text, "%s%lu%s%.*lu%.*s", bits & 1 ? "-" : "",
+			(unsigned long)(bits >> 8) % (unsigned long)__builtin_powi(10, (int)whole),
+			fraction ? "." : "", (int)fraction,
+			fraction ? (unsigned long)(bits >> 3) %
+					   (unsigned long)__builtin_powi(10, (int)fraction)
+				 : 0,
+			fraction ? (int)(bits >> 40) % 20 : 0, "00000000000000000000");
+		if (!fraction) /* "%.0lu" of 0 is empty, of the whole part's own zero it is not */
+			text[strcspn(text, ".")] = 0;
+		fits = decimal_reference(text, &want);
+		check_decimal(text, fits, want);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_known), cmocka_unit_test(test_random),
-		cmocka_unit_test(test_long), cmocka_unit_test(test_grammar)};
+		cmocka_unit_test(test_long), cmocka_unit_test(test_grammar),
+		cmocka_unit_test(test_decimal_known), cmocka_unit_test(test_decimal_random)};
 	int failed;
 
 	jp = json_parser_new(0);

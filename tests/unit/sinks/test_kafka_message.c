@@ -55,7 +55,7 @@ static void test_event(void **state)
 	(void)state;
 	record_key_of(&key, rec);
 	assert_int_equal(kafka_message_event(&msg, rec, &key, &at), 0);
-	assert_int_equal(msg.topic, KAFKA_TOPIC_CLICK);
+	assert_int_equal(msg.topic, KAFKA_TOPIC_EVENT + EVENT_TYPE_click);
 	assert_int_equal(msg.key_bytes, 2);
 	assert_memory_equal(msg.key, "u1", 2);
 	/* The value is the record's raw bytes themselves, without its tail. */
@@ -66,7 +66,7 @@ static void test_event(void **state)
 	check_header(&msg, "event-id", "01234567-89ab-cdef-fedc-ba9876543210");
 	((struct record *)s.bytes)->type = EVENT_TYPE_platform;
 	assert_int_equal(kafka_message_event(&msg, rec, &key, &at), 0);
-	assert_int_equal(msg.topic, KAFKA_TOPIC_PLATFORM);
+	assert_int_equal(msg.topic, KAFKA_TOPIC_EVENT + EVENT_TYPE_platform);
 	((struct record *)s.bytes)->type = EVENT_TYPE_MAX - 1;
 	assert_int_equal(kafka_message_event(&msg, rec, &key, &at), -EINVAL);
 }
