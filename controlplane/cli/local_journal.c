@@ -10,6 +10,7 @@
 
 #include "drops.h"
 #include "journal.h"
+#include "value_text.h"
 
 /* The directory asked for, or that of the running daemon. */
 static enum cli_exit dir_of(const struct cli *cli, char *dir, size_t cap, struct err *err)
@@ -194,19 +195,6 @@ struct dump {
 	char fault[200];
 };
 
-static void uuid_text(const uint8_t *id, char *out)
-{
-	static const char hex[] = "0123456789abcdef";
-
-	for (int i = 0; i < 16; i++) {
-		if (i == 4 || i == 6 || i == 8 || i == 10)
-			*out++ = '-';
-		*out++ = hex[id[i] >> 4];
-		*out++ = hex[id[i] & 15];
-	}
-	*out = 0;
-}
-
 static json_t *payload_json(const struct record *rec, const char **key)
 {
 	const uint8_t *raw = record_payload(rec);
@@ -235,10 +223,10 @@ static json_t *record_json(const struct journal_block *block, const struct recor
 	const char *type = type_table[rec->type].name, *payload_key;
 	const char *reason = rec->reason < DROP_ID_MAX ? drop_table[rec->reason].name : NULL;
 	const char *field = rec->reason_field < FIELD_ID_MAX ? field_table[rec->reason_field].name : NULL;
-	char id[40], src[INET6_ADDRSTRLEN] = "";
+	char id[UUID_TEXT_BYTES], src[INET6_ADDRSTRLEN] = "";
 	json_t *hits = json_array(), *row, *payload;
 
-	uuid_text(rec->event_id, id);
+	uuid_text(id, rec->event_id);
 	inet_ntop(AF_INET6, rec->src_addr, src, sizeof src);
 	for (uint32_t i = 0; i < rec->hit_count; i++) {
 		uint16_t hit;
@@ -265,13 +253,13 @@ static json_t *record_json(const struct journal_block *block, const struct recor
 static void dump_record(
 	struct dump *d, const struct journal_block *block, const struct record *rec, uint64_t offset)
 {
-	char id[40];
+	char id[UUID_TEXT_BYTES];
 	json_t *row;
 
 	if (d->ids) {
 		if (rec->kind != RECORD_EVENT)
 			return;
-		uuid_text(rec->event_id, id);
+		uuid_text(id, rec->event_id);
 		fprintf(d->out, "%s\n", id);
 	} else {
 		row = record_json(block, rec, offset);

@@ -1,4 +1,4 @@
-/* Texts of record addresses, source addresses and event ids. Sink threads, once a record: no printf on this
+/* Texts of record and source addresses. Sink threads, once a record: no printf on this
  * path. */
 #include "address.h"
 
@@ -78,17 +78,4 @@ size_t source_port_text(char out[SOURCE_TEXT_BYTES], const uint8_t addr[16], uin
 	p = put_decimal(p, port);
 	*p = 0;
 	return (size_t)(p - out);
-}
-
-void uuid_text(char out[UUID_TEXT_BYTES], const uint8_t id[16])
-{
-	char *p = out;
-
-	for (int i = 0; i < 16; i++) {
-		if (i == 4 || i == 6 || i == 8 || i == 10)
-			*p++ = '-';
-		*p++ = hex_digit[id[i] >> 4];
-		*p++ = hex_digit[id[i] & 15];
-	}
-	*p = 0;
 }

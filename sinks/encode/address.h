@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "value_text.h"
+
 struct address {
 	const char *node; /* borrowed; at most 64 bytes */
 	uint64_t epoch;
@@ -24,9 +26,5 @@ size_t address_text(char out[ADDRESS_TEXT_BYTES], const struct address *at);
 size_t source_text(char out[SOURCE_TEXT_BYTES], const uint8_t addr[16]);
 /* The same with its port: 1.2.3.4:5 or [::1]:5. */
 size_t source_port_text(char out[SOURCE_TEXT_BYTES], const uint8_t addr[16], uint16_t port);
-
-/* 36 characters and a zero. */
-#define UUID_TEXT_BYTES 37
-void uuid_text(char out[UUID_TEXT_BYTES], const uint8_t id[16]);
 
 #endif

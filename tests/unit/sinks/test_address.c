@@ -1,4 +1,4 @@
-/* Texts of addresses, sources and ids. */
+/* Texts of addresses and sources. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -47,21 +47,9 @@ static void test_source(void **state)
 	assert_string_equal(out, "[2001:db8::1]:1");
 }
 
-static void test_uuid(void **state)
-{
-	const uint8_t id[16] = {0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef, 0xfe, 0xdc, 0xba, 0x98, 0x76,
-		0x54, 0x32, 0x10};
-	char out[UUID_TEXT_BYTES];
-
-	(void)state;
-	uuid_text(out, id);
-	assert_string_equal(out, "01234567-89ab-cdef-fedc-ba9876543210");
-}
-
 int main(void)
 {
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_address), cmocka_unit_test(test_source), cmocka_unit_test(test_uuid)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_address), cmocka_unit_test(test_source)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,95 @@
+/* Texts of values: see value_text.h. */
+#include "value_text.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define INTEGER_EXACT 9007199254740992.0 /* 2^53: every integer up to it is a double of its own */
+
+/* Digits of v, at least `least` of them, ending before `end`; returns where they start. */
+static char *digits_put(char *end, unsigned __int128 v, int least)
+{
+	while (v || least > 0) {
+		*--end = (char)('0' + (int)(v % 10));
+		v /= 10;
+		least--;
+	}
+	return end;
+}
+
+static size_t text_give(char *out, const char *from, const char *end)
+{
+	size_t bytes = (size_t)(end - from);
+
+	memcpy(out, from, bytes);
+	out[bytes] = 0;
+	return bytes;
+}
+
+size_t integer_text(char out[DECIMAL_TEXT_BYTES], int64_t v)
+{
+	char text[DECIMAL_TEXT_BYTES], *end = text + sizeof text;
+	char *p = digits_put(end, v < 0 ? -(unsigned __int128)v : (unsigned __int128)v, 1);
+
+	if (v < 0)
+		*--p = '-';
+	return text_give(out, p, end);
+}
+
+size_t decimal_text(char out[DECIMAL_TEXT_BYTES], __int128 millionths)
+{
+	unsigned __int128 v = millionths < 0 ? -(unsigned __int128)millionths : (unsigned __int128)millionths;
+	uint32_t part = (uint32_t)(v % 1000000);
+	char text[DECIMAL_TEXT_BYTES], *end = text + sizeof text, *p = end;
+	int places = 6;
+
+	for (; places && part % 10 == 0; places--)
+		part /= 10;
+	if (places) {
+		p = digits_put(p, part, places);
+		*--p = '.';
+	}
+	p = digits_put(p, v / 1000000, 1);
+	if (millionths < 0)
+		*--p = '-';
+	return text_give(out, p, end);
+}
+
+size_t number_text(char out[NUMBER_TEXT_BYTES], double v)
+{
+	char text[DECIMAL_TEXT_BYTES];
+	int n = 0;
+
+	if (isnan(v)) {
+		memcpy(out, "nan", sizeof "nan");
+		return sizeof "nan" - 1;
+	}
+	if (isfinite(v) && fabs(v) <= INTEGER_EXACT && v == trunc(v)) {
+		size_t bytes = integer_text(text, (int64_t)v);
+
+		return text_give(out, text, text + bytes);
+	}
+	for (int digits = 15; digits <= 17; digits++) {
+		n = snprintf(out, NUMBER_TEXT_BYTES, "%.*g", digits, v);
+		if (strtod(out, NULL) == v)
+			break;
+	}
+	return (size_t)n;
+}
+
+size_t uuid_text(char out[UUID_TEXT_BYTES], const uint8_t id[16])
+{
+	static const char hex_digit[] = "0123456789abcdef";
+	char *p = out;
+
+	for (int i = 0; i < 16; i++) {
+		if (i == 4 || i == 6 || i == 8 || i == 10)
+			*p++ = '-';
+		*p++ = hex_digit[id[i] >> 4];
+		*p++ = hex_digit[id[i] & 15];
+	}
+	*p = 0;
+	return UUID_TEXT_BYTES - 1;
+}
