@@ -1,15 +1,17 @@
 /* Rows: what the state stage writes into the output log, as records of these kinds (record.h):
  *
- *   RECORD_ROW   payload: struct row, key, packed aggregates, packed delta. record.type = enum row_type.
- *                key_hash = hash of the key; event_time_ms = end_ms; receive_time_ms = that of the input
- * block whose watermark closed it. RECORD_LATE  an event that came too late for all its windows of at least
- * one definition: its record, copied under another kind; the last 16 bytes of the payload are the uid of the
- * first such definition and the input offset. One for each such event. RECORD_MARK  event_time_ms = step: no
- * more rows of this step or earlier will follow in this partition.
+ *   RECORD_ROW   payload: struct row, key, packed aggregates, packed delta; of a ROW_ALERT: struct
+ *                row_alert, texts, evidence. record.type = enum row_type. key_hash = hash of the key;
+ *                event_time_ms = end_ms (alert: last_ms); receive_time_ms = that of the input block
+ *                whose watermark closed it.
+ *   RECORD_LATE  an event that came too late for all its windows of at least one definition: its
+ *                record, copied under another kind; the last 16 bytes of the payload are the uid of the
+ *                first such definition and the input offset. One for each such event.
+ *   RECORD_MARK  event_time_ms = step: no more rows of this step or earlier follow in this partition.
  *
  * Partition p < P of the output log holds partial rows, late events and marks of input partition p, in the
  * order (step, window uid, end, start, key, revision); partition P holds merged rows and anomaly alerts.
- * Little endian; whoever reads a log passes row_valid() first. */
+ * Little endian; whoever reads a log passes row_valid() first. Pure; any thread. */
 #ifndef SLUICE_ROW_H
 #define SLUICE_ROW_H
 
@@ -28,7 +30,9 @@ enum row_type {		 /* on disk: explicit, never reused; below EVENT_TYPE_MAX */
 };
 
 enum row_flags {
-	ROW_F_OTHER = 1, /* key `other`: what exceeded keys_max; group fields are absent */
+	/* key `other`: what exceeded keys_max. Its key has no group fields at all (key_bytes 0; of a merged
+	 * funnel just the step), so that it is not the key of events that have none of the fields. */
+	ROW_F_OTHER = 1,
 	ROW_F_CUT = 2, /* a sketch or text of it had no memory: counts are right, the rest is a lower bound */
 };
 
@@ -66,7 +70,9 @@ static inline const uint8_t *row_delta(const struct row *row)
 	return row_agg(row) + row->agg_bytes;
 }
 
-/* An alert of the state stage. Texts follow in this order, without ends: rule, title, severity, key. */
+/* An alert of the state stage. Texts follow in the order of enum row_text, without ends; then the evidence,
+ * unaligned. */
+enum row_text { ROW_TEXT_RULE, ROW_TEXT_TITLE, ROW_TEXT_SEVERITY, ROW_TEXT_KEY };
 struct row_alert {
 	uint8_t id[16]; /* a function of rule, key and time: the same in every replay */
 	int64_t first_ms, last_ms;
@@ -82,10 +88,12 @@ struct row_evidence { /* address of an input record */
 	uint64_t offset;
 };
 
-/* True if a ROW, LATE or MARK record that has passed record_valid() is well-formed inside. */
+/* True if a ROW, LATE or MARK record that has passed record_valid() is well-formed inside: every accessor
+ * below stays in it. False for other kinds. The packed aggregates are not looked into: agg_values() does. */
 bool row_valid(const struct record *rec);
 
-/* Appends a whole RECORD_ROW with header and padding to out. key and agg as above. */
+/* Appends a whole RECORD_ROW with header and padding to out; key, agg and delta have the lengths that *row
+ * says. out->bytes must be a multiple of 8, as other records leave it. Without memory: out->failed. */
 void row_put(struct bytes *out, enum row_type type, const struct row *row, const void *key, const void *agg,
 	const void *delta, uint64_t key_hash, int64_t receive_time_ms);
 void row_put_mark(struct bytes *out, int64_t step_ms, int64_t receive_time_ms);
@@ -94,16 +102,28 @@ void row_put_late(struct bytes *out, const struct record *rec, uint64_t window_u
 /* Input offset and window of a RECORD_LATE. */
 uint64_t row_late_offset(const struct record *rec);
 uint64_t row_late_window(const struct record *rec);
+/* text: by enum row_text, with the lengths that *a says. key_hash is made of the key's text. */
 void row_put_alert(struct bytes *out, const struct row_alert *a, const char *const text[4],
 	const struct row_evidence *evidence, int64_t receive_time_ms);
+static inline const struct row_alert *row_alert_of(const struct record *rec)
+{
+	return (const struct row_alert *)record_payload(rec);
+}
+/* Borrowed; without a terminating zero. */
+const char *row_alert_text(const struct row_alert *a, enum row_text which, uint32_t *bytes);
+/* The i-th piece of evidence; i < evidence_count. */
+struct row_evidence row_alert_evidence(const struct row_alert *a, uint32_t i);
 
 /* Order of rows in a partition of the log: (step, uid, end, start, key, revision); memcmp-like. */
 int row_compare(const struct row *a, const struct row *b);
+/* Bytes of the keys alone. */
+int row_key_compare(const struct row *a, const struct row *b);
 
-/* Builds a group key from an event's fields; returns its bytes, at most `cap`; 0 with *too_long if it does
- * not fit. */
-uint32_t row_key_make(
-	uint8_t *out, uint32_t cap, const uint8_t *group, uint32_t group_count, const struct record *rec);
+/* Builds a group key from an event's fields; returns its bytes, or 0 if it does not fit `cap` (without group
+ * fields: 0, the only key). Text fields by their decoded bytes, the others by their canonical text
+ * (value_text.h; times: ms). */
+uint32_t row_key_make(uint8_t *out, uint32_t cap, const enum field_id *group, uint32_t group_count,
+	const struct record *rec);
 /* The i-th part of a key: bytes, or NULL with 0 if absent. False: there is no such part. */
 bool row_key_part(const struct row *row, uint32_t index, const uint8_t **data, uint32_t *bytes);
 

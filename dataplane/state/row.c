@@ -1,0 +1,340 @@
+/* Rows of the output log: writing, checking, group keys. Pure, no allocation but in struct bytes; any thread.
+ */
+#include "row.h"
+
+#include <string.h>
+
+#include "hash.h"
+#include "value_text.h"
+#include "window.h"
+
+#define LATE_TAIL_BYTES 16u
+
+/* ---- checks ---- */
+
+/* Parts of a well-formed key, or -1. */
+static int key_parts(const uint8_t *key, uint32_t bytes)
+{
+	uint32_t at = 0;
+	int parts = 0;
+
+	for (; at < bytes; parts++) {
+		uint16_t n;
+
+		if (bytes - at < sizeof n)
+			return -1;
+		memcpy(&n, key + at, sizeof n);
+		at += (uint32_t)sizeof n;
+		if (n == ROW_KEY_ABSENT)
+			continue;
+		if (bytes - at < n)
+			return -1;
+		at += n;
+	}
+	return parts;
+}
+
+/* What only a record with no event in it may look like: its payload starts right behind the header, aligned.
+ */
+static bool head_plain(const struct record *rec)
+{
+	return !rec->field_mask && !rec->hit_count;
+}
+
+static bool alert_valid(const struct record *rec)
+{
+	const struct row_alert *a = row_alert_of(rec);
+
+	if (rec->payload_bytes < sizeof *a || a->evidence_count > a->evidence_total)
+		return false;
+	return rec->payload_bytes == sizeof *a + a->rule_bytes + a->title_bytes + a->severity_bytes +
+					     a->key_bytes +
+					     (uint64_t)a->evidence_count * sizeof(struct row_evidence);
+}
+
+static bool plain_row_valid(const struct record *rec)
+{
+	const struct row *row = row_of(rec);
+	int parts;
+
+	if (rec->payload_bytes < sizeof *row || rec->payload_bytes != sizeof *row + (uint64_t)row->key_bytes +
+									      row->agg_bytes +
+									      (uint64_t)row->delta_bytes)
+		return false;
+	if (row->reserved || row->start_ms > row->end_ms || (row->delta_bytes && !row->revision))
+		return false;
+	parts = key_parts(row_key(row), row->key_bytes);
+	return parts >= 0 && parts <= WINDOW_GROUP_MAX + 1; /* + the step of a funnel */
+}
+
+static bool late_valid(const struct record *rec)
+{
+	const struct span *span = record_spans(rec);
+
+	if (!rec->type || rec->payload_bytes - rec->raw_bytes < LATE_TAIL_BYTES)
+		return false;
+	for (int i = 0; i < __builtin_popcountll(rec->field_mask); i++)
+		if ((uint32_t)span[i].offset + span[i].bytes > rec->payload_bytes - LATE_TAIL_BYTES)
+			return false;
+	return true;
+}
+
+bool row_valid(const struct record *rec)
+{
+	switch (rec->kind) {
+	case RECORD_ROW:
+		if (!head_plain(rec) || rec->type < ROW_PARTIAL || rec->type > ROW_ALERT)
+			return false;
+		return rec->type == ROW_ALERT ? alert_valid(rec) : plain_row_valid(rec);
+	case RECORD_LATE:
+		return late_valid(rec);
+	case RECORD_MARK:
+		return head_plain(rec) && !rec->type && !rec->payload_bytes;
+	default:
+		return false;
+	}
+}
+
+/* ---- writing ---- */
+
+/* Room for a whole record, its header and padding filled. NULL without memory. */
+static struct record *record_room(struct bytes *out, enum record_kind kind, uint32_t payload_bytes)
+{
+	uint32_t bytes = (uint32_t)sizeof(struct record) + payload_bytes;
+	uint32_t whole = (bytes + RECORD_ALIGN - 1) & ~(RECORD_ALIGN - 1);
+	struct record *rec = (struct record *)bytes_room(out, whole);
+
+	if (!rec)
+		return NULL;
+	memset((uint8_t *)rec + whole - RECORD_ALIGN, 0, RECORD_ALIGN);
+	memset(rec, 0, sizeof *rec);
+	rec->bytes = whole;
+	rec->kind = (uint8_t)kind;
+	rec->payload_bytes = payload_bytes;
+	return rec;
+}
+
+static uint8_t *append(uint8_t *at, const void *data, uint32_t bytes)
+{
+	if (bytes)
+		memcpy(at, data, bytes);
+	return at + bytes;
+}
+
+void row_put(struct bytes *out, enum row_type type, const struct row *row, const void *key, const void *agg,
+	const void *delta, uint64_t key_hash, int64_t receive_time_ms)
+{
+	uint32_t bytes = (uint32_t)sizeof *row + row->key_bytes + row->agg_bytes + row->delta_bytes;
+	struct record *rec = record_room(out, RECORD_ROW, bytes);
+	uint8_t *at;
+
+	if (!rec)
+		return;
+	rec->type = (uint8_t)type;
+	rec->event_time_ms = row->end_ms;
+	rec->receive_time_ms = receive_time_ms;
+	rec->key_hash = key_hash;
+	at = append((uint8_t *)(rec + 1), row, sizeof *row);
+	at = append(at, key, row->key_bytes);
+	at = append(at, agg, row->agg_bytes);
+	append(at, delta, row->delta_bytes);
+}
+
+void row_put_mark(struct bytes *out, int64_t step_ms, int64_t receive_time_ms)
+{
+	struct record *rec = record_room(out, RECORD_MARK, 0);
+
+	if (!rec)
+		return;
+	rec->event_time_ms = step_ms;
+	rec->receive_time_ms = receive_time_ms;
+}
+
+void row_put_late(struct bytes *out, const struct record *rec, uint64_t window_uid, uint64_t input_offset)
+{
+	uint32_t head = (uint32_t)(record_payload(rec) - (const uint8_t *)rec);
+	uint32_t bytes = head + rec->payload_bytes + LATE_TAIL_BYTES;
+	uint32_t whole = (bytes + RECORD_ALIGN - 1) & ~(RECORD_ALIGN - 1);
+	uint8_t *to = bytes_room(out, whole);
+	struct record *late = (struct record *)to;
+
+	if (!to)
+		return;
+	memset(to + whole - RECORD_ALIGN, 0, RECORD_ALIGN);
+	to = append(to, rec, head + rec->payload_bytes);
+	to = append(to, &window_uid, sizeof window_uid);
+	append(to, &input_offset, sizeof input_offset);
+	late->bytes = whole;
+	late->kind = RECORD_LATE;
+	late->payload_bytes = rec->payload_bytes + LATE_TAIL_BYTES;
+}
+
+static uint64_t late_word(const struct record *rec, uint32_t from_end)
+{
+	return hash_load(record_payload(rec) + rec->payload_bytes - from_end, sizeof(uint64_t));
+}
+
+uint64_t row_late_offset(const struct record *rec)
+{
+	return late_word(rec, 8);
+}
+
+uint64_t row_late_window(const struct record *rec)
+{
+	return late_word(rec, 16);
+}
+
+/* ---- alerts ---- */
+
+static uint32_t text_bytes(const struct row_alert *a, uint32_t which)
+{
+	const uint16_t bytes[] = {a->rule_bytes, a->title_bytes, a->severity_bytes, a->key_bytes};
+
+	return bytes[which];
+}
+
+const char *row_alert_text(const struct row_alert *a, enum row_text which, uint32_t *bytes)
+{
+	const char *at = (const char *)(a + 1);
+
+	for (uint32_t i = 0; i < which; i++)
+		at += text_bytes(a, i);
+	*bytes = text_bytes(a, which);
+	return at;
+}
+
+struct row_evidence row_alert_evidence(const struct row_alert *a, uint32_t i)
+{
+	struct row_evidence e;
+	uint32_t bytes;
+	const char *key = row_alert_text(a, ROW_TEXT_KEY, &bytes);
+
+	memcpy(&e, key + bytes + i * sizeof e, sizeof e);
+	return e;
+}
+
+void row_put_alert(struct bytes *out, const struct row_alert *a, const char *const text[4],
+	const struct row_evidence *evidence, int64_t receive_time_ms)
+{
+	uint32_t bytes = (uint32_t)sizeof *a + a->evidence_count * (uint32_t)sizeof *evidence;
+	struct record *rec;
+	uint8_t *at;
+
+	for (uint32_t i = 0; i < 4; i++)
+		bytes += text_bytes(a, i);
+	rec = record_room(out, RECORD_ROW, bytes);
+	if (!rec)
+		return;
+	rec->type = ROW_ALERT;
+	rec->event_time_ms = a->last_ms;
+	rec->receive_time_ms = receive_time_ms;
+	rec->key_hash = hash_bytes(text[ROW_TEXT_KEY], a->key_bytes, 0);
+	at = append((uint8_t *)(rec + 1), a, sizeof *a);
+	for (uint32_t i = 0; i < 4; i++)
+		at = append(at, text[i], text_bytes(a, i));
+	append(at, evidence, a->evidence_count * (uint32_t)sizeof *evidence);
+}
+
+/* ---- order ---- */
+
+#define COMPARE(x, y)                                                                                        \
+	do {                                                                                                 \
+		if ((x) != (y))                                                                              \
+			return (x) < (y) ? -1 : 1;                                                           \
+	} while (0)
+
+int row_key_compare(const struct row *a, const struct row *b)
+{
+	uint32_t least = a->key_bytes < b->key_bytes ? a->key_bytes : b->key_bytes;
+	int d = least ? memcmp(row_key(a), row_key(b), least) : 0;
+
+	if (d)
+		return d;
+	COMPARE(a->key_bytes, b->key_bytes);
+	return 0;
+}
+
+int row_compare(const struct row *a, const struct row *b)
+{
+	int d;
+
+	COMPARE(a->step_ms, b->step_ms);
+	COMPARE(a->window_uid, b->window_uid);
+	COMPARE(a->end_ms, b->end_ms);
+	COMPARE(a->start_ms, b->start_ms);
+	d = row_key_compare(a, b);
+	if (d)
+		return d;
+	COMPARE(a->revision, b->revision);
+	return 0;
+}
+
+/* ---- keys ---- */
+
+/* A field as the bytes that stand in keys: borrowed from the record, or made in `text`. NULL: absent. */
+static const uint8_t *key_field(
+	const struct record *rec, enum field_id field, char text[DECIMAL_TEXT_BYTES], uint32_t *bytes)
+{
+	const uint8_t *p = record_field(rec, field, bytes);
+	double number;
+
+	if (!p)
+		return NULL;
+	switch (field_table[field].kind) {
+	case FIELD_KIND_NUMBER:
+		memcpy(&number, p, sizeof number);
+		*bytes = (uint32_t)number_text(text, number);
+		return (const uint8_t *)text;
+	case FIELD_KIND_TIME: /* there is one: the event's */
+		*bytes = (uint32_t)integer_text(text, rec->event_time_ms);
+		return (const uint8_t *)text;
+	case FIELD_KIND_UUID: /* there is one: the event's */
+		*bytes = (uint32_t)uuid_text(text, rec->event_id);
+		return (const uint8_t *)text;
+	case FIELD_KIND_TEXT:
+	case FIELD_KIND_OBJECT:
+		break;
+	}
+	return p;
+}
+
+uint32_t row_key_make(uint8_t *out, uint32_t cap, const enum field_id *group, uint32_t group_count,
+	const struct record *rec)
+{
+	char text[DECIMAL_TEXT_BYTES];
+	uint32_t used = 0;
+
+	for (uint32_t i = 0; i < group_count; i++) {
+		uint32_t bytes;
+		const uint8_t *p = key_field(rec, group[i], text, &bytes);
+		uint16_t n = p ? (uint16_t)bytes : ROW_KEY_ABSENT;
+
+		if (cap - used < sizeof n || cap - used - sizeof n < bytes || bytes >= ROW_KEY_ABSENT)
+			return 0;
+		memcpy(out + used, &n, sizeof n);
+		append(out + used + sizeof n, p, bytes);
+		used += (uint32_t)sizeof n + bytes;
+	}
+	return used;
+}
+
+bool row_key_part(const struct row *row, uint32_t index, const uint8_t **data, uint32_t *bytes)
+{
+	const uint8_t *key = row_key(row);
+	uint32_t at = 0;
+
+	for (uint32_t i = 0; at < row->key_bytes; i++) {
+		uint16_t n;
+
+		memcpy(&n, key + at, sizeof n);
+		at += (uint32_t)sizeof n;
+		*bytes = n == ROW_KEY_ABSENT ? 0 : n;
+		*data = n == ROW_KEY_ABSENT ? NULL : key + at;
+		if (i == index)
+			return true;
+		at += *bytes;
+	}
+	*data = NULL;
+	*bytes = 0;
+	return false;
+}
