@@ -6,6 +6,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "nearest.h"
+
 #define SECTION(name, help)
 #define LIST(name, max, help)
 #define KEY(section, name, type, def, min, max, reload, help)                                                \
@@ -75,50 +77,16 @@ const struct config_key *config_key_find(const struct config_section *section, c
 	return NULL;
 }
 
-/* Edit distance of two names (insert, delete, replace); names longer than 63 bytes are far from all. */
-static unsigned name_distance(const char *a, const char *b)
-{
-	unsigned row[64], n = (unsigned)strlen(b);
-
-	if (strlen(a) > 63 || n > 63)
-		return 99;
-	for (unsigned j = 0; j <= n; j++)
-		row[j] = j;
-	for (unsigned i = 1; a[i - 1]; i++) {
-		unsigned diagonal = row[0];
-
-		row[0] = i;
-		for (unsigned j = 1; j <= n; j++) {
-			unsigned above = row[j], best = diagonal + (a[i - 1] != b[j - 1]);
-
-			best = above + 1 < best ? above + 1 : best;
-			row[j] = row[j - 1] + 1 < best ? row[j - 1] + 1 : best;
-			diagonal = above;
-		}
-	}
-	return row[n];
-}
-
 const char *config_nearest(const struct config_section *section, const char *name)
 {
-	unsigned best = 1 + (unsigned)strlen(name) / 3;
-	const char *found = NULL;
+	struct nearest near = nearest_to(name);
 
-	if (best > 3)
-		best = 3;
-	for (uint32_t i = 0; i < (section ? config_key_count : config_section_count); i++) {
-		const char *have = section ? config_key_table[i].name : config_section_table[i].name;
-		unsigned d;
-
-		if (section && strcmp(config_key_table[i].section, section->name) != 0)
-			continue;
-		d = name_distance(name, have);
-		if (d < best || (d == best && !found)) {
-			best = d;
-			found = have;
-		}
-	}
-	return found;
+	for (uint32_t i = 0; section && i < config_key_count; i++)
+		if (!strcmp(config_key_table[i].section, section->name))
+			nearest_offer(&near, config_key_table[i].name);
+	for (uint32_t i = 0; !section && i < config_section_count; i++)
+		nearest_offer(&near, config_section_table[i].name);
+	return near.name;
 }
 
 /* ---- text to value ---- */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "nearest.h"
 #include "rule_read_priv.h"
 
 static int err_at(const struct rule_reader *rd, uint32_t line, uint32_t column, const char *fmt, va_list ap)
@@ -46,56 +47,24 @@ int rule_no_memory(const struct rule_reader *rd)
 	return err_set(rd->err, -ENOMEM, "%s: out of memory", rd->tree->name);
 }
 
-/* Edits between two names (insert, remove, replace), at most `limit` + 1. */
-static uint32_t name_distance(const char *a, const char *b, uint32_t limit)
-{
-	uint32_t row[65], n = (uint32_t)strlen(a), k = (uint32_t)strlen(b);
-
-	if (n > 64 || k > 64 || (n > k ? n - k : k - n) > limit)
-		return limit + 1;
-	for (uint32_t j = 0; j <= k; j++)
-		row[j] = j;
-	for (uint32_t i = 1; i <= n; i++) {
-		uint32_t corner = row[0];
-
-		row[0] = i;
-		for (uint32_t j = 1; j <= k; j++) {
-			uint32_t best = corner + (a[i - 1] != b[j - 1]);
-
-			corner = row[j];
-			if (row[j] + 1 < best)
-				best = row[j] + 1;
-			if (row[j - 1] + 1 < best)
-				best = row[j - 1] + 1;
-			row[j] = best;
-		}
-	}
-	return row[k];
-}
-
 int rule_err_unknown(const struct rule_reader *rd, const struct ynode *at, bool is_key, const char *what,
 	const char *const *names, uint32_t name_count)
 {
-	const char *word = is_key ? at->key : at->text, *near = NULL;
-	uint32_t best = (uint32_t)strlen(word) / 3 + 2;
+	const char *word = is_key ? at->key : at->text;
+	struct nearest near = nearest_to(word);
 	char known[256] = "";
 	size_t used = 0;
 
 	for (uint32_t i = 0; i < name_count; i++) {
-		uint32_t d = name_distance(word, names[i], best - 1);
-
-		if (d < best) {
-			best = d;
-			near = names[i];
-		}
+		nearest_offer(&near, names[i]);
 		if (used < sizeof known)
 			used += (size_t)snprintf(
 				known + used, sizeof known - used, "%s%s", i ? ", " : "", names[i]);
 	}
-	if (near)
-		snprintf(known, sizeof known, "did you mean %s?", near);
+	if (near.name)
+		snprintf(known, sizeof known, "did you mean %s?", near.name);
 	return (is_key ? rule_err_key : rule_err)(
-		rd, at, "unknown %s %.80s; %s%s", what, word, near ? "" : "known: ", known);
+		rd, at, "unknown %s %.80s; %s%s", what, word, near.name ? "" : "known: ", known);
 }
 
 uint32_t rule_field_names(const char **names, uint32_t room)
