@@ -276,6 +276,7 @@ static const uint8_t *key_field(
 	const struct record *rec, enum field_id field, char text[DECIMAL_TEXT_BYTES], uint32_t *bytes)
 {
 	const uint8_t *p = record_field(rec, field, bytes);
+	int64_t millionths;
 	double number;
 
 	if (!p)
@@ -285,17 +286,19 @@ static const uint8_t *key_field(
 		memcpy(&number, p, sizeof number);
 		*bytes = (uint32_t)number_text(text, number);
 		return (const uint8_t *)text;
+	case FIELD_KIND_DECIMAL:
+		record_decimal(rec, field, &millionths);
+		*bytes = (uint32_t)decimal_text(text, millionths);
+		return (const uint8_t *)text;
 	case FIELD_KIND_TIME: /* there is one: the event's */
 		*bytes = (uint32_t)integer_text(text, rec->event_time_ms);
 		return (const uint8_t *)text;
 	case FIELD_KIND_UUID: /* there is one: the event's */
 		*bytes = (uint32_t)uuid_text(text, rec->event_id);
 		return (const uint8_t *)text;
-	case FIELD_KIND_TEXT:
-	case FIELD_KIND_OBJECT:
-		break;
+	default: /* TEXT, OBJECT */
+		return p;
 	}
-	return p;
 }
 
 uint32_t row_key_make(uint8_t *out, uint32_t cap, const enum field_id *group, uint32_t group_count,

@@ -42,6 +42,11 @@ static inline void state_sample_number(struct state_sample *s, enum field_id id,
 	state_sample_bytes(s, id, &v, sizeof v);
 }
 
+static inline void state_sample_decimal(struct state_sample *s, enum field_id id, int64_t millionths)
+{
+	state_sample_bytes(s, id, &millionths, sizeof millionths);
+}
+
 /* Valid until the sample changes. */
 static inline const struct record *state_sample_record(struct state_sample *s, int64_t receive_time_ms)
 {

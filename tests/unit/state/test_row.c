@@ -321,7 +321,7 @@ static void test_compare(void **state)
 static void test_key_make(void **state)
 {
 	static const enum field_id group[] = {
-		FIELD_page, FIELD_metric, FIELD_ts, FIELD_event_id, FIELD_country};
+		FIELD_page, FIELD_metric, FIELD_ts, FIELD_event_id, FIELD_amount, FIELD_country};
 	static struct state_sample s;
 	const struct record *rec;
 	uint8_t out[WINDOW_KEY_BYTES_MAX], page[2048];
@@ -332,6 +332,8 @@ static void test_key_make(void **state)
 				   "1000"
 				   "\x24\0"
 				   "00010203-0405-0607-0809-0a0b0c0d0e0f"
+				   "\4\0"
+				   "12.5"
 				   "\xff\xff";
 
 	(void)state;
@@ -340,14 +342,15 @@ static void test_key_make(void **state)
 		s.ev.event_id[i] = (uint8_t)i;
 	state_sample_text(&s, FIELD_page, "/buy");
 	state_sample_number(&s, FIELD_metric, 42.7);
+	state_sample_decimal(&s, FIELD_amount, 12500000);
 	state_sample_text(&s, FIELD_ts, "1970-01-01T00:00:01Z");
 	state_sample_text(&s, FIELD_event_id, "00010203-0405-0607-0809-0A0B0C0D0E0F");
 	rec = state_sample_record(&s, 1);
-	assert_int_equal(row_key_make(out, sizeof out, group, 5, rec), sizeof want - 1);
+	assert_int_equal(row_key_make(out, sizeof out, group, 6, rec), sizeof want - 1);
 	assert_memory_equal(out, want, sizeof want - 1);
-	assert_int_equal(row_key_make(out, sizeof want - 1, group, 5, rec), sizeof want - 1);
+	assert_int_equal(row_key_make(out, sizeof want - 1, group, 6, rec), sizeof want - 1);
 	for (uint32_t cap = 0; cap < sizeof want - 1; cap++)
-		assert_int_equal(row_key_make(out, cap, group, 5, rec), 0);
+		assert_int_equal(row_key_make(out, cap, group, 6, rec), 0);
 	assert_int_equal(row_key_make(out, sizeof out, group, 0, rec), 0);
 	/* The empty text is not the absent field. */
 	state_sample_init(&s, EVENT_TYPE_click, 1000);
