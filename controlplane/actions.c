@@ -61,14 +61,34 @@ static json_t *run_log_level(void *arg, const struct peer *peer, const struct re
 	return NULL;
 }
 
-/* The first (sink, partition) that has not reached its end, or NULL. */
-static const struct sink_part *drain_behind(struct daemon *d, const uint64_t *end)
+/* Durable ends of both logs; of a log that is not there, none. */
+struct drain_ends {
+	uint64_t *end[SINK_LOG_COUNT];
+};
+
+static bool drain_ends_take(const struct daemon *d, struct drain_ends *ends)
 {
-	for (int i = 0; i < SINK_ID_MAX; i++)
+	for (int log = 0; log < SINK_LOG_COUNT; log++) {
+		struct journal *j = sink_journal(&d->env, (enum sink_log)log);
+		uint32_t partitions = j ? journal_partitions(j) : 0;
+
+		ends->end[log] = calloc(partitions + 1, sizeof *ends->end[log]);
+		if (!ends->end[log])
+			return false;
+		for (uint32_t p = 0; p < partitions; p++)
+			ends->end[log][p] = journal_durable_offset(j, p);
+	}
+	return true;
+}
+
+/* The first (sink, partition) that has not reached its end, or NULL. */
+static const struct sink_part *drain_behind(struct daemon *d, const struct drain_ends *ends)
+{
+	for (int i = 0; i < SINK_GROUP_MAX; i++)
 		for (uint32_t p = 0; p < d->sinks[i].part_count; p++) {
 			const struct sink_part *part = &d->sinks[i].part[p];
 
-			if (atomic_load(&part->stats.position) < end[part->partition])
+			if (atomic_load(&part->stats.position) < ends->end[part->log][part->partition])
 				return part;
 		}
 	return NULL;
@@ -79,33 +99,30 @@ static json_t *run_drain(void *arg, const struct peer *peer, const struct reques
 {
 	struct daemon *d = arg;
 	uint64_t seconds = request_uint(rq, "timeout", 30), start = clock_mono_ns();
-	uint32_t partitions = journal_partitions(d->journal);
-	uint64_t *end = calloc(partitions, sizeof *end);
-	const struct sink_part *behind;
+	struct drain_ends ends = {{NULL}};
+	const struct sink_part *behind = NULL;
+	bool taken = drain_ends_take(d, &ends);
 
 	(void)peer;
-	if (!end) {
-		err_set(err, -ENOMEM, "no memory");
-		return NULL;
-	}
-	for (uint32_t p = 0; p < partitions; p++)
-		end[p] = journal_durable_offset(d->journal, p);
 	if (seconds > 3600)
 		seconds = 3600;
-	while ((behind = drain_behind(d, end)) && clock_mono_ns() - start < seconds * 1000000000u &&
-		atomic_load(&d->phase) == PHASE_RUNNING)
+	while (taken && (behind = drain_behind(d, &ends)) &&
+		clock_mono_ns() - start < seconds * 1000000000u && atomic_load(&d->phase) == PHASE_RUNNING)
 		nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
 	if (behind)
 		err_set(err, -ETIMEDOUT,
 			"not drained after %.1f s: sink %s, partition %u is at %llu of %llu (%s)",
-			(double)(clock_mono_ns() - start) / 1e9, behind->ops->name, behind->partition,
+			(double)(clock_mono_ns() - start) / 1e9, behind->group->name, behind->partition,
 			(unsigned long long)atomic_load(&behind->stats.position),
-			(unsigned long long)end[behind->partition],
+			(unsigned long long)ends.end[behind->log][behind->partition],
 			sink_state_name[atomic_load(&behind->stats.state)]);
-	free(end);
-	return behind ? NULL
-		      : json_pack("{s:b, s:f}", "drained", 1, "waited_seconds",
-				(double)(clock_mono_ns() - start) / 1e9);
+	if (!taken)
+		err_set(err, -ENOMEM, "no memory");
+	for (int log = 0; log < SINK_LOG_COUNT; log++)
+		free(ends.end[log]);
+	return behind || !taken ? NULL
+				: json_pack("{s:b, s:f}", "drained", 1, "waited_seconds",
+					  (double)(clock_mono_ns() - start) / 1e9);
 }
 
 /* ---- rules ---- */

@@ -208,7 +208,7 @@ static int writers_up(struct daemon *d, struct err *err)
 {
 	int rc;
 
-	d->env = (struct sink_env){&d->cfg, d->journal, d->store};
+	d->env = (struct sink_env){.cfg = &d->cfg, .journal = d->journal, .rules = d->store};
 	/* First: a journal that is full when it starts takes its oldest segment unless somebody holds it. */
 	rc = sinks_register(&d->env, err);
 	if (rc)
@@ -320,12 +320,12 @@ static uint64_t sinks_undelivered(const struct daemon *d)
 {
 	uint64_t most = 0;
 
-	for (int id = 0; id < SINK_ID_MAX; id++) {
+	for (int i = 0; i < SINK_GROUP_MAX; i++) {
 		uint64_t left = 0;
 
-		for (uint32_t p = 0; p < d->sinks[id].part_count; p++)
-			left += journal_durable_offset(d->journal, p) -
-				atomic_load(&d->sinks[id].part[p].stats.position);
+		for (uint32_t p = 0; p < d->sinks[i].part_count; p++)
+			left += journal_durable_offset(d->sinks[i].part[p].journal, p) -
+				atomic_load(&d->sinks[i].part[p].stats.position);
 		most = left > most ? left : most;
 	}
 	return most;
@@ -357,7 +357,7 @@ void daemon_stop(struct daemon *d, bool now)
 		uint64_t deadline = clock_mono_ns() + DAEMON_DRAIN_NOW_MS * 1000000ull;
 
 		atomic_store(&d->stop_now, true);
-		for (int i = 0; i < SINK_ID_MAX && d->stopper_started; i++)
+		for (int i = 0; i < SINK_GROUP_MAX && d->stopper_started; i++)
 			for (uint32_t p = 0; p < d->sinks[i].part_count; p++)
 				atomic_store(&d->sinks[i].part[p].stop_deadline_ns, deadline);
 	}

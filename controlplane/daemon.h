@@ -21,7 +21,7 @@
 struct daemon_sample {
 	uint64_t ns;
 	uint64_t frames, events, accepted, journaled;
-	uint64_t delivered[SINK_ID_MAX];
+	uint64_t delivered[SINK_GROUP_MAX];
 	uint64_t busy[VIEW_WORKERS_MAX], idle[VIEW_WORKERS_MAX];
 };
 
@@ -47,7 +47,7 @@ struct daemon {
 	struct handoff handoff;
 	bool handoff_made;
 	struct sink_env env;
-	struct sink_group sinks[SINK_ID_MAX];
+	struct sink_group sinks[SINK_GROUP_MAX];
 	bool sinks_running;
 
 	struct dispatch *dispatch;

@@ -140,12 +140,25 @@ static void ledger_partitions(struct ledger *l, const struct view *v)
 	}
 }
 
+/* Alerts of the input are made from events, beside them; those of the output log are records of their own. */
+static void eq_add_delivered(struct equation *eq, enum sink_log log, const struct view_part *part)
+{
+	if (log == SINK_LOG_INPUT) {
+		eq_add(eq, "events", part->events);
+		eq_add(eq, "dead", part->dead);
+		return;
+	}
+	eq_add(eq, "rows", part->rows);
+	eq_add(eq, "late", part->late);
+	eq_add(eq, "alerts", part->alerts);
+}
+
 static void ledger_sinks(struct ledger *l, const struct view *v)
 {
 	for (uint32_t i = 0; i < v->sinks; i++)
 		for (uint32_t k = 0; k < v->sink[i].parts; k++) {
 			const struct view_part *part = &v->sink[i].part[k];
-			uint64_t durable = v->partition[part->partition].durable_offset;
+			uint64_t durable = view_part_log(v, &v->sink[i], part)->durable_offset;
 			struct equation eq;
 
 			if (!part->opened) {
@@ -159,9 +172,8 @@ static void ledger_sinks(struct ledger *l, const struct view *v)
 			eq_begin(&eq, "records since its start position", durable - part->start);
 			snprintf(eq.place, sizeof eq.place, "sink %s, partition %u", v->sink[i].name,
 				part->partition);
-			eq_add(&eq, "events", part->events);
+			eq_add_delivered(&eq, v->sink[i].log, part);
 			eq_add(&eq, "suppressed", part->suppressed);
-			eq_add(&eq, "dead", part->dead);
 			eq_add(&eq, "other", part->other);
 			eq_add(&eq, "found_committed", part->found);
 			eq_add(&eq, "lag", part->lag_events);
@@ -169,25 +181,31 @@ static void ledger_sinks(struct ledger *l, const struct view *v)
 		}
 }
 
-/* Over the journal's life: what its blocks say, whatever process wrote them. */
+/* Over the life of a log's partition: what its blocks say, whatever process wrote them. */
+static json_t *life_of(const char *log, uint32_t partition, const struct journal_partition_stats *s)
+{
+	static const char *const kind_name[] = {
+		NULL, "event", "refused", "control", "tick", "row", "late", "mark"};
+	json_t *records = json_object(), *drops = json_object();
+
+	for (int k = RECORD_EVENT; k <= RECORD_MARK; k++)
+		if (k <= RECORD_TICK || s->records[k])
+			json_object_set_new(records, kind_name[k], json_u64(s->records[k]));
+	for (int i = 1; i < DROP_ID_MAX; i++)
+		if (drop_table[i].name && s->drops[i])
+			json_object_set_new(drops, drop_table[i].name, json_u64(s->drops[i]));
+	return json_pack("{s:s, s:I, s:o, s:o, s:o}", "log", log, "partition", (json_int_t)partition,
+		"durable", json_u64(s->durable_offset), "records", records, "drops", drops);
+}
+
 static json_t *ledger_life(const struct view *v)
 {
-	static const char *const kind_name[] = {NULL, "event", "refused", "control", "tick"};
 	json_t *life = json_array();
 
-	for (uint32_t p = 0; p < v->partitions; p++) {
-		const struct journal_partition_stats *s = &v->partition[p];
-		json_t *records = json_object(), *drops = json_object();
-
-		for (int k = RECORD_EVENT; k <= RECORD_TICK; k++)
-			json_object_set_new(records, kind_name[k], json_u64(s->records[k]));
-		for (int i = 1; i < DROP_ID_MAX; i++)
-			if (drop_table[i].name && s->drops[i])
-				json_object_set_new(drops, drop_table[i].name, json_u64(s->drops[i]));
-		json_array_append_new(
-			life, json_pack("{s:I, s:o, s:o, s:o}", "partition", (json_int_t)p, "durable",
-				      json_u64(s->durable_offset), "records", records, "drops", drops));
-	}
+	for (uint32_t p = 0; p < v->partitions; p++)
+		json_array_append_new(life, life_of("input", p, &v->partition[p]));
+	for (uint32_t p = 0; p < v->outputs; p++)
+		json_array_append_new(life, life_of("output", p, &v->output[p]));
 	return life;
 }
 

@@ -17,7 +17,7 @@ struct metrics_daemon {
 struct metrics_sink {
 	uint64_t up, position, lag_events, lag_bytes;
 	double lag_seconds;
-	uint64_t events, suppressed, alerts, dead, bytes, commits, retries, errors;
+	uint64_t events, suppressed, alerts, dead, rows, late, bytes, commits, retries, errors;
 };
 
 struct metrics_drop {
@@ -148,6 +148,8 @@ static void print_sinks(const struct view *v, const struct metric *m, FILE *out)
 				.suppressed = part->suppressed,
 				.alerts = part->alerts,
 				.dead = part->dead,
+				.rows = part->rows,
+				.late = part->late,
 				.bytes = part->bytes,
 				.commits = part->commits,
 				.retries = part->retries,

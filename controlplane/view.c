@@ -12,6 +12,7 @@ void view_free(struct view *v)
 	free(v->port);
 	free(v->partition);
 	free(v->base);
+	free(v->output);
 	free(v->rule);
 	for (uint32_t i = 0; i < v->sinks; i++)
 		free(v->sink[i].part);

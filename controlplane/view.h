@@ -19,12 +19,12 @@
 enum daemon_phase { PHASE_STARTING, PHASE_RUNNING, PHASE_DRAINING, PHASE_STOPPED };
 extern const char *const daemon_phase_name[];
 
-/* One (sink, partition), with what it still has to deliver. */
+/* One (sink, log, partition), with what it still has to deliver. */
 struct view_part {
 	uint32_t partition;
 	uint32_t state; /* enum sink_state */
 	uint64_t start, position, found;
-	uint64_t events, suppressed, alerts, dead, other, bytes, commits, retries, errors;
+	uint64_t events, suppressed, alerts, dead, rows, late, other, bytes, commits, retries, errors;
 	uint64_t lag_events;
 	uint64_t lag_bytes; /* estimated from the partition's mean record size */
 	int64_t lag_ms;	    /* newest durable record's receive time - newest delivered one's; -1 = unknown */
@@ -33,7 +33,8 @@ struct view_part {
 };
 
 struct view_sink {
-	enum sink_id id;
+	uint32_t group; /* index in the runner's groups and in view_rates.delivered */
+	enum sink_log log;
 	const char *name;
 	uint32_t parts;
 	struct view_part *part;
@@ -49,7 +50,7 @@ struct view_rule {
 /* Per second, over about the last second. */
 struct view_rates {
 	double frames, events, accepted, journaled;
-	double delivered[SINK_ID_MAX];
+	double delivered[SINK_GROUP_MAX];
 	double busy[VIEW_WORKERS_MAX]; /* 0 to 1 */
 };
 
@@ -73,7 +74,9 @@ struct view {
 	struct port_stats *port;
 	struct journal_partition_stats *partition;
 	struct journal_partition_stats *base; /* the same as the journal was opened, before it started */
-	struct view_sink sink[SINK_ID_MAX];
+	uint32_t outputs;		      /* partitions of the output log; 0: the state stage is off */
+	struct journal_partition_stats *output;
+	struct view_sink sink[SINK_GROUP_MAX];
 	struct view_rule *rule;
 	uint32_t generation, patterns;
 	char version[32]; /* of the ruleset */
@@ -82,6 +85,13 @@ struct view {
 };
 
 void view_free(struct view *v);
+
+/* The partition of the log that a sink's part reads. */
+static inline const struct journal_partition_stats *view_part_log(
+	const struct view *v, const struct view_sink *sink, const struct view_part *part)
+{
+	return sink->log == SINK_LOG_OUTPUT ? &v->output[part->partition] : &v->partition[part->partition];
+}
 
 /* Sums over workers. */
 void view_listener_sum(const struct view *v, uint32_t listener, struct listener_stats *sum);

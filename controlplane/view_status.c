@@ -34,7 +34,8 @@ static json_t *json_seconds(int64_t ms)
 
 static json_t *status_sink(const struct view *v, const struct view_sink *sink)
 {
-	uint64_t lag_events = 0, lag_bytes = 0, events = 0, alerts = 0, dead = 0, errors = 0;
+	uint64_t lag_events = 0, lag_bytes = 0, events = 0, alerts = 0, dead = 0, rows = 0, late = 0,
+		 errors = 0;
 	int64_t lag_ms = 0;
 	uint32_t state = SINK_RUNNING, running = 0;
 	const char *error = "";
@@ -47,6 +48,8 @@ static json_t *status_sink(const struct view *v, const struct view_sink *sink)
 		events += part->events;
 		alerts += part->alerts;
 		dead += part->dead;
+		rows += part->rows;
+		late += part->late;
 		errors += part->errors;
 		running += part->state == SINK_RUNNING;
 		if (lag_ms >= 0 && (part->lag_ms < 0 || part->lag_ms > lag_ms))
@@ -56,12 +59,13 @@ static json_t *status_sink(const struct view *v, const struct view_sink *sink)
 			error = part->error;
 		}
 	}
-	return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "sink", sink->name,
-		"state", sink_state_name[state], "parts", json_sprintf("%u of %u", running, sink->parts),
-		"lag_events", json_u64(lag_events), "lag_bytes", json_u64(lag_bytes), "lag_seconds",
-		json_seconds(lag_ms), "events_per_s", json_tenths(v->rate.delivered[sink->id]), "events",
-		json_u64(events), "alerts", json_u64(alerts), "dead", json_u64(dead), "errors",
-		json_u64(errors), "error", json_text(error));
+	return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "sink",
+		sink->name, "state", sink_state_name[state], "parts",
+		json_sprintf("%u of %u", running, sink->parts), "lag_events", json_u64(lag_events),
+		"lag_bytes", json_u64(lag_bytes), "lag_seconds", json_seconds(lag_ms), "events_per_s",
+		json_tenths(v->rate.delivered[sink->group]), "events", json_u64(events), "alerts",
+		json_u64(alerts), "dead", json_u64(dead), "rows", json_u64(rows), "late", json_u64(late),
+		"errors", json_u64(errors), "error", json_text(error));
 }
 
 /* What this daemon cannot know or did not see, so that nobody takes its silence for an answer. */
@@ -202,6 +206,9 @@ json_t *view_sinks(const struct view *v, const struct request *rq, struct err *e
 			json_object_set_new(row, "suppressed", json_u64(p->suppressed));
 			json_object_set_new(row, "alerts", json_u64(p->alerts));
 			json_object_set_new(row, "dead", json_u64(p->dead));
+			json_object_set_new(row, "rows", json_u64(p->rows));
+			json_object_set_new(row, "late", json_u64(p->late));
+			json_object_set_new(row, "passed_over", json_u64(p->other));
 			json_object_set_new(row, "commits", json_u64(p->commits));
 			json_object_set_new(row, "retries", json_u64(p->retries));
 			json_object_set_new(row, "errors", json_u64(p->errors));

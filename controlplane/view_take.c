@@ -48,6 +48,16 @@ static void take_partitions(const struct daemon *d, struct view *v)
 	v->partitions = count;
 }
 
+static void take_output(const struct daemon *d, struct view *v)
+{
+	uint32_t count = d->env.output ? journal_partitions(d->env.output) : 0;
+
+	v->output = calloc(count + 1, sizeof *v->output);
+	for (uint32_t p = 0; v->output && p < count; p++)
+		journal_stats(d->env.output, p, &v->output[p]);
+	v->outputs = v->output ? count : 0;
+}
+
 static void take_part(struct view_part *to, struct sink_part *from)
 {
 	struct sink_stats *s = &from->stats;
@@ -62,6 +72,8 @@ static void take_part(struct view_part *to, struct sink_part *from)
 	to->suppressed = atomic_load(&s->suppressed);
 	to->alerts = atomic_load(&s->alerts);
 	to->dead = atomic_load(&s->dead);
+	to->rows = atomic_load(&s->rows);
+	to->late = atomic_load(&s->late);
 	to->other = atomic_load(&s->other);
 	to->bytes = atomic_load(&s->bytes);
 	to->commits = atomic_load(&s->commits);
@@ -76,21 +88,16 @@ static void take_part(struct view_part *to, struct sink_part *from)
 /* Sinks are copied before partitions, so that a position is never beyond the durable end. */
 static void take_sinks(struct daemon *d, struct view *v)
 {
-	static const char *const name[SINK_ID_MAX] = {
-#define SINK(id, name, help) [id] = #name,
-#include "sinks.def"
-#undef SINK
-	};
-
-	for (int id = 0; id < SINK_ID_MAX; id++) {
+	for (uint32_t i = 0; i < SINK_GROUP_MAX; i++) {
 		struct view_sink *sink = &v->sink[v->sinks];
+		struct sink_group *group = &d->sinks[i];
 
-		if (!d->sinks[id].part_count)
+		if (!group->part_count)
 			continue;
-		*sink = (struct view_sink){(enum sink_id)id, name[id], d->sinks[id].part_count, NULL};
+		*sink = (struct view_sink){i, group->log, group->name, group->part_count, NULL};
 		sink->part = calloc(sink->parts, sizeof *sink->part);
 		for (uint32_t p = 0; sink->part && p < sink->parts; p++)
-			take_part(&sink->part[p], &d->sinks[id].part[p]);
+			take_part(&sink->part[p], &group->part[p]);
 		if (sink->part)
 			v->sinks++;
 	}
@@ -147,12 +154,13 @@ void daemon_view_take(void *arg, struct view *v)
 	v->server = server_stats(d->server);
 	take_sinks(d, v);
 	take_partitions(d, v);
+	take_output(d, v);
 	take_workers(d, v);
-	for (uint32_t i = 0; i < v->sinks; i++)
-		for (uint32_t k = 0; k < v->sink[i].parts && v->partitions; k++)
-			lag_set(&v->sink[i].part[k], &v->partition[v->sink[i].part[k].partition]);
-	if (!v->partitions)
+	if (!v->partitions || (d->env.output && !v->outputs))
 		v->sinks = 0;
+	for (uint32_t i = 0; i < v->sinks; i++)
+		for (uint32_t k = 0; k < v->sink[i].parts; k++)
+			lag_set(&v->sink[i].part[k], view_part_log(v, &v->sink[i], &v->sink[i].part[k]));
 	pthread_mutex_lock(&d->rules_lock); /* until view_release: the view borrows the rules' texts */
 	take_rules(d, v);
 }
@@ -172,6 +180,12 @@ static double per_second(uint64_t now, uint64_t before, double seconds)
 	return now > before && seconds > 0 ? (double)(now - before) / seconds : 0;
 }
 
+/* Of the input, events; of the output log, all that leaves. */
+static uint64_t part_delivered(const struct view_sink *sink, const struct view_part *part)
+{
+	return sink->log == SINK_LOG_OUTPUT ? part->rows + part->late + part->alerts : part->events;
+}
+
 static void sample_make(struct daemon *d, const struct view *v, struct daemon_sample *s)
 {
 	struct view_totals t;
@@ -188,7 +202,7 @@ static void sample_make(struct daemon *d, const struct view *v, struct daemon_sa
 	}
 	for (uint32_t i = 0; i < v->sinks; i++)
 		for (uint32_t k = 0; k < v->sink[i].parts; k++)
-			s->delivered[v->sink[i].id] += v->sink[i].part[k].events;
+			s->delivered[v->sink[i].group] += part_delivered(&v->sink[i], &v->sink[i].part[k]);
 	if (d->blind.from_ms && !d->blind.until_ms && t.frames)
 		d->blind.until_ms = v->now_ms;
 }
@@ -207,7 +221,7 @@ void daemon_tick(struct daemon *d)
 	d->rate.events = per_second(now.events, old->events, seconds);
 	d->rate.accepted = per_second(now.accepted, old->accepted, seconds);
 	d->rate.journaled = per_second(now.journaled, old->journaled, seconds);
-	for (int i = 0; i < SINK_ID_MAX; i++)
+	for (int i = 0; i < SINK_GROUP_MAX; i++)
 		d->rate.delivered[i] = per_second(now.delivered[i], old->delivered[i], seconds);
 	for (int w = 0; w < VIEW_WORKERS_MAX; w++) {
 		uint64_t busy = now.busy[w] - old->busy[w], all = busy + now.idle[w] - old->idle[w];

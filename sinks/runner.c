@@ -1,4 +1,5 @@
-/* Runs one thread per (sink, partition): prepare, open, run, close, and backoff with jitter in between. */
+/* Runs one thread per (sink, log, partition): prepare, open, run, close, and backoff with jitter in between.
+ */
 #include "sink.h"
 
 #include <errno.h>
@@ -46,13 +47,15 @@ void sink_committed(struct sink_part *part, uint64_t position, const struct sink
 	atomic_fetch_add(&s->suppressed, tally->suppressed);
 	atomic_fetch_add(&s->alerts, tally->alerts);
 	atomic_fetch_add(&s->dead, tally->dead);
+	atomic_fetch_add(&s->rows, tally->rows);
+	atomic_fetch_add(&s->late, tally->late);
 	atomic_fetch_add(&s->other, tally->other);
 	atomic_fetch_add(&s->bytes, tally->bytes);
 	atomic_fetch_add(&s->commits, 1);
 	if (tally->last_time_ms)
 		atomic_store(&s->position_time_ms, tally->last_time_ms);
 	atomic_store(&s->position, position);
-	journal_consumer_set(part->env->journal, part->consumer, position);
+	journal_consumer_set(part->journal, part->consumer, position);
 }
 
 void sink_error(struct sink_part *part, const char *text)
@@ -60,12 +63,12 @@ void sink_error(struct sink_part *part, const char *text)
 	pthread_mutex_lock(&part->error_lock);
 	snprintf(part->error, sizeof part->error, "%s", text);
 	pthread_mutex_unlock(&part->error_lock);
-	log_warn(part->ops->name, "partition=%u %s", part->partition, text);
+	log_warn(part->group->name, "partition=%u %s", part->partition, text);
 }
 
 bool sink_drained(const struct sink_part *part, uint64_t position)
 {
-	return position >= journal_durable_offset(part->env->journal, part->partition) ||
+	return position >= journal_durable_offset(part->journal, part->partition) ||
 	       clock_mono_ns() > atomic_load(&part->stop_deadline_ns);
 }
 
@@ -113,7 +116,7 @@ static int sink_prepare(struct sink_part *part, struct err *err)
 	if (!group->prepared && sink_gives_up()) {
 		rc = err_set(err, -ECANCELED, "stopped before the target was ready");
 	} else if (!group->prepared) {
-		rc = part->ops->prepare(part->env, err);
+		rc = part->ops->prepare(part->env, part->log, err);
 		group->prepared = rc == 0;
 	}
 	pthread_mutex_unlock(&group->prepare_lock);
@@ -134,7 +137,7 @@ static int sink_try(struct sink_part *part, bool *progress, struct err *err)
 	rc = part->ops->open(part, &position, err);
 	if (rc == 0) {
 		sink_position_opened(part, position);
-		journal_consumer_set(part->env->journal, part->consumer, position);
+		journal_consumer_set(part->journal, part->consumer, position);
 		atomic_store(&part->stats.state, SINK_RUNNING);
 		rc = part->ops->run(part, err);
 		*progress = atomic_load(&part->stats.position) > position;
@@ -185,97 +188,128 @@ static void *sink_thread(void *arg)
 	return NULL;
 }
 
-int sinks_register(const struct sink_env *env, struct err *err)
+/* Calls back for each (log, sink) that is on. */
+static int groups_each(const struct sink_env *env,
+	int (*each)(
+		void *arg, const struct sink_env *env, enum sink_log log, enum sink_id id, struct err *err),
+	void *arg, struct err *err)
 {
-	uint32_t partitions = journal_partitions(env->journal);
+	for (int log = 0; log < SINK_LOG_COUNT; log++)
+		for (int id = 0; id < SINK_ID_MAX; id++) {
+			int rc;
 
-	for (int id = 0; id < SINK_ID_MAX; id++) {
-		if (!ops_of[id] || !sink_enabled(env->cfg, (enum sink_id)id))
-			continue;
-		for (uint32_t p = 0; p < partitions; p++) {
-			int consumer = journal_consumer_add(env->journal, p, ops_of[id]->name, err);
-
-			if (consumer < 0)
-				return consumer;
+			if (!ops_of[id] || !sink_enabled(env->cfg, (enum sink_id)id) ||
+				(log == SINK_LOG_OUTPUT && !env->output))
+				continue;
+			rc = each(arg, env, (enum sink_log)log, (enum sink_id)id, err);
+			if (rc)
+				return rc;
 		}
+	return 0;
+}
+
+static int group_register(
+	void *arg, const struct sink_env *env, enum sink_log log, enum sink_id id, struct err *err)
+{
+	struct journal *j = sink_journal(env, log);
+
+	(void)arg;
+	for (uint32_t p = 0; p < journal_partitions(j); p++) {
+		int consumer = journal_consumer_add(j, p, ops_of[id]->name, err);
+
+		if (consumer < 0)
+			return consumer;
 	}
 	return 0;
 }
 
-static int group_start(struct sink_group *group, enum sink_id id, const struct sink_env *env, struct err *err)
+int sinks_register(const struct sink_env *env, struct err *err)
 {
-	uint32_t partitions = journal_partitions(env->journal);
+	return groups_each(env, group_register, NULL, err);
+}
+
+static int part_start(struct sink_group *group, uint32_t p, struct err *err)
+{
+	struct sink_part *part = &group->part[p];
+	char name[24]; /* of which the kernel takes 15 */
+	int rc;
+
+	part->ops = group->ops;
+	part->env = group->env;
+	part->id = group->id;
+	part->log = group->log;
+	part->journal = sink_journal(group->env, group->log);
+	part->partition = p;
+	part->group = group;
+	pthread_mutex_init(&part->error_lock, NULL);
+	part->consumer = journal_consumer_add(part->journal, p, group->ops->name, err);
+	if (part->consumer < 0)
+		return part->consumer;
+	rc = pthread_create(&part->thread, NULL, sink_thread, part);
+	if (rc)
+		return err_set(err, -rc, "sink %s: thread: %s", group->name, strerror(rc));
+	snprintf(name, sizeof name, "%.8s%s/%u", group->ops->name, group->log == SINK_LOG_OUTPUT ? "-o" : "",
+		p);
+	pthread_setname_np(part->thread, name);
+	group->part_count++;
+	return 0;
+}
+
+static int group_start(
+	void *arg, const struct sink_env *env, enum sink_log log, enum sink_id id, struct err *err)
+{
+	struct sink_group *group = (struct sink_group *)arg + (int)log * SINK_ID_MAX + id;
+	uint32_t partitions = journal_partitions(sink_journal(env, log));
+	int rc = 0;
 
 	group->ops = ops_of[id];
 	group->id = id;
+	group->log = log;
 	group->env = env;
+	snprintf(group->name, sizeof group->name, "%s%s", group->ops->name,
+		log == SINK_LOG_OUTPUT ? "-output" : "");
 	pthread_mutex_init(&group->prepare_lock, NULL);
 	group->part = calloc(partitions, sizeof *group->part);
 	if (!group->part)
-		return err_set(err, -ENOMEM, "sink %s: no memory", group->ops->name);
-	for (uint32_t p = 0; p < partitions; p++) {
-		struct sink_part *part = &group->part[p];
-		char name[24]; /* of which the kernel takes 15 */
-		int rc;
-
-		part->ops = group->ops;
-		part->env = env;
-		part->id = id;
-		part->partition = p;
-		part->group = group;
-		pthread_mutex_init(&part->error_lock, NULL);
-		part->consumer = journal_consumer_add(env->journal, p, group->ops->name, err);
-		if (part->consumer < 0)
-			return part->consumer;
-		rc = pthread_create(&part->thread, NULL, sink_thread, part);
-		if (rc)
-			return err_set(err, -rc, "sink %s: thread: %s", group->ops->name, strerror(rc));
-		snprintf(name, sizeof name, "%.8s/%u", group->ops->name, p);
-		pthread_setname_np(part->thread, name);
-		group->part_count++;
-	}
-	return 0;
+		return err_set(err, -ENOMEM, "sink %s: no memory", group->name);
+	for (uint32_t p = 0; rc == 0 && p < partitions; p++)
+		rc = part_start(group, p, err);
+	return rc;
 }
 
 int sinks_start(struct sink_group *group, const struct sink_env *env, struct err *err)
 {
-	for (int id = 0; id < SINK_ID_MAX; id++) {
-		int rc;
+	int rc = groups_each(env, group_start, group, err);
 
-		if (!ops_of[id] || !sink_enabled(env->cfg, (enum sink_id)id))
-			continue;
-		rc = group_start(&group[id], (enum sink_id)id, env, err);
-		if (rc) {
-			sinks_stop(group, 0);
-			sinks_free(group);
-			return rc;
-		}
+	if (rc) {
+		sinks_stop(group, 0);
+		sinks_free(group);
 	}
-	return 0;
+	return rc;
 }
 
 void sinks_stop(struct sink_group *group, uint64_t drain_ms)
 {
 	uint64_t deadline = clock_mono_ns() + drain_ms * 1000000u;
 
-	for (int id = 0; id < SINK_ID_MAX; id++)
-		for (uint32_t p = 0; p < group[id].part_count; p++) {
-			atomic_store(&group[id].part[p].stop_deadline_ns, deadline);
-			atomic_store_explicit(&group[id].part[p].stop, true, memory_order_release);
+	for (int i = 0; i < SINK_GROUP_MAX; i++)
+		for (uint32_t p = 0; p < group[i].part_count; p++) {
+			atomic_store(&group[i].part[p].stop_deadline_ns, deadline);
+			atomic_store_explicit(&group[i].part[p].stop, true, memory_order_release);
 		}
-	for (int id = 0; id < SINK_ID_MAX; id++)
-		for (uint32_t p = 0; p < group[id].part_count; p++) {
-			if (!group[id].part[p].joined)
-				pthread_join(group[id].part[p].thread, NULL);
-			group[id].part[p].joined = true;
+	for (int i = 0; i < SINK_GROUP_MAX; i++)
+		for (uint32_t p = 0; p < group[i].part_count; p++) {
+			if (!group[i].part[p].joined)
+				pthread_join(group[i].part[p].thread, NULL);
+			group[i].part[p].joined = true;
 		}
 }
 
 void sinks_free(struct sink_group *group)
 {
-	for (int id = 0; id < SINK_ID_MAX; id++) {
-		free(group[id].part);
-		group[id].part = NULL;
-		group[id].part_count = 0;
+	for (int i = 0; i < SINK_GROUP_MAX; i++) {
+		free(group[i].part);
+		group[i].part = NULL;
+		group[i].part_count = 0;
 	}
 }

@@ -1,6 +1,7 @@
-/* What a sink is: it reads one partition of the journal and delivers each record exactly once to its target,
- * with its position committed together with the data. One thread per (sink, partition), run by runner.c; a
- * sink's failure or slowness touches nobody else: it reads the journal later.
+/* What a sink is: it reads one partition of a log and delivers each record exactly once to its target, with
+ * its position committed together with the data. One thread per (sink, log, partition), run by runner.c; a
+ * sink's failure or slowness touches nobody else: it reads the log later. Logs are journals: the input, and,
+ * when the state stage is on, its output (dataplane/state/row.h).
  *
  * Encoding (bytes out of records: sinks/encode) is apart from transport (sinks/kafka, sinks/clickhouse). */
 #ifndef SLUICE_SINK_H
@@ -27,21 +28,36 @@ enum sink_id {
 enum sink_state { SINK_OFF, SINK_CONNECTING, SINK_RUNNING, SINK_BACKOFF, SINK_REFUSED, SINK_STOPPED };
 extern const char *const sink_state_name[];
 
+enum sink_log { SINK_LOG_INPUT, SINK_LOG_OUTPUT, SINK_LOG_COUNT };
+
+struct window_plan;
+struct window_store;
+
 /* Borrowed by all sinks; outlives them. */
 struct sink_env {
 	const struct config *cfg;
-	struct journal *journal;
+	struct journal *journal; /* the input */
 	struct ruleset_store *rules;
+	/* Of the state stage; NULL when it is off: its log, the windows in force, and all that rows may name.
+	 */
+	struct journal *output;
+	const struct window_plan *plan;
+	struct window_store *windows;
 };
 
-struct sink_part; /* one (sink, partition) */
+static inline struct journal *sink_journal(const struct sink_env *env, enum sink_log log)
+{
+	return log == SINK_LOG_OUTPUT ? env->output : env->journal;
+}
+
+struct sink_part; /* one (sink, log, partition) */
 
 struct sink_ops {
 	const char *name;
-	/* Once a process, before any part: checks or makes topics and tables. May be retried. -EINVAL =
-	 * refusal: the target does not fit (wrong table, unknown position with local history); it is shown,
-	 * and tried again only every minute. */
-	int (*prepare)(const struct sink_env *env, struct err *err);
+	/* Once a process and log, before any part: checks or makes topics and tables. May be retried, and run
+	 * for both logs at once. -EINVAL = refusal: the target does not fit (wrong table, unknown position
+	 * with local history); it is shown, and tried again only every minute. */
+	int (*prepare)(const struct sink_env *env, enum sink_log log, struct err *err);
 	/* Connects, fences older instances, finds the committed position. Returns 0 and the first offset that
 	 * is not yet delivered, or -errno (as above). */
 	int (*open)(struct sink_part *part, uint64_t *position, struct err *err);
@@ -60,10 +76,13 @@ struct sink_stats {
 	_Atomic uint64_t position; /* next offset not yet delivered (committed) */
 	_Atomic uint64_t found;	 /* records that a later open found committed though no answer had said so */
 	_Atomic uint64_t events; /* RECORD_EVENT delivered as raw rows */
-	_Atomic uint64_t suppressed; /* RECORD_EVENT with RECORD_F_SUPPRESSED passed over */
-	_Atomic uint64_t alerts;     /* alert rows delivered */
+	_Atomic uint64_t suppressed; /* passed over by wish: RECORD_EVENT with RECORD_F_SUPPRESSED, rows of
+					windows that are not for this sink */
+	_Atomic uint64_t alerts;     /* alerts delivered; of the output log: one a record */
 	_Atomic uint64_t dead;	     /* RECORD_REFUSED delivered */
-	_Atomic uint64_t other;	     /* control and tick records passed over */
+	_Atomic uint64_t rows;	     /* merged rows of windows, sessions, funnels delivered */
+	_Atomic uint64_t late;	     /* RECORD_LATE delivered */
+	_Atomic uint64_t other;	     /* control records, ticks, marks and partial rows passed over */
 	_Atomic uint64_t bytes;	     /* encoded bytes delivered */
 	_Atomic uint64_t commits;    /* transactions or ranges */
 	_Atomic uint64_t retries;    /* sends that had to be repeated */
@@ -78,6 +97,8 @@ struct sink_part {
 	const struct sink_ops *ops;
 	const struct sink_env *env;
 	enum sink_id id;
+	enum sink_log log;
+	struct journal *journal; /* the log */
 	uint32_t partition;
 	int consumer; /* of journal_consumer_add() */
 	bool opened;  /* its thread's: open has succeeded once */
@@ -94,7 +115,7 @@ struct sink_part {
 
 /* What a delivered range counts, gathered while encoding and added on commit. */
 struct sink_tally {
-	uint64_t events, suppressed, alerts, dead, other, bytes;
+	uint64_t events, suppressed, alerts, dead, rows, late, other, bytes;
 	int64_t last_time_ms;
 };
 
@@ -114,21 +135,24 @@ void sink_error(struct sink_part *part, const char *text);
 /* True when delivery has reached the durable end, or the stop deadline has passed. */
 bool sink_drained(const struct sink_part *part, uint64_t position);
 
-/* ---- the runner ---- */
+/* ---- the runner: a group is a sink with all partitions of a log ---- */
+#define SINK_GROUP_MAX (SINK_LOG_COUNT * SINK_ID_MAX) /* group of (log, id): log * SINK_ID_MAX + id */
 struct sink_group {
 	const struct sink_ops *ops;
 	enum sink_id id;
+	enum sink_log log;
+	char name[24]; /* kafka, kafka-output */
 	const struct sink_env *env;
 	uint32_t part_count;
 	struct sink_part *part;
 	pthread_mutex_t prepare_lock;
 	bool prepared;
 };
-/* Registers the consumers of all enabled sinks, so that nothing they may still need is removed. To be called
- * before journal_start(): retention begins with that. */
+/* Registers the consumers of all enabled sinks in both logs, so that nothing they may still need is removed.
+ * To be called before journal_start() of either: retention begins with that. */
 int sinks_register(const struct sink_env *env, struct err *err);
-/* Starts all enabled sinks. group has SINK_ID_MAX zeroed entries; disabled ones stay with part_count 0. On
- * error nothing runs. */
+/* Starts all enabled sinks on both logs. group has SINK_GROUP_MAX zeroed entries; what is off stays with
+ * part_count 0. On error nothing runs. */
 int sinks_start(struct sink_group *group, const struct sink_env *env, struct err *err);
 /* Asks all to stop and waits: each delivers what is durable, for at most drain_ms. The parts stay readable
  * until sinks_free(), so that the control socket can show the drain. */

@@ -11,7 +11,7 @@
 
 static int reader_place(struct ch_part *p, uint64_t offset, struct err *err)
 {
-	struct journal *j = p->part->env->journal;
+	struct journal *j = p->part->journal;
 	int rc = 0;
 
 	if (!p->reader)

@@ -28,12 +28,13 @@ static bool ch_gives_up(void *arg)
 	return sink_gives_up();
 }
 
-static int ch_prepare(const struct sink_env *env, struct err *err)
+static int ch_prepare(const struct sink_env *env, enum sink_log log, struct err *err)
 {
 	const struct config_clickhouse *cfg = &env->cfg->clickhouse;
 	struct ch_http http;
 	int rc = ch_http_open(&http, cfg, ch_gives_up, NULL, err);
 
+	(void)log;
 	if (rc == 0)
 		rc = ch_check_tables(&http, cfg, err);
 	ch_http_close(&http);
@@ -49,7 +50,7 @@ static void endpoint_text(char *out, size_t out_bytes, const struct ch_http *htt
 static int intent_check(struct ch_part *p, struct err *err)
 {
 	const struct ch_intent *last = &p->intent.last;
-	struct journal *j = p->part->env->journal;
+	struct journal *j = p->part->journal;
 	char endpoint[264];
 
 	if (last->epoch != journal_epoch(j) || strcmp(last->node, journal_node(j)) != 0 ||
@@ -79,7 +80,7 @@ static int position_first(struct ch_part *p, struct err *err)
 {
 	struct journal_partition_stats stats;
 
-	journal_stats(p->part->env->journal, p->part->partition, &stats);
+	journal_stats(p->part->journal, p->part->partition, &stats);
 	if (stats.oldest_offset > 0)
 		return err_set(err, -EINVAL,
 			"clickhouse: partition %u: %s is missing and the journal begins at offset %lu: what "
@@ -136,7 +137,7 @@ static int ch_open(struct sink_part *part, uint64_t *position, struct err *err)
 	p->cfg = &env->cfg->clickhouse;
 	p->intent.fd = -1;
 	p->http.sock.fd = -1;
-	ch_rows_init(&p->rows, journal_node(env->journal), journal_epoch(env->journal), part->partition,
+	ch_rows_init(&p->rows, journal_node(part->journal), journal_epoch(part->journal), part->partition,
 		env->rules);
 	rc = ch_http_open(&p->http, p->cfg, ch_gives_up, NULL, err);
 	if (rc == 0)

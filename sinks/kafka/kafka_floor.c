@@ -27,7 +27,7 @@ struct floor_file {
 
 static void floor_path(const struct kafka_part *kp, char *path, size_t bytes)
 {
-	snprintf(path, bytes, "%s/kafka-p%u.floor", journal_dir(kp->part->env->journal), kp->at.partition);
+	snprintf(path, bytes, "%s/kafka-p%u.floor", journal_dir(kp->part->journal), kp->at.partition);
 }
 
 uint64_t kafka_floor_read(const struct kafka_part *kp)

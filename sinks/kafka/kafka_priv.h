@@ -68,7 +68,7 @@ int kafka_producer_new(struct kafka_part *kp, struct err *err);
 void kafka_producer_free(struct kafka_part *kp);
 
 /* ---- kafka_topics.c ---- */
-int kafka_prepare(const struct sink_env *env, struct err *err);
+int kafka_prepare(const struct sink_env *env, enum sink_log log, struct err *err);
 
 /* ---- kafka_floor.c ---- */
 /* A position that was committed once; 0 if none is known. */

@@ -60,7 +60,7 @@ static int position_lost(struct kafka_part *kp, uint64_t position, struct err *e
 		"write it there, remove %s/kafka-p%u.floor and restart; what it lets out or sends twice is "
 		"yours to know",
 		position, kafka_config(kp)->topic_positions, kp->position_key, before,
-		journal_dir(kp->part->env->journal), kp->at.partition);
+		journal_dir(kp->part->journal), kp->at.partition);
 }
 
 /* The position must lie in what the journal has: anything else is a lost or foreign journal, never a skip. */
@@ -68,7 +68,7 @@ static int position_check(struct kafka_part *kp, uint64_t position, struct err *
 {
 	struct journal_partition_stats js;
 
-	journal_stats(kp->part->env->journal, kp->at.partition, &js);
+	journal_stats(kp->part->journal, kp->at.partition, &js);
 	if (position > js.durable_offset)
 		return err_set(err, -EINVAL,
 			"committed position %" PRIu64
@@ -94,8 +94,8 @@ static int kafka_open(struct sink_part *part, uint64_t *position, struct err *er
 		return err_set(err, -ENOMEM, "no memory");
 	part->priv = kp;
 	kp->part = part;
-	kp->at = (struct address){.node = journal_node(part->env->journal),
-		.epoch = journal_epoch(part->env->journal),
+	kp->at = (struct address){.node = journal_node(part->journal),
+		.epoch = journal_epoch(part->journal),
 		.partition = part->partition};
 	position_key(kp->position_key, "kafka", kp->at.node, kp->at.epoch, kp->at.partition);
 	kp->floor = kafka_floor_read(kp);
@@ -106,7 +106,7 @@ static int kafka_open(struct sink_part *part, uint64_t *position, struct err *er
 		return rc;
 	rc = kafka_position_find(kp, position, err);
 	if (rc == 0) {
-		journal_stats(part->env->journal, part->partition, &js);
+		journal_stats(part->journal, part->partition, &js);
 		rc = position_missing(kp, js.oldest_offset, position, err);
 	} else if (rc == 1) {
 		rc = position_check(kp, *position, err);
@@ -117,7 +117,7 @@ static int kafka_open(struct sink_part *part, uint64_t *position, struct err *er
 		return rc;
 	kp->committed = *position;
 	kp->next = *position;
-	rc = journal_reader_open(&kp->reader, part->env->journal, part->partition, *position, err);
+	rc = journal_reader_open(&kp->reader, part->journal, part->partition, *position, err);
 	log_info("kafka", "partition=%u position=%" PRIu64 " epoch=%016" PRIx64, part->partition, *position,
 		kp->at.epoch);
 	return rc == -ERANGE ? -EINVAL : rc;
@@ -177,7 +177,7 @@ static int kafka_run(struct sink_part *part, struct err *err)
 	/* One short try: an open transaction would hide later records from readers until it times out. */
 	kafka_tx_abort(kp, 0, err);
 	log_warn("kafka", "partition=%u stop deadline passed, left at=%" PRIu64 " durable=%" PRIu64,
-		part->partition, kp->committed, journal_durable_offset(part->env->journal, part->partition));
+		part->partition, kp->committed, journal_durable_offset(part->journal, part->partition));
 	return 0;
 }
 

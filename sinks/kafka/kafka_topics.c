@@ -320,12 +320,13 @@ static int topics_work(struct topic_work *w, struct err *err)
 	return rc < 0 ? rc : topics_check_policies(w, err);
 }
 
-int kafka_prepare(const struct sink_env *env, struct err *err)
+int kafka_prepare(const struct sink_env *env, enum sink_log log, struct err *err)
 {
 	struct topic_work w = {.cfg = &env->cfg->kafka};
 	rd_kafka_conf_t *conf;
 	int rc;
 
+	(void)log;
 	if (w.cfg->min_isr > w.cfg->replication)
 		return err_set(err, -EINVAL, "kafka.min_isr is %lu, above kafka.replication %lu",
 			w.cfg->min_isr, w.cfg->replication);

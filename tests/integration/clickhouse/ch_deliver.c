@@ -267,7 +267,7 @@ static void totals_print(const struct sink_group *group)
 
 static int run(char **arg)
 {
-	static struct sink_group group[SINK_ID_MAX];
+	static struct sink_group group[SINK_GROUP_MAX];
 	struct journal_params params = params_of(arg[0]);
 	struct config cfg = config_of(arg);
 	struct sink_env env = {.cfg = &cfg};

@@ -95,7 +95,7 @@ static int drain(struct sink_group *group, struct journal *j, uint64_t drain_ms)
 int main(int argc, char **argv)
 {
 	static struct config cfg;
-	static struct sink_group group[SINK_ID_MAX];
+	static struct sink_group group[SINK_GROUP_MAX];
 	struct journal_params params;
 	struct sink_env env = {.cfg = &cfg};
 	struct handoff handoff;

@@ -85,7 +85,8 @@ static void made_partitions(struct view *v)
 static void made_sink(struct view *v)
 {
 	v->sinks = 1;
-	v->sink[0] = (struct view_sink){SINK_kafka, "kafka", 2, calloc(2, sizeof *v->sink[0].part)};
+	v->sink[0] = (struct view_sink){
+		SINK_kafka, SINK_LOG_INPUT, "kafka", 2, calloc(2, sizeof *v->sink[0].part)};
 	for (uint32_t p = 0; p < 2; p++) {
 		struct view_part *part = &v->sink[0].part[p];
 
@@ -128,4 +129,32 @@ void made_view(struct view *v, struct config *cfg)
 		{"noise", "Health checks", SEVERITY_INFO, RULE_ACTION_DROP, "noise.yaml", 1}, 10};
 	v->generation = 3;
 	snprintf(v->version, sizeof v->version, "00112233aabbccdd");
+}
+
+void made_output(struct view *v)
+{
+	struct view_part *part = calloc(3, sizeof *part);
+
+	v->outputs = 3;
+	v->output = calloc(3, sizeof *v->output);
+	v->sink[v->sinks++] = (struct view_sink){
+		SINK_LOG_OUTPUT * SINK_ID_MAX + SINK_kafka, SINK_LOG_OUTPUT, "kafka-output", 3, part};
+	for (uint32_t p = 0; p < 3; p++) {
+		struct journal_partition_stats *s = &v->output[p];
+
+		s->records[p == 2 ? RECORD_ROW : RECORD_MARK] = 90;
+		s->records[RECORD_LATE] = 10;
+		s->durable_offset = 100;
+		part[p] = (struct view_part){.partition = p,
+			.opened = true,
+			.state = SINK_RUNNING,
+			.start = 40,
+			.position = 95,
+			.rows = p == 2 ? 30 : 0,
+			.alerts = p == 2 ? 11 : 0,
+			.suppressed = p == 2 ? 6 : 0,
+			.late = 4,
+			.other = p == 2 ? 4 : 51,
+			.lag_events = 5};
+	}
 }

@@ -6,5 +6,7 @@
 
 /* Fills v, whose arrays view_free() ends. cfg is borrowed. */
 void made_view(struct view *v, struct config *cfg);
+/* Adds the output log of a state stage with a sink that reads it. */
+void made_output(struct view *v);
 
 #endif

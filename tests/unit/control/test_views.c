@@ -46,6 +46,35 @@ static void test_ledger_balanced(void **state)
 	view_free(&v);
 }
 
+/* What is delivered and what is passed over make up the output log; alerts are records of their own there. */
+static void test_ledger_output(void **state)
+{
+	struct view v;
+	json_t *ledger;
+
+	(void)state;
+	for (int what = 0; what < 6; what++) {
+		static const int expect[] = {0, 1, 1, 1, 1, 1};
+		struct view_part *part;
+
+		made_view(&v, &cfg);
+		made_output(&v);
+		part = &v.sink[1].part[2];
+		part->rows -= what == 1;
+		part->alerts -= what == 2;
+		part->late -= what == 3;
+		part->suppressed -= what == 4;
+		part->other -= what == 5;
+		ledger = ledger_json(&v);
+		assert_int_equal(balance_of(ledger, "sink kafka-output, partition 2"), expect[what]);
+		assert_int_equal(balance_of(ledger, "sink kafka-output, partition 0"), 0);
+		assert_int_equal(json_integer_value(json_object_get(ledger, "balance")), expect[what]);
+		assert_int_equal(json_array_size(json_object_get(ledger, "life")), 5);
+		json_decref(ledger);
+		view_free(&v);
+	}
+}
+
 /* One more or less of anything shows at its place and nowhere else. */
 static void test_ledger_finds_each_loss(void **state)
 {
@@ -133,6 +162,7 @@ static void test_metrics(void **state)
 
 	(void)state;
 	made_view(&v, &cfg);
+	made_output(&v);
 	v.rule[0].info.id = "a\"b\\c";
 	text = metrics_text(&v);
 	expect_line(text, "sluice_uptime_seconds 10");
@@ -142,6 +172,8 @@ static void test_metrics(void **state)
 	expect_line(text, "sluice_port_rx_packets_total{port=\"p0\"} 220");
 	expect_line(text, "sluice_sink_lag_seconds{sink=\"kafka\",partition=\"0\"} 1.500000");
 	expect_line(text, "sluice_sink_up{sink=\"kafka\",partition=\"1\"} 0");
+	expect_line(text, "sluice_sink_rows_total{sink=\"kafka-output\",partition=\"2\"} 30");
+	expect_line(text, "sluice_sink_late_total{sink=\"kafka-output\",partition=\"0\"} 4");
 	expect_line(text, "sluice_drops_total{reason=\"not_ip\",unit=\"frame\"} 14");
 	expect_line(text, "sluice_drops_total{reason=\"duplicate\",unit=\"event\"} 22"); /* of this process */
 	expect_line(text, "sluice_rule_hits_total{rule=\"a\\\"b\\\\c\"} 42");
@@ -311,9 +343,10 @@ static void test_all_views(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_ledger_balanced),
-		cmocka_unit_test(test_ledger_finds_each_loss), cmocka_unit_test(test_ledger_unknown),
-		cmocka_unit_test(test_metrics), cmocka_unit_test(test_metric_names),
-		cmocka_unit_test(test_promtool), cmocka_unit_test(test_tables), cmocka_unit_test(test_status),
+		cmocka_unit_test(test_ledger_output), cmocka_unit_test(test_ledger_finds_each_loss),
+		cmocka_unit_test(test_ledger_unknown), cmocka_unit_test(test_metrics),
+		cmocka_unit_test(test_metric_names), cmocka_unit_test(test_promtool),
+		cmocka_unit_test(test_tables), cmocka_unit_test(test_status),
 		cmocka_unit_test(test_all_views)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -17,21 +17,22 @@
 #include "sink.h"
 
 #define PARTS 3
+#define OUTPUT ((struct journal *)&output_log) /* has a partition more */
 
-static _Atomic uint64_t durable = 100, consumed[PARTS];
+static char output_log;
+static _Atomic uint64_t durable = 100, consumed[2 * PARTS + 1];
 static _Atomic int consumer_fail_at = -1;
 
 static struct script {
 	_Atomic int prepare_failures, open_failures, run_failures, code;
-	_Atomic int prepares, opens, runs, closes;
+	_Atomic int prepares, opens, runs, closes, prepared[SINK_LOG_COUNT];
 	_Atomic uint64_t found;
 	_Atomic bool prepare_blocks, run_ignores_deadline;
 } script;
 
 uint32_t journal_partitions(const struct journal *j)
 {
-	(void)j;
-	return PARTS;
+	return j == OUTPUT ? PARTS + 1 : PARTS;
 }
 
 uint64_t journal_durable_offset(const struct journal *j, uint32_t partition)
@@ -42,10 +43,10 @@ uint64_t journal_durable_offset(const struct journal *j, uint32_t partition)
 
 int journal_consumer_add(struct journal *j, uint32_t partition, const char *name, struct err *err)
 {
-	(void)j, (void)name;
+	(void)name;
 	if ((int)partition == consumer_fail_at)
 		return err_set(err, -ENOSPC, "no room for a consumer");
-	return (int)partition;
+	return (int)partition + (j == OUTPUT ? PARTS : 0);
 }
 
 void journal_consumer_set(struct journal *j, int consumer, uint64_t offset)
@@ -59,10 +60,11 @@ static void pause_ms(int ms)
 	nanosleep(&(struct timespec){.tv_nsec = ms * 1000000}, NULL);
 }
 
-static int fake_prepare(const struct sink_env *env, struct err *err)
+static int fake_prepare(const struct sink_env *env, enum sink_log log, struct err *err)
 {
 	(void)env;
 	script.prepares++;
+	script.prepared[log]++;
 	while (script.prepare_blocks) {
 		if (sink_gives_up())
 			return err_set(err, -ECANCELED, "given up");
@@ -115,9 +117,9 @@ static void fake_close(struct sink_part *part)
 const struct sink_ops sink_kafka_ops = {"kafka", fake_prepare, fake_open, fake_run, fake_close};
 const struct sink_ops sink_clickhouse_ops = {"clickhouse", fake_prepare, fake_open, fake_run, fake_close};
 
-static struct sink_group group[SINK_ID_MAX];
+static struct sink_group group[SINK_GROUP_MAX];
 static struct config cfg;
-static const struct sink_env env = {.cfg = &cfg};
+static struct sink_env env = {.cfg = &cfg};
 
 static int setup(void **state)
 {
@@ -129,6 +131,7 @@ static int setup(void **state)
 	consumer_fail_at = -1;
 	cfg.kafka.enabled = true;
 	cfg.clickhouse.enabled = false;
+	env.output = NULL;
 	return 0;
 }
 
@@ -287,6 +290,8 @@ static void test_committed_counts(void **state)
 		.suppressed = 4,
 		.alerts = 3,
 		.dead = 2,
+		.rows = 7,
+		.late = 8,
 		.other = 1,
 		.bytes = 9,
 		.last_time_ms = 77};
@@ -298,12 +303,52 @@ static void test_committed_counts(void **state)
 	assert_int_equal(part.stats.suppressed, 4);
 	assert_int_equal(part.stats.alerts, 3);
 	assert_int_equal(part.stats.dead, 2);
+	assert_int_equal(part.stats.rows, 7);
+	assert_int_equal(part.stats.late, 8);
 	assert_int_equal(part.stats.other, 1);
 	assert_int_equal(part.stats.bytes, 9);
 	assert_int_equal(part.stats.commits, 2);
 	assert_int_equal(part.stats.position, 24);
 	assert_int_equal(part.stats.position_time_ms, 77); /* a span without records keeps the last one's */
 	assert_int_equal(consumed[1], 24);
+}
+
+/* With the state stage on, each sink has a second group on the output log, prepared for itself. */
+static void test_second_log(void **state)
+{
+	const struct sink_group *output = &group[SINK_LOG_OUTPUT * SINK_ID_MAX + SINK_kafka];
+
+	(void)state;
+	env.output = OUTPUT;
+	start();
+	wait_for(SINK_RUNNING);
+	assert_int_equal(output->part_count, PARTS + 1);
+	assert_string_equal(output->name, "kafka-output");
+	assert_string_equal(group[SINK_kafka].name, "kafka");
+	for (uint32_t p = 0; p < output->part_count; p++) {
+		assert_ptr_equal(output->part[p].journal, OUTPUT);
+		assert_int_equal(output->part[p].log, SINK_LOG_OUTPUT);
+	}
+	assert_int_equal(group[SINK_LOG_OUTPUT * SINK_ID_MAX + SINK_clickhouse].part_count, 0);
+	stop(5000);
+	assert_int_equal(script.prepared[SINK_LOG_INPUT], 1);
+	assert_int_equal(script.prepared[SINK_LOG_OUTPUT], 1);
+	for (int i = 0; i < 2 * PARTS + 1; i++)
+		assert_int_equal(consumed[i], 100); /* each in its own log */
+}
+
+/* One that fails late takes down also what runs on the first log. */
+static void test_second_log_fails(void **state)
+{
+	struct err err;
+
+	(void)state;
+	env.output = OUTPUT;
+	consumer_fail_at = PARTS;
+	assert_int_equal(sinks_register(&env, &err), -ENOSPC);
+	assert_int_equal(sinks_start(group, &env, &err), -ENOSPC);
+	for (int i = 0; i < SINK_GROUP_MAX; i++)
+		assert_null(group[i].part);
 }
 
 int main(void)
@@ -316,7 +361,9 @@ int main(void)
 		cmocka_unit_test_setup(test_deadline_reaches_a_slow_run, setup),
 		cmocka_unit_test_setup(test_positions_found_at_reopening, setup),
 		cmocka_unit_test_setup(test_start_fails_whole, setup),
-		cmocka_unit_test_setup(test_committed_counts, setup)};
+		cmocka_unit_test_setup(test_committed_counts, setup),
+		cmocka_unit_test_setup(test_second_log, setup),
+		cmocka_unit_test_setup(test_second_log_fails, setup)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
