@@ -81,7 +81,7 @@ int main(void)
 {
 	struct recorded r = records_make();
 	uint64_t best_rows = UINT64_MAX, best_write = UINT64_MAX, best_crc = UINT64_MAX, sum = 0;
-	struct native_bytes body = {0};
+	struct bytes body = {0};
 	struct ch_rows rows;
 
 	ch_rows_init(&rows, "sluice-1", 0x123456789abcdefull, 3, NULL);
@@ -105,7 +105,7 @@ int main(void)
 		EVENTS, (double)r.bytes / EVENTS, (double)best_rows / EVENTS, (double)best_write / EVENTS,
 		(double)best_crc / EVENTS, (double)body.bytes / EVENTS, sum);
 	ch_rows_free(&rows);
-	native_bytes_free(&body);
+	bytes_free(&body);
 	free(r.data);
 	return 0;
 }

@@ -15,7 +15,7 @@ struct ch_part {
 	struct journal_reader *reader;
 	uint64_t reader_at; /* offset of the next record that the reader gives */
 	struct ch_rows rows;
-	struct native_bytes body;
+	struct bytes body;
 	struct ch_intent range; /* the one being gathered or sent */
 	uint64_t generation;	/* rulesets: of the block at hand */
 	uint64_t marked_ns;	/* when the position was last made durable */

@@ -269,7 +269,7 @@ static void ch_close(struct sink_part *part)
 	ch_intent_close(&p->intent);
 	ch_http_close(&p->http);
 	ch_rows_free(&p->rows);
-	native_bytes_free(&p->body);
+	bytes_free(&p->body);
 	for (int id = 0; id < CH_TABLE_COUNT; id++)
 		free(p->insert[id]);
 	free(p);

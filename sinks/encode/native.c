@@ -29,6 +29,12 @@ const char *const native_type_name[NATIVE_TYPE_COUNT] = {
 	[NATIVE_UINT8] = "UInt8",
 	[NATIVE_STRING_ARRAY] = "Array(String)",
 	[NATIVE_UINT32_ARRAY] = "Array(UInt32)",
+	[NATIVE_DECIMAL38_NULL] = "Nullable(Decimal(38, 6))",
+	[NATIVE_DECIMAL38] = "Decimal(38, 6)",
+	[NATIVE_REGISTERS] = "Tuple(Array(UInt16), Array(UInt8))",
+	[NATIVE_BUCKETS] = "Tuple(Array(Int32), Array(UInt64))",
+	[NATIVE_COUNTS] = "Tuple(Array(String), Array(UInt64))",
+	[NATIVE_ORDERED] = "Tuple(Int64, UInt32, UInt64, String)",
 };
 
 static const uint8_t uint_width[NATIVE_TYPE_COUNT] = {
@@ -36,6 +42,15 @@ static const uint8_t uint_width[NATIVE_TYPE_COUNT] = {
 	[NATIVE_UINT32] = 4,
 	[NATIVE_UINT16] = 2,
 	[NATIVE_UINT8] = 1,
+};
+
+/* Vectors: bytes of a key (0: a string) and of an item. */
+static const struct vector {
+	uint8_t key, item;
+} vector_of[NATIVE_TYPE_COUNT] = {
+	[NATIVE_REGISTERS] = {2, 1},
+	[NATIVE_BUCKETS] = {4, 8},
+	[NATIVE_COUNTS] = {0, 8},
 };
 
 enum native_type native_type_by_name(const char *name)
@@ -47,80 +62,24 @@ enum native_type native_type_by_name(const char *name)
 	return (enum native_type)t;
 }
 
-/* ---- bytes that grow ---- */
+/* ---- bytes ---- */
 
-static uint8_t *bytes_room(struct native_bytes *out, size_t bytes)
+/* LEB128. */
+static void put_varuint(struct bytes *out, uint64_t v)
 {
-	if (out->capacity - out->bytes < bytes) {
-		size_t capacity = out->capacity ? out->capacity * 2 : 4096;
-		uint8_t *data;
-
-		while (capacity - out->bytes < bytes)
-			capacity *= 2;
-		data = realloc(out->data, capacity);
-		if (!data)
-			return NULL;
-		out->data = data;
-		out->capacity = capacity;
-	}
-	return out->data + out->bytes;
-}
-
-bool native_bytes_append(struct native_bytes *out, const void *data, size_t bytes)
-{
-	uint8_t *p = bytes_room(out, bytes ? bytes : 1);
-
-	if (!p)
-		return false;
-	if (bytes)
-		memcpy(p, data, bytes);
-	out->bytes += bytes;
-	return true;
-}
-
-void native_bytes_free(struct native_bytes *out)
-{
-	free(out->data);
-	*out = (struct native_bytes){0};
-}
-
-/* LEB128. Returns the bytes written. */
-static size_t varuint_put(uint8_t *p, uint64_t v)
-{
+	uint8_t p[VARUINT_BYTES_MAX];
 	size_t n = 0;
 
 	for (; v >= 0x80; v >>= 7)
 		p[n++] = (uint8_t)(v | 0x80);
 	p[n++] = (uint8_t)v;
-	return n;
+	bytes_put(out, p, n);
 }
 
-static bool bytes_varuint(struct native_bytes *out, uint64_t v)
+static void put_string(struct bytes *out, const void *text, size_t bytes)
 {
-	uint8_t *p = bytes_room(out, VARUINT_BYTES_MAX);
-
-	if (p)
-		out->bytes += varuint_put(p, v);
-	return p != NULL;
-}
-
-static bool bytes_u64(struct native_bytes *out, uint64_t v)
-{
-	return native_bytes_append(out, &v, sizeof v);
-}
-
-static bool bytes_string(struct native_bytes *out, const void *text, size_t bytes)
-{
-	uint8_t *p = bytes_room(out, VARUINT_BYTES_MAX + bytes);
-	size_t head;
-
-	if (!p)
-		return false;
-	head = varuint_put(p, bytes);
-	if (bytes)
-		memcpy(p + head, text, bytes);
-	out->bytes += head + bytes;
-	return true;
+	put_varuint(out, bytes);
+	bytes_put(out, text, bytes);
 }
 
 /* ---- the block ---- */
@@ -154,7 +113,10 @@ void native_block_clear(struct native_block *b)
 		struct native_column *c = &b->column[i];
 
 		c->rows = 0;
-		c->value.bytes = c->side.bytes = c->key_end.bytes = 0;
+		bytes_reset(&c->value);
+		bytes_reset(&c->side);
+		bytes_reset(&c->more);
+		bytes_reset(&c->key_end);
 		c->key_count = 0;
 		c->item_count = 0;
 		if (c->slot)
@@ -167,9 +129,10 @@ void native_block_clear(struct native_block *b)
 void native_block_free(struct native_block *b)
 {
 	for (uint32_t i = 0; i < b->column_count; i++) {
-		native_bytes_free(&b->column[i].value);
-		native_bytes_free(&b->column[i].side);
-		native_bytes_free(&b->column[i].key_end);
+		bytes_free(&b->column[i].value);
+		bytes_free(&b->column[i].side);
+		bytes_free(&b->column[i].more);
+		bytes_free(&b->column[i].key_end);
 		free(b->column[i].slot);
 	}
 	memset(b, 0, sizeof *b);
@@ -184,12 +147,6 @@ static struct native_column *put_begin(struct native_block *b, uint32_t column, 
 	return c;
 }
 
-static void put_fixed(struct native_block *b, struct native_column *c, const void *data, size_t bytes)
-{
-	if (!native_bytes_append(&c->value, data, bytes))
-		b->failed = true;
-}
-
 void native_put_uuid(struct native_block *b, uint32_t column, const uint8_t id[16])
 {
 	struct native_column *c = put_begin(b, column, NATIVE_UUID);
@@ -198,12 +155,12 @@ void native_put_uuid(struct native_block *b, uint32_t column, const uint8_t id[1
 	memcpy(half, id, sizeof half);
 	half[0] = __builtin_bswap64(half[0]);
 	half[1] = __builtin_bswap64(half[1]);
-	put_fixed(b, c, half, sizeof half);
+	bytes_put(&c->value, half, sizeof half);
 }
 
 void native_put_ipv6(struct native_block *b, uint32_t column, const uint8_t addr[16])
 {
-	put_fixed(b, put_begin(b, column, NATIVE_IPV6), addr, 16);
+	bytes_put(&put_begin(b, column, NATIVE_IPV6)->value, addr, 16);
 }
 
 void native_put_uint(struct native_block *b, uint32_t column, uint64_t value)
@@ -211,24 +168,28 @@ void native_put_uint(struct native_block *b, uint32_t column, uint64_t value)
 	enum native_type type = b->column[column].type;
 
 	assert(uint_width[type]);
-	put_fixed(b, put_begin(b, column, type), &value, uint_width[type]);
+	bytes_put(&put_begin(b, column, type)->value, &value, uint_width[type]);
 }
 
 void native_put_time(struct native_block *b, uint32_t column, int64_t ms)
 {
-	put_fixed(b, put_begin(b, column, NATIVE_DATETIME64_MS), &ms, sizeof ms);
+	bytes_put_i64(&put_begin(b, column, NATIVE_DATETIME64_MS)->value, ms);
 }
 
-/* 8 bytes; for a Nullable column, and the byte that says whether they count. */
-static void put_eight(
-	struct native_block *b, uint32_t column, enum native_type type, const void *value, uint8_t is_null)
+static bool is_nullable(enum native_type type)
+{
+	return type == NATIVE_FLOAT64_NULL || type == NATIVE_DECIMAL6_NULL || type == NATIVE_DECIMAL38_NULL;
+}
+
+/* A value; for a Nullable column, with the byte that says that it counts. */
+static void put_number(
+	struct native_block *b, uint32_t column, enum native_type type, const void *value, size_t bytes)
 {
 	struct native_column *c = put_begin(b, column, type);
-	bool nullable = type == NATIVE_FLOAT64_NULL || type == NATIVE_DECIMAL6_NULL;
 
-	if (nullable && !native_bytes_append(&c->side, &is_null, 1))
-		b->failed = true;
-	put_fixed(b, c, value, 8);
+	if (is_nullable(type))
+		bytes_put_u8(&c->side, 0);
+	bytes_put(&c->value, value, bytes);
 }
 
 void native_put_double(struct native_block *b, uint32_t column, double value)
@@ -236,24 +197,28 @@ void native_put_double(struct native_block *b, uint32_t column, double value)
 	enum native_type type = b->column[column].type;
 
 	assert(type == NATIVE_FLOAT64 || type == NATIVE_FLOAT64_NULL);
-	put_eight(b, column, type, &value, 0);
+	put_number(b, column, type, &value, sizeof value);
 }
 
-void native_put_decimal(struct native_block *b, uint32_t column, int64_t millionths)
+void native_put_decimal(struct native_block *b, uint32_t column, __int128 millionths)
 {
 	enum native_type type = b->column[column].type;
 
-	assert(type == NATIVE_DECIMAL6 || type == NATIVE_DECIMAL6_NULL);
-	put_eight(b, column, type, &millionths, 0);
+	bool wide = type == NATIVE_DECIMAL38 || type == NATIVE_DECIMAL38_NULL;
+
+	assert(wide || type == NATIVE_DECIMAL6 || type == NATIVE_DECIMAL6_NULL);
+	put_number(b, column, type, &millionths, wide ? 16 : 8);
 }
 
 void native_put_null(struct native_block *b, uint32_t column)
 {
-	static const uint8_t zero[8];
+	static const uint8_t zero[16];
 	enum native_type type = b->column[column].type;
+	struct native_column *c = put_begin(b, column, type);
 
-	assert(type == NATIVE_FLOAT64_NULL || type == NATIVE_DECIMAL6_NULL);
-	put_eight(b, column, type, zero, 1);
+	assert(is_nullable(type));
+	bytes_put_u8(&c->side, 1);
+	bytes_put(&c->value, zero, type == NATIVE_DECIMAL38_NULL ? 16 : 8);
 }
 
 /* ---- dictionaries of LowCardinality columns ---- */
@@ -281,7 +246,9 @@ static const uint8_t *key_text(const struct native_column *c, uint32_t key, size
 
 static bool key_append(struct native_column *c, const void *text, size_t bytes)
 {
-	if (!bytes_string(&c->side, text, bytes) || !bytes_u64(&c->key_end, c->side.bytes))
+	put_string(&c->side, text, bytes);
+	bytes_put_u64(&c->key_end, c->side.bytes);
+	if (c->side.failed || c->key_end.failed)
 		return false;
 	c->key_count++;
 	return true;
@@ -342,14 +309,13 @@ void native_put_text(struct native_block *b, uint32_t column, const void *text, 
 
 	if (!has_dictionary(c)) {
 		assert(c->type == NATIVE_STRING);
-		if (!bytes_string(&c->value, text, bytes))
-			b->failed = true;
+		put_string(&c->value, text, bytes);
 		return;
 	}
 	key = b->failed ? UINT32_MAX : key_find(b, c, text, bytes);
 	if (key == UINT32_MAX)
 		b->failed = true;
-	put_fixed(b, c, &key, sizeof key);
+	bytes_put_u32(&c->value, key);
 }
 
 /* ---- arrays ---- */
@@ -360,8 +326,7 @@ void native_put_item_text(struct native_block *b, uint32_t column, const void *t
 
 	assert(c->type == NATIVE_STRING_ARRAY);
 	c->item_count++;
-	if (!bytes_string(&c->value, text, bytes))
-		b->failed = true;
+	put_string(&c->value, text, bytes);
 }
 
 void native_put_item_uint(struct native_block *b, uint32_t column, uint32_t value)
@@ -370,16 +335,48 @@ void native_put_item_uint(struct native_block *b, uint32_t column, uint32_t valu
 
 	assert(c->type == NATIVE_UINT32_ARRAY);
 	c->item_count++;
-	put_fixed(b, c, &value, sizeof value);
+	bytes_put_u32(&c->value, value);
 }
 
 void native_put_array_end(struct native_block *b, uint32_t column)
 {
 	struct native_column *c = put_begin(b, column, b->column[column].type);
 
-	assert(c->type == NATIVE_STRING_ARRAY || c->type == NATIVE_UINT32_ARRAY);
-	if (!bytes_u64(&c->side, c->item_count))
-		b->failed = true;
+	assert(c->type == NATIVE_STRING_ARRAY || c->type == NATIVE_UINT32_ARRAY || vector_of[c->type].item);
+	bytes_put_u64(&c->side, c->item_count);
+}
+
+void native_put_item_pair(struct native_block *b, uint32_t column, int32_t key, uint64_t value)
+{
+	struct native_column *c = &b->column[column];
+	struct vector v = vector_of[c->type];
+
+	assert(v.key && v.item);
+	c->item_count++;
+	bytes_put(&c->value, &key, v.key);
+	bytes_put(&c->more, &value, v.item);
+}
+
+void native_put_item_count(
+	struct native_block *b, uint32_t column, const void *text, size_t bytes, uint64_t count)
+{
+	struct native_column *c = &b->column[column];
+
+	assert(c->type == NATIVE_COUNTS);
+	c->item_count++;
+	put_string(&c->value, text, bytes);
+	bytes_put_u64(&c->more, count);
+}
+
+void native_put_ordered(struct native_block *b, uint32_t column, const struct native_order *order,
+	const void *text, size_t bytes)
+{
+	struct native_column *c = put_begin(b, column, NATIVE_ORDERED);
+
+	bytes_put_i64(&c->value, order->time_ms);
+	bytes_put_u32(&c->side, order->partition);
+	bytes_put_u64(&c->more, order->offset);
+	put_string(&c->key_end, text, bytes);
 }
 
 void native_row_end(struct native_block *b)
@@ -396,53 +393,79 @@ size_t native_block_bytes(const struct native_block *b)
 	size_t sum = 0;
 
 	for (uint32_t i = 0; i < b->column_count; i++)
-		sum += b->column[i].value.bytes + b->column[i].side.bytes;
+		sum += b->column[i].value.bytes + b->column[i].side.bytes + b->column[i].more.bytes;
 	return sum;
 }
 
 /* LowCardinality(String): u64 version 1; u64 0x600 (own keys, no shared dictionary) | log2 of the index
  * width; u64 key count; keys, of which the first is the default ""; u64 row count; indexes. */
-static bool dictionary_write(const struct native_column *c, struct native_bytes *out)
+static void dictionary_write(const struct native_column *c, struct bytes *out)
 {
 	uint32_t width_log = c->key_count <= 0x100 ? 0 : c->key_count <= 0x10000 ? 1 : 2;
 	size_t width = 1u << width_log;
 	uint8_t *p;
 
-	if (!bytes_u64(out, 1) || !bytes_u64(out, 0x600 | width_log) || !bytes_u64(out, c->key_count) ||
-		!native_bytes_append(out, c->side.data, c->side.bytes) || !bytes_u64(out, c->rows))
-		return false;
+	bytes_put_u64(out, 1);
+	bytes_put_u64(out, 0x600 | width_log);
+	bytes_put_u64(out, c->key_count);
+	bytes_put(out, c->side.data, c->side.bytes);
+	bytes_put_u64(out, c->rows);
 	p = bytes_room(out, c->rows * width);
-	if (!p)
-		return false;
-	for (uint32_t i = 0; i < c->rows; i++)
+	for (uint32_t i = 0; p && i < c->rows; i++)
 		memcpy(p + i * width, c->value.data + i * sizeof(uint32_t), width);
-	out->bytes += c->rows * width;
-	return true;
 }
 
-static bool native_column_write(const struct native_column *c, struct native_bytes *out)
+/* A tuple's elements stand behind each other, each for all rows: both arrays have their own ends. */
+static void vector_write(const struct native_column *c, struct bytes *out)
 {
-	if (!bytes_string(out, c->name, strlen(c->name)) ||
-		!bytes_string(out, native_type_name[c->type], strlen(native_type_name[c->type])))
-		return false;
-	if (has_dictionary(c))
-		return dictionary_write(c, out);
-	/* Nullable: a byte a row, then values. Array: u64 ends, then items. Others have no side. */
-	return native_bytes_append(out, c->side.data, c->side.bytes) &&
-	       native_bytes_append(out, c->value.data, c->value.bytes);
+	bytes_put(out, c->side.data, c->side.bytes);
+	bytes_put(out, c->value.data, c->value.bytes);
+	bytes_put(out, c->side.data, c->side.bytes);
+	bytes_put(out, c->more.data, c->more.bytes);
 }
 
-int native_block_write(const struct native_block *b, struct native_bytes *out)
+static void ordered_write(const struct native_column *c, struct bytes *out)
+{
+	bytes_put(out, c->value.data, c->value.bytes);
+	bytes_put(out, c->side.data, c->side.bytes);
+	bytes_put(out, c->more.data, c->more.bytes);
+	bytes_put(out, c->key_end.data, c->key_end.bytes);
+}
+
+/* False: the column lacks what there was no memory for. */
+static bool native_column_write(const struct native_column *c, struct bytes *out)
+{
+	put_string(out, c->name, strlen(c->name));
+	put_string(out, native_type_name[c->type], strlen(native_type_name[c->type]));
+	if (has_dictionary(c)) {
+		dictionary_write(c, out);
+	} else if (vector_of[c->type].item) {
+		vector_write(c, out);
+	} else if (c->type == NATIVE_ORDERED) {
+		ordered_write(c, out);
+	} else {
+		/* Nullable: a byte a row, then values. Array: u64 ends, then items. Others have no side. */
+		bytes_put(out, c->side.data, c->side.bytes);
+		bytes_put(out, c->value.data, c->value.bytes);
+	}
+	return !c->value.failed && !c->side.failed && !c->more.failed && !c->key_end.failed;
+}
+
+int native_block_write(const struct native_block *b, struct bytes *out)
 {
 	size_t before = out->bytes;
-	bool ok = !b->failed;
+	bool ok = !b->failed && !out->failed;
 
 	assert(b->row_count > 0);
-	ok = ok && bytes_room(out, native_block_bytes(b) + 4096);
-	ok = ok && bytes_varuint(out, b->column_count) && bytes_varuint(out, b->row_count);
+	if (ok && bytes_room(out, native_block_bytes(b) + 4096)) /* in one go; given back at once */
+		out->bytes = before;
+	put_varuint(out, b->column_count);
+	put_varuint(out, b->row_count);
 	for (uint32_t i = 0; ok && i < b->column_count; i++)
 		ok = native_column_write(&b->column[i], out);
-	if (!ok)
-		out->bytes = before;
-	return ok ? 0 : -ENOMEM;
+	if (ok && !out->failed)
+		return 0;
+	out->bytes = before;
+	out->failed = false;
+	return -ENOMEM;
 }

@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "bytes.h"
+
 enum native_type {
 	NATIVE_UUID,
 	NATIVE_IPV6,
@@ -28,6 +30,14 @@ enum native_type {
 	NATIVE_UINT8,
 	NATIVE_STRING_ARRAY,
 	NATIVE_UINT32_ARRAY,
+	NATIVE_DECIMAL38_NULL,
+	NATIVE_DECIMAL38,
+	/* Sparse vectors, as sumMap and maxMap take them: keys ascending, each once in a row. */
+	NATIVE_REGISTERS, /* UInt16 -> UInt8 */
+	NATIVE_BUCKETS,	  /* Int32 -> UInt64 */
+	NATIVE_COUNTS,	  /* String -> UInt64 */
+	NATIVE_ORDERED,	  /* a text behind the numbers that order it: min and max of it are the first and last
+			   */
 	NATIVE_TYPE_COUNT
 };
 
@@ -36,29 +46,23 @@ extern const char *const native_type_name[NATIVE_TYPE_COUNT];
 /* NATIVE_TYPE_COUNT if there is no such type. */
 enum native_type native_type_by_name(const char *name);
 
-/* Bytes that grow. */
-struct native_bytes {
-	uint8_t *data;
-	size_t bytes;
-	size_t capacity;
-};
-
 struct native_column {
 	const char *name; /* borrowed */
 	enum native_type type;
-	uint32_t rows; /* values put so far */
-	struct native_bytes
-		value; /* fixed-size values, strings, array items; LowCardinality: u32 key numbers */
-	struct native_bytes
-		side;	     /* null map; array: u64 cumulative counts; LowCardinality: keys as strings */
-	uint32_t *slot;	     /* LowCardinality: hash table of key numbers + 1, 0 = free */
-	uint32_t slot_count; /* power of two */
-	uint32_t key_count;  /* with key 0 = "" */
-	struct native_bytes key_end; /* LowCardinality: u64 end of each key in `side` */
-	uint64_t item_count;	     /* arrays: items put so far */
+	uint32_t rows;	    /* values put so far */
+	struct bytes value; /* fixed-size values, strings, array items; LowCardinality: u32 key numbers;
+			       vectors: keys; ordered: i64 */
+	struct bytes side; /* null map; array, vector: u64 cumulative counts; LowCardinality: keys as strings;
+			      ordered: u32 */
+	struct bytes more; /* vectors: items; ordered: u64 */
+	uint32_t *slot;	   /* LowCardinality: hash table of key numbers + 1, 0 = free */
+	uint32_t slot_count;  /* power of two */
+	uint32_t key_count;   /* with key 0 = "" */
+	struct bytes key_end; /* LowCardinality: u64 end of each key in `side`; ordered: texts */
+	uint64_t item_count;  /* arrays: items put so far */
 };
 
-#define NATIVE_COLUMNS_MAX 64
+#define NATIVE_COLUMNS_MAX 96
 
 struct native_block {
 	uint32_t column_count;
@@ -82,24 +86,32 @@ void native_put_uint(
 	struct native_block *b, uint32_t column, uint64_t value); /* UINT8..64: cut to the width */
 void native_put_time(struct native_block *b, uint32_t column, int64_t ms);
 void native_put_double(struct native_block *b, uint32_t column, double value);
-void native_put_decimal(struct native_block *b, uint32_t column, int64_t millionths);
-void native_put_null(struct native_block *b, uint32_t column); /* FLOAT64_NULL, DECIMAL6_NULL */
+void native_put_decimal(struct native_block *b, uint32_t column, __int128 millionths); /* DECIMAL... */
+void native_put_null(struct native_block *b, uint32_t column);			       /* ..._NULL */
 void native_put_text(
 	struct native_block *b, uint32_t column, const void *text, size_t bytes); /* STRING, LC_STRING */
 /* Arrays: items of the open row, then the end of its array. */
 void native_put_item_text(struct native_block *b, uint32_t column, const void *text, size_t bytes);
 void native_put_item_uint(struct native_block *b, uint32_t column, uint32_t value);
+/* Vectors: REGISTERS and BUCKETS; COUNTS. */
+void native_put_item_pair(struct native_block *b, uint32_t column, int32_t key, uint64_t value);
+void native_put_item_count(
+	struct native_block *b, uint32_t column, const void *text, size_t bytes, uint64_t count);
 void native_put_array_end(struct native_block *b, uint32_t column);
+/* Tuple(Int64, UInt32, UInt64, String): of a first or last value. */
+struct native_order {
+	int64_t time_ms;
+	uint32_t partition;
+	uint64_t offset;
+};
+void native_put_ordered(struct native_block *b, uint32_t column, const struct native_order *order,
+	const void *text, size_t bytes);
 void native_row_end(struct native_block *b);
 
 /* Bytes that the block holds now, about what native_block_write() will give. */
 size_t native_block_bytes(const struct native_block *b);
 
-/* Appends the block to out. 0 or -ENOMEM. */
-int native_block_write(const struct native_block *b, struct native_bytes *out);
-
-/* False when memory ended; out is then unchanged. */
-bool native_bytes_append(struct native_bytes *out, const void *data, size_t bytes);
-void native_bytes_free(struct native_bytes *out);
+/* Appends the block to out. 0; or -ENOMEM, and out is as before. */
+int native_block_write(const struct native_block *b, struct bytes *out);
 
 #endif

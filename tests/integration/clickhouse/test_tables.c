@@ -82,7 +82,7 @@ static void fresh(struct ch_http *h, const struct config_clickhouse *cfg)
 static int send_block(struct ch_http *h, const struct config_clickhouse *cfg, const struct ch_block *block,
 	const char *token, struct err *err)
 {
-	struct native_bytes body = {0};
+	struct bytes body = {0};
 	char *sql;
 	size_t bytes;
 	FILE *out = open_memstream(&sql, &bytes);
@@ -92,7 +92,7 @@ static int send_block(struct ch_http *h, const struct config_clickhouse *cfg, co
 	fclose(out);
 	assert_int_equal(native_block_write(&block->native, &body), 0);
 	rc = ch_http_insert(h, sql, token, body.data, body.bytes, err);
-	native_bytes_free(&body);
+	bytes_free(&body);
 	free(sql);
 	return rc;
 }
@@ -240,7 +240,7 @@ static void test_clicks(void **state)
 /* The same rows made again give the same bytes. */
 static void test_repeatable(void **state)
 {
-	struct native_bytes body[2] = {{0}, {0}};
+	struct bytes body[2] = {{0}, {0}};
 	struct ch_rows rows;
 
 	(void)state;
@@ -253,8 +253,8 @@ static void test_repeatable(void **state)
 	}
 	assert_int_equal(body[0].bytes, body[1].bytes);
 	assert_memory_equal(body[0].data, body[1].data, body[0].bytes);
-	native_bytes_free(&body[0]);
-	native_bytes_free(&body[1]);
+	bytes_free(&body[0]);
+	bytes_free(&body[1]);
 	ch_rows_free(&rows);
 }
 

@@ -14,7 +14,7 @@
 #include "native.h"
 
 static struct native_block block;
-static struct native_bytes out;
+static struct bytes out;
 
 static int begin(void **state)
 {
@@ -27,7 +27,7 @@ static int end(void **state)
 {
 	(void)state;
 	native_block_free(&block);
-	native_bytes_free(&out);
+	bytes_free(&out);
 	return 0;
 }
 
@@ -112,6 +112,79 @@ static void test_arrays(void **state)
 		  "Array(UInt32)\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x07\0\0\0");
 }
 
+static void test_decimal(void **state)
+{
+	(void)state;
+	native_column_add(&block, "d", NATIVE_DECIMAL38);
+	native_column_add(&block, "e", NATIVE_DECIMAL38_NULL);
+	native_put_decimal(&block, 0, -2);
+	native_put_null(&block, 1);
+	native_row_end(&block);
+	native_put_decimal(&block, 0, ((__int128)1 << 64) + 5);
+	native_put_decimal(&block, 1, 258);
+	native_row_end(&block);
+	BYTES_ARE("\x02\x02\x01"
+		  "d\x0e"
+		  "Decimal(38, 6)\xfe\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"
+		  "\x05\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x01"
+		  "e\x18"
+		  "Nullable(Decimal(38, 6))\x01\x00\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+		  "\x02\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
+}
+
+/* Two arrays of a tuple: each with its own ends. */
+static void test_vectors(void **state)
+{
+	(void)state;
+	native_column_add(&block, "r", NATIVE_REGISTERS);
+	native_column_add(&block, "b", NATIVE_BUCKETS);
+	native_column_add(&block, "c", NATIVE_COUNTS);
+	native_put_item_pair(&block, 0, 16383, 51);
+	native_put_array_end(&block, 0);
+	native_put_item_pair(&block, 1, -3, 1);
+	native_put_item_pair(&block, 1, 4, 0x0102030405060708);
+	native_put_array_end(&block, 1);
+	native_put_array_end(&block, 2);
+	native_row_end(&block);
+	native_put_array_end(&block, 0);
+	native_put_array_end(&block, 1);
+	native_put_item_count(&block, 2, "/a", 2, 9);
+	native_put_array_end(&block, 2);
+	native_row_end(&block);
+	BYTES_ARE("\x03\x02\x01r\x22Tuple(Array(UInt16), Array(UInt8))"
+		  "\x01\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\xff\x3f"
+		  "\x01\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x33"
+		  "\x01"
+		  "b\x22Tuple(Array(Int32), Array(UInt64))"
+		  "\x02\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\xfd\xff\xff\xff\x04\0\0\0"
+		  "\x02\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x08\x07\x06\x05\x04\x03\x02\x01"
+		  "\x01"
+		  "c\x23Tuple(Array(String), Array(UInt64))"
+		  "\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x02/a"
+		  "\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x09\0\0\0\0\0\0\0");
+	native_block_clear(&block);
+	native_put_array_end(&block, 0);
+	native_put_array_end(&block, 1);
+	native_put_array_end(&block, 2);
+	native_row_end(&block);
+	assert_int_equal(block.column[2].more.bytes, 0);
+	assert_int_equal(block.column[2].side.bytes, 8);
+}
+
+static void test_ordered(void **state)
+{
+	(void)state;
+	native_column_add(&block, "f", NATIVE_ORDERED);
+	native_put_ordered(&block, 0, &(struct native_order){-1, 2, 3}, "x", 1);
+	native_row_end(&block);
+	native_put_ordered(&block, 0, &(struct native_order){1, 4, 5}, "", 0);
+	native_row_end(&block);
+	BYTES_ARE("\x01\x02\x01"
+		  "f\x24Tuple(Int64, UInt32, UInt64, String)"
+		  "\xff\xff\xff\xff\xff\xff\xff\xff\x01\0\0\0\0\0\0\0\x02\0\0\0\x04\0\0\0"
+		  "\x03\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\x01x\0");
+}
+
 static void test_dictionary(void **state)
 {
 	(void)state;
@@ -181,6 +254,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_strings, begin, end),
 		cmocka_unit_test_setup_teardown(test_nullable, begin, end),
 		cmocka_unit_test_setup_teardown(test_arrays, begin, end),
+		cmocka_unit_test_setup_teardown(test_decimal, begin, end),
+		cmocka_unit_test_setup_teardown(test_vectors, begin, end),
+		cmocka_unit_test_setup_teardown(test_ordered, begin, end),
 		cmocka_unit_test_setup_teardown(test_dictionary, begin, end),
 		cmocka_unit_test_setup_teardown(test_dictionary_widths, begin, end),
 		cmocka_unit_test(test_names),
