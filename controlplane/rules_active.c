@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "durable.h"
 #include "log.h"
 
 int rules_of_dir(const struct config *cfg, struct ruleset **out, struct err *err)
@@ -83,30 +84,6 @@ int rules_start(struct daemon *d, struct ruleset **out, struct err *err)
 	return 0;
 }
 
-/* Writes a small file so that it is whole after any crash. */
-static int file_replace(const char *dir, const char *name, const char *text, struct err *err)
-{
-	char path[320], next[330];
-	int fd, rc = 0, dir_fd;
-
-	snprintf(path, sizeof path, "%s/%s", dir, name);
-	snprintf(next, sizeof next, "%s.new", path);
-	fd = open(next, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
-	if (fd < 0)
-		return err_set(err, -errno, "%s: %s", next, strerror(errno));
-	if (write(fd, text, strlen(text)) != (ssize_t)strlen(text) || fsync(fd))
-		rc = err_set(err, -EIO, "%s: %s", next, strerror(errno));
-	close(fd);
-	if (rc == 0 && rename(next, path))
-		rc = err_set(err, -errno, "%s: %s", path, strerror(errno));
-	dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (rc == 0 && (dir_fd < 0 || fsync(dir_fd)))
-		rc = err_set(err, -EIO, "%s: %s", dir, strerror(errno));
-	if (dir_fd >= 0)
-		close(dir_fd);
-	return rc;
-}
-
 int rules_active_write(const struct config *cfg, uint32_t generation, struct err *err)
 {
 	struct ruleset *rs_dir = NULL;
@@ -119,7 +96,8 @@ int rules_active_write(const struct config *cfg, uint32_t generation, struct err
 		snprintf(text, sizeof text, "generation=%u dir=%s\n", generation, dir_version(cfg, rs_dir));
 	if (rs_dir)
 		ruleset_free(rs_dir);
-	return file_replace(cfg->node.data_dir, "rules-active", text, err);
+	return durable_write(cfg->node.data_dir, "rules-active", &(struct durable_piece){text, strlen(text)},
+		1, NULL, err);
 }
 
 void rules_audit(const struct config *cfg, const struct peer *peer, const char *action, uint32_t from,

@@ -57,7 +57,7 @@ static int part_dir_make(const struct journal *j, uint32_t partition, struct err
 	int fd, rc;
 
 	store_part_dir(dir, j->params.dir, partition);
-	rc = store_dir_make(dir, err);
+	rc = durable_dir_make(dir, err);
 	if (rc == 0)
 		rc = segment_list(dir, true, &number, &count, err);
 	if (rc != 0)
@@ -73,7 +73,7 @@ static int part_dir_make(const struct journal *j, uint32_t partition, struct err
 	rc = store_mark_write(fd, &mark);
 	close(fd);
 	if (rc == 0)
-		rc = store_dir_sync(dir);
+		rc = durable_dir_sync(dir);
 	return rc ? err_set(err, rc, "%s: %s", dir, strerror(-rc)) : 0;
 }
 
@@ -240,7 +240,7 @@ int journal_open(struct journal **out, const struct journal_params *params, stru
 	int rc = params_check(params, err);
 
 	if (rc == 0)
-		rc = store_dir_make(params->dir, err);
+		rc = durable_dir_make(params->dir, err);
 	if (rc != 0)
 		return rc;
 	j = calloc(1, sizeof *j);

@@ -11,6 +11,7 @@
 #include "clock.h"
 #include "crash.h"
 #include "dedup.h"
+#include "durable.h"
 #include "journal.h"
 #include "log.h"
 
@@ -20,8 +21,6 @@
 
 /* ---- store.c: files ---- */
 struct meta_file;
-int store_dir_sync(const char *dir);
-int store_dir_make(const char *dir, struct err *err);
 int store_meta_read(const char *dir, struct meta_file *meta, struct err *err); /* -ENOENT: there is none */
 int store_meta_write(const char *dir, struct meta_file *meta, struct err *err);
 void store_part_dir(char out[PATH_BYTES], const char *dir, uint32_t partition);

@@ -72,7 +72,7 @@ int quarantine_run(const char *dir, struct err *err)
 	quarantine_path(path, dir);
 	if (unlink(path) != 0)
 		return err_set(err, -errno, "%s: %s", path, strerror(errno));
-	rc = store_dir_sync(dir);
+	rc = durable_dir_sync(dir);
 	if (rc != 0)
 		return err_set(err, rc, "%s: fsync: %s", dir, strerror(-rc));
 	log_error("journal", "the damaged journal was set aside; a new one begins aside=%s", aside);

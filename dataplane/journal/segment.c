@@ -147,7 +147,7 @@ int segment_make(const char *part_dir, uint64_t number, uint64_t bytes, struct e
 	if (rc == 0 && (fsync(fd) != 0 || rename(temp, path) != 0))
 		rc = -errno;
 	if (rc == 0)
-		rc = store_dir_sync(part_dir);
+		rc = durable_dir_sync(part_dir);
 	close(fd);
 	if (rc != 0) {
 		(void)unlink(temp);
@@ -168,6 +168,6 @@ int segment_recycle(const char *part_dir, uint64_t from, uint64_t to, struct err
 		return err_set(err, -errno, "%s to %s: %s", old, path, strerror(errno));
 	crash_point("journal_segment_recycled");
 	/* Before a block goes into it: else the file could have its old name again after a crash. */
-	rc = store_dir_sync(part_dir);
+	rc = durable_dir_sync(part_dir);
 	return rc ? err_set(err, rc, "%s: fsync: %s", part_dir, strerror(-rc)) : 0;
 }

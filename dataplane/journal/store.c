@@ -1,4 +1,4 @@
-/* journal.meta, the lock, the durable mark, directories. Set-up thread, and the keeper for the mark. */
+/* journal.meta, the lock, the durable mark. Set-up thread, and the keeper for the mark. */
 #include "journal_priv.h"
 
 #include <errno.h>
@@ -7,61 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "crc32c.h"
-
-int store_dir_sync(const char *dir)
-{
-	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (fsync(fd) != 0)
-		rc = -errno;
-	close(fd);
-	return rc;
-}
-
-/* The directory's own name, in the one above it. */
-static int store_parent_sync(const char *path)
-{
-	char parent[PATH_BYTES];
-	char *slash;
-
-	snprintf(parent, sizeof parent, "%s", path);
-	slash = strrchr(parent, '/');
-	if (!slash)
-		return store_dir_sync(".");
-	slash[slash == parent] = '\0';
-	return store_dir_sync(parent);
-}
-
-int store_dir_make(const char *dir, struct err *err)
-{
-	char path[PATH_BYTES];
-	int rc;
-
-	snprintf(path, sizeof path, "%s", dir);
-	for (char *p = path + 1;; p++) {
-		char was = *p;
-
-		if (was != '/' && was != '\0')
-			continue;
-		*p = '\0';
-		if (mkdir(path, 0750) == 0) {
-			rc = store_parent_sync(path);
-			if (rc != 0)
-				return err_set(err, rc, "%s: fsync above: %s", path, strerror(-rc));
-		} else if (errno != EEXIST) {
-			return err_set(err, -errno, "%s: mkdir: %s", path, strerror(errno));
-		}
-		*p = was;
-		if (was == '\0')
-			return 0;
-	}
-}
 
 int journal_lock(const char *dir, struct err *err)
 {
@@ -138,7 +86,7 @@ int store_meta_write(const char *dir, struct meta_file *meta, struct err *err)
 	}
 	close(fd);
 	crash_point("journal_meta_renamed");
-	rc = store_dir_sync(dir);
+	rc = durable_dir_sync(dir);
 	return rc ? err_set(err, rc, "%s: fsync: %s", dir, strerror(-rc)) : 0;
 }
 

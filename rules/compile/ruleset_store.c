@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "crc32c.h"
+#include "durable.h"
 #include "ruleset_priv.h"
 
 #define STORE_BYTES_MAX (256u << 20)
@@ -366,46 +367,6 @@ static char *render(const struct ruleset *rs, uint32_t generation, size_t *bytes
 	return text;
 }
 
-static int write_all(int fd, const char *text, size_t bytes)
-{
-	while (bytes) {
-		ssize_t n = write(fd, text, bytes);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n ? -errno : -EIO;
-		text += n;
-		bytes -= (size_t)n;
-	}
-	return 0;
-}
-
-static int write_durably(
-	struct ruleset_store *st, const char *name, const char *text, size_t bytes, struct err *err)
-{
-	char temp[40];
-	int fd, rc;
-
-	snprintf(temp, sizeof temp, "%s.tmp", name);
-	fd = openat(st->dir_fd, temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0640);
-	if (fd < 0)
-		return err_set(err, -errno, "%s/%s: %m", st->dir, temp);
-	rc = write_all(fd, text, bytes);
-	if (!rc && fsync(fd))
-		rc = -errno;
-	if (close(fd) && !rc)
-		rc = -errno;
-	if (!rc && renameat(st->dir_fd, temp, st->dir_fd, name))
-		rc = -errno;
-	if (!rc && fsync(st->dir_fd))
-		rc = -errno;
-	if (!rc)
-		return 0;
-	unlinkat(st->dir_fd, temp, 0);
-	return err_set(err, rc, "%s/%s: %s", st->dir, name, strerror(-rc));
-}
-
 static int put_locked(
 	struct ruleset_store *st, const struct ruleset *rs, uint32_t *generation, struct err *err)
 {
@@ -427,9 +388,10 @@ static int put_locked(
 	if (!text)
 		return ruleset_no_memory(err);
 	file_name(name, *generation);
-	rc = bytes > STORE_BYTES_MAX ? err_set(err, -EINVAL, "%s: the rules are larger than %u bytes",
-					       st->dir, STORE_BYTES_MAX)
-				     : write_durably(st, name, text, bytes, err);
+	rc = bytes > STORE_BYTES_MAX
+		     ? err_set(err, -EINVAL, "%s: the rules are larger than %u bytes", st->dir,
+			       STORE_BYTES_MAX)
+		     : durable_write(st->dir, name, &(struct durable_piece){text, bytes}, 1, NULL, err);
 	free(text);
 	if (!rc)
 		st->newest = *generation;

@@ -54,7 +54,7 @@ static void setup(void)
 	snprintf(dir, sizeof dir, "/dev/shm/sluice-fuzz-%d", (int)getpid());
 	store_part_dir(part_dir, dir, 0);
 	segment_path(segment, part_dir, 1);
-	if (store_dir_make(part_dir, &err) != 0)
+	if (durable_dir_make(part_dir, &err) != 0)
 		abort();
 	memcpy(meta.node, "fuzz", 5);
 	if (store_meta_write(dir, &meta, &err) != 0)

@@ -1,0 +1,32 @@
+/* Files that are whole after any crash: written beside, synced, renamed, and the directory synced. Any
+ * thread; blocks on the disk. */
+#ifndef SLUICE_DURABLE_H
+#define SLUICE_DURABLE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "err.h"
+
+/* fsync of a directory: names in it are then durable. 0 or -errno. */
+int durable_dir_sync(const char *dir);
+/* mkdir -p, each new name durable. */
+int durable_dir_make(const char *dir, struct err *err);
+
+struct durable_piece {
+	const void *data;
+	size_t bytes;
+};
+
+/* Names of crash points (crash.h) behind each step. */
+struct durable_points {
+	const char *written, *synced, *renamed, *dir_synced;
+};
+
+/* DIR/name = the pieces, one after the other. Until it is renamed it is DIR/name.tmp: what a crash leaves of
+ * it is for the caller to remove. On error (-ENOSPC, -EFBIG, ...) the temporary file is removed and an old
+ * DIR/name stays as it was. points: NULL = none. */
+int durable_write(const char *dir, const char *name, const struct durable_piece *piece, uint32_t count,
+	const struct durable_points *points, struct err *err);
+
+#endif
