@@ -3,26 +3,30 @@
 
 #include <errno.h>
 #include <rte_malloc.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+/* Rings have names that are unique in the process. */
+static _Atomic uint32_t handoff_next;
 
 static int lane_create(struct handoff *h, uint32_t worker, uint32_t partition, struct err *err)
 {
 	struct batch_lane *lane = handoff_lane(h, worker, partition);
 	size_t stride = RTE_ALIGN_CEIL(sizeof(struct batch) + h->batch_bytes, 4096);
-	unsigned size = rte_align32pow2(h->batches + 1);
+	unsigned size = rte_align32pow2(h->batches + 1), index = worker * h->partitions + partition;
 	char name[RTE_RING_NAMESIZE];
 
-	snprintf(name, sizeof name, "sealed_%u_%u", worker, partition);
+	snprintf(name, sizeof name, "sealed%u_%u", h->number, index);
 	lane->sealed = rte_ring_create(name, size, SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
-	snprintf(name, sizeof name, "empty_%u_%u", worker, partition);
+	snprintf(name, sizeof name, "empty%u_%u", h->number, index);
 	lane->empty = rte_ring_create(name, size, SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
 	if (!lane->sealed || !lane->empty)
 		return err_set(err, -ENOMEM, "handoff: no memory for the rings of worker %u, partition %u",
 			worker, partition);
 	for (uint32_t i = 0; i < h->batches; i++) {
-		size_t index = ((size_t)worker * h->partitions + partition) * h->batches + i;
-		struct batch *b = (struct batch *)((char *)h->memory + index * stride);
+		size_t place = (size_t)index * h->batches + i;
+		struct batch *b = (struct batch *)((char *)h->memory + place * stride);
 
 		b->worker = worker;
 		b->partition = partition;
@@ -37,8 +41,11 @@ int handoff_create(struct handoff *h, uint32_t workers, uint32_t partitions, uin
 {
 	size_t stride = RTE_ALIGN_CEIL(sizeof(struct batch) + batch_bytes, 4096);
 
-	*h = (struct handoff){
-		.workers = workers, .partitions = partitions, .batches = batches, .batch_bytes = batch_bytes};
+	*h = (struct handoff){.workers = workers,
+		.partitions = partitions,
+		.batches = batches,
+		.batch_bytes = batch_bytes,
+		.number = atomic_fetch_add(&handoff_next, 1)};
 	h->lane = calloc((size_t)workers * partitions, sizeof *h->lane);
 	if (posix_memalign(&h->memory, 4096, stride * batches * workers * partitions))
 		h->memory = NULL;

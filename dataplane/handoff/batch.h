@@ -37,10 +37,11 @@ struct batch_lane {
 	struct rte_ring *empty;	 /* writer enqueues, worker dequeues */
 };
 
-/* All lanes of a process. */
+/* All lanes into one journal. */
 struct handoff {
 	uint32_t workers, partitions, batches;
 	uint32_t batch_bytes;
+	uint32_t number;	 /* of this handoff in the process */
 	struct batch_lane *lane; /* [worker * partitions + partition] */
 	void *memory;
 };

@@ -59,6 +59,10 @@ struct block_header {
 _Static_assert(sizeof(struct block_header) == BLOCK_HEADER_BYTES, "block header layout is on disk");
 _Static_assert(offsetof(struct block_header, drops) == 224, "block header layout is on disk");
 
+enum meta_flags {
+	META_F_DERIVED = 1 << 0, /* no records of the writer's own: the n-th record handed in has offset n */
+};
+
 struct meta_file {
 	uint64_t magic;
 	uint32_t version;
@@ -70,7 +74,8 @@ struct meta_file {
 	uint32_t partitions;
 	int64_t created_ms;
 	char node[72];
-	uint8_t reserved[128];
+	uint32_t flags; /* enum meta_flags */
+	uint8_t reserved[124];
 };
 _Static_assert(sizeof(struct meta_file) == 256, "journal.meta layout is on disk");
 

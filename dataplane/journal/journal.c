@@ -41,7 +41,7 @@ static int params_check(const struct journal_params *p, struct err *err)
 	if (p->inflight < 1 || p->inflight > JOURNAL_INFLIGHT_MAX || p->cache_blocks < 1 ||
 		p->segments_max < 3)
 		return err_set(err, -EINVAL, "journal: inflight, cache_blocks or segments_max out of range");
-	if (!p->tick_ms)
+	if (!p->tick_ms && !p->derived)
 		return err_set(err, -EINVAL, "journal: tick must not be 0");
 	return 0;
 }
@@ -94,6 +94,7 @@ static int journal_make(struct journal *j, struct err *err)
 		.block_bytes = p->block_bytes,
 		.partitions = p->partitions,
 		.created_ms = clock_wall_ms(),
+		.flags = p->derived ? META_F_DERIVED : 0,
 	};
 	memcpy(j->meta.node, p->node, sizeof p->node);
 	for (uint32_t i = 0; i < p->partitions; i++) {
@@ -119,12 +120,18 @@ static int meta_check(struct journal *j, struct err *err)
 			"is fixed "
 			"when a journal is made",
 			p->dir, m->partitions, p->partitions);
+	if (!!(m->flags & META_F_DERIVED) != p->derived)
+		return err_set(err, -EINVAL, "%s: this is %s journal, it cannot be used as %s", p->dir,
+			p->derived ? "an input" : "a derived",
+			p->derived ? "a derived one" : "an input journal");
 	if (m->block_bytes != p->block_bytes || m->segment_bytes != p->segment_bytes)
 		log_warn("journal",
 			"block and segment size stay as the journal was made block=%u segment=%llu",
 			m->block_bytes, (unsigned long long)m->segment_bytes);
 	p->block_bytes = m->block_bytes;
 	p->segment_bytes = m->segment_bytes;
+	if (p->derived)
+		p->dedup_window_ms = 0;
 	return 0;
 }
 
@@ -248,6 +255,7 @@ int journal_open(struct journal **out, const struct journal_params *params, stru
 		return err_set(err, -ENOMEM, "journal: out of memory");
 	j->params = *params;
 	pthread_mutex_init(&j->consumer_lock, NULL);
+	pthread_mutex_init(&j->note_lock, NULL);
 	j->consumer = calloc(CONSUMERS_MAX, sizeof *j->consumer);
 	j->lock_fd = journal_lock(params->dir, err);
 	rc = j->lock_fd < 0 ? j->lock_fd : 0;
@@ -281,6 +289,7 @@ void journal_close(struct journal *j)
 	if (j->lock_fd >= 0)
 		close(j->lock_fd);
 	pthread_mutex_destroy(&j->consumer_lock);
+	pthread_mutex_destroy(&j->note_lock);
 	free(j->consumer);
 	free(j);
 }

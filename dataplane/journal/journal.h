@@ -34,6 +34,12 @@ struct journal_params {
 	uint64_t dedup_ids_max;
 	uint64_t out_of_orderness_ms;
 	uint64_t tick_ms;
+	/* A log of records that are a function of another journal. Its writer adds no record of its own, so
+	 * that the n-th record handed in has offset n: no control records, no ticks, no deduplication, no
+	 * watermark. It drops nothing either: full, it leaves batches in their lanes, and nothing is recycled
+	 * that a consumer has not passed, or before segments_max is reached. After a stop or failure the
+	 * producer makes the rest again. Fixed when the journal is made. */
+	bool derived;
 };
 
 void journal_params_from_config(struct journal_params *p, const struct config *cfg);
@@ -52,6 +58,15 @@ int journal_start(struct journal *j, struct handoff *handoff, struct err *err);
  * reading until close. */
 void journal_stop(struct journal *j);
 void journal_close(struct journal *j);
+
+/* Posts a control record with this text ("event=NAME key=value ...", at most JOURNAL_NOTE_MAX bytes) to every
+ * partition, for what changes the meaning of what follows. Between start and stop, not on a derived journal;
+ * any control thread. It stands alone in its block. Order: batches sealed after the call began may stand
+ * behind it, those sealed after it has returned do, whatever it returned. Waits until it is durable
+ * everywhere. 0; -ETIMEDOUT: it is not yet (a partition is full, and takes nothing else before it); -EIO: a
+ * partition has failed; -EBUSY: an earlier one is still on its way. */
+#define JOURNAL_NOTE_MAX 1000u
+int journal_note(struct journal *j, const char *text, uint32_t timeout_ms, struct err *err);
 
 uint64_t journal_epoch(const struct journal *j); /* random at creation, never 0 */
 const char *journal_node(const struct journal *j);
@@ -133,6 +148,12 @@ struct journal_scan_block {
 	bool intact;	   /* header and payload CRC, chain and record_valid() */
 	const char *fault; /* what is wrong, if not intact */
 };
+/* Block after block of a partition from the oldest on. next: 1: *b is filled, valid until the next call, and
+ * if it is not intact it is the last; 0: the end; -errno. */
+struct journal_scanner;
+int journal_scanner_open(struct journal_scanner **out, const char *dir, uint32_t partition, struct err *err);
+int journal_scanner_next(struct journal_scanner *s, struct journal_scan_block *b, struct err *err);
+void journal_scanner_close(struct journal_scanner *s);
 /* Calls back for every block of a partition from the oldest on, and stops at the first that is not intact
  * (which is reported) or at the end, or when the callback returns non-zero. Returns that, 0, or -errno. */
 int journal_scan(const char *dir, uint32_t partition,
@@ -142,6 +163,7 @@ struct journal_meta {
 	uint64_t epoch;
 	uint32_t partitions;
 	uint64_t segment_bytes;
+	bool derived;
 };
 /* Takes the lock that keeps other processes from the journal, until the descriptor is closed: journal_open()
  * does, and so does what changes files beside it. Returns the descriptor, -EBUSY if another process has it,

@@ -107,6 +107,7 @@ struct part_tail {
 #define TAIL_WORDS 5
 
 enum { NEXT_WANTED, NEXT_READY, NEXT_FULL };
+enum { NOTE_NONE, NOTE_POSTED };
 
 /* Cumulative over the journal's life: in block headers. */
 struct part_totals {
@@ -155,6 +156,12 @@ struct journal_part {
 	int next_fd;
 	uint64_t next_number;
 
+	/* A note on its way: journal_note() fills and sets POSTED (release), the writer takes and sets NONE.
+	 */
+	_Atomic int note_state;
+	char note_text[JOURNAL_NOTE_MAX + 1];
+	_Atomic uint64_t note_end; /* writer: offset behind the last note placed */
+
 	/* Keeper; after it has ended, journal_stop(). */
 	pthread_t keeper;
 	bool keeper_runs;
@@ -189,6 +196,7 @@ struct journal_part {
 	int64_t receive_last_ms, watermark_base_ms, watermark_next_ms;
 	bool base_moved; /* since the last block built */
 	bool failed, start_due;
+	bool seal_due; /* nothing more into the open block */
 	uint64_t watermark_ns, tick_due_ns, clock_due_ns;
 	int64_t clock_offset_ms;
 	uint32_t *pack_at;   /* scratch of a batch: places of its records */
@@ -212,6 +220,7 @@ struct journal {
 	pthread_mutex_t consumer_lock;
 	struct journal_consumer *consumer; /* CONSUMERS_MAX */
 	_Atomic uint32_t consumer_count;
+	pthread_mutex_t note_lock; /* one journal_note() at a time */
 	bool started, stopped;
 };
 
@@ -243,7 +252,8 @@ int quarantine_run(const char *dir, struct err *err);
 /* ---- keeper.c ---- */
 void *keeper_main(void *arg);
 void keeper_mark(struct journal_part *part, uint32_t flags);
-/* Lowest offset that a consumer of the partition needs; UINT64_MAX: there are no consumers. */
+/* Lowest offset that a consumer of the partition needs; UINT64_MAX: there are no consumers, nor is the
+ * journal derived. */
 uint64_t retention_floor(struct journal *j, uint32_t partition);
 
 /* ---- loop.c, writer.c, pack.c ---- */
@@ -253,6 +263,8 @@ enum pack_answer pack_batch(struct journal_part *part, struct batch *b, uint64_t
 /* A record of the writer's own. text may be NULL. */
 enum pack_answer pack_own(
 	struct journal_part *part, enum record_kind kind, const char *text, int64_t time_ms, uint64_t now_ns);
+/* The note on its way, if there is one, in a block of its own. */
+enum pack_answer pack_note(struct journal_part *part, uint64_t now_ns);
 void pack_discard(struct journal_part *part, struct batch *b, enum drop_reason reason);
 void pack_drops(struct journal_part *part, const struct batch *b);
 void drop_count(struct journal_part *part, enum drop_reason reason, uint64_t count);

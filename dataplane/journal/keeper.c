@@ -27,7 +27,7 @@ uint64_t retention_floor(struct journal *j, uint32_t partition)
 		if (position < floor)
 			floor = position;
 	}
-	return floor;
+	return floor == UINT64_MAX && j->params.derived ? 0 : floor;
 }
 
 void keeper_mark(struct journal_part *part, uint32_t flags)
@@ -64,7 +64,8 @@ static bool keeper_release(struct journal_part *part, bool lazy, uint64_t *numbe
 	/* The last two stay: one is written to, and the one before ends with the last durable block. */
 	if (part->seg_count < 3 || seg[1].first_offset > floor)
 		return false;
-	if (lazy && (floor == UINT64_MAX ||
+	/* What is derived is kept as long as there is room: readers that start late want its end. */
+	if (lazy && (params->derived || floor == UINT64_MAX ||
 			    clock_wall_ms() - seg[1].receive_first_ms <= (int64_t)params->dedup_window_ms))
 		return false;
 	*number = seg[0].number;

@@ -54,12 +54,16 @@ static void loop_set_full(struct loop *l, bool full)
 		return;
 	l->full = full;
 	__atomic_store_n(&l->part->stats.full, full, __ATOMIC_RELAXED);
-	if (full)
+	if (full && l->part->journal->params.derived)
+		log_warn("journal",
+			"OUTPUT LOG FULL: its producer waits until a consumer moves on partition=%u dir=%s",
+			l->part->index, l->part->journal->params.dir);
+	else if (full)
 		log_warn("journal",
 			"JOURNAL FULL: new events are dropped until a consumer moves on partition=%u",
 			l->part->index);
 	else
-		log_info("journal", "journal takes events again partition=%u", l->part->index);
+		log_info("journal", "journal takes records again partition=%u", l->part->index);
 }
 
 /* Places the batch in hand. False: not now. */
@@ -72,15 +76,18 @@ static bool loop_place(struct loop *l)
 	if (part->failed) {
 		pack_discard(part, b, DROP_journal_failed);
 	} else {
-		answer = pack_batch(part, b, l->now_ns);
-		if (answer == PACK_WAIT)
+		/* Here, not only once a round: what is taken after a note was posted stands behind it. */
+		answer = pack_note(part, l->now_ns);
+		if (answer == PACK_DONE)
+			answer = pack_batch(part, b, l->now_ns);
+		if (answer == PACK_FULL)
+			loop_set_full(l, true);
+		if (answer == PACK_WAIT || (answer == PACK_FULL && part->journal->params.derived))
 			return false;
 		if (answer == PACK_FULL)
 			pack_discard(part, b, DROP_journal_full);
 		else if (b->record_count)
 			loop_set_full(l, false);
-		if (answer == PACK_FULL)
-			loop_set_full(l, true);
 	}
 	l->held = NULL;
 	batch_return(loop_lane(l, b->worker), b);
@@ -156,15 +163,18 @@ static bool loop_block_due(const struct loop *l)
 	return part->open_buf >= 0 && l->now_ns - part->open_ns >= part->journal->params.block_age_us * 1000;
 }
 
-/* The last block: end of input, marked as such. A partition that is full or failed ends without. */
+/* The last block: end of input, marked as such. A partition that is full or failed ends without, and so does
+ * a derived journal. */
 static void loop_finish(struct loop *l)
 {
 	struct journal_part *part = l->part;
-	enum pack_answer answer = PACK_WAIT;
+	enum pack_answer answer = part->journal->params.derived ? PACK_DONE : PACK_WAIT;
 
 	while (!part->failed && answer == PACK_WAIT) {
 		l->now_ns = clock_mono_ns();
-		answer = pack_own(part, RECORD_CONTROL, "event=end-of-input", 0, l->now_ns);
+		answer = pack_note(part, l->now_ns);
+		if (answer == PACK_DONE)
+			answer = pack_own(part, RECORD_CONTROL, "event=end-of-input", 0, l->now_ns);
 		if (answer == PACK_WAIT) {
 			l->wait_ns = WAIT_MIN_NS;
 			loop_wait(l);
@@ -201,6 +211,8 @@ void *writer_main(void *arg)
 		work = writer_reap(part);
 		loop_start_record(part, l.now_ns);
 		work += loop_take(&l);
+		if (!part->failed)
+			(void)pack_note(part, l.now_ns);
 		tick_run(part, l.now_ns);
 		if (loop_block_due(&l))
 			writer_seal(part, 0);
@@ -208,7 +220,7 @@ void *writer_main(void *arg)
 			l.wait_ns = WAIT_MIN_NS;
 			continue;
 		}
-		if (stop && !l.held)
+		if (stop && (!l.held || (l.full && part->journal->params.derived)))
 			break;
 		loop_wait(&l);
 	}

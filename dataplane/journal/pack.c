@@ -69,7 +69,7 @@ static void pack_times(struct journal_part *part, const struct batch *b, uint64_
 
 	if (b->receive_last_ms > part->receive_last_ms)
 		part->receive_last_ms = b->receive_last_ms;
-	if (base == INT64_MIN)
+	if (base == INT64_MIN || part->journal->params.derived)
 		return;
 	atomic_store_explicit(&part->event_ns, now_ns, memory_order_relaxed);
 	if (base > part->watermark_base_ms) {
@@ -140,7 +140,7 @@ enum pack_answer pack_batch(struct journal_part *part, struct batch *b, uint64_t
 		pack_drops(part, b);
 		return PACK_DONE;
 	}
-	if (b->generation > part->generation_max) {
+	if (b->generation > part->generation_max && !part->journal->params.derived) {
 		char text[64];
 
 		snprintf(text, sizeof text, "event=generation generation=%u", b->generation);
@@ -165,9 +165,9 @@ enum pack_answer pack_batch(struct journal_part *part, struct batch *b, uint64_t
 enum pack_answer pack_own(
 	struct journal_part *part, enum record_kind kind, const char *text, int64_t time_ms, uint64_t now_ns)
 {
-	uint64_t space[(sizeof(struct record) + 256) / 8] = {0};
+	uint64_t space[(sizeof(struct record) + JOURNAL_NOTE_MAX) / 8 + 1] = {0};
 	struct record *rec = (struct record *)space;
-	uint32_t payload = text ? (uint32_t)strnlen(text, 255) : 0;
+	uint32_t payload = text ? (uint32_t)strnlen(text, JOURNAL_NOTE_MAX) : 0;
 	int64_t wall_ms = clock_wall_ms();
 	enum pack_answer answer;
 
@@ -189,6 +189,25 @@ enum pack_answer pack_own(
 	part->place.offset++;
 	part->open_records++;
 	stat_set(&part->stats.assigned_offset, part->place.offset);
+	return PACK_DONE;
+}
+
+/* Alone in its block, so that whoever reads can change over between two blocks. */
+enum pack_answer pack_note(struct journal_part *part, uint64_t now_ns)
+{
+	enum pack_answer answer;
+
+	/* Acquire: pairs with the release in journal_note(), which fills the text. */
+	if (atomic_load_explicit(&part->note_state, memory_order_acquire) != NOTE_POSTED)
+		return PACK_DONE;
+	part->seal_due = part->open_buf >= 0 && part->open_records;
+	answer = pack_own(part, RECORD_CONTROL, part->note_text, 0, now_ns);
+	if (answer != PACK_DONE)
+		return answer;
+	part->seal_due = true;
+	atomic_store_explicit(&part->note_end, part->place.offset, memory_order_relaxed);
+	/* Release: pairs with the acquire in journal_note(), which then reads note_end. */
+	atomic_store_explicit(&part->note_state, NOTE_NONE, memory_order_release);
 	return PACK_DONE;
 }
 

@@ -30,7 +30,7 @@ static int part_start(struct journal_part *part, struct err *err)
 	rc = store_mark_write(part->mark_fd, &part->mark);
 	if (rc != 0)
 		return err_set(err, rc, "%s/durable: %s", part->dir, strerror(-rc));
-	part->start_due = true;
+	part->start_due = !part->journal->params.derived;
 	rc = pthread_create(&part->keeper, NULL, keeper_main, part);
 	if (rc != 0)
 		return err_set(err, -rc, "journal: no thread for a keeper: %s", strerror(rc));
@@ -105,6 +105,66 @@ void journal_stop(struct journal *j)
 		part->writer_runs = part->keeper_runs = false;
 	}
 	j->stopped = true;
+}
+
+/* ---- notes ---- */
+
+/* True once the note is durable in the partition, or never will be. */
+static bool note_settled(const struct journal_part *part)
+{
+	if (__atomic_load_n(&part->stats.failed, __ATOMIC_RELAXED))
+		return true;
+	/* Acquire: pairs with the release in pack_note(). */
+	return atomic_load_explicit(&part->note_state, memory_order_acquire) == NOTE_NONE &&
+	       atomic_load_explicit(&part->durable_offset, memory_order_acquire) >=
+		       atomic_load_explicit(&part->note_end, memory_order_relaxed);
+}
+
+static int note_wait(struct journal *j, uint32_t timeout_ms, struct err *err)
+{
+	uint64_t end_ns = clock_mono_ns() + timeout_ms * 1000000ull;
+
+	for (uint32_t i = 0; i < j->params.partitions; i++) {
+		const struct journal_part *part = &j->part[i];
+
+		while (!note_settled(part) && clock_mono_ns() < end_ns)
+			nap();
+		if (!note_settled(part))
+			return err_set(err, -ETIMEDOUT,
+				"journal: the note is not durable in partition %u yet%s", i,
+				__atomic_load_n(&part->stats.full, __ATOMIC_RELAXED) ? ", which is full"
+										     : "");
+	}
+	for (uint32_t i = 0; i < j->params.partitions; i++)
+		if (__atomic_load_n(&j->part[i].stats.failed, __ATOMIC_RELAXED))
+			return err_set(err, -EIO, "journal: partition %u has failed", i);
+	return 0;
+}
+
+int journal_note(struct journal *j, const char *text, uint32_t timeout_ms, struct err *err)
+{
+	int rc = 0;
+
+	if (j->params.derived || !j->started || j->stopped)
+		return err_set(err, -EINVAL, "journal: it takes no notes now");
+	if (strnlen(text, JOURNAL_NOTE_MAX + 1) > JOURNAL_NOTE_MAX)
+		return err_set(err, -EINVAL, "journal: the text of a note is longer than %u bytes",
+			JOURNAL_NOTE_MAX);
+	pthread_mutex_lock(&j->note_lock);
+	for (uint32_t i = 0; i < j->params.partitions && rc == 0; i++)
+		if (!note_settled(&j->part[i]))
+			rc = err_set(
+				err, -EBUSY, "journal: a note before this one is not in partition %u yet", i);
+	for (uint32_t i = 0; i < j->params.partitions && rc == 0; i++) {
+		struct journal_part *part = &j->part[i];
+
+		snprintf(part->note_text, sizeof part->note_text, "%s", text);
+		atomic_store_explicit(&part->note_state, NOTE_POSTED, memory_order_release);
+	}
+	if (rc == 0)
+		rc = note_wait(j, timeout_ms, err);
+	pthread_mutex_unlock(&j->note_lock);
+	return rc;
 }
 
 /* ---- consumers ---- */

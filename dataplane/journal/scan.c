@@ -18,6 +18,7 @@ int journal_meta_read(const char *dir, struct journal_meta *meta, struct err *er
 	meta->epoch = file.epoch;
 	meta->partitions = file.partitions;
 	meta->segment_bytes = file.segment_bytes;
+	meta->derived = file.flags & META_F_DERIVED;
 	return 0;
 }
 
@@ -58,45 +59,87 @@ static void scan_mark(
 	close(fd);
 }
 
-int journal_scan(const char *dir, uint32_t partition,
-	int (*each)(void *arg, const struct journal_scan_block *b), void *arg, struct err *err)
+struct journal_scanner {
+	struct walk walk;
+	struct mark_slot mark;
+	bool ended;
+};
+
+int journal_scanner_open(struct journal_scanner **out, const char *dir, uint32_t partition, struct err *err)
 {
 	char part_dir[PATH_BYTES];
-	struct journal_scan_block b;
-	const struct block_header *h;
+	struct journal_scanner *s;
 	struct meta_file meta;
-	struct mark_slot mark;
 	struct block_place at;
 	uint64_t *number;
-	struct walk w;
 	uint32_t count;
-	int rc = store_meta_read(dir, &meta, err), stop = 0;
+	int rc = store_meta_read(dir, &meta, err);
 
 	if (rc != 0)
 		return rc;
 	if (partition >= meta.partitions)
 		return err_set(err, -EINVAL, "%s: the journal has no partition %u", dir, partition);
 	store_part_dir(part_dir, dir, partition);
-	scan_mark(part_dir, &meta, partition, &mark);
 	rc = segment_list(part_dir, false, &number, &count, err);
 	if (rc != 0)
 		return rc;
 	part_place_init(&meta, partition, &at);
 	at.segment = count ? number[0] : 1;
 	free(number);
-	rc = walk_init(&w, part_dir, &at, err);
+	s = calloc(1, sizeof *s);
+	if (!s)
+		return err_set(err, -ENOMEM, "%s: out of memory", dir);
+	scan_mark(part_dir, &meta, partition, &s->mark);
+	rc = walk_init(&s->walk, part_dir, &at, err);
+	if (rc != 0) {
+		free(s);
+		return rc;
+	}
+	*out = s;
+	return 0;
+}
+
+int journal_scanner_next(struct journal_scanner *s, struct journal_scan_block *b, struct err *err)
+{
+	const struct block_header *h;
+	int rc;
+
+	if (s->ended)
+		return 0;
+	rc = walk_peek(&s->walk, UINT64_MAX, true, &h, err);
+	if (rc == WALK_BLOCK) {
+		scan_fill(b, &s->walk, h);
+		block_place_step(&s->walk.at, h);
+		return 1;
+	}
+	s->ended = true;
+	/* Nothing of ours behind the mark is the end; before it, or half of a block, is not. */
+	if (rc == WALK_FAULT || (rc == WALK_END && s->walk.at.seq < s->mark.next_seq)) {
+		scan_fill(b, &s->walk, NULL);
+		return 1;
+	}
+	return rc < 0 ? rc : 0;
+}
+
+void journal_scanner_close(struct journal_scanner *s)
+{
+	if (!s)
+		return;
+	walk_free(&s->walk);
+	free(s);
+}
+
+int journal_scan(const char *dir, uint32_t partition,
+	int (*each)(void *arg, const struct journal_scan_block *b), void *arg, struct err *err)
+{
+	struct journal_scanner *s;
+	struct journal_scan_block b;
+	int rc = journal_scanner_open(&s, dir, partition, err), stop = 0;
+
 	if (rc != 0)
 		return rc;
-	while (!stop && (rc = walk_peek(&w, UINT64_MAX, true, &h, err)) == WALK_BLOCK) {
-		scan_fill(&b, &w, h);
+	while (!stop && (rc = journal_scanner_next(s, &b, err)) == 1)
 		stop = each(arg, &b);
-		block_place_step(&w.at, h);
-	}
-	/* Nothing of ours behind the mark is the end; before it, or half of a block, is not. */
-	if (!stop && (rc == WALK_FAULT || (rc == WALK_END && w.at.seq < mark.next_seq))) {
-		scan_fill(&b, &w, NULL);
-		stop = each(arg, &b);
-	}
-	walk_free(&w);
+	journal_scanner_close(s);
 	return rc < 0 ? rc : stop;
 }

@@ -64,7 +64,7 @@ void tick_run(struct journal_part *part, uint64_t now_ns)
 	uint64_t tick_ns = part->journal->params.tick_ms * 1000000, event_ns, idle_ns;
 	int64_t target = part->watermark_next_ms;
 
-	if (now_ns < part->tick_due_ns || part->failed)
+	if (now_ns < part->tick_due_ns || part->failed || part->journal->params.derived)
 		return;
 	tick_clock_check(part, now_ns);
 	event_ns = atomic_load_explicit(&part->event_ns, memory_order_relaxed);

@@ -137,6 +137,7 @@ static void writer_submit(struct journal_part *part, uint32_t flags)
 	writer_header(part, h, flags);
 	part->built = part->totals;
 	part->base_moved = false;
+	part->seal_due = false;
 	part->open_buf = -1;
 	crash_point("journal_block_built");
 	part->flight[place] = (struct part_flight){.buf = buf, .slot = slot};
@@ -206,7 +207,7 @@ enum pack_answer writer_block(struct journal_part *part, uint32_t bytes, uint32_
 	enum pack_answer answer;
 
 	if (part->open_buf >= 0) {
-		if (part->open_bytes + bytes <= room && part->generation == generation)
+		if (part->open_bytes + bytes <= room && part->generation == generation && !part->seal_due)
 			return PACK_DONE;
 		if (part->flight_count == params->inflight)
 			return PACK_WAIT;
