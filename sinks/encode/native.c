@@ -9,8 +9,8 @@
 #include <sys/random.h>
 
 #include "hash.h"
+#include "varint.h"
 
-#define VARUINT_BYTES_MAX 10
 #define SLOTS_MIN 256u
 
 const char *const native_type_name[NATIVE_TYPE_COUNT] = {
@@ -64,16 +64,11 @@ enum native_type native_type_by_name(const char *name)
 
 /* ---- bytes ---- */
 
-/* LEB128. */
 static void put_varuint(struct bytes *out, uint64_t v)
 {
-	uint8_t p[VARUINT_BYTES_MAX];
-	size_t n = 0;
+	uint8_t p[VARINT_BYTES_MAX];
 
-	for (; v >= 0x80; v >>= 7)
-		p[n++] = (uint8_t)(v | 0x80);
-	p[n++] = (uint8_t)v;
-	bytes_put(out, p, n);
+	bytes_put(out, p, varint_put(p, v));
 }
 
 static void put_string(struct bytes *out, const void *text, size_t bytes)

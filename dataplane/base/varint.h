@@ -1,0 +1,82 @@
+/* LEB128: unsigned numbers, 7 bits a byte, lowest first. Writing gives the shortest form; reading refuses any
+ * other, so that equal values have equal bytes. Signed numbers by zigzag. Source: DWARF 5, 7.6; Protocol
+ * Buffers encoding. */
+#ifndef SLUICE_VARINT_H
+#define SLUICE_VARINT_H
+
+#include "bytes.h"
+#include "cursor.h"
+
+#define VARINT_BYTES_MAX 10    /* of 64 bits */
+#define VARINT128_BYTES_MAX 19 /* of 128 bits */
+
+/* Returns the bytes written, at most VARINT_BYTES_MAX. */
+static inline size_t varint_put(uint8_t *p, uint64_t v)
+{
+	size_t n = 0;
+
+	for (; v >= 0x80; v >>= 7)
+		p[n++] = (uint8_t)(v | 0x80);
+	p[n++] = (uint8_t)v;
+	return n;
+}
+
+static inline void bytes_put_varint(struct bytes *b, uint64_t v)
+{
+	uint8_t p[VARINT_BYTES_MAX];
+
+	bytes_put(b, p, varint_put(p, v));
+}
+
+static inline void bytes_put_varint128(struct bytes *b, unsigned __int128 v)
+{
+	uint8_t p[VARINT128_BYTES_MAX];
+	size_t n = 0;
+
+	for (; v >= 0x80; v >>= 7)
+		p[n++] = (uint8_t)(v | 0x80);
+	p[n++] = (uint8_t)v;
+	bytes_put(b, p, n);
+}
+
+/* Fails (and gives 0) on a number of more than `bits` bits, and on a longer form than needed. */
+static inline unsigned __int128 cursor_varint128(struct cursor *c, unsigned bits)
+{
+	unsigned __int128 v = 0;
+	uint8_t byte;
+
+	for (unsigned shift = 0;; shift += 7) {
+		byte = cursor_u8(c);
+		if (c->failed || shift >= bits || (shift && !byte) ||
+			(bits - shift < 7 && byte >> (bits - shift)))
+			break;
+		v |= (unsigned __int128)(byte & 0x7f) << shift;
+		if (!(byte & 0x80))
+			return v;
+	}
+	c->failed = true;
+	return 0;
+}
+
+static inline uint64_t cursor_varint(struct cursor *c, unsigned bits)
+{
+	const uint8_t *p = c->at;
+
+	if (!c->failed && p < c->end && *p < 0x80 && bits >= 7) { /* most are short */
+		c->at++;
+		return *p;
+	}
+	return (uint64_t)cursor_varint128(c, bits > 64 ? 64 : bits);
+}
+
+static inline uint64_t varint_zigzag(int64_t v)
+{
+	return (uint64_t)v << 1 ^ (uint64_t)(v >> 63);
+}
+
+static inline int64_t varint_unzigzag(uint64_t v)
+{
+	return (int64_t)(v >> 1 ^ -(v & 1));
+}
+
+#endif
