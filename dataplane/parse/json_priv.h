@@ -2,14 +2,14 @@
  *
  *   json.c        entry: fast path, else slow path          json_fast.c   AVX2: an event against a learned
  * shape json_walk.c   the grammar: values of known keys, trace  json_shape.c  learns shapes from accepted
- * events json_judge.c  the schema: verdict, spans, tail          json_text.c, json_number.c, json_time.c,
+ * events json_judge.c  the schema: verdict, spans, tail          json_text.c, json_decimal.c, json_time.c,
  * json_utf8.c */
 #ifndef SLUICE_JSON_PRIV_H
 #define SLUICE_JSON_PRIV_H
 
-#include <locale.h>
-
 #include "json.h"
+#include "json_scan.h"
+#include "number.h"
 
 #define KEY_NONE 0xff
 #define KEYS_MAX 62	 /* known keys and `type`: a bit each in a 64-bit mask */
@@ -109,42 +109,16 @@ struct json_parser {
 	uint64_t type_keys[EVENT_TYPE_MAX]; /* bit per key that is known for the type */
 	uint8_t type_key, source_key, attributes_key;
 	uint64_t sighting[SIGHTINGS];
-	locale_t c_locale;
-	char *number_text; /* a number's bytes and a NUL, for strtod_l */
+	struct number_memory numbers;
 };
 
 #define AVX2_FN __attribute__((target("avx2,bmi,bmi2,lzcnt")))
-
-static inline bool json_is_space(uint8_t c)
-{
-	return c == ' ' || c == '\n' || c == '\r' || c == '\t';
-}
 
 void json_parser_forget(struct json_parser *jp); /* all shapes */
 
 /* Baseline and AVX2: true if all bytes are UTF-8. May read EVENT_PAD_BYTES beyond. */
 bool utf8_valid(const uint8_t *p, uint32_t bytes);
 bool utf8_valid_avx2(const uint8_t *p, uint32_t bytes);
-
-/* p: behind the opening quote. Returns the closing quote; or NULL and the reason. */
-const uint8_t *text_walk(const uint8_t *p, const uint8_t *end, bool *escaped, enum drop_reason *reason);
-/* Decodes what text_walk has accepted; out needs no more than the input's size. Returns the bytes written. */
-uint32_t text_decode(uint8_t *out, const uint8_t *text, uint32_t bytes);
-
-/* A number's text, read once. value = mantissa * 10^exp10 unless cut. */
-struct number {
-	uint64_t mantissa;
-	int32_t exp10;
-	bool negative;
-	bool integer; /* neither fraction nor exponent */
-	bool cut;     /* more than 19 significant digits: mantissa has the first 19 */
-	bool cut_off; /* of those that it has not, one is not 0 */
-};
-/* Returns the end of the number at p, or NULL if there is none by RFC 8259 section 6. */
-const uint8_t *number_walk(const uint8_t *p, const uint8_t *end, struct number *n);
-/* Nearest double; false if it is beyond the largest. text: what number_walk read. */
-bool number_double(
-	struct json_parser *jp, const struct number *n, const uint8_t *text, uint32_t bytes, double *out);
 
 /* Exactly the number in millionths; false if it has other digits than 0 beyond the sixth decimal, or is
  * beyond FIELD_DECIMAL_MAX. */
@@ -157,7 +131,8 @@ static inline bool number_bytes(struct json_parser *jp, enum field_kind kind, co
 	double number = 0;
 	int64_t millionths = 0;
 	bool decimal = kind == FIELD_KIND_DECIMAL;
-	bool ok = decimal ? number_decimal(n, &millionths) : number_double(jp, n, text, bytes, &number);
+	bool ok = decimal ? number_decimal(n, &millionths)
+			  : number_double(&jp->numbers, n, text, bytes, &number);
 
 	__builtin_memcpy(out, decimal ? (const void *)&millionths : (const void *)&number, 8);
 	return ok;

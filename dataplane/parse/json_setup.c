@@ -65,9 +65,7 @@ struct json_parser *json_parser_new(uint32_t tail_bytes)
 	/* Readers of a tail may read beyond its end as of raw bytes. */
 	jp->tail = calloc(1, (size_t)tail_bytes + EVENT_PAD_BYTES);
 	jp->shape = aligned_alloc(64, (shape_bytes + 63) & ~(size_t)63);
-	jp->number_text = malloc(EVENT_BYTES_MAX + 1);
-	jp->c_locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);
-	if (!jp->tail || !jp->shape || !jp->number_text || !jp->c_locale) {
+	if (!number_memory_init(&jp->numbers, EVENT_BYTES_MAX) || !jp->tail || !jp->shape) {
 		json_parser_free(jp);
 		return NULL;
 	}
@@ -81,9 +79,7 @@ void json_parser_free(struct json_parser *jp)
 {
 	if (!jp)
 		return;
-	if (jp->c_locale)
-		freelocale(jp->c_locale);
-	free(jp->number_text);
+	number_memory_free(&jp->numbers);
 	free(jp->shape);
 	free(jp->tail);
 	free(jp);

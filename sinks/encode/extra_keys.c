@@ -4,69 +4,7 @@
 
 #include <string.h>
 
-struct walk {
-	const uint8_t *at, *end;
-};
-
-static void skip_space(struct walk *w)
-{
-	while (w->at < w->end && (*w->at == ' ' || *w->at == '\t' || *w->at == '\n' || *w->at == '\r'))
-		w->at++;
-}
-
-static bool take(struct walk *w, uint8_t c)
-{
-	skip_space(w);
-	if (w->at == w->end || *w->at != c)
-		return false;
-	w->at++;
-	return true;
-}
-
-/* Stands on a quote; goes behind the closing one: the next that no odd run of backslashes stands before. */
-static bool skip_string(struct walk *w)
-{
-	const uint8_t *text = w->at + 1, *from = text, *quote;
-
-	while ((quote = memchr(from, '"', (size_t)(w->end - from)))) {
-		const uint8_t *p = quote;
-
-		while (p > text && p[-1] == '\\')
-			p--;
-		from = quote + 1;
-		if ((quote - p) % 2 == 0) {
-			w->at = from;
-			return true;
-		}
-	}
-	w->at = w->end;
-	return false;
-}
-
-/* Goes behind a value: to the comma or brace of the top level that ends it. */
-static bool skip_value(struct walk *w)
-{
-	uint32_t depth = 0;
-
-	skip_space(w);
-	while (w->at < w->end) {
-		uint8_t c = *w->at;
-
-		if (c == '"') {
-			if (!skip_string(w))
-				return false;
-			continue;
-		}
-		if (depth == 0 && (c == ',' || c == '}'))
-			return true;
-		if (c == '{' || c == '[')
-			depth++;
-		else if ((c == '}' || c == ']') && depth-- == 0)
-			return false;
-		w->at++;
-	}
-	return false;
-}
+#include "json_scan.h"
 
 /* Whether the type keeps a top-level key in a column. `type` selects the type and is none. */
 static bool key_known(const struct record *rec, const uint8_t *key, size_t bytes)
@@ -82,35 +20,38 @@ static bool key_known(const struct record *rec, const uint8_t *key, size_t bytes
 	return false;
 }
 
-/* Goes behind one member; its bytes from the key's quote to the value's end, and the key's. */
-static bool take_member(struct walk *w, const uint8_t **key, size_t *key_bytes, size_t *member_bytes)
+/* Goes behind one member; its bytes from the key's quote to the value's end, and the key's. NULL: none stands
+ * there. */
+static const uint8_t *take_member(
+	const uint8_t *p, const uint8_t *end, const uint8_t **key, size_t *key_bytes, size_t *member_bytes)
 {
-	const uint8_t *end;
-
-	skip_space(w);
-	*key = w->at;
-	if (w->at == w->end || *w->at != '"' || !skip_string(w))
-		return false;
-	*key_bytes = (size_t)(w->at - *key) - 2;
-	if (!take(w, ':') || !skip_value(w))
-		return false;
-	end = w->at;
-	while (end[-1] == ' ' || end[-1] == '\t' || end[-1] == '\n' || end[-1] == '\r')
-		end--;
-	*member_bytes = (size_t)(end - *key);
-	return true;
+	*key = p = json_skip_space(p, end);
+	p = json_skip_text(p, end);
+	if (!p)
+		return NULL;
+	*key_bytes = (size_t)(p - *key) - 2;
+	p = json_skip_space(p, end);
+	if (p == end || *p != ':')
+		return NULL;
+	p = json_skip_value(json_skip_space(p + 1, end), end);
+	*member_bytes = p ? (size_t)(p - *key) : 0;
+	return p;
 }
 
 size_t extra_keys_json(char *out, size_t out_bytes, const struct record *rec)
 {
-	struct walk w = {record_payload(rec), record_payload(rec) + rec->raw_bytes};
-	const uint8_t *key;
+	const uint8_t *end = record_payload(rec) + rec->raw_bytes, *key;
+	const uint8_t *p = json_skip_space(record_payload(rec), end);
 	size_t n = 0, key_bytes, member_bytes;
 
-	if (!take(&w, '{'))
+	if (p == end || *p != '{')
 		return 0;
 	do {
-		if (!take_member(&w, &key, &key_bytes, &member_bytes))
+		p = take_member(p + 1, end, &key, &key_bytes, &member_bytes);
+		if (!p)
+			break;
+		p = json_skip_space(p, end);
+		if (p == end) /* the object does not end: its last member may be cut */
 			break;
 		if (key_known(rec, key + 1, key_bytes))
 			continue;
@@ -119,7 +60,7 @@ size_t extra_keys_json(char *out, size_t out_bytes, const struct record *rec)
 		out[n] = n ? ',' : '{';
 		memcpy(out + n + 1, key, member_bytes);
 		n += 1 + member_bytes;
-	} while (take(&w, ','));
+	} while (*p == ',');
 	if (n)
 		out[n++] = '}';
 	return n;

@@ -4,8 +4,8 @@ import re
 import sys
 
 # RX stage files: run to completion on a worker core.
-STAGES = ("dataplane/parse/", "dataplane/record/", "dataplane/pipeline.c", "dataplane/nic/decode",
-          "rules/compile/match_run.c")
+STAGES = ("dataplane/base/number", "dataplane/base/json_scan", "dataplane/parse/", "dataplane/record/",
+          "dataplane/pipeline.c", "dataplane/nic/decode", "rules/compile/match_run.c", "rules/compile/match_attr.c")
 RULES = [
     # (pattern, paths it holds for, what to do)
     (r"\b(malloc|calloc|realloc|free|strdup|posix_memalign|rte_malloc|rte_zmalloc)\s*\(", STAGES,

@@ -20,7 +20,7 @@ static void check(const char *text)
 	bool finite;
 
 	assert_ptr_equal(end, raw + bytes);
-	finite = number_double(jp, &n, raw, bytes, &got);
+	finite = number_double(&jp->numbers, &n, raw, bytes, &got);
 	if (finite != !__builtin_isinf(want) || (finite && memcmp(&got, &want, sizeof got) != 0))
 		fail_msg("%s: %.17g, want %.17g", text, got, want);
 	free((void *)(uintptr_t)raw);

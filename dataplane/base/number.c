@@ -1,11 +1,11 @@
-/* JSON numbers: grammar of RFC 8259 section 6, and the nearest double. Worker thread. */
+/* JSON numbers: grammar of RFC 8259 section 6, and the nearest double. Worker threads. */
+#include "number.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "json_priv.h"
-
-#define DIGITS_MAX 19	     /* of a mantissa that fits 64 bits whatever the digits */
+#define DIGITS_MAX NUMBER_DIGITS_MAX
 #define EXPONENT_MAX 1000000 /* beyond it the double is 0 or infinite, whatever the digits of an event */
 
 static inline bool is_digit(uint8_t c)
@@ -76,30 +76,6 @@ const uint8_t *number_walk(const uint8_t *p, const uint8_t *end, struct number *
 	return p < end && is_digit(*p) ? NULL : p;
 }
 
-bool number_decimal(const struct number *n, int64_t *millionths)
-{
-	uint64_t v = n->mantissa;
-	int32_t exp10 = n->exp10 + 6;
-
-	*millionths = 0;
-	if (!v)
-		return true;
-	/* more than 19 significant digits, or more digits before the point than fit */
-	if (n->cut_off || exp10 > DIGITS_MAX)
-		return false;
-	for (; exp10 < 0 && v % 10 == 0; exp10++)
-		v /= 10;
-	if (exp10 < 0)
-		return false;
-	for (; exp10; exp10--)
-		if (__builtin_mul_overflow(v, 10u, &v))
-			return false;
-	if (v > FIELD_DECIMAL_MAX)
-		return false;
-	*millionths = n->negative ? -(int64_t)v : (int64_t)v;
-	return true;
-}
-
 /* 10^i is exact: as a double to 22, as an x87 long double (64-bit mantissa; 5^27 < 2^63) to 27. */
 static const double power_double[] = {1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12,
 	1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
@@ -122,8 +98,8 @@ static bool double_by_long(uint64_t mantissa, int32_t exp10, double *out)
 	return true;
 }
 
-bool number_double(
-	struct json_parser *jp, const struct number *n, const uint8_t *text, uint32_t bytes, double *out)
+bool number_double(const struct number_memory *nm, const struct number *n, const uint8_t *text,
+	uint32_t bytes, double *out)
 {
 	double v;
 
@@ -138,9 +114,11 @@ bool number_double(
 	} else {
 		/* Rare. The C locale's point is '.', whatever the process has set; its sign is in the text.
 		 */
-		memcpy(jp->number_text, text, bytes);
-		jp->number_text[bytes] = 0;
-		*out = strtod_l(jp->number_text, NULL, jp->c_locale);
+		if (bytes > nm->text_bytes)
+			return false;
+		memcpy(nm->text, text, bytes);
+		nm->text[bytes] = 0;
+		*out = strtod_l(nm->text, NULL, nm->c_locale);
 		return !isinf(*out);
 	}
 	*out = n->negative ? -v : v;
