@@ -59,8 +59,12 @@ uint64_t agg_set_fields(const struct agg_set *set); /* FBIT mask of fields it re
 struct agg_arena;
 struct agg_arena *agg_arena_new(size_t bytes_max);
 void agg_arena_free(struct agg_arena *a);
-void agg_arena_reset(struct agg_arena *a);	  /* forgets all cells' parts; keeps some memory */
-size_t agg_arena_used(const struct agg_arena *a); /* logical bytes: the same in every run */
+void agg_arena_reset(struct agg_arena *a); /* forgets all cells' parts; keeps some memory */
+/* Logical bytes: a function of the cells' contents, hence the same in every run and after a save and load. */
+size_t agg_arena_used(const struct agg_arena *a);
+size_t agg_arena_mapped(const struct agg_arena *a); /* physical bytes, at most; not the same in every run */
+/* A new bound; below what is used: nothing more is taken until less is used. */
+void agg_arena_limit(struct agg_arena *a, size_t bytes_max);
 
 /* Where an event stands: breaks ties of first and last. */
 struct agg_order {
@@ -74,6 +78,8 @@ void agg_cell_init(const struct agg_set *set, void *cell);
 /* False: the arena is full; everything that needs no more memory was still counted, the rest is not. */
 bool agg_cell_add(const struct agg_set *set, void *cell, struct agg_arena *a, const struct record *rec,
 	const struct agg_order *order);
+/* Gives a cell's memory back to the arena, and empties it. */
+void agg_cell_clear(const struct agg_set *set, void *cell, struct agg_arena *a);
 /* Draws what a later agg_cell_add() will touch into the cache. */
 void agg_cell_prefetch(const struct agg_set *set, const void *cell, const struct agg_arena *a);
 /* dst += src; src may lie in another arena. */
