@@ -1,0 +1,147 @@
+/* Values out of packed cells. In: packed bytes, which may be any. Out: numbers and borrowed texts. Pure. */
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+
+#include "agg_priv.h"
+
+/* Where the values of one spec are made from. */
+struct source {
+	const struct agg_set *set;
+	const struct agg_spec *spec;
+	const uint8_t *at;
+	const struct agg_view *view;
+	int (*each)(void *arg, const struct agg_value *v);
+	void *arg;
+};
+
+static const struct agg_view *view_of(const struct source *s, enum agg_part_kind kind)
+{
+	return &s->view[s->at[kind]];
+}
+
+static void label_set(struct agg_value *v, const struct source *s, const char *function)
+{
+	if (function)
+		snprintf(v->label, sizeof v->label, "%s_%s", function, field_table[s->spec->field].name);
+	else
+		memcpy(v->label, s->spec->label, sizeof s->spec->label);
+}
+
+static int u64_give(const struct source *s, uint64_t n)
+{
+	struct agg_value v = {.kind = AGG_VALUE_U64, .u64 = n};
+
+	label_set(&v, s, NULL);
+	return s->each(s->arg, &v);
+}
+
+/* A double that is none (no value, or beyond the range of doubles) is given as no value. */
+static int f64_give(const struct source *s, const char *function, double number)
+{
+	struct agg_value v = {.kind = isfinite(number) ? AGG_VALUE_F64 : AGG_VALUE_NONE, .f64 = number};
+
+	label_set(&v, s, function);
+	return s->each(s->arg, &v);
+}
+
+/* SUM, MIN, MAX */
+static int number_give(const struct source *s, enum agg_part_kind kind)
+{
+	const struct agg_view *view = view_of(s, kind);
+	struct agg_value v = {.kind = AGG_VALUE_DECIMAL, .decimal = view->decimal};
+
+	if (!agg_field_decimal(s->spec->field))
+		return f64_give(s, NULL, view_of(s, AGG_PART_PRESENT)->n ? view->number : NAN);
+	if (!view_of(s, AGG_PART_PRESENT)->n)
+		v.kind = AGG_VALUE_NONE;
+	label_set(&v, s, NULL);
+	return s->each(s->arg, &v);
+}
+
+static int avg_give(const struct source *s)
+{
+	double n = (double)view_of(s, AGG_PART_PRESENT)->n;
+	const struct agg_view *sum = view_of(s, AGG_PART_SUM);
+
+	return f64_give(s, NULL,
+		agg_field_decimal(s->spec->field) ? (double)sum->decimal / (n * 1e6) : sum->number / n);
+}
+
+static int variance_give(const struct source *s)
+{
+	double n = (double)view_of(s, AGG_PART_PRESENT)->n, variance = view_of(s, AGG_PART_MOMENTS)->m2 / n;
+	int rc = f64_give(s, NULL, variance);
+
+	return rc ? rc : f64_give(s, "stddev", sqrt(variance));
+}
+
+static int edge_give(const struct source *s, enum agg_part_kind kind)
+{
+	const struct agg_view *view = view_of(s, kind);
+	struct agg_value v = {.kind = AGG_VALUE_TEXT, .text = view->text, .text_bytes = view->text_bytes};
+
+	label_set(&v, s, NULL);
+	if (!view->has_text) {
+		v.kind = AGG_VALUE_NONE;
+	} else if (agg_field_decimal(s->spec->field)) {
+		v.kind = AGG_VALUE_DECIMAL;
+		v.decimal = (int64_t)agg_u64(view->text);
+	} else if (field_table[s->spec->field].kind == FIELD_KIND_NUMBER) {
+		return f64_give(s, NULL, agg_f64(view->text));
+	}
+	return s->each(s->arg, &v);
+}
+
+static int spec_give(const struct source *s)
+{
+	switch (s->spec->kind) {
+	case AGG_count:
+		return u64_give(s, view_of(s, s->spec->value_bytes ? AGG_PART_MATCH : AGG_PART_COUNT)->n);
+	case AGG_sum:
+		return number_give(s, AGG_PART_SUM);
+	case AGG_min:
+		return number_give(s, AGG_PART_MIN);
+	case AGG_max:
+		return number_give(s, AGG_PART_MAX);
+	case AGG_avg:
+		return avg_give(s);
+	case AGG_variance:
+		return variance_give(s);
+	case AGG_error_rate:
+		return f64_give(s, NULL,
+			(double)view_of(s, AGG_PART_ERRORS)->n / (double)view_of(s, AGG_PART_COUNT)->n);
+	case AGG_first:
+		return edge_give(s, AGG_PART_FIRST);
+	case AGG_last:
+		return edge_give(s, AGG_PART_LAST);
+	default:
+		return 0;
+	}
+}
+
+int agg_values(const struct agg_set *set, const uint8_t *packed, size_t bytes,
+	int (*each)(void *arg, const struct agg_value *v), void *arg)
+{
+	struct agg_view view[AGG_PARTS_MAX];
+	int rc = agg_read(set, packed, bytes, view);
+
+	for (uint32_t i = 0; !rc && i < set->spec_count; i++) {
+		struct source s = {set, &set->spec[i], set->at[i], view, each, arg};
+
+		rc = spec_give(&s);
+	}
+	return rc;
+}
+
+int agg_registers(const struct agg_set *set, const uint8_t *packed, size_t bytes, uint32_t index,
+	struct agg_register *out, uint32_t max)
+{
+	(void)set;
+	(void)packed;
+	(void)bytes;
+	(void)index;
+	(void)out;
+	(void)max;
+	return -EINVAL;
+}
