@@ -77,7 +77,7 @@ static void run_values(void *arg, uint32_t count)
 
 	for (uint32_t i = 0; i < count; i++) {
 		const struct event *ev = run->burst[i];
-		uint64_t fields = ev->field_mask & run->rs->gather_mask[ev->type];
+		uint64_t fields = ev->field_mask & run->rs->gather_mask[ev->type].fields;
 
 		for (; fields; fields &= fields - 1) {
 			uint32_t field = (uint32_t)__builtin_ctzll(fields), bytes;
@@ -100,7 +100,7 @@ static void gather(struct run *run, uint32_t f, uint64_t mask)
 		abort();
 	for (uint32_t i = 0; i < EVENTS; i++) {
 		const struct event *ev = run->burst[i];
-		uint64_t fields = ev->field_mask & run->rs->gather_mask[ev->type] & mask;
+		uint64_t fields = ev->field_mask & run->rs->gather_mask[ev->type].fields & mask;
 
 		if (i % BURST == 0)
 			run->start[f][i / BURST] = at;
@@ -119,7 +119,7 @@ static void gather(struct run *run, uint32_t f, uint64_t mask)
 static bool seen_before(const struct ruleset *rs, uint32_t index, uint64_t mask)
 {
 	for (uint32_t i = 0; i < index; i++)
-		if (!rs->pattern[i].edge && mask >> rs->pattern[i].field & 1 &&
+		if (!rs->pattern[i].edge && mask >> rs->pattern[i].subject & 1 &&
 			rs->pattern[i].flags == rs->pattern[index].flags &&
 			!strcmp(rs->pattern[i].expr, rs->pattern[index].expr))
 			return true;
@@ -139,7 +139,7 @@ static hs_database_t *field_db(const struct ruleset *rs, uint64_t mask)
 	if (!expr || !flags || !id)
 		abort();
 	for (uint32_t i = 0; i < rs->pattern_count; i++)
-		if (!rs->pattern[i].edge && mask >> rs->pattern[i].field & 1 && !seen_before(rs, i, mask)) {
+		if (!rs->pattern[i].edge && mask >> rs->pattern[i].subject & 1 && !seen_before(rs, i, mask)) {
 			expr[n] = rs->pattern[i].expr;
 			flags[n] = rs->pattern[i].flags;
 			id[n++] = i;
@@ -199,7 +199,7 @@ static void bench_traffic(struct run *run, const char *name, struct bench_mix mi
 		"bare hs_scan, one database, gathered", run_scan, run, EVENTS, run->start[0][EVENTS / BURST]);
 	lanes_free(run);
 	for (uint32_t t = 0; t < EVENT_TYPE_MAX; t++)
-		mask |= run->rs->gather_mask[t];
+		mask |= run->rs->gather_mask[t].fields;
 	for (; mask; mask &= mask - 1)
 		lane(run, f++, mask & -mask);
 	bench_report("bare hs_scan, one database per field", run_scan, run, EVENTS, 0);

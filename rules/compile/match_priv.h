@@ -2,9 +2,10 @@
 #ifndef SLUICE_MATCH_PRIV_H
 #define SLUICE_MATCH_PRIV_H
 
+#include "number.h"
 #include "ruleset_priv.h"
 
-/* Gathered values of one field; more are scanned in several goes. One value always fits. */
+/* Gathered values of one subject; more are scanned in several goes. One value always fits. */
 #define GATHER_BYTES (128u << 10)
 /* Copies are made in pieces of 16 bytes. */
 #define GATHER_PAD 16
@@ -33,12 +34,27 @@ struct hit_link {
 	uint32_t lit, next;
 };
 
+/* What an event has under an attribute's name. */
+enum attr_kind {
+	ATTR_KIND_TEXT,
+	ATTR_KIND_NUMBER,
+	ATTR_KIND_WORD,
+	ATTR_KIND_OTHER /* object, array: only there */
+};
+
+struct attr_value {
+	uint16_t start, bytes; /* in raw; a text without its quotes */
+	uint8_t kind;	       /* enum attr_kind */
+	bool escaped;
+	uint8_t rank; /* where it was found: enum attr_rank of match_attr.c */
+};
+
 struct matcher {
 	const struct ruleset *rs;
 	hs_scratch_t *scratch;
 	struct matcher_stats stats;
 
-	/* One field at a time. */
+	/* One subject at a time. */
 	uint8_t *gather; /* GATHER_BYTES + GATHER_PAD */
 	uint32_t gather_used;
 	struct gather_slot slot[MATCH_EVENTS_MAX];
@@ -51,7 +67,14 @@ struct matcher {
 	struct hit_link *link; /* LINKS_MAX */
 	uint32_t link_count;
 	uint32_t head[MATCH_EVENTS_MAX];
-	uint64_t rescan[MATCH_EVENTS_MAX]; /* FBIT mask: values to be scanned alone */
+	struct subject_set rescan[MATCH_EVENTS_MAX]; /* values to be scanned alone */
+
+	/* Attributes; without memory if the ruleset names none. */
+	uint64_t attr_mask[MATCH_EVENTS_MAX]; /* bit per attribute that the event has */
+	struct attr_value *attr;	      /* MATCH_EVENTS_MAX times attrs.count */
+	uint8_t *attr_text;		      /* EVENT_BYTES_MAX: one value, decoded */
+	struct number_memory numbers;
+	uint32_t now; /* index of the event that is looked at */
 
 	/* One event at a time. */
 	uint64_t *bit;	   /* hit bits */
@@ -68,5 +91,20 @@ struct matcher {
 	uint32_t out_used;
 	uint64_t *rule_hits;
 };
+
+/* ---- match_attr.c ---- */
+/* Finds the attributes of event k of the burst. */
+void attrs_look(struct matcher *m, const struct event *ev, uint32_t k);
+/* Text of an attribute that attr_mask has; NULL if it is an object or an array. Escaped text is decoded to
+ * attr_text, where it stays until the next call. */
+const uint8_t *attr_text(
+	struct matcher *m, const struct event *ev, uint32_t k, uint32_t attr, uint32_t *bytes);
+/* False if it is no number, or one beyond the largest double. */
+bool attr_number(const struct matcher *m, const struct event *ev, uint32_t k, uint32_t attr, double *number);
+
+static inline const struct attr_value *attr_value_of(const struct matcher *m, uint32_t k, uint32_t attr)
+{
+	return &m->attr[k * m->rs->attrs.count + attr];
+}
 
 #endif

@@ -1,12 +1,14 @@
 /* Matching, on the RX worker that owns the matcher: a burst's events in, their actions and hit lists out. All
  * memory is the matcher's (match_setup.c).
  *
- * Field by field: the burst's values of the field are copied side by side and scanned at once. Each raw hit
- * belongs to the value in which it ends. It is a hit of that value if it cannot have begun before it (the
- * pattern's widest match fits); it is none if the narrowest does not fit; else the value is scanned alone,
- * which is exact. Patterns that look at a value's edges are never in that scan: they have a database of their
- * own, for one value. Then, event by event: set its bits, look at the rules that they announce and at those
- * that need no bit. */
+ * Attributes first, if rules name any: match_attr.c finds them. Then field by field, and attribute by
+ * attribute (subjects): the burst's values of the subject are copied side by side and scanned at once. Each
+ * raw hit belongs to the value in which it ends. It is a hit of that value if it cannot have begun before it
+ * (the pattern's widest match fits); it is none if the narrowest does not fit; else the value is scanned
+ * alone, which is exact. Patterns that look at a value's edges are never in that scan: they have a database
+ * of their own, for one value. Then, event by event: set its bits, look at the rules that they announce and
+ * at those that need no bit. */
+#include "json_scan.h"
 #include "match_priv.h"
 
 static void lit_set(struct matcher *m, uint32_t lit)
@@ -49,11 +51,28 @@ static int on_value(
 	return 0;
 }
 
-static void scan_value(struct matcher *m, const struct event *ev, uint32_t field, const hs_database_t *db)
+/* The event in work is m->now. NULL: an attribute that is no text, number or boolean. The subject is there.
+ */
+static const uint8_t *subject_text(
+	struct matcher *m, const struct event *ev, uint32_t subject, uint32_t *bytes)
+{
+	return subject < FIELD_ID_MAX ? event_field(ev, (enum field_id)subject, bytes)
+				      : attr_text(m, ev, m->now, subject - FIELD_ID_MAX, bytes);
+}
+
+static bool subject_there(const struct matcher *m, const struct event *ev, uint32_t subject)
+{
+	return subject < FIELD_ID_MAX ? ev->field_mask >> subject & 1
+				      : m->attr_mask[m->now] >> (subject - FIELD_ID_MAX) & 1;
+}
+
+static void scan_value(struct matcher *m, const struct event *ev, uint32_t subject, const hs_database_t *db)
 {
 	uint32_t bytes;
-	const uint8_t *p = event_field(ev, (enum field_id)field, &bytes);
+	const uint8_t *p = subject_text(m, ev, subject, &bytes);
 
+	if (!p)
+		return;
 	m->stats.scans++;
 	hs_scan(db, (const char *)p, bytes, 0, m->scratch, on_value, m);
 }
@@ -93,24 +112,28 @@ static uint32_t slot_of(const struct matcher *m, uint32_t at, uint32_t near)
 }
 
 /* Gives each raw hit to its event, or marks the value for a scan of its own. */
-static void hits_attribute(struct matcher *m, uint64_t field_bit)
+static void hits_attribute(struct matcher *m, uint32_t subject)
 {
+	bool attr = subject >= FIELD_ID_MAX;
+	uint64_t bit = 1ull << (attr ? subject - FIELD_ID_MAX : subject);
 	uint32_t near = 0;
 
 	for (uint32_t i = 0; i < m->hit_count; i++) {
 		const struct gather_hit *hit = &m->hit[i];
 		const struct pattern *p = &m->rs->pattern[hit->lit];
 		uint32_t at = slot_of(m, hit->end - 1, near), event, inside;
+		uint64_t *rescan;
 
 		if (at == LINK_NONE)
 			continue;
 		near = at;
 		event = m->slot[at].event;
+		rescan = attr ? &m->rescan[event].attrs : &m->rescan[event].fields;
 		inside = hit->end - m->slot[at].start;
-		if (inside < p->min_width || m->rescan[event] & field_bit)
+		if (inside < p->min_width || *rescan & bit)
 			continue;
 		if (inside < p->max_width || m->link_count == LINKS_MAX) {
-			m->rescan[event] |= field_bit;
+			*rescan |= bit;
 			continue;
 		}
 		m->link[m->link_count] = (struct hit_link){hit->lit, m->head[event]};
@@ -119,10 +142,8 @@ static void hits_attribute(struct matcher *m, uint64_t field_bit)
 }
 
 /* Scans what is gathered. Too many raw hits: each value is to be scanned alone. */
-static void gather_scan(struct matcher *m, uint32_t field)
+static void gather_scan(struct matcher *m, uint32_t subject)
 {
-	uint64_t field_bit = 1ull << field;
-
 	if (!m->slot_count)
 		return;
 	m->hit_count = 0;
@@ -130,50 +151,90 @@ static void gather_scan(struct matcher *m, uint32_t field)
 	if (m->hit_max > GATHER_HITS_MAX)
 		m->hit_max = GATHER_HITS_MAX;
 	m->stats.scans++;
-	if (hs_scan(m->rs->gather_db[field], (const char *)m->gather, m->gather_used, 0, m->scratch,
+	if (hs_scan(m->rs->gather_db[subject], (const char *)m->gather, m->gather_used, 0, m->scratch,
 		    on_gather, m) == HS_SUCCESS) {
-		hits_attribute(m, field_bit);
+		hits_attribute(m, subject);
 	} else {
 		m->rescanned = true;
 		for (uint32_t i = 0; i < m->slot_count; i++)
-			m->rescan[m->slot[i].event] |= field_bit;
+			subject_set_add(&m->rescan[m->slot[i].event], subject);
 	}
 	m->slot_count = 0;
 	m->gather_used = 0;
 }
 
+/* Room for one more value; what is gathered may be scanned for it. */
+static uint8_t *gather_room(struct matcher *m, uint32_t subject, uint32_t bytes)
+{
+	if (m->gather_used + bytes >= GATHER_BYTES)
+		gather_scan(m, subject);
+	return m->gather + m->gather_used;
+}
+
+/* The value of event k, `bytes` long, stands where gather_room() said. */
+static void gather_take(struct matcher *m, uint32_t k, uint32_t bytes)
+{
+	m->slot[m->slot_count++] = (struct gather_slot){m->gather_used, m->gather_used + bytes, k};
+	m->gather_used += bytes;
+	m->gather[m->gather_used++] = GATHER_SEPARATOR;
+}
+
+static void gather_attr(struct matcher *m, struct event *const *ev, uint32_t n, uint32_t attr)
+{
+	uint32_t subject = FIELD_ID_MAX + attr;
+
+	for (uint32_t k = 0; k < n; k++) {
+		const struct attr_value *v = attr_value_of(m, k, attr);
+		uint32_t bytes = v->bytes;
+		uint8_t *to;
+
+		if (!(m->attr_mask[k] & m->rs->gather_mask[ev[k]->type % EVENT_TYPE_MAX].attrs &
+			    1ull << attr) ||
+			v->kind == ATTR_KIND_OTHER || !bytes)
+			continue;
+		to = gather_room(m, subject, bytes);
+		if (v->escaped)
+			bytes = text_decode(to, ev[k]->raw + v->start, bytes);
+		else
+			gather_copy(to, ev[k], (struct span){v->start, v->bytes});
+		gather_take(m, k, bytes);
+	}
+	gather_scan(m, subject);
+}
+
 static void gather_field(struct matcher *m, struct event *const *ev, uint32_t n, uint32_t field)
 {
-	m->slot_count = 0;
-	m->gather_used = 0;
 	for (uint32_t k = 0; k < n; k++) {
-		const uint64_t *mask = &m->rs->gather_mask[ev[k]->type % EVENT_TYPE_MAX];
+		const struct subject_set *mask = &m->rs->gather_mask[ev[k]->type % EVENT_TYPE_MAX];
 		struct span s = ev[k]->field[field];
 
-		if (!(ev[k]->field_mask & *mask & 1ull << field) || ev[k]->refused || !s.bytes)
+		if (!(ev[k]->field_mask & mask->fields & 1ull << field) || ev[k]->refused || !s.bytes)
 			continue;
-		if (m->gather_used + s.bytes >= GATHER_BYTES)
-			gather_scan(m, field);
-		gather_copy(m->gather + m->gather_used, ev[k], s);
-		m->slot[m->slot_count++] = (struct gather_slot){m->gather_used, m->gather_used + s.bytes, k};
-		m->gather_used += s.bytes;
-		m->gather[m->gather_used++] = GATHER_SEPARATOR;
+		gather_copy(gather_room(m, field, s.bytes), ev[k], s);
+		gather_take(m, k, s.bytes);
 	}
 	gather_scan(m, field);
 }
 
 static void gather_burst(struct matcher *m, struct event *const *ev, uint32_t n)
 {
-	uint64_t fields = 0;
+	uint64_t fields = 0, attrs = 0;
 
 	m->link_count = 0;
+	m->slot_count = 0;
+	m->gather_used = 0;
 	for (uint32_t k = 0; k < n; k++) {
+		const struct subject_set *mask = &m->rs->gather_mask[ev[k]->type % EVENT_TYPE_MAX];
+
 		m->head[k] = LINK_NONE;
-		m->rescan[k] = 0;
-		fields |= ev[k]->field_mask & m->rs->gather_mask[ev[k]->type % EVENT_TYPE_MAX];
+		m->rescan[k] = (struct subject_set){0, 0};
+		fields |= ev[k]->field_mask & mask->fields;
+		attrs |= m->attr_mask[k] & mask->attrs;
 	}
 	for (; fields; fields &= fields - 1)
 		gather_field(m, ev, n, (uint32_t)__builtin_ctzll(fields));
+	for (; attrs; attrs &= attrs - 1)
+		gather_attr(m, ev, n, (uint32_t)__builtin_ctzll(attrs));
 }
 
 /* ---- rules ---- */
@@ -186,42 +247,53 @@ static bool equal_folded(const uint8_t *p, const char *folded, uint32_t bytes)
 	return true;
 }
 
-static bool eval_edge(const struct event *ev, const struct cond *c, bool suffix)
+static bool eval_edge(struct matcher *m, const struct event *ev, const struct cond *c, bool suffix)
 {
 	uint32_t bytes, want = c->text->bytes;
-	const uint8_t *p = event_field(ev, c->field, &bytes);
+	const uint8_t *p = subject_text(m, ev, c->subject, &bytes);
 
-	if (bytes < want)
+	if (!p || bytes < want)
 		return false;
 	if (suffix)
 		p += bytes - want;
 	return c->nocase ? equal_folded(p, c->text->text, want) : !memcmp(p, c->text->text, want);
 }
 
-static double number_of(const struct event *ev, enum field_id field)
+/* False: an attribute that is no number. */
+static bool number_of(const struct matcher *m, const struct event *ev, uint32_t subject, double *number)
 {
+	enum field_id field = (enum field_id)subject;
+
+	if (subject >= FIELD_ID_MAX)
+		return attr_number(m, ev, m->now, subject - FIELD_ID_MAX, number);
 	switch (field_table[field].kind) {
 	case FIELD_KIND_TIME:
-		return (double)ev->event_time_ms;
+		*number = (double)ev->event_time_ms;
+		break;
 	case FIELD_KIND_DECIMAL:
-		return field_decimal_double(event_decimal(ev, field));
+		*number = field_decimal_double(event_decimal(ev, field));
+		break;
 	default:
-		return event_number(ev, field);
+		*number = event_number(ev, field);
 	}
+	return true;
 }
 
-static bool eval_range(const struct event *ev, const struct cond *c)
+static bool eval_range(const struct matcher *m, const struct event *ev, const struct cond *c)
 {
-	double v = number_of(ev, c->field);
+	double v;
 
-	return (c->low_open ? v > c->low : v >= c->low) && (c->high_open ? v < c->high : v <= c->high);
+	return number_of(m, ev, c->subject, &v) && (c->low_open ? v > c->low : v >= c->low) &&
+	       (c->high_open ? v < c->high : v <= c->high);
 }
 
-static bool eval_numbers(const struct event *ev, const struct cond *c)
+static bool eval_numbers(const struct matcher *m, const struct event *ev, const struct cond *c)
 {
-	double v = number_of(ev, c->field);
+	double v;
 	uint32_t low = 0, high = c->number_count;
 
+	if (!number_of(m, ev, c->subject, &v))
+		return false;
 	while (high - low > 1) {
 		uint32_t mid = (low + high) / 2;
 
@@ -234,7 +306,7 @@ static bool eval_numbers(const struct event *ev, const struct cond *c)
 }
 
 /* Depth is bounded by RULE_DEPTH_MAX levels of any, all, not. */
-static bool eval(const struct matcher *m, const struct event *ev, const struct prog_node *n)
+static bool eval(struct matcher *m, const struct event *ev, const struct prog_node *n)
 {
 	const struct prog_node *end = n + n->skip;
 	bool any = n->op == PROG_ANY;
@@ -253,20 +325,20 @@ static bool eval(const struct matcher *m, const struct event *ev, const struct p
 	case PROG_TYPE:
 		return n->types >> ev->type & 1;
 	case PROG_ABSENT:
-		return !(ev->field_mask >> n->field & 1);
+		return !subject_there(m, ev, n->subject);
 	default:
 		break;
 	}
-	if (!(ev->field_mask >> n->field & 1))
+	if (!subject_there(m, ev, n->subject))
 		return false;
 	switch (n->op) {
 	case PROG_NUMBERS:
-		return eval_numbers(ev, m->rs->operand[n->arg]);
+		return eval_numbers(m, ev, m->rs->operand[n->arg]);
 	case PROG_RANGE:
-		return eval_range(ev, m->rs->operand[n->arg]);
+		return eval_range(m, ev, m->rs->operand[n->arg]);
 	case PROG_PREFIX:
 	case PROG_SUFFIX:
-		return eval_edge(ev, m->rs->operand[n->arg], n->op == PROG_SUFFIX);
+		return eval_edge(m, ev, m->rs->operand[n->arg], n->op == PROG_SUFFIX);
 	default:
 		return true; /* PROG_PRESENT */
 	}
@@ -336,14 +408,16 @@ static void dict_set(struct matcher *m, const struct textmap *map, const void *k
 		lit_set(m, links[at].lit);
 }
 
-static void dict_look(struct matcher *m, const struct event *ev, uint32_t field)
+static void dict_look(struct matcher *m, const struct event *ev, uint32_t subject)
 {
-	const struct dict *dict = &m->rs->dict[field];
+	const struct dict *dict = &m->rs->dict[subject];
 	const uint8_t *p = ev->event_id;
 	uint32_t bytes = 16;
 
-	if (field != FIELD_event_id)
-		p = event_field(ev, (enum field_id)field, &bytes);
+	if (subject != FIELD_event_id)
+		p = subject_text(m, ev, subject, &bytes);
+	if (!p)
+		return;
 	dict_set(m, &dict->exact, p, bytes);
 	if (bytes > dict->folded.bytes_max ||
 		!textmap_maybe(&dict->folded, bytes ? (uint8_t)ascii_fold((char)*p) : 0, bytes))
@@ -353,26 +427,38 @@ static void dict_look(struct matcher *m, const struct event *ev, uint32_t field)
 	dict_set(m, &dict->folded, m->folded, bytes);
 }
 
+typedef void subject_visit(struct matcher *m, const struct event *ev, uint32_t subject);
+
+static void single_scan(struct matcher *m, const struct event *ev, uint32_t subject)
+{
+	scan_value(m, ev, subject, m->rs->single_db[subject]);
+}
+
+static void edge_scan(struct matcher *m, const struct event *ev, uint32_t subject)
+{
+	scan_value(m, ev, subject, m->rs->edge_db[subject]);
+}
+
+static inline __attribute__((always_inline)) void subjects_visit(
+	struct matcher *m, const struct event *ev, uint64_t fields, uint64_t attrs, subject_visit *visit)
+{
+	for (; fields; fields &= fields - 1)
+		visit(m, ev, (uint32_t)__builtin_ctzll(fields));
+	for (; attrs; attrs &= attrs - 1)
+		visit(m, ev, FIELD_ID_MAX + (uint32_t)__builtin_ctzll(attrs));
+}
+
 /* Sets the event's hit bits. */
 static void event_bits(struct matcher *m, const struct event *ev, uint32_t k)
 {
-	const struct ruleset *rs = m->rs;
-	uint64_t fields;
+	const struct subject_set *edge = &m->rs->edge_mask[ev->type], *dict = &m->rs->dict_mask[ev->type];
+	uint64_t fields = ev->field_mask, attrs = m->attr_mask[k];
 
 	for (uint32_t i = m->head[k]; i != LINK_NONE; i = m->link[i].next)
 		lit_set(m, m->link[i].lit);
-	for (fields = m->rescan[k]; fields; fields &= fields - 1) {
-		uint32_t field = (uint32_t)__builtin_ctzll(fields);
-
-		scan_value(m, ev, field, rs->single_db[field]);
-	}
-	for (fields = ev->field_mask & rs->edge_mask[ev->type]; fields; fields &= fields - 1) {
-		uint32_t field = (uint32_t)__builtin_ctzll(fields);
-
-		scan_value(m, ev, field, rs->edge_db[field]);
-	}
-	for (fields = ev->field_mask & rs->dict_mask[ev->type]; fields; fields &= fields - 1)
-		dict_look(m, ev, (uint32_t)__builtin_ctzll(fields));
+	subjects_visit(m, ev, m->rescan[k].fields, m->rescan[k].attrs, single_scan);
+	subjects_visit(m, ev, fields & edge->fields, attrs & edge->attrs, edge_scan);
+	subjects_visit(m, ev, fields & dict->fields, attrs & dict->attrs, dict_look);
 }
 
 static void event_run(struct matcher *m, struct event *ev, uint32_t k)
@@ -389,6 +475,7 @@ static void event_run(struct matcher *m, struct event *ev, uint32_t k)
 		m->stamp_now = 1;
 	}
 	m->matched_count = 0;
+	m->now = k;
 	event_bits(m, ev, k);
 	for (uint32_t i = 0; i < rs->always_count[ev->type]; i++)
 		rule_look(m, ev, rs->always[ev->type][i]);
@@ -410,6 +497,9 @@ void matcher_run(struct matcher *m, struct event *const *ev, uint32_t n)
 	m->out_used = 0;
 	m->rescanned = false;
 	m->stats.events += n;
+	if (m->rs->attrs.count)
+		for (uint32_t k = 0; k < n; k++)
+			attrs_look(m, ev[k], k);
 	gather_burst(m, ev, n);
 	for (uint32_t k = 0; k < n; k++)
 		event_run(m, ev[k], k);

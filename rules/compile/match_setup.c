@@ -18,6 +18,9 @@ void matcher_free(struct matcher *m)
 	free(m->matched);
 	free(m->rule_bit);
 	free(m->folded);
+	free(m->attr);
+	free(m->attr_text);
+	number_memory_free(&m->numbers);
 	free(m->out);
 	free(m->rule_hits);
 	free(m);
@@ -27,10 +30,19 @@ static uint32_t folded_bytes(const struct ruleset *rs)
 {
 	uint32_t most = 0;
 
-	for (uint32_t f = 1; f < FIELD_ID_MAX; f++)
+	for (uint32_t f = 1; f < SUBJECT_COUNT; f++)
 		if (rs->dict[f].folded.bytes_max > most)
 			most = rs->dict[f].folded.bytes_max;
 	return most + 1;
+}
+
+static bool attrs_setup(struct matcher *m, const struct attr_tree *tree)
+{
+	if (!tree->count)
+		return true;
+	m->attr = calloc((size_t)MATCH_EVENTS_MAX * tree->count, sizeof *m->attr);
+	m->attr_text = calloc(1, EVENT_BYTES_MAX + GATHER_PAD);
+	return number_memory_init(&m->numbers, EVENT_BYTES_MAX) && m->attr && m->attr_text;
 }
 
 struct matcher *matcher_new(const struct ruleset *rs, struct err *err)
@@ -62,8 +74,8 @@ struct matcher *matcher_new(const struct ruleset *rs, struct err *err)
 	m->folded = calloc(1, folded_bytes(rs));
 	m->out = calloc(MATCH_EVENTS_MAX * hits + 1, sizeof *m->out);
 	m->rule_hits = calloc((size_t)rs->rule_count + 1, sizeof *m->rule_hits);
-	if (!m->gather || !m->hit || !m->link || !m->bit || !m->touched || !m->stamp || !m->matched ||
-		!m->rule_bit || !m->folded || !m->out || !m->rule_hits ||
+	if (!attrs_setup(m, &rs->attrs) || !m->gather || !m->hit || !m->link || !m->bit || !m->touched ||
+		!m->stamp || !m->matched || !m->rule_bit || !m->folded || !m->out || !m->rule_hits ||
 		(rs->scratch && hs_clone_scratch(rs->scratch, &m->scratch) != HS_SUCCESS)) {
 		matcher_free(m);
 		err_set(err, -ENOMEM, "out of memory for a matcher");

@@ -1,5 +1,5 @@
-/* Hyperscan databases of a ruleset, for each field (docs/decisions/0004-gathered-scan.md). Set-up only: a
- * compile of thousands of patterns takes seconds.
+/* Hyperscan databases of a ruleset, for each field and attribute (docs/decisions/0004-gathered-scan.md).
+ * Set-up only: a compile of thousands of patterns takes seconds.
  *
  *   gather_db  patterns that see nothing beyond their match; reports each end, for values side by side
  *   single_db  the same, one report a pattern; for one value alone
@@ -38,13 +38,14 @@ static int build(struct ruleset *rs, const struct expressions *ex, hs_database_t
 	return rc;
 }
 
-static void take(struct expressions *ex, const struct ruleset *rs, uint32_t field, bool edge, unsigned flags)
+static void take(
+	struct expressions *ex, const struct ruleset *rs, uint32_t subject, bool edge, unsigned flags)
 {
 	ex->count = 0;
 	for (uint32_t i = 0; i < rs->pattern_count; i++) {
 		const struct pattern *p = &rs->pattern[i];
 
-		if (p->edge != edge || p->field != field)
+		if (p->edge != edge || p->subject != subject)
 			continue;
 		ex->expr[ex->count] = p->expr;
 		ex->flags[ex->count] = p->flags | flags;
@@ -56,7 +57,7 @@ static int build_all(struct ruleset *rs, struct expressions *ex, struct err *err
 {
 	int rc = 0;
 
-	for (uint32_t f = 1; f < FIELD_ID_MAX && !rc; f++) {
+	for (uint32_t f = 1; f < SUBJECT_COUNT && !rc; f++) {
 		take(ex, rs, f, false, 0);
 		rc = build(rs, ex, &rs->gather_db[f], err);
 		take(ex, rs, f, false, HS_FLAG_SINGLEMATCH);
@@ -92,7 +93,7 @@ int ruleset_databases(struct ruleset *rs, struct err *err)
 	free(ex.id);
 	if (rc)
 		return rc;
-	for (uint32_t f = 1; f < FIELD_ID_MAX; f++)
+	for (uint32_t f = 1; f < SUBJECT_COUNT; f++)
 		ok = ok && scratch_for(rs, rs->gather_db[f]) && scratch_for(rs, rs->single_db[f]) &&
 		     scratch_for(rs, rs->edge_db[f]);
 	return ok ? 0 : ruleset_no_memory(err);

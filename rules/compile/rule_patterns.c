@@ -1,5 +1,5 @@
 /* Text tests of all rules: expressions become patterns, each once; values of eq and in go to dictionaries.
- * Each (pattern, field) and each eq or in test gets a hit bit, its lit. Set-up only. */
+ * Each (pattern, subject) and each eq or in test gets a hit bit, its lit. Set-up only. */
 #include <stdlib.h>
 #include <errno.h>
 
@@ -90,14 +90,14 @@ static int pattern_room(struct ruleset *rs)
 	return 0;
 }
 
-/* The key of a pattern: its field, its flags, then its expression. */
+/* The key of a pattern: its subject, its flags, then its expression. */
 static char *pattern_key(struct ruleset *rs, const struct cond *c, uint32_t *bytes)
 {
 	char *key = rule_pool_get(&rs->pool, 1, 4 * (size_t)c->text->bytes + 3);
 
 	if (!key)
 		return NULL;
-	key[0] = (char)c->field;
+	key[0] = (char)c->subject;
 	key[1] = c->nocase ? 'i' : 's';
 	if (c->kind == COND_CONTAINS)
 		regex_quote(key + 2, c->text->text, c->text->bytes);
@@ -128,7 +128,7 @@ static int visit_pattern(struct collector *cl, struct cond *c)
 				"more than %u text patterns in all rules", cl->patterns_max);
 		p = &rs->pattern[rs->pattern_count];
 		*p = (struct pattern){.expr = key + 2,
-			.field = (uint8_t)c->field,
+			.subject = (uint8_t)c->subject,
 			.rule = cl->rule,
 			.cond = c,
 			.flags = HS_FLAG_DOTALL | (c->nocase ? HS_FLAG_CASELESS : 0)};
@@ -146,14 +146,14 @@ static int visit_pattern(struct collector *cl, struct cond *c)
 	p = &rs->pattern[c->lit];
 	for (uint32_t t = 1; t < EVENT_TYPE_MAX; t++)
 		if (cl->rule->types & 1u << t)
-			(p->edge ? rs->edge_mask : rs->gather_mask)[t] |= 1ull << c->field;
+			subject_set_add(&(p->edge ? rs->edge_mask : rs->gather_mask)[t], c->subject);
 	return 0;
 }
 
 static int dict_add(struct collector *cl, struct cond *c, struct rule_text *value)
 {
 	struct ruleset *rs = cl->rs;
-	struct dict *dict = &rs->dict[c->field];
+	struct dict *dict = &rs->dict[c->subject];
 	struct textmap_slot *slot;
 	char *key = (char *)value->text;
 
@@ -186,7 +186,7 @@ static int visit_lit(struct collector *cl, struct cond *c)
 	c->lit = cl->rs->lit_count++;
 	for (uint32_t t = 1; t < EVENT_TYPE_MAX; t++)
 		if (cl->rule->types & 1u << t)
-			cl->rs->dict_mask[t] |= 1ull << c->field;
+			subject_set_add(&cl->rs->dict_mask[t], c->subject);
 	for (uint32_t i = 0; i < c->text_count && !rc; i++)
 		rc = dict_add(cl, c, &c->text[i]);
 	return rc;

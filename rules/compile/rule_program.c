@@ -40,7 +40,7 @@ static void emit(struct ruleset *rs, struct cond *c)
 	struct prog_node *n = &rs->prog[at];
 
 	n->op = ops[c->kind];
-	n->field = (uint8_t)c->field;
+	n->subject = (uint8_t)c->subject;
 	if (n->op == PROG_TYPE)
 		n->types = (uint16_t)c->type_mask;
 	else if (n->op == PROG_PRESENT && !c->present)

@@ -21,6 +21,8 @@ static uint32_t types_with(enum field_id field)
 {
 	uint32_t mask = 0;
 
+	if (field == FIELD_NONE) /* an attribute: any type may have it */
+		return types_all();
 	for (uint32_t i = 1; i < EVENT_TYPE_MAX; i++)
 		if (type_table[i].name && type_table[i].uses & 1ull << field)
 			mask |= 1u << i;

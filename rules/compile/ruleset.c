@@ -36,7 +36,7 @@ void ruleset_free(struct ruleset *rs)
 	if (!rs)
 		return;
 	hs_free_scratch(rs->scratch);
-	for (uint32_t f = 0; f < FIELD_ID_MAX; f++) {
+	for (uint32_t f = 0; f < SUBJECT_COUNT; f++) {
 		hs_free_database(rs->gather_db[f]);
 		hs_free_database(rs->single_db[f]);
 		hs_free_database(rs->edge_db[f]);
@@ -110,7 +110,8 @@ static int compile(struct ruleset **out, const struct rule_source *source, uint3
 	rc = read_sources(rs, source, source_count, err);
 	rc = rc ? rc : ruleset_types(rs, err);
 	if (!rc && !metadata_only) {
-		rc = ruleset_patterns(rs, patterns_max, err);
+		rc = ruleset_attrs(rs, err);
+		rc = rc ? rc : ruleset_patterns(rs, patterns_max, err);
 		rc = rc ? rc : ruleset_programs(rs, err);
 		rc = rc ? rc : ruleset_databases(rs, err);
 	}

@@ -8,12 +8,52 @@
 #include "textmap.h"
 
 #define LIT_NONE UINT32_MAX
+#define RULE_ATTRS_MAX 64 /* attributes that the rules of a ruleset name together */
+/* What tests look at: fields by their id, then attributes by their index. */
+#define SUBJECT_COUNT (FIELD_ID_MAX + RULE_ATTRS_MAX)
 
-/* One expression on one field. Its index is its hit bit ("lit"); lits of dictionaries follow. */
+/* A bit for each subject. */
+struct subject_set {
+	uint64_t fields, attrs;
+};
+
+static inline void subject_set_add(struct subject_set *set, uint32_t subject)
+{
+	if (subject < FIELD_ID_MAX)
+		set->fields |= 1ull << subject;
+	else
+		set->attrs |= 1ull << (subject - FIELD_ID_MAX);
+}
+
+/* The names of attributes as a tree: node 0 is `attributes` itself. An edge leads from a node to what stands
+ * below it under a key; a key may hold dots itself, so "a.b" is an edge beside the one from "a" to "b". */
+#define ATTR_NONE 0xff
+#define ATTR_NODES_MAX (RULE_ATTRS_MAX * ATTR_NAMES_MAX + 1)
+
+struct attr_edge {
+	uint64_t hash; /* 0: free */
+	const char *key;
+	uint32_t bytes;
+	uint16_t from, to;
+};
+
+struct attr_tree {
+	uint32_t count;		      /* attributes */
+	uint8_t attr[ATTR_NODES_MAX]; /* of a node: its attribute, or ATTR_NONE */
+	bool inner[ATTR_NODES_MAX];   /* of a node: edges begin here */
+	uint32_t node_count;
+	struct attr_edge *edge;
+	uint32_t edge_mask;
+	uint32_t key_bytes_max;
+	uint64_t lengths; /* bit of each key's length; 63: that and longer */
+	uint32_t types;	  /* 1 << enum event_type of the types that need a look */
+};
+
+/* One expression on one subject. Its index is its hit bit ("lit"); lits of dictionaries follow. */
 struct pattern {
 	uint32_t min_width, max_width; /* of a match in bytes; UINT32_MAX: unbounded */
 	uint32_t flags;		       /* HS_FLAG_* */
-	uint8_t field;
+	uint8_t subject;
 	bool edge; /* result depends on the field's edges: never scanned among other fields */
 	const char *expr;
 	const struct rule *rule; /* the first that has it, for errors */
@@ -37,14 +77,14 @@ enum prog_op {
 
 struct prog_node {
 	uint8_t op;
-	uint8_t field;
+	uint8_t subject;
 	uint16_t types; /* PROG_TYPE */
 	uint32_t skip;
 	uint32_t arg; /* PROG_LIT: hit bit; others: index of operand[] */
 };
 
-/* Values of eq and in on one field: exact, and with ASCII letters in lower case. A slot's value is the index
- * of its first dict_link. */
+/* Values of eq and in on one subject: exact, and with ASCII letters in lower case. A slot's value is the
+ * index of its first dict_link. */
 struct dict {
 	struct textmap exact, folded;
 };
@@ -83,19 +123,46 @@ struct ruleset {
 	uint16_t *always[EVENT_TYPE_MAX];
 	uint32_t always_count[EVENT_TYPE_MAX];
 
-	/* Fields to gather, to scan alone, to look up, per event type. */
-	uint64_t gather_mask[EVENT_TYPE_MAX], edge_mask[EVENT_TYPE_MAX], dict_mask[EVENT_TYPE_MAX];
-	struct dict dict[FIELD_ID_MAX];
+	/* Subjects to gather, to scan alone, to look up, per event type. */
+	struct subject_set gather_mask[EVENT_TYPE_MAX], edge_mask[EVENT_TYPE_MAX], dict_mask[EVENT_TYPE_MAX];
+	struct attr_tree attrs;
+	struct dict dict[SUBJECT_COUNT];
 	struct dict_link *dict_link;
 	uint32_t dict_link_count;
 
-	/* Per field; NULL where there is no such pattern. Ids are lits. */
-	hs_database_t *gather_db[FIELD_ID_MAX]; /* every match end: for the field's values of a burst, side by
-						   side */
-	hs_database_t *single_db[FIELD_ID_MAX]; /* the same patterns, first match only: for one value */
-	hs_database_t *edge_db[FIELD_ID_MAX];	/* first match only */
-	hs_scratch_t *scratch;			/* large enough for each; cloned, never used */
+	/* Per subject; NULL where there is no such pattern. Ids are lits. */
+	hs_database_t *gather_db[SUBJECT_COUNT]; /* every match end: for the subject's values of a burst, side
+						   by side */
+	hs_database_t *single_db[SUBJECT_COUNT]; /* the same patterns, first match only: for one value */
+	hs_database_t *edge_db[SUBJECT_COUNT];	 /* first match only */
+	hs_scratch_t *scratch;			 /* large enough for each; cloned, never used */
 };
+
+static inline uint64_t attr_hash(uint32_t from, const void *key, uint32_t bytes)
+{
+	uint64_t h = hash_bytes(key, bytes, from);
+
+	return h ? h : 1;
+}
+
+/* The node below `from` under a key, or 0. */
+static inline uint32_t attr_child(
+	const struct attr_tree *tree, uint32_t from, const void *key, uint32_t bytes)
+{
+	uint64_t h;
+
+	if (bytes > tree->key_bytes_max || !(tree->lengths >> (bytes < 63 ? bytes : 63) & 1))
+		return 0;
+	h = attr_hash(from, key, bytes);
+	for (uint32_t i = (uint32_t)h & tree->edge_mask;; i = (i + 1) & tree->edge_mask) {
+		const struct attr_edge *e = &tree->edge[i];
+
+		if (!e->hash)
+			return 0;
+		if (e->hash == h && e->from == from && e->bytes == bytes && !memcmp(e->key, key, bytes))
+			return e->to;
+	}
+}
 
 static inline char ascii_fold(char c)
 {
@@ -109,6 +176,7 @@ int ruleset_no_memory(struct err *err);
 
 /* Steps of ruleset_compile(), in this order. */
 int ruleset_types(struct ruleset *rs, struct err *err);				  /* rule.types */
+int ruleset_attrs(struct ruleset *rs, struct err *err);				  /* cond.subject, attrs */
 int ruleset_patterns(struct ruleset *rs, uint32_t patterns_max, struct err *err); /* pattern[], lits, dicts */
 int ruleset_programs(struct ruleset *rs, struct err *err);			  /* prog, triggers, always */
 int ruleset_databases(struct ruleset *rs, struct err *err);			  /* Hyperscan */

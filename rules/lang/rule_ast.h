@@ -14,6 +14,8 @@
 #define RULE_CONDS_MAX 4096   /* tests of one rule */
 #define RULE_COUNT_MAX 65535u /* a rule index is 16 bits in records */
 #define REGEX_BYTES_MAX 4096
+#define ATTR_BYTES_MAX 200 /* of an attribute's names and dots */
+#define ATTR_NAMES_MAX 8   /* names of an attribute, one inside the other */
 
 enum cond_kind {
 	COND_ALL,      /* each child holds */
@@ -39,7 +41,9 @@ struct rule_text {
 struct cond {
 	enum cond_kind kind;
 	enum field_id field;
-	bool nocase; /* ASCII letters are equal in both cases */
+	const char *attr; /* names joined by dots below `attributes`; NULL: a test of the field */
+	uint32_t subject; /* the field's id, or FIELD_ID_MAX + index of the attribute; set by compile/ */
+	bool nocase;	  /* ASCII letters are equal in both cases */
 	bool present;
 	bool low_open, high_open;
 	uint32_t type_mask; /* 1 << enum event_type */

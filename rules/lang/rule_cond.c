@@ -7,8 +7,14 @@
 #include "rule_read_priv.h"
 
 #define KINDS(kind) (1u << FIELD_KIND_##kind)
+/* An attribute is any JSON value: text by its characters, numbers and booleans by their text; ranges see
+ * numbers. */
+#define KIND_ATTR FIELD_KIND_COUNT
+#define KINDS_ATTR (1u << KIND_ATTR)
+#define KINDS_TEXT (KINDS(TEXT) | KINDS_ATTR)
 #define KINDS_ORDER (KINDS(NUMBER) | KINDS(DECIMAL) | KINDS(TIME))
-#define KINDS_VALUE (KINDS(TEXT) | KINDS_ORDER | KINDS(UUID))
+#define KINDS_VALUE (KINDS_TEXT | KINDS_ORDER | KINDS(UUID))
+#define KINDS_RANGE (KINDS_ORDER | KINDS_ATTR)
 #define KINDS_ALL (KINDS_VALUE | KINDS(OBJECT))
 
 enum op {
@@ -30,19 +36,28 @@ enum op {
 /* What a field's mapping may say, and for which kinds of fields. */
 static const char *const op_name[OP_COUNT] = {
 	"eq", "in", "lt", "le", "gt", "ge", "regex", "contains", "prefix", "suffix", "present", "nocase"};
-static const uint32_t op_kinds[OP_COUNT] = {KINDS_VALUE, KINDS_VALUE, KINDS_ORDER, KINDS_ORDER, KINDS_ORDER,
-	KINDS_ORDER, KINDS(TEXT), KINDS(TEXT), KINDS(TEXT), KINDS(TEXT), KINDS_ALL, KINDS(TEXT)};
+static const uint32_t op_kinds[OP_COUNT] = {KINDS_VALUE, KINDS_VALUE, KINDS_RANGE, KINDS_RANGE, KINDS_RANGE,
+	KINDS_RANGE, KINDS_TEXT, KINDS_TEXT, KINDS_TEXT, KINDS_TEXT, KINDS_ALL, KINDS_TEXT};
 
 /* One field's mapping while it is read. */
 struct field_reader {
 	enum field_id field;
+	const char *attr; /* as in struct cond */
+	const char *name; /* for errors */
 	enum field_kind kind;
+	uint32_t len_max;
 	bool nocase, nocase_used;
 	const struct ynode *range; /* first of lt, le, gt, ge */
 	double low, high;
 	bool low_open, high_open;
 	struct cond *all; /* COND_ALL that takes the tests */
 };
+
+static void cond_subject(struct cond *c, const struct field_reader *fr)
+{
+	c->field = fr->field;
+	c->attr = fr->attr;
+}
 
 static struct cond *cond_new(struct rule_reader *rd, enum cond_kind kind, const struct ynode *at)
 {
@@ -66,9 +81,9 @@ static void cond_append(struct cond *parent, struct cond *c)
 	*at = c;
 }
 
-static int set_text(struct rule_reader *rd, const struct ynode *n, enum field_id field, struct rule_text *out)
+static int set_text(
+	struct rule_reader *rd, const struct ynode *n, const struct field_reader *f, struct rule_text *out)
 {
-	const struct field_info *f = &field_table[field];
 	uint8_t uuid[16];
 
 	if (n->kind != YNODE_SCALAR)
@@ -93,21 +108,22 @@ static int set_text(struct rule_reader *rd, const struct ynode *n, enum field_id
 	return out->text ? 0 : rule_no_memory(rd);
 }
 
-static int set_number(struct rule_reader *rd, const struct ynode *n, enum field_id field, double *out)
+static int set_number(
+	struct rule_reader *rd, const struct ynode *n, const struct field_reader *f, double *out)
 {
 	int64_t ms;
 
-	if (field_table[field].kind == FIELD_KIND_TIME) {
+	if (f->kind == FIELD_KIND_TIME) {
 		if (!value_time(n, &ms))
 			return rule_err(rd, n,
 				"%s: expected milliseconds since the epoch or a time like "
 				"2026-01-31T12:00:00Z",
-				field_table[field].name);
+				f->name);
 		*out = (double)ms;
 		return 0;
 	}
 	if (!value_number(n, out))
-		return rule_err(rd, n, "%s: expected a number", field_table[field].name);
+		return rule_err(rd, n, "%s: expected a number", f->name);
 	return 0;
 }
 
@@ -133,7 +149,7 @@ static int values_read(struct rule_reader *rd, struct field_reader *fr, const st
 		return rule_err(rd, n, "in: an empty list never matches");
 	if (!c)
 		return rule_no_memory(rd);
-	c->field = fr->field;
+	cond_subject(c, fr);
 	c->nocase = fr->nocase;
 	fr->nocase_used = true;
 	if (number)
@@ -143,8 +159,8 @@ static int values_read(struct rule_reader *rd, struct field_reader *fr, const st
 	if (!c->number && !c->text)
 		return rule_no_memory(rd);
 	for (uint32_t i = 0; i < count && !rc; i++, it = it->next)
-		rc = number ? set_number(rd, it, fr->field, &c->number[c->number_count++])
-			    : set_text(rd, it, fr->field, &c->text[c->text_count++]);
+		rc = number ? set_number(rd, it, fr, &c->number[c->number_count++])
+			    : set_text(rd, it, fr, &c->text[c->text_count++]);
 	if (number)
 		qsort(c->number, c->number_count, sizeof *c->number, by_number);
 	cond_append(fr->all, c);
@@ -156,7 +172,7 @@ static int range_read(struct rule_reader *rd, struct field_reader *fr, const str
 	bool high = op == OP_LT || op == OP_LE;
 	double *bound = high ? &fr->high : &fr->low;
 	double value;
-	int rc = set_number(rd, n, fr->field, &value);
+	int rc = set_number(rd, n, fr, &value);
 
 	if (rc)
 		return rc;
@@ -181,7 +197,7 @@ static int range_finish(struct rule_reader *rd, struct field_reader *fr)
 	c = cond_new(rd, COND_RANGE, fr->range);
 	if (!c)
 		return rule_no_memory(rd);
-	c->field = fr->field;
+	cond_subject(c, fr);
 	c->low = fr->low;
 	c->high = fr->high;
 	c->low_open = fr->low_open;
@@ -217,11 +233,11 @@ static int text_read(struct rule_reader *rd, struct field_reader *fr, const stru
 		if (!c->text->text)
 			return rule_no_memory(rd);
 	} else {
-		rc = set_text(rd, n, fr->field, c->text);
+		rc = set_text(rd, n, fr, c->text);
 		if (rc)
 			return rc;
 	}
-	c->field = fr->field;
+	cond_subject(c, fr);
 	c->text_count = 1;
 	c->nocase = fr->nocase;
 	fr->nocase_used = true;
@@ -235,7 +251,7 @@ static int present_read(struct rule_reader *rd, struct field_reader *fr, const s
 
 	if (!c)
 		return rule_no_memory(rd);
-	c->field = fr->field;
+	cond_subject(c, fr);
 	if (!value_bool(n, &c->present))
 		return rule_err(rd, n, "present: expected true or false");
 	cond_append(fr->all, c);
@@ -255,7 +271,7 @@ static int op_read(struct rule_reader *rd, struct field_reader *fr, const struct
 	}
 	if (!(op_kinds[op] & 1u << fr->kind))
 		return rule_err_key(rd, n, "%s does not apply to %s, which is a %s field", op_name[op],
-			field_table[fr->field].name, field_kind_name[fr->kind]);
+			fr->name, field_kind_name[fr->kind]);
 	switch (op) {
 	case OP_EQ:
 	case OP_IN:
@@ -274,38 +290,56 @@ static int op_read(struct rule_reader *rd, struct field_reader *fr, const struct
 	}
 }
 
-static int field_read(struct rule_reader *rd, const struct ynode *n, enum field_id field, struct cond *all)
+static int field_read(struct rule_reader *rd, const struct ynode *n, struct field_reader *fr)
 {
-	struct field_reader fr = {.field = field,
-		.kind = field_table[field].kind,
-		.low = -INFINITY,
-		.high = INFINITY,
-		.all = all};
 	const struct ynode *nocase = ynode_get(n, "nocase");
 	int rc = 0;
 
+	fr->low = -INFINITY;
+	fr->high = INFINITY;
 	if (n->kind == YNODE_SCALAR) {
-		if (fr.kind == FIELD_KIND_OBJECT)
-			return rule_err(rd, n, "%s is an object: only {present: true} or {present: false}",
-				field_table[field].name);
-		return values_read(rd, &fr, n, false);
+		if (fr->kind == FIELD_KIND_OBJECT)
+			return rule_err(
+				rd, n, "%s is an object: only {present: true} or {present: false}", fr->name);
+		return values_read(rd, fr, n, false);
 	}
 	if (n->kind == YNODE_SEQ)
-		return rule_err(
-			rd, n, "%s: a list of values is written {in: [a, b]}", field_table[field].name);
+		return rule_err(rd, n, "%s: a list of values is written {in: [a, b]}", fr->name);
 	if (!n->count)
-		return rule_err(rd, n, "%s: no test", field_table[field].name);
-	if (nocase && fr.kind == FIELD_KIND_TEXT && !value_bool(nocase, &fr.nocase))
+		return rule_err(rd, n, "%s: no test", fr->name);
+	if (nocase && KINDS_TEXT & 1u << fr->kind && !value_bool(nocase, &fr->nocase))
 		return rule_err(rd, nocase, "nocase: expected true or false");
 	YNODE_EACH (it, n) {
-		rc = op_read(rd, &fr, it);
+		rc = op_read(rd, fr, it);
 		if (rc)
 			return rc;
 	}
-	if (nocase && !fr.nocase_used)
+	if (nocase && !fr->nocase_used)
 		return rule_err_key(
 			rd, nocase, "nocase needs eq, in, regex, contains, prefix or suffix beside it");
-	return range_finish(rd, &fr);
+	return range_finish(rd, fr);
+}
+
+#define ATTR_PREFIX "attributes."
+
+/* attributes.NAME[.NAME...] */
+static int attr_read(struct rule_reader *rd, const struct ynode *n, struct cond *all)
+{
+	const char *path = n->key + strlen(ATTR_PREFIX);
+	struct field_reader fr = {
+		.name = n->key, .attr = path, .kind = KIND_ATTR, .len_max = EVENT_BYTES_MAX, .all = all};
+	uint32_t names = 1;
+
+	for (const char *p = path; *p; p++)
+		names += *p == '.';
+	if (!*path || *path == '.' || strstr(path, "..") || path[strlen(path) - 1] == '.')
+		return rule_err_key(
+			rd, n, "%.80s: expected names joined by dots, as attributes.request.method", n->key);
+	if (strlen(path) > ATTR_BYTES_MAX || names > ATTR_NAMES_MAX)
+		return rule_err_key(rd, n, "%.80s: at most %d names and %d bytes below attributes", n->key,
+			ATTR_NAMES_MAX, ATTR_BYTES_MAX);
+	fr.attr = rule_pool_text(rd->pool, path, strlen(path));
+	return fr.attr ? field_read(rd, n, &fr) : rule_no_memory(rd);
 }
 
 static int type_add(struct rule_reader *rd, const struct ynode *n, uint32_t *mask)
@@ -401,14 +435,18 @@ static int line_read(struct rule_reader *rd, const struct ynode *n, uint32_t dep
 		return group_read(rd, n, depth, all);
 	if (!strcmp(n->key, "type"))
 		return type_read(rd, n, all);
-	if (!strncmp(n->key, "attributes.", 11))
-		return rule_err_key(
-			rd, n, "%.80s: tests of single attributes are not supported by this version", n->key);
+	if (!strncmp(n->key, ATTR_PREFIX, strlen(ATTR_PREFIX)))
+		return attr_read(rd, n, all);
 	field = field_by_name(n->key, strlen(n->key));
 	if (!field)
 		return rule_err_unknown(
 			rd, n, true, "field", names, 4 + rule_field_names(names + 4, FIELD_ID_MAX));
-	return field_read(rd, n, field, all);
+	return field_read(rd, n,
+		&(struct field_reader){.field = field,
+			.name = field_table[field].name,
+			.kind = field_table[field].kind,
+			.len_max = field_table[field].len_max,
+			.all = all});
 }
 
 static int lines_read(struct rule_reader *rd, const struct ynode *n, uint32_t depth, struct cond **out)

@@ -1,17 +1,24 @@
-/* `tests:` of a rule: samples as YAML mappings become struct event by the schema's key table, as the parsers
- * would make it from JSON. A sample may lack required keys. Set-up only. */
+/* `tests:` of a rule: samples as YAML mappings become the JSON of an event and its struct event, by the
+ * schema's key table, as the parsers would make it from that JSON. A sample may lack required keys. Set-up
+ * only. */
 #include <errno.h>
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "number.h"
 #include "record.h"
 #include "rule_read_priv.h"
 
 struct sample_builder {
 	struct rule_sample *sample;
-	uint8_t *raw, *tail;
-	uint32_t raw_bytes, tail_bytes;
-	uint64_t keys; /* fields given, before the type is known */
+	const struct rule *rule;
+	FILE *raw;     /* JSON */
+	uint8_t *tail; /* FIELD_ID_MAX numbers, then decoded texts; allocated */
+	uint32_t tail_bytes;
+	uint64_t keys;	  /* fields given */
+	uint64_t in_tail; /* of those: the span counts from the tail's start until raw is complete */
 };
 
 static const struct key_info *key_find(enum key_scope scope, const char *key)
@@ -22,65 +29,178 @@ static const struct key_info *key_find(enum key_scope scope, const char *key)
 	return NULL;
 }
 
-static int key_unknown(struct rule_reader *rd, const struct ynode *n, enum key_scope scope)
+static int key_unknown(struct rule_reader *rd, const struct ynode *n)
 {
 	const char *names[66];
 	uint32_t count = 0;
 
-	if (scope == KEY_SCOPE_TOP)
-		names[count++] = "type";
+	names[count++] = "type";
 	for (uint32_t i = 0; i < key_count && count < 65; i++)
-		if (key_table[i].scope == scope)
+		if (key_table[i].scope == KEY_SCOPE_TOP)
 			names[count++] = key_table[i].key;
 	return rule_err_unknown(rd, n, true, "key of a sample", names, count);
 }
 
-/* Bytes of raw text that the sample's scalars can need; bounded before anything is copied. */
-static uint64_t raw_need(const struct ynode *send)
+/* True if a test looks at an attribute under this name: only then an unknown key is no misspelt one. */
+static bool attr_named(const struct cond *c, const char *key)
 {
-	uint64_t bytes = 2;
+	size_t bytes = strlen(key);
 
-	YNODE_EACH (it, send) {
-		bytes += it->text_bytes;
-		if (it->kind == YNODE_MAP)
-			YNODE_EACH (below, it)
-				bytes += below->text_bytes;
+	if (c->attr && !strncmp(c->attr, key, bytes) && (!c->attr[bytes] || c->attr[bytes] == '.'))
+		return true;
+	for (const struct cond *it = c->child; it; it = it->next)
+		if (attr_named(it, key))
+			return true;
+	return false;
+}
+
+/* ---- JSON ---- */
+
+/* A JSON string. True if something had to be escaped. */
+static bool put_string(FILE *out, const char *text, size_t bytes)
+{
+	bool escaped = false;
+
+	putc('"', out);
+	for (size_t i = 0; i < bytes; i++) {
+		unsigned char c = (unsigned char)text[i];
+
+		if (c < 0x20 || c == '"' || c == '\\') {
+			fprintf(out, "\\u%04x", c);
+			escaped = true;
+		} else {
+			putc(c, out);
+		}
 	}
-	return bytes;
+	putc('"', out);
+	return escaped;
 }
 
-static void put_text(struct sample_builder *b, enum field_id field, const char *text, size_t bytes)
+/* Numbers as they stand there if JSON has that form. */
+static void put_number(FILE *out, const struct ynode *n, double number)
 {
-	b->sample->ev.field[field] = (struct span){(uint16_t)b->raw_bytes, (uint16_t)bytes};
-	if (bytes)
-		memcpy(b->raw + b->raw_bytes, text, bytes);
-	b->raw_bytes += (uint32_t)bytes;
+	const uint8_t *text = (const uint8_t *)n->text, *end = text + n->text_bytes;
+	struct number as_json;
+
+	if (number_walk(text, end, &as_json) == end)
+		fwrite(text, 1, n->text_bytes, out);
+	else
+		fprintf(out, "%.17g", number);
 }
 
-/* The 8 bytes that the parser puts into the tail. */
-static bool number_of(const struct ynode *n, enum field_kind kind, uint8_t out[8])
+static void put_scalar(FILE *out, const struct ynode *n)
 {
 	double number;
+	bool word;
+
+	if (value_is_null(n))
+		fputs("null", out);
+	else if (value_bool(n, &word))
+		fputs(word ? "true" : "false", out);
+	else if (value_number(n, &number))
+		put_number(out, n, number);
+	else
+		put_string(out, n->text, n->text_bytes);
+}
+
+/* Any value below a key that is no field. */
+static int put_json(struct rule_reader *rd, FILE *out, const struct ynode *n, uint32_t depth)
+{
+	const char *comma = "";
+	bool map = n->kind == YNODE_MAP;
+	int rc = 0;
+
+	if (n->kind == YNODE_SCALAR) {
+		put_scalar(out, n);
+		return 0;
+	}
+	if (depth == EVENT_DEPTH_MAX)
+		return rule_err(rd, n, "nested deeper than an event may be (%d)", EVENT_DEPTH_MAX);
+	putc(map ? '{' : '[', out);
+	YNODE_EACH (it, n) {
+		fputs(comma, out);
+		comma = ",";
+		if (map) {
+			put_string(out, it->key, strlen(it->key));
+			putc(':', out);
+		}
+		rc = put_json(rd, out, it, depth + 1);
+		if (rc)
+			return rc;
+	}
+	putc(map ? '}' : ']', out);
+	return 0;
+}
+
+/* ---- fields ---- */
+
+/* The 8 bytes that the parser puts into the tail. */
+static bool number_of(const struct ynode *n, enum field_kind kind, uint8_t out[8], double *number)
+{
 	int64_t millionths;
 
-	if (!value_number(n, &number))
+	if (!value_number(n, number))
 		return false;
-	memcpy(out, &number, sizeof number);
+	memcpy(out, number, sizeof *number);
 	if (kind != FIELD_KIND_DECIMAL)
 		return true;
-	number *= (double)FIELD_DECIMAL_ONE;
-	if (fabs(number) > (double)FIELD_DECIMAL_MAX)
+	if (fabs(*number) > (double)(FIELD_DECIMAL_MAX / FIELD_DECIMAL_ONE))
 		return false;
-	millionths = llround(number);
+	millionths = llround(*number * (double)FIELD_DECIMAL_ONE);
 	memcpy(out, &millionths, sizeof millionths);
 	return true;
+}
+
+static int put_tail(
+	struct rule_reader *rd, struct sample_builder *b, enum field_id field, const void *data, size_t bytes)
+{
+	uint8_t *grown = realloc(b->tail, b->tail_bytes + bytes + 1);
+
+	if (!grown)
+		return rule_no_memory(rd);
+	b->tail = grown;
+	memcpy(b->tail + b->tail_bytes, data, bytes);
+	b->sample->ev.field[field] = (struct span){(uint16_t)b->tail_bytes, (uint16_t)bytes};
+	b->in_tail |= 1ull << field;
+	b->tail_bytes += (uint32_t)bytes;
+	return b->tail_bytes > EVENT_BYTES_MAX ? rule_err(rd, rd->tree->root, "a sample is too large") : 0;
+}
+
+static int put_text(
+	struct rule_reader *rd, struct sample_builder *b, const struct ynode *n, enum field_id field)
+{
+	long at = ftell(b->raw) + 1;
+
+	if (put_string(b->raw, n->text, n->text_bytes))
+		return put_tail(rd, b, field, n->text, n->text_bytes);
+	b->sample->ev.field[field] = (struct span){(uint16_t)at, (uint16_t)n->text_bytes};
+	return 0;
+}
+
+static int value_check(
+	struct rule_reader *rd, struct sample_builder *b, const struct ynode *n, enum field_id field)
+{
+	const struct field_info *f = &field_table[field];
+
+	if (f->kind == FIELD_KIND_TEXT && (n->text_bytes < f->len_min || n->text_bytes > f->len_max))
+		return rule_err(rd, n, "%s: %zu bytes; the field holds %u to %u", n->key, n->text_bytes,
+			f->len_min, f->len_max);
+	if (f->kind == FIELD_KIND_UUID && !value_uuid(n->text, n->text_bytes, b->sample->ev.event_id))
+		return rule_err(rd, n, "%s: expected a UUID", n->key);
+	if (f->kind == FIELD_KIND_TIME && !value_time(n, &b->sample->ev.event_time_ms))
+		return rule_err(rd, n,
+			"%s: expected milliseconds since the epoch or a time like 2026-01-31T12:00:00Z",
+			n->key);
+	return 0;
 }
 
 static int put_value(
 	struct rule_reader *rd, struct sample_builder *b, const struct ynode *n, enum field_id field)
 {
 	const struct field_info *f = &field_table[field];
-	uint8_t number[8];
+	uint8_t eight[8];
+	double number;
+	int rc;
 
 	if (b->keys & 1ull << field)
 		return rule_err_key(rd, n, "%s: the field %s is given twice", n->key, f->name);
@@ -90,74 +210,98 @@ static int put_value(
 	if (n->kind != YNODE_SCALAR)
 		return rule_err(rd, n, "%s: expected one value", n->key);
 	b->keys |= 1ull << field;
-	switch (f->kind) {
-	case FIELD_KIND_TEXT:
-		if (n->text_bytes < f->len_min || n->text_bytes > f->len_max)
-			return rule_err(rd, n, "%s: %zu bytes; the field holds %u to %u", n->key,
-				n->text_bytes, f->len_min, f->len_max);
-		break;
-	case FIELD_KIND_UUID:
-		if (!value_uuid(n->text, n->text_bytes, b->sample->ev.event_id))
-			return rule_err(rd, n, "%s: expected a UUID", n->key);
-		break;
-	case FIELD_KIND_TIME:
-		if (!value_time(n, &b->sample->ev.event_time_ms))
-			return rule_err(rd, n,
-				"%s: expected milliseconds since the epoch or a time like "
-				"2026-01-31T12:00:00Z",
-				n->key);
-		break;
-	default:
-		if (!number_of(n, f->kind, number))
-			return rule_err(rd, n, "%s: expected a number", n->key);
-		memcpy(b->tail + b->tail_bytes, number, sizeof number);
-		/* relative to the tail for now: raw_bytes is not final */
-		b->sample->ev.field[field] = (struct span){(uint16_t)b->tail_bytes, sizeof number};
-		b->tail_bytes += sizeof number;
-		return 0;
+	if (!field_kind_is_number(f->kind)) {
+		rc = value_check(rd, b, n, field);
+		return rc ? rc : put_text(rd, b, n, field);
 	}
-	put_text(b, field, n->text, n->text_bytes);
-	return 0;
+	if (!number_of(n, f->kind, eight, &number))
+		return rule_err(rd, n, "%s: expected a number", n->key);
+	put_number(b->raw, n, number);
+	return put_tail(rd, b, field, eight, sizeof eight);
 }
 
-static int put_attributes(struct rule_reader *rd, struct sample_builder *b, const struct ynode *n)
+/* Fields of the type stand below `attributes` too; everything else is kept as it is. */
+static int put_object(
+	struct rule_reader *rd, struct sample_builder *b, const struct ynode *n, enum field_id field)
 {
+	uint64_t uses = type_table[b->sample->ev.type].uses;
+	const char *comma = "{";
+	long start = ftell(b->raw);
 	int rc = 0;
 
 	if (n->kind != YNODE_MAP)
-		return rule_err(rd, n, "attributes: expected a mapping");
-	if (b->keys & FBIT(attributes))
-		return rule_err_key(rd, n, "attributes: given twice");
-	b->keys |= FBIT(attributes);
-	put_text(b, FIELD_attributes, "{}", 2);
+		return rule_err(rd, n, "%s: expected a mapping", n->key);
+	if (b->keys & 1ull << field)
+		return rule_err_key(rd, n, "%s: given twice", n->key);
+	b->keys |= 1ull << field;
 	YNODE_EACH (it, n) {
-		const struct key_info *key = key_find(KEY_SCOPE_ATTR, it->key);
+		const struct key_info *key =
+			field == FIELD_attributes ? key_find(KEY_SCOPE_ATTR, it->key) : NULL;
 
-		if (key)
-			rc = put_value(rd, b, it, key->field);
+		fputs(comma, b->raw);
+		comma = ",";
+		put_string(b->raw, it->key, strlen(it->key));
+		putc(':', b->raw);
+		rc = key && uses >> key->field & 1 ? put_value(rd, b, it, key->field)
+						   : put_json(rd, b->raw, it, 2);
 		if (rc)
 			return rc;
 	}
+	fputs(n->count ? "}" : "{}", b->raw);
+	b->sample->ev.field[field] = (struct span){(uint16_t)start, (uint16_t)(ftell(b->raw) - start)};
 	return 0;
 }
 
 static int put_keys(struct rule_reader *rd, struct sample_builder *b, const struct ynode *send)
 {
+	const struct type_info *type = &type_table[b->sample->ev.type];
+	const char *comma = "{";
 	int rc = 0;
 
 	YNODE_EACH (it, send) {
 		const struct key_info *key = key_find(KEY_SCOPE_TOP, it->key);
+		bool is_type = !strcmp(it->key, "type"), known = key && type->uses >> key->field & 1;
 
-		if (!strcmp(it->key, "type"))
-			continue;
-		if (!key)
-			return key_unknown(rd, it, KEY_SCOPE_TOP);
-		rc = field_table[key->field].kind == FIELD_KIND_OBJECT ? put_attributes(rd, b, it)
-								       : put_value(rd, b, it, key->field);
+		if (!is_type && !known && !attr_named(b->rule->when, it->key)) {
+			if (!key)
+				return key_unknown(rd, it);
+			return rule_err(rd, send, "the sample is a %s event, which has no field %s",
+				type->name, field_table[key->field].name);
+		}
+		fputs(comma, b->raw);
+		comma = ",";
+		put_string(b->raw, it->key, strlen(it->key));
+		putc(':', b->raw);
+		if (!known)
+			rc = put_json(rd, b->raw, it, 1);
+		else if (field_table[key->field].kind == FIELD_KIND_OBJECT)
+			rc = put_object(rd, b, it, key->field);
+		else
+			rc = put_value(rd, b, it, key->field);
 		if (rc)
 			return rc;
 	}
+	fputs(send->count ? "}" : "{}", b->raw);
 	return 0;
+}
+
+/* Fields that the sample's keys would be if the type had them all. */
+static uint64_t fields_given(const struct ynode *send)
+{
+	uint64_t given = 0;
+
+	YNODE_EACH (it, send) {
+		const struct key_info *key = key_find(KEY_SCOPE_TOP, it->key);
+
+		given |= key ? 1ull << key->field : 0;
+		if (!key || key->field != FIELD_attributes || it->kind != YNODE_MAP)
+			continue;
+		YNODE_EACH (below, it) {
+			key = key_find(KEY_SCOPE_ATTR, below->key);
+			given |= key ? 1ull << key->field : 0;
+		}
+	}
+	return given;
 }
 
 /* As `type:` says, else the type that has most of the given fields; the first of equals. */
@@ -165,8 +309,8 @@ static int type_choose(struct rule_reader *rd, struct sample_builder *b, const s
 {
 	const struct ynode *n = ynode_get(send, "type");
 	const char *names[EVENT_TYPE_MAX];
+	uint64_t given = fields_given(send);
 	int best = -1;
-	uint64_t extra;
 
 	if (n && n->kind == YNODE_SCALAR)
 		b->sample->ev.type = event_type_by_name(n->text, n->text_bytes);
@@ -176,52 +320,68 @@ static int type_choose(struct rule_reader *rd, struct sample_builder *b, const s
 		return rule_err_unknown(
 			rd, n, false, "event type", names, rule_type_names(names, EVENT_TYPE_MAX));
 	for (uint32_t i = 1; i < EVENT_TYPE_MAX && !n; i++) {
-		int have = __builtin_popcountll(b->keys & type_table[i].uses);
+		int have = __builtin_popcountll(given & type_table[i].uses);
 
 		if (type_table[i].name && have > best) {
 			best = have;
 			b->sample->ev.type = (uint8_t)i;
 		}
 	}
-	extra = b->keys & ~type_table[b->sample->ev.type].uses;
-	if (extra)
-		return rule_err(rd, send, "the sample is a %s event, which has no field %s",
-			type_table[b->sample->ev.type].name, field_table[__builtin_ctzll(extra)].name);
 	return 0;
 }
 
-static int sample_read(struct rule_reader *rd, const struct ynode *send, struct rule_sample **out)
+/* Raw bytes and tail into the pool, and the spans to where they are now. */
+static int sample_finish(struct rule_reader *rd, struct sample_builder *b, const struct ynode *send,
+	const char *raw, size_t raw_bytes)
 {
-	struct sample_builder b = {0};
-	struct event *ev;
-	uint64_t need;
+	struct event *ev = &b->sample->ev;
+	uint8_t *copy;
+
+	if (raw_bytes + b->tail_bytes > EVENT_BYTES_MAX)
+		return rule_err(
+			rd, send, "the sample is larger than an event can be (%u bytes)", EVENT_BYTES_MAX);
+	copy = rule_pool_get(rd->pool, 1, raw_bytes + b->tail_bytes + 2 * EVENT_PAD_BYTES);
+	if (!copy)
+		return rule_no_memory(rd);
+	memcpy(copy, raw, raw_bytes);
+	if (b->tail_bytes)
+		memcpy(copy + raw_bytes + EVENT_PAD_BYTES, b->tail, b->tail_bytes);
+	ev->raw = copy;
+	ev->tail = copy + raw_bytes + EVENT_PAD_BYTES;
+	ev->raw_bytes = (uint32_t)raw_bytes;
+	ev->tail_bytes = b->tail_bytes;
+	ev->field_mask = b->keys;
+	for (uint32_t i = 1; i < FIELD_ID_MAX; i++)
+		if (b->in_tail >> i & 1)
+			ev->field[i].offset = (uint16_t)(ev->field[i].offset + raw_bytes);
+	return 0;
+}
+
+static int sample_read(
+	struct rule_reader *rd, const struct ynode *send, const struct rule *rule, struct rule_sample **out)
+{
+	struct sample_builder b = {.rule = rule};
+	char *raw = NULL;
+	size_t raw_bytes = 0;
 	int rc;
 
 	if (send->kind != YNODE_MAP)
 		return rule_err(rd, send, "expected an event, as in {user_id: u1, page: /login}");
-	need = raw_need(send) + FIELD_ID_MAX * sizeof(double);
-	if (need > EVENT_BYTES_MAX)
-		return rule_err(
-			rd, send, "the sample is larger than an event can be (%u bytes)", EVENT_BYTES_MAX);
 	b.sample = rule_pool_get(rd->pool, 1, sizeof *b.sample);
-	b.raw = rule_pool_get(rd->pool, 1, need + EVENT_PAD_BYTES);
-	b.tail = rule_pool_get(rd->pool, FIELD_ID_MAX, sizeof(double));
-	if (!b.sample || !b.raw || !b.tail)
-		return rule_no_memory(rd);
-	b.sample->line = send->line;
-	rc = put_keys(rd, &b, send);
-	if (!rc)
+	b.raw = open_memstream(&raw, &raw_bytes);
+	if (!b.sample || !b.raw) {
+		rc = rule_no_memory(rd);
+	} else {
+		b.sample->line = send->line;
 		rc = type_choose(rd, &b, send);
-	ev = &b.sample->ev;
-	ev->raw = b.raw;
-	ev->tail = b.tail;
-	ev->raw_bytes = b.raw_bytes;
-	ev->tail_bytes = b.tail_bytes;
-	ev->field_mask = b.keys;
-	for (uint32_t i = 1; i < FIELD_ID_MAX; i++)
-		if (b.keys & 1ull << i && field_kind_is_number(field_table[i].kind))
-			ev->field[i].offset = (uint16_t)(ev->field[i].offset + b.raw_bytes);
+		rc = rc ? rc : put_keys(rd, &b, send);
+	}
+	if (b.raw && fclose(b.raw) && !rc)
+		rc = rule_no_memory(rd);
+	rc = rc ? rc : sample_finish(rd, &b, send, raw, raw_bytes);
 	*out = b.sample;
+	free(raw);
+	free(b.tail);
 	return rc;
 }
 
@@ -265,7 +425,7 @@ int samples_read(struct rule_reader *rd, const struct ynode *tests, struct rule 
 		rc = expect_read(rd, expect, rule, &action);
 		YNODE_EACH (it, send) {
 			if (!rc)
-				rc = sample_read(rd, it, tail);
+				rc = sample_read(rd, it, rule, tail);
 			if (rc)
 				return rc;
 			(*tail)->expect = action;

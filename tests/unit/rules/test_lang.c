@@ -72,7 +72,13 @@ static void test_when_errors(void **state)
 	refused_when("/x", 11, "expected a mapping");
 	refused_when("{pge: /x}", 12, "unknown field pge; did you mean page?");
 	refused_when("{zzzzzzzzzz: /x}", 12, "known: type, any, all, not");
-	refused_when("{attributes.foo: /x}", 12, "not supported by this version");
+	refused_when("{attributes.: x}", 12, "names joined by dots");
+	refused_when("{attributes.a..b: x}", 12, "names joined by dots");
+	refused_when("{attributes.a.: x}", 12, "names joined by dots");
+	refused_when("{attributes.a.b.c.d.e.f.g.h.i: x}", 12, "at most 8 names");
+	refused_when("{attributes.a: [x]}", 26, "{in: [a, b]}");
+	refused_when("{attributes.a: {gt: x}}", 31, "attributes.a: expected a number");
+	refused_when("{attributes.a: {cidr: x}}", 27, "not supported");
 	refused_when("{attributes: x}", 24, "only {present: true}");
 	refused_when("{page: [a]}", 18, "{in: [a, b]}");
 	refused_when("{page: {}}", 18, "no test");
