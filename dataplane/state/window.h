@@ -22,9 +22,11 @@
 enum window_kind { WINDOW_TUMBLING, WINDOW_HOPPING, WINDOW_SESSION, WINDOW_FUNNEL };
 extern const char *const window_kind_name[];
 
-/* Conjunction of simple tests; enough for windows: rules are for more. */
+/* Event types and a conjunction of simple tests; enough for windows: rules are for more. A field that the
+ * event does not have passes no test, as NULL does in SQL. */
 struct window_filter;
-bool window_filter_match(const struct window_filter *f, const struct record *rec); /* NULL: everything */
+/* NULL: everything. rec: an event, checked. Pure, no allocation. */
+bool window_filter_match(const struct window_filter *f, const struct record *rec);
 
 struct window_def {
 	uint64_t uid;
@@ -39,12 +41,12 @@ struct window_def {
 	uint32_t group_count;
 	enum field_id group[WINDOW_GROUP_MAX]; /* session, funnel: one field, of the partition key's chain */
 	struct agg_set *aggs;
-	struct window_filter *filter;
+	struct window_filter *filter; /* `types` and `where` */
 	uint32_t step_count;
-	struct window_filter *step[WINDOW_STEPS_MAX]; /* funnel */
+	struct window_filter *step[WINDOW_STEPS_MAX]; /* funnel: tests of a step, beside `filter` */
 	char step_name[WINDOW_STEPS_MAX][32];
 	uint64_t keys_max; /* of a partition; what exceeds it goes to the key `other` */
-	char anomaly[256]; /* as configured; compiled by the merge stage */
+	char anomaly[256]; /* compiled by the merge stage; not checked here: see window_plan_make() */
 	bool to_kafka, to_clickhouse;
 	char rollup[64];
 };
@@ -56,11 +58,13 @@ struct window_plan {
 	int64_t step_ms;
 };
 
-/* From cfg->windows, or the shipped defaults if there are none and state.defaults is set. Errors name the
- * window. */
+/* From cfg->windows, or the shipped ones (windows.def) if there are none and state.defaults is set. -EINVAL
+ * with "window NAME: KEY: ..." and what would be right. Whoever makes a plan from a configuration also passes
+ * each anomaly text through merge_anomaly_check(), which stands above this. */
 int window_plan_make(struct window_plan **out, const struct config *cfg, struct err *err);
 void window_plan_free(struct window_plan *plan);
 const struct window_def *window_plan_find(const struct window_plan *plan, uint64_t uid);
+/* A stored text, any bytes. *out is the caller's, with this text and its hash. */
 int window_def_parse(struct window_def **out, const char *text, struct err *err);
 void window_def_free(struct window_def *def);
 
