@@ -4,9 +4,26 @@
  * are folded by partition index, and come out in row order.
  *
  * Revisions (definitions with lateness): a merged window is kept until its lateness has passed in all
- * partitions; a partial with revision > 0 is added to it and the whole comes out again with the next revision
- * number, with the delta beside it. Anomalies are computed over merged rows of revision 0, per window and
- * group, in that order. */
+ * partitions; a partial that comes for it is added to it, and the whole comes out again with the next
+ * revision number, with the delta beside it. All partials of one window and key in one step make one
+ * revision. A window whose first partial is a late one comes out as revision 0. If memory is short the
+ * windows that could be revised for the shortest time are put out; what comes for them is counted as
+ * late_lost.
+ *
+ * After the last row of a step comes a RECORD_MARK of that step; steps without rows have none.
+ * receive_time_ms of rows is the highest of their partials', of marks that of their rows. Flags are ORed.
+ *
+ * Funnels: a row for each step's name, with its packed count; the conversion rate of a step is its count
+ * divided by that of the first step (of all) or of the one before (of those who came so far), and is left to
+ * readers: a rate could not be merged over boxes.
+ *
+ * Anomalies (anomaly.h) are judged on merged rows of revision 0, per window and group, in the order in which
+ * they come out; a ROW_ALERT stands right behind its row. Its rule is anomaly:WINDOW:DETECTOR(LABEL), its key
+ * readable text (source=web, country=GB), its score the distance in deviations, its severity high from twice
+ * the detector's K on, else medium; evidence_total is the count of the window's events, and there are no
+ * addresses.
+ *
+ * Pure, one thread: no clock, no I/O. After an error a merge is only good for freeing (but -EAGAIN). */
 #ifndef SLUICE_MERGE_H
 #define SLUICE_MERGE_H
 
@@ -23,7 +40,8 @@ struct merge_params {
 	const struct window_def *(*window)(void *arg, uint64_t uid);
 	void *window_arg;
 	uint32_t partitions;
-	size_t memory_bytes; /* logical bound of retained windows and anomaly baselines */
+	int64_t step_ms;     /* of the plan */
+	size_t memory_bytes; /* logical bound: half for windows that may be revised, half for baselines */
 };
 
 struct merge;
@@ -34,7 +52,11 @@ void merge_free(struct merge *m);
 /* A partition whose next record is needed before anything more can come out, or -1 if every head is known
  * (then call merge_run()). Start from `after` + 1 round-robin, so that a caller can try each. */
 int merge_wants(const struct merge *m, int after);
-/* Feeds records of one partition in order. A record is copied if it is kept. `offset`: in the partial log. */
+/* Feeds a record of one partition: ROW_PARTIAL, RECORD_LATE (passed over) or RECORD_MARK, in log order; it
+ * has passed record_valid(). A record is copied if it is kept. `offset`: in the partial log, ascending.
+ * -EAGAIN: as much of that partition waits as may (about 1 MiB); merge_run() and feed whom merge_wants()
+ * names. -EBADMSG: a record that cannot stand there. -ENOENT: a window without a definition. Any bytes are
+ * safe. */
 int merge_feed(
 	struct merge *m, uint32_t partition, const struct record *rec, uint64_t offset, struct err *err);
 /* Emits all that is decided. 0, or what emit returned. */
@@ -45,6 +67,8 @@ uint64_t merge_position(const struct merge *m, uint32_t partition);
 /* Only between a merge_run() and the next feed. Heads that are buffered are not saved: positions say where to
  * resume. */
 void merge_save(const struct merge *m, struct bytes *out);
+/* Into a fresh merge. Windows and baselines of definitions that are not there any more are left out. -EINVAL:
+ * not what a save makes, of this version and number of partitions. Hostile bytes are refused. */
 int merge_load(struct merge *m, const uint8_t *data, size_t bytes, struct err *err);
 
 struct merge_stats { /* one writer; read racily */
@@ -53,10 +77,16 @@ struct merge_stats { /* one writer; read racily */
 	int64_t step_ms;   /* all steps up to this one are out */
 	uint32_t held_by;  /* partition whose mark is lowest: it holds all back */
 	uint64_t retained, memory_bytes;
+	uint64_t groups;	 /* that have baselines */
+	uint64_t groups_evicted; /* forgotten for newer ones */
+	uint64_t groups_refused; /* rows that were not judged for lack of room */
 };
 const struct merge_stats *merge_stats(const struct merge *m);
 
-/* Checks the anomaly text of a definition. */
+/* Checks the anomaly text of a definition: what can be seen without the windows' sizes. */
 int merge_anomaly_check(const char *text, const struct agg_set *aggs, struct err *err);
+/* The whole of it: a period of seasonal() must be a multiple of the windows' distance, of at most two weeks
+ * of minutes; sessions have no periods. Other detectors that pass the check above pass this one. */
+int merge_anomaly_check_window(const struct window_def *def, struct err *err);
 
 #endif
