@@ -1,0 +1,380 @@
+/* The merge stage's life, and the queues of its partitions: what comes in, what is waited for. Merge thread.
+ * In: records of the P partial logs, copied when they wait; out: by merge_run(). Owns the queues. */
+#include "merge_priv.h"
+
+#include <errno.h>
+#include <string.h>
+
+static bool merge_make(struct merge *m)
+{
+	uint32_t partitions = m->params.partitions;
+
+	m->part = calloc(partitions, sizeof *m->part);
+	m->ref = calloc(partitions, MERGE_SAME_MAX * sizeof *m->ref);
+	m->arena = agg_arena_new(MERGE_ARENA_BYTES);
+	m->anomaly = anomaly_new(m->params.memory_bytes / 2, partitions);
+	if (!m->part || !m->ref || !m->arena || !m->anomaly)
+		return false;
+	for (uint32_t i = 0; i < partitions; i++)
+		m->part[i].mark_ms = MERGE_NO_STEP;
+	m->keep.bytes_max = m->params.memory_bytes - m->params.memory_bytes / 2;
+	m->open_step_ms = MERGE_NO_STEP;
+	m->open_receive_ms = INT64_MIN;
+	m->stats.step_ms = MERGE_NO_STEP;
+	return true;
+}
+
+int merge_new(
+	struct merge **out, const struct merge_params *params, stage_emit emit, void *arg, struct err *err)
+{
+	struct merge *m;
+
+	if (!params->partitions || params->step_ms <= 0)
+		return err_set(err, -EINVAL, "merge of %u partitions by steps of %lld ms", params->partitions,
+			(long long)params->step_ms);
+	m = calloc(1, sizeof *m);
+	if (!m)
+		return err_set(err, -ENOMEM, "no memory for the merge");
+	m->params = *params;
+	m->emit = emit;
+	m->emit_arg = arg;
+	if (!merge_make(m)) {
+		merge_free(m);
+		return err_set(err, -ENOMEM, "no memory for the merge of %u partitions", params->partitions);
+	}
+	*out = m;
+	return 0;
+}
+
+void merge_free(struct merge *m)
+{
+	if (!m)
+		return;
+	for (uint32_t i = 0; m->part && i < m->params.partitions; i++)
+		bytes_free(&m->part[i].queue);
+	keep_free(&m->keep);
+	for (uint32_t i = 0; i < m->windows; i++) {
+		bytes_free(&m->window[i]->lost_key);
+		free(m->window[i]);
+	}
+	free(m->window);
+	anomaly_free(m->anomaly);
+	if (m->arena)
+		agg_arena_free(m->arena);
+	bytes_free(&m->delta);
+	bytes_free(&m->full);
+	bytes_free(&m->out);
+	bytes_free(&m->text);
+	free(m->cell);
+	free(m->ref);
+	free(m->part);
+	free(m);
+}
+
+int merge_anomaly_check(const char *text, const struct agg_set *aggs, struct err *err)
+{
+	struct anomaly_set set;
+
+	return anomaly_set_parse(&set, text, aggs, err);
+}
+
+int merge_anomaly_check_window(const struct window_def *def, struct err *err)
+{
+	struct anomaly_set set;
+	int rc = anomaly_set_parse(&set, def->anomaly, def->aggs, err);
+
+	for (uint32_t i = 0; !rc && i < set.count; i++)
+		if (set.spec[i].kind == ANOMALY_SEASONAL &&
+			!anomaly_season_slots(&set.spec[i], anomaly_slide_ms(def)))
+			rc = err_set(err, -EINVAL,
+				"%s: a period is a multiple of the distance of windows, of at most %d of "
+				"them",
+				set.spec[i].text, ANOMALY_SLOTS_MAX);
+	return rc;
+}
+
+const struct merge_stats *merge_stats(const struct merge *m)
+{
+	return &m->stats;
+}
+
+/* ---- definitions ---- */
+
+static struct merge_window *window_make(struct merge *m, uint64_t uid, uint32_t at, int *rc, struct err *err)
+{
+	const struct window_def *def = m->params.window(m->params.window_arg, uid);
+	struct merge_window **grown, *w;
+	size_t cell_bytes;
+
+	if (!def) {
+		*rc = err_set(err, -ENOENT, "a row of window %016llx, whose definition is not there",
+			(unsigned long long)uid);
+		return NULL;
+	}
+	cell_bytes = agg_set_cell_bytes(def->aggs);
+	w = calloc(1, sizeof *w);
+	grown = realloc(m->window, (m->windows + 1) * sizeof(struct merge_window *));
+	if (grown)
+		m->window = grown;
+	if (cell_bytes > m->cell_bytes) {
+		free(m->cell);
+		m->cell = calloc(1, cell_bytes);
+		m->cell_bytes = m->cell ? cell_bytes : 0;
+	}
+	if (!w || !grown || !m->cell) {
+		free(w);
+		*rc = err_set(err, -ENOMEM, "no memory for window %s", def->name);
+		return NULL;
+	}
+	w->def = def;
+	memmove(grown + at + 1, grown + at, (m->windows - at) * sizeof(struct merge_window *));
+	grown[at] = w;
+	m->windows++;
+	return w;
+}
+
+struct merge_window *merge_window_of(struct merge *m, uint64_t uid, int *rc, struct err *err)
+{
+	uint32_t low = 0, high = m->windows;
+
+	while (low < high) {
+		uint32_t middle = (low + high) / 2;
+
+		if (m->window[middle]->def->uid < uid)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (low < m->windows && m->window[low]->def->uid == uid)
+		return m->window[low];
+	return window_make(m, uid, low, rc, err);
+}
+
+/* ---- queues ---- */
+
+static struct merge_entry *entry_at(const struct merge_part *part, size_t at)
+{
+	return (struct merge_entry *)(part->queue.data + at);
+}
+
+struct merge_entry *merge_head(const struct merge_part *part)
+{
+	return part->head < part->queue.bytes ? entry_at(part, part->head) : NULL;
+}
+
+void merge_pop(struct merge_part *part)
+{
+	part->head += entry_at(part, part->head)->bytes;
+}
+
+bool merge_row_same(const struct row *a, const struct row *b)
+{
+	return a->end_ms == b->end_ms && a->window_uid == b->window_uid && a->step_ms == b->step_ms &&
+	       a->start_ms == b->start_ms && a->key_bytes == b->key_bytes &&
+	       !memcmp(row_key(a), row_key(b), a->key_bytes);
+}
+
+bool merge_passed(const struct merge_part *part, const struct row *row)
+{
+	if (part->mark_ms >= row->step_ms)
+		return true;
+	/* what waits is in order: the latest one is beyond the row, or all are of its window and key */
+	return merge_head(part) && !merge_row_same(merge_entry_row(entry_at(part, part->last)), row);
+}
+
+int merge_lowest(const struct merge *m)
+{
+	const struct row *low = NULL;
+	int found = -1;
+
+	for (uint32_t i = 0; i < m->params.partitions; i++) {
+		const struct merge_entry *e = merge_head(&m->part[i]);
+
+		if (e && (!low || row_compare(merge_entry_row(e), low) < 0)) {
+			low = merge_entry_row(e);
+			found = (int)i;
+		}
+	}
+	return found;
+}
+
+bool merge_step_done(const struct merge *m)
+{
+	if (m->open_step_ms == MERGE_NO_STEP)
+		return false;
+	for (uint32_t i = 0; i < m->params.partitions; i++) {
+		const struct merge_entry *e = merge_head(&m->part[i]);
+
+		if (e ? merge_entry_row(e)->step_ms <= m->open_step_ms : m->part[i].mark_ms < m->open_step_ms)
+			return false;
+	}
+	return true;
+}
+
+int merge_wants(const struct merge *m, int after)
+{
+	uint32_t count = m->params.partitions;
+	int low = merge_lowest(m);
+	int64_t least = INT64_MAX;
+
+	if (low < 0 && merge_step_done(m))
+		return -1;
+	for (uint32_t i = 0; low < 0 && i < count; i++)
+		least = m->part[i].mark_ms < least ? m->part[i].mark_ms : least;
+	for (uint32_t i = 1; i <= count; i++) {
+		uint32_t p = (uint32_t)((after < 0 ? -1 : after) + (int)i) % count;
+
+		if (low < 0 ? m->part[p].mark_ms == least
+			    : !merge_passed(&m->part[p], merge_entry_row(merge_head(&m->part[low]))))
+			return (int)p;
+	}
+	return -1;
+}
+
+uint64_t merge_position(const struct merge *m, uint32_t partition)
+{
+	const struct merge_part *part = &m->part[partition];
+	const struct merge_entry *e = merge_head(part);
+
+	return e ? e->offset : part->next;
+}
+
+/* ---- feeding ---- */
+
+static bool time_bad(int64_t ms)
+{
+	return ms < -ANOMALY_TIME_MAX_MS || ms > ANOMALY_TIME_MAX_MS;
+}
+
+static bool row_fits(const struct merge_window *w, const struct row *row)
+{
+	return !time_bad(row->start_ms) && !time_bad(row->end_ms) && !time_bad(row->step_ms) &&
+	       row->start_ms <= row->end_ms && row->key_bytes <= MERGE_KEY_MAX &&
+	       row->agg_bytes <= agg_set_packed_max(w->def->aggs) && !row->delta_bytes;
+}
+
+static bool row_queue(struct merge_part *part, struct merge_window *w, const struct record *rec,
+	uint64_t offset, uint32_t same)
+{
+	struct merge_entry e = {.offset = offset,
+		.mark_before_ms = part->mark_ms,
+		.window = w,
+		.same = same,
+		.bytes = (uint32_t)sizeof e + rec->bytes};
+
+	if (part->head == part->queue.bytes) {
+		bytes_reset(&part->queue);
+		part->head = 0;
+	} else if (part->head > MERGE_QUEUE_BYTES && part->head > part->queue.bytes / 2) {
+		memmove(part->queue.data, part->queue.data + part->head, part->queue.bytes - part->head);
+		part->queue.bytes -= part->head;
+		part->head = 0;
+	}
+	part->last = part->queue.bytes;
+	part->any = true;
+	bytes_put(&part->queue, &e, sizeof e);
+	bytes_put(&part->queue, rec, rec->bytes);
+	return !part->queue.failed;
+}
+
+static int row_feed(
+	struct merge *m, uint32_t partition, const struct record *rec, uint64_t offset, struct err *err)
+{
+	struct merge_part *part = &m->part[partition];
+	const struct row *row = row_of(rec);
+	struct merge_window *w;
+	uint32_t same = 1;
+	int rc = 0;
+
+	w = merge_window_of(m, row->window_uid, &rc, err);
+	if (!w)
+		return rc;
+	if (rec->type != ROW_PARTIAL || !row_fits(w, row))
+		return err_set(err, -EBADMSG, "partition %u, offset %llu: not a partial row of window %s",
+			partition, (unsigned long long)offset, w->def->name);
+	if (row->step_ms <= part->mark_ms)
+		return err_set(err, -EBADMSG,
+			"partition %u, offset %llu: a row of step %lld behind the mark of %lld", partition,
+			(unsigned long long)offset, (long long)row->step_ms, (long long)part->mark_ms);
+	if (part->any) {
+		const struct merge_entry *last = entry_at(part, part->last);
+
+		if (row_compare(merge_entry_row(last), row) >= 0)
+			return err_set(err, -EBADMSG, "partition %u, offset %llu: a row out of order",
+				partition, (unsigned long long)offset);
+		if (merge_row_same(merge_entry_row(last), row))
+			same = last->same + 1;
+	}
+	if (same > MERGE_SAME_MAX)
+		return err_set(err, -EBADMSG,
+			"partition %u, offset %llu: more than %d rows of one window and key", partition,
+			(unsigned long long)offset, MERGE_SAME_MAX);
+	if (!row_queue(part, w, rec, offset, same))
+		return err_set(err, -ENOMEM, "no memory for rows that wait");
+	m->stats.rows_in++;
+	return 0;
+}
+
+static int mark_feed(
+	struct merge *m, uint32_t partition, const struct record *rec, uint64_t offset, struct err *err)
+{
+	struct merge_part *part = &m->part[partition];
+	const struct row *last = part->any ? merge_entry_row(entry_at(part, part->last)) : NULL;
+
+	if (time_bad(rec->event_time_ms) || rec->event_time_ms < part->mark_ms ||
+		(last && rec->event_time_ms < last->step_ms))
+		return err_set(err, -EBADMSG, "partition %u, offset %llu: a mark of %lld that goes back",
+			partition, (unsigned long long)offset, (long long)rec->event_time_ms);
+	part->mark_ms = rec->event_time_ms;
+	return 0;
+}
+
+void merge_refresh(struct merge *m)
+{
+	struct merge_stats *s = &m->stats;
+
+	s->held_by = 0;
+	for (uint32_t i = 1; i < m->params.partitions; i++)
+		if (m->part[i].mark_ms < m->part[s->held_by].mark_ms)
+			s->held_by = i;
+	s->retained = m->keep.count;
+	s->groups = anomaly_stats(m->anomaly)->groups;
+	s->groups_evicted = anomaly_stats(m->anomaly)->evicted;
+	s->groups_refused = anomaly_stats(m->anomaly)->refused;
+	s->memory_bytes = m->keep.bytes + anomaly_stats(m->anomaly)->bytes;
+}
+
+int merge_feed(
+	struct merge *m, uint32_t partition, const struct record *rec, uint64_t offset, struct err *err)
+{
+	struct merge_part *part = &m->part[partition];
+	int low, rc = 0;
+
+	if (offset < part->next)
+		return err_set(err, -EINVAL, "partition %u: offset %llu again, the next is %llu", partition,
+			(unsigned long long)offset, (unsigned long long)part->next);
+	if (part->queue.bytes - part->head >= MERGE_QUEUE_BYTES) {
+		low = merge_lowest(m);
+		if (merge_passed(part, merge_entry_row(merge_head(&m->part[low]))))
+			return err_set(err, -EAGAIN, "partition %u: as much as may wait", partition);
+	}
+	if (!row_valid(rec))
+		return err_set(err, -EBADMSG, "partition %u, offset %llu: a damaged record", partition,
+			(unsigned long long)offset);
+	switch (rec->kind) {
+	case RECORD_ROW:
+		rc = row_feed(m, partition, rec, offset, err);
+		break;
+	case RECORD_MARK:
+		rc = mark_feed(m, partition, rec, offset, err);
+		break;
+	case RECORD_LATE:
+		break;
+	default:
+		rc = err_set(err, -EBADMSG, "partition %u, offset %llu: a record of kind %u", partition,
+			(unsigned long long)offset, rec->kind);
+	}
+	if (!rc)
+		part->next = offset + 1;
+	return rc;
+}

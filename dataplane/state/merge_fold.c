@@ -1,0 +1,275 @@
+/* Folding: the lowest rows of all partitions that are of one window and key become one merged row; marks and
+ * alerts follow them. Merge thread. Out: records by emit, valid until it returns. */
+#include "merge_priv.h"
+
+#include <errno.h>
+#include <string.h>
+
+static int64_t round_up(int64_t ms, int64_t step)
+{
+	int64_t over = ms % step;
+
+	return over > 0 ? ms + step - over : ms - over;
+}
+
+/* Last step at which a partition may emit something for a window that ends at end_ms. */
+int64_t merge_limit(const struct merge *m, const struct window_def *def, int64_t end_ms)
+{
+	return round_up(end_ms + def->lateness_ms + (def->kind == WINDOW_FUNNEL ? def->within_ms : 0),
+		m->params.step_ms);
+}
+
+static enum row_type type_of(const struct window_def *def)
+{
+	switch (def->kind) {
+	case WINDOW_SESSION:
+		return ROW_SESSION;
+	case WINDOW_FUNNEL:
+		return ROW_FUNNEL;
+	default:
+		return ROW_WINDOW;
+	}
+}
+
+static int emit_out(struct merge *m, struct err *err)
+{
+	int rc;
+
+	if (m->out.failed)
+		return err_set(err, -ENOMEM, "no memory for a row");
+	rc = m->emit(m->emit_arg, (const struct record *)m->out.data);
+	bytes_reset(&m->out);
+	return rc;
+}
+
+/* Packs the sum of packed cells. Sets *flags' CUT if one did not fit. */
+static int cells_fold(struct merge *m, const struct window_def *def, const uint8_t *const *packed,
+	const uint32_t *bytes, uint32_t count, struct bytes *out, uint32_t *flags, struct err *err)
+{
+	bytes_reset(out);
+	agg_arena_reset(m->arena);
+	agg_cell_init(def->aggs, m->cell);
+	for (uint32_t i = 0; i < count; i++) {
+		int rc = agg_cell_unpack(def->aggs, m->cell, m->arena, packed[i], bytes[i]);
+
+		if (rc == -ENOSPC)
+			*flags |= ROW_F_CUT;
+		else if (rc)
+			return err_set(err, -EBADMSG, "window %s: aggregates that cannot be read", def->name);
+	}
+	agg_cell_pack(def->aggs, m->cell, m->arena, out);
+	return out->failed ? err_set(err, -ENOMEM, "no memory for a row") : 0;
+}
+
+/* The partials' sum into m->delta. One alone passes as it is: packing is canonical. */
+static int refs_fold(
+	struct merge *m, const struct window_def *def, uint32_t count, uint32_t *flags, struct err *err)
+{
+	const uint8_t *packed[MERGE_SAME_MAX];
+	uint32_t bytes[MERGE_SAME_MAX], done = 0;
+
+	if (count == 1) {
+		bytes_reset(&m->delta);
+		bytes_put(&m->delta, row_agg(m->ref[0].row), m->ref[0].row->agg_bytes);
+		return m->delta.failed ? err_set(err, -ENOMEM, "no memory for a row") : 0;
+	}
+	while (done < count) { /* from the second round on the sum so far comes first */
+		uint32_t n = 0;
+		int rc;
+
+		bytes_reset(&m->text);
+		if (done) {
+			bytes_put(&m->text, m->delta.data, m->delta.bytes);
+			if (m->text.failed)
+				return err_set(err, -ENOMEM, "no memory for a row");
+			packed[n] = m->text.data;
+			bytes[n++] = (uint32_t)m->text.bytes;
+		}
+		while (n < MERGE_SAME_MAX && done < count) {
+			packed[n] = row_agg(m->ref[done].row);
+			bytes[n++] = m->ref[done++].row->agg_bytes;
+		}
+		rc = cells_fold(m, def, packed, bytes, n, &m->delta, flags, err);
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+struct merged {
+	struct merge_window *window;
+	struct row row; /* without key and aggregates */
+	const struct row *first;
+	uint64_t key_hash;
+	int64_t receive_ms;
+};
+
+static int merged_emit(struct merge *m, struct merged *g, const struct bytes *agg, const struct bytes *delta,
+	struct err *err)
+{
+	g->row.key_bytes = g->first->key_bytes;
+	g->row.agg_bytes = (uint32_t)agg->bytes;
+	g->row.delta_bytes = delta ? (uint32_t)delta->bytes : 0;
+	row_put(&m->out, type_of(g->window->def), &g->row, row_key(g->first), agg->data,
+		delta ? delta->data : NULL, g->key_hash, g->receive_ms);
+	m->stats.rows_out++;
+	m->open_step_ms = g->row.step_ms;
+	if (g->receive_ms > m->open_receive_ms)
+		m->open_receive_ms = g->receive_ms;
+	return emit_out(m, err);
+}
+
+static int merged_alert(struct merge *m, const struct merged *g, struct err *err)
+{
+	const struct window_def *def = g->window->def;
+	struct anomaly_alert alert[ANOMALY_MAX];
+	struct anomaly_row row = {.end_ms = g->row.end_ms,
+		.key = row_key(g->first),
+		.key_bytes = g->first->key_bytes,
+		.agg = m->delta.data,
+		.agg_bytes = (uint32_t)m->delta.bytes};
+	int count;
+
+	if (!def->anomaly[0] || ((g->row.flags & ROW_F_OTHER) && !row.key_bytes))
+		return 0;
+	count = anomaly_take(m->anomaly, def, &row, alert, err);
+	for (int i = 0; i < count; i++) {
+		int rc;
+
+		merge_alert_put(&m->out, def, g->first, &alert[i], g->receive_ms);
+		m->stats.alerts++;
+		rc = emit_out(m, err);
+		if (rc)
+			return rc;
+	}
+	return count < 0 ? count : 0;
+}
+
+static int merged_first(struct merge *m, struct merged *g, struct err *err)
+{
+	const struct window_def *def = g->window->def;
+	int rc = merged_emit(m, g, &m->delta, NULL, err);
+
+	if (!rc)
+		rc = merged_alert(m, g, err);
+	if (!rc && def->lateness_ms > 0) {
+		struct kept values = {.limit_ms = merge_limit(m, def, g->row.end_ms), .flags = g->row.flags};
+
+		if (!keep_put(&m->keep, g->window, g->first, &values, m->delta.data,
+			    (uint32_t)m->delta.bytes) ||
+			!keep_bound(&m->keep))
+			return err_set(err, -ENOMEM, "no memory for windows that may be revised");
+	}
+	return rc;
+}
+
+static int merged_revise(struct merge *m, struct merged *g, struct kept *e, struct err *err)
+{
+	const uint8_t *const packed[] = {e->agg, m->delta.data};
+	const uint32_t bytes[] = {e->agg_bytes, (uint32_t)m->delta.bytes};
+	int rc;
+
+	g->row.flags |= e->flags;
+	rc = cells_fold(m, g->window->def, packed, bytes, 2, &m->full, &g->row.flags, err);
+	if (rc)
+		return rc;
+	g->row.revision = ++e->revision;
+	e->flags = g->row.flags;
+	m->stats.revisions++;
+	rc = merged_emit(m, g, &m->full, &m->delta, err);
+	if (rc)
+		return rc;
+	if (!keep_change(&m->keep, e, m->full.data, (uint32_t)m->full.bytes) || !keep_bound(&m->keep))
+		return err_set(err, -ENOMEM, "no memory for windows that may be revised");
+	return 0;
+}
+
+/* Takes the rows of the lowest one's window and key from all partitions, by partition. */
+static uint32_t refs_take(struct merge *m, int low, struct merged *g)
+{
+	const struct merge_entry *lowest = merge_head(&m->part[low]);
+	const struct row *first = merge_entry_row(lowest);
+	uint32_t count = 0;
+
+	*g = (struct merged){.window = lowest->window, .first = first};
+	g->key_hash = merge_entry_record(lowest)->key_hash;
+	g->receive_ms = INT64_MIN;
+	g->row = (struct row){.window_uid = first->window_uid,
+		.start_ms = first->start_ms,
+		.end_ms = first->end_ms,
+		.step_ms = first->step_ms};
+	for (uint32_t i = 0; i < m->params.partitions; i++) {
+		struct merge_part *part = &m->part[i];
+		const struct merge_entry *e;
+
+		while ((e = merge_head(part)) && merge_row_same(merge_entry_row(e), first)) {
+			const struct record *rec = merge_entry_record(e);
+
+			m->ref[count++] = (struct merge_ref){.row = merge_entry_row(e), .rec = rec};
+			g->row.flags |= merge_entry_row(e)->flags;
+			if (rec->receive_time_ms > g->receive_ms)
+				g->receive_ms = rec->receive_time_ms;
+			merge_pop(part); /* its bytes stay until the next feed */
+		}
+	}
+	return count;
+}
+
+static int merge_fold(struct merge *m, int low, struct err *err)
+{
+	struct kept *e = NULL;
+	struct merged g;
+	uint32_t count = refs_take(m, low, &g);
+	const struct window_def *def = g.window->def;
+	int rc;
+
+	if (def->lateness_ms > 0) {
+		keep_expire(&m->keep, g.row.step_ms);
+		e = keep_find(&m->keep, g.window, g.first);
+		if (!e &&
+			(g.row.step_ms > merge_limit(m, def, g.row.end_ms) || keep_lost(g.window, g.first))) {
+			m->stats.late_lost += count;
+			return 0;
+		}
+	}
+	rc = refs_fold(m, def, count, &g.row.flags, err);
+	if (rc)
+		return rc;
+	return e ? merged_revise(m, &g, e, err) : merged_first(m, &g, err);
+}
+
+static int mark_emit(struct merge *m, struct err *err)
+{
+	row_put_mark(&m->out, m->open_step_ms, m->open_receive_ms);
+	m->open_step_ms = MERGE_NO_STEP;
+	m->open_receive_ms = INT64_MIN;
+	return emit_out(m, err);
+}
+
+static bool all_passed(const struct merge *m, const struct row *row)
+{
+	for (uint32_t i = 0; i < m->params.partitions; i++)
+		if (!merge_passed(&m->part[i], row))
+			return false;
+	return true;
+}
+
+int merge_run(struct merge *m, struct err *err)
+{
+	int low, rc = 0;
+
+	while (!rc && (low = merge_lowest(m)) >= 0) {
+		const struct row *row = merge_entry_row(merge_head(&m->part[low]));
+
+		if (m->open_step_ms != MERGE_NO_STEP && row->step_ms > m->open_step_ms && merge_step_done(m))
+			rc = mark_emit(m, err);
+		if (rc || !all_passed(m, row))
+			break;
+		rc = merge_fold(m, low, err);
+	}
+	if (!rc && merge_step_done(m))
+		rc = mark_emit(m, err);
+	merge_refresh(m);
+	m->stats.step_ms = m->part[m->stats.held_by].mark_ms;
+	return rc;
+}
