@@ -1,0 +1,40 @@
+/* The terms under which a partition's rows are computed: what its output depends on beside its input. They stand in
+ * the input journal as a note (journal_note()), alone in its block, in every partition: from there on they hold. So a
+ * replay from any point, or from the beginning, changes over where the first run did. State begins at the first note;
+ * what stands before it is not counted.
+ *
+ *   event=windows step_ms=N out_of_orderness_ms=N memory=N uids=HEX16,HEX16,...
+ *
+ * Pure; any thread. */
+#ifndef SLUICE_STATE_TERMS_H
+#define SLUICE_STATE_TERMS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "config.h"
+#include "err.h"
+#include "journal.h"
+#include "stage.h"
+#include "window.h"
+
+struct state_terms {
+	int64_t step_ms;
+	uint64_t out_of_orderness_ms;
+	uint64_t memory_bytes;
+	uint32_t window_count;
+	uint64_t window_uid[WINDOWS_MAX]; /* ascending */
+};
+
+void state_terms_make(struct state_terms *t, const struct config *cfg, const struct window_plan *plan);
+bool state_terms_equal(const struct state_terms *a, const struct state_terms *b);
+/* Text of the note; at most JOURNAL_NOTE_MAX bytes. */
+void state_terms_print(const struct state_terms *t, char out[JOURNAL_NOTE_MAX + 1]);
+/* 1: the block is such a note, *t is filled. 0: it is not. -EBADMSG: it would be one, but cannot be read. */
+int state_terms_of_block(const struct journal_block *block, struct state_terms *t, struct err *err);
+/* A fresh stage under these terms; *plan is the caller's, and outlives the stage. */
+int state_terms_stage(const struct state_terms *t, struct window_store *store, uint32_t partition,
+	uint64_t source_idle_ms, stage_emit emit, void *arg, struct window_plan **plan, struct stage **stage,
+	struct err *err);
+
+#endif
