@@ -1,0 +1,216 @@
+/* Columns of packed cells: see agg_column.h. In: packed bytes, which may be any. Pure. */
+#include "agg_column.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "agg_priv.h"
+#include "value_text.h"
+
+/* ---- the list ---- */
+
+struct columns {
+	const struct agg_set *set;
+	struct agg_column *out;
+	uint32_t count;
+	uint8_t spec;
+};
+
+/* Adds a column unless one of this name is there: several aggregates may need it. */
+static struct agg_column *column_add(
+	struct columns *c, const char *name, enum agg_column_kind kind, enum agg_part_kind part)
+{
+	struct agg_column *column = &c->out[c->count];
+
+	for (uint32_t i = 0; i < c->count; i++)
+		if (strcmp(c->out[i].name, name) == 0)
+			return &c->out[i];
+	*column = (struct agg_column){.kind = kind, .spec = c->spec, .part = (uint8_t)part};
+	snprintf(column->name, sizeof column->name, "%s", name);
+	c->count++;
+	return column;
+}
+
+/* PREFIX_FIELD */
+static struct agg_column *field_add(
+	struct columns *c, const char *prefix, enum agg_column_kind kind, enum agg_part_kind part)
+{
+	char name[AGG_COLUMN_NAME_BYTES];
+
+	snprintf(name, sizeof name, "%.8s_%.60s", prefix, field_table[c->set->spec[c->spec].field].name);
+	return column_add(c, name, kind, part);
+}
+
+static void number_add(struct columns *c, enum agg_column_kind kind, enum agg_part_kind part)
+{
+	const struct agg_spec *spec = &c->set->spec[c->spec];
+
+	column_add(c, spec->label, kind, part)->decimal = agg_field_decimal(spec->field);
+}
+
+static void top_add(struct columns *c, const struct agg_spec *spec)
+{
+	char name[AGG_COLUMN_NAME_BYTES];
+
+	snprintf(name, sizeof name, "%.63s_error", spec->label);
+	column_add(c, spec->label, AGG_COLUMN_TOP, AGG_PART_TOP);
+	column_add(c, name, AGG_COLUMN_TOP, AGG_PART_TOP)->second = true;
+}
+
+static void spec_add(struct columns *c, const struct agg_spec *spec)
+{
+	bool decimal = agg_field_decimal(spec->field);
+
+	switch (spec->kind) {
+	case AGG_count:
+		column_add(c, spec->label, AGG_COLUMN_COUNT,
+			spec->value_bytes ? AGG_PART_MATCH : AGG_PART_COUNT);
+		break;
+	case AGG_avg:
+		field_add(c, "n", AGG_COLUMN_COUNT, AGG_PART_PRESENT);
+		field_add(c, "sum", AGG_COLUMN_SUM, AGG_PART_SUM)->decimal = decimal;
+		break;
+	case AGG_sum:
+		number_add(c, AGG_COLUMN_SUM, AGG_PART_SUM);
+		break;
+	case AGG_min:
+		number_add(c, AGG_COLUMN_MIN, AGG_PART_MIN);
+		break;
+	case AGG_max:
+		number_add(c, AGG_COLUMN_MAX, AGG_PART_MAX);
+		break;
+	case AGG_variance:
+		field_add(c, "n", AGG_COLUMN_COUNT, AGG_PART_PRESENT);
+		field_add(c, "m1", AGG_COLUMN_SUM, AGG_PART_MOMENTS);
+		field_add(c, "m2", AGG_COLUMN_SUM, AGG_PART_MOMENTS)->second = true;
+		break;
+	case AGG_error_rate:
+		column_add(c, "count", AGG_COLUMN_COUNT, AGG_PART_COUNT);
+		column_add(c, "errors", AGG_COLUMN_COUNT, AGG_PART_ERRORS);
+		break;
+	case AGG_distinct:
+		column_add(c, spec->label, AGG_COLUMN_REGISTERS, AGG_PART_DISTINCT);
+		break;
+	case AGG_quantiles:
+		column_add(c, spec->label, AGG_COLUMN_BUCKETS, AGG_PART_QUANTILES);
+		break;
+	case AGG_top:
+		top_add(c, spec);
+		break;
+	case AGG_first:
+		column_add(c, spec->label, AGG_COLUMN_FIRST, AGG_PART_FIRST);
+		break;
+	case AGG_last:
+		column_add(c, spec->label, AGG_COLUMN_LAST, AGG_PART_LAST);
+		break;
+	default:
+		break;
+	}
+}
+
+uint32_t agg_columns(const struct agg_set *set, struct agg_column out[AGG_COLUMNS_MAX])
+{
+	struct columns c = {.set = set, .out = out};
+
+	for (; c.spec < set->spec_count; c.spec++)
+		spec_add(&c, &set->spec[c.spec]);
+	return c.count;
+}
+
+/* ---- values ---- */
+
+struct top_find {
+	const char *label;
+	struct agg_value value;
+};
+
+static int top_take(void *arg, const struct agg_value *v)
+{
+	struct top_find *find = arg;
+
+	if (v->kind == AGG_VALUE_TOP && strcmp(v->label, find->label) == 0)
+		find->value = *v;
+	return 0;
+}
+
+/* From the part's view; m2 of the moments is the sum of squared differences from the mean. */
+static void scalar_get(
+	const struct agg_column *column, const struct agg_view *view, uint64_t n, struct agg_column_value *v)
+{
+	v->present = true;
+	switch (column->part) {
+	case AGG_PART_SUM:
+	case AGG_PART_MIN:
+	case AGG_PART_MAX:
+		v->present = n > 0;
+		v->f64 = n ? view->number : 0;
+		v->decimal = n ? view->decimal : 0;
+		break;
+	case AGG_PART_MOMENTS:
+		v->f64 = !n		  ? 0
+			 : column->second ? view->m2 + view->number * view->number * (double)n
+					  : view->number * (double)n;
+		break;
+	default:
+		v->u64 = view->n;
+	}
+}
+
+/* Numbers stand in the cell as their bytes. */
+static void edge_get(const struct agg_spec *spec, const struct agg_view *view, char text[DECIMAL_TEXT_BYTES],
+	struct agg_column_value *v)
+{
+	v->present = view->has_text;
+	v->order = view->order;
+	v->text = view->text;
+	v->text_bytes = view->has_text ? view->text_bytes : 0;
+	if (!v->present)
+		return;
+	if (agg_field_decimal(spec->field))
+		v->text_bytes = (uint32_t)decimal_text(text, (int64_t)agg_u64(view->text));
+	else if (field_table[spec->field].kind == FIELD_KIND_NUMBER)
+		v->text_bytes = (uint32_t)number_text(text, agg_f64(view->text));
+	else
+		return;
+	v->text = (const uint8_t *)text;
+}
+
+int agg_column_values(const struct agg_set *set, const struct agg_column *column, uint32_t count,
+	const uint8_t *packed, size_t bytes, struct agg_register *item,
+	int (*each)(void *arg, uint32_t index, const struct agg_column_value *v), void *arg)
+{
+	struct agg_view view[AGG_PARTS_MAX];
+	int rc = agg_read(set, packed, bytes, view), n;
+
+	for (uint32_t i = 0; !rc && i < count; i++) {
+		const struct agg_spec *spec = &set->spec[column[i].spec];
+		const uint8_t *at = set->at[column[i].spec];
+		struct agg_column_value v = {0};
+		struct top_find top = {.label = spec->label};
+		char text[DECIMAL_TEXT_BYTES];
+
+		switch (column[i].kind) {
+		case AGG_COLUMN_REGISTERS:
+		case AGG_COLUMN_BUCKETS:
+			n = agg_registers(set, packed, bytes, column[i].spec, item, AGG_REGISTERS_MAX);
+			rc = n < 0 ? n : 0;
+			v.item = item;
+			v.item_count = n < 0 ? 0 : (uint32_t)n;
+			break;
+		case AGG_COLUMN_TOP:
+			rc = agg_values(set, packed, bytes, top_take, &top);
+			v.top = top.value.top;
+			v.top_count = top.value.top_count;
+			break;
+		case AGG_COLUMN_FIRST:
+		case AGG_COLUMN_LAST:
+			edge_get(spec, &view[at[column[i].part]], text, &v);
+			break;
+		default:
+			scalar_get(&column[i], &view[at[column[i].part]], view[at[AGG_PART_PRESENT]].n, &v);
+		}
+		if (!rc)
+			rc = each(arg, i, &v);
+	}
+	return rc;
+}
