@@ -120,6 +120,13 @@ static inline bool part_add(const struct agg_part *part, uint8_t *cell, struct a
 	case AGG_PART_FIRST:
 	case AGG_PART_LAST:
 		return agg_part_edge_offer(part, cell, a, order, in->text, in->bytes);
+	case AGG_PART_DISTINCT:
+		return hll_add((struct hll *)(cell + part->offset), a, in->hash);
+	case AGG_PART_QUANTILES:
+		return dds_add((struct dds *)(cell + part->offset), a, in->number);
+	case AGG_PART_TOP:
+		return topk_add((struct topk *)(cell + part->offset), a, topk_capacity(part->k), in->text,
+			in->bytes, in->hash);
 	default:
 		return true;
 	}
@@ -176,9 +183,17 @@ bool agg_cell_add(const struct agg_set *set, void *cell, struct agg_arena *a, co
 
 void agg_cell_prefetch(const struct agg_set *set, const void *cell, const struct agg_arena *a)
 {
-	(void)set;
-	(void)cell;
-	(void)a;
+	for (uint32_t i = 0; i < set->grow_count; i++) {
+		const struct agg_part *part = &set->part[set->grow[i]];
+		const uint8_t *p = (const uint8_t *)cell + part->offset;
+
+		if (part->kind == AGG_PART_DISTINCT)
+			hll_prefetch((const struct hll *)p, a);
+		else if (part->kind == AGG_PART_QUANTILES)
+			dds_prefetch((const struct dds *)p, a);
+		else if (part->kind == AGG_PART_TOP)
+			topk_prefetch((const struct topk *)p, a);
+	}
 }
 
 bool agg_cell_merge(const struct agg_set *set, void *dst, struct agg_arena *dst_arena, const void *src,

@@ -21,8 +21,6 @@ static const struct function functions[AGG_KIND_MAX] = {
 #undef AGG
 };
 
-#define TOP_K_MAX 100
-
 static bool is_space(char ch)
 {
 	return ch == ' ' || ch == '\t' || ch == '\n' || ch == '\r';
@@ -134,9 +132,9 @@ static int top_parse(struct agg_spec *spec, const char **p, struct err *err)
 		const char *from = space_skip(*p + 1);
 
 		k = *from >= '0' && *from <= '9' ? strtoul(from, &end, 10) : 0;
-		if (!k || k > TOP_K_MAX)
+		if (!k || k > TOPK_K_MAX)
 			return err_set(err, -EINVAL, "top(%s, k): k is a number from 1 to %d",
-				field_table[spec->field].name, TOP_K_MAX);
+				field_table[spec->field].name, TOPK_K_MAX);
 		*p = space_skip(end);
 	}
 	spec->k = (uint32_t)k;

@@ -70,7 +70,7 @@ void agg_part_count_pack(
 	const struct agg_part *part, const uint8_t *cell, const struct agg_arena *a, struct bytes *out)
 {
 	(void)a;
-	bytes_put_varint(out, agg_u64(cell + part->offset));
+	bytes_put_varint(out, agg_count_add(agg_u64(cell + part->offset), 0));
 }
 
 void agg_part_count_read(const struct agg_part *part, struct cursor *c, uint64_t n, struct agg_view *view)

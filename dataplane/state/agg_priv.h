@@ -7,7 +7,11 @@
 
 #include "agg.h"
 #include "agg_arena.h"
+#include "agg_count.h"
+#include "ddsketch.h"
 #include "hash.h"
+#include "hll.h"
+#include "topk.h"
 #include "varint.h"
 
 enum agg_part_kind {
@@ -20,11 +24,7 @@ enum agg_part_kind {
 
 #define AGG_PARTS_MAX (3 * AGG_MAX)
 #define AGG_TEXT_BYTES 64 /* of first and last: longer values are cut between characters */
-/* Counters in packed cells, and where they saturate: 7 bytes of LEB128. */
-#define AGG_COUNT_BITS 49
-#define AGG_COUNT_MAX ((1ull << AGG_COUNT_BITS) - 1)
-#define AGG_COUNT_BYTES 7
-#define AGG_SUM_BITS 120 /* of a packed decimal sum: 2^63 millionths 2^49 times stay below */
+#define AGG_SUM_BITS 120  /* of a packed decimal sum: 2^63 millionths 2^42 times stay below */
 
 struct agg_part {
 	enum agg_part_kind kind;
@@ -63,7 +63,10 @@ struct agg_view {
 	uint64_t n;    /* COUNT, MATCH, ERRORS, PRESENT */
 	double number; /* SUM, MIN, MAX; MOMENTS: mean */
 	double m2;
-	__int128 decimal;	/* SUM, MIN, MAX */
+	__int128 decimal; /* SUM, MIN, MAX */
+	struct hll_view distinct;
+	struct dds_view quantiles;
+	struct topk_view top;
 	struct agg_order order; /* FIRST, LAST */
 	const uint8_t *text;
 	uint32_t text_bytes;
@@ -170,10 +173,6 @@ static inline unsigned __int128 agg_u128(const uint8_t *p)
 static inline void agg_u128_set(uint8_t *p, unsigned __int128 v)
 {
 	memcpy(p, &v, sizeof v);
-}
-static inline uint64_t agg_count_add(uint64_t a, uint64_t b)
-{
-	return a + b > AGG_COUNT_MAX || a + b < a ? AGG_COUNT_MAX : a + b;
 }
 
 #endif

@@ -93,6 +93,34 @@ static int edge_give(const struct source *s, enum agg_part_kind kind)
 	return s->each(s->arg, &v);
 }
 
+static int quantiles_give(const struct source *s)
+{
+	static const struct {
+		const char *name;
+		uint32_t percent;
+	} quantile[] = {{"p50", 50}, {"p95", 95}, {"p99", 99}};
+	struct dds_list list;
+	int rc = 0;
+
+	dds_view_list(&view_of(s, AGG_PART_QUANTILES)->quantiles, &list);
+	for (size_t i = 0; !rc && i < sizeof quantile / sizeof *quantile; i++) {
+		double value = NAN;
+
+		dds_list_quantile(&list, quantile[i].percent, &value);
+		rc = f64_give(s, quantile[i].name, value);
+	}
+	return rc;
+}
+
+static int top_give(const struct source *s)
+{
+	struct agg_value v = {.kind = AGG_VALUE_TOP};
+
+	v.top_count = topk_view_top(&view_of(s, AGG_PART_TOP)->top, s->spec->k, v.top);
+	label_set(&v, s, NULL);
+	return s->each(s->arg, &v);
+}
+
 static int spec_give(const struct source *s)
 {
 	switch (s->spec->kind) {
@@ -111,6 +139,12 @@ static int spec_give(const struct source *s)
 	case AGG_error_rate:
 		return f64_give(s, NULL,
 			(double)view_of(s, AGG_PART_ERRORS)->n / (double)view_of(s, AGG_PART_COUNT)->n);
+	case AGG_distinct:
+		return u64_give(s, hll_view_estimate(&view_of(s, AGG_PART_DISTINCT)->distinct));
+	case AGG_quantiles:
+		return quantiles_give(s);
+	case AGG_top:
+		return top_give(s);
 	case AGG_first:
 		return edge_give(s, AGG_PART_FIRST);
 	case AGG_last:
@@ -137,11 +171,23 @@ int agg_values(const struct agg_set *set, const uint8_t *packed, size_t bytes,
 int agg_registers(const struct agg_set *set, const uint8_t *packed, size_t bytes, uint32_t index,
 	struct agg_register *out, uint32_t max)
 {
-	(void)set;
-	(void)packed;
-	(void)bytes;
-	(void)index;
-	(void)out;
-	(void)max;
-	return -EINVAL;
+	struct agg_view view[AGG_PARTS_MAX];
+	struct dds_list list;
+	uint32_t from, n;
+	int rc = agg_read(set, packed, bytes, view);
+
+	if (rc || index >= set->spec_count)
+		return -EINVAL;
+	switch (set->spec[index].kind) {
+	case AGG_distinct:
+		return (int)hll_view_registers(&view[set->at[index][AGG_PART_DISTINCT]].distinct, out, max);
+	case AGG_quantiles:
+		dds_view_list(&view[set->at[index][AGG_PART_QUANTILES]].quantiles, &list);
+		from = list.count && list.item[0].index == DDS_KEY_IGNORED;
+		n = list.count - from < max ? list.count - from : max;
+		memcpy(out, list.item + from, n * sizeof *out);
+		return (int)n;
+	default:
+		return -EINVAL;
+	}
 }

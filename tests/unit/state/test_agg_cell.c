@@ -10,18 +10,8 @@
 #include <cmocka.h>
 
 #include "agg_priv.h"
+#include "agg_random.h"
 #include "agg_record.h"
-
-static uint64_t seed = 42;
-
-static uint64_t random_u64(void)
-{
-	uint64_t z = seed += 0x9e3779b97f4a7c15ull;
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
-	return z ^ (z >> 31);
-}
 
 #define EVENTS_MAX 64
 #define LEAVES 5

@@ -1,0 +1,88 @@
+/* Quantiles: DDSketch with the logarithmic mapping, sparse first.
+ *
+ * A number x != 0 falls into bucket i = floor(35 log2 |x|) of its sign; the bucket's value, 2^(i/35) 2g/(1+g)
+ * with g = 2^(1/35), is off by at most (g-1)/(g+1) = 0.990 % of x. The index is found by comparing integers,
+ * without a logarithm: the same on every machine. A bucket's key is sign(x) (i + DDS_OFFSET), so that keys
+ * are in the order of values, and 0 is the key of what is nearer to 0 than the least normal double.
+ *
+ * Of each sign at most AGG_DDS_BUCKETS_MAX successive buckets are kept: those below the greatest magnitude's
+ * (by a factor of 2^(2048/35) = 4e17 and more) collapse into the lowest. What is in a cell (form, block size)
+ * follows from the keys and counts alone: merging in any order gives the same.
+ *
+ * Sources: Masson, Rim, Lee, "DDSketch", VLDB 2019. */
+#ifndef SLUICE_DDSKETCH_H
+#define SLUICE_DDSKETCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "agg_arena.h"
+#include "agg_count.h"
+#include "bytes.h"
+#include "cursor.h"
+
+#define DDS_PER_OCTAVE 35
+#define DDS_OFFSET 36000
+#define DDS_KEY_MIN (DDS_OFFSET - 1022 * DDS_PER_OCTAVE) /* of magnitudes: of the least normal double */
+#define DDS_KEY_MAX (DDS_OFFSET + 1024 * DDS_PER_OCTAVE - 1)
+#define DDS_KEY_ZERO 0
+#define DDS_KEY_IGNORED (-131072) /* infinite or no number: counted, not looked at */
+#define DDS_INLINE 3		  /* buckets in the cell itself */
+#define DDS_SPARSE_MAX 64	  /* more, or a count of DDS_SPARSE_COUNT, become arrays */
+#define DDS_SPARSE_COUNT (1u << 14)
+#define DDS_DENSE32 0x100u
+#define DDS_DENSE64 0x200u
+#define DDS_LIST_MAX (2 * AGG_DDS_BUCKETS_MAX + 2)
+/* Of each sign: number, first key, counts, and differences of keys, which add up to less than 2048. */
+#define DDS_PACKED_SIGN_MAX (2 + 3 + AGG_DDS_BUCKETS_MAX * (AGG_COUNT_BYTES + 1) + 16)
+#define DDS_PACKED_MAX (2 * AGG_COUNT_BYTES + 2 * DDS_PACKED_SIGN_MAX)
+
+/* In a cell. All zero: empty. */
+struct dds {
+	uint32_t form; /* number of entries, or DDS_DENSE32, DDS_DENSE64 */
+	union {
+		uint32_t entry[DDS_INLINE]; /* form <= DDS_INLINE; more are in the block. key and count */
+		struct {
+			uint32_t block;
+			int32_t low; /* arrays: key of the first positive bucket */
+			uint32_t n;  /* positive buckets */
+		};
+	};
+};
+
+/* Buckets by ascending key, each once, no count 0. */
+struct dds_list {
+	uint32_t count;
+	struct agg_register item[DDS_LIST_MAX];
+};
+
+/* Checked packed form. */
+struct dds_view {
+	const uint8_t *data;
+	uint32_t bytes;
+};
+
+int32_t dds_key(double x);
+double dds_key_value(int32_t key);
+
+/* False: the arena is full and the value was not counted. */
+bool dds_add(struct dds *d, struct agg_arena *a, double x);
+bool dds_merge(struct dds *d, struct agg_arena *a, const struct dds *src, const struct agg_arena *src_arena);
+void dds_release(struct dds *d, struct agg_arena *a);
+void dds_prefetch(const struct dds *d, const struct agg_arena *a);
+
+/* Packed: counts of what was ignored and of zeros; then positive and negative buckets: how many, the first
+ * magnitude's key, and each count with the difference of keys before all but the first; LEB128. */
+void dds_pack(const struct dds *d, const struct agg_arena *a, struct bytes *out);
+void dds_read(struct cursor *c, struct dds_view *view);
+bool dds_join(struct dds *d, struct agg_arena *a, const struct dds_view *view);
+
+/* Ascending, and back: d += list. For what is not frequent. False: the arena is full; d is as it was. */
+void dds_list_make(const struct dds *d, const struct agg_arena *a, struct dds_list *list);
+bool dds_list_join(struct dds *d, struct agg_arena *a, struct dds_list *list);
+
+void dds_view_list(const struct dds_view *view, struct dds_list *list);
+/* Value at rank floor(percent / 100 (n - 1)) of n, counted from 0. False: no values. */
+bool dds_list_quantile(const struct dds_list *list, uint32_t percent, double *value);
+
+#endif
