@@ -35,31 +35,53 @@ static struct gen_field *time_field(struct gen_draft *d)
 	return f ? f : gen_draft_top(d, "timestamp");
 }
 
+/* The first of these keys that the draft has; NULL ends the list. */
+static struct gen_field *first_of(struct gen_draft *d, const char *const *keys)
+{
+	struct gen_field *f = NULL;
+
+	for (; *keys && !f; keys++)
+		f = gen_draft_top(d, *keys);
+	return f;
+}
+
 /* A required key that does not decide the event's type, as a listener without a fixed type must still tell
  * it. */
 static struct gen_field *required_field(struct gen_draft *d, struct gen_rng *rng)
 {
-	struct gen_field *user = gen_draft_top(d, "user_id");
+	static const char *const keys[] = {"user_id", "device_id", NULL};
+	struct gen_field *who =
+		gen_draft_top(d, "name") && gen_draft_top(d, "user_id") ? NULL : first_of(d, keys);
 
-	return user && gen_rng_below(rng, 2) ? user : time_field(d);
+	/* custom events need no user */
+	return who && gen_rng_below(rng, 2) ? who : time_field(d);
 }
 
-/* A key with a text value: page of clicks, source of platform events. */
+/* Keys with a text value, of which each event has one. */
+static const char *const text_keys[] = {"page", "source", "name", "merchant", NULL};
+
 static struct gen_field *text_field(struct gen_draft *d)
 {
-	struct gen_field *f = gen_draft_top(d, "page");
-
-	return f ? f : gen_draft_top(d, "source");
+	return first_of(d, text_keys);
 }
 
-static struct gen_field *metric_field(struct gen_draft *d)
+static struct gen_field *number_field(struct gen_draft *d)
 {
-	for (uint32_t i = 0; i < d->attr_count; i++)
+	static const char *const keys[] = {"value", "amount", NULL};
+	struct gen_field *f = first_of(d, keys);
+
+	for (uint32_t i = 0; i < d->attr_count && !f; i++)
 		if (!strcmp(d->attr[i].key, "metric"))
-			return &d->attr[i];
-	assert(d->attr_count < sizeof d->attr / sizeof *d->attr);
-	d->attr[d->attr_count].key = "metric";
-	return &d->attr[d->attr_count++];
+			f = &d->attr[i];
+	assert(f); /* GEN_NUMBER */
+	return f;
+}
+
+static struct gen_field *object_field(struct gen_draft *d)
+{
+	static const char *const keys[] = {"attributes", "properties", NULL};
+
+	return first_of(d, keys);
 }
 
 static void make_long(struct gen_field *f, uint32_t bytes)
@@ -82,19 +104,27 @@ static void spoil_value(enum gen_bad_kind kind, struct gen_draft *d, struct gen_
 		gen_field_raw(f, f->key, gen_rng_below(rng, 2) ? "{\"a\":1}" : "[\"/home\"]");
 		break;
 	case GEN_BAD_text_for_object:
-		f = gen_draft_top(d, "attributes");
+		f = object_field(d);
 		gen_field_text(f, f->key, "status=ok");
 		break;
 	case GEN_BAD_text_for_number:
-		f = metric_field(d);
+		f = number_field(d);
 		gen_field_text(f, f->key, "42.7");
 		break;
 	case GEN_BAD_huge_number:
-		f = metric_field(d);
+		f = number_field(d);
 		gen_field_raw(f, f->key, gen_rng_below(rng, 2) ? "1e400" : "-2.5E+999");
 		break;
+	case GEN_BAD_fine_amount:
+		f = number_field(d);
+		gen_field_raw(f, f->key, gen_rng_below(rng, 2) ? "0.0000001" : "12.5000009");
+		break;
+	case GEN_BAD_bad_address:
+		f = gen_draft_top(d, "ip");
+		gen_field_text(f, f->key, gen_rng_below(rng, 2) ? "203.0.113.256" : "2001:db8:::1");
+		break;
 	case GEN_BAD_long_text:
-		f = user ? user : f; /* limits: user_id 256, source 128 */
+		f = user ? user : f; /* limits: user_id 256, source and name 128 */
 		make_long(f, user ? 257 + gen_rng_below(rng, 60) : 129 + gen_rng_below(rng, 60));
 		break;
 	case GEN_BAD_deep:
@@ -147,7 +177,8 @@ void gen_bad_draft(enum gen_bad_kind kind, struct gen_draft *d, struct gen_rng *
 		gen_field_raw(append(d), "ratio", "NaN");
 		break;
 	case GEN_BAD_type:
-		gen_field_text(append(d), "type", "nosuchtype");
+		f = gen_draft_top(d, "type");
+		gen_field_text(f ? f : append(d), "type", "nosuchtype");
 		break;
 	default:
 		spoil_value(kind, d, rng);
@@ -162,14 +193,18 @@ static void insert(struct gen_event *ev, uint32_t at, const char *data, uint32_t
 	ev->bytes += bytes;
 }
 
-/* Offset of the first byte of the text that is the value of page or source. */
+/* Offset of the first byte of the text that is the value of one of text_keys. */
 static uint32_t text_at(const struct gen_event *ev)
 {
-	const char *key = ev->type == EVENT_TYPE_click ? "\"page\"" : "\"source\"";
-	const char *p = memmem(ev->raw, ev->bytes, key, strlen(key));
+	const char *p = NULL;
+	char quoted[32];
 
+	for (const char *const *key = text_keys; *key && !p; key++) {
+		snprintf(quoted, sizeof quoted, "\"%s\"", *key);
+		p = memmem(ev->raw, ev->bytes, quoted, strlen(quoted));
+	}
 	assert(p);
-	p = memchr(p + strlen(key), '"', ev->bytes - (size_t)(p - ev->raw) - strlen(key));
+	p = memchr(p + strlen(quoted), '"', ev->bytes - (size_t)(p - ev->raw) - strlen(quoted));
 	assert(p);
 	return (uint32_t)(p + 1 - ev->raw);
 }

@@ -14,7 +14,13 @@
 
 #define GEN_EVENT_BYTES_MAX 900 /* of any event that is made; a datagram must hold it */
 
-enum { GEN_CLICK = 1, GEN_PLATFORM = 2 }; /* masks of gen_bad.def */
+/* Masks of gen_bad.def: 1 << enum event_type. */
+#define GEN_TYPE(name) (1u << EVENT_TYPE_##name)
+#define GEN_ALL UINT32_MAX
+#define GEN_OBJECT (GEN_ALL & ~(GEN_TYPE(click) | GEN_TYPE(transaction) | GEN_TYPE(telemetry)))
+#define GEN_NUMBER                                                                                           \
+	(GEN_TYPE(platform) | GEN_TYPE(conversion) | GEN_TYPE(custom) | GEN_TYPE(transaction) |              \
+		GEN_TYPE(telemetry))
 
 enum gen_bad_kind {
 #define BAD(name, reason, types, help) GEN_BAD_##name,
@@ -50,9 +56,9 @@ struct gen_field {
 };
 
 /* An event before it is put together: what the spoilers of gen_bad.c change. `attr` are the members of
- * attributes (platform only). */
+ * attributes (of platform events; others have the whole object as a value). */
 struct gen_draft {
-	struct gen_field top[10];
+	struct gen_field top[20];
 	uint32_t top_count;
 	struct gen_field attr[5];
 	uint32_t attr_count;

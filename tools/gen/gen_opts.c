@@ -35,11 +35,15 @@ static const struct opt_row {
 	{"seed", OPT_U64, AT(seed), 0, UINT64_MAX, "N", "same seed, same --start-ts: same events"},
 	{"start-ts", OPT_I64, AT(start_ts_ms), 0, 4102444800000, "MS",
 		"event time of the first event; without it event times follow the clock"},
-	{"mix", OPT_MIX, 0, 0, 0, "click=N,platform=N", "weights of the event types"},
+	{"mix", OPT_MIX, 0, 0, 0, "NAME|TYPE=N,...", "a mix of event types (below), or their weights"},
 	{"users", OPT_U32, AT(users), 1, 10000000, "N", "different users"},
 	{"pages", OPT_U32, AT(pages), 1, 10000000, "N", "different pages"},
+	{"devices", OPT_U32, AT(devices), 1, 10000000, "N", "different devices of telemetry"},
 	{"zipf", OPT_DOUBLE, AT(zipf), 0, 8, "S", "skew of users and pages; 0 = uniform"},
-	{"disorder-ms", OPT_U32, AT(disorder_ms), 0, 3600000, "MS", "event times lie up to so far back"},
+	{"disorder", OPT_U32, AT(disorder_ms), 0, 3600000, "MS", "event times lie up to so far back"},
+	{"disorder-ms", OPT_U32, AT(disorder_ms), 0, 3600000, "MS", "the same"},
+	{"late", OPT_DOUBLE, AT(late), 0, 1, "SHARE", "so many events (0 to 1) are late ..."},
+	{"late-by", OPT_U32, AT(late_by_ms), 0, 86400000, "MS", "... by so much beside the disorder"},
 	{"dup-permille", OPT_U32, AT(dup_permille), 0, 1000, "N", "events that are sent again"},
 	{"bad-permille", OPT_U32, AT(bad_permille), 0, 1000, "N", "malformed events"},
 	{"bad-kinds", OPT_KINDS, AT(bad_kinds), 0, 0, "KIND,...", "kinds of malformed events (below)"},
@@ -66,30 +70,51 @@ static int number(const char *text, uint64_t *out)
 	return errno || end == text || *end || *text == '-' ? -EINVAL : 0;
 }
 
-static int parse_mix(struct gen_opts *o, const char *text)
-{
-	o->mix_click = o->mix_platform = 0;
-	while (*text) {
-		uint32_t *weight = NULL;
-		char *end;
-		uint64_t v;
+static const struct mix_row {
+	const char *name, *weights, *help;
+} mix_rows[] = {
+	{"ecommerce", "page_view=60,click=25,session=12,conversion=3",
+		"visitors who go down a funnel, some buy"},
+	{"iot", "telemetry=1", "devices whose values drift; some are stuck"},
+	{"saas", "platform=40,log=45,custom=15", "services with bursts of errors, and what users do"},
+	{"payments", "transaction=1", "many small amounts, a few large ones"},
+	{"all",
+		"click=20,platform=15,page_view=20,session=4,conversion=3,custom=8,transaction=10,telemetry="
+		"10,log=10",
+		"every event type"},
+};
+#define MIX_ROWS (sizeof mix_rows / sizeof *mix_rows)
 
-		if (!strncmp(text, "click=", 6)) {
-			weight = &o->mix_click;
-			text += 6;
-		} else if (!strncmp(text, "platform=", 9)) {
-			weight = &o->mix_platform;
-			text += 9;
-		}
-		if (!weight || *text < '0' || *text > '9')
+static int parse_weights(uint32_t mix[EVENT_TYPE_MAX], const char *text)
+{
+	uint64_t sum = 0;
+
+	memset(mix, 0, EVENT_TYPE_MAX * sizeof *mix);
+	while (*text) {
+		size_t bytes = strcspn(text, "=");
+		enum event_type type = event_type_by_name(text, bytes);
+		uint64_t v;
+		char *end;
+
+		text += bytes;
+		if (type == EVENT_TYPE_NONE || *text++ != '=' || *text < '0' || *text > '9')
 			return -EINVAL;
 		v = strtoull(text, &end, 10);
 		if (v > 1000000 || (*end && *end != ','))
 			return -EINVAL;
-		*weight = (uint32_t)v;
+		mix[type] = (uint32_t)v;
+		sum += v;
 		text = end + (*end == ',');
 	}
-	return o->mix_click + o->mix_platform ? 0 : -EINVAL;
+	return sum ? 0 : -EINVAL;
+}
+
+static int parse_mix(struct gen_opts *o, const char *text)
+{
+	for (size_t i = 0; i < MIX_ROWS; i++)
+		if (!strcmp(text, mix_rows[i].name))
+			text = mix_rows[i].weights;
+	return parse_weights(o->mix, text);
 }
 
 static int parse_kinds(struct gen_opts *o, const char *text)
@@ -164,8 +189,8 @@ static const struct opt_row *find(const char *name, size_t bytes)
 
 static const struct gen_opts defaults = {
 	.seed = 1,
-	.mix_click = 80,
-	.mix_platform = 20,
+	.mix = {[EVENT_TYPE_click] = 80, [EVENT_TYPE_platform] = 20},
+	.devices = 1000,
 	.users = 100000,
 	.pages = 2000,
 	.zipf = 1.05,
@@ -206,6 +231,10 @@ enum gen_opts_result gen_opts_parse(struct gen_opts *o, int argc, char **argv, s
 			return GEN_OPTS_WRONG;
 		}
 	}
+	if (o->late > 0 && !o->late_by_ms) {
+		err_set(err, -EINVAL, "--late needs --late-by");
+		return GEN_OPTS_WRONG;
+	}
 	if (!o->udp && !o->pcap && !o->file) {
 		err_set(err, -EINVAL, "nowhere to send: give --udp, --pcap or --file");
 		return GEN_OPTS_WRONG;
@@ -227,6 +256,10 @@ void gen_opts_help(void)
 			opt_rows[i].arg ? opt_rows[i].arg : "");
 		printf("  %-30s %s\n", left, opt_rows[i].help);
 	}
+	printf("\nMixes:\n");
+	for (size_t i = 0; i < MIX_ROWS; i++)
+		printf("  %-18s %s\n  %-18s %s\n", mix_rows[i].name, mix_rows[i].help, "",
+			mix_rows[i].weights);
 	printf("\nKinds of malformed events, and the reason with which they must be refused:\n");
 	for (uint32_t k = 0; k < GEN_BAD_COUNT; k++)
 		printf("  %-18s %-18s %s\n", gen_bad_table[k].name, drop_table[gen_bad_table[k].reason].name,

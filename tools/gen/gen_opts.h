@@ -6,15 +6,18 @@
 #include <stdint.h>
 
 #include "err.h"
+#include "event.h"
 
 #define GEN_START_CLOCK INT64_MIN /* start_ts_ms: event times follow the wall clock */
 
 struct gen_opts {
 	uint64_t seed;
-	uint32_t mix_click, mix_platform; /* weights */
-	uint32_t users, pages;
+	uint32_t mix[EVENT_TYPE_MAX]; /* weights */
+	uint32_t users, pages, devices;
 	double zipf;
 	uint32_t disorder_ms;
+	double late; /* share of events that lie late_by_ms further back */
+	uint32_t late_by_ms;
 	uint32_t dup_permille, bad_permille, fraud_permille, noid_permille;
 	uint32_t escape_permille, utf8_permille, extra_permille;
 	uint64_t bad_kinds; /* bit per enum gen_bad_kind */

@@ -114,12 +114,13 @@ static char *put_members(char *at, const char *end, const struct gen_field *f, u
 
 uint32_t gen_draft_write(const struct gen_draft *d, char *out, uint32_t capacity)
 {
-	struct gen_draft whole = {.top_count = d->top_count};
+	struct gen_draft whole;
 	const char *end = out + capacity;
 
 	if (d->attr_count == 0)
 		return (uint32_t)(put_members(out, end, d->top, d->top_count, d->spaced) - out);
-	memcpy(whole.top, d->top, sizeof whole.top);
+	whole.top_count = d->top_count;
+	memcpy(whole.top, d->top, d->top_count * sizeof *d->top);
 	for (uint32_t i = 0; i < whole.top_count; i++) {
 		struct gen_field *f = &whole.top[i];
 		char *to = f->value;

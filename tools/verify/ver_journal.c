@@ -58,7 +58,8 @@ static int add_record(struct scan *s, const struct record *rec, struct ver_row r
 	switch (rec->kind) {
 	case RECORD_EVENT:
 		ver_uuid_bytes(&row, rec->event_id);
-		row.flags = rec->flags & RECORD_F_ID_MADE ? VER_F_MADE : 0;
+		row.flags = (rec->flags & RECORD_F_ID_MADE ? VER_F_MADE : 0) | (uint32_t)rec->type
+										       << VER_F_TYPE;
 		if (add_alerts(s, rec, row, generation))
 			return -EINVAL;
 		if (rec->flags & RECORD_F_SUPPRESSED)

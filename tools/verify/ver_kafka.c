@@ -191,6 +191,23 @@ static int read_topic(struct reader *r, const char *topic, uint32_t timeout_s, s
 	return rc;
 }
 
+/* One topic or several, separated by commas, into one set. */
+static int read_topics(struct reader *r, const char *topics, uint32_t timeout_s, struct err *err)
+{
+	char list[2000], *save = NULL;
+	int rc = 0;
+
+	if (strlen(topics) >= sizeof list)
+		return err_set(err, -EINVAL, "too many topics: %.80s...", topics);
+	memcpy(list, topics, strlen(topics) + 1);
+	for (char *topic = strtok_r(list, ",", &save); topic && !rc; topic = strtok_r(NULL, ",", &save)) {
+		r->ended = 0;
+		memset(r->ends, 0, sizeof r->ends);
+		rc = read_topic(r, topic, timeout_s, err);
+	}
+	return rc;
+}
+
 int ver_kafka_read(struct ver_set set[VER_KINDS], const struct ver_kafka *k, const struct ver_journal *j,
 	struct err *err)
 {
@@ -208,7 +225,7 @@ int ver_kafka_read(struct ver_set set[VER_KINDS], const struct ver_kafka *k, con
 			.kind = (enum ver_kind)kind};
 
 		set[kind].looked = true;
-		rc = read_topic(&r, k->topic[kind], k->timeout_s, err);
+		rc = read_topics(&r, k->topic[kind], k->timeout_s, err);
 		rd_kafka_queue_destroy(r.queue);
 		ver_set_sort(&set[kind]);
 	}

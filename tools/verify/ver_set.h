@@ -10,13 +10,14 @@
 
 #define VER_PARTITIONS_MAX 256
 
-/* What is compared: one topic and one table each. */
+/* What is compared: one table each, and its topics. VER_PLATFORM: events of all types but clicks. */
 enum ver_kind { VER_CLICK, VER_PLATFORM, VER_DEAD, VER_ALERT, VER_KINDS };
 extern const char *const ver_kind_name[VER_KINDS];
 
 enum {
 	VER_F_MADE = 1 << 8,  /* the id was made by the box; below: reason of a dead letter */
 	VER_F_NO_ID = 1 << 9, /* the id is not known here */
+	VER_F_TYPE = 16,      /* bits from here on: enum event_type of an event of the journal */
 };
 
 /* One row. Rows of one place differ in `extra` (alerts of one event: the rule). */

@@ -144,17 +144,17 @@ static int read_file(const char *path, struct items *list, struct ver_truth_resu
 	return rc;
 }
 
-static int add_set(struct items *list, const struct ver_set *set, uint8_t type, struct err *err)
+static int add_set(struct items *list, const struct ver_set *set, bool dead, struct err *err)
 {
 	int rc = 0;
 
 	for (uint64_t i = 0; !rc && i < set->count; i++) {
 		const struct ver_row *row = &set->row[i];
-		struct item item = {.type = type};
+		struct item item = {.type = dead ? 0 : (uint8_t)(row->flags >> VER_F_TYPE)};
 
-		if (type == 0)
+		if (dead)
 			item.reason = (uint8_t)row->flags;
-		if (type == 0 || !(row->flags & VER_F_MADE)) {
+		if (dead || !(row->flags & VER_F_MADE)) {
 			item.id_high = row->id_high;
 			item.id_low = row->id_low;
 		}
@@ -275,11 +275,11 @@ int ver_truth_check(struct ver_truth_result *r, const struct ver_truth_opts *o, 
 	memset(r, 0, sizeof *r);
 	rc = read_file(o->path, &sent, r, err);
 	if (!rc)
-		rc = add_set(&kept, &j->set[VER_CLICK], EVENT_TYPE_click, err);
+		rc = add_set(&kept, &j->set[VER_CLICK], false, err);
 	if (!rc)
-		rc = add_set(&kept, &j->set[VER_PLATFORM], EVENT_TYPE_platform, err);
+		rc = add_set(&kept, &j->set[VER_PLATFORM], false, err);
 	if (!rc)
-		rc = add_set(&kept, &j->set[VER_DEAD], 0, err);
+		rc = add_set(&kept, &j->set[VER_DEAD], true, err);
 	if (!rc) {
 		items_sort(&sent, by_id);
 		items_sort(&kept, by_id);

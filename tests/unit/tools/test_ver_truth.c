@@ -23,8 +23,12 @@ static void put(FILE *f, uint32_t n, const char *type, const char *fate)
 
 static void keep(enum ver_kind kind, uint32_t n, uint32_t flags)
 {
-	struct ver_row row = {.id_high = (uint64_t)n << 32 | 0x4000, .id_low = 1ull << 63, .flags = flags};
 	struct err err;
+	uint32_t type = kind == VER_CLICK ? EVENT_TYPE_click : EVENT_TYPE_platform;
+	struct ver_row row = {.id_high = (uint64_t)n << 32 | 0x4000, .id_low = 1ull << 63, .flags = flags};
+
+	if (kind != VER_DEAD)
+		row.flags |= type << VER_F_TYPE;
 
 	assert_int_equal(ver_set_add(&j.set[kind], &row, &err), 0);
 }
