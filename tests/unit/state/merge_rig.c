@@ -458,3 +458,73 @@ int rig_feed_mark(struct rig_merge *rm, uint32_t partition, int64_t step_ms, uin
 	bytes_free(&rec);
 	return rc;
 }
+
+/* ---- by hand ---- */
+
+void rig_hand_start(struct rig_hand *b, uint32_t partitions, int64_t lateness_ms, size_t memory_bytes)
+{
+	struct agg_arena *a = agg_arena_new(1 << 20);
+	static struct state_sample s;
+	struct agg_order order = {1, 0, 0};
+	struct window_def *def;
+	void *cell;
+
+	memset(b, 0, sizeof *b);
+	b->defs.count = 1;
+	b->defs.def[0] = def = rig_def(RIG_HAND_UID, WINDOW_TUMBLING, RIG_STEP_MS, lateness_ms, FIELD_source,
+		"count, avg(metric)", "zscore(count,5,3)");
+	cell = calloc(1, agg_set_cell_bytes(def->aggs));
+	agg_cell_init(def->aggs, cell);
+	state_sample_init(&s, EVENT_TYPE_platform, 1);
+	state_sample_text(&s, FIELD_user_id, "u");
+	for (int i = 0; i < 40; i++) {
+		agg_cell_pack(def->aggs, cell, a, &b->packed[i]);
+		assert_true(agg_cell_add(def->aggs, cell, a, state_sample_record(&s, 1), &order));
+	}
+	free(cell);
+	agg_arena_free(a);
+	rig_merge_start(&b->rm, &b->defs, partitions, memory_bytes);
+}
+
+void rig_hand_stop(struct rig_hand *b)
+{
+	rig_merge_stop(&b->rm);
+	for (int i = 0; i < 40; i++)
+		bytes_free(&b->packed[i]);
+	rig_defs_free(&b->defs);
+}
+
+int rig_hand_feed(struct rig_hand *b, uint32_t partition, int64_t w, const char *key, uint32_t n,
+	int64_t step, uint32_t revision, uint64_t offset)
+{
+	struct row row = {.window_uid = RIG_HAND_UID,
+		.start_ms = w * RIG_STEP_MS,
+		.end_ms = (w + 1) * RIG_STEP_MS,
+		.step_ms = (step ? step : w + 1) * RIG_STEP_MS,
+		.revision = revision,
+		.agg_bytes = (uint32_t)b->packed[n].bytes};
+
+	return rig_feed_row(&b->rm, partition, &row, key, b->packed[n].data, offset);
+}
+
+uint64_t rig_hand_run(struct rig_hand *b)
+{
+	uint64_t before = b->rm.emitted;
+
+	merge_run_good(&b->rm);
+	return b->rm.emitted - before;
+}
+
+static int count_take(void *arg, const struct agg_value *v)
+{
+	*(uint64_t *)arg = v->u64;
+	return 1;
+}
+
+uint64_t rig_count(const struct agg_set *set, const uint8_t *packed, size_t bytes)
+{
+	uint64_t count = 0;
+
+	assert_int_equal(agg_values(set, packed, bytes, count_take, &count), 1);
+	return count;
+}

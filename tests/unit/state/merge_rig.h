@@ -87,9 +87,25 @@ void rig_merge_all(struct rig_merge *rm, const struct rig *rig);
 /* Feeds in random order, with runs, saves and loads between; out stays one sequence. */
 void rig_merge_random(struct rig_merge *rm, struct rig *rig, size_t memory_bytes, uint64_t seed, bool saves);
 
-/* One record into partition 0.. of a merge by hand. */
+/* One record by hand. */
 int rig_feed_row(struct rig_merge *rm, uint32_t partition, const struct row *row, const char *key,
 	const void *agg, uint64_t offset);
 int rig_feed_mark(struct rig_merge *rm, uint32_t partition, int64_t step_ms, uint64_t offset);
+
+#define RIG_HAND_UID 5
+struct rig_hand { /* a merge fed by hand: windows of a step's length by source, with a count and a zscore */
+	struct rig_defs defs;
+	struct bytes packed[40]; /* cells of so many events */
+	struct rig_merge rm;
+};
+void rig_hand_start(struct rig_hand *b, uint32_t partitions, int64_t lateness_ms, size_t memory_bytes);
+void rig_hand_stop(struct rig_hand *b);
+/* Window number w with n events, at the end of step number `step` (0: on time). What merge_feed() says. */
+int rig_hand_feed(struct rig_hand *b, uint32_t partition, int64_t w, const char *key, uint32_t n,
+	int64_t step, uint32_t revision, uint64_t offset);
+/* Runs; returns how many records came out. */
+uint64_t rig_hand_run(struct rig_hand *b);
+/* The first value of a packed cell, a count. */
+uint64_t rig_count(const struct agg_set *set, const uint8_t *packed, size_t bytes);
 
 #endif

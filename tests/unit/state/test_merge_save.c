@@ -1,0 +1,140 @@
+/* Saves of the merge: damaged ones are refused, or are as good as any. That a save and load anywhere changes
+ * nothing that comes out is in test_merge_fold.c. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "merge_rig.h"
+
+/* Some windows retained, one put out, baselines, a row that waits. */
+static void hand_fill(struct rig_hand *b, struct bytes *saved)
+{
+	uint64_t offset = 0;
+
+	rig_hand_start(b, 2, 60000, 3000);
+	for (int64_t w = 0; w < 30; w++)
+		assert_int_equal(rig_hand_feed(b, 0, w, w % 2 ? "web" : "app", 1, 0, 0, offset++), 0);
+	assert_int_equal(rig_feed_mark(&b->rm, 1, 20000, 7), 0);
+	rig_hand_run(b);
+	merge_save(b->rm.m, saved);
+	assert_false(saved->failed);
+}
+
+static int load(struct rig_hand *b, uint32_t partitions, const uint8_t *data, size_t bytes, struct err *err)
+{
+	int rc;
+
+	merge_free(b->rm.m);
+	bytes_free(&b->rm.out);
+	rig_merge_start(&b->rm, &b->defs, partitions, 3000);
+	rc = merge_load(b->rm.m, data, bytes, err);
+	return rc;
+}
+
+static void positions_are_those_of_rows_that_wait(void **state)
+{
+	struct bytes saved = {0};
+	struct rig_hand b;
+	struct err err;
+
+	(void)state;
+	hand_fill(&b, &saved);
+	assert_int_equal(merge_position(b.rm.m, 0), 20);
+	assert_int_equal(merge_position(b.rm.m, 1), 8);
+	assert_int_equal(load(&b, 2, saved.data, saved.bytes, &err), 0);
+	assert_int_equal(merge_position(b.rm.m, 0), 20);
+	assert_int_equal(merge_position(b.rm.m, 1), 8);
+	assert_true(merge_stats(b.rm.m)->retained > 3 && merge_stats(b.rm.m)->groups == 2);
+	assert_int_equal(rig_hand_feed(&b, 0, 19, "web", 1, 0, 0, 19), -EINVAL);
+	assert_int_equal(rig_hand_feed(&b, 0, 20, "app", 1, 0, 0, 20), 0);
+	bytes_free(&saved);
+	rig_hand_stop(&b);
+}
+
+static void other_saves_are_refused(void **state)
+{
+	struct bytes saved = {0};
+	struct rig_hand b;
+	struct err err;
+
+	(void)state;
+	hand_fill(&b, &saved);
+	assert_int_equal(load(&b, 3, saved.data, saved.bytes, &err), -EINVAL);
+	assert_string_equal(err.text, "merge state: of 2 partitions, there are 3");
+	for (size_t cut = 0; cut < saved.bytes; cut++) {
+		uint8_t *copy = malloc(cut + 1);
+
+		memcpy(copy, saved.data, cut);
+		assert_int_equal(load(&b, 2, copy, cut, &err), -EINVAL);
+		free(copy);
+	}
+	bytes_put_u8(&saved, 0);
+	assert_int_equal(load(&b, 2, saved.data, saved.bytes, &err), -EINVAL);
+	saved.data[4] = 9;
+	assert_int_equal(load(&b, 2, saved.data, saved.bytes - 1, &err), -EINVAL);
+	assert_string_equal(err.text, "merge state: version 9, this program reads version 1");
+	bytes_free(&saved);
+	rig_hand_stop(&b);
+}
+
+static void damaged_saves_do_no_harm(void **state)
+{
+	struct bytes saved = {0};
+	uint64_t seed = 9, loaded = 0;
+	struct rig_hand b;
+	struct err err;
+
+	(void)state;
+	hand_fill(&b, &saved);
+	for (int i = 0; i < 4000; i++) {
+		uint32_t at = rig_below(&seed, (uint32_t)saved.bytes);
+		uint8_t before = saved.data[at];
+
+		saved.data[at] = (uint8_t)rig_random(&seed);
+		if (load(&b, 2, saved.data, saved.bytes, &err) == 0) {
+			uint64_t next = merge_position(b.rm.m, 0);
+
+			loaded++;
+			if (rig_hand_feed(&b, 0, 21, "web", 1, 0, 0, next) == 0 &&
+				rig_feed_mark(&b.rm, 0, 30000, next + 1) == 0 &&
+				rig_feed_mark(&b.rm, 1, 30000, merge_position(b.rm.m, 1)) == 0)
+				merge_run(b.rm.m, &err);
+		}
+		saved.data[at] = before;
+	}
+	assert_true(loaded > 100);
+	bytes_free(&saved);
+	rig_hand_stop(&b);
+}
+
+static void gone_definitions_are_left_out(void **state)
+{
+	struct bytes saved = {0};
+	struct rig_hand b;
+	struct err err;
+
+	(void)state;
+	hand_fill(&b, &saved);
+	b.defs.def[0]->uid = 77;
+	merge_free(b.rm.m);
+	bytes_free(&b.rm.out);
+	rig_merge_start(&b.rm, &b.defs, 2, 3000);
+	assert_int_equal(merge_load(b.rm.m, saved.data, saved.bytes, &err), 0);
+	assert_int_equal(merge_stats(b.rm.m)->retained, 0);
+	assert_int_equal(merge_stats(b.rm.m)->groups, 0);
+	assert_int_equal(merge_position(b.rm.m, 0), 20);
+	bytes_free(&saved);
+	rig_hand_stop(&b);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(positions_are_those_of_rows_that_wait),
+		cmocka_unit_test(other_saves_are_refused),
+		cmocka_unit_test(damaged_saves_do_no_harm),
+		cmocka_unit_test(gone_definitions_are_left_out),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
