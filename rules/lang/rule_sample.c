@@ -194,22 +194,43 @@ static int value_check(
 	return 0;
 }
 
-static int put_value(
+/* One value of a field that has none yet. */
+static int field_take(
 	struct rule_reader *rd, struct sample_builder *b, const struct ynode *n, enum field_id field)
 {
-	const struct field_info *f = &field_table[field];
-	uint8_t eight[8];
-	double number;
-	int rc;
-
 	if (b->keys & 1ull << field)
-		return rule_err_key(rd, n, "%s: the field %s is given twice", n->key, f->name);
+		return rule_err_key(
+			rd, n, "%s: the field %s is given twice", n->key, field_table[field].name);
 	if (value_is_null(n))
 		return rule_err(
 			rd, n, "%s: a value is missing; leave the key out for an event without it", n->key);
 	if (n->kind != YNODE_SCALAR)
 		return rule_err(rd, n, "%s: expected one value", n->key);
 	b->keys |= 1ull << field;
+	return 0;
+}
+
+/* What enrichment would fill: no key of a sender's object, but a field that rules see. */
+static int put_enriched(
+	struct rule_reader *rd, struct sample_builder *b, const struct ynode *n, enum field_id field)
+{
+	int rc = field_take(rd, b, n, field);
+
+	if (rc == 0)
+		rc = value_check(rd, b, n, field);
+	return rc ? rc : put_tail(rd, b, field, n->text, n->text_bytes);
+}
+
+static int put_value(
+	struct rule_reader *rd, struct sample_builder *b, const struct ynode *n, enum field_id field)
+{
+	const struct field_info *f = &field_table[field];
+	uint8_t eight[8];
+	double number;
+	int rc = field_take(rd, b, n, field);
+
+	if (rc)
+		return rc;
 	if (!field_kind_is_number(f->kind)) {
 		rc = value_check(rd, b, n, field);
 		return rc ? rc : put_text(rd, b, n, field);
@@ -261,7 +282,14 @@ static int put_keys(struct rule_reader *rd, struct sample_builder *b, const stru
 	YNODE_EACH (it, send) {
 		const struct key_info *key = key_find(KEY_SCOPE_TOP, it->key);
 		bool is_type = !strcmp(it->key, "type"), known = key && type->uses >> key->field & 1;
+		enum field_id enriched = key ? FIELD_NONE : field_by_name(it->key, strlen(it->key));
 
+		if (event_enriched_mask >> enriched & 1) {
+			rc = put_enriched(rd, b, it, enriched);
+			if (rc)
+				return rc;
+			continue;
+		}
 		if (!is_type && !known && !attr_named(b->rule->when, it->key)) {
 			if (!key)
 				return key_unknown(rd, it);
@@ -281,7 +309,7 @@ static int put_keys(struct rule_reader *rd, struct sample_builder *b, const stru
 		if (rc)
 			return rc;
 	}
-	fputs(send->count ? "}" : "{}", b->raw);
+	fputs(*comma == ',' ? "}" : "{}", b->raw);
 	return 0;
 }
 

@@ -17,6 +17,7 @@ const char *const field_kind_name[FIELD_KIND_COUNT] = {
 #define TYPE(id, name, required)
 #define USES(type, field)
 #define PART_KEY(type, field)
+#define ENRICHED(field)
 #define FIELD(id, name, kind, len_min, len_max, column_type, help)                                           \
 	[id] = {#name, FIELD_KIND_##kind, len_min, len_max, column_type, help},
 const struct field_info field_table[FIELD_ID_MAX] = {
@@ -55,12 +56,24 @@ static void append(uint8_t *list, uint8_t field)
 	*list = field;
 }
 
+static void all_types_use(enum field_id field)
+{
+	for (int i = 1; i < EVENT_TYPE_MAX; i++) {
+		if (!type_rows[i].name)
+			continue;
+		append(type_rows[i].column, (uint8_t)field);
+		type_rows[i].uses |= 1ull << field;
+	}
+}
+
 #undef USES
 #undef PART_KEY
 #define USES(type, field)                                                                                    \
 	append(type_rows[EVENT_TYPE_##type].column, FIELD_##field);                                          \
 	type_rows[EVENT_TYPE_##type].uses |= FBIT(field);
+#undef ENRICHED
 #define PART_KEY(type, field) append(type_rows[EVENT_TYPE_##type].part_key, FIELD_##field);
+#define ENRICHED(field) all_types_use(FIELD_##field);
 
 __attribute__((constructor)) static void type_rows_fill(void)
 {

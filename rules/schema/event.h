@@ -25,6 +25,7 @@ enum key_scope { KEY_SCOPE_TOP, KEY_SCOPE_ATTR };
 #define TYPE(id, name, required)
 #define USES(type, field)
 #define PART_KEY(type, field)
+#define ENRICHED(field)
 enum field_id {
 	FIELD_NONE = 0,
 #include "event_fields.def"
@@ -44,8 +45,26 @@ enum event_type {
 #undef TYPE
 #undef USES
 #undef PART_KEY
+#undef ENRICHED
 
 #define FBIT(name) (1ull << FIELD_##name)
+
+/* The fields that enrichment fills: no sender can. */
+#define FIELD(id, name, kind, len_min, len_max, column_type, help)
+#define KEY(field, scope, key)
+#define TYPE(id, name, required)
+#define USES(type, field)
+#define PART_KEY(type, field)
+#define ENRICHED(field) | FBIT(field)
+static const uint64_t event_enriched_mask = 0
+#include "event_fields.def"
+	;
+#undef FIELD
+#undef KEY
+#undef TYPE
+#undef USES
+#undef PART_KEY
+#undef ENRICHED
 
 struct field_info {
 	const char *name; /* NULL where an id is not in use */

@@ -80,7 +80,7 @@ static void dump_type(const struct type_info *type)
 			printf("%s`%s`", n++ ? ", " : "", field_table[f].name);
 	printf(". Also known: ");
 	for (int i = 0, n = 0; type->column[i]; i++)
-		if (!(type->required >> type->column[i] & 1))
+		if (!((type->required | event_enriched_mask) >> type->column[i] & 1))
 			printf("%s`%s`", n++ ? ", " : "", field_table[type->column[i]].name);
 	printf(".\nPartition key: the first that is present of ");
 	for (int i = 0; type->part_key[i]; i++)
@@ -93,7 +93,8 @@ static void dump_events_fields(void)
 	fputs(HEAD("Event fields"), stdout);
 	fputs("Keys that a type does not know are kept in the raw bytes. Times: integer milliseconds since "
 	      "the epoch, or RFC "
-	      "3339.\n\n| id | field | JSON keys | kind | bytes | column | meaning "
+	      "3339.\nFields of all types that enrichment fills have no key: docs/enrichment.md.\n\n| id | "
+	      "field | JSON keys | kind | bytes | column | meaning "
 	      "|\n|---|---|---|---|---|---|---|\n",
 		stdout);
 	for (int f = 1; f < FIELD_ID_MAX; f++) {
@@ -107,6 +108,8 @@ static void dump_events_fields(void)
 				printf("%s`%s%s`", n++ ? ", " : "",
 					key_table[k].scope == KEY_SCOPE_ATTR ? "attributes." : "",
 					key_table[k].key);
+		if (event_enriched_mask >> f & 1)
+			printf("(enrichment)");
 		printf(" | %s | ", field_kind_name[field->kind]);
 		if (field->len_max)
 			printf("%u to %u", field->len_min, field->len_max);

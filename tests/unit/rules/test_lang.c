@@ -139,6 +139,7 @@ static void test_sample_errors(void **state)
 		{"[{send: [{ts: x}], expect: tag}]", "milliseconds"},
 		{"[{send: [{ts: 1, timestamp: 1}], expect: tag}]", "given twice"},
 		{"[{send: [{user_id: ''}], expect: tag}]", "holds 1 to 256"},
+		{"[{send: [{page: x, geo_country: ELSEWHERE}], expect: tag}]", "holds 0 to 8"},
 		{"[{send: [{event_id: 12}], expect: tag}]", "UUID"},
 		{"[{send: [{source: web, attributes: {metric: x}}], expect: tag}]", "number"},
 		{"[{send: [{type: click, source: web}], expect: tag}]", "no field source"},
