@@ -10,6 +10,7 @@
 #include "json.h"
 #include "json_scan.h"
 #include "number.h"
+#include "utf8.h"
 
 #define KEY_NONE 0xff
 #define KEYS_MAX 62	 /* known keys and `type`: a bit each in a 64-bit mask */
@@ -116,8 +117,7 @@ struct json_parser {
 
 void json_parser_forget(struct json_parser *jp); /* all shapes */
 
-/* Baseline and AVX2: true if all bytes are UTF-8. May read EVENT_PAD_BYTES beyond. */
-bool utf8_valid(const uint8_t *p, uint32_t bytes);
+/* As utf8_valid(), with AVX2. May read EVENT_PAD_BYTES beyond. */
 bool utf8_valid_avx2(const uint8_t *p, uint32_t bytes);
 
 /* Exactly the number in millionths; false if it has other digits than 0 beyond the sixth decimal, or is
