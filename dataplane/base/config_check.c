@@ -176,10 +176,24 @@ static int check_inputs(const struct config *cfg, struct err *err)
 	return 0;
 }
 
+static int check_lookups(const struct config *cfg, struct err *err)
+{
+	for (uint32_t i = 0; i < cfg->lookups_count; i++) {
+		if (!config_name_ok(cfg->lookups[i].name))
+			return err_set(err, -EINVAL, "lookups.name: '%s': expected letters, digits and ._-",
+				cfg->lookups[i].name);
+		for (uint32_t k = 0; k < i; k++)
+			if (!strcmp(cfg->lookups[i].name, cfg->lookups[k].name))
+				return err_set(err, -EINVAL, "lookups: two have the name '%s'",
+					cfg->lookups[i].name);
+	}
+	return 0;
+}
+
 int config_check(const struct config *cfg, struct err *err)
 {
 	int (*const check[])(const struct config *, struct err *) = {
-		check_cores, check_journal, check_sinks, check_topics, check_inputs};
+		check_cores, check_journal, check_sinks, check_topics, check_inputs, check_lookups};
 
 	if (!config_name_ok(cfg->node.id))
 		return err_set(err, -EINVAL, "node.id: '%s': expected letters, digits and ._-", cfg->node.id);

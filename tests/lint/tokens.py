@@ -5,7 +5,9 @@ import sys
 
 # RX stage files: run to completion on a worker core.
 STAGES = ("dataplane/base/number", "dataplane/base/json_scan", "dataplane/parse/", "dataplane/record/",
-          "dataplane/pipeline.c", "dataplane/nic/decode", "rules/compile/match_run.c", "rules/compile/match_attr.c")
+          "dataplane/enrich/enrich.c", "dataplane/enrich/enrich_address.c", "dataplane/enrich/geoip.h",
+          "dataplane/enrich/lookup.h", "dataplane/pipeline.c", "dataplane/nic/decode", "rules/compile/match_run.c",
+          "rules/compile/match_attr.c")
 RULES = [
     # (pattern, paths it holds for, what to do)
     (r"\b(malloc|calloc|realloc|free|strdup|posix_memalign|rte_malloc|rte_zmalloc)\s*\(", STAGES,
