@@ -26,6 +26,7 @@ struct dataplane {
 	struct decode_ports decode;
 	struct rte_rcu_qsbr *rcu;
 	struct rule_slot *_Atomic slot;
+	const struct enrich_set *_Atomic enrich;
 	atomic_bool stop;
 	bool running;
 };
@@ -114,6 +115,7 @@ static int workers_make(struct dataplane *dp, struct err *err)
 		w->sleep_max_ns = cfg->worker.idle_sleep_max * 1000u;
 		w->rcu = dp->rcu;
 		w->slot = &dp->slot;
+		w->enrich = &dp->enrich;
 		w->stop = &dp->stop;
 		if (!rte_lcore_is_enabled(w->lcore))
 			return err_set(err, -EINVAL, "worker %u: lcore %u is not enabled", i, w->lcore);
@@ -198,6 +200,13 @@ int dataplane_set_ruleset(
 		workers_pass(dp);
 	rule_slot_free(old);
 	return 0;
+}
+
+void dataplane_set_enrich(struct dataplane *dp, const struct enrich_set *set)
+{
+	atomic_exchange_explicit(&dp->enrich, set, memory_order_acq_rel);
+	if (dp->running)
+		workers_pass(dp);
 }
 
 void dataplane_stop(struct dataplane *dp)

@@ -9,6 +9,7 @@
 #include "batch.h"
 #include "config.h"
 #include "drops.h"
+#include "enrich.h"
 #include "err.h"
 #include "ruleset.h"
 
@@ -37,6 +38,7 @@ struct worker_stats {
 	 * reason if it was kept as a dead letter, else under what kept it out (dead_letter_quota, no_batch).
 	 */
 	uint64_t drops[DROP_ID_MAX];
+	struct enrich_stats enrich;
 	struct listener_stats listener[64];
 } __attribute__((aligned(64)));
 
@@ -63,6 +65,10 @@ int dataplane_start(struct dataplane *dp, struct handoff *handoff, const struct 
  * batches; returns when no worker uses the old one, which the caller then may free. */
 int dataplane_set_ruleset(
 	struct dataplane *dp, const struct ruleset *rs, uint32_t generation, struct err *err);
+/* Publishes other enrichment tables (NULL: none), before or after the start: workers switch at a burst
+ * boundary; returns when no worker uses the old ones, which the caller then may free. Batches are not sealed
+ * for it: what a record holds is in the record. Needs a configuration with enrichment. */
+void dataplane_set_enrich(struct dataplane *dp, const struct enrich_set *set);
 /* Workers take what the ports still hold, seal their batches and end. */
 void dataplane_stop(struct dataplane *dp);
 void dataplane_free(struct dataplane *dp);

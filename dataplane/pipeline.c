@@ -135,7 +135,8 @@ static void append_refused(struct pipeline *pl, const struct event *ev, uint8_t 
 	pl->stats->drops[ev->refused]++;
 }
 
-/* Matches and appends what has been parsed so far. The raw bytes that events point to must still be there. */
+/* Enriches, matches and appends what has been parsed so far. The raw bytes that events point to must still be
+ * there. */
 static void events_flush(struct pipeline *pl)
 {
 	uint32_t accepted = 0;
@@ -143,6 +144,8 @@ static void events_flush(struct pipeline *pl)
 	for (uint32_t i = 0; i < pl->event_count; i++)
 		if (!pl->event[i].refused)
 			pl->accepted[accepted++] = &pl->event[i];
+	if (accepted && pl->enrich)
+		enrich_run(pl->enricher, pl->enrich, pl->accepted, accepted, &pl->stats->enrich);
 	if (accepted)
 		matcher_run(pl->matcher, pl->accepted, accepted);
 	for (uint32_t i = 0; i < pl->event_count; i++) {

@@ -1,6 +1,6 @@
-/* The RX worker's stages in their order: decode, split, parse, match, append to the open batches. One struct
- * pipeline per worker, used by that worker alone; all its memory is made in pipeline_setup.c. A stage file:
- * no allocation, lock, clock or system call below pipeline_burst(). */
+/* The RX worker's stages in their order: decode, split, parse, enrich, match, append to the open batches. One
+ * struct pipeline per worker, used by that worker alone; all its memory is made in pipeline_setup.c. A stage
+ * file: no allocation, lock, clock or system call below pipeline_burst(). */
 #ifndef SLUICE_PIPELINE_H
 #define SLUICE_PIPELINE_H
 
@@ -12,6 +12,7 @@
 #include "config.h"
 #include "dataplane.h"
 #include "decode.h"
+#include "enrich.h"
 #include "json.h"
 #include "ruleset.h"
 
@@ -39,7 +40,10 @@ struct pipeline {
 	/* the ruleset in force */
 	struct matcher *matcher;
 	uint32_t generation;
+	/* the enrichment tables in force; NULL: none. Looked at once a chunk of a burst. */
+	const struct enrich_set *enrich;
 	/* working memory */
+	struct enricher *enricher; /* NULL: nothing is configured */
 	struct json_parser *parser;
 	struct event *event; /* PIPELINE_EVENTS */
 	uint8_t *event_listener;

@@ -40,12 +40,17 @@ int pipeline_setup(struct pipeline *pl, const struct config *cfg, const struct d
 		pl->line_split[i] = cfg->listeners[i].format == CONFIG_FORMAT_NDJSON;
 	}
 	pl->parser = json_parser_new(TAIL_BYTES);
+	/* Without the room for rule hits, which are not known yet. */
+	if (enrich_configured(cfg))
+		pl->enricher = enricher_new(PIPELINE_EVENTS, TAIL_BYTES,
+			handoff->batch_bytes - MATCH_HITS_MAX * (uint32_t)sizeof(uint16_t));
 	pl->event = zeroed(PIPELINE_EVENTS * sizeof *pl->event);
 	pl->event_listener = zeroed(PIPELINE_EVENTS);
 	pl->accepted = zeroed(PIPELINE_EVENTS * sizeof *pl->accepted);
 	pl->scratch = zeroed(65536 + EVENT_PAD_BYTES);
 	pl->open = zeroed(pl->partitions * sizeof *pl->open);
-	if (!pl->parser || !pl->event || !pl->event_listener || !pl->accepted || !pl->scratch || !pl->open) {
+	if ((enrich_configured(cfg) && !pl->enricher) || !pl->parser || !pl->event || !pl->event_listener ||
+		!pl->accepted || !pl->scratch || !pl->open) {
 		pipeline_free(pl);
 		return err_set(err, -ENOMEM, "worker %u: no memory", worker);
 	}
@@ -56,6 +61,7 @@ void pipeline_free(struct pipeline *pl)
 {
 	if (pl->parser)
 		json_parser_free(pl->parser);
+	enricher_free(pl->enricher);
 	free(pl->event);
 	free(pl->event_listener);
 	free(pl->accepted);

@@ -62,8 +62,8 @@ static uint32_t worker_poll(struct worker *w, struct worker_queue *q)
 	return n;
 }
 
-/* Takes the ruleset in force at a burst boundary. */
-static void worker_check_rules(struct worker *w)
+/* Takes the ruleset and the enrichment tables in force at a burst boundary. */
+static void worker_check_tables(struct worker *w)
 {
 	const struct rule_slot *slot = atomic_load_explicit(w->slot, memory_order_acquire);
 
@@ -71,6 +71,7 @@ static void worker_check_rules(struct worker *w)
 	 */
 	if (slot->generation != w->pipeline.generation)
 		pipeline_set_matcher(&w->pipeline, slot->matcher[w->index], slot->generation);
+	w->pipeline.enrich = atomic_load_explicit(w->enrich, memory_order_acquire);
 }
 
 static void worker_sleep(struct worker *w, uint64_t ns)
@@ -98,7 +99,7 @@ static uint32_t worker_round(struct worker *w)
 {
 	uint32_t taken = 0;
 
-	worker_check_rules(w);
+	worker_check_tables(w);
 	for (uint32_t i = 0; i < w->queue_count; i++)
 		taken += worker_poll(w, &w->queue[i]);
 	if (w->pipeline.open_count || w->pipeline.drop_pending)

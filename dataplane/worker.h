@@ -37,7 +37,9 @@ struct worker {
 	struct worker_queue queue[WORKER_QUEUES_MAX];
 	struct rte_rcu_qsbr *rcu;
 	struct rule_slot *_Atomic
-		*slot;		 /* the dataplane's pointer: release by the control thread, acquire here */
+		*slot; /* the dataplane's pointer: release by the control thread, acquire here */
+	const struct enrich_set *_Atomic
+		*enrich;	 /* the dataplane's pointer: release by the control thread, acquire here */
 	const atomic_bool *stop; /* release by the control thread, acquire here */
 	struct pipeline pipeline;
 	struct worker_stats stats;

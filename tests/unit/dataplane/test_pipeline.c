@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -323,6 +324,68 @@ static void test_watermark_before_filters(void **state)
 	assert_int_equal(fx.max_base_count, 1);
 }
 
+/* Rules see what enrichment adds, records hold it, and the partition stays that of the key. */
+static void test_enrich(void **state)
+{
+	static const char text[] = "rules:\n  - id: gold\n    title: t\n    severity: low\n"
+				   "    when: {user_segment: gold}\n    then: [tag]\n";
+	static struct config tables;
+	struct rule_source src = {"rules.yaml", text, sizeof text - 1};
+	struct enrich_set *set;
+	struct err err = {0};
+	uint32_t gold = 0;
+	FILE *out;
+
+	(void)state;
+	start(8, 1 << 20);
+	config_defaults(&tables);
+	tables.lookups_count = 1;
+	snprintf(tables.lookups[0].file, sizeof tables.lookups[0].file, "./test-pipeline-%d.csv",
+		(int)getpid());
+	snprintf(tables.lookups[0].key, sizeof tables.lookups[0].key, "user_id");
+	snprintf(tables.lookups[0].to, sizeof tables.lookups[0].to, "user_segment");
+	out = fopen(tables.lookups[0].file, "we");
+	fputs("user,segment\nu7,gold\n", out);
+	fclose(out);
+	assert_int_equal(enrich_set_load(&set, &tables, &err), 0);
+	unlink(tables.lookups[0].file);
+	matcher_free(fx.matcher);
+	ruleset_free(fx.rs);
+	if (ruleset_compile(&fx.rs, &src, 1, 100, &err))
+		fail_msg("%s", err.text);
+	fx.matcher = matcher_new(fx.rs, &err);
+	pipeline_set_matcher(&fx.pl, fx.matcher, 2);
+	fx.pl.enricher = enricher_new(PIPELINE_EVENTS, 256u << 10, 16384);
+	fx.pl.enrich = set;
+	for (unsigned i = 0; i < 100; i++)
+		send_click(i, "/p");
+	pipeline_seal(&fx.pl, (struct burst_time){WALL_MS, 1}, true);
+	for (uint32_t p = 0; p < PARTITIONS; p++) {
+		struct batch *b = batch_take_sealed(handoff_lane(&fx.handoff, 0, p));
+
+		for (uint32_t at = 0, i = 0; b && i < b->record_count; i++) {
+			const struct record *rec = (const struct record *)(b->data + at);
+			uint32_t bytes;
+			const uint8_t *segment = record_field(rec, FIELD_user_segment, &bytes);
+
+			assert_true(record_valid(rec, b->bytes - at));
+			assert_int_equal(((__uint128_t)rec->key_hash * PARTITIONS) >> 64, p);
+			assert_int_equal(rec->hit_count, segment ? 1 : 0);
+			if (segment)
+				assert_memory_equal(segment, "gold", 4);
+			gold += segment != NULL;
+			at += rec->bytes;
+		}
+		if (b)
+			batch_return(handoff_lane(&fx.handoff, 0, p), b);
+	}
+	assert_int_equal(gold, 2); /* users are i % 50 */
+	assert_int_equal(fx.stats.enrich.hits[ENRICH_LOOKUPS], 2);
+	assert_int_equal(fx.stats.enrich.misses[ENRICH_LOOKUPS], 98);
+	stop();
+	enrich_set_free(set);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_mixture),
@@ -330,7 +393,7 @@ int main(void)
 		cmocka_unit_test(test_delta_overflow), cmocka_unit_test(test_dead_letter_quota),
 		cmocka_unit_test(test_many_lines), cmocka_unit_test(test_generation_switch),
 		cmocka_unit_test(test_age_with_a_writer_behind),
-		cmocka_unit_test(test_watermark_before_filters)};
+		cmocka_unit_test(test_watermark_before_filters), cmocka_unit_test(test_enrich)};
 
 	packet_eal(1);
 	fx.pool = rte_pktmbuf_pool_create("test", 1023, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);

@@ -1,5 +1,5 @@
-/* Two workers over the two queues of a ring port: every frame is taken once, counters add up, rulesets switch
- * under load without losing an event, and the workers end when told. */
+/* Two workers over the two queues of a ring port: every frame is taken once, counters add up, rulesets and
+ * enrichment tables switch under load without losing an event, and the workers end when told. */
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -7,7 +7,9 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -22,14 +24,34 @@
 #define EVENTS 40000u
 #define SWITCHES 40
 #define AHEAD_MAX 4000u
+#define USERS 977u
 
 static struct handoff handoff;
 static atomic_bool consumer_stop;
 static uint8_t seen[EVENTS];
 static _Atomic uint64_t seen_count; /* written by the consumer, read by the feeder */
-static uint64_t out_of_order_generations;
+static uint64_t out_of_order_generations, out_of_order_tables, not_enriched;
 
-static void batch_consume(struct batch *b)
+/* Each set of tables gives every user the set's number. It never goes back in a lane, and is not older than
+ * the one that was in force when the event was fed. */
+static void segment_check(const struct record *rec, uint32_t id, unsigned *last)
+{
+	uint32_t bytes;
+	const uint8_t *text = record_field(rec, FIELD_user_segment, &bytes);
+	char number[16] = "";
+	unsigned set;
+
+	if (!text || bytes >= sizeof number) {
+		not_enriched++;
+		return;
+	}
+	memcpy(number, text, bytes);
+	set = (unsigned)strtoul(number, NULL, 10);
+	out_of_order_tables += set < *last || set < id / (EVENTS / SWITCHES);
+	*last = set;
+}
+
+static void batch_consume(struct batch *b, unsigned *last_set)
 {
 	for (uint32_t at = 0, i = 0; i < b->record_count; i++) {
 		const struct record *rec = (const struct record *)(b->data + at);
@@ -39,6 +61,7 @@ static void batch_consume(struct batch *b)
 		memcpy(&id, rec->event_id + 12, sizeof id);
 		seen[__builtin_bswap32(id)]++;
 		seen_count++;
+		segment_check(rec, __builtin_bswap32(id), last_set);
 		at += rec->bytes;
 	}
 }
@@ -47,6 +70,7 @@ static void batch_consume(struct batch *b)
 static void *consumer(void *arg)
 {
 	uint32_t last[2][PARTITIONS] = {{0}};
+	unsigned last_set[2][PARTITIONS] = {{0}};
 	bool idle = false;
 
 	(void)arg;
@@ -61,7 +85,7 @@ static void *consumer(void *arg)
 				idle = false;
 				out_of_order_generations += b->generation < last[w][p];
 				last[w][p] = b->generation;
-				batch_consume(b);
+				batch_consume(b, &last_set[w][p]);
 				batch_return(handoff_lane(&handoff, w, p), b);
 			}
 	}
@@ -76,7 +100,7 @@ static void feed(struct rte_ring **rings, struct rte_mempool *pool, uint32_t fro
 		int n = snprintf(text, sizeof text,
 			"{\"event_id\":\"00000000-0000-4000-8000-0000%08x\",\"user_id\":\"u%u\",\"ts\":\"%"
 			"s\",\"page\":\"/p%u\"}",
-			i, i % 977, "2026-11-21T06:00:00Z", i % 13);
+			i, i % USERS, "2026-11-21T06:00:00Z", i % 13);
 		struct rte_mbuf *m;
 
 		/* Not further ahead than the lanes hold: a starved consumer must not turn into drops here. */
@@ -107,9 +131,25 @@ static struct ruleset *rules_of(unsigned k)
 	return rs;
 }
 
+/* Tables in which every user's segment is k. */
+static struct enrich_set *tables_of(const struct config *cfg, unsigned k)
+{
+	FILE *out = fopen(cfg->lookups[0].file, "we");
+	struct enrich_set *set;
+	struct err err = {0};
+
+	fprintf(out, "user,segment\n");
+	for (unsigned i = 0; i < USERS; i++)
+		fprintf(out, "u%u,%u\n", i, k);
+	fclose(out);
+	if (enrich_set_load(&set, cfg, &err))
+		fail_msg("%s", err.text);
+	return set;
+}
+
 static void check_stats(const struct dataplane *dp)
 {
-	uint64_t frames = 0, accepted = 0, drops = 0;
+	uint64_t frames = 0, accepted = 0, drops = 0, enriched = 0;
 
 	for (uint32_t w = 0; w < dataplane_workers(dp); w++) {
 		const struct worker_stats *s = dataplane_worker_stats(dp, w);
@@ -117,6 +157,7 @@ static void check_stats(const struct dataplane *dp)
 		assert_true(s->frames > 0);
 		frames += s->frames;
 		accepted += s->listener[0].accepted;
+		enriched += s->enrich.hits[ENRICH_LOOKUPS];
 		for (int d = 0; d < DROP_ID_MAX; d++)
 			drops += s->drops[d];
 	}
@@ -127,6 +168,9 @@ static void check_stats(const struct dataplane *dp)
 	for (uint32_t i = 0; i < EVENTS; i++)
 		assert_int_equal(seen[i], 1);
 	assert_int_equal(out_of_order_generations, 0);
+	assert_int_equal(enriched, EVENTS);
+	assert_int_equal(not_enriched, 0);
+	assert_int_equal(out_of_order_tables, 0);
 }
 
 static void test_two_workers(void **state)
@@ -136,6 +180,7 @@ static void test_two_workers(void **state)
 	struct rte_mempool *pool =
 		rte_pktmbuf_pool_create("feed", 4095, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
 	struct ruleset *rs = rules_of(0), *next;
+	struct enrich_set *set, *next_set;
 	struct dataplane *dp;
 	struct err err = {0};
 	pthread_t thread;
@@ -159,9 +204,17 @@ static void test_two_workers(void **state)
 	cfg.ports[0].descriptors = 1024;
 	cfg.listeners_count = 1;
 	cfg.listeners[0].udp_port = PORT;
+	snprintf(cfg.lookups[0].name, sizeof cfg.lookups[0].name, "segments");
+	snprintf(cfg.lookups[0].file, sizeof cfg.lookups[0].file, "./test-workers-%d.csv", (int)getpid());
+	snprintf(cfg.lookups[0].key, sizeof cfg.lookups[0].key, "user_id");
+	snprintf(cfg.lookups[0].to, sizeof cfg.lookups[0].to, "user_segment");
+	cfg.lookups_count = 1;
+	cfg.enrich.file_bytes_max = 1 << 20;
 	if (dataplane_create(&dp, &cfg, &err))
 		fail_msg("%s", err.text);
 	assert_int_equal(handoff_create(&handoff, 2, PARTITIONS, 64, 32768, &err), 0);
+	set = tables_of(&cfg, 0);
+	dataplane_set_enrich(dp, set);
 	assert_int_equal(dataplane_start(dp, &handoff, rs, 1, &err), 0);
 	assert_int_equal(pthread_create(&thread, NULL, consumer, NULL), 0);
 	for (unsigned k = 1; k <= SWITCHES; k++) {
@@ -170,6 +223,10 @@ static void test_two_workers(void **state)
 		assert_int_equal(dataplane_set_ruleset(dp, next, k + 1, &err), 0);
 		ruleset_free(rs);
 		rs = next;
+		next_set = tables_of(&cfg, k);
+		dataplane_set_enrich(dp, next_set);
+		enrich_set_free(set);
+		set = next_set;
 	}
 	dataplane_stop(dp);
 	atomic_store(&consumer_stop, true);
@@ -178,6 +235,8 @@ static void test_two_workers(void **state)
 	assert_false(dataplane_input_ended(dp));
 	dataplane_free(dp);
 	ruleset_free(rs);
+	enrich_set_free(set);
+	unlink(cfg.lookups[0].file);
 	handoff_free(&handoff);
 }
 
