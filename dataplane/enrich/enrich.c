@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "ip_text.h"
 #include "record.h"
 
 static void found_add(struct enrich_found *f, enum field_id field, const uint8_t *text, uint32_t bytes)
@@ -27,7 +28,7 @@ static bool address_of(const struct enrich_set *set, const struct event *ev, uin
 		uint32_t bytes;
 		const uint8_t *text = event_field(ev, set->ip, &bytes);
 
-		if (!enrich_address(out, text, bytes))
+		if (!ip_from_text(out, text, bytes))
 			memset(out, 0, 16);
 		return true;
 	}

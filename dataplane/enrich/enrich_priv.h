@@ -62,7 +62,4 @@ struct enricher {
 	bool *addr_ok;
 };
 
-/* Address of text, IPv4 as IPv4-mapped. False if it is none. Pure. */
-bool enrich_address(uint8_t out[16], const uint8_t *text, uint32_t bytes);
-
 #endif

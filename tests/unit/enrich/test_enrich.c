@@ -9,6 +9,7 @@
 
 #include "enrich_files.h"
 #include "enrich_priv.h"
+#include "ip_text.h"
 #include "json.h"
 #include "record.h"
 
@@ -80,7 +81,7 @@ static struct event *put(const char *source, const char *json)
 	json_parse_event(parser, (const uint8_t *)raw[count], (uint32_t)strlen(json), EVENT_TYPE_NONE,
 		RECEIVE_MS, &limits, ev);
 	assert_int_equal(ev->refused, 0);
-	assert_true(enrich_address(ev->src_addr, (const uint8_t *)source, (uint32_t)strlen(source)));
+	assert_true(ip_from_text(ev->src_addr, (const uint8_t *)source, (uint32_t)strlen(source)));
 	burst[count++] = ev;
 	return ev;
 }

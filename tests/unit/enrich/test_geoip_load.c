@@ -12,6 +12,7 @@
 
 #include "enrich_files.h"
 #include "enrich_priv.h"
+#include "ip_text.h"
 
 #define BYTES_MAX (64u << 20)
 
@@ -33,7 +34,7 @@ static const char *ask(const struct geoip *geo, const char *text)
 {
 	uint8_t addr[16];
 
-	assert_true(enrich_address(addr, (const uint8_t *)text, (uint32_t)strlen(text)));
+	assert_true(ip_from_text(addr, (const uint8_t *)text, (uint32_t)strlen(text)));
 	return answer(geo, addr);
 }
 
@@ -114,8 +115,7 @@ static void test_library(void **state)
 		bool v4;
 		int code;
 
-		assert_true(
-			enrich_address(addr, (const uint8_t *)base[i % 8], (uint32_t)strlen(base[i % 8])));
+		assert_true(ip_from_text(addr, (const uint8_t *)base[i % 8], (uint32_t)strlen(base[i % 8])));
 		v4 = geoip_is_ipv4(addr);
 		for (int k = 0; k < 3; k++)
 			addr[v4 ? 12 + random() % 4 : random() % 16] ^= (uint8_t)(1u << random() % 8);
@@ -201,7 +201,7 @@ static void test_damage(void **state)
 			for (int b = 0; b < 16; b++)
 				addr[b] = (uint8_t)random();
 			if (k % 2)
-				enrich_address(addr, (const uint8_t *)"192.0.2.1", 9);
+				ip_from_text(addr, (const uint8_t *)"192.0.2.1", 9);
 			assert_true(geoip_find(&geo, addr) < geo.results);
 		}
 		geoip_free(&geo);

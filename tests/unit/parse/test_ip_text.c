@@ -2,6 +2,7 @@
 #include <arpa/inet.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -10,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "enrich_priv.h"
+#include "ip_text.h"
 
 static bool oracle(uint8_t out[16], const char *text)
 {
@@ -24,7 +25,7 @@ static void check(const char *text)
 	uint8_t want[16], got[16];
 	bool is = oracle(want, text);
 
-	if (enrich_address(got, (const uint8_t *)text, (uint32_t)strlen(text)) != is)
+	if (ip_from_text(got, (const uint8_t *)text, (uint32_t)strlen(text)) != is)
 		fail_msg("'%s': wanted %s", text, is ? "an address" : "none");
 	if (is)
 		assert_memory_equal(got, want, 16);
@@ -45,7 +46,7 @@ static void test_known(void **state)
 	memset(longest, '1', sizeof longest);
 	longest[99] = 0;
 	check(longest);
-	assert_false(enrich_address((uint8_t[16]){0}, (const uint8_t *)"::1\0", 4));
+	assert_false(ip_from_text((uint8_t[16]){0}, (const uint8_t *)"::1\0", 4));
 }
 
 static void test_random(void **state)

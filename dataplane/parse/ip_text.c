@@ -3,7 +3,7 @@
 #include <arpa/inet.h>
 #include <string.h>
 
-#include "enrich_priv.h"
+#include "ip_text.h"
 
 static bool ipv4_read(uint8_t out[4], const uint8_t *p, const uint8_t *end)
 {
@@ -21,7 +21,7 @@ static bool ipv4_read(uint8_t out[4], const uint8_t *p, const uint8_t *end)
 	return p == end;
 }
 
-bool enrich_address(uint8_t out[16], const uint8_t *text, uint32_t bytes)
+bool ip_from_text(uint8_t out[16], const uint8_t *text, uint32_t bytes)
 {
 	char copy[INET6_ADDRSTRLEN];
 
