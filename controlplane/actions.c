@@ -288,3 +288,21 @@ static json_t *run_rules_rollback(
 	pthread_mutex_unlock(&d->apply_lock);
 	return result;
 }
+
+/* ---- enrichment ---- */
+
+static json_t *run_enrich_reload(
+	void *arg, const struct peer *peer, const struct request *rq, struct err *err)
+{
+	struct daemon *d = arg;
+	bool changed = false;
+	json_t *result = NULL;
+
+	(void)rq;
+	pthread_mutex_lock(&d->apply_lock);
+	if (enrich_reload(d, peer, &changed, err) == 0)
+		result = json_pack("{s:o, s:b}", "version", json_version(enrich_set_version(d->enrich)),
+			"changed", (int)changed);
+	pthread_mutex_unlock(&d->apply_lock);
+	return result;
+}

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 const struct command command_table[COMMAND_COUNT] = {
 #define COMMAND(id, words, access, where, help) {COMMAND_##id, words, ACCESS_##access, WHERE_##where, help},
@@ -78,6 +79,23 @@ json_t *json_text_n(const char *text, size_t bytes)
 json_t *json_text(const char *text)
 {
 	return json_text_n(text, strlen(text));
+}
+
+json_t *json_time(int64_t ms)
+{
+	time_t seconds = (time_t)(ms / 1000);
+	char text[40];
+	struct tm tm;
+
+	if (!ms || !gmtime_r(&seconds, &tm))
+		return json_null();
+	strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm);
+	return json_sprintf("%s.%03dZ", text, (int)(ms % 1000));
+}
+
+json_t *json_version(uint64_t v)
+{
+	return json_sprintf("%016llx", (unsigned long long)v);
 }
 
 json_t *json_u64(uint64_t v)

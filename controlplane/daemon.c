@@ -270,6 +270,7 @@ static const struct part {
 	{"lanes", handoff_up, handoff_down},
 	{"writers", writers_up, writers_down},
 	{"sinks", sinks_up, sinks_down},
+	{"enrichment", enrich_up, enrich_down},
 	{"workers", workers_up, workers_down},
 };
 #define PART_COUNT (sizeof part_table / sizeof *part_table)

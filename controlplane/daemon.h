@@ -33,11 +33,12 @@ struct daemon {
 	_Atomic bool stop_now; /* do not wait for sinks */
 
 	struct ruleset_store *store;
-	pthread_mutex_t apply_lock; /* one change of rules at a time */
-	pthread_mutex_t rules_lock; /* of the next two, and held while a view borrows from them */
+	pthread_mutex_t apply_lock; /* one change of rules or tables at a time */
+	pthread_mutex_t rules_lock; /* of the next three, and held while a view borrows from them */
 	struct ruleset *ruleset;    /* in force; owned */
 	uint32_t generation;
-	uint32_t applied; /* generation that rules-active names and that the start took; 0: none */
+	struct enrich_set *enrich; /* in force, under both locks as well; NULL: nothing is configured */
+	uint32_t applied;	   /* generation that rules-active names and that the start took; 0: none */
 
 	struct journal *journal;
 	struct journal_partition_stats *base; /* as opened, per partition */
@@ -78,6 +79,13 @@ void daemon_blind_start(struct daemon *d);
 
 /* actions.c: fast and slow commands, by command id. */
 extern const dispatch_run daemon_run_table[COMMAND_COUNT];
+
+/* enrich_active.c: tables of enrichment. up and down as the daemon's other parts; reload under apply_lock:
+ * loads all tables and puts them in force, or changes nothing. *changed: the files hold something else than
+ * before. */
+int enrich_up(struct daemon *d, struct err *err);
+void enrich_down(struct daemon *d);
+int enrich_reload(struct daemon *d, const struct peer *peer, bool *changed, struct err *err);
 
 /* rules_active.c: which ruleset a start takes, and the trail of changes. Both under apply_lock or before
  * threads. */

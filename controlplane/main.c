@@ -38,19 +38,23 @@ static bool sink_configured(const struct config *cfg)
 
 static int check(const struct config *cfg)
 {
+	struct enrich_set *tables = NULL;
 	struct ruleset *rs = NULL;
 	struct err err = {0};
 
-	if (config_check(cfg, &err) || event_config_check(cfg, &err) || rules_of_dir(cfg, &rs, &err)) {
+	if (config_check(cfg, &err) || event_config_check(cfg, &err) || rules_of_dir(cfg, &rs, &err) ||
+		enrich_set_load(&tables, cfg, &err)) {
 		fprintf(stderr, "sluiced: %s\n", err.text);
 		return 1;
 	}
-	printf("configuration and rules are valid (ports: %u, listeners: %u, rules: %u); devices and servers "
+	printf("configuration, rules and tables are valid (ports: %u, listeners: %u, rules: %u); devices and "
+	       "servers "
 	       "are "
 	       "tried at start\n",
 		cfg->ports_count, cfg->listeners_count, ruleset_rule_count(rs));
 	if (!sink_configured(cfg))
 		printf("note: %s\n", no_sink);
+	enrich_set_free(tables);
 	ruleset_free(rs);
 	return 0;
 }

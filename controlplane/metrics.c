@@ -12,12 +12,17 @@ struct metrics_daemon {
 	uint64_t input_ended, draining, generation, rules;
 	uint64_t match_events, match_rescans, match_hits_truncated;
 	uint64_t control_requests, control_clients, control_dropped_slow;
+	uint64_t enrich_too_long;
 };
 
 struct metrics_sink {
 	uint64_t up, position, lag_events, lag_bytes;
 	double lag_seconds;
 	uint64_t events, suppressed, alerts, dead, rows, late, bytes, commits, retries, errors;
+};
+
+struct metrics_enrich {
+	uint64_t rows, hits, misses;
 };
 
 struct metrics_drop {
@@ -32,6 +37,7 @@ struct metrics_drop {
 #define ITEM_sink struct metrics_sink
 #define ITEM_drop struct metrics_drop
 #define ITEM_rule struct view_rule
+#define ITEM_enrich struct metrics_enrich
 
 static double of_u64(uint64_t v)
 {
@@ -62,8 +68,8 @@ const uint32_t metric_count = sizeof metric_table / sizeof *metric_table;
 
 const char *metric_scope_labels(enum metric_scope scope)
 {
-	static const char *const labels[] = {
-		"", "worker", "port", "listener", "partition", "sink, partition", "reason, unit", "rule"};
+	static const char *const labels[] = {"", "worker", "port", "listener", "partition", "sink, partition",
+		"reason, unit", "rule", "table"};
 
 	return labels[scope];
 }
@@ -115,6 +121,7 @@ static void print_daemon(const struct view *v, const struct metric *m, FILE *out
 		.control_requests = v->server.requests,
 		.control_clients = v->server.clients,
 		.control_dropped_slow = v->server.dropped_slow,
+		.enrich_too_long = v->enrich_too_long,
 	};
 
 	if (v->blind.from_ms)
@@ -176,6 +183,16 @@ static void print_drops(const struct view *v, const struct metric *m, FILE *out)
 	}
 }
 
+static void print_enrich(const struct view *v, const struct metric *m, FILE *out)
+{
+	for (uint32_t i = 0; i < v->enrich_tables; i++) {
+		const struct view_enrich *t = &v->enrich[i];
+
+		sample(out, m, &(struct metrics_enrich){t->info.rows, t->hits, t->misses},
+			(const char *const[]){"table", t->info.name, NULL});
+	}
+}
+
 static void metric_print(const struct view *v, const struct metric *m, FILE *out)
 {
 	switch (m->scope) {
@@ -206,6 +223,9 @@ static void metric_print(const struct view *v, const struct metric *m, FILE *out
 	case METRIC_SCOPE_rule:
 		for (uint32_t i = 0; i < v->rules; i++)
 			sample(out, m, &v->rule[i], (const char *const[]){"rule", v->rule[i].info.id, NULL});
+		break;
+	case METRIC_SCOPE_enrich:
+		print_enrich(v, m, out);
 		break;
 	}
 }

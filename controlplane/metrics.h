@@ -16,6 +16,7 @@ enum metric_scope {
 	METRIC_SCOPE_sink,
 	METRIC_SCOPE_drop,
 	METRIC_SCOPE_rule,
+	METRIC_SCOPE_enrich,
 };
 
 struct metric {

@@ -45,6 +45,12 @@ struct view_rule {
 	uint64_t hits;
 };
 
+/* A table of enrichment; its texts are borrowed from the configuration. */
+struct view_enrich {
+	struct enrich_table_info info;
+	uint64_t hits, misses; /* of all workers */
+};
+
 #define VIEW_WORKERS_MAX 64
 
 /* Per second, over about the last second. */
@@ -79,7 +85,11 @@ struct view {
 	struct view_sink sink[SINK_GROUP_MAX];
 	struct view_rule *rule;
 	uint32_t generation, patterns;
-	char version[32]; /* of the ruleset */
+	char version[32];	/* of the ruleset */
+	uint32_t enrich_tables; /* 0: no enrichment */
+	struct view_enrich enrich[ENRICH_TABLES_MAX];
+	uint64_t enrich_version, enrich_too_long;
+	int64_t enrich_loaded_ms;
 	struct matcher_stats match;
 	struct server_stats server;
 };

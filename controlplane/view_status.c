@@ -10,18 +10,6 @@
 
 #include "ledger.h"
 
-static json_t *json_time(int64_t ms)
-{
-	time_t seconds = (time_t)(ms / 1000);
-	char text[40];
-	struct tm tm;
-
-	if (!ms || !gmtime_r(&seconds, &tm))
-		return json_null();
-	strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm);
-	return json_sprintf("%s.%03dZ", text, (int)(ms % 1000));
-}
-
 static json_t *json_tenths(double v)
 {
 	return json_real(round(v * 10) / 10);

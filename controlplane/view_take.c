@@ -136,6 +136,28 @@ static void take_rules(struct daemon *d, struct view *v)
 	free(hits);
 }
 
+static void take_enrich(struct daemon *d, struct view *v)
+{
+	if (!d->enrich)
+		return;
+	v->enrich_version = enrich_set_version(d->enrich);
+	v->enrich_loaded_ms = enrich_set_loaded_ms(d->enrich);
+	for (uint32_t w = 0; w < v->workers; w++)
+		v->enrich_too_long += v->worker[w].enrich.too_long;
+	for (uint32_t t = 0; t < ENRICH_TABLES_MAX; t++) {
+		struct view_enrich *to = &v->enrich[v->enrich_tables];
+
+		enrich_set_info(d->enrich, t, &to->info);
+		if (!to->info.name)
+			continue;
+		for (uint32_t w = 0; w < v->workers; w++) {
+			to->hits += v->worker[w].enrich.hits[t];
+			to->misses += v->worker[w].enrich.misses[t];
+		}
+		v->enrich_tables++;
+	}
+}
+
 void daemon_view_take(void *arg, struct view *v)
 {
 	struct daemon *d = arg;
@@ -163,6 +185,7 @@ void daemon_view_take(void *arg, struct view *v)
 			lag_set(&v->sink[i].part[k], view_part_log(v, &v->sink[i], &v->sink[i].part[k]));
 	pthread_mutex_lock(&d->rules_lock); /* until view_release: the view borrows the rules' texts */
 	take_rules(d, v);
+	take_enrich(d, v);
 }
 
 void daemon_view_release(void *arg, struct view *v)

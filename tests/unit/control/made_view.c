@@ -127,6 +127,14 @@ void made_view(struct view *v, struct config *cfg)
 		42};
 	v->rule[1] = (struct view_rule){
 		{"noise", "Health checks", SEVERITY_INFO, RULE_ACTION_DROP, "noise.yaml", 1}, 10};
+	v->enrich_tables = 2;
+	v->enrich[0] = (struct view_enrich){
+		{"geoip_city", "/etc/sluice/city.mmdb", 1000, 65536, 0xabcd, 2}, 150, 20};
+	v->enrich[1] =
+		(struct view_enrich){{"segments", "/etc/sluice/segments.csv", 50, 4096, 0xef01, 0}, 90, 10};
+	v->enrich_version = 0x1122334455667788;
+	v->enrich_loaded_ms = 1700000001000;
+	v->enrich_too_long = 1;
 	v->generation = 3;
 	snprintf(v->version, sizeof v->version, "00112233aabbccdd");
 }

@@ -278,6 +278,15 @@ static void test_tables(void **state)
 							"generation  3\n");
 	expect_text(rendered(&v, view_rules_show, &none),
 		"error: no rule 'x' in force; `rules list` shows all\n");
+	expect_text(rendered(&v, view_enrich_show, &rq),
+		"version   1122334455667788\n"
+		"loaded    2023-11-14T22:13:21.000Z\n"
+		"too_long  1\n"
+		"tables:\n"
+		"  table       rows  bytes  version           hits  misses  left_out  file\n"
+		"  geoip_city  1000  65536  000000000000abcd   150      20         2  /etc/sluice/city.mmdb\n"
+		"  segments      50   4096  000000000000ef01    90      10         0  "
+		"/etc/sluice/segments.csv\n");
 	json_decref(rq.args);
 	json_decref(none.args);
 	view_free(&v);
