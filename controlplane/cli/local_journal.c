@@ -217,6 +217,21 @@ static json_t *payload_json(const struct record *rec, const char **key)
 	return v;
 }
 
+/* What enrichment added; NULL if it added nothing. */
+static json_t *enrichment_json(const struct record *rec)
+{
+	json_t *o = rec->field_mask & event_enriched_mask ? json_object() : NULL;
+
+	for (int f = 1; o && f < FIELD_ID_MAX; f++) {
+		uint32_t bytes;
+		const uint8_t *text = record_field(rec, (enum field_id)f, &bytes);
+
+		if (text && event_enriched_mask >> f & 1)
+			json_object_set_new(o, field_table[f].name, json_text_n((const char *)text, bytes));
+	}
+	return o;
+}
+
 static json_t *record_json(const struct journal_block *block, const struct record *rec, uint64_t offset)
 {
 	static const char *const kind[] = {"?", "event", "refused", "control", "tick"};
@@ -245,6 +260,7 @@ static json_t *record_json(const struct journal_block *block, const struct recor
 		json_object_set_new(row, "reason", json_string(reason ? reason : "?"));
 		json_object_set_new(row, "field", json_string(field ? field : ""));
 	}
+	json_object_set_new(row, "enrichment", enrichment_json(rec)); /* nothing is not set */
 	payload = payload_json(rec, &payload_key);
 	json_object_set_new(row, payload_key, payload);
 	return row;

@@ -43,9 +43,9 @@ def write_input():
     return set(ids), len(frames)
 
 
-def start(*more):
+def start(*more, config=CONFIG):
     log = open(os.path.join(DIR, "log"), "ab")
-    p = subprocess.Popen([SLUICED, "--config", CONFIG, *more], stderr=log)
+    p = subprocess.Popen([SLUICED, "--config", config, *more], stderr=log)
     wait(lambda: ctl("version", check=False)[0] == 0 or p.poll() is not None, "start")
     assert p.poll() is None, "sluiced did not start: " + open(os.path.join(DIR, "log")).read()[-2000:]
     return p
@@ -181,6 +181,49 @@ def full_run():
     ended(p, 0)
 
 
+def enrich_run():
+    """Tables at start, reloaded, refused; the file may be cut once it is loaded; the journal has values and changes."""
+    table, config = os.path.join(DIR, "segments.csv"), os.path.join(DIR, "enrich.yaml")
+
+    def write(text):
+        with open(table, "w", encoding="utf-8") as f:
+            f.write(text)
+
+    with open(config, "w", encoding="utf-8") as f:
+        f.write(open(CONFIG, encoding="utf-8").read() + "lookups:\n"
+                f"- {{name: segments, file: {table}, to: user_segment}}\n")
+    more = ("--set", f"node.data_dir={DATA}-enrich")
+    check = [SLUICED, "--config", config, "--check-config"]
+    write("user,segment\nu1,gold\nu1,silver\n")
+    bad = subprocess.run(check, capture_output=True, text=True)
+    assert bad.returncode == 1 and "line 3: the key 'u1' is in line 2 already" in bad.stderr, bad.stderr
+    write("user,segment\nu1,gold\nu2,\u00e9t\u00e9\n")
+    assert subprocess.run(check, capture_output=True).returncode == 0
+    p = start(*more, config=config)
+    wait(settled, "balance with enrichment")
+    first = result("enrich", "show")
+    assert [(t["table"], t["rows"], t["hits"], t["misses"]) for t in first["tables"]] == [("segments", 2, 20, 290)]
+    write("")  # cut while in use
+    code, _, text = ctl("enrich", "reload", check=False)
+    assert code == 1 and "nothing changed" in text and "empty" in text, text
+    assert result("enrich", "show") == first
+    write("user,segment\nu1,silver\n")
+    assert result("enrich", "reload")["changed"] is True
+    second = result("enrich", "show")
+    assert second["version"] != first["version"] and second["tables"][0]["rows"] == 1
+    assert result("enrich", "reload") == {"version": second["version"], "changed": False}
+    assert 'sluice_enrich_hits_total{table="segments"} 20\n' in result("metrics")["text"]
+    rows = [json.loads(line) for line in ctl("journal", "dump")[1].splitlines()]
+    want = {"u1": {"user_segment": "gold"}, "u2": {"user_segment": "\u00e9t\u00e9"}}
+    for row in rows:
+        if row["kind"] == "event":
+            assert row.get("enrichment") == want.get(json.loads(row["payload"])["user_id"]), row
+    notes = [r["payload"] for r in rows if r["kind"] == "control" and "event=enrichment" in r["payload"]]
+    assert notes == [f"event=enrichment version={v['version']}" for v in (first, second)] * 2, notes
+    assert ctl("stop")[0] == 0
+    ended(p, 0)
+
+
 def offline():
     code, out, _ = ctl("journal", "verify", "--dir", os.path.join(DATA, "journal"))
     assert code == 0 and json.loads(out)["damaged"] == 0
@@ -204,6 +247,7 @@ def main():
                 "listeners:\n- {name: web, udp_port: 9000}\n")
     assert subprocess.run([SLUICED, "--config", CONFIG, "--check-config"], capture_output=True).returncode == 0
     first_run(ids, frames)
+    enrich_run()
     rules_run()
     drain_run()
     offline()
