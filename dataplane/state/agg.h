@@ -45,8 +45,8 @@ struct agg_spec {
 /* The compiled list of a window. Immutable. */
 struct agg_set;
 
-/* Parses "count, avg(metric), distinct(user_id), top(page,10)". Duplicate labels are refused. *out is the
- * caller's. */
+/* Parses "count, avg(metric) as mean, distinct(user_id), top(page,10), count(type=conversion)". Duplicate
+ * labels are refused. *out is the caller's. */
 int agg_set_parse(struct agg_set **out, const char *text, struct err *err);
 void agg_set_free(struct agg_set *set);
 uint32_t agg_set_count(const struct agg_set *set);

@@ -150,9 +150,14 @@ static inline bool number_read(const struct agg_group *group, struct input *in)
 static inline void whole_add(
 	const struct agg_set *set, const struct agg_group *group, uint8_t *cell, const struct record *rec)
 {
-	for (uint32_t i = group->first; i < group->first + group->count; i++)
-		if (set->part[i].kind == AGG_PART_COUNT || agg_error_match(set, rec))
-			count_up(&set->part[i], cell);
+	for (uint32_t i = group->first; i < group->first + group->count; i++) {
+		const struct agg_part *part = &set->part[i];
+
+		if (part->kind == AGG_PART_COUNT ||
+			(part->kind == AGG_PART_MATCH && rec->type == part->value[0]) ||
+			(part->kind == AGG_PART_ERRORS && agg_error_match(set, rec)))
+			count_up(part, cell);
+	}
 }
 
 bool agg_cell_add(const struct agg_set *set, void *cell, struct agg_arena *a, const struct record *rec,

@@ -56,10 +56,16 @@ static enum agg_kind function_find(const char *name, size_t bytes)
 	return AGG_KIND_MAX;
 }
 
+/* What stands in the parentheses: a field, or the pseudo-field `type` of count(type=...). */
+static const char *argument_name(const struct agg_spec *spec)
+{
+	return spec->field != FIELD_NONE ? field_table[spec->field].name : "type";
+}
+
 /* The function's name, then what of its argument a name may hold. */
 static int label_make(struct agg_spec *spec, struct err *err)
 {
-	const char *field = spec->field != FIELD_NONE ? field_table[spec->field].name : NULL;
+	const char *field = spec->field != FIELD_NONE || spec->value_bytes ? argument_name(spec) : NULL;
 	int n = snprintf(spec->label, sizeof spec->label, "%s%s%s%s%s", functions[spec->kind].name,
 		field ? "_" : "", field ? field : "", spec->value_bytes ? "_" : "",
 		spec->value_bytes ? spec->value : "");
@@ -79,7 +85,10 @@ static int field_parse(struct agg_spec *spec, const char **p, struct err *err)
 	const char *name = space_skip(*p);
 	size_t bytes = name_bytes(name);
 
+	*p = space_skip(name + bytes);
 	spec->field = field_by_name(name, bytes);
+	if (functions[spec->kind].argument == ARG_WHEN && bytes == 4 && memcmp(name, "type", 4) == 0)
+		return 0;
 	if (spec->field == FIELD_NONE)
 		return err_set(err, -EINVAL, "%s(%.*s): there is no such field", functions[spec->kind].name,
 			(int)(bytes > 64 ? 64 : bytes), name);
@@ -87,7 +96,6 @@ static int field_parse(struct agg_spec *spec, const char **p, struct err *err)
 		field_table[spec->field].kind != FIELD_KIND_NUMBER && !agg_field_decimal(spec->field))
 		return err_set(err, -EINVAL, "%s(%s): not a number field", functions[spec->kind].name,
 			field_table[spec->field].name);
-	*p = space_skip(name + bytes);
 	return 0;
 }
 
@@ -96,7 +104,7 @@ static int value_parse(struct agg_spec *spec, const char **p, struct err *err)
 	const char *from = *p, *to, *end;
 
 	if (*from != '=')
-		return err_set(err, -EINVAL, "count(%s: expected =", field_table[spec->field].name);
+		return err_set(err, -EINVAL, "count(%s: expected =", argument_name(spec));
 	from = space_skip(from + 1);
 	if (*from == '"') {
 		from++;
@@ -108,11 +116,10 @@ static int value_parse(struct agg_spec *spec, const char **p, struct err *err)
 			to--;
 	}
 	if (!to)
-		return err_set(
-			err, -EINVAL, "count(%s=: the value has no end", field_table[spec->field].name);
+		return err_set(err, -EINVAL, "count(%s=: the value has no end", argument_name(spec));
 	if (to == from || (size_t)(to - from) >= sizeof spec->value)
 		return err_set(err, -EINVAL, "count(%s=%.*s): a value has 1 to %zu bytes",
-			field_table[spec->field].name, (int)(to - from > 64 ? 64 : to - from), from,
+			argument_name(spec), (int)(to - from > 64 ? 64 : to - from), from,
 			sizeof spec->value - 1);
 	spec->value_bytes = (uint32_t)(to - from);
 	memcpy(spec->value, from, spec->value_bytes);
@@ -164,9 +171,28 @@ static int argument_parse(struct agg_spec *spec, const char **p, struct err *err
 	if (rc)
 		return rc;
 	if (**p != ')')
-		return err_set(err, -EINVAL, "%s(%s: expected )", functions[spec->kind].name,
-			field_table[spec->field].name);
+		return err_set(
+			err, -EINVAL, "%s(%s: expected )", functions[spec->kind].name, argument_name(spec));
 	*p = space_skip(*p + 1);
+	return 0;
+}
+
+/* `as NAME` instead of the label that is made. */
+static int alias_parse(struct agg_spec *spec, const char **p, struct err *err)
+{
+	const char *name;
+	size_t bytes;
+
+	if (strncmp(*p, "as", 2) != 0 || !is_space((*p)[2]))
+		return 0;
+	name = space_skip(*p + 2);
+	bytes = name_bytes(name);
+	if (!bytes || bytes >= sizeof spec->label)
+		return err_set(err, -EINVAL, "%s as: expected a name of 1 to %zu letters, digits or _",
+			spec->label, sizeof spec->label - 1);
+	memcpy(spec->label, name, bytes);
+	spec->label[bytes] = 0;
+	*p = space_skip(name + bytes);
 	return 0;
 }
 
@@ -186,6 +212,8 @@ static int spec_parse(struct agg_set *set, const char **p, struct err *err)
 	rc = argument_parse(spec, p, err);
 	if (!rc)
 		rc = label_make(spec, err);
+	if (!rc)
+		rc = alias_parse(spec, p, err);
 	if (rc)
 		return rc;
 	for (uint32_t i = 0; i < set->spec_count; i++)
@@ -217,6 +245,13 @@ static int part_value(struct agg_part *part, const struct agg_spec *spec, struct
 	double number;
 	int64_t millionths;
 
+	if (part->field == FIELD_NONE) {
+		part->value[0] = (uint8_t)event_type_by_name(spec->value, spec->value_bytes);
+		part->value_bytes = 1;
+		return part->value[0]
+			       ? 0
+			       : err_set(err, -EINVAL, "type=%s: there is no such event type", spec->value);
+	}
 	if (!part->number) {
 		memcpy(part->value, spec->value, spec->value_bytes);
 		part->value_bytes = spec->value_bytes;

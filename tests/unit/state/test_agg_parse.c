@@ -104,9 +104,34 @@ static void test_refusals(void **state)
 	refuse(many, "more than 16");
 }
 
+static void test_aliases_and_types(void **state)
+{
+	struct agg_set *set;
+	struct err err;
+
+	(void)state;
+	assert_int_equal(
+		agg_set_parse(
+			&set, "count(type=conversion) as sales, avg(metric) in x", &err),
+		-EINVAL);
+	assert_int_equal(
+		agg_set_parse(&set, "count(type=conversion) as sales, avg(metric) as x , count(type = click)",
+			&err),
+		0);
+	assert_string_equal(agg_set_spec(set, 0)->label, "sales");
+	assert_string_equal(agg_set_spec(set, 1)->label, "x");
+	assert_string_equal(agg_set_spec(set, 2)->label, "count_type_click");
+	agg_set_free(set);
+	assert_int_equal(agg_set_parse(&set, "count(type=nothing)", &err), -EINVAL);
+	assert_non_null(strstr(err.text, "nothing"));
+	assert_int_equal(agg_set_parse(&set, "count as a, avg(metric) as a", &err), -EINVAL);
+	assert_int_equal(agg_set_parse(&set, "count as", &err), -EINVAL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_aliases_and_types),
 		cmocka_unit_test(test_labels),
 		cmocka_unit_test(test_parts_are_shared),
 		cmocka_unit_test(test_refusals),
