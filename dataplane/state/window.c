@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "merge.h"
 #include "window_priv.h"
 
 static const char *const shipped[] = {
@@ -60,6 +61,18 @@ static int def_make(struct window_def **out, const struct config *cfg, uint32_t 
 	return rc ? rc : window_def_make(out, &cw, err);
 }
 
+/* Frees def on error. */
+static int anomaly_check(struct window_def *def, struct err *err)
+{
+	int rc = merge_anomaly_check_window(def, err);
+
+	if (rc) {
+		err_prefix(err, "window %s: anomaly", def->name);
+		window_def_free(def);
+	}
+	return rc;
+}
+
 int window_plan_make(struct window_plan **out, const struct config *cfg, struct err *err)
 {
 	uint32_t count = cfg->windows_count ? cfg->windows_count : cfg->state.defaults ? SHIPPED : 0;
@@ -74,6 +87,8 @@ int window_plan_make(struct window_plan **out, const struct config *cfg, struct 
 		struct window_def *def;
 
 		rc = def_make(&def, cfg, i, err);
+		if (!rc)
+			rc = anomaly_check(def, err);
 		if (!rc)
 			rc = window_plan_add(plan, def, err);
 	}

@@ -46,7 +46,7 @@ struct window_def {
 	struct window_filter *step[WINDOW_STEPS_MAX]; /* funnel: tests of a step, beside `filter` */
 	char step_name[WINDOW_STEPS_MAX][32];
 	uint64_t keys_max; /* of a partition; what exceeds it goes to the key `other` */
-	char anomaly[256]; /* compiled by the merge stage; not checked here: see window_plan_make() */
+	char anomaly[256]; /* compiled by the merge stage, and checked by it when a plan is made */
 	bool to_kafka, to_clickhouse;
 	char rollup[64];
 };
@@ -59,8 +59,7 @@ struct window_plan {
 };
 
 /* From cfg->windows, or the shipped ones (windows.def) if there are none and state.defaults is set. -EINVAL
- * with "window NAME: KEY: ..." and what would be right. Whoever makes a plan from a configuration also passes
- * each anomaly text through merge_anomaly_check(), which stands above this. */
+ * with "window NAME: KEY: ..." and what would be right. */
 int window_plan_make(struct window_plan **out, const struct config *cfg, struct err *err);
 void window_plan_free(struct window_plan *plan);
 const struct window_def *window_plan_find(const struct window_plan *plan, uint64_t uid);

@@ -91,7 +91,13 @@ static void test_refused_keys(void **state)
 	refuse("types: pageview", "types: 'pageview': unknown event type; did you mean page_view?");
 	refuse("types: 'click, click'", "types: 'click' is named twice");
 	refuse("types: 'click platform'", "types: |comma");
-	refuse("aggregates: nonsense", "aggregates: 'nonsense'");
+	refuse("aggregates: nonsense", "aggregates: |nonsense");
+	refuse("aggregates: sum(page)", "aggregates: |sum(page)");
+	refuse("anomaly: 'zscore(count,30)'", "anomaly: |zscore(count,30)");
+	refuse("anomaly: 'zscore(avg_metric,30,3)'", "anomaly: |avg_metric|it has count");
+	refuse("anomaly: 'seasonal(count,90s,3)'", "anomaly: |seasonal(count,90s,3)|a period is a multiple");
+	refuse("kind: session, gap: 1m, by: user_id, anomaly: 'zscore(count,30,3)'",
+		"anomaly: |a session window has no");
 	refuse("rollup: 90s", "rollup: '90s': |multiple");
 	refuse("rollup: '1h,1h'", "rollup: '1h': |multiple");
 	refuse("rollup: 'x'", "rollup: 'x'");
@@ -391,15 +397,15 @@ static void random_window(struct config_windows *cw)
 	add_tests(cw->where, roll(4));
 	cut_blank(cw->where);
 	snprintf(cw->aggregates, sizeof cw->aggregates, "%s",
-		ANY("count", " count , sum( amount ) ", "count(page= a  b ) as c,avg (metric)",
-			"count(page=\"x,y)\") as  z"));
+		ANY("count", " count , sum( amount ) ", "count(page= a  b ),avg (metric)",
+			"count(page=\"x,y)\")"));
 	if (cw->kind <= WINDOW_HOPPING) {
 		snprintf(cw->by, sizeof cw->by, "%s",
 			ANY("", "page", " page , country ", "source,amount,ts,event_id"));
 		cw->lateness = roll(2) * roll(100000);
 		cw->size = 1000ull * (1 + roll(5000));
 		snprintf(cw->anomaly, sizeof cw->anomaly, "%s",
-			ANY("", "zscore(count,60,3)", " a(b) ;  c( d , e) "));
+			ANY("", "zscore(count,60,3)", " zscore(count,60,3) ;  ewma( count , 0.1 ,3) "));
 	} else {
 		snprintf(cw->by, sizeof cw->by, "%s", ANY("user_id", " user_id "));
 	}
