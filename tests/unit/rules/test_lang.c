@@ -188,6 +188,26 @@ static void test_samples_run(void **state)
 	ruleset_free(rs);
 }
 
+/* Fields that enrichment fills stand in samples beside the sender's keys, or alone, and in no raw bytes. */
+static void test_samples_enriched(void **state)
+{
+	struct ruleset *rs = compiled(
+		"rules:\n"
+		"- id: a\n"
+		"  when: {geo_country: DE, page: {prefix: /p}}\n"
+		"  then: tag\n"
+		"  tests:\n"
+		"  - {send: [{geo_country: DE, page: /p}, {page: /p, geo_country: DE, user_id: u}], expect: "
+		"tag}\n"
+		"  - {send: [{page: /p}, {geo_country: DE}, {page: /p, geo_country: FR}], expect: none}\n");
+	uint32_t lines = 0;
+
+	(void)state;
+	assert_int_equal(ruleset_run_tests(rs, count_line, &lines), 0);
+	assert_int_equal(lines, 0);
+	ruleset_free(rs);
+}
+
 static void test_metadata_and_version(void **state)
 {
 	static const char one[] =
@@ -258,8 +278,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_file_errors),
 		cmocka_unit_test(test_when_errors), cmocka_unit_test(test_sample_errors),
-		cmocka_unit_test(test_samples_run), cmocka_unit_test(test_metadata_and_version),
-		cmocka_unit_test(test_limits)};
+		cmocka_unit_test(test_samples_run), cmocka_unit_test(test_samples_enriched),
+		cmocka_unit_test(test_metadata_and_version), cmocka_unit_test(test_limits)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
