@@ -120,6 +120,7 @@ static int check_topics(const struct config *cfg, struct err *err)
 		const char *key, *topic;
 	} row[] = {{"topic_click", cfg->kafka.topic_click}, {"topic_platform", cfg->kafka.topic_platform},
 		{"topic_alerts", cfg->kafka.topic_alerts}, {"topic_dead", cfg->kafka.topic_dead},
+		{"topic_enriched", cfg->kafka.topic_enriched},
 		{"topic_positions", cfg->kafka.topic_positions}};
 
 	for (size_t i = 0; i < sizeof row / sizeof *row; i++)

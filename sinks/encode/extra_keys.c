@@ -1,10 +1,9 @@
-/* Walks the top level of a JSON object that the parser has accepted; everything is bounds-checked all the
- * same. Pure; one pass over the raw bytes. */
+/* Picks members of the event's object. Pure; one pass over the raw bytes. */
 #include "extra_keys.h"
 
 #include <string.h>
 
-#include "json_scan.h"
+#include "json_members.h"
 
 /* Whether the type keeps a top-level key in a column. `type` selects the type and is none. */
 static bool key_known(const struct record *rec, const uint8_t *key, size_t bytes)
@@ -20,47 +19,22 @@ static bool key_known(const struct record *rec, const uint8_t *key, size_t bytes
 	return false;
 }
 
-/* Goes behind one member; its bytes from the key's quote to the value's end, and the key's. NULL: none stands
- * there. */
-static const uint8_t *take_member(
-	const uint8_t *p, const uint8_t *end, const uint8_t **key, size_t *key_bytes, size_t *member_bytes)
-{
-	*key = p = json_skip_space(p, end);
-	p = json_skip_text(p, end);
-	if (!p)
-		return NULL;
-	*key_bytes = (size_t)(p - *key) - 2;
-	p = json_skip_space(p, end);
-	if (p == end || *p != ':')
-		return NULL;
-	p = json_skip_value(json_skip_space(p + 1, end), end);
-	*member_bytes = p ? (size_t)(p - *key) : 0;
-	return p;
-}
-
 size_t extra_keys_json(char *out, size_t out_bytes, const struct record *rec)
 {
-	const uint8_t *end = record_payload(rec) + rec->raw_bytes, *key;
-	const uint8_t *p = json_skip_space(record_payload(rec), end);
-	size_t n = 0, key_bytes, member_bytes;
+	struct json_members w;
+	struct json_member m;
+	size_t n = 0;
 
-	if (p == end || *p != '{')
-		return 0;
-	do {
-		p = take_member(p + 1, end, &key, &key_bytes, &member_bytes);
-		if (!p)
-			break;
-		p = json_skip_space(p, end);
-		if (p == end) /* the object does not end: its last member may be cut */
-			break;
-		if (key_known(rec, key + 1, key_bytes))
+	json_members_start(&w, record_payload(rec), rec->raw_bytes);
+	while (json_members_next(&w, &m)) {
+		if (key_known(rec, m.key, m.key_bytes))
 			continue;
-		if (n + 1 + member_bytes + 1 > out_bytes)
+		if (n + 1 + m.bytes + 1 > out_bytes)
 			break;
 		out[n] = n ? ',' : '{';
-		memcpy(out + n + 1, key, member_bytes);
-		n += 1 + member_bytes;
-	} while (*p == ',');
+		memcpy(out + n + 1, m.text, m.bytes);
+		n += 1 + m.bytes;
+	}
 	if (n)
 		out[n++] = '}';
 	return n;

@@ -33,6 +33,17 @@ int kafka_message_event(struct kafka_message *msg, const struct record *rec, con
 	return 0;
 }
 
+int kafka_message_enriched(struct kafka_message *msg, const struct record *rec, const struct record_key *key,
+	const struct address *at, const struct json_out *json)
+{
+	int rc = kafka_message_event(msg, rec, key, at);
+
+	msg->topic = KAFKA_TOPIC_ENRICHED;
+	msg->value = json->text;
+	msg->value_bytes = (uint32_t)json->bytes;
+	return rc;
+}
+
 void kafka_message_dead(struct kafka_message *msg, const struct record *rec, const struct address *at)
 {
 	const char *reason = rec->reason < DROP_ID_MAX ? drop_table[rec->reason].name : NULL;

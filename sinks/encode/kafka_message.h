@@ -15,6 +15,7 @@ enum kafka_topic {
 	KAFKA_TOPIC_ALERTS,
 	KAFKA_TOPIC_DEAD,
 	KAFKA_TOPIC_POSITIONS,
+	KAFKA_TOPIC_ENRICHED,
 	KAFKA_TOPIC_EVENT, /* of accepted events: this + enum event_type */
 	KAFKA_TOPIC_COUNT = KAFKA_TOPIC_EVENT + EVENT_TYPE_MAX,
 };
@@ -46,6 +47,9 @@ struct kafka_message {
 /* A RECORD_EVENT. -EINVAL: its type has no topic. */
 int kafka_message_event(struct kafka_message *msg, const struct record *rec, const struct record_key *key,
 	const struct address *at);
+/* The same with another value: its enriched JSON, which stands in json. */
+int kafka_message_enriched(struct kafka_message *msg, const struct record *rec, const struct record_key *key,
+	const struct address *at, const struct json_out *json);
 /* A RECORD_REFUSED. */
 void kafka_message_dead(struct kafka_message *msg, const struct record *rec, const struct address *at);
 /* An alert whose JSON stands in json. */

@@ -5,6 +5,7 @@
 
 #include "clock.h"
 #include "crash.h"
+#include "enriched_json.h"
 #include "log.h"
 
 /* A span without messages (ticks, control records, suppressed events) is committed no more often than this.
@@ -48,6 +49,24 @@ static int span_alerts(struct kafka_part *kp, const struct record *rec, const st
 	return rc;
 }
 
+/* The event once more, with what we know about it: in the same transaction, hence there exactly as often. */
+static int span_enriched(struct kafka_part *kp, const struct record *rec, const struct record_key *key,
+	uint32_t generation, struct err *err)
+{
+	int rc = rec->hit_count ? span_ruleset(kp, generation, err) : 0;
+
+	json_out_reset(&kp->json);
+	if (rc == 0)
+		rc = enriched_json_put(&kp->json, rec, &kp->at, kp->rs, err);
+	if (rc)
+		return rc;
+	if (kp->json.failed)
+		return err_set(err, -EIO, "no memory for an enriched event");
+	kafka_message_enriched(&kp->msg, rec, key, &kp->at, &kp->json);
+	kp->tally.bytes += kp->msg.value_bytes;
+	return kafka_tx_produce(kp, &kp->msg, err);
+}
+
 static int span_event(struct kafka_part *kp, const struct record *rec, uint32_t generation, struct err *err)
 {
 	struct record_key key;
@@ -64,6 +83,8 @@ static int span_event(struct kafka_part *kp, const struct record *rec, uint32_t 
 		rc = kafka_tx_produce(kp, &kp->msg, err);
 		kp->tally.events++;
 		kp->tally.bytes += kp->msg.value_bytes;
+		if (rc == 0 && kp->topic[KAFKA_TOPIC_ENRICHED])
+			rc = span_enriched(kp, rec, &key, generation, err);
 	}
 	return rc ? rc : span_alerts(kp, rec, &key, generation, err);
 }

@@ -38,6 +38,8 @@ static const char *topic_key(const struct config_kafka *cfg, int topic, const ch
 		return "topic_dead";
 	case KAFKA_TOPIC_POSITIONS:
 		return "topic_positions";
+	case KAFKA_TOPIC_ENRICHED:
+		return "topic_enriched";
 	default:
 		return name == cfg->topic_click	     ? "topic_click"
 		       : name == cfg->topic_platform ? "topic_platform"
@@ -53,7 +55,7 @@ static int topics_wanted(struct topic_work *w, struct err *err)
 
 	for (int i = 0; i < KAFKA_TOPIC_COUNT && !rc; i++) {
 		const char *name = names.name[i], *key = topic_key(w->cfg, i, name);
-		bool event = i >= KAFKA_TOPIC_EVENT, known = false;
+		bool event = i >= KAFKA_TOPIC_EVENT || i == KAFKA_TOPIC_ENRICHED, known = false;
 
 		if (!name)
 			continue;
