@@ -1,8 +1,8 @@
 /* Compares what read-committed readers see in Kafka with the journal on disk, record by record.
  *   kafka_check DIR BROKERS PREFIX
- * Every journaled event that is not suppressed, every alert, every refused record must be there exactly once,
- * in its topic, at the partition of the Java client's choice, with its bytes, key and headers; and nothing
- * else may be there. Exit: 0 equal, 1 not. */
+ * Every journaled event that is not suppressed (as it came, and enriched), every alert, every refused record
+ * must be there exactly once, in its topic, at the partition of the Java client's choice, with its bytes, key
+ * and headers; and nothing else may be there. Exit: 0 equal, 1 not. */
 #include <librdkafka/rdkafka.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +20,10 @@ struct fate {
 	char topic; /* c, p, d, or 0: no message of its own */
 	uint8_t seen;
 	uint8_t alerts, alerts_seen; /* bit per rule */
+	uint8_t enriched_seen, tags; /* tags: bit per rule that tags or alerts */
+	bool gold;		     /* enrichment has given it a segment */
+	uint16_t members;	     /* bytes of the object without its last brace */
+	uint64_t members_hash;
 	uint64_t value, key;
 	uint8_t id[16];
 };
@@ -40,6 +44,11 @@ static uint64_t wrong, messages, wanted;
 			printf("wrong: " __VA_ARGS__);                                                       \
 	} while (0)
 
+static bool fate_is_event(const struct fate *f)
+{
+	return f->topic == 'c' || f->topic == 'p';
+}
+
 static void want_record(struct fate *f, const struct record *rec)
 {
 	struct record_key key;
@@ -55,7 +64,12 @@ static void want_record(struct fate *f, const struct record *rec)
 	for (uint32_t i = 0; i < rec->hit_count; i++)
 		if (record_hits(rec)[i]) /* rule 0 only tags */
 			f->alerts |= (uint8_t)(1 << record_hits(rec)[i]);
-	wanted += (f->topic != 0) + (uint64_t)__builtin_popcount(f->alerts);
+	for (uint32_t i = 0; i < rec->hit_count; i++)
+		f->tags |= (uint8_t)(1 << record_hits(rec)[i]);
+	f->gold = rec->field_mask & FBIT(user_segment);
+	f->members = (uint16_t)(rec->raw_bytes ? rec->raw_bytes - 1 : 0);
+	f->members_hash = hash_bytes(record_payload(rec), f->members, 3);
+	wanted += fate_is_event(f) + (f->topic != 0) + (uint64_t)__builtin_popcount(f->alerts);
 }
 
 static int take_block(void *arg, const struct journal_scan_block *b)
@@ -159,6 +173,26 @@ static void check_record(const rd_kafka_message_t *m, struct fate *f, char topic
 		WRONG("%s: event-id '%s', wanted %s\n", address, id, want);
 }
 
+static void check_enriched(const rd_kafka_message_t *m, struct fate *f, const char *address)
+{
+	static const char *const tags[] = {"", "\"only-tag\"", "\"alerting\"", "\"only-tag\",\"alerting\""};
+	char want[300];
+	int n;
+
+	if (f->enriched_seen++ || !fate_is_event(f))
+		WRONG("%s enriched %u times, topic %c\n", address, f->enriched_seen,
+			f->topic ? f->topic : '-');
+	if (f->tags > 3) /* the third rule drops: its events are suppressed */
+		return;
+	n = snprintf(want, sizeof want, ",\"_enrichment\":{%s},\"_tags\":[%s],\"_address\":\"%s\"}",
+		f->gold ? "\"user_segment\":\"gold\"" : "", tags[f->tags], address);
+	if (m->len != (size_t)(f->members + n) || hash_bytes(m->payload, f->members, 3) != f->members_hash ||
+		memcmp((const char *)m->payload + f->members, want, (size_t)n) != 0)
+		WRONG("%s enriched: %.*s\n", address, (int)m->len, (const char *)m->payload);
+	if ((m->key ? hash_bytes(m->key, m->key_len, 2) : 0) != f->key)
+		WRONG("%s enriched: key %.*s\n", address, (int)m->key_len, (char *)m->key);
+}
+
 static void check_message(const rd_kafka_message_t *m, char topic, int partitions)
 {
 	char address[ADDRESS_TEXT_BYTES] = "";
@@ -173,6 +207,8 @@ static void check_message(const rd_kafka_message_t *m, char topic, int partition
 		WRONG("%s: partition %d\n", address, m->partition);
 	if (topic == 'a')
 		check_alert(m, f, address);
+	else if (topic == 'e')
+		check_enriched(m, f, address);
 	else
 		check_record(m, f, topic, address);
 }
@@ -248,6 +284,8 @@ static void check_missing(void)
 
 			if (f->topic && !f->seen)
 				WRONG("partition %u offset %lu is missing in %c\n", p, offset, f->topic);
+			if (fate_is_event(f) && !f->enriched_seen)
+				WRONG("partition %u offset %lu: enriched event missing\n", p, offset);
 			if (f->alerts & ~f->alerts_seen)
 				WRONG("partition %u offset %lu: alert missing\n", p, offset);
 		}
@@ -255,7 +293,7 @@ static void check_missing(void)
 
 int main(int argc, char **argv)
 {
-	static const char *const topics[] = {"click", "platform", "alerts", "dead"};
+	static const char *const topics[] = {"click", "platform", "alerts", "dead", "enriched"};
 	char dir[300];
 	struct err err = {0};
 

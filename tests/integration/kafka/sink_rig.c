@@ -37,6 +37,8 @@ void rig_config(struct config *cfg, const char *brokers, const char *prefix, uin
 	snprintf(k->topic_click, sizeof k->topic_click, "%s.click", prefix);
 	snprintf(k->topic_platform, sizeof k->topic_platform, "%s.platform", prefix);
 	snprintf(k->topic_alerts, sizeof k->topic_alerts, "%s.alerts", prefix);
+	k->enriched = true;
+	snprintf(k->topic_enriched, sizeof k->topic_enriched, "%s.enriched", prefix);
 	snprintf(k->topic_dead, sizeof k->topic_dead, "%s.dead", prefix);
 	snprintf(k->topic_positions, sizeof k->topic_positions, "%s.positions", prefix);
 	k->partitions = 12;
@@ -168,6 +170,12 @@ void rig_feed_event(struct rig_feed *feed, uint64_t n)
 	ev.field[FIELD_user_id] = span_of(raw, user);
 	ev.field[FIELD_page] = span_of(raw, "/p/");
 	ev.field[FIELD_source] = span_of(raw, "web");
+	if (n % 4 == 0) {
+		ev.tail = (const uint8_t *)"gold";
+		ev.tail_bytes = 4;
+		ev.field_mask |= FBIT(user_segment);
+		ev.field[FIELD_user_segment] = (struct span){(uint16_t)ev.raw_bytes, 4};
+	}
 	if (which < 5) {
 		ev.hit = hits[which];
 		ev.hit_count = hit_counts[which];

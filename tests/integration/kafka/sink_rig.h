@@ -19,7 +19,8 @@ void rig_journal_params(struct journal_params *params, const char *dir);
 /* Compiles the rig's rules and stores them in DIR/rulesets; returns the generation, or 0 with err. */
 uint32_t rig_ruleset(struct ruleset_store **store, const char *dir, struct err *err);
 
-/* Writes event number `n` of a run into the batch of its partition. nonce tells the ids of runs apart. */
+/* Writes event number `n` of a run into the batch of its partition; each fourth has user_segment "gold".
+ * nonce tells the ids of runs apart. */
 struct rig_feed {
 	struct handoff *handoff;
 	struct batch *open[RIG_PARTITIONS];
