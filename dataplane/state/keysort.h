@@ -1,6 +1,6 @@
-/* Sorting keys of a key table: memcmp order, the shorter first where one begins the other. Linear in the bytes
- * that tell keys apart, whatever the keys are: radix sort of eight key bytes at a time. Pure; scratch memory
- * is the caller's. */
+/* Sorting keys of a key table: memcmp order, the shorter first where one begins the other. Linear in the
+ * bytes that tell keys apart, whatever the keys are: radix sort of eight key bytes at a time. Pure; scratch
+ * memory is the caller's. */
 #ifndef SLUICE_KEYSORT_H
 #define SLUICE_KEYSORT_H
 

@@ -2,8 +2,9 @@
 #include "keytab.h"
 
 #include <assert.h>
-#include <stdlib.h>
 #include <sys/mman.h>
+
+#include "must.h"
 
 #define PART_SLOTS_FIRST 16u
 #define CHUNK_FIRST_BITS 9u /* the first chunk is 4 KiB, each next one twice as large */
@@ -52,34 +53,28 @@ static uint32_t entry_units(const struct keytab *kt, uint32_t key_bytes)
 }
 
 /* A chunk with room for `units`; the rest of the last one stays unused. */
-static bool chunk_add(struct keytab *kt, uint32_t units)
+static void chunk_add(struct keytab *kt, uint32_t units)
 {
 	uint32_t bits = CHUNK_FIRST_BITS + kt->chunk_count;
-	uint8_t *chunk, **list;
+	uint8_t *chunk;
 
 	assert(units < CHUNK_BITS_MASK);
 	if (bits > KEYTAB_CHUNK_BITS)
 		bits = KEYTAB_CHUNK_BITS;
 	while ((1u << bits) <= units)
 		bits++;
-	if (kt->chunk_count >> (32 - KEYTAB_CHUNK_BITS))
-		return false;
+	must(!(kt->chunk_count >> (32 - KEYTAB_CHUNK_BITS)));
 	if (kt->chunk_count == kt->chunk_room) {
-		list = realloc(kt->chunk, (kt->chunk_room + 16) * sizeof *list);
-		if (!list)
-			return false;
-		kt->chunk = list;
 		kt->chunk_room += 16;
+		kt->chunk = must_realloc(kt->chunk, kt->chunk_room, sizeof *kt->chunk);
 	}
 	chunk = aligned_alloc(bits == KEYTAB_CHUNK_BITS ? KEYTAB_CHUNK_BYTES : 64, (size_t)8 << bits);
-	if (!chunk)
-		return false;
+	must(chunk);
 	if (bits == KEYTAB_CHUNK_BITS)
 		madvise(chunk, KEYTAB_CHUNK_BYTES, MADV_HUGEPAGE); /* a hint; without it it is only slower */
 	kt->chunk[kt->chunk_count++] = chunk;
 	kt->fill = kt->chunk_count == 1; /* reference 0 means none */
 	kt->fill_end = 1u << bits;
-	return true;
 }
 
 /* Space for an entry: one of its size that was freed, or new. keytab_next() walks a chunk by the sizes of its
@@ -94,8 +89,8 @@ static struct keytab_entry *entry_take(struct keytab *kt, uint32_t key_bytes, ui
 		e = keytab_at(kt, *ref);
 		memcpy(&kt->freed[units], keytab_value(e), sizeof(uint32_t));
 	} else {
-		if (kt->fill + units >= kt->fill_end && !chunk_add(kt, units + 1))
-			return NULL;
+		if (kt->fill + units >= kt->fill_end)
+			chunk_add(kt, units + 1);
 		*ref = (kt->chunk_count - 1) << KEYTAB_CHUNK_BITS | kt->fill;
 		e = keytab_at(kt, *ref);
 		kt->fill += units;
@@ -115,12 +110,8 @@ static void entry_give(struct keytab *kt, uint32_t ref)
 	kt->key_bytes -= (e->key_bytes + 7u) & ~7u;
 	e->flags = KEYTAB_F_DEAD;
 	if (units >= kt->freed_count) {
-		uint32_t *list = realloc(kt->freed, (units + 1) * sizeof *list);
-
-		if (!list)
-			return; /* its space is lost until the table goes */
-		memset(list + kt->freed_count, 0, (units + 1 - kt->freed_count) * sizeof *list);
-		kt->freed = list;
+		kt->freed = must_realloc(kt->freed, units + 1, sizeof *kt->freed);
+		memset(kt->freed + kt->freed_count, 0, (units + 1 - kt->freed_count) * sizeof *kt->freed);
 		kt->freed_count = units + 1;
 	}
 	memcpy(keytab_value(e), &kt->freed[units], sizeof(uint32_t));
@@ -130,10 +121,9 @@ static void entry_give(struct keytab *kt, uint32_t ref)
 /* ---- slots ---- */
 static struct keytab_part *part_new(uint32_t slots, uint32_t depth)
 {
-	struct keytab_part *part = calloc(1, sizeof *part + slots * sizeof(struct keytab_slot));
+	struct keytab_part *part = must_calloc(1, sizeof *part + slots * sizeof(struct keytab_slot));
 
-	if (part)
-		part->depth = depth;
+	part->depth = depth;
 	return part;
 }
 
@@ -147,33 +137,27 @@ static void part_put(struct keytab_part *part, uint32_t mask, struct keytab_slot
 	part->count++;
 }
 
-static bool table_double(struct keytab *kt)
+static void table_double(struct keytab *kt)
 {
 	struct keytab_part *old = kt->part[0], *part = part_new((kt->mask + 1) * 2, 0);
 
-	if (!part)
-		return false;
 	for (uint32_t i = 0; i <= kt->mask; i++)
 		if (old->slot[i].ref)
 			part_put(part, kt->mask * 2 + 1, old->slot[i]);
 	free(old);
 	kt->part[0] = part;
 	kt->mask = kt->mask * 2 + 1;
-	return true;
 }
 
-static bool directory_double(struct keytab *kt)
+static void directory_double(struct keytab *kt)
 {
-	struct keytab_part **list = malloc(((size_t)2 << kt->depth) * sizeof *list);
+	struct keytab_part **list = must_realloc(NULL, (size_t)2 << kt->depth, sizeof *list);
 
-	if (!list)
-		return false;
 	for (uint32_t i = 0; i < 1u << kt->depth; i++)
 		list[2 * i] = list[2 * i + 1] = kt->part[i];
 	free(kt->part);
 	kt->part = list;
 	kt->depth++;
-	return true;
 }
 
 /* Parts split as long as that is likely to help: a table of evenly spread keys is never deeper than this. */
@@ -183,20 +167,15 @@ static bool part_may_split(const struct keytab *kt, const struct keytab_part *pa
 	       (part->depth < 4 || kt->count >> (part->depth - 4) >= KEYTAB_PART_SLOTS / 2);
 }
 
-static bool part_split(struct keytab *kt, uint32_t tag)
+static void part_split(struct keytab *kt, uint32_t tag)
 {
 	struct keytab_part *old = keytab_part_of(kt, tag), *half[2];
 	uint32_t depth = old->depth + 1, span, first;
 
-	if (old->depth == kt->depth && !directory_double(kt))
-		return false;
+	if (old->depth == kt->depth)
+		directory_double(kt);
 	half[0] = part_new(KEYTAB_PART_SLOTS, depth);
 	half[1] = part_new(KEYTAB_PART_SLOTS, depth);
-	if (!half[0] || !half[1]) {
-		free(half[0]);
-		free(half[1]);
-		return false;
-	}
 	for (uint32_t i = 0; i <= kt->mask; i++)
 		if (old->slot[i].ref)
 			part_put(half[old->slot[i].tag >> (32 - depth) & 1], kt->mask, old->slot[i]);
@@ -207,7 +186,6 @@ static bool part_split(struct keytab *kt, uint32_t tag)
 		kt->part[first + span + i] = half[1];
 	}
 	free(old);
-	return true;
 }
 
 /* The part that takes a new key of this tag. A part with others chained to it does not split any more. */
@@ -216,15 +194,8 @@ static struct keytab_part *part_room(struct keytab *kt, uint32_t tag)
 	struct keytab_part *part;
 
 	if (!kt->part) {
-		kt->part = malloc(sizeof *kt->part);
-		if (!kt->part)
-			return NULL;
+		kt->part = must_calloc(1, sizeof *kt->part);
 		kt->part[0] = part_new(PART_SLOTS_FIRST, 0);
-		if (!kt->part[0]) {
-			free(kt->part);
-			kt->part = NULL;
-			return NULL;
-		}
 		kt->mask = PART_SLOTS_FIRST - 1;
 	}
 	for (;;) {
@@ -232,11 +203,9 @@ static struct keytab_part *part_room(struct keytab *kt, uint32_t tag)
 		if (part->count < (kt->mask + 1) / 4 * 3)
 			return part;
 		if (kt->mask + 1 < KEYTAB_PART_SLOTS) {
-			if (!table_double(kt))
-				return NULL;
+			table_double(kt);
 		} else if (!part->more && part_may_split(kt, part)) {
-			if (!part_split(kt, tag))
-				return NULL;
+			part_split(kt, tag);
 		} else {
 			break;
 		}
@@ -245,8 +214,6 @@ static struct keytab_part *part_room(struct keytab *kt, uint32_t tag)
 		if (!part->more)
 			part->more = part_new(KEYTAB_PART_SLOTS, part->depth);
 		part = part->more;
-		if (!part)
-			return NULL;
 	}
 	return part;
 }
@@ -265,13 +232,9 @@ struct keytab_entry *keytab_add(
 	struct keytab_entry *e;
 	uint32_t at;
 
-	if (!part)
-		return NULL;
 	e = entry_take(kt, bytes, &at);
-	if (!e)
-		return NULL;
 	e->tag = tag;
-	e->flags = 0;
+	e->flags = KEYTAB_F_LIVE;
 	entry_fill(kt, e, key, bytes);
 	part_put(part, kt->mask, (struct keytab_slot){tag, at});
 	if (ref)
@@ -285,10 +248,8 @@ struct keytab_entry *keytab_add_aside(
 	uint32_t at;
 	struct keytab_entry *e = entry_take(kt, bytes, &at);
 
-	if (!e)
-		return NULL;
 	e->tag = 0;
-	e->flags = flags | KEYTAB_F_ASIDE;
+	e->flags = flags | KEYTAB_F_ASIDE | KEYTAB_F_LIVE;
 	entry_fill(kt, e, key, bytes);
 	if (ref)
 		*ref = at;

@@ -25,6 +25,7 @@
 
 enum keytab_flags {
 	KEYTAB_F_DEAD = 1 << 0,	 /* free for another key */
+	KEYTAB_F_LIVE = 1 << 4,	 /* not free: so that no header is all zero */
 	KEYTAB_F_ASIDE = 1 << 1, /* not in the slots */
 	KEYTAB_F_OTHER = 1 << 2, /* the key `other` */
 	KEYTAB_F_CUT = 1 << 3,	 /* a part of its cell had no memory */
@@ -64,7 +65,8 @@ struct keytab {
 	uint64_t key_bytes; /* of these, each rounded up to 8 */
 };
 
-/* Nothing is allocated before the first key. value_bytes: multiple of 8, at least 8. */
+/* Nothing is allocated before the first key. Where memory cannot be had the process ends (must.h).
+ * value_bytes: multiple of 8, at least 8. */
 void keytab_init(struct keytab *kt, uint32_t value_bytes);
 void keytab_free(struct keytab *kt);
 
@@ -147,7 +149,7 @@ static inline struct keytab_entry *keytab_find(
 	return NULL;
 }
 
-/* A new entry for a key that the table does not have; the value is zero. NULL: no memory. */
+/* A new entry for a key that the table does not have; the value is zero. */
 struct keytab_entry *keytab_add(
 	struct keytab *kt, uint32_t tag, const void *key, uint32_t bytes, uint32_t *ref);
 /* An entry that is in no slot: found by its reference only. `flags` beside KEYTAB_F_ASIDE. */

@@ -1,0 +1,317 @@
+/* Keys of hopping windows: their elements, suffixes and prefixes; see window_hopping.c. State thread of a
+ * partition. */
+#include <assert.h>
+
+#include "hopping_priv.h"
+
+/* ---- panes: their cells' memory ---- */
+static uint32_t pane_place(const struct hopping *h, int64_t number)
+{
+	uint32_t low = 0, high = h->pane_count;
+
+	while (low < high) {
+		uint32_t middle = (low + high) / 2;
+
+		if (h->pane[middle].number < number)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/* NULL: there are too many. */
+struct hop_pane *hop_pane_get(struct hopping *h, int64_t number)
+{
+	uint32_t at = h->pane_last;
+
+	if (at < h->pane_count && h->pane[at].number == number)
+		return &h->pane[at];
+	at = pane_place(h, number);
+	if (at == h->pane_count || h->pane[at].number != number) {
+		if (h->pane_count == PANE_LIST_MAX)
+			return NULL;
+		if (h->pane_count == h->pane_room) {
+			h->pane_room = h->pane_room * 2 + 16;
+			h->pane = must_realloc(h->pane, h->pane_room, sizeof *h->pane);
+		}
+		memmove(h->pane + at + 1, h->pane + at, (h->pane_count - at) * sizeof *h->pane);
+		h->pane[at] = (struct hop_pane){number, 0, agg_arena_new(stage_arena_bytes(h->w.st))};
+		must(h->pane[at].arena);
+		h->pane_count++;
+	}
+	h->pane_last = at;
+	return &h->pane[at];
+}
+
+/* Forgets panes that no window needs any more: all their elements are gone. */
+void hop_panes_expire(struct hopping *h)
+{
+	uint32_t gone = 0;
+
+	while (gone < h->pane_count && h->pane[gone].number + h->panes - 1 <= h->closed) {
+		assert(!h->pane[gone].elements);
+		agg_arena_free(h->pane[gone++].arena);
+	}
+	h->pane_count -= gone;
+	if (gone)
+		memmove(h->pane, h->pane + gone, h->pane_count * sizeof *h->pane);
+	h->pane_last = 0;
+}
+
+/* ---- keys ---- */
+static void fresh_put(struct hopping *h, struct keytab_entry *e)
+{
+	if (h->fresh_count == h->fresh_room) {
+		h->fresh_room = h->fresh_room * 2 + 64;
+		h->fresh = must_realloc(h->fresh, h->fresh_room, sizeof *h->fresh);
+	}
+	h->fresh[h->fresh_count++].entry = e;
+}
+
+struct keytab_entry *hop_key_new(
+	struct hopping *h, uint32_t tag, const uint8_t *key, uint32_t bytes, uint16_t flags)
+{
+	struct keytab_entry *e;
+	struct hop_key *k;
+	uint32_t ref;
+
+	if (flags & KEYTAB_F_OTHER)
+		h->other = e = keytab_add_aside(&h->keys, "", 0, KEYTAB_F_OTHER, &ref);
+	else
+		e = keytab_add(&h->keys, tag, key, bytes, &ref);
+	k = keytab_value(e);
+	k->ref = ref;
+	k->prefix_block = STAGE_NO_TIME;
+	fresh_put(h, e);
+	return e;
+}
+
+/* A prefix that no window will show any more still has memory until its block ends. */
+void hop_key_drop(struct hopping *h, struct keytab_entry *e)
+{
+	struct hop_key *k = keytab_value(e);
+
+	if (h->closed != STAGE_NO_TIME && k->prefix_block == hop_block_of(h, h->closed))
+		agg_cell_clear(h->w.def->aggs, hop_prefix_cell(k), h->prefixes);
+	free(k->element);
+	if (e == h->other)
+		h->other = NULL;
+	keytab_remove(&h->keys, k->ref);
+}
+
+struct keytab_entry *hop_key_get(struct hopping *h, const struct stage_pick *p)
+{
+	struct stage_window *w = &h->w;
+	uint64_t keys = h->keys.count - (h->other != NULL);
+	struct keytab_entry *e = NULL;
+
+	if (!p->other)
+		e = keytab_find(&h->keys, p->tag, p->key, p->key_bytes, NULL);
+	if (e)
+		return e;
+	if (!p->other && (!w->def->group_count || (keys < w->def->keys_max && !w->st->full)))
+		return hop_key_new(h, p->tag, p->key, p->key_bytes, 0);
+	w->stats->other++;
+	return h->other ? h->other : hop_key_new(h, 0, NULL, 0, KEYTAB_F_OTHER);
+}
+
+static uint64_t key_head(const struct hopping *h, const struct keytab_entry *e)
+{
+	uint64_t head = 0;
+
+	memcpy(&head, keytab_key(&h->keys, e), e->key_bytes < 8 ? e->key_bytes : 8u);
+	return __builtin_bswap64(head);
+}
+
+static bool key_before(const struct hopping *h, const struct keysort_item *a, const struct keysort_item *b)
+{
+	if (a->prefix != b->prefix)
+		return a->prefix < b->prefix;
+	return keysort_compare(keytab_key(&h->keys, a->entry), a->entry->key_bytes,
+		       keytab_key(&h->keys, b->entry), b->entry->key_bytes) < 0;
+}
+
+/* Sorts the new keys and merges them into the order, from behind. */
+void hop_order_merge(struct hopping *h)
+{
+	size_t old = h->order_count, fresh = h->fresh_count, to;
+
+	if (!fresh)
+		return;
+	stage_sort_room(h->w.st, fresh);
+	keysort(&h->keys, h->fresh, h->w.st->sort[1], fresh);
+	for (size_t i = 0; i < fresh; i++)
+		h->fresh[i].prefix = key_head(h, h->fresh[i].entry);
+	if (old + fresh > h->order_room) {
+		h->order_room = old + fresh + (old + fresh) / 2;
+		h->order = must_realloc(h->order, h->order_room, sizeof *h->order);
+	}
+	to = old + fresh;
+	h->order_count = to;
+	while (fresh) {
+		if (old && key_before(h, &h->fresh[fresh - 1], &h->order[old - 1]))
+			h->order[--to] = h->order[--old];
+		else
+			h->order[--to] = h->fresh[--fresh];
+	}
+	h->fresh_count = 0;
+}
+
+/* ---- elements ---- */
+struct hop_element *hop_element_insert(struct hopping *h, struct hop_key *k, uint32_t i, int64_t number)
+{
+	struct hop_element *e;
+
+	if (k->count == k->room) {
+		k->room = k->room ? k->room * 2 : 1;
+		k->element = must_realloc(k->element, k->room, h->stride);
+	}
+	e = hop_element_at(h, k, i);
+	memmove((uint8_t *)e + h->stride, e, (size_t)(k->count - i) * h->stride);
+	e->number_cut = number * 2;
+	agg_cell_init(h->w.def->aggs, hop_element_cell(e));
+	k->count++;
+	h->elements++;
+	return e;
+}
+
+/* Index of the last element whose pane is not behind `number`; its successor is where one goes. -1: none. */
+static int64_t element_find(const struct hopping *h, const struct hop_key *k, int64_t number)
+{
+	int64_t i = (int64_t)k->count - 1;
+
+	while (i >= 0 && hop_element_number(hop_element_at(h, k, (uint32_t)i)) > number)
+		i--;
+	return i;
+}
+
+static void add_to(struct hopping *h, void *cell, struct agg_arena *arena, const struct record *rec,
+	const struct agg_order *order, bool *cut)
+{
+	if (!agg_cell_add(h->w.def->aggs, cell, arena, rec, order)) {
+		*cut = true;
+		h->w.stats->cut++;
+	}
+}
+
+static void element_add(
+	struct hopping *h, struct hop_element *e, const struct record *rec, const struct agg_order *order)
+{
+	struct hop_pane *pane = hop_pane_get(h, hop_element_number(e));
+	bool cut = false;
+
+	add_to(h, hop_element_cell(e), pane->arena, rec, order, &cut);
+	e->number_cut |= cut;
+}
+
+void *hop_prefix_get(struct hopping *h, struct hop_key *k, int64_t block)
+{
+	if (k->prefix_block != block) {
+		agg_cell_init(h->w.def->aggs, hop_prefix_cell(k));
+		k->prefix_block = block;
+		k->prefix_cut = 0;
+	}
+	return hop_prefix_cell(k);
+}
+
+static void prefix_add(
+	struct hopping *h, struct hop_key *k, const struct record *rec, const struct agg_order *order)
+{
+	bool cut = false;
+
+	add_to(h, hop_prefix_get(h, k, hop_block_of(h, h->closed)), h->prefixes, rec, order, &cut);
+	k->prefix_cut |= cut;
+}
+
+/* The element of a pane, made if it is not there. In a block that has been folded a new one begins as the
+ * suffix that follows it. */
+static uint32_t element_get(struct hopping *h, struct hop_key *k, int64_t number, bool folded)
+{
+	int64_t i = element_find(h, k, number);
+	struct hop_element *e, *next;
+
+	if (i >= 0 && hop_element_number(hop_element_at(h, k, (uint32_t)i)) == number)
+		return (uint32_t)i;
+	hop_pane_get(h, number)->elements++;
+	e = hop_element_insert(h, k, (uint32_t)(i + 1), number);
+	if (folded && i + 2 < k->count) {
+		next = hop_element_at(h, k, (uint32_t)(i + 2));
+		if (hop_block_of(h, hop_element_number(next)) == hop_block_of(h, number)) {
+			e->number_cut |= next->number_cut & 1;
+			if (!agg_cell_merge(h->w.def->aggs, hop_element_cell(e),
+				    hop_pane_get(h, number)->arena, hop_element_cell(next),
+				    hop_pane_get(h, hop_element_number(next))->arena))
+				e->number_cut |= 1;
+		}
+	}
+	return (uint32_t)(i + 1);
+}
+
+/* Adds an event to a key's pane, and to what that pane has been folded into. */
+void hop_key_add(struct hopping *h, struct hop_key *k, int64_t number, const struct record *rec,
+	const struct agg_order *order)
+{
+	bool past = number <= h->closed; /* STAGE_NO_TIME is below all */
+	bool folded = past && hop_block_of(h, number) < hop_block_of(h, h->closed);
+	uint32_t i = element_get(h, k, number, folded);
+
+	element_add(h, hop_element_at(h, k, i), rec, order);
+	if (folded) {
+		while (i--)
+			element_add(h, hop_element_at(h, k, i), rec, order);
+	} else if (past) {
+		prefix_add(h, k, rec, order);
+	}
+}
+
+/* ---- folds ---- */
+/* Folds a key's elements of blocks before `first` into suffixes. */
+void hop_key_fold(struct hopping *h, struct hop_key *k, int64_t first)
+{
+	const struct agg_set *aggs = h->w.def->aggs;
+	int64_t i = element_find(h, k, first - 1);
+
+	for (i--; i >= 0; i--) {
+		struct hop_element *e = hop_element_at(h, k, (uint32_t)i),
+				   *next = hop_element_at(h, k, (uint32_t)i + 1);
+
+		e->number_cut |= next->number_cut & 1;
+		if (!agg_cell_merge(aggs, hop_element_cell(e), hop_pane_get(h, hop_element_number(e))->arena,
+			    hop_element_cell(next), hop_pane_get(h, hop_element_number(next))->arena))
+			e->number_cut |= 1;
+	}
+}
+
+/* Adds the key's element of the pane that closes to its prefix. */
+void hop_prefix_fold(struct hopping *h, struct hop_key *k, int64_t number, int64_t block)
+{
+	int64_t i = element_find(h, k, number);
+	struct hop_element *e;
+	void *prefix;
+
+	if (i < 0)
+		return;
+	e = hop_element_at(h, k, (uint32_t)i);
+	if (hop_element_number(e) != number)
+		return;
+	prefix = hop_prefix_get(h, k, block);
+	k->prefix_cut |= e->number_cut & 1;
+	if (!agg_cell_merge(
+		    h->w.def->aggs, prefix, h->prefixes, hop_element_cell(e), hop_pane_get(h, number)->arena))
+		k->prefix_cut |= 1;
+}
+
+/* Drops elements that no later window needs. */
+void hop_key_expire(struct hopping *h, struct hop_key *k, int64_t closed)
+{
+	uint32_t gone = 0;
+
+	while (gone < k->count && hop_element_number(hop_element_at(h, k, gone)) + h->panes - 1 <= closed)
+		hop_pane_get(h, hop_element_number(hop_element_at(h, k, gone++)))->elements--;
+	if (!gone)
+		return;
+	k->count -= gone;
+	h->elements -= gone;
+	memmove(k->element, hop_element_at(h, k, gone), (size_t)k->count * h->stride);
+}

@@ -1,0 +1,98 @@
+/* Saved state of hopping windows: suffixes and prefixes as they are, so that they go on with the same bits.
+ * State thread of a partition. */
+#include "hopping_priv.h"
+
+static void key_save(const struct hopping *h, const struct keytab_entry *e, struct bytes *out)
+{
+	struct hop_key *k = keytab_value(e);
+	bool prefix = h->closed != STAGE_NO_TIME && k->prefix_block == hop_block_of(h, h->closed);
+
+	stage_put_key(&h->keys, e, out);
+	bytes_put_u32(out, k->count);
+	bytes_put_u8(out, prefix ? (k->prefix_cut ? 2 : 1) : 0);
+	if (prefix)
+		stage_put_cell(&h->w, hop_prefix_cell(k), h->prefixes, out);
+	for (uint32_t i = 0; i < k->count; i++) {
+		struct hop_element *element = hop_element_at(h, k, i);
+		const struct hop_pane *pane =
+			hop_pane_get((struct hopping *)h, hop_element_number(element)); /* is there */
+
+		bytes_put_i64(out, element->number_cut);
+		stage_put_cell(&h->w, hop_element_cell(element), pane->arena, out);
+	}
+}
+
+void hop_save(const struct stage_window *w, struct bytes *out)
+{
+	const struct hopping *h = (const struct hopping *)w;
+	size_t count = stage_sort_keys(w->st, &h->keys);
+
+	bytes_put_i64(out, h->closed);
+	bytes_put_u64(out, count);
+	for (size_t i = 0; i < count; i++)
+		key_save(h, w->st->sort[0][i].entry, out);
+	revision_save(&h->revisions, w, out);
+}
+
+static bool elements_load(struct hopping *h, struct hop_key *k, uint32_t count, struct cursor *c)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		int64_t number_cut = stage_get_time(c), number = number_cut >> 1;
+		struct hop_element *e;
+		struct hop_pane *pane;
+
+		if (c->failed || (i && number <= hop_element_number(hop_element_at(h, k, i - 1))) ||
+			(h->closed != STAGE_NO_TIME && number + h->panes - 1 <= h->closed))
+			return false;
+		pane = hop_pane_get(h, number);
+		if (!pane)
+			return false;
+		pane->elements++;
+		e = hop_element_insert(h, k, i, number);
+		e->number_cut = number_cut;
+		if (!stage_get_cell(&h->w, hop_element_cell(e), pane->arena, c))
+			return false;
+	}
+	return true;
+}
+
+static bool key_load(struct hopping *h, struct cursor *c)
+{
+	uint32_t bytes, tag, count;
+	uint16_t flags;
+	const uint8_t *key = stage_get_key(c, &bytes, &flags);
+	uint8_t prefix;
+	struct hop_key *k;
+
+	if (!key)
+		return false;
+	tag = keytab_tag(key, bytes);
+	if (flags & KEYTAB_F_OTHER ? h->other || bytes : !!keytab_find(&h->keys, tag, key, bytes, NULL))
+		return false;
+	k = keytab_value(hop_key_new(h, tag, key, bytes, flags));
+	count = cursor_le32(c);
+	prefix = cursor_u8(c);
+	if (!count || prefix > 2 || (prefix && h->closed == STAGE_NO_TIME))
+		return false;
+	if (prefix) {
+		if (!stage_get_cell(&h->w, hop_prefix_get(h, k, hop_block_of(h, h->closed)), h->prefixes, c))
+			return false;
+		k->prefix_cut = prefix == 2;
+	}
+	return elements_load(h, k, count, c);
+}
+
+bool hop_load(struct stage_window *w, struct cursor *c)
+{
+	struct hopping *h = (struct hopping *)w;
+	int64_t closed = (int64_t)cursor_le64(c);
+	uint64_t count = cursor_le64(c);
+
+	if (closed != STAGE_NO_TIME && (closed < -STAGE_TIME_MAX || closed > STAGE_TIME_MAX))
+		return false;
+	h->closed = closed;
+	for (uint64_t i = 0; i < count; i++)
+		if (!key_load(h, c))
+			return false;
+	return revision_load(&h->revisions, w, c);
+}

@@ -1,0 +1,107 @@
+/* Hopping windows from inside; the method stands in window_hopping.c. */
+#ifndef SLUICE_HOPPING_PRIV_H
+#define SLUICE_HOPPING_PRIV_H
+
+#include "pane.h"
+
+#define HOP_ELEMENT_BYTES 16u /* logical, beside the cell */
+
+/* An element: this, then the cell. */
+struct hop_element {
+	int64_t number_cut; /* of the pane, times two; 1: the cell is cut */
+};
+
+/* Value of a key; the prefix, a cell, follows. */
+struct hop_key {
+	uint8_t *element; /* ascending by pane */
+	uint32_t count, room;
+	int64_t prefix_block; /* the prefix is of this block; any other: empty */
+	uint32_t ref;	      /* of the key's entry */
+	uint32_t prefix_cut;
+};
+
+struct hop_pane {
+	int64_t number;
+	uint64_t elements;
+	struct agg_arena *arena;
+};
+
+struct hopping {
+	struct stage_window w;
+	int64_t panes;	/* of a window, and of a block */
+	int64_t closed; /* windows that end with this pane or an earlier one are computed; STAGE_NO_TIME: none
+			 */
+	uint32_t stride; /* of elements */
+	uint64_t elements;
+	struct keytab keys; /* value: struct hop_key, prefix */
+	struct keytab_entry *other;
+	struct keysort_item *order; /* keys in order, with their first eight bytes */
+	size_t order_count, order_room;
+	struct keysort_item *fresh; /* keys that are not in there yet */
+	size_t fresh_count, fresh_room;
+	struct hop_pane *pane; /* that have elements, ascending */
+	uint32_t pane_count, pane_room, pane_last;
+	struct agg_arena *prefixes; /* of the block of `closed` */
+	struct agg_arena *scratch;
+	void *cell; /* with parts in scratch */
+	struct revisions revisions;
+};
+
+static inline struct hop_element *hop_element_at(const struct hopping *h, const struct hop_key *k, uint32_t i)
+{
+	return (struct hop_element *)(k->element + (size_t)i * h->stride);
+}
+
+static inline int64_t hop_element_number(const struct hop_element *e)
+{
+	return e->number_cut >> 1;
+}
+
+static inline void *hop_element_cell(struct hop_element *e)
+{
+	return e + 1;
+}
+
+static inline void *hop_prefix_cell(struct hop_key *k)
+{
+	return k + 1;
+}
+
+static inline int64_t hop_block_of(const struct hopping *h, int64_t number)
+{
+	return stage_floor(number, h->panes) / h->panes;
+}
+
+/* The pane's memory, made if it is not there; valid until the next call. NULL: there are PANE_LIST_MAX. */
+struct hop_pane *hop_pane_get(struct hopping *h, int64_t number);
+/* Forgets panes that no window needs any more: all their elements are gone. */
+void hop_panes_expire(struct hopping *h);
+
+/* The entry of a pick's key, or that of `other`. */
+struct keytab_entry *hop_key_get(struct hopping *h, const struct stage_pick *p);
+/* A key that the table does not have. */
+struct keytab_entry *hop_key_new(
+	struct hopping *h, uint32_t tag, const uint8_t *key, uint32_t bytes, uint16_t flags);
+/* Gives back what a key has, and its entry. */
+void hop_key_drop(struct hopping *h, struct keytab_entry *e);
+/* Sorts the new keys and merges them into the order. */
+void hop_order_merge(struct hopping *h);
+
+/* Adds an event to a key's pane, and to what that pane has been folded into. */
+void hop_key_add(struct hopping *h, struct hop_key *k, int64_t number, const struct record *rec,
+	const struct agg_order *order);
+/* A new, empty element before the one at i. */
+struct hop_element *hop_element_insert(struct hopping *h, struct hop_key *k, uint32_t i, int64_t number);
+/* The prefix, made empty if it is of another block than `block`. */
+void *hop_prefix_get(struct hopping *h, struct hop_key *k, int64_t block);
+/* Folds a key's elements of panes before `first` into suffixes. */
+void hop_key_fold(struct hopping *h, struct hop_key *k, int64_t first);
+/* Adds the key's element of the pane that closes to its prefix. */
+void hop_prefix_fold(struct hopping *h, struct hop_key *k, int64_t number, int64_t block);
+/* Drops elements that no window after the one that ends with pane `closed` needs. */
+void hop_key_expire(struct hopping *h, struct hop_key *k, int64_t closed);
+
+void hop_save(const struct stage_window *w, struct bytes *out);
+bool hop_load(struct stage_window *w, struct cursor *c);
+
+#endif

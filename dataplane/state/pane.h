@@ -1,0 +1,81 @@
+/* Panes: what is counted between two times, by key: a table of cells, and the memory of the cells' growing
+ * parts; both go as a whole. Tumbling windows, and revisions of windows that were emitted. */
+#ifndef SLUICE_PANE_H
+#define SLUICE_PANE_H
+
+#include "stage_priv.h"
+
+#define PANE_BYTES 512u	     /* logical, of an empty one */
+#define PANE_LIST_MAX 65536u /* of a definition */
+
+struct pane {
+	int64_t start_ms, end_ms;
+	uint32_t revision;
+	struct keytab keys; /* value: cell */
+	struct keytab_entry *other;
+	struct agg_arena *arena;
+};
+
+/* Ascending by time. */
+struct pane_list {
+	struct pane **pane;
+	uint32_t count, room;
+	uint32_t last; /* index that was asked for last */
+};
+
+/* The pane that begins at start_ms, made if it is not there. NULL: there are PANE_LIST_MAX. */
+struct pane *pane_list_get(
+	struct pane_list *list, const struct stage_window *w, int64_t start_ms, int64_t end_ms);
+void pane_list_free(struct pane_list *list);
+/* Forgets the first `count`. */
+void pane_list_drop(struct pane_list *list, uint32_t count);
+void pane_list_measure(const struct pane_list *list, uint64_t *keys, uint64_t *bytes);
+void pane_list_limit(struct pane_list *list, size_t arena_bytes);
+void pane_list_save(const struct pane_list *list, const struct stage_window *w, struct bytes *out);
+/* Panes of w's size; `aligned`: that begin at multiples of `unit_ms`. */
+bool pane_list_load(struct pane_list *list, const struct stage_window *w, int64_t unit_ms, struct cursor *c);
+
+/* The cell's entry of a key, or that of `other`. */
+struct keytab_entry *pane_entry(struct pane *pane, struct stage_window *w, const struct stage_pick *p);
+
+static inline void pane_add(struct pane *pane, struct stage_window *w, struct keytab_entry *e,
+	const struct stage_run *run, uint32_t i)
+{
+	struct agg_order order = stage_order(w->st, run, i);
+
+	if (!agg_cell_add(w->def->aggs, keytab_value(e), pane->arena, run->rec[i], &order)) {
+		e->flags |= KEYTAB_F_CUT;
+		w->stats->cut++;
+	}
+}
+
+/* All rows, by key. */
+int pane_emit(struct pane *pane, struct stage_window *w, int64_t step_ms);
+
+/* ---- revisions: what came to windows after they were emitted ---- */
+struct revision_count {
+	int64_t end_ms;
+	uint32_t count;
+};
+struct revisions {
+	struct pane_list list;	    /* by window */
+	int64_t due_ms;		    /* step at which all of them come out; set when there is one */
+	struct revision_count *had; /* windows that had some, ascending by end */
+	uint32_t had_count, had_room;
+};
+
+/* Adds an event to a window that was emitted. */
+void revision_add(struct revisions *r, struct stage_window *w, const struct stage_pick *p,
+	const struct stage_run *run, int64_t start_ms, int64_t end_ms);
+static inline int64_t revision_due(const struct revisions *r)
+{
+	return r->list.count ? r->due_ms : STAGE_NEVER;
+}
+int revision_emit(struct revisions *r, struct stage_window *w, int64_t step_ms);
+/* Windows that no event can revise any more are forgotten. */
+void revision_settle(struct revisions *r, const struct stage_window *w, int64_t step_ms);
+void revision_free(struct revisions *r);
+void revision_save(const struct revisions *r, const struct stage_window *w, struct bytes *out);
+bool revision_load(struct revisions *r, const struct stage_window *w, struct cursor *c);
+
+#endif

@@ -1,0 +1,400 @@
+/* The state stage: blocks in, watermark, runs of events to the windows, late events out; see stage.h. State
+ * thread of a partition; no clock, no I/O. */
+#include <assert.h>
+#include <errno.h>
+
+#include "stage_priv.h"
+
+static const struct stage_kind *const kinds[] = {
+	[WINDOW_TUMBLING] = &stage_tumbling,
+	[WINDOW_HOPPING] = &stage_hopping,
+	[WINDOW_SESSION] = &stage_session,
+	[WINDOW_FUNNEL] = &stage_funnel,
+};
+
+/* ---- life ---- */
+static int window_setup(struct stage *st, uint32_t i, struct err *err)
+{
+	const struct window_def *def = st->params.plan->def[i];
+	const struct stage_kind *kind = kinds[def->kind];
+	struct stage_window *w = must_calloc(1, kind->bytes);
+	int rc;
+
+	w->kind = kind;
+	w->def = def;
+	w->st = st;
+	w->stats = &st->stats.window[i];
+	w->stats->uid = def->uid;
+	w->stats->closed_ms = STAGE_NO_TIME;
+	w->cell_bytes = agg_set_cell_bytes(def->aggs);
+	if (!w->cell_bytes)
+		w->cell_bytes = 8;
+	w->text_key = def->group_count == 1 && field_table[def->group[0]].kind == FIELD_KIND_TEXT;
+	rc = kind->setup(w, err);
+	if (rc) {
+		free(w);
+		return rc;
+	}
+	st->window[i] = w;
+	st->stats.window_count = i + 1;
+	return 0;
+}
+
+int stage_new(
+	struct stage **out, const struct stage_params *params, stage_emit emit, void *arg, struct err *err)
+{
+	struct stage *st;
+	int rc = 0;
+
+	if (params->plan->step_ms <= 0 || params->plan->step_ms > STAGE_TIME_MAX ||
+		params->out_of_orderness_ms > (uint64_t)STAGE_TIME_MAX)
+		return err_set(
+			err, -EINVAL, "state.step %ld ms: must be above 0", (long)params->plan->step_ms);
+	st = must_calloc(1, sizeof *st);
+	st->params = *params;
+	st->emit = emit;
+	st->arg = arg;
+	st->plan_step_ms = params->plan->step_ms;
+	st->watermark_ms = st->step_ms = STAGE_NO_TIME;
+	st->stats.watermark_ms = st->stats.step_ms = STAGE_NO_TIME;
+	st->keys = must_realloc(NULL, STAGE_RUN, WINDOW_KEY_BYTES_MAX);
+	for (uint32_t i = 0; i < params->plan->count && !rc; i++)
+		rc = window_setup(st, i, err);
+	if (rc) {
+		stage_free(st);
+		return rc;
+	}
+	*out = st;
+	return 0;
+}
+
+void stage_free(struct stage *st)
+{
+	if (!st)
+		return;
+	for (uint32_t i = 0; i < st->stats.window_count; i++) {
+		st->window[i]->kind->free(st->window[i]);
+		free(st->window[i]);
+	}
+	bytes_free(&st->pack);
+	bytes_free(&st->out);
+	free(st->sort[0]);
+	free(st->sort[1]);
+	free(st->keys);
+	free(st);
+}
+
+/* ---- what windows use ---- */
+void stage_late(struct stage_window *w, struct stage_run *run, uint32_t i)
+{
+	w->stats->late++;
+	if (!(run->late_mask >> i & 1)) {
+		run->late_mask |= 1ull << i;
+		run->late_uid[i] = w->def->uid;
+	}
+}
+
+uint8_t *stage_key(const struct stage_window *w, const struct record *rec, struct stage_pick *p, uint8_t *to)
+{
+	uint32_t bytes;
+
+	p->key = to;
+	p->other = false;
+	if (w->text_key) {
+		const uint8_t *text = record_field(rec, w->def->group[0], &bytes);
+		uint16_t n = text ? (uint16_t)bytes : ROW_KEY_ABSENT;
+
+		if (bytes + sizeof n > WINDOW_KEY_BYTES_MAX) {
+			p->other = true;
+			bytes = 0;
+		} else {
+			memcpy(to, &n, sizeof n);
+			if (bytes)
+				memcpy(to + sizeof n, text, bytes);
+			bytes += (uint32_t)sizeof n;
+		}
+	} else {
+		bytes = row_key_make(to, WINDOW_KEY_BYTES_MAX, w->def->group, w->def->group_count, rec);
+		p->other = !bytes && w->def->group_count;
+	}
+	p->key_bytes = bytes;
+	p->tag = keytab_tag(to, bytes);
+	return to + bytes;
+}
+
+int stage_row(struct stage_window *w, struct row *row, int64_t step_ms, const void *key, uint32_t key_bytes,
+	const void *cell, const struct agg_arena *arena)
+{
+	struct stage *st = w->st;
+
+	bytes_reset(&st->pack);
+	bytes_reset(&st->out);
+	agg_cell_pack(w->def->aggs, cell, arena, &st->pack);
+	row->window_uid = w->def->uid;
+	row->step_ms = step_ms;
+	row->key_bytes = key_bytes;
+	row->agg_bytes = (uint32_t)st->pack.bytes;
+	row_put(&st->out, ROW_PARTIAL, row, key, st->pack.data, NULL, hash_bytes(key, key_bytes, 0),
+		st->receive_ms);
+	must(!st->pack.failed && !st->out.failed);
+	st->stats.rows++;
+	if (row->revision)
+		w->stats->revisions++;
+	else
+		w->stats->rows++;
+	return st->emit(st->arg, (const struct record *)st->out.data);
+}
+
+void stage_sort_room(struct stage *st, size_t count)
+{
+	if (count <= st->sort_room)
+		return;
+	st->sort_room = count + count / 2;
+	for (int i = 0; i < 2; i++) {
+		free(st->sort[i]);
+		st->sort[i] = must_realloc(NULL, st->sort_room, sizeof *st->sort[i]);
+	}
+}
+
+size_t stage_sort_keys(struct stage *st, const struct keytab *kt)
+{
+	const struct keytab_entry *e;
+	uint32_t at = 0, ref;
+	size_t count = 0;
+
+	stage_sort_room(st, kt->count);
+	while ((e = keytab_next(kt, &at, &ref)))
+		st->sort[0][count++].entry = (struct keytab_entry *)e;
+	keysort(kt, st->sort[0], st->sort[1], count);
+	return count;
+}
+
+/* ---- steps ---- */
+static int mark_emit(struct stage *st, int64_t step_ms)
+{
+	bytes_reset(&st->out);
+	row_put_mark(&st->out, step_ms, st->receive_ms);
+	must(!st->out.failed);
+	st->stats.marks++;
+	return st->emit(st->arg, (const struct record *)st->out.data);
+}
+
+/* Puts out the rows of every step up to the one where the watermark now stands, a mark behind each. */
+static int steps_emit(struct stage *st, int64_t step_ms)
+{
+	uint32_t count = st->stats.window_count;
+	int64_t due, last = STAGE_NO_TIME;
+	int rc;
+
+	for (uint32_t i = 0; i < count; i++)
+		if (st->window[i]->kind->reach)
+			st->window[i]->kind->reach(st->window[i], step_ms);
+	for (;;) {
+		int64_t due_of[WINDOWS_MAX];
+		uint64_t rows = st->stats.rows;
+
+		due = STAGE_NEVER;
+		for (uint32_t i = 0; i < count; i++) {
+			due_of[i] = st->window[i]->kind->due(st->window[i]);
+			if (due_of[i] < due)
+				due = due_of[i];
+		}
+		if (due > step_ms)
+			break;
+		for (uint32_t i = 0; i < count; i++) {
+			rc = due_of[i] == due ? st->window[i]->kind->emit(st->window[i], due) : 0;
+			if (rc)
+				return rc;
+		}
+		if (st->stats.rows == rows)
+			continue; /* it was only thought to be due */
+		rc = mark_emit(st, due);
+		if (rc)
+			return rc;
+		last = due;
+	}
+	st->step_ms = st->stats.step_ms = step_ms;
+	for (uint32_t i = 0; i < count; i++) {
+		st->window[i]->kind->settle(st->window[i], step_ms);
+		st->window[i]->stats->closed_ms = step_ms;
+	}
+	return last == step_ms ? 0 : mark_emit(st, step_ms);
+}
+
+/* ---- runs ---- */
+static int run_flush(struct stage *st)
+{
+	struct stage_run *run = &st->run;
+	int rc = 0;
+
+	if (!run->count)
+		return 0;
+	for (uint32_t i = 0; i < st->stats.window_count; i++)
+		st->window[i]->kind->take(st->window[i], run);
+	for (uint64_t left = run->late_mask; left && !rc; left &= left - 1) {
+		int i = __builtin_ctzll(left);
+
+		bytes_reset(&st->out);
+		row_put_late(&st->out, run->rec[i], run->late_uid[i], run->offset[i]);
+		must(!st->out.failed);
+		st->stats.late++;
+		rc = st->emit(st->arg, (const struct record *)st->out.data);
+	}
+	run->count = 0;
+	run->late_mask = 0;
+	return rc;
+}
+
+static int watermark_raise(struct stage *st, int64_t to_ms)
+{
+	int64_t step_ms;
+	int rc;
+
+	if (to_ms <= st->watermark_ms || to_ms > STAGE_TIME_MAX)
+		return 0;
+	st->watermark_ms = st->stats.watermark_ms = to_ms;
+	if (st->step_ms != STAGE_NO_TIME && to_ms < st->step_ms + st->plan_step_ms)
+		return 0;
+	step_ms = stage_floor(to_ms, st->plan_step_ms);
+	if (step_ms <= st->step_ms)
+		return 0;
+	rc = run_flush(st);
+	return rc ? rc : steps_emit(st, step_ms);
+}
+
+static void measure(struct stage *st)
+{
+	uint64_t total = 0;
+	bool full;
+
+	for (uint32_t i = 0; i < st->stats.window_count; i++) {
+		struct stage_window *w = st->window[i];
+		uint64_t keys = 0, bytes = 0;
+
+		w->kind->measure(w, &keys, &bytes);
+		w->stats->keys = keys;
+		w->stats->memory_bytes = bytes;
+		total += bytes;
+	}
+	if (st->stats.input_offset % STAGE_MEMORY_EVERY)
+		return;
+	full = total >= st->params.memory_bytes - (st->full ? st->params.memory_bytes / 16 : 0);
+	if (full == st->full)
+		return;
+	st->full = full;
+	for (uint32_t i = 0; i < st->stats.window_count; i++)
+		st->window[i]->kind->limit(st->window[i], stage_arena_bytes(st));
+}
+
+/* ---- records ---- */
+static void source_count(struct stage *st, const struct record *rec)
+{
+	struct stage_stats *s = &st->stats;
+	struct stage_source *source = s->source;
+	uint32_t i = 0;
+
+	while (i < s->source_count && source[i].port != rec->dst_port)
+		i++;
+	if (i == s->source_count) {
+		if (i == STAGE_SOURCES_MAX)
+			return;
+		source[i] = (struct stage_source){.port = rec->dst_port, .event_time_max_ms = STAGE_NO_TIME};
+		s->source_count++;
+	}
+	source[i].events++;
+	if (rec->event_time_ms > source[i].event_time_max_ms)
+		source[i].event_time_max_ms = rec->event_time_ms;
+	source[i].receive_last_ms = rec->receive_time_ms;
+}
+
+static bool time_usable(int64_t t)
+{
+	return t >= -STAGE_TIME_MAX && t <= STAGE_TIME_MAX;
+}
+
+static int event_take(struct stage *st, const struct record *rec, uint64_t offset)
+{
+	struct stage_run *run = &st->run;
+	int64_t t = rec->event_time_ms;
+	int rc;
+
+	st->stats.events++;
+	source_count(st, rec);
+	if (!time_usable(t) || !time_usable(rec->receive_time_ms) || rec->flags & RECORD_F_SUPPRESSED) {
+		for (uint32_t i = 0; i < st->stats.window_count; i++)
+			st->stats.window[i].filtered++;
+		if (!time_usable(t) || !time_usable(rec->receive_time_ms))
+			return 0;
+	} else {
+		run->rec[run->count] = rec;
+		run->offset[run->count] = offset;
+		run->watermark_ms[run->count] = st->watermark_ms;
+		if (++run->count == STAGE_RUN) {
+			rc = run_flush(st);
+			if (rc)
+				return rc;
+		}
+	}
+	if (t > rec->receive_time_ms)
+		t = rec->receive_time_ms;
+	return watermark_raise(st, t - (int64_t)st->params.out_of_orderness_ms);
+}
+
+static int record_take(struct stage *st, const struct record *rec, uint64_t offset)
+{
+	int rc = 0;
+
+	st->stats.records++;
+	if (rec->kind == RECORD_EVENT)
+		rc = event_take(st, rec, offset);
+	else if (rec->kind == RECORD_TICK && time_usable(rec->event_time_ms))
+		rc = watermark_raise(st, rec->event_time_ms);
+	st->stats.input_offset = offset + 1;
+	if (!rc && st->stats.input_offset % STAGE_MEMORY_EVERY == 0) {
+		rc = run_flush(st);
+		measure(st);
+	}
+	return rc;
+}
+
+int stage_block(struct stage *st, const struct journal_block *block, uint64_t from, struct err *err)
+{
+	uint64_t offset = block->first_offset, end = offset + block->record_count;
+	uint32_t at = 0;
+	int rc = 0;
+
+	if (block->partition != st->params.partition || end < offset ||
+		(st->begun && from < end && (from > offset ? from : offset) < st->stats.input_offset))
+		return err_set(err, -EBADMSG, "block of partition %u from offset %llu: not what comes next",
+			block->partition, (unsigned long long)offset);
+	st->begun = true;
+	st->receive_ms = block->receive_last_ms;
+	for (; offset < end && !rc; offset++) {
+		const struct record *rec = (const struct record *)(block->data + at);
+
+		if (block->bytes - at < sizeof *rec || rec->bytes < sizeof *rec ||
+			rec->bytes > block->bytes - at)
+			return err_set(err, -EBADMSG, "record %llu does not lie in its block",
+				(unsigned long long)offset);
+		at += rec->bytes;
+		if (offset >= from)
+			rc = record_take(st, rec, offset);
+	}
+	if (!rc)
+		rc = run_flush(st);
+	if (!rc && time_usable(block->watermark_ms))
+		rc = watermark_raise(st, block->watermark_ms);
+	for (uint32_t i = 0; i < st->stats.source_count; i++)
+		st->stats.source[i].idle =
+			(uint64_t)(block->receive_last_ms - st->stats.source[i].receive_last_ms) >
+				st->params.source_idle_ms &&
+			block->receive_last_ms > st->stats.source[i].receive_last_ms;
+	if (!rc)
+		measure(st);
+	return rc;
+}
+
+const struct stage_stats *stage_stats(const struct stage *st)
+{
+	return &st->stats;
+}

@@ -1,0 +1,161 @@
+/* The state stage from inside: what its kinds of windows share. One thread, all memory the stage's.
+ *
+ * Events are taken in runs: each kind walks a run several times, so that hash slots, entries and sketches
+ * come into the cache while other events are looked at. Nothing that comes out depends on where runs end. */
+#ifndef SLUICE_STAGE_PRIV_H
+#define SLUICE_STAGE_PRIV_H
+
+#include "cursor.h"
+#include "keysort.h"
+#include "keytab.h"
+#include "must.h"
+#include "row.h"
+#include "stage.h"
+
+#define STAGE_RUN 64u
+#define STAGE_NO_TIME INT64_MIN /* no watermark, no step yet */
+#define STAGE_NEVER INT64_MAX
+/* Event times beyond are taken by no window and move no watermark: sums of times then never overflow. */
+#define STAGE_TIME_MAX ((int64_t)1 << 52)
+/* The memory bound is looked at whenever so many records have been taken, by their offset. */
+#define STAGE_MEMORY_EVERY 1024u
+
+struct stage_window;
+
+/* Events between two steps of the watermark, at most. */
+struct stage_run {
+	uint32_t count;
+	uint64_t late_mask;
+	const struct record *rec[STAGE_RUN];
+	uint64_t offset[STAGE_RUN];
+	int64_t watermark_ms[STAGE_RUN]; /* before the event */
+	uint64_t late_uid[STAGE_RUN];	 /* valid where late_mask has the bit */
+};
+
+/* An event that a window takes. */
+struct stage_pick {
+	uint32_t index; /* in the run */
+	uint32_t tag;
+	const uint8_t *key; /* in stage.keys */
+	uint32_t key_bytes;
+	bool other;  /* its key is too long */
+	int64_t at;  /* the kind's: pane number */
+	void *place; /* the kind's: pane */
+	struct keytab_entry *entry;
+};
+
+struct stage_kind {
+	size_t bytes; /* of its struct, which begins with a struct stage_window */
+	int (*setup)(struct stage_window *w, struct err *err);
+	void (*free)(struct stage_window *w);
+	void (*take)(struct stage_window *w, struct stage_run *run);
+	/* The watermark has come to step_ms. */
+	void (*reach)(struct stage_window *w, int64_t step_ms);
+	/* Step at which its next rows are due, STAGE_NEVER if there are none. */
+	int64_t (*due)(const struct stage_window *w);
+	/* Puts out all that is due at step_ms, in order. 0 or what emit returned. */
+	int (*emit)(struct stage_window *w, int64_t step_ms);
+	/* The stage stands at step_ms: all that was due is out. */
+	void (*settle)(struct stage_window *w, int64_t step_ms);
+	/* Live keys and logical bytes. */
+	void (*measure)(const struct stage_window *w, uint64_t *keys, uint64_t *bytes);
+	/* Bound of each arena from now on. */
+	void (*limit)(struct stage_window *w, size_t arena_bytes);
+	void (*save)(const struct stage_window *w, struct bytes *out);
+	/* False: no saved state of this window. */
+	bool (*load)(struct stage_window *w, struct cursor *c);
+};
+extern const struct stage_kind stage_tumbling, stage_hopping, stage_session, stage_funnel;
+
+struct stage_window {
+	const struct stage_kind *kind;
+	const struct window_def *def;
+	struct stage *st;
+	struct stage_window_stats *stats;
+	uint32_t cell_bytes;
+	bool text_key; /* the key is one TEXT field */
+};
+
+struct stage {
+	struct stage_params params;
+	stage_emit emit;
+	void *arg;
+	int64_t plan_step_ms;
+	int64_t watermark_ms, step_ms;
+	int64_t receive_ms;    /* of the block in hand */
+	uint64_t events_aside; /* taken by no window at all */
+	bool full;	       /* of memory: as of the last look */
+	bool begun;	       /* stats.input_offset says something */
+	struct stage_run run;
+	struct stage_pick pick[STAGE_RUN];
+	uint8_t *keys; /* of a run's picks */
+	struct bytes pack, out;
+	struct keysort_item *sort[2]; /* of sort_room items each */
+	size_t sort_room;
+	struct stage_window *window[WINDOWS_MAX];
+	struct stage_stats stats;
+};
+
+static inline int64_t stage_floor(int64_t t, int64_t unit)
+{
+	int64_t rest = t % unit;
+
+	return t - (rest < 0 ? rest + unit : rest);
+}
+
+/* Step at which what ends at end_ms comes out. */
+static inline int64_t stage_step_of(const struct stage *st, int64_t end_ms)
+{
+	return stage_floor(end_ms + st->plan_step_ms - 1, st->plan_step_ms);
+}
+
+static inline size_t stage_arena_bytes(const struct stage *st)
+{
+	return st->full ? 0 : SIZE_MAX;
+}
+
+static inline bool stage_filter(const struct stage_window *w, const struct record *rec)
+{
+	return !w->def->filter || window_filter_match(w->def->filter, rec);
+}
+
+static inline struct agg_order stage_order(const struct stage *st, const struct stage_run *run, uint32_t i)
+{
+	return (struct agg_order){run->rec[i]->event_time_ms, st->params.partition, run->offset[i]};
+}
+
+/* The event is late for all windows of this definition. */
+void stage_late(struct stage_window *w, struct stage_run *run, uint32_t i);
+
+/* Makes the event's group key at `to`, at most WINDOW_KEY_BYTES_MAX bytes; returns where the next one goes.
+ */
+uint8_t *stage_key(const struct stage_window *w, const struct record *rec, struct stage_pick *p, uint8_t *to);
+
+/* A row: key, cell and the rest of *row, of which this fills window, step and lengths. 0 or what emit
+ * returned. */
+int stage_row(struct stage_window *w, struct row *row, int64_t step_ms, const void *key, uint32_t key_bytes,
+	const void *cell, const struct agg_arena *arena);
+
+/* Room for `count` items in both stage.sort. */
+void stage_sort_room(struct stage *st, size_t count);
+/* All entries of a table, by key, in stage.sort[0]; returns their number. */
+size_t stage_sort_keys(struct stage *st, const struct keytab *kt);
+
+/* ---- saved state ---- */
+void stage_put_cell(
+	const struct stage_window *w, const void *cell, const struct agg_arena *arena, struct bytes *out);
+/* Into an initialized cell. The arena's bound is out of force meanwhile: what was saved had room. */
+bool stage_get_cell(const struct stage_window *w, void *cell, struct agg_arena *arena, struct cursor *c);
+void stage_put_key(const struct keytab *kt, const struct keytab_entry *e, struct bytes *out);
+/* Flags and key: NULL if it cannot be. */
+const uint8_t *stage_get_key(struct cursor *c, uint32_t *key_bytes, uint16_t *flags);
+static inline int64_t stage_get_time(struct cursor *c)
+{
+	int64_t t = (int64_t)cursor_le64(c);
+
+	if (t > STAGE_TIME_MAX * 2 || t < -STAGE_TIME_MAX * 2)
+		c->failed = true;
+	return t;
+}
+
+#endif

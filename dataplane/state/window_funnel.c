@@ -1,0 +1,463 @@
+/* Funnels: how many attempts reach each of a list of steps. State thread of a partition; in: runs of events;
+ * out: rows by stage_row(), one for each window and step that was reached.
+ *
+ * Events wait until the watermark has passed them, and are then looked at in (event time, offset) order, so
+ * that disorder within the bound makes no difference; what comes below the watermark is late. stage.h says
+ * what counts. */
+#include <errno.h>
+
+#include "due_heap.h"
+#include "stage_priv.h"
+
+#define EVENT_BYTES 32u	  /* logical, of an event that waits */
+#define WINDOW_BYTES 512u /* logical, of a window beside its cells */
+
+/* Value of a user's entry: the attempt that is open. */
+struct attempt {
+	int64_t start_ms; /* of its first step */
+	uint32_t reached; /* steps; 0: none is open */
+	uint32_t waiting; /* events */
+};
+
+struct funnel_event {
+	int64_t time_ms;
+	uint64_t offset;
+	uint32_t user;	/* reference of the entry */
+	uint32_t steps; /* bit i: it could be step i */
+};
+
+/* Attempts that began in [start, start + size). */
+struct funnel_window {
+	int64_t start_ms;
+	uint32_t reached; /* bit i: step i has a count */
+	uint8_t *cells;
+};
+
+struct funnel {
+	struct stage_window w;
+	struct keytab users;
+	struct funnel_event *event; /* in no order */
+	size_t event_count, event_room;
+	struct funnel_event *ready;   /* those of a step; room for as many */
+	struct funnel_window *window; /* ascending */
+	uint32_t window_count, window_room;
+	struct agg_arena *arena;
+	struct due_heap expiry;		    /* of attempts that are open */
+	uint32_t by_name[WINDOW_STEPS_MAX]; /* steps in the order of their keys */
+	uint8_t key[WINDOW_STEPS_MAX][2 + sizeof((struct window_def *)0)->step_name[0]];
+	uint32_t key_bytes[WINDOW_STEPS_MAX];
+};
+
+static inline void *window_cell(const struct funnel *f, const struct funnel_window *fw, uint32_t step)
+{
+	return fw->cells + (size_t)step * f->w.cell_bytes;
+}
+
+/* When the last event that can belong to an attempt of this window has been looked at. */
+static inline int64_t window_end(const struct funnel *f, int64_t start_ms)
+{
+	return start_ms + f->w.def->size_ms + f->w.def->within_ms;
+}
+
+static int funnel_setup(struct stage_window *w, struct err *err)
+{
+	struct funnel *f = (struct funnel *)w;
+	const struct window_def *def = w->def;
+
+	if (def->size_ms <= 0 || def->within_ms < 0 || def->group_count != 1 || !def->step_count ||
+		def->step_count > WINDOW_STEPS_MAX)
+		return err_set(
+			err, -EINVAL, "window %s: a funnel needs steps, a size, and one field", def->name);
+	for (uint32_t i = 0; i < def->step_count; i++) {
+		uint16_t bytes = (uint16_t)strnlen(def->step_name[i], sizeof def->step_name[i]);
+		uint32_t at = i;
+
+		memcpy(f->key[i], &bytes, sizeof bytes);
+		memcpy(f->key[i] + sizeof bytes, def->step_name[i], bytes);
+		f->key_bytes[i] = (uint32_t)sizeof bytes + bytes;
+		for (; at && keysort_compare(f->key[f->by_name[at - 1]], f->key_bytes[f->by_name[at - 1]],
+				     f->key[i], f->key_bytes[i]) > 0;
+			at--)
+			f->by_name[at] = f->by_name[at - 1];
+		f->by_name[at] = i;
+	}
+	keytab_init(&f->users, sizeof(struct attempt));
+	f->arena = agg_arena_new(SIZE_MAX);
+	must(f->arena);
+	return 0;
+}
+
+static void funnel_free(struct stage_window *w)
+{
+	struct funnel *f = (struct funnel *)w;
+
+	for (uint32_t i = 0; i < f->window_count; i++)
+		free(f->window[i].cells);
+	free(f->window);
+	free(f->event);
+	free(f->ready);
+	free(f->expiry.due);
+	keytab_free(&f->users);
+	agg_arena_free(f->arena);
+}
+
+/* ---- events ---- */
+static void event_wait(struct funnel *f, const struct funnel_event *ev)
+{
+	if (f->event_count == f->event_room) {
+		f->event_room = f->event_room * 2 + 256;
+		f->event = must_realloc(f->event, f->event_room, sizeof *f->event);
+		f->ready = must_realloc(f->ready, f->event_room, sizeof *f->ready);
+	}
+	f->event[f->event_count++] = *ev;
+	((struct attempt *)keytab_value(keytab_at(&f->users, ev->user)))->waiting++;
+}
+
+static uint32_t steps_match(const struct window_def *def, const struct record *rec)
+{
+	uint32_t steps = 0;
+
+	for (uint32_t i = 0; i < def->step_count; i++)
+		if (!def->step[i] || window_filter_match(def->step[i], rec))
+			steps |= 1u << i;
+	return steps;
+}
+
+static void funnel_take(struct stage_window *w, struct stage_run *run)
+{
+	struct funnel *f = (struct funnel *)w;
+	struct stage_pick p = {0};
+
+	for (uint32_t i = 0; i < run->count; i++) {
+		const struct record *rec = run->rec[i];
+		struct funnel_event ev = {rec->event_time_ms, run->offset[i], 0, 0};
+		bool room = f->users.count < w->def->keys_max && !w->st->full;
+
+		if (stage_filter(w, rec) && rec->field_mask >> w->def->group[0] & 1)
+			ev.steps = steps_match(w->def, rec);
+		if (!ev.steps) {
+			w->stats->filtered++;
+			continue;
+		}
+		if (ev.time_ms < run->watermark_ms[i]) {
+			stage_late(w, run, i);
+			continue;
+		}
+		w->stats->events++;
+		stage_key(w, rec, &p, w->st->keys);
+		if (p.other || w->st->full ||
+			(!keytab_find(&f->users, p.tag, p.key, p.key_bytes, &ev.user) && !room)) {
+			w->stats->other++;
+			continue;
+		}
+		if (!ev.user)
+			keytab_add(&f->users, p.tag, p.key, p.key_bytes, &ev.user);
+		event_wait(f, &ev);
+	}
+}
+
+/* ---- attempts ---- */
+static struct funnel_window *window_get(struct funnel *f, int64_t start_ms)
+{
+	uint32_t at = f->window_count;
+	struct funnel_window *fw;
+
+	while (at && f->window[at - 1].start_ms > start_ms)
+		at--;
+	if (at && f->window[at - 1].start_ms == start_ms)
+		return &f->window[at - 1];
+	if (f->window_count == f->window_room) {
+		f->window_room = f->window_room * 2 + 8;
+		f->window = must_realloc(f->window, f->window_room, sizeof *f->window);
+	}
+	fw = &f->window[at];
+	memmove(fw + 1, fw, (f->window_count - at) * sizeof *fw);
+	*fw = (struct funnel_window){start_ms, 0, must_calloc(f->w.def->step_count, f->w.cell_bytes)};
+	for (uint32_t i = 0; i < f->w.def->step_count; i++)
+		agg_cell_init(f->w.def->aggs, window_cell(f, fw, i));
+	f->window_count++;
+	return fw;
+}
+
+/* Counts a step of an attempt. Of the event only its time and address are left: counts need no more. */
+static void step_count(struct funnel *f, int64_t start_ms, uint32_t step, const struct funnel_event *ev)
+{
+	struct funnel_window *fw = window_get(f, stage_floor(start_ms, f->w.def->size_ms));
+	struct record rec = {.bytes = sizeof rec, .kind = RECORD_EVENT, .event_time_ms = ev->time_ms};
+	struct agg_order order = {ev->time_ms, f->w.st->params.partition, ev->offset};
+
+	fw->reached |= 1u << step;
+	(void)agg_cell_add(f->w.def->aggs, window_cell(f, fw, step), f->arena, &rec, &order);
+}
+
+static void user_settle(struct funnel *f, uint32_t ref)
+{
+	const struct attempt *a = keytab_value(keytab_at(&f->users, ref));
+
+	if (!a->waiting && !a->reached)
+		keytab_remove(&f->users, ref);
+}
+
+static void event_look(struct funnel *f, const struct funnel_event *ev)
+{
+	const struct window_def *def = f->w.def;
+	struct attempt *a = keytab_value(keytab_at(&f->users, ev->user));
+
+	if (a->reached && ev->time_ms > a->start_ms + def->within_ms)
+		a->reached = 0;
+	if (a->reached) {
+		if (ev->steps >> a->reached & 1)
+			step_count(f, a->start_ms, a->reached++, ev);
+	} else if (ev->steps & 1) {
+		a->start_ms = ev->time_ms;
+		a->reached = 1;
+		step_count(f, a->start_ms, 0, ev);
+		if (def->step_count > 1)
+			due_put(&f->expiry, a->start_ms + def->within_ms, ev->user);
+	}
+	if (a->reached == def->step_count)
+		a->reached = 0;
+	a->waiting--;
+	user_settle(f, ev->user);
+}
+
+static int event_compare(const void *x, const void *y)
+{
+	const struct funnel_event *a = x, *b = y;
+
+	if (a->time_ms != b->time_ms)
+		return a->time_ms < b->time_ms ? -1 : 1;
+	return (a->offset > b->offset) - (a->offset < b->offset);
+}
+
+/* Attempts whose time is over. The heap may name users that are gone, or have another attempt by now. */
+static void attempts_expire(struct funnel *f, int64_t step_ms)
+{
+	while (f->expiry.count && f->expiry.due[0].at_ms < step_ms) {
+		struct due due = due_take(&f->expiry);
+		struct keytab_entry *e = keytab_at(&f->users, due.ref);
+		struct attempt *a = keytab_value(e);
+
+		if (e->flags & KEYTAB_F_DEAD || !a->reached || a->start_ms + f->w.def->within_ms != due.at_ms)
+			continue;
+		a->reached = 0;
+		user_settle(f, due.ref);
+	}
+}
+
+/* Looks at the events that the watermark has passed: those before step_ms. */
+static void funnel_reach(struct stage_window *w, int64_t step_ms)
+{
+	struct funnel *f = (struct funnel *)w;
+	size_t kept = 0, ready = 0;
+
+	for (size_t i = 0; i < f->event_count; i++) {
+		if (f->event[i].time_ms < step_ms)
+			f->ready[ready++] = f->event[i];
+		else
+			f->event[kept++] = f->event[i];
+	}
+	f->event_count = kept;
+	if (ready)
+		qsort(f->ready, ready, sizeof *f->ready, event_compare);
+	for (size_t i = 0; i < ready; i++)
+		event_look(f, &f->ready[i]);
+	attempts_expire(f, step_ms);
+}
+
+/* ---- rows ---- */
+static int64_t funnel_due(const struct stage_window *w)
+{
+	const struct funnel *f = (const struct funnel *)w;
+
+	return f->window_count ? stage_step_of(w->st, window_end(f, f->window[0].start_ms)) : STAGE_NEVER;
+}
+
+static int window_rows(struct funnel *f, struct funnel_window *fw, int64_t step_ms)
+{
+	struct row row = {.start_ms = fw->start_ms, .end_ms = fw->start_ms + f->w.def->size_ms};
+	int rc = 0;
+
+	for (uint32_t i = 0; i < f->w.def->step_count && !rc; i++) {
+		uint32_t step = f->by_name[i];
+
+		if (fw->reached >> step & 1)
+			rc = stage_row(&f->w, &row, step_ms, f->key[step], f->key_bytes[step],
+				window_cell(f, fw, step), f->arena);
+	}
+	for (uint32_t i = 0; i < f->w.def->step_count; i++)
+		agg_cell_clear(f->w.def->aggs, window_cell(f, fw, i), f->arena);
+	free(fw->cells);
+	return rc;
+}
+
+static int funnel_emit(struct stage_window *w, int64_t step_ms)
+{
+	struct funnel *f = (struct funnel *)w;
+	uint32_t done = 0;
+	int rc = 0;
+
+	while (!rc && done < f->window_count && window_end(f, f->window[done].start_ms) <= step_ms)
+		rc = window_rows(f, &f->window[done++], step_ms);
+	f->window_count -= done;
+	if (done)
+		memmove(f->window, f->window + done, f->window_count * sizeof *f->window);
+	return rc;
+}
+
+static void funnel_settle(struct stage_window *w, int64_t step_ms)
+{
+	(void)w;
+	(void)step_ms;
+}
+
+static void funnel_measure(const struct stage_window *w, uint64_t *keys, uint64_t *bytes)
+{
+	const struct funnel *f = (const struct funnel *)w;
+
+	*keys += f->users.count;
+	*bytes += keytab_logical_bytes(&f->users) + f->event_count * EVENT_BYTES + agg_arena_used(f->arena) +
+		  f->window_count * (WINDOW_BYTES + (uint64_t)w->def->step_count * w->cell_bytes);
+}
+
+static void funnel_limit(struct stage_window *w, size_t arena_bytes)
+{
+	agg_arena_limit(((struct funnel *)w)->arena, arena_bytes);
+}
+
+/* ---- saved state: users with an open attempt, events that wait with their users' keys, windows ---- */
+static void users_save(const struct funnel *f, struct bytes *out)
+{
+	size_t count = stage_sort_keys(f->w.st, &f->users), open = 0;
+
+	for (size_t i = 0; i < count; i++)
+		open += ((struct attempt *)keytab_value(f->w.st->sort[0][i].entry))->reached > 0;
+	bytes_put_u64(out, open);
+	for (size_t i = 0; i < count; i++) {
+		const struct keytab_entry *e = f->w.st->sort[0][i].entry;
+		const struct attempt *a = keytab_value(e);
+
+		if (!a->reached)
+			continue;
+		stage_put_key(&f->users, e, out);
+		bytes_put_i64(out, a->start_ms);
+		bytes_put_u32(out, a->reached);
+	}
+}
+
+static void funnel_save(const struct stage_window *w, struct bytes *out)
+{
+	const struct funnel *f = (const struct funnel *)w;
+
+	users_save(f, out);
+	bytes_put_u64(out, f->event_count);
+	if (f->event_count) {
+		memcpy(f->ready, f->event, f->event_count * sizeof *f->event);
+		qsort(f->ready, f->event_count, sizeof *f->ready, event_compare);
+	}
+	for (size_t i = 0; i < f->event_count; i++) {
+		stage_put_key(&f->users, keytab_at(&f->users, f->ready[i].user), out);
+		bytes_put_i64(out, f->ready[i].time_ms);
+		bytes_put_u64(out, f->ready[i].offset);
+		bytes_put_u32(out, f->ready[i].steps);
+	}
+	bytes_put_u32(out, f->window_count);
+	for (uint32_t i = 0; i < f->window_count; i++) {
+		bytes_put_i64(out, f->window[i].start_ms);
+		bytes_put_u32(out, f->window[i].reached);
+		for (uint32_t step = 0; step < w->def->step_count; step++)
+			stage_put_cell(w, window_cell(f, &f->window[i], step), f->arena, out);
+	}
+}
+
+/* The user's reference; 0: no key. */
+static uint32_t user_load(struct funnel *f, struct cursor *c)
+{
+	uint32_t bytes, tag, ref = 0;
+	uint16_t flags;
+	const uint8_t *key = stage_get_key(c, &bytes, &flags);
+
+	if (!key || flags)
+		return 0;
+	tag = keytab_tag(key, bytes);
+	if (!keytab_find(&f->users, tag, key, bytes, &ref))
+		keytab_add(&f->users, tag, key, bytes, &ref);
+	return ref;
+}
+
+static bool users_load(struct funnel *f, struct cursor *c)
+{
+	uint64_t open = cursor_le64(c);
+
+	for (uint64_t i = 0; i < open; i++) {
+		uint32_t ref = user_load(f, c);
+		struct attempt *a = ref ? keytab_value(keytab_at(&f->users, ref)) : NULL;
+
+		if (!a || a->reached)
+			return false;
+		a->start_ms = stage_get_time(c);
+		a->reached = cursor_le32(c);
+		if (c->failed || !a->reached || a->reached >= f->w.def->step_count)
+			return false;
+		due_put(&f->expiry, a->start_ms + f->w.def->within_ms, ref);
+	}
+	return !c->failed;
+}
+
+static bool windows_load(struct funnel *f, struct cursor *c)
+{
+	uint32_t count = cursor_le32(c);
+
+	for (uint32_t i = 0; i < count; i++) {
+		int64_t start = stage_get_time(c);
+		struct funnel_window *fw;
+
+		if (c->failed || stage_floor(start, f->w.def->size_ms) != start ||
+			(i && start <= f->window[i - 1].start_ms))
+			return false;
+		fw = window_get(f, start);
+		fw->reached = cursor_le32(c);
+		if (!fw->reached || fw->reached >> f->w.def->step_count)
+			return false;
+		for (uint32_t step = 0; step < f->w.def->step_count; step++)
+			if (!stage_get_cell(&f->w, window_cell(f, fw, step), f->arena, c))
+				return false;
+	}
+	return !c->failed;
+}
+
+static bool funnel_load(struct stage_window *w, struct cursor *c)
+{
+	struct funnel *f = (struct funnel *)w;
+	uint64_t events;
+
+	if (!users_load(f, c))
+		return false;
+	events = cursor_le64(c);
+	for (uint64_t i = 0; i < events; i++) {
+		struct funnel_event ev = {.user = user_load(f, c)};
+
+		ev.time_ms = stage_get_time(c);
+		ev.offset = cursor_le64(c);
+		ev.steps = cursor_le32(c);
+		if (c->failed || !ev.user || !ev.steps || ev.steps >> w->def->step_count)
+			return false;
+		event_wait(f, &ev);
+	}
+	return windows_load(f, c);
+}
+
+const struct stage_kind stage_funnel = {
+	.bytes = sizeof(struct funnel),
+	.setup = funnel_setup,
+	.free = funnel_free,
+	.take = funnel_take,
+	.reach = funnel_reach,
+	.due = funnel_due,
+	.emit = funnel_emit,
+	.settle = funnel_settle,
+	.measure = funnel_measure,
+	.limit = funnel_limit,
+	.save = funnel_save,
+	.load = funnel_load,
+};

@@ -1,0 +1,526 @@
+/* Sessions: events of a key with less than a gap between them, or just the gap: [start, last + gap) that
+ * overlap or touch are one, as Flink's TimeWindow.intersects() has it. State thread of a partition; in: runs
+ * of events; out: rows by stage_row(), with start = first event, end = last event + gap.
+ *
+ * A session is over when the watermark reaches its end: what comes then begins another, or is late if it
+ * would be over itself. Its row comes out at the next step. The table holds a key's first session in the
+ * key's own entry, further ones in entries aside, linked. Closing is by a heap of the lowest end of each key,
+ * which is only looked at, and put off, when it falls due; so an event that prolongs a session does not touch
+ * it. */
+#include <errno.h>
+
+#include "due_heap.h"
+#include "stage_priv.h"
+
+/* Value of an entry; the cell follows. */
+struct session {
+	int64_t start_ms, last_ms;
+	int64_t due_ms; /* of a key's first: the heap has it for this time */
+	uint32_t next;	/* reference of the key's next session; 0: none. In no order. */
+	uint32_t ref;	/* of this entry */
+};
+
+struct sessions {
+	struct stage_window w;
+	struct keytab keys;
+	struct keytab_entry *other;
+	struct agg_arena *arena;
+	struct due_heap heap;
+	struct closing {
+		struct session s;
+		const struct keytab_entry *key;
+		void *cell;
+		bool cut;
+	} * closing;
+	size_t closing_count, closing_room;
+};
+
+static inline void *session_cell(struct session *s)
+{
+	return s + 1;
+}
+
+static inline struct session *session_at(const struct sessions *ss, uint32_t ref)
+{
+	return ref ? keytab_value(keytab_at(&ss->keys, ref)) : NULL;
+}
+
+static inline struct keytab_entry *session_entry(struct session *s)
+{
+	return (struct keytab_entry *)s - 1;
+}
+
+static inline int64_t session_end(const struct sessions *ss, const struct session *s)
+{
+	return s->last_ms + ss->w.def->gap_ms;
+}
+
+static int session_setup(struct stage_window *w, struct err *err)
+{
+	struct sessions *ss = (struct sessions *)w;
+
+	if (w->def->gap_ms <= 0 || w->def->group_count != 1)
+		return err_set(err, -EINVAL, "window %s: a session needs a gap and one field to group by",
+			w->def->name);
+	keytab_init(&ss->keys, (uint32_t)sizeof(struct session) + w->cell_bytes);
+	ss->arena = agg_arena_new(SIZE_MAX);
+	must(ss->arena);
+	return 0;
+}
+
+static void session_free(struct stage_window *w)
+{
+	struct sessions *ss = (struct sessions *)w;
+
+	keytab_free(&ss->keys);
+	agg_arena_free(ss->arena);
+	free(ss->heap.due);
+	free(ss->closing);
+}
+
+/* ---- one key ---- */
+
+/* Puts the key into the heap if this end comes before what it is there for. */
+static void key_due(struct sessions *ss, struct session *first, int64_t end_ms)
+{
+	if (end_ms >= first->due_ms)
+		return;
+	first->due_ms = end_ms;
+	due_put(&ss->heap, end_ms, first->ref);
+}
+
+static void session_begin(struct sessions *ss, struct session *s, uint32_t ref, int64_t t)
+{
+	s->start_ms = s->last_ms = t;
+	s->due_ms = STAGE_NEVER;
+	s->next = 0;
+	s->ref = ref;
+	agg_cell_init(ss->w.def->aggs, session_cell(s));
+}
+
+/* Another session of a key. */
+static struct session *session_more(struct sessions *ss, struct session *first, int64_t t)
+{
+	uint32_t ref;
+	struct session *s = keytab_value(keytab_add_aside(&ss->keys, "", 0, 0, &ref));
+
+	session_begin(ss, s, ref, t);
+	s->next = first->next;
+	first->next = ref;
+	return s;
+}
+
+/* Takes a session that is not the key's first off its list. */
+static void session_unlink(struct sessions *ss, struct session *first, struct session *s)
+{
+	struct session *before = first;
+
+	while (before->next != s->ref)
+		before = session_at(ss, before->next);
+	before->next = s->next;
+}
+
+/* Moves what a session is from one entry to another, whose cell is dead. */
+static void session_move(struct sessions *ss, struct session *to, struct session *from)
+{
+	const uint16_t cut = KEYTAB_F_CUT;
+
+	to->start_ms = from->start_ms;
+	to->last_ms = from->last_ms;
+	memcpy(session_cell(to), session_cell(from), ss->w.cell_bytes);
+	session_entry(to)->flags =
+		(uint16_t)((session_entry(to)->flags & ~cut) | (session_entry(from)->flags & cut));
+}
+
+/* Removes a session; its cell's parts are no longer there. The key goes with its last one. */
+static void session_remove(struct sessions *ss, struct session *first, struct session *s)
+{
+	if (s != first) {
+		session_unlink(ss, first, s);
+	} else if (first->next) {
+		s = session_at(ss, first->next);
+		first->next = s->next;
+		session_move(ss, first, s);
+	} else if (session_entry(first) == ss->other) {
+		ss->other = NULL;
+	}
+	keytab_remove(&ss->keys, s->ref);
+}
+
+static bool session_live(const struct sessions *ss, const struct session *s, int64_t wm)
+{
+	return session_end(ss, s) > wm;
+}
+
+/* A live session that the event at t belongs to, other than `but`. */
+static struct session *session_find(
+	const struct sessions *ss, struct session *first, const struct session *but, int64_t t, int64_t wm)
+{
+	for (struct session *s = first; s; s = session_at(ss, s->next))
+		if (s != but && session_live(ss, s, wm) && s->start_ms <= t + ss->w.def->gap_ms &&
+			t <= session_end(ss, s))
+			return s;
+	return NULL;
+}
+
+/* The event lies between two sessions: the later becomes part of the earlier, whose cell takes the other's.
+ */
+static struct session *session_join(
+	struct sessions *ss, struct session *first, struct session *a, struct session *b)
+{
+	struct session *early = a->start_ms < b->start_ms ? a : b, *late = early == a ? b : a;
+
+	session_entry(early)->flags |= session_entry(late)->flags & KEYTAB_F_CUT;
+	if (!agg_cell_merge(ss->w.def->aggs, session_cell(early), ss->arena, session_cell(late), ss->arena))
+		session_entry(early)->flags |= KEYTAB_F_CUT;
+	agg_cell_clear(ss->w.def->aggs, session_cell(late), ss->arena);
+	if (late->last_ms > early->last_ms)
+		early->last_ms = late->last_ms;
+	if (late == first && early != first) { /* the key's own entry stays */
+		session_move(ss, first, early);
+		session_unlink(ss, first, early);
+		keytab_remove(&ss->keys, early->ref);
+		return first;
+	}
+	session_remove(ss, first, late);
+	return early;
+}
+
+/* ---- events ---- */
+static struct session *key_first(struct sessions *ss, const struct stage_pick *p, int64_t t, bool other)
+{
+	struct keytab_entry *e;
+	uint32_t ref;
+
+	if (other)
+		e = ss->other = keytab_add_aside(&ss->keys, "", 0, KEYTAB_F_OTHER, &ref);
+	else
+		e = keytab_add(&ss->keys, p->tag, p->key, p->key_bytes, &ref);
+	session_begin(ss, keytab_value(e), ref, t);
+	return keytab_value(e);
+}
+
+static void session_add(struct sessions *ss, struct session *s, const struct stage_run *run, uint32_t i)
+{
+	struct agg_order order = stage_order(ss->w.st, run, i);
+
+	if (!agg_cell_add(ss->w.def->aggs, session_cell(s), ss->arena, run->rec[i], &order)) {
+		session_entry(s)->flags |= KEYTAB_F_CUT;
+		ss->w.stats->cut++;
+	}
+}
+
+/* No more sessions of their own for new keys, nor more for known ones. */
+static bool session_room(const struct sessions *ss)
+{
+	return ss->keys.count < ss->w.def->keys_max && !ss->w.st->full;
+}
+
+static void session_take_one(struct sessions *ss, struct stage_run *run, const struct stage_pick *p)
+{
+	struct stage_window *w = &ss->w;
+	int64_t t = run->rec[p->index]->event_time_ms, wm = run->watermark_ms[p->index];
+	struct keytab_entry *e = p->other ? NULL : keytab_find(&ss->keys, p->tag, p->key, p->key_bytes, NULL);
+	struct session *first = e ? keytab_value(e) : NULL;
+	struct session *s = session_find(ss, first, NULL, t, wm), *more;
+	bool other = !s && (p->other || !session_room(ss));
+
+	if (other) {
+		first = ss->other ? keytab_value(ss->other) : NULL;
+		s = session_find(ss, first, NULL, t, wm);
+	}
+	if (!s && t + w->def->gap_ms <= wm) {
+		stage_late(w, run, p->index);
+		return;
+	}
+	w->stats->events++;
+	w->stats->other += other;
+	if (!s) {
+		s = first ? session_more(ss, first, t) : key_first(ss, p, t, other);
+		first = first ? first : s;
+	} else {
+		while ((more = session_find(ss, first, s, t, wm)))
+			s = session_join(ss, first, s, more);
+	}
+	if (t < s->start_ms)
+		s->start_ms = t;
+	if (t > s->last_ms)
+		s->last_ms = t;
+	session_add(ss, s, run, p->index);
+	key_due(ss, first, session_end(ss, s));
+}
+
+static void session_take(struct stage_window *w, struct stage_run *run)
+{
+	struct sessions *ss = (struct sessions *)w;
+	struct stage_pick *pick = w->st->pick;
+	uint8_t *keys = w->st->keys;
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < run->count; i++) {
+		struct stage_pick *p = &pick[count];
+
+		if (!stage_filter(w, run->rec[i]) || !(run->rec[i]->field_mask >> w->def->group[0] & 1)) {
+			w->stats->filtered++;
+			continue;
+		}
+		p->index = i;
+		keys = stage_key(w, run->rec[i], p, keys);
+		keytab_prefetch_slot(&ss->keys, p->tag);
+		count++;
+	}
+	for (uint32_t i = 0; i < count; i++)
+		keytab_prefetch_entry(&ss->keys, pick[i].tag);
+	for (uint32_t i = 0; i < count; i++)
+		session_take_one(ss, run, &pick[i]);
+}
+
+/* ---- closing ---- */
+static int64_t session_due(const struct stage_window *w)
+{
+	const struct sessions *ss = (const struct sessions *)w;
+
+	return ss->heap.count ? stage_step_of(w->st, ss->heap.due[0].at_ms) : STAGE_NEVER;
+}
+
+static void closing_put(struct sessions *ss, struct session *first, struct session *s)
+{
+	struct closing *c;
+
+	if (ss->closing_count == ss->closing_room) {
+		ss->closing_room = ss->closing_room * 2 + 64;
+		ss->closing = must_realloc(ss->closing, ss->closing_room, sizeof *ss->closing);
+	}
+	c = &ss->closing[ss->closing_count++];
+	c->s = *s;
+	c->key = session_entry(first);
+	c->cell = session_cell(s);
+	c->cut = session_entry(s)->flags & KEYTAB_F_CUT;
+}
+
+static int closing_compare(const void *x, const void *y, void *arg)
+{
+	const struct sessions *ss = arg;
+	const struct closing *a = x, *b = y;
+
+	/* sessions of one window have one gap: by last event is by end */
+	if (a->s.last_ms != b->s.last_ms)
+		return a->s.last_ms < b->s.last_ms ? -1 : 1;
+	if (a->s.start_ms != b->s.start_ms)
+		return a->s.start_ms < b->s.start_ms ? -1 : 1;
+	return keysort_compare(keytab_key(&ss->keys, a->key), a->key->key_bytes,
+		keytab_key(&ss->keys, b->key), b->key->key_bytes);
+}
+
+static int closing_row(struct sessions *ss, const struct closing *c, int64_t step_ms)
+{
+	struct row row = {.start_ms = c->s.start_ms, .end_ms = c->s.last_ms + ss->w.def->gap_ms};
+
+	row.flags = (c->key->flags & KEYTAB_F_OTHER ? ROW_F_OTHER : 0u) | (c->cut ? ROW_F_CUT : 0u);
+	return stage_row(
+		&ss->w, &row, step_ms, keytab_key(&ss->keys, c->key), c->key->key_bytes, c->cell, ss->arena);
+}
+
+/* After the rows are out: what closed goes; a key that has more sessions is put into the heap again. */
+static void key_settle(struct sessions *ss, struct session *first, int64_t step_ms)
+{
+	int64_t end_ms = STAGE_NEVER;
+	bool last = false;
+
+	for (struct session *s = first, *next; s && !last; s = next) {
+		next = session_at(ss, s->next);
+		if (session_end(ss, s) > step_ms)
+			continue;
+		agg_cell_clear(ss->w.def->aggs, session_cell(s), ss->arena);
+		last = s == first && !first->next;
+		session_remove(ss, first, s);
+		if (s == first)
+			next = first; /* another one stands there now */
+	}
+	if (last)
+		return;
+	for (struct session *s = first; s; s = session_at(ss, s->next))
+		if (session_end(ss, s) < end_ms)
+			end_ms = session_end(ss, s);
+	first->due_ms = STAGE_NEVER;
+	key_due(ss, first, end_ms);
+}
+
+/* Entries of the heap may be out of date: the key is gone, another has its place, or it is there for another
+ * time. */
+static struct session *due_key(const struct sessions *ss, const struct due *due)
+{
+	struct keytab_entry *e = keytab_at(&ss->keys, due->ref);
+	struct session *first = keytab_value(e);
+
+	if (e->flags & KEYTAB_F_DEAD || (e->flags & KEYTAB_F_ASIDE && e != ss->other) ||
+		first->due_ms != due->at_ms)
+		return NULL;
+	return first;
+}
+
+static int session_emit(struct stage_window *w, int64_t step_ms)
+{
+	struct sessions *ss = (struct sessions *)w;
+	uint32_t *refs = NULL;
+	size_t keys = 0, room = 0;
+	int rc = 0;
+
+	ss->closing_count = 0;
+	while (ss->heap.count && ss->heap.due[0].at_ms <= step_ms) {
+		struct due due = due_take(&ss->heap);
+		struct session *first = due_key(ss, &due);
+
+		if (!first)
+			continue;
+		first->due_ms = STAGE_NEVER;
+		for (struct session *s = first; s; s = session_at(ss, s->next))
+			if (session_end(ss, s) <= step_ms)
+				closing_put(ss, first, s);
+		if (keys == room) {
+			room = room * 2 + 256;
+			refs = must_realloc(refs, room, sizeof *refs);
+		}
+		refs[keys++] = due.ref;
+	}
+	if (ss->closing_count)
+		qsort_r(ss->closing, ss->closing_count, sizeof *ss->closing, closing_compare, ss);
+	for (size_t i = 0; i < ss->closing_count && !rc; i++)
+		rc = closing_row(ss, &ss->closing[i], step_ms);
+	for (size_t i = 0; i < keys; i++)
+		key_settle(ss, session_at(ss, refs[i]), step_ms);
+	free(refs);
+	return rc;
+}
+
+static void session_settle(struct stage_window *w, int64_t step_ms)
+{
+	(void)w;
+	(void)step_ms;
+}
+
+static void session_measure(const struct stage_window *w, uint64_t *keys, uint64_t *bytes)
+{
+	const struct sessions *ss = (const struct sessions *)w;
+
+	*keys += ss->keys.count;
+	*bytes += keytab_logical_bytes(&ss->keys) + agg_arena_used(ss->arena);
+}
+
+static void session_limit(struct stage_window *w, size_t arena_bytes)
+{
+	agg_arena_limit(((struct sessions *)w)->arena, arena_bytes);
+}
+
+/* ---- saved state ---- */
+
+/* The key's session that follows `after` in (start, last event); NULL: the first, or there is none. */
+static struct session *session_after(
+	const struct sessions *ss, struct session *first, const struct session *after)
+{
+	struct session *best = NULL;
+
+	for (struct session *s = first; s; s = session_at(ss, s->next)) {
+		if (after && (s->start_ms < after->start_ms ||
+				     (s->start_ms == after->start_ms && s->last_ms <= after->last_ms)))
+			continue;
+		if (!best || s->start_ms < best->start_ms ||
+			(s->start_ms == best->start_ms && s->last_ms < best->last_ms))
+			best = s;
+	}
+	return best;
+}
+
+static bool entry_is_key(const struct sessions *ss, const struct keytab_entry *e)
+{
+	return !(e->flags & KEYTAB_F_ASIDE) || e == ss->other;
+}
+
+static void session_save(const struct stage_window *w, struct bytes *out)
+{
+	const struct sessions *ss = (const struct sessions *)w;
+	struct stage *st = w->st;
+	const struct keytab_entry *e;
+	uint32_t at = 0, ref;
+	size_t keys = 0;
+
+	stage_sort_room(st, ss->keys.count);
+	while ((e = keytab_next(&ss->keys, &at, &ref)))
+		if (entry_is_key(ss, e))
+			st->sort[0][keys++].entry = (struct keytab_entry *)e;
+	keysort(&ss->keys, st->sort[0], st->sort[1], keys);
+	bytes_put_u64(out, keys);
+	for (size_t i = 0; i < keys; i++) {
+		struct session *first = keytab_value(st->sort[0][i].entry), *s = NULL;
+		uint32_t count = 0;
+
+		for (s = first; s; s = session_at(ss, s->next))
+			count++;
+		stage_put_key(&ss->keys, st->sort[0][i].entry, out);
+		bytes_put_u32(out, count);
+		while ((s = session_after(ss, first, s))) {
+			bytes_put_i64(out, s->start_ms);
+			bytes_put_i64(out, s->last_ms);
+			bytes_put_u8(out, !!(session_entry(s)->flags & KEYTAB_F_CUT));
+			stage_put_cell(w, session_cell(s), ss->arena, out);
+		}
+	}
+}
+
+static bool key_load(struct sessions *ss, struct cursor *c)
+{
+	struct stage_pick p = {0};
+	uint16_t flags;
+	uint32_t count;
+	struct session *first = NULL, *s;
+
+	p.key = stage_get_key(c, &p.key_bytes, &flags);
+	count = cursor_le32(c);
+	if (!p.key || !count)
+		return false;
+	p.tag = keytab_tag(p.key, p.key_bytes);
+	if (flags & KEYTAB_F_OTHER ? ss->other || p.key_bytes
+				   : !!keytab_find(&ss->keys, p.tag, p.key, p.key_bytes, NULL))
+		return false;
+	for (uint32_t i = 0; i < count; i++) {
+		int64_t start = stage_get_time(c), last = stage_get_time(c);
+		uint8_t cut = cursor_u8(c);
+
+		if (c->failed || last < start || cut > 1)
+			return false;
+		s = first ? session_more(ss, first, start) : key_first(ss, &p, start, flags & KEYTAB_F_OTHER);
+		first = first ? first : s;
+		s->last_ms = last;
+		if (cut)
+			session_entry(s)->flags |= KEYTAB_F_CUT;
+		if (!stage_get_cell(&ss->w, session_cell(s), ss->arena, c))
+			return false;
+		key_due(ss, first, session_end(ss, s));
+	}
+	return true;
+}
+
+static bool session_load(struct stage_window *w, struct cursor *c)
+{
+	struct sessions *ss = (struct sessions *)w;
+	uint64_t keys = cursor_le64(c);
+
+	for (uint64_t i = 0; i < keys; i++)
+		if (!key_load(ss, c))
+			return false;
+	return !c->failed;
+}
+
+const struct stage_kind stage_session = {
+	.bytes = sizeof(struct sessions),
+	.setup = session_setup,
+	.free = session_free,
+	.take = session_take,
+	.due = session_due,
+	.emit = session_emit,
+	.settle = session_settle,
+	.measure = session_measure,
+	.limit = session_limit,
+	.save = session_save,
+	.load = session_load,
+};

@@ -1,0 +1,294 @@
+/* Cost of the state stage: per event in tumbling windows of 1 K to 1 M keys and in hopping ones with their rows,
+ * memory per key, saves and loads. Records are of the size of real ones and lie in the L3 cache, where a
+ * journal block that was just written is; keys are at random. One thread. */
+#include <inttypes.h>
+
+#include "bench_util.h"
+#include "row.h"
+#include "stage.h"
+
+#define BLOCKS 32u
+#define BLOCK_RECORDS 1000u
+#define START_MS 1700000000000ll
+#define RAW_BYTES 190u
+
+/* A platform event: fixed layout, so that the next round can be written over the last. */
+struct maker {
+	uint8_t *bytes;
+	uint32_t record_bytes, page_at, user_at, metric_at;
+	uint64_t seed, offset, keys, users;
+	int64_t now_ms;
+	uint64_t events; /* of a millisecond */
+};
+
+struct counted {
+	uint64_t rows, bytes;
+};
+
+static int count_row(void *arg, const struct record *rec)
+{
+	struct counted *c = arg;
+
+	c->rows += rec->kind == RECORD_ROW;
+	c->bytes += rec->bytes;
+	return 0;
+}
+
+static void maker_init(struct maker *m, uint64_t keys, uint64_t users, uint64_t events_per_ms)
+{
+	static uint8_t raw[RAW_BYTES];
+	double metric = 1;
+	struct event ev = {
+		.raw = raw, .tail = (const uint8_t *)&metric, .raw_bytes = RAW_BYTES, .tail_bytes = 8};
+	const struct {
+		enum field_id id;
+		uint16_t offset, bytes;
+	} field[] = {{FIELD_event_id, 13, 36}, {FIELD_user_id, 100, 9}, {FIELD_ts, 60, 13}, {FIELD_page, 120, 11},
+		{FIELD_source, 80, 8}, {FIELD_attributes, 95, 90}, {FIELD_metric, RAW_BYTES, 8},
+		{FIELD_status, 170, 2}};
+	const struct record *rec;
+
+	memset(raw, 'x', sizeof raw);
+	ev.type = EVENT_TYPE_platform;
+	for (size_t i = 0; i < sizeof field / sizeof *field; i++) {
+		ev.field_mask |= 1ull << field[i].id;
+		ev.field[field[i].id] = (struct span){field[i].offset, field[i].bytes};
+	}
+	*m = (struct maker){.seed = 42, .keys = keys, .users = users, .now_ms = START_MS, .events = events_per_ms};
+	m->record_bytes = record_bytes_of(&ev);
+	m->bytes = malloc((size_t)BLOCKS * BLOCK_RECORDS * m->record_bytes);
+	if (!m->bytes)
+		abort();
+	for (uint32_t i = 0; i < BLOCKS * BLOCK_RECORDS; i++)
+		record_write_event(m->bytes + (size_t)i * m->record_bytes, &ev, 7, START_MS, 0);
+	rec = (const struct record *)m->bytes;
+	m->user_at = (uint32_t)(record_payload(rec) - m->bytes) + 100;
+	m->page_at = m->user_at + 20;
+	m->metric_at = m->user_at - 100 + RAW_BYTES;
+}
+
+static void digits_put(uint8_t *p, char first, uint32_t digits, uint64_t v)
+{
+	p[0] = (uint8_t)first;
+	for (uint32_t i = digits; i; i--, v /= 10)
+		p[i] = (uint8_t)('0' + v % 10);
+}
+
+static void maker_round(struct maker *m, bool ordered)
+{
+	for (uint32_t i = 0; i < BLOCKS * BLOCK_RECORDS; i++) {
+		uint8_t *p = m->bytes + (size_t)i * m->record_bytes;
+		struct record *rec = (struct record *)p;
+		uint64_t r = bench_random(&m->seed), key = ordered ? (m->offset + i) % m->keys : (r >> 32) % m->keys;
+		double metric = 1 + (double)(r & 0xffff) / 16;
+
+		rec->event_time_ms = rec->receive_time_ms = m->now_ms + (int64_t)((m->offset + i) / m->events);
+		digits_put(p + m->page_at, '/', 10, key);
+		digits_put(p + m->user_at, 'u', 8, bench_random(&m->seed) % m->users);
+		memcpy(p + m->metric_at, &metric, sizeof metric);
+	}
+}
+
+/* Runs the stage over what maker_round() made; ns. */
+static uint64_t round_take(struct maker *m, struct stage *st)
+{
+	uint64_t start = bench_now_ns();
+	struct err err;
+
+	for (uint32_t b = 0; b < BLOCKS; b++) {
+		struct journal_block block = {.first_offset = m->offset + b * BLOCK_RECORDS,
+			.record_count = BLOCK_RECORDS,
+			.bytes = BLOCK_RECORDS * m->record_bytes,
+			.receive_last_ms = m->now_ms,
+			.watermark_ms = INT64_MIN,
+			.data = m->bytes + (size_t)b * BLOCK_RECORDS * m->record_bytes};
+
+		if (stage_block(st, &block, block.first_offset, &err))
+			abort();
+	}
+	m->offset += BLOCKS * BLOCK_RECORDS;
+	return bench_now_ns() - start;
+}
+
+static struct window_plan *plan_make(const char *text)
+{
+	struct window_plan *plan = calloc(1, sizeof *plan);
+	struct err err;
+
+	if (!plan)
+		abort();
+	plan->step_ms = 1000;
+	plan->count = 1;
+	if (window_def_parse(&plan->def[0], text, &err)) {
+		fprintf(stderr, "%s: %s\n", text, err.text);
+		exit(1);
+	}
+	return plan;
+}
+
+static struct stage *stage_make(const struct window_plan *plan, struct counted *counted)
+{
+	struct stage_params params = {.plan = plan, .out_of_orderness_ms = 0, .memory_bytes = SIZE_MAX};
+	struct stage *st;
+	struct err err;
+
+	if (stage_new(&st, &params, count_row, counted, &err))
+		abort();
+	return st;
+}
+
+static uint64_t resident_bytes(void)
+{
+	unsigned long total = 0, resident = 0;
+	FILE *f = fopen("/proc/self/statm", "r");
+
+	if (!f || fscanf(f, "%lu %lu", &total, &resident) != 2)
+		abort();
+	fclose(f);
+	return resident * 4096;
+}
+
+static int64_t floor_to(int64_t t, int64_t unit)
+{
+	return t / unit * unit;
+}
+
+/* Puts the watermark beyond the end of every window. ns. */
+static uint64_t close_all(struct maker *m, struct stage *st)
+{
+	struct journal_block block = {.first_offset = m->offset, .receive_last_ms = m->now_ms, .data = m->bytes};
+	struct err err;
+	uint64_t start = bench_now_ns();
+
+	block.watermark_ms = floor_to(m->now_ms, 86400000) + 4 * 86400000ll;
+	if (stage_block(st, &block, m->offset, &err))
+		abort();
+	return bench_now_ns() - start;
+}
+
+static void save_load(const struct window_plan *plan, const struct stage *st, uint64_t keys)
+{
+	struct counted counted = {0};
+	struct stage *fresh = stage_make(plan, &counted);
+	struct bytes saved = {0};
+	uint64_t start = bench_now_ns(), save, load;
+	uint32_t dropped;
+	struct err err;
+
+	stage_save(st, &saved);
+	save = bench_now_ns() - start;
+	start = bench_now_ns();
+	if (saved.failed || stage_load(fresh, saved.data, saved.bytes, &dropped, &err))
+		abort();
+	load = bench_now_ns() - start;
+	printf("   save %.0f ns/key (%.1f bytes/key, %.0f MB/s), load %.0f ns/key\n", (double)save / (double)keys,
+		(double)saved.bytes / (double)keys, (double)saved.bytes * 1e3 / (double)save,
+		(double)load / (double)keys);
+	bytes_free(&saved);
+	stage_free(fresh);
+}
+
+static void tumbling(const char *aggregates, uint64_t keys, uint64_t rounds)
+{
+	struct counted counted = {0};
+	struct maker m;
+	struct window_plan *plan;
+	struct stage *st;
+	char text[300];
+	uint64_t fill = 0, took = 0, best = UINT64_MAX, before, events = rounds * BLOCKS * BLOCK_RECORDS, close;
+	const struct stage_window_stats *w;
+
+	snprintf(text, sizeof text, "name=w kind=tumbling size=1d by=page keys_max=10000000 aggregates='%s'",
+		aggregates);
+	plan = plan_make(text);
+	maker_init(&m, keys, 1000000, 1000);
+	before = resident_bytes();
+	st = stage_make(plan, &counted);
+	while (m.offset < keys || m.offset < 200000) {
+		maker_round(&m, true);
+		fill += round_take(&m, st);
+	}
+	w = &stage_stats(st)->window[0];
+	printf("tumbling, %7" PRIu64 " keys: new key %.1f ns; memory/key %.1f logical, %.1f resident\n", keys,
+		(double)fill / (double)m.offset, (double)w->memory_bytes / (double)keys,
+		(double)(resident_bytes() - before) / (double)keys);
+	for (uint64_t i = 0; i < rounds; i++) {
+		uint64_t ns;
+
+		maker_round(&m, false);
+		ns = round_take(&m, st);
+		took += ns;
+		best = ns < best ? ns : best;
+	}
+	printf("   %.1f ns/event (best round %.1f); then memory/key %.1f logical, %.1f resident\n",
+		(double)took / (double)events, (double)best / (BLOCKS * BLOCK_RECORDS),
+		(double)w->memory_bytes / (double)keys, (double)(resident_bytes() - before) / (double)keys);
+	save_load(plan, st, keys);
+	close = close_all(&m, st);
+	printf("   close: %" PRIu64 " rows, %.0f ns and %.0f bytes a row\n", counted.rows,
+		(double)close / (double)counted.rows, (double)counted.bytes / (double)counted.rows);
+	fflush(stdout);
+	stage_free(st);
+	window_plan_free(plan);
+	free(m.bytes);
+}
+
+/* Steady state: rows of every slide are within what is measured. */
+static void hopping(const char *aggregates, uint64_t keys, uint64_t events_per_ms, const char *sizes)
+{
+	struct counted counted = {0};
+	struct maker m;
+	struct window_plan *plan;
+	struct stage *st;
+	char text[300];
+	uint64_t took = 0, events = 0;
+
+	snprintf(text, sizeof text, "name=w kind=hopping %s by=page keys_max=10000000 aggregates='%s'", sizes,
+		aggregates);
+	plan = plan_make(text);
+	maker_init(&m, keys, 1000000, events_per_ms);
+	st = stage_make(plan, &counted);
+	while (m.offset < 25000 * events_per_ms) {
+		uint64_t ns;
+
+		maker_round(&m, false);
+		ns = round_take(&m, st);
+		if (m.offset < 13000 * events_per_ms) {
+			counted = (struct counted){0};
+			continue;
+		}
+		took += ns;
+		events += BLOCKS * BLOCK_RECORDS;
+	}
+	printf("hopping %s, %" PRIu64 " keys, %" PRIu64 " K events/s, %s: %.1f ns/event with %.2f rows/event; "
+	       "%.1f logical bytes/key\n",
+		sizes, keys, events_per_ms, aggregates, (double)took / (double)events,
+		(double)counted.rows / (double)events,
+		(double)stage_stats(st)->window[0].memory_bytes / (double)keys);
+	fflush(stdout);
+	stage_free(st);
+	window_plan_free(plan);
+	free(m.bytes);
+}
+
+int main(int argc, char **argv)
+{
+	static const uint64_t keys[] = {1000, 10000, 100000, 1000000};
+	static const char *const full = "count, sum(metric), distinct(user_id), quantiles(metric)";
+	uint64_t only = argc > 1 ? strtoull(argv[1], NULL, 10) : 0;
+
+	for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+		if (only && only != keys[i])
+			continue;
+		printf("-- count, sum(metric)\n");
+		tumbling("count, sum(metric)", keys[i], 60);
+		printf("-- %s\n", full);
+		tumbling(full, keys[i], 60);
+	}
+	if (only)
+		return 0;
+	hopping("count, sum(metric)", 100000, 1000, "size=10s slide=1s");
+	hopping("count, sum(metric)", 100000, 200, "size=10s slide=1s");
+	hopping("count, sum(metric), distinct(user_id), quantiles(metric)", 10000, 200, "size=10s slide=1s");
+	return 0;
+}

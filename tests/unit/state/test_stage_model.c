@@ -1,0 +1,168 @@
+/* The state stage against a plain model, over random streams and definitions; and against itself across saves
+ * and loads. */
+#include "stage_model.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define STREAMS 90
+#define EVENTS 4000u
+
+/* Definition `i` of a plan: any kind. The text is one of the forms that window_def_parse() takes. */
+static void definition_make(char *text, size_t room, uint32_t i, int64_t step, bool plain, uint64_t *seed)
+{
+	static const char *const by[] = {"by=user_id ", "by=page ", "by=user_id,page ", ""};
+	int64_t slide = step * (1 + stage_below(seed, 6)), lateness = stage_below(seed, 2);
+	const char *aggregates = plain ? MODEL_AGGREGATES
+				       : MODEL_AGGREGATES ", avg(metric), variance(metric), "
+							  "distinct(page), quantiles(metric)";
+	const char *types = "types=click ";
+	uint32_t kind = stage_below(seed, 5);
+
+	lateness *= stage_below(seed, 10000);
+	switch (kind) {
+	case 0:
+		snprintf(text, room, "name=w%u kind=tumbling size=%ldms %s%slateness=%ldms aggregates='%s'",
+			i, (long)slide, by[stage_below(seed, 4)], types, (long)lateness, aggregates);
+		break;
+	case 1:
+	case 2:
+		snprintf(text, room,
+			"name=w%u kind=hopping size=%ldms slide=%ldms %s%slateness=%ldms aggregates='%s'", i,
+			(long)(slide * (2 + stage_below(seed, 12))), (long)slide, by[stage_below(seed, 4)],
+			types, (long)lateness, aggregates);
+		break;
+	case 3:
+		snprintf(text, room, "name=w%u kind=session gap=%ums by=user_id %saggregates='%s'", i,
+			200 + stage_below(seed, 6000), types, aggregates);
+		break;
+	default:
+		snprintf(text, room,
+			"name=w%u kind=funnel size=%ldms within=%ums by=user_id %ssteps='first: page = /p0; "
+			"a: page = /p1; second: page = /p2'",
+			i, (long)slide * 5, 500 + stage_below(seed, 20000), types);
+	}
+}
+
+static struct window_plan *plan_make(bool plain, uint64_t *seed)
+{
+	int64_t step = 100 * (1 + stage_below(seed, 10));
+	uint32_t count = 1 + stage_below(seed, 5);
+	const char *list[5];
+	char text[5][600];
+
+	for (uint32_t i = 0; i < count; i++) {
+		definition_make(text[i], sizeof text[i], i, step, plain, seed);
+		list[i] = text[i];
+	}
+	return rig_plan(step, count, list);
+}
+
+static struct rig_shape shape_make(uint64_t *seed)
+{
+	return (struct rig_shape){.events = EVENTS,
+		.users = 1 + stage_below(seed, 40),
+		.pages = 1 + stage_below(seed, 6),
+		.disorder_ms = stage_below(seed, 3) ? stage_below(seed, 3000) : 0,
+		.pace_ms = 1 + stage_below(seed, 60),
+		.block_events = 1 + stage_below(seed, 200)};
+}
+
+static void test_model(void **state)
+{
+	uint64_t seed = 1, rows = 0, lates = 0, revisions = 0;
+
+	(void)state;
+	for (uint32_t n = 0; n < STREAMS; n++) {
+		struct rig_shape shape = shape_make(&seed);
+		uint64_t bound =
+			stage_below(&seed, 3) ? (uint64_t)shape.disorder_ms : stage_below(&seed, 500);
+		struct window_plan *plan = plan_make(true, &seed);
+		struct bytes out = {0};
+		struct stage *st = rig_stage(plan, bound, SIZE_MAX, &out);
+		struct rig_stream s;
+		struct model m;
+
+		rig_stream_make(&s, &shape, &seed);
+		rig_run(st, &s, 0, s.blocks);
+		rig_check_conservation(st);
+		model_make(&m, &s, plan, bound);
+		model_compare(&m, plan, &out);
+		rows += m.rows;
+		lates += m.lates;
+		for (uint32_t i = 0; i < m.rows; i++)
+			revisions += m.row[i].revision > 0;
+		assert_int_equal(stage_stats(st)->rows, m.rows);
+		assert_int_equal(stage_stats(st)->late, m.lates);
+		model_free(&m);
+		rig_stream_free(&s);
+		stage_free(st);
+		bytes_free(&out);
+		window_plan_free(plan);
+	}
+	/* the streams are such that everything happens */
+	assert_true(rows > 100000 && lates > 3000 && revisions > 1000);
+}
+
+/* Runs a stream with and without saves and loads between blocks. */
+static void reload_check(const struct rig_stream *s, const struct window_plan *plan, uint64_t bound,
+	size_t memory, uint64_t *seed)
+{
+	struct bytes out[2] = {{0}, {0}}, end[2] = {{0}, {0}};
+	struct stage *st[2];
+
+	for (int i = 0; i < 2; i++)
+		st[i] = rig_stage(plan, bound, memory, &out[i]);
+	rig_run(st[0], s, 0, s->blocks);
+	for (uint32_t at = 0, next; at < s->blocks; at = next) {
+		next = at + 1 + stage_below(seed, s->blocks / 6 + 1);
+		next = next > s->blocks ? s->blocks : next;
+		rig_run(st[1], s, at, next);
+		st[1] = rig_reload(st[1], plan, bound, memory, &out[1]);
+	}
+	assert_int_equal(out[0].bytes, out[1].bytes);
+	assert_memory_equal(out[0].data, out[1].data, out[0].bytes);
+	for (int i = 0; i < 2; i++) {
+		rig_check_conservation(st[i]);
+		stage_save(st[i], &end[i]);
+		stage_free(st[i]);
+	}
+	assert_int_equal(end[0].bytes, end[1].bytes);
+	assert_memory_equal(end[0].data, end[1].data, end[0].bytes);
+	for (int i = 0; i < 2; i++) {
+		bytes_free(&out[i]);
+		bytes_free(&end[i]);
+	}
+}
+
+static void test_reload(void **state)
+{
+	uint64_t seed = 2;
+
+	(void)state;
+	for (uint32_t n = 0; n < STREAMS / 2; n++) {
+		struct rig_shape shape = shape_make(&seed);
+		struct window_plan *plan = plan_make(false, &seed);
+		size_t memory = n % 2 ? SIZE_MAX : 2000 + stage_below(&seed, 60000);
+		struct rig_stream s;
+
+		if (n % 3 == 0) /* limits of keys, too */
+			for (uint32_t i = 0; i < plan->count; i++)
+				plan->def[i]->keys_max = 1 + stage_below(&seed, 20);
+		rig_stream_make(&s, &shape, &seed);
+		reload_check(&s, plan, (uint64_t)shape.disorder_ms, memory, &seed);
+		rig_stream_free(&s);
+		window_plan_free(plan);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_model),
+		cmocka_unit_test(test_reload),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
