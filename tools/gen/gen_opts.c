@@ -79,8 +79,8 @@ static const struct mix_row {
 	{"saas", "platform=40,log=45,custom=15", "services with bursts of errors, and what users do"},
 	{"payments", "transaction=1", "many small amounts, a few large ones"},
 	{"all",
-		"click=20,platform=15,page_view=20,session=4,conversion=3,custom=8,transaction=10,telemetry="
-		"10,log=10",
+		"click=20,platform=15,page_view=20,session=4,conversion=1,custom=10,transaction=10,"
+		"telemetry=10,log=10",
 		"every event type"},
 };
 #define MIX_ROWS (sizeof mix_rows / sizeof *mix_rows)

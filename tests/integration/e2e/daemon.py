@@ -64,7 +64,10 @@ class Daemon:
         if sinks and "kafka" in self.config:
             args = ["--kafka", self.config["kafka"]["brokers"], "--timeout", "60"]
             for kind in ("click", "platform", "dead", "alerts"):
-                args += ["--topic-" + kind, self.config["kafka"]["topic_" + kind]]
+                topics = [self.config["kafka"]["topic_" + kind]]
+                if kind == "platform":  # and those of single types
+                    topics += [pair.split("=")[1] for pair in self.config["kafka"].get("topics", "").split(",") if pair]
+                args += ["--topic-" + kind, ",".join(topics)]
         if sinks and "clickhouse" in self.config:
             args += ["--clickhouse", self.config["clickhouse"]["url"], "--database",
                      self.config["clickhouse"]["database"]]

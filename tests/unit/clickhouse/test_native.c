@@ -91,6 +91,24 @@ static void test_nullable(void **state)
 		  "\x00\x01\x00\x00\x00\x00\x00\x00\xf0\x3f\x00\x00\x00\x00\x00\x00\x00\x00");
 }
 
+static void test_decimals(void **state)
+{
+	(void)state;
+	native_column_add(&block, "d", NATIVE_DECIMAL6_NULL);
+	native_column_add(&block, "e", NATIVE_DECIMAL6);
+	native_put_decimal(&block, 0, 12500000);
+	native_put_decimal(&block, 1, -1);
+	native_row_end(&block);
+	native_put_null(&block, 0);
+	native_put_decimal(&block, 1, 0x7facf6ffc5500000);
+	native_row_end(&block);
+	BYTES_ARE("\x02\x02\x01"
+		  "d\x18Nullable(Decimal(18, 6))"
+		  "\x00\x01\x20\xbc\xbe\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01"
+		  "e\x0e"
+		  "Decimal(18, 6)\xff\xff\xff\xff\xff\xff\xff\xff\x00\x00\x50\xc5\xff\xf6\xac\x7f");
+}
+
 static void test_arrays(void **state)
 {
 	(void)state;
@@ -253,6 +271,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_fixed, begin, end),
 		cmocka_unit_test_setup_teardown(test_strings, begin, end),
 		cmocka_unit_test_setup_teardown(test_nullable, begin, end),
+		cmocka_unit_test_setup_teardown(test_decimals, begin, end),
 		cmocka_unit_test_setup_teardown(test_arrays, begin, end),
 		cmocka_unit_test_setup_teardown(test_decimal, begin, end),
 		cmocka_unit_test_setup_teardown(test_vectors, begin, end),
