@@ -1,0 +1,65 @@
+/* Any bytes as a record of the output log: refused, or every accessor stays inside. */
+#include <stdlib.h>
+#include <string.h>
+
+/* The source itself, so that it is built for coverage. */
+#include "row.c"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static volatile uint8_t sink;
+
+static void touch(const void *data, uint32_t bytes)
+{
+	for (uint32_t i = 0; i < bytes; i++)
+		sink ^= ((const uint8_t *)data)[i];
+}
+
+static void alert_touch(const struct row_alert *a)
+{
+	uint32_t bytes;
+
+	for (int i = 0; i < 4; i++) {
+		const char *text = row_alert_text(a, (enum row_text)i, &bytes);
+
+		touch(text, bytes);
+	}
+	for (uint32_t i = 0; i < a->evidence_count; i++)
+		sink ^= (uint8_t)row_alert_evidence(a, i).offset;
+}
+
+static void row_touch(const struct row *row)
+{
+	const uint8_t *part;
+	uint32_t bytes, i = 0;
+
+	for (; row_key_part(row, i, &part, &bytes); i++)
+		touch(part, bytes);
+	if (i > WINDOW_GROUP_MAX + 1)
+		abort();
+	touch(row_agg(row), row->agg_bytes);
+	touch(row_delta(row), row->delta_bytes);
+	if (row_compare(row, row))
+		abort();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct record *rec = malloc(size ? size : 1); /* as large as it is: a byte beyond is seen */
+
+	memcpy(rec, data, size);
+	if (size >= sizeof *rec) {
+		rec->bytes = (uint32_t)(size & ~7ul);
+		rec->kind = (uint8_t)(RECORD_ROW + rec->kind % 3);
+	}
+	if (record_valid(rec, size) && row_valid(rec)) {
+		if (rec->kind == RECORD_LATE)
+			sink ^= (uint8_t)(row_late_offset(rec) ^ row_late_window(rec));
+		else if (rec->kind == RECORD_ROW && rec->type == ROW_ALERT)
+			alert_touch(row_alert_of(rec));
+		else if (rec->kind == RECORD_ROW)
+			row_touch(row_of(rec));
+	}
+	free(rec);
+	return 0;
+}
