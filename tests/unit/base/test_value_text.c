@@ -67,7 +67,7 @@ static void test_decimal(void **state)
 	} row[] = {{0, "0"}, {1, "0.000001"}, {-1, "-0.000001"}, {12500000, "12.5"}, {-3000000, "-3"},
 		{999999, "0.999999"}, {100000, "0.1"}, {INT64_MIN, "-9223372036854.775808"}};
 	char out[DECIMAL_TEXT_BYTES];
-	__int128 most = ~((__int128)1 << 127);
+	__int128 most = (__int128)(~(unsigned __int128)0 >> 1);
 
 	(void)state;
 	for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
