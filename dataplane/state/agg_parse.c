@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "agg_priv.h"
+#include "nearest.h"
 
 enum argument { ARG_NONE, ARG_NUMBER, ARG_TEXT, ARG_TEXT_K, ARG_WHEN };
 
@@ -79,19 +80,38 @@ static int label_make(struct agg_spec *spec, struct err *err)
 	return 0;
 }
 
+/* "WHAT; did you mean NAME?" */
+static int unknown(struct err *err, const char *what, const char *word, size_t bytes, bool is_field)
+{
+	char text[64] = "";
+	struct nearest near;
+
+	memcpy(text, word, bytes < sizeof text ? bytes : sizeof text - 1);
+	near = nearest_to(text);
+	for (int i = 1; is_field && i < FIELD_ID_MAX; i++)
+		nearest_offer(&near, field_table[i].name);
+	for (int i = 1; !is_field && i < AGG_KIND_MAX; i++)
+		nearest_offer(&near, functions[i].name);
+	return err_set(err, -EINVAL, "%s%s%s%s", what, near.name ? "; did you mean " : "",
+		near.name ? near.name : "", near.name ? "?" : "");
+}
+
 /* `field` or `field=value`. *p stands behind the parenthesis; moves to behind the field. */
 static int field_parse(struct agg_spec *spec, const char **p, struct err *err)
 {
 	const char *name = space_skip(*p);
 	size_t bytes = name_bytes(name);
+	char what[128];
 
 	*p = space_skip(name + bytes);
 	spec->field = field_by_name(name, bytes);
 	if (functions[spec->kind].argument == ARG_WHEN && bytes == 4 && memcmp(name, "type", 4) == 0)
 		return 0;
-	if (spec->field == FIELD_NONE)
-		return err_set(err, -EINVAL, "%s(%.*s): there is no such field", functions[spec->kind].name,
+	if (spec->field == FIELD_NONE) {
+		snprintf(what, sizeof what, "%s(%.*s): there is no such field", functions[spec->kind].name,
 			(int)(bytes > 64 ? 64 : bytes), name);
+		return unknown(err, what, name, bytes, true);
+	}
 	if (functions[spec->kind].argument == ARG_NUMBER &&
 		field_table[spec->field].kind != FIELD_KIND_NUMBER && !agg_field_decimal(spec->field))
 		return err_set(err, -EINVAL, "%s(%s): not a number field", functions[spec->kind].name,
@@ -200,14 +220,17 @@ static int spec_parse(struct agg_set *set, const char **p, struct err *err)
 {
 	struct agg_spec *spec = &set->spec[set->spec_count];
 	size_t bytes = name_bytes(*p);
+	char what[128];
 	int rc;
 
 	if (set->spec_count == AGG_MAX)
 		return err_set(err, -EINVAL, "more than %d aggregates", AGG_MAX);
 	spec->kind = function_find(*p, bytes);
-	if (spec->kind == AGG_KIND_MAX)
-		return err_set(
-			err, -EINVAL, "there is no aggregate \"%.*s\"", (int)(bytes ? bytes : 1) & 63, *p);
+	if (spec->kind == AGG_KIND_MAX) {
+		snprintf(what, sizeof what, "there is no aggregate \"%.*s\"", (int)(bytes ? bytes : 1) & 63,
+			*p);
+		return unknown(err, what, *p, bytes, false);
+	}
 	*p = space_skip(*p + bytes);
 	rc = argument_parse(spec, p, err);
 	if (!rc)
