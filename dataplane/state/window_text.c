@@ -24,6 +24,7 @@ static const struct {
 	{"gap", KIND(SESSION)},
 	{"within", KIND(FUNNEL)},
 	{"steps", KIND(FUNNEL)},
+	{"aggregates", KIND(TUMBLING) | KIND(HOPPING) | KIND(SESSION)}, /* a funnel counts */
 	{"lateness", KIND(TUMBLING) | KIND(HOPPING)},
 	{"anomaly", KIND(TUMBLING) | KIND(HOPPING)},
 	{"rollup", KIND(TUMBLING)},

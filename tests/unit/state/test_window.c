@@ -83,6 +83,10 @@ static void test_refused_keys(void **state)
 		"steps: |NAME: TESTS");
 	refuse("kind: funnel, size: 1h, within: 1h, by: user_id, steps: 'a: type = click; b: type = klick'",
 		"steps: b: |did you mean click?");
+	refuse("kind: funnel, size: 1h, within: 1h, by: user_id, aggregates: sum(value), steps: 'a: type = "
+	       "click; b: type = "
+	       "session'",
+		"aggregates: |a funnel window has no aggregates");
 	refuse("by: contry", "by: 'contry': unknown field; did you mean country?");
 	refuse("by: 'page, page'", "by: 'page' is named twice");
 	refuse("by: 'page country'", "by: |comma");
@@ -92,6 +96,8 @@ static void test_refused_keys(void **state)
 	refuse("types: 'click, click'", "types: 'click' is named twice");
 	refuse("types: 'click platform'", "types: |comma");
 	refuse("aggregates: nonsense", "aggregates: |nonsense");
+	refuse("aggregates: distnct(user_id)", "aggregates: |did you mean distinct?");
+	refuse("aggregates: sum(ammount)", "aggregates: sum(ammount): |did you mean amount?");
 	refuse("aggregates: sum(page)", "aggregates: |sum(page)");
 	refuse("anomaly: 'zscore(count,30)'", "anomaly: |zscore(count,30)");
 	refuse("anomaly: 'zscore(avg_metric,30,3)'", "anomaly: |avg_metric|it has count");
@@ -201,7 +207,7 @@ static void test_plan(void **state)
 	assert_int_equal(window_filter_types(def->step[1]), 1u << EVENT_TYPE_conversion);
 	assert_int_equal(def->within_ms, 1800000);
 	assert_string_equal(def->text,
-		"name=\"buy\" kind=funnel size=1h within=30m by=\"user_id\" aggregates=\"count\" "
+		"name=\"buy\" kind=funnel size=1h within=30m by=\"user_id\" "
 		"steps=\"view:type=page_view;buy:type=conversion and value>=5\" keys_max=1000000 kafka=true "
 		"clickhouse=true");
 	window_plan_free(plan);
@@ -217,6 +223,8 @@ static void test_canonical(void **state)
 		{"where: 'page = x and value>=5.0'", "where: '  page=\"x\"  and  value >= 5e0 '", true},
 		{"where: 'amount = 5.10'", "where: 'amount=5.1'", true},
 		{"aggregates: 'count, distinct(user_id)'", "aggregates: ' count ,distinct (user_id) '", true},
+		{"aggregates: 'count as  c'", "aggregates: 'count  as c'", true},
+		{"aggregates: 'count as c'", "aggregates: 'count as d'", false},
 		{"aggregates: 'count(page=a b)'", "aggregates: 'count(page=a  b)'", false},
 		{"aggregates: 'count(page=\"),\"), count'", "aggregates: 'count(page=\"),\") ,  count'",
 			true},
@@ -396,9 +404,6 @@ static void random_window(struct config_windows *cw)
 		ANY("", "click", " page_view,click ", "session , conversion,page_view"));
 	add_tests(cw->where, roll(4));
 	cut_blank(cw->where);
-	snprintf(cw->aggregates, sizeof cw->aggregates, "%s",
-		ANY("count", " count , sum( amount ) ", "count(page= a  b ),avg (metric)",
-			"count(page=\"x,y)\")"));
 	if (cw->kind <= WINDOW_HOPPING) {
 		snprintf(cw->by, sizeof cw->by, "%s",
 			ANY("", "page", " page , country ", "source,amount,ts,event_id"));
@@ -418,8 +423,12 @@ static void random_window(struct config_windows *cw)
 	}
 	if (cw->kind == WINDOW_SESSION)
 		cw->gap = 1 + roll(86400000);
-	if (cw->kind != WINDOW_FUNNEL)
+	if (cw->kind != WINDOW_FUNNEL) {
+		snprintf(cw->aggregates, sizeof cw->aggregates, "%s",
+			ANY("count", " count , sum( amount ) ", "count(page= a  b ) as  c,avg (metric)",
+				"count(page=\"x,y)\") as z"));
 		return;
+	}
 	cw->size = 3600000;
 	cw->within = 1 + roll(1000000);
 	for (uint32_t i = 0; i < 2; i++) {
