@@ -18,6 +18,7 @@ static bool merge_make(struct merge *m)
 	for (uint32_t i = 0; i < partitions; i++)
 		m->part[i].mark_ms = MERGE_NO_STEP;
 	m->keep.bytes_max = m->params.memory_bytes - m->params.memory_bytes / 2;
+	m->low = -1;
 	m->open_step_ms = MERGE_NO_STEP;
 	m->open_receive_ms = INT64_MIN;
 	m->stats.step_ms = MERGE_NO_STEP;
@@ -182,20 +183,19 @@ bool merge_passed(const struct merge_part *part, const struct row *row)
 	return merge_head(part) && !merge_row_same(merge_entry_row(entry_at(part, part->last)), row);
 }
 
-int merge_lowest(const struct merge *m)
+void merge_find_low(struct merge *m)
 {
 	const struct row *low = NULL;
-	int found = -1;
 
+	m->low = -1;
 	for (uint32_t i = 0; i < m->params.partitions; i++) {
 		const struct merge_entry *e = merge_head(&m->part[i]);
 
 		if (e && (!low || row_compare(merge_entry_row(e), low) < 0)) {
 			low = merge_entry_row(e);
-			found = (int)i;
+			m->low = (int)i;
 		}
 	}
-	return found;
 }
 
 bool merge_step_done(const struct merge *m)
@@ -214,18 +214,17 @@ bool merge_step_done(const struct merge *m)
 int merge_wants(const struct merge *m, int after)
 {
 	uint32_t count = m->params.partitions;
-	int low = merge_lowest(m);
+	const struct row *low = m->low < 0 ? NULL : merge_entry_row(merge_head(&m->part[m->low]));
 	int64_t least = INT64_MAX;
 
-	if (low < 0 && merge_step_done(m))
+	if (!low && merge_step_done(m))
 		return -1;
-	for (uint32_t i = 0; low < 0 && i < count; i++)
+	for (uint32_t i = 0; !low && i < count; i++)
 		least = m->part[i].mark_ms < least ? m->part[i].mark_ms : least;
 	for (uint32_t i = 1; i <= count; i++) {
 		uint32_t p = (uint32_t)((after < 0 ? -1 : after) + (int)i) % count;
 
-		if (low < 0 ? m->part[p].mark_ms == least
-			    : !merge_passed(&m->part[p], merge_entry_row(merge_head(&m->part[low]))))
+		if (low ? !merge_passed(&m->part[p], low) : m->part[p].mark_ms == least)
 			return (int)p;
 	}
 	return -1;
@@ -312,6 +311,10 @@ static int row_feed(
 	if (!row_queue(part, w, rec, offset, same))
 		return err_set(err, -ENOMEM, "no memory for rows that wait");
 	m->stats.rows_in++;
+	row = merge_entry_row(entry_at(part, part->last));
+	if (part->last == part->head &&
+		(m->low < 0 || row_compare(row, merge_entry_row(merge_head(&m->part[m->low]))) < 0))
+		m->low = (int)partition;
 	return 0;
 }
 
@@ -348,16 +351,14 @@ int merge_feed(
 	struct merge *m, uint32_t partition, const struct record *rec, uint64_t offset, struct err *err)
 {
 	struct merge_part *part = &m->part[partition];
-	int low, rc = 0;
+	int rc = 0;
 
 	if (offset < part->next)
 		return err_set(err, -EINVAL, "partition %u: offset %llu again, the next is %llu", partition,
 			(unsigned long long)offset, (unsigned long long)part->next);
-	if (part->queue.bytes - part->head >= MERGE_QUEUE_BYTES) {
-		low = merge_lowest(m);
-		if (merge_passed(part, merge_entry_row(merge_head(&m->part[low]))))
-			return err_set(err, -EAGAIN, "partition %u: as much as may wait", partition);
-	}
+	if (part->queue.bytes - part->head >= MERGE_QUEUE_BYTES &&
+		merge_passed(part, merge_entry_row(merge_head(&m->part[m->low]))))
+		return err_set(err, -EAGAIN, "partition %u: as much as may wait", partition);
 	if (!row_valid(rec))
 		return err_set(err, -EBADMSG, "partition %u, offset %llu: a damaged record", partition,
 			(unsigned long long)offset);

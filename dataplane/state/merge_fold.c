@@ -42,6 +42,11 @@ static int emit_out(struct merge *m, struct err *err)
 	return rc;
 }
 
+static int cells_bad(const struct window_def *def, struct err *err)
+{
+	return err_set(err, -EBADMSG, "window %s: aggregates that cannot be read", def->name);
+}
+
 /* Packs the sum of packed cells. Sets *flags' CUT if one did not fit. */
 static int cells_fold(struct merge *m, const struct window_def *def, const uint8_t *const *packed,
 	const uint32_t *bytes, uint32_t count, struct bytes *out, uint32_t *flags, struct err *err)
@@ -55,13 +60,21 @@ static int cells_fold(struct merge *m, const struct window_def *def, const uint8
 		if (rc == -ENOSPC)
 			*flags |= ROW_F_CUT;
 		else if (rc)
-			return err_set(err, -EBADMSG, "window %s: aggregates that cannot be read", def->name);
+			return cells_bad(def, err);
 	}
 	agg_cell_pack(def->aggs, m->cell, m->arena, out);
 	return out->failed ? err_set(err, -ENOMEM, "no memory for a row") : 0;
 }
 
-/* The partials' sum into m->delta. One alone passes as it is: packing is canonical. */
+static int value_stop(void *arg, const struct agg_value *v)
+{
+	(void)arg;
+	(void)v;
+	return 1;
+}
+
+/* The partials' sum into m->delta. One alone passes as it is, once it has been looked at: packing is
+ * canonical. */
 static int refs_fold(
 	struct merge *m, const struct window_def *def, uint32_t count, uint32_t *flags, struct err *err)
 {
@@ -69,6 +82,9 @@ static int refs_fold(
 	uint32_t bytes[MERGE_SAME_MAX], done = 0;
 
 	if (count == 1) {
+		if (agg_values(def->aggs, row_agg(m->ref[0].row), m->ref[0].row->agg_bytes, value_stop,
+			    NULL) < 0)
+			return cells_bad(def, err);
 		bytes_reset(&m->delta);
 		bytes_put(&m->delta, row_agg(m->ref[0].row), m->ref[0].row->agg_bytes);
 		return m->delta.failed ? err_set(err, -ENOMEM, "no memory for a row") : 0;
@@ -185,9 +201,9 @@ static int merged_revise(struct merge *m, struct merged *g, struct kept *e, stru
 }
 
 /* Takes the rows of the lowest one's window and key from all partitions, by partition. */
-static uint32_t refs_take(struct merge *m, int low, struct merged *g)
+static uint32_t refs_take(struct merge *m, struct merged *g)
 {
-	const struct merge_entry *lowest = merge_head(&m->part[low]);
+	const struct merge_entry *lowest = merge_head(&m->part[m->low]);
 	const struct row *first = merge_entry_row(lowest);
 	uint32_t count = 0;
 
@@ -212,14 +228,15 @@ static uint32_t refs_take(struct merge *m, int low, struct merged *g)
 			merge_pop(part); /* its bytes stay until the next feed */
 		}
 	}
+	merge_find_low(m);
 	return count;
 }
 
-static int merge_fold(struct merge *m, int low, struct err *err)
+static int merge_fold(struct merge *m, struct err *err)
 {
 	struct kept *e = NULL;
 	struct merged g;
-	uint32_t count = refs_take(m, low, &g);
+	uint32_t count = refs_take(m, &g);
 	const struct window_def *def = g.window->def;
 	int rc;
 
@@ -256,16 +273,16 @@ static bool all_passed(const struct merge *m, const struct row *row)
 
 int merge_run(struct merge *m, struct err *err)
 {
-	int low, rc = 0;
+	int rc = 0;
 
-	while (!rc && (low = merge_lowest(m)) >= 0) {
-		const struct row *row = merge_entry_row(merge_head(&m->part[low]));
+	while (!rc && m->low >= 0) {
+		const struct row *row = merge_entry_row(merge_head(&m->part[m->low]));
 
 		if (m->open_step_ms != MERGE_NO_STEP && row->step_ms > m->open_step_ms && merge_step_done(m))
 			rc = mark_emit(m, err);
 		if (rc || !all_passed(m, row))
 			break;
-		rc = merge_fold(m, low, err);
+		rc = merge_fold(m, err);
 	}
 	if (!rc && merge_step_done(m))
 		rc = mark_emit(m, err);

@@ -82,6 +82,7 @@ struct merge {
 	stage_emit emit;
 	void *emit_arg;
 	struct merge_part *part;
+	int low;		      /* partition with the lowest row that waits, or -1 */
 	struct merge_window **window; /* ascending by uid */
 	uint32_t windows;
 	int64_t open_step_ms; /* has rows out, but no mark yet; or MERGE_NO_STEP */
@@ -99,8 +100,8 @@ struct merge {
 struct merge_entry *merge_head(const struct merge_part *part);
 void merge_pop(struct merge_part *part);
 bool merge_row_same(const struct row *a, const struct row *b);
-/* Partition with the lowest waiting row, or -1. */
-int merge_lowest(const struct merge *m);
+/* Looks for m->low again, after rows have been taken. */
+void merge_find_low(struct merge *m);
 /* True if no more rows of this row's window and key, or before it, can come from the partition. */
 bool merge_passed(const struct merge_part *part, const struct row *row);
 /* True if the open step is complete. */

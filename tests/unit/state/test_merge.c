@@ -75,15 +75,20 @@ static void what_cannot_be_is_refused(void **state)
 	r->kind = RECORD_EVENT;
 	assert_int_equal(merge_feed(b.rm.m, 0, r, 12, &err), -EBADMSG);
 	bytes_free(&rec);
-	/* aggregates are looked at when they are folded */
+	/* aggregates are looked at when they are folded, of one partition or of several */
 	row = (struct row){.window_uid = 5, .end_ms = 9000, .step_ms = 9000, .agg_bytes = 3};
-	assert_int_equal(rig_feed_row(&b.rm, 0, &row, "web", "abc", 12), 0);
-	assert_int_equal(rig_feed_row(&b.rm, 1, &row, "web", "abc", 0), 0);
-	assert_int_equal(rig_feed_mark(&b.rm, 0, 9000, 13), 0);
-	assert_int_equal(rig_feed_mark(&b.rm, 1, 9000, 1), 0);
-	assert_int_equal(merge_run(b.rm.m, &err), -EBADMSG);
-	assert_non_null(strstr(err.text, "cannot be read"));
-	rig_hand_stop(&b);
+	for (int both = 0; both < 2; both++) {
+		if (both)
+			rig_hand_start(&b, 2, 0, RIG_MEMORY);
+		assert_int_equal(rig_feed_row(&b.rm, 0, &row, "web", "abc", 12), 0);
+		if (both)
+			assert_int_equal(rig_feed_row(&b.rm, 1, &row, "web", "abc", 0), 0);
+		assert_int_equal(rig_feed_mark(&b.rm, 0, 9000, 13), 0);
+		assert_int_equal(rig_feed_mark(&b.rm, 1, 9000, 1), 0);
+		assert_int_equal(merge_run(b.rm.m, &err), -EBADMSG);
+		assert_non_null(strstr(err.text, "cannot be read"));
+		rig_hand_stop(&b);
+	}
 }
 
 static void queues_are_bounded(void **state)
