@@ -58,18 +58,17 @@ static bool elements_load(struct hopping *h, struct hop_key *k, uint32_t count, 
 
 static bool key_load(struct hopping *h, struct cursor *c)
 {
-	uint32_t bytes, tag, count;
+	struct stage_pick p;
 	uint16_t flags;
-	const uint8_t *key = stage_get_key(c, &bytes, &flags);
+	uint32_t count;
 	uint8_t prefix;
 	struct hop_key *k;
 
-	if (!key)
+	if (!stage_get_key(&h->w, c, &p, &flags))
 		return false;
-	tag = keytab_tag(key, bytes);
-	if (flags & KEYTAB_F_OTHER ? h->other || bytes : !!keytab_find(&h->keys, tag, key, bytes, NULL))
+	if (flags & KEYTAB_F_OTHER ? !!h->other : !!keytab_find(&h->keys, p.tag, p.key, p.key_bytes, NULL))
 		return false;
-	k = keytab_value(hop_key_new(h, tag, key, bytes, flags));
+	k = keytab_value(hop_key_new(h, p.tag, p.key, p.key_bytes, flags));
 	count = cursor_le32(c);
 	prefix = cursor_u8(c);
 	if (!count || prefix > 2 || (prefix && h->closed == STAGE_NO_TIME))

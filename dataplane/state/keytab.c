@@ -220,7 +220,11 @@ static struct keytab_part *part_room(struct keytab *kt, uint32_t tag)
 
 static void entry_fill(struct keytab *kt, struct keytab_entry *e, const void *key, uint32_t bytes)
 {
-	memcpy((uint8_t *)(e + 1) + kt->value_bytes, key, bytes);
+	uint8_t *to = (uint8_t *)(e + 1) + kt->value_bytes;
+
+	if (bytes)
+		memset(to + (bytes - 1) / 8 * 8, 0, 8);
+	memcpy(to, key, bytes);
 	kt->count++;
 	kt->key_bytes += (bytes + 7u) & ~7u;
 }

@@ -31,7 +31,7 @@ enum keytab_flags {
 	KEYTAB_F_CUT = 1 << 3,	 /* a part of its cell had no memory */
 };
 
-/* Followed by the value, then by the key, then by zero to seven unused bytes. */
+/* Followed by the value, then by the key, then by zero bytes up to a multiple of 8. */
 struct keytab_entry {
 	uint32_t tag; /* upper half of the key's hash */
 	uint16_t key_bytes;
@@ -70,9 +70,22 @@ struct keytab {
 void keytab_init(struct keytab *kt, uint32_t value_bytes);
 void keytab_free(struct keytab *kt);
 
-static inline uint32_t keytab_tag(const void *key, uint32_t bytes)
+/* Any 32 bits made of the key's bytes alone will do as its tag, if whoever uses a table always makes them in
+ * one way. Where a key begins with two bytes of length, or the like, they go into the seed: a key that was
+ * just put together is then hashed from where its text was, not from words that are still on their way. */
+static inline uint32_t keytab_tag(uint16_t head, const void *rest, uint32_t bytes)
 {
-	return (uint32_t)(hash_bytes(key, bytes, 0) >> 32);
+	return (uint32_t)(hash_bytes(rest, bytes, head) >> 32);
+}
+
+/* Keys as words: both are followed by zero bytes up to a multiple of 8. */
+static inline bool keytab_same(const uint8_t *a, const uint8_t *b, uint32_t bytes)
+{
+	uint64_t differs = 0;
+
+	for (uint32_t i = 0; i < bytes; i += 8)
+		differs |= hash_load(a + i, 8) ^ hash_load(b + i, 8);
+	return !differs;
 }
 
 static inline void *keytab_value(const struct keytab_entry *e)
@@ -127,6 +140,7 @@ static inline void keytab_prefetch_entry(const struct keytab *kt, uint32_t tag)
 	}
 }
 
+/* key: 8-byte aligned, zero bytes behind it up to a multiple of 8. */
 static inline struct keytab_entry *keytab_find(
 	const struct keytab *kt, uint32_t tag, const void *key, uint32_t bytes, uint32_t *ref)
 {
@@ -139,7 +153,7 @@ static inline struct keytab_entry *keytab_find(
 			if (part->slot[i].tag != tag)
 				continue;
 			e = keytab_at(kt, part->slot[i].ref);
-			if (e->key_bytes == bytes && !memcmp(keytab_key(kt, e), key, bytes)) {
+			if (e->key_bytes == bytes && keytab_same(keytab_key(kt, e), key, bytes)) {
 				if (ref)
 					*ref = part->slot[i].ref;
 				return e;

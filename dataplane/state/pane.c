@@ -167,22 +167,20 @@ static bool pane_load(struct pane *pane, const struct stage_window *w, struct cu
 	uint64_t count = cursor_le64(c);
 
 	for (uint64_t k = 0; k < count && !c->failed; k++) {
-		uint32_t bytes, tag;
+		struct stage_pick p;
 		uint16_t flags;
-		const uint8_t *key = stage_get_key(c, &bytes, &flags);
 		struct keytab_entry *e;
 
-		if (!key)
+		if (!stage_get_key(w, c, &p, &flags))
 			return false;
-		tag = keytab_tag(key, bytes);
 		if (flags & KEYTAB_F_OTHER) {
-			if (pane->other || bytes)
+			if (pane->other)
 				return false;
 			e = pane->other = keytab_add_aside(&pane->keys, "", 0, KEYTAB_F_OTHER, NULL);
 		} else {
-			if (keytab_find(&pane->keys, tag, key, bytes, NULL))
+			if (keytab_find(&pane->keys, p.tag, p.key, p.key_bytes, NULL))
 				return false;
-			e = keytab_add(&pane->keys, tag, key, bytes, NULL);
+			e = keytab_add(&pane->keys, p.tag, p.key, p.key_bytes, NULL);
 		}
 		e->flags |= flags;
 		agg_cell_init(w->def->aggs, keytab_value(e));

@@ -76,6 +76,8 @@ struct stage_window {
 	bool text_key; /* the key is one TEXT field */
 };
 
+#define STAGE_KEY_ROOM (WINDOW_KEY_BYTES_MAX + 8u)
+
 struct stage {
 	struct stage_params params;
 	stage_emit emit;
@@ -114,6 +116,17 @@ static inline size_t stage_arena_bytes(const struct stage *st)
 	return st->full ? 0 : SIZE_MAX;
 }
 
+/* Of a key in tables of this window. */
+static inline uint32_t stage_tag(const uint8_t *key, uint32_t bytes)
+{
+	uint16_t head = 0;
+
+	if (bytes < sizeof head)
+		return keytab_tag(0, key, bytes);
+	memcpy(&head, key, sizeof head);
+	return keytab_tag(head, key + sizeof head, bytes - (uint32_t)sizeof head);
+}
+
 static inline bool stage_filter(const struct stage_window *w, const struct record *rec)
 {
 	return !w->def->filter || window_filter_match(w->def->filter, rec);
@@ -147,8 +160,8 @@ void stage_put_cell(
 /* Into an initialized cell. The arena's bound is out of force meanwhile: what was saved had room. */
 bool stage_get_cell(const struct stage_window *w, void *cell, struct agg_arena *arena, struct cursor *c);
 void stage_put_key(const struct keytab *kt, const struct keytab_entry *e, struct bytes *out);
-/* Flags and key: NULL if it cannot be. */
-const uint8_t *stage_get_key(struct cursor *c, uint32_t *key_bytes, uint16_t *flags);
+/* Key and tag into *p, the key in st->keys; and its flags. False if it cannot be. */
+bool stage_get_key(const struct stage_window *w, struct cursor *c, struct stage_pick *p, uint16_t *flags);
 static inline int64_t stage_get_time(struct cursor *c)
 {
 	int64_t t = (int64_t)cursor_le64(c);

@@ -58,20 +58,24 @@ void stage_put_key(const struct keytab *kt, const struct keytab_entry *e, struct
 	bytes_put(out, keytab_key(kt, e), e->key_bytes);
 }
 
-const uint8_t *stage_get_key(struct cursor *c, uint32_t *key_bytes, uint16_t *flags)
+bool stage_get_key(const struct stage_window *w, struct cursor *c, struct stage_pick *p, uint16_t *flags)
 {
-	uint8_t head[4] = {0};
-	const uint8_t *p = cursor_take(c, sizeof head);
+	uint8_t *to = w->st->keys;
+	const uint8_t *head = cursor_take(c, 4), *key;
 	uint16_t bytes;
 
-	if (p)
-		memcpy(head, p, sizeof head);
+	if (!head)
+		return false;
 	memcpy(flags, head, sizeof *flags);
-	memcpy(&bytes, head + 2, sizeof bytes);
-	*key_bytes = bytes;
-	if (*flags & ~(KEYTAB_F_OTHER | KEYTAB_F_CUT) || bytes > WINDOW_KEY_BYTES_MAX)
-		c->failed = true;
-	return cursor_take(c, bytes);
+	memcpy(&bytes, head + sizeof *flags, sizeof bytes);
+	key = cursor_take(c, bytes);
+	if (!key || *flags & ~(KEYTAB_F_OTHER | KEYTAB_F_CUT) || bytes > WINDOW_KEY_BYTES_MAX ||
+		(*flags & KEYTAB_F_OTHER && bytes))
+		return false;
+	memset(to + bytes, 0, 8);
+	memcpy(to, key, bytes);
+	*p = (struct stage_pick){.key = to, .key_bytes = bytes, .tag = stage_tag(to, bytes)};
+	return true;
 }
 
 /* ---- the whole ---- */

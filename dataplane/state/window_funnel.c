@@ -373,15 +373,14 @@ static void funnel_save(const struct stage_window *w, struct bytes *out)
 /* The user's reference; 0: no key. */
 static uint32_t user_load(struct funnel *f, struct cursor *c)
 {
-	uint32_t bytes, tag, ref = 0;
+	struct stage_pick p;
+	uint32_t ref = 0;
 	uint16_t flags;
-	const uint8_t *key = stage_get_key(c, &bytes, &flags);
 
-	if (!key || flags)
+	if (!stage_get_key(&f->w, c, &p, &flags) || flags)
 		return 0;
-	tag = keytab_tag(key, bytes);
-	if (!keytab_find(&f->users, tag, key, bytes, &ref))
-		keytab_add(&f->users, tag, key, bytes, &ref);
+	if (!keytab_find(&f->users, p.tag, p.key, p.key_bytes, &ref))
+		keytab_add(&f->users, p.tag, p.key, p.key_bytes, &ref);
 	return ref;
 }
 

@@ -469,18 +469,17 @@ static void session_save(const struct stage_window *w, struct bytes *out)
 
 static bool key_load(struct sessions *ss, struct cursor *c)
 {
-	struct stage_pick p = {0};
+	struct stage_pick p;
 	uint16_t flags;
 	uint32_t count;
 	struct session *first = NULL, *s;
 
-	p.key = stage_get_key(c, &p.key_bytes, &flags);
-	count = cursor_le32(c);
-	if (!p.key || !count)
+	if (!stage_get_key(&ss->w, c, &p, &flags))
 		return false;
-	p.tag = keytab_tag(p.key, p.key_bytes);
-	if (flags & KEYTAB_F_OTHER ? ss->other || p.key_bytes
-				   : !!keytab_find(&ss->keys, p.tag, p.key, p.key_bytes, NULL))
+	count = cursor_le32(c);
+	if (!count)
+		return false;
+	if (flags & KEYTAB_F_OTHER ? !!ss->other : !!keytab_find(&ss->keys, p.tag, p.key, p.key_bytes, NULL))
 		return false;
 	for (uint32_t i = 0; i < count; i++) {
 		int64_t start = stage_get_time(c), last = stage_get_time(c);
