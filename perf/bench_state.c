@@ -296,7 +296,7 @@ int main(int argc, char **argv)
 		if (only && only != keys[i])
 			continue;
 		printf("-- count, sum(metric)\n");
-		tumbling("count, sum(metric)", keys[i], 60);
+		tumbling("count, sum(metric)", keys[i], argc > 2 ? strtoull(argv[2], NULL, 10) : 60);
 		if (argc > 2)
 			continue;
 		printf("-- %s\n", full);

@@ -15,11 +15,25 @@ static inline uint64_t hash_fold(uint64_t a, uint64_t b)
 	return (uint64_t)m ^ (uint64_t)(m >> 64);
 }
 
+/* Up to 8 bytes, little endian. Without a copy of variable length, whose result would be on its way through
+ * memory when it is read again. */
 static inline uint64_t hash_load(const uint8_t *p, size_t bytes)
 {
+	uint32_t low, high;
 	uint64_t v = 0;
 
-	memcpy(&v, p, bytes);
+	if (bytes >= 8) {
+		memcpy(&v, p, 8);
+		return v;
+	}
+	if (bytes >= 4) {
+		memcpy(&low, p, 4);
+		memcpy(&high, p + bytes - 4, 4);
+		return low | (uint64_t)high << (8 * (bytes - 4));
+	}
+	if (bytes)
+		v = p[0] | (uint64_t)p[bytes / 2] << (8 * (bytes / 2)) |
+		    (uint64_t)p[bytes - 1] << (8 * (bytes - 1));
 	return v;
 }
 
