@@ -104,8 +104,10 @@ struct keytab_entry *hop_key_get(struct hopping *h, const struct stage_pick *p)
 {
 	struct stage_window *w = &h->w;
 	uint64_t keys = h->keys.count - (h->other != NULL);
-	struct keytab_entry *e = NULL;
+	struct keytab_entry *e = NULL; /* p->entry is a guess */
 
+	if (p->entry && !p->other && keytab_is(&h->keys, p->entry, p->key, p->key_bytes))
+		return p->entry;
 	if (!p->other)
 		e = keytab_find(&h->keys, p->tag, p->key, p->key_bytes, NULL);
 	if (e)

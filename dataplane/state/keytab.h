@@ -73,9 +73,17 @@ void keytab_free(struct keytab *kt);
 /* Any 32 bits made of the key's bytes alone will do as its tag, if whoever uses a table always makes them in
  * one way. Where a key begins with two bytes of length, or the like, they go into the seed: a key that was
  * just put together is then hashed from where its text was, not from words that are still on their way. */
-static inline uint32_t keytab_tag(uint16_t head, const void *rest, uint32_t bytes)
+static inline uint32_t keytab_tag(uint16_t head, const uint8_t *rest, uint32_t bytes)
 {
-	return (uint32_t)(hash_bytes(rest, bytes, head) >> 32);
+	uint64_t low, high;
+
+	if (bytes < 8 || bytes > 16)
+		return (uint32_t)(hash_bytes(rest, bytes, head) >> 32);
+	low = hash_load(rest, 8);
+	high = hash_load(rest + bytes - 8, 8);
+	return (uint32_t)(hash_fold(hash_fold(low ^ 0xa0761d6478bd642full, high ^ 0xe7037ed1a0b428dbull),
+				  head ^ 0x8ebc6af09c88c6e3ull) >>
+			  32);
 }
 
 /* Keys as words: both are followed by zero bytes up to a multiple of 8. */
@@ -121,23 +129,32 @@ static inline void keytab_prefetch_slot(const struct keytab *kt, uint32_t tag)
 		__builtin_prefetch(&keytab_part_of(kt, tag)->slot[tag & kt->mask]);
 }
 
-/* Second pass: the entry that the key probably has. */
-static inline void keytab_prefetch_entry(const struct keytab *kt, uint32_t tag)
+/* Second pass: the entry that the key probably has, fetched; NULL: none. keytab_is() says if it is the one.
+ */
+static inline struct keytab_entry *keytab_guess(const struct keytab *kt, uint32_t tag)
 {
 	const struct keytab_part *part;
 
 	if (!kt->part)
-		return;
+		return NULL;
 	part = keytab_part_of(kt, tag);
 	for (uint32_t i = tag & kt->mask; part->slot[i].ref; i = (i + 1) & kt->mask) {
-		if (part->slot[i].tag == tag) {
-			const uint8_t *e = (const uint8_t *)keytab_at(kt, part->slot[i].ref);
+		struct keytab_entry *e;
 
-			for (uint32_t at = 0; at < kt->value_bytes + 32; at += 64)
-				__builtin_prefetch(e + at, 1);
-			return;
-		}
+		if (part->slot[i].tag != tag)
+			continue;
+		e = keytab_at(kt, part->slot[i].ref);
+		for (uint32_t at = 0; at < kt->value_bytes + 32; at += 64)
+			__builtin_prefetch((const uint8_t *)e + at, 1);
+		return e;
 	}
+	return NULL;
+}
+
+static inline bool keytab_is(
+	const struct keytab *kt, const struct keytab_entry *e, const uint8_t *key, uint32_t bytes)
+{
+	return e->key_bytes == bytes && keytab_same(keytab_key(kt, e), key, bytes);
 }
 
 /* key: 8-byte aligned, zero bytes behind it up to a multiple of 8. */
@@ -153,7 +170,7 @@ static inline struct keytab_entry *keytab_find(
 			if (part->slot[i].tag != tag)
 				continue;
 			e = keytab_at(kt, part->slot[i].ref);
-			if (e->key_bytes == bytes && keytab_same(keytab_key(kt, e), key, bytes)) {
+			if (keytab_is(kt, e, key, bytes)) {
 				if (ref)
 					*ref = part->slot[i].ref;
 				return e;

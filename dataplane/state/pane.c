@@ -92,7 +92,7 @@ void pane_list_limit(struct pane_list *list, size_t arena_bytes)
 		agg_arena_limit(list->pane[i]->arena, arena_bytes);
 }
 
-struct keytab_entry *pane_entry(struct pane *pane, struct stage_window *w, const struct stage_pick *p)
+struct keytab_entry *pane_entry_get(struct pane *pane, struct stage_window *w, const struct stage_pick *p)
 {
 	uint64_t keys = pane->keys.count - (pane->other != NULL);
 	struct keytab_entry *e = NULL;
@@ -218,7 +218,7 @@ void revision_add(struct revisions *r, struct stage_window *w, const struct stag
 	if (!pane)
 		return;
 	r->due_ms = stage_step_of(w->st, w->st->step_ms + 1);
-	pane_add(pane, w, pane_entry(pane, w, p), run, p->index);
+	pane_add(pane, w, pane_entry_get(pane, w, p), run, p->index);
 }
 
 /* Number of this revision of the window. */

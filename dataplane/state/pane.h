@@ -23,6 +23,13 @@ struct pane_list {
 	uint32_t last; /* index that was asked for last */
 };
 
+/* The pane that was asked for last, if it holds this time. */
+static inline struct pane *pane_list_last(const struct pane_list *list, int64_t t)
+{
+	struct pane *pane = list->last < list->count ? list->pane[list->last] : NULL;
+
+	return pane && t >= pane->start_ms && t < pane->end_ms ? pane : NULL;
+}
 /* The pane that begins at start_ms, made if it is not there. NULL: there are PANE_LIST_MAX. */
 struct pane *pane_list_get(
 	struct pane_list *list, const struct stage_window *w, int64_t start_ms, int64_t end_ms);
@@ -36,7 +43,15 @@ void pane_list_save(const struct pane_list *list, const struct stage_window *w, 
 bool pane_list_load(struct pane_list *list, const struct stage_window *w, int64_t unit_ms, struct cursor *c);
 
 /* The cell's entry of a key, or that of `other`. */
-struct keytab_entry *pane_entry(struct pane *pane, struct stage_window *w, const struct stage_pick *p);
+struct keytab_entry *pane_entry_get(struct pane *pane, struct stage_window *w, const struct stage_pick *p);
+/* The same where p->entry is a guess. */
+static inline struct keytab_entry *pane_entry(
+	struct pane *pane, struct stage_window *w, const struct stage_pick *p)
+{
+	if (p->entry && !p->other && keytab_is(&pane->keys, p->entry, p->key, p->key_bytes))
+		return p->entry;
+	return pane_entry_get(pane, w, p);
+}
 
 static inline void pane_add(struct pane *pane, struct stage_window *w, struct keytab_entry *e,
 	const struct stage_run *run, uint32_t i)

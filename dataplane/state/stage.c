@@ -57,7 +57,7 @@ int stage_new(
 	st->emit = emit;
 	st->arg = arg;
 	st->plan_step_ms = params->plan->step_ms;
-	st->watermark_ms = st->step_ms = STAGE_NO_TIME;
+	st->watermark_ms = st->step_ms = st->step_next_ms = STAGE_NO_TIME;
 	st->stats.watermark_ms = st->stats.step_ms = STAGE_NO_TIME;
 	st->keys = must_realloc(NULL, STAGE_RUN, STAGE_KEY_ROOM);
 	for (uint32_t i = 0; i < params->plan->count && !rc; i++)
@@ -260,21 +260,25 @@ static int run_flush(struct stage *st)
 	return rc;
 }
 
-static int watermark_raise(struct stage *st, int64_t to_ms)
+static __attribute__((noinline)) int step_reach(struct stage *st)
 {
-	int64_t step_ms;
+	int64_t step_ms = stage_floor(st->watermark_ms, st->plan_step_ms);
 	int rc;
 
-	if (to_ms <= st->watermark_ms || to_ms > STAGE_TIME_MAX)
-		return 0;
-	st->watermark_ms = st->stats.watermark_ms = to_ms;
-	if (st->step_ms != STAGE_NO_TIME && to_ms < st->step_ms + st->plan_step_ms)
-		return 0;
-	step_ms = stage_floor(to_ms, st->plan_step_ms);
+	/* a step that was loaded may lie between two of this plan's */
+	st->step_next_ms = step_ms + st->plan_step_ms;
 	if (step_ms <= st->step_ms)
 		return 0;
 	rc = run_flush(st);
 	return rc ? rc : steps_emit(st, step_ms);
+}
+
+static inline int watermark_raise(struct stage *st, int64_t to_ms)
+{
+	if (to_ms <= st->watermark_ms || to_ms > STAGE_TIME_MAX)
+		return 0;
+	st->watermark_ms = to_ms;
+	return to_ms < st->step_next_ms ? 0 : step_reach(st);
 }
 
 static void measure(struct stage *st)
@@ -302,32 +306,43 @@ static void measure(struct stage *st)
 }
 
 /* ---- records ---- */
-static void source_count(struct stage *st, const struct record *rec)
+static struct stage_source *source_get(struct stage_stats *s, uint16_t port)
 {
-	struct stage_stats *s = &st->stats;
-	struct stage_source *source = s->source;
 	uint32_t i = 0;
 
-	while (i < s->source_count && source[i].port != rec->dst_port)
+	while (i < s->source_count && s->source[i].port != port)
 		i++;
+	if (i == STAGE_SOURCES_MAX)
+		return NULL;
 	if (i == s->source_count) {
-		if (i == STAGE_SOURCES_MAX)
-			return;
-		source[i] = (struct stage_source){.port = rec->dst_port, .event_time_max_ms = STAGE_NO_TIME};
+		s->source[i] = (struct stage_source){.port = port, .event_time_max_ms = STAGE_NO_TIME};
 		s->source_count++;
 	}
-	source[i].events++;
-	if (rec->event_time_ms > source[i].event_time_max_ms)
-		source[i].event_time_max_ms = rec->event_time_ms;
-	source[i].receive_last_ms = rec->receive_time_ms;
+	return &s->source[i];
 }
 
-static bool time_usable(int64_t t)
+static inline void source_count(struct stage *st, const struct record *rec)
 {
-	return t >= -STAGE_TIME_MAX && t <= STAGE_TIME_MAX;
+	struct stage_source *source = &st->stats.source[st->source_last];
+
+	if (source->port != rec->dst_port || !st->stats.source_count) {
+		source = source_get(&st->stats, rec->dst_port);
+		if (!source)
+			return;
+		st->source_last = (uint32_t)(source - st->stats.source);
+	}
+	source->events++;
+	if (rec->event_time_ms > source->event_time_max_ms)
+		source->event_time_max_ms = rec->event_time_ms;
+	source->receive_last_ms = rec->receive_time_ms;
 }
 
-static int event_take(struct stage *st, const struct record *rec, uint64_t offset)
+static inline bool time_usable(int64_t t)
+{
+	return (uint64_t)t + STAGE_TIME_MAX <= 2 * (uint64_t)STAGE_TIME_MAX;
+}
+
+static inline int event_take(struct stage *st, const struct record *rec, uint64_t offset)
 {
 	struct stage_run *run = &st->run;
 	int64_t t = rec->event_time_ms;
@@ -355,7 +370,7 @@ static int event_take(struct stage *st, const struct record *rec, uint64_t offse
 	return watermark_raise(st, t - (int64_t)st->params.out_of_orderness_ms);
 }
 
-static int record_take(struct stage *st, const struct record *rec, uint64_t offset)
+static inline int record_take(struct stage *st, const struct record *rec, uint64_t offset)
 {
 	int rc = 0;
 
@@ -415,6 +430,7 @@ int stage_block(struct stage *st, const struct journal_block *block, uint64_t fr
 			(uint64_t)(block->receive_last_ms - st->stats.source[i].receive_last_ms) >
 				st->params.source_idle_ms &&
 			block->receive_last_ms > st->stats.source[i].receive_last_ms;
+	st->stats.watermark_ms = st->watermark_ms;
 	if (!rc)
 		measure(st);
 	return rc;

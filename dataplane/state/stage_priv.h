@@ -38,10 +38,10 @@ struct stage_pick {
 	uint32_t tag;
 	const uint8_t *key; /* in stage.keys */
 	uint32_t key_bytes;
-	bool other;  /* its key is too long */
-	int64_t at;  /* the kind's: pane number */
-	void *place; /* the kind's: pane */
-	struct keytab_entry *entry;
+	bool other;		    /* its key is too long */
+	int64_t at;		    /* the kind's: pane number */
+	void *place;		    /* the kind's: pane */
+	struct keytab_entry *entry; /* at first a guess */
 };
 
 struct stage_kind {
@@ -84,10 +84,11 @@ struct stage {
 	void *arg;
 	int64_t plan_step_ms;
 	int64_t watermark_ms, step_ms;
-	int64_t receive_ms;    /* of the block in hand */
-	uint64_t events_aside; /* taken by no window at all */
-	bool full;	       /* of memory: as of the last look */
-	bool begun;	       /* stats.input_offset says something */
+	int64_t step_next_ms; /* no step before it: STAGE_NO_TIME: look */
+	int64_t receive_ms;   /* of the block in hand */
+	uint32_t source_last; /* that had an event last */
+	bool full;	      /* of memory: as of the last look */
+	bool begun;	      /* stats.input_offset says something */
 	struct stage_run run;
 	struct stage_pick pick[STAGE_RUN];
 	uint8_t *keys; /* of a run's picks */

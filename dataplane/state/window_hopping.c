@@ -138,7 +138,7 @@ static void hopping_take(struct stage_window *w, struct stage_run *run)
 	uint32_t count = hopping_pick(h, run);
 
 	for (uint32_t i = 0; i < count; i++)
-		keytab_prefetch_entry(&h->keys, pick[i].tag);
+		pick[i].entry = keytab_guess(&h->keys, pick[i].tag);
 	for (uint32_t i = 0; i < count; i++) {
 		const struct hop_key *k;
 

@@ -270,7 +270,7 @@ static void session_take(struct stage_window *w, struct stage_run *run)
 		count++;
 	}
 	for (uint32_t i = 0; i < count; i++)
-		keytab_prefetch_entry(&ss->keys, pick[i].tag);
+		(void)keytab_guess(&ss->keys, pick[i].tag);
 	for (uint32_t i = 0; i < count; i++)
 		session_take_one(ss, run, &pick[i]);
 }

@@ -25,22 +25,23 @@ static void tumbling_free(struct stage_window *w)
 }
 
 /* First walk: which events count, in which pane, by which key. Revisions, which are rare, are done here. */
-static uint32_t tumbling_pick(struct tumbling *t, struct stage_run *run)
+static uint32_t tumbling_pick(struct tumbling *tw, struct stage_run *run)
 {
-	struct stage_window *w = &t->w;
+	struct stage_window *w = &tw->w;
 	struct stage_pick *pick = w->st->pick;
 	uint8_t *keys = w->st->keys;
 	uint32_t count = 0;
 
 	for (uint32_t i = 0; i < run->count; i++) {
 		struct stage_pick *p = &pick[count];
-		int64_t start, end;
+		int64_t t = run->rec[i]->event_time_ms, start, end;
+		struct pane *pane = pane_list_last(&tw->panes, t);
 
 		if (!stage_filter(w, run->rec[i])) {
 			w->stats->filtered++;
 			continue;
 		}
-		start = stage_floor(run->rec[i]->event_time_ms, w->def->size_ms);
+		start = pane ? pane->start_ms : stage_floor(t, w->def->size_ms);
 		end = start + w->def->size_ms;
 		if (run->watermark_ms[i] >= end + w->def->lateness_ms) {
 			stage_late(w, run, i);
@@ -49,18 +50,20 @@ static uint32_t tumbling_pick(struct tumbling *t, struct stage_run *run)
 		p->index = i;
 		if (end <= w->st->step_ms) {
 			stage_key(w, run->rec[i], p, keys);
-			revision_add(&t->revisions, w, p, run, start, end);
+			revision_add(&tw->revisions, w, p, run, start, end);
 			w->stats->late_allowed++;
 			w->stats->events++;
 			continue;
 		}
-		p->place = pane_list_get(&t->panes, w, start, end);
-		if (!p->place) {
+		if (!pane)
+			pane = pane_list_get(&tw->panes, w, start, end);
+		if (!pane) {
 			w->stats->filtered++;
 			continue;
 		}
+		p->place = pane;
 		keys = stage_key(w, run->rec[i], p, keys);
-		keytab_prefetch_slot(&((struct pane *)p->place)->keys, p->tag);
+		keytab_prefetch_slot(&pane->keys, p->tag);
 		count++;
 	}
 	w->stats->events += count;
@@ -74,7 +77,7 @@ static void tumbling_take(struct stage_window *w, struct stage_run *run)
 	uint32_t count = tumbling_pick(t, run);
 
 	for (uint32_t i = 0; i < count; i++)
-		keytab_prefetch_entry(&((struct pane *)pick[i].place)->keys, pick[i].tag);
+		pick[i].entry = keytab_guess(&((struct pane *)pick[i].place)->keys, pick[i].tag);
 	for (uint32_t i = 0; i < count; i++) {
 		struct pane *pane = pick[i].place;
 
