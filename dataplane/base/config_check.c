@@ -120,13 +120,16 @@ static int check_topics(const struct config *cfg, struct err *err)
 		const char *key, *topic;
 	} row[] = {{"topic_click", cfg->kafka.topic_click}, {"topic_platform", cfg->kafka.topic_platform},
 		{"topic_alerts", cfg->kafka.topic_alerts}, {"topic_dead", cfg->kafka.topic_dead},
-		{"topic_enriched", cfg->kafka.topic_enriched},
+		{"topic_late", cfg->kafka.topic_late}, {"topic_enriched", cfg->kafka.topic_enriched},
 		{"topic_positions", cfg->kafka.topic_positions}};
 
 	for (size_t i = 0; i < sizeof row / sizeof *row; i++)
 		if (!config_name_ok(row[i].topic))
 			return err_set(err, -EINVAL, "kafka.%s: '%s': expected letters, digits and ._-",
 				row[i].key, row[i].topic);
+	if (*cfg->kafka.topic_aggregates && !config_name_ok(cfg->kafka.topic_aggregates))
+		return err_set(err, -EINVAL, "kafka.topic_aggregates: '%s': expected letters, digits and ._-",
+			cfg->kafka.topic_aggregates);
 	for (size_t i = 0; i + 1 < sizeof row / sizeof *row; i++)
 		if (!strcmp(cfg->kafka.topic_positions, row[i].topic))
 			return err_set(err, -EINVAL,

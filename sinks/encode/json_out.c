@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 void json_out_free(struct json_out *out)
 {
@@ -110,6 +111,30 @@ void json_put_i64(struct json_out *out, int64_t v)
 	char text[24];
 
 	json_put(out, text, (size_t)snprintf(text, sizeof text, "%" PRId64, v));
+}
+
+void json_put_u64(struct json_out *out, uint64_t v)
+{
+	char text[24];
+
+	json_put(out, text, (size_t)snprintf(text, sizeof text, "%" PRIu64, v));
+}
+
+void json_put_time(struct json_out *out, int64_t ms)
+{
+	int64_t part = ms % 1000 < 0 ? ms % 1000 + 1000 : ms % 1000;
+	time_t seconds = (time_t)((ms - part) / 1000);
+	char text[64];
+	struct tm tm;
+
+	if (!gmtime_r(&seconds, &tm) || tm.tm_year < -1900 || tm.tm_year > 9999 - 1900) {
+		json_put(out, "null", 4);
+		return;
+	}
+	json_put(out, text,
+		(size_t)snprintf(text, sizeof text, "\"%04d-%02d-%02dT%02d:%02d:%02d.%03dZ\"",
+			tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec,
+			(int)part));
 }
 
 void json_put_name(struct json_out *out, const char *name)

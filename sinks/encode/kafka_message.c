@@ -73,13 +73,13 @@ void kafka_message_alert(struct kafka_message *msg, const struct alert *a, const
 	size_t rule_bytes = strlen(a->rule_id); /* below ALERT_RULE_ID_BYTES: alert_of_hit() */
 	size_t key_bytes = a->key->bytes;
 
-	if (key_bytes > sizeof msg->alert_key - rule_bytes - 1)
-		key_bytes = sizeof msg->alert_key - rule_bytes - 1;
-	memcpy(msg->alert_key, a->rule_id, rule_bytes);
-	msg->alert_key[rule_bytes] = '/';
-	memcpy(msg->alert_key + rule_bytes + 1, a->key->data, key_bytes);
+	if (key_bytes > sizeof msg->made_key - rule_bytes - 1)
+		key_bytes = sizeof msg->made_key - rule_bytes - 1;
+	memcpy(msg->made_key, a->rule_id, rule_bytes);
+	msg->made_key[rule_bytes] = '/';
+	memcpy(msg->made_key + rule_bytes + 1, a->key->data, key_bytes);
 	msg->topic = KAFKA_TOPIC_ALERTS;
-	msg->key = msg->alert_key;
+	msg->key = msg->made_key;
 	msg->key_bytes = (uint32_t)(rule_bytes + 1 + key_bytes);
 	msg->value = json->text;
 	msg->value_bytes = (uint32_t)json->bytes;

@@ -10,14 +10,18 @@
 #include "drops.h"
 #include "record.h"
 #include "record_key.h"
+#include "row.h"
+#include "window.h"
 
 enum kafka_topic {
 	KAFKA_TOPIC_ALERTS,
 	KAFKA_TOPIC_DEAD,
+	KAFKA_TOPIC_LATE,
 	KAFKA_TOPIC_POSITIONS,
 	KAFKA_TOPIC_ENRICHED,
 	KAFKA_TOPIC_EVENT, /* of accepted events: this + enum event_type */
 	KAFKA_TOPIC_COUNT = KAFKA_TOPIC_EVENT + EVENT_TYPE_MAX,
+	KAFKA_TOPIC_WINDOW = KAFKA_TOPIC_COUNT, /* of a window's rows: which one, the caller knows */
 };
 
 struct kafka_header {
@@ -27,6 +31,7 @@ struct kafka_header {
 };
 
 #define KAFKA_HEADERS_MAX 8
+#define KAFKA_KEY_BYTES_MAX 2304 /* of a key that is put together; a longer one is cut */
 
 /* Points into the record, into what the caller handed in, and into `text`: valid as long as they are, not
  * copyable. */
@@ -40,8 +45,9 @@ struct kafka_message {
 	uint32_t header_count;
 	struct kafka_header header[KAFKA_HEADERS_MAX];
 	char address[ADDRESS_TEXT_BYTES];
-	char text[SOURCE_TEXT_BYTES]; /* event id or source */
-	char alert_key[ALERT_RULE_ID_BYTES + 512];
+	char text[SOURCE_TEXT_BYTES]; /* event id, source, revision or uid */
+	char input_address[ADDRESS_TEXT_BYTES];
+	char made_key[KAFKA_KEY_BYTES_MAX]; /* of alerts and rows */
 };
 
 /* A RECORD_EVENT. -EINVAL: its type has no topic. */
@@ -54,5 +60,18 @@ int kafka_message_enriched(struct kafka_message *msg, const struct record *rec, 
 void kafka_message_dead(struct kafka_message *msg, const struct record *rec, const struct address *at);
 /* An alert whose JSON stands in json. */
 void kafka_message_alert(struct kafka_message *msg, const struct alert *a, const struct json_out *json);
+
+/* ---- records of the output log, at `at` in it: kafka_message_row.c ---- */
+/* A merged row whose JSON stands in json: topic KAFKA_TOPIC_WINDOW, key = parts of the group key joined by
+ * '|'. */
+void kafka_message_row(struct kafka_message *msg, const struct record *rec, const struct window_def *def,
+	const struct address *at, const struct json_out *json);
+/* A ROW_ALERT whose JSON stands in json. */
+void kafka_message_row_alert(struct kafka_message *msg, const struct record *rec, const struct address *at,
+	const struct json_out *json);
+/* A RECORD_LATE: the event's bytes and key. def: the window that it was late for; NULL: unknown, named by its
+ * uid. input: the log that it came from; its offset is taken from the record. */
+void kafka_message_late(struct kafka_message *msg, const struct record *rec, const struct record_key *key,
+	const struct window_def *def, const struct address *at, const struct address *input);
 
 #endif

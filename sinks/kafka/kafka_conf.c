@@ -21,6 +21,7 @@ int kafka_topic_names(struct kafka_names *names, const struct config_kafka *cfg,
 
 	names->name[KAFKA_TOPIC_ALERTS] = cfg->topic_alerts;
 	names->name[KAFKA_TOPIC_DEAD] = cfg->topic_dead;
+	names->name[KAFKA_TOPIC_LATE] = cfg->topic_late;
 	names->name[KAFKA_TOPIC_POSITIONS] = cfg->topic_positions;
 	names->name[KAFKA_TOPIC_ENRICHED] = cfg->enriched ? cfg->topic_enriched : NULL;
 	for (int type = 0; type < EVENT_TYPE_MAX; type++)
@@ -191,22 +192,29 @@ static int producer_defaults(rd_kafka_conf_t *conf, struct err *err)
 	return 0;
 }
 
+rd_kafka_topic_t *kafka_topic_open(struct kafka_part *kp, const char *name, struct err *err)
+{
+	rd_kafka_topic_conf_t *conf = rd_kafka_topic_conf_new();
+	rd_kafka_topic_t *topic;
+
+	rd_kafka_topic_conf_set_partitioner_cb(conf, kafka_partition);
+	topic = rd_kafka_topic_new(kp->rk, name, conf);
+	if (!topic)
+		err_set(err, -EINVAL, "kafka: topic %s: %s", name, rd_kafka_err2str(rd_kafka_last_error()));
+	return topic;
+}
+
 static int producer_topics(struct kafka_part *kp, struct err *err)
 {
 	struct kafka_names names;
 	int rc = kafka_topic_names(&names, kafka_config(kp), err);
 
 	for (int i = 0; i < KAFKA_TOPIC_COUNT && !rc; i++) {
-		rd_kafka_topic_conf_t *conf;
-
-		if (!names.name[i])
+		if (!names.name[i] || !kafka_topic_of_log(i, kp->part->log))
 			continue;
-		conf = rd_kafka_topic_conf_new();
-		rd_kafka_topic_conf_set_partitioner_cb(conf, kafka_partition);
-		kp->topic[i] = rd_kafka_topic_new(kp->rk, names.name[i], conf);
+		kp->topic[i] = kafka_topic_open(kp, names.name[i], err);
 		if (!kp->topic[i])
-			return err_set(err, -EINVAL, "kafka: topic %s: %s", names.name[i],
-				rd_kafka_err2str(rd_kafka_last_error()));
+			return -EINVAL;
 	}
 	return rc;
 }
@@ -230,6 +238,7 @@ int kafka_producer_new(struct kafka_part *kp, struct err *err)
 
 void kafka_producer_free(struct kafka_part *kp)
 {
+	kafka_windows_free(kp);
 	for (int i = 0; i < KAFKA_TOPIC_COUNT; i++)
 		if (kp->topic[i])
 			rd_kafka_topic_destroy(kp->topic[i]);

@@ -6,6 +6,7 @@
 #include <librdkafka/rdkafka.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "event_config.h"
 #include "kafka_message.h"
@@ -13,6 +14,13 @@
 
 /* A blocking call of librdkafka takes no longer than this; between two the stop deadline is looked at. */
 #define KAFKA_SLICE_MS 200
+
+/* A window that rows of the log name. */
+struct kafka_window {
+	uint64_t uid;
+	const struct window_def *def; /* of the plan or the store */
+	rd_kafka_topic_t *topic;      /* NULL: its rows are not for Kafka */
+};
 
 struct kafka_part {
 	struct sink_part *part;
@@ -40,6 +48,10 @@ struct kafka_part {
 
 	const struct ruleset *rs; /* of rs_generation; borrowed from the store */
 	uint32_t rs_generation;
+	struct kafka_window *window; /* output log: those that rows have named so far */
+	uint32_t window_count;
+	rd_kafka_topic_t *topic_window; /* for messages of KAFKA_TOPIC_WINDOW */
+	struct address input; /* output log: that of the input that late events and evidence are in */
 	struct json_out json;
 	struct kafka_message msg;
 };
@@ -57,6 +69,21 @@ struct kafka_names {
 };
 int kafka_topic_names(struct kafka_names *names, const struct config_kafka *cfg, struct err *err);
 
+/* Whether records of this log go to a topic of enum kafka_topic. */
+static inline bool kafka_topic_of_log(int topic, enum sink_log log)
+{
+	if (topic == KAFKA_TOPIC_ALERTS || topic == KAFKA_TOPIC_POSITIONS)
+		return true;
+	return (topic == KAFKA_TOPIC_LATE) == (log == SINK_LOG_OUTPUT);
+}
+
+/* Name of a window's topic. */
+static inline void kafka_window_topic(
+	char *out, size_t bytes, const struct config_kafka *cfg, const struct window_def *def)
+{
+	snprintf(out, bytes, "%.180s%.63s", cfg->topic_aggregates, def->name);
+}
+
 /* ---- kafka_conf.c ---- */
 /* Brokers, options and log for any kind of client. NULL with err. */
 rd_kafka_conf_t *kafka_conf_new(const struct config_kafka *cfg, struct err *err);
@@ -66,9 +93,13 @@ rd_kafka_t *kafka_client_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, struct
 /* The transactional producer of kp, with its topic handles. */
 int kafka_producer_new(struct kafka_part *kp, struct err *err);
 void kafka_producer_free(struct kafka_part *kp);
+/* A topic handle of its producer; NULL with err. */
+rd_kafka_topic_t *kafka_topic_open(struct kafka_part *kp, const char *name, struct err *err);
 
 /* ---- kafka_topics.c ---- */
 int kafka_prepare(const struct sink_env *env, enum sink_log log, struct err *err);
+/* One topic of a window, as prepare does for those in force. */
+int kafka_topic_make(const struct config_kafka *cfg, const struct window_def *def, struct err *err);
 
 /* ---- kafka_floor.c ---- */
 /* A position that was committed once; 0 if none is known. */
@@ -95,6 +126,11 @@ int kafka_tx_abort(struct kafka_part *kp, uint64_t limit_ms, struct err *err);
 /* ---- kafka_position.c ---- */
 /* After kafka_tx_init(): the newest committed position of this partition. 1: found, 0: none, or as above. */
 int kafka_position_find(struct kafka_part *kp, uint64_t *position, struct err *err);
+
+/* ---- kafka_rows.c ---- */
+/* A record of the output log: produced, or passed over; counted in the tally. */
+int kafka_rows_record(struct kafka_part *kp, const struct record *rec, struct err *err);
+void kafka_windows_free(struct kafka_part *kp);
 
 /* ---- kafka_span.c ---- */
 /* Takes the block's records from kp->next on into the span; commits where it grows too large. */

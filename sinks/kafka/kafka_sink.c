@@ -97,6 +97,10 @@ static int kafka_open(struct sink_part *part, uint64_t *position, struct err *er
 	kp->at = (struct address){.node = journal_node(part->journal),
 		.epoch = journal_epoch(part->journal),
 		.partition = part->partition};
+	if (part->log == SINK_LOG_OUTPUT)
+		kp->input = (struct address){.node = journal_node(part->env->journal),
+			.epoch = journal_epoch(part->env->journal),
+			.partition = part->partition};
 	position_key(kp->position_key, "kafka", kp->at.node, kp->at.epoch, kp->at.partition);
 	kp->floor = kafka_floor_read(kp);
 	rc = kafka_producer_new(kp, err);

@@ -95,13 +95,15 @@ static int span_record(struct kafka_part *kp, const struct record *rec, uint32_t
 
 	if (kp->next == kp->committed)
 		kp->span_start_ns = clock_mono_ns();
-	if (rec->kind == RECORD_EVENT) {
+	if (rec->kind == RECORD_EVENT && kp->part->log == SINK_LOG_INPUT) {
 		rc = span_event(kp, rec, generation, err);
-	} else if (rec->kind == RECORD_REFUSED) {
+	} else if (rec->kind == RECORD_REFUSED && kp->part->log == SINK_LOG_INPUT) {
 		kafka_message_dead(&kp->msg, rec, &kp->at);
 		rc = kafka_tx_produce(kp, &kp->msg, err);
 		kp->tally.dead++;
 		kp->tally.bytes += kp->msg.value_bytes;
+	} else if (kp->part->log == SINK_LOG_OUTPUT) {
+		rc = kafka_rows_record(kp, rec, err);
 	} else {
 		kp->tally.other++;
 	}
@@ -150,7 +152,8 @@ static uint64_t span_age_ms(const struct kafka_part *kp)
 
 static uint64_t span_age_max_ms(const struct kafka_part *kp)
 {
-	uint64_t age = kafka_config(kp)->tx_age;
+	const struct config_kafka *cfg = kafka_config(kp);
+	uint64_t age = kp->part->log == SINK_LOG_OUTPUT ? cfg->tx_age_output : cfg->tx_age;
 
 	return kp->tx_messages || age > SPAN_EMPTY_AGE_MS ? age : SPAN_EMPTY_AGE_MS;
 }

@@ -4,17 +4,20 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "clock.h"
 #include "log.h"
 
 #define TOPICS_LIMIT_MS 15000u
+#define TOPICS_MAX (KAFKA_TOPIC_COUNT + WINDOWS_MAX)
 
 struct topic_want {
 	config_str name;
 	const char *key; /* of the config */
 	uint64_t partitions;
+	uint64_t kept_ms; /* 0: the brokers' default */
 	bool positions;
 	bool missing;
 };
@@ -25,7 +28,7 @@ struct topic_work {
 	uint64_t until_ns;
 	uint32_t count;
 	int brokers;
-	struct topic_want want[KAFKA_TOPIC_COUNT];
+	struct topic_want want[TOPICS_MAX];
 };
 
 /* The key of the config that gives a topic its name. */
@@ -36,6 +39,8 @@ static const char *topic_key(const struct config_kafka *cfg, int topic, const ch
 		return "topic_alerts";
 	case KAFKA_TOPIC_DEAD:
 		return "topic_dead";
+	case KAFKA_TOPIC_LATE:
+		return "topic_late";
 	case KAFKA_TOPIC_POSITIONS:
 		return "topic_positions";
 	case KAFKA_TOPIC_ENRICHED:
@@ -47,37 +52,73 @@ static const char *topic_key(const struct config_kafka *cfg, int topic, const ch
 	}
 }
 
-static int topics_wanted(struct topic_work *w, struct err *err)
+/* Adds a topic, or joins it with one of the same name, which then gets the larger number of partitions. */
+static struct topic_want *want_add(
+	struct topic_work *w, const char *key, const char *name, uint64_t partitions)
+{
+	struct topic_want *want = w->want;
+
+	for (; want < w->want + w->count; want++)
+		if (!strcmp(want->name, name)) {
+			want->partitions = partitions > want->partitions ? partitions : want->partitions;
+			return want;
+		}
+	w->count++;
+	*want = (struct topic_want){.key = key, .partitions = partitions};
+	snprintf(want->name, sizeof want->name, "%s", name);
+	return want;
+}
+
+static int want_foreign(const struct topic_work *w, const char *key, const char *name, struct err *err)
+{
+	if (strcmp(name, w->cfg->topic_positions) != 0)
+		return 0;
+	return err_set(err, -EINVAL,
+		"kafka.topic_positions: '%s' is kafka.%s as well: it needs a topic of its own", name, key);
+}
+
+static int topics_wanted(struct topic_work *w, enum sink_log log, struct err *err)
 {
 	struct kafka_names names;
-	const char *positions = w->cfg->topic_positions;
 	int rc = kafka_topic_names(&names, w->cfg, err);
 
 	for (int i = 0; i < KAFKA_TOPIC_COUNT && !rc; i++) {
 		const char *name = names.name[i], *key = topic_key(w->cfg, i, name);
-		bool event = i >= KAFKA_TOPIC_EVENT || i == KAFKA_TOPIC_ENRICHED, known = false;
+		bool event = i >= KAFKA_TOPIC_EVENT || i == KAFKA_TOPIC_ENRICHED;
 
-		if (!name)
+		if (!name || !kafka_topic_of_log(i, log))
 			continue;
-		if (i != KAFKA_TOPIC_POSITIONS && !strcmp(name, positions))
-			return err_set(err, -EINVAL,
-				"kafka.topic_positions: '%s' is kafka.%s as well: it needs a topic of its "
-				"own",
-				name, key);
-		for (uint32_t k = 0; k < w->count && !known; k++) {
-			known = !strcmp(w->want[k].name, name);
-			if (known && event) /* events want more partitions than the others */
-				w->want[k].partitions = w->cfg->partitions;
+		if (i == KAFKA_TOPIC_POSITIONS) {
+			want_add(w, key, name, 1)->positions = true;
+			continue;
 		}
-		if (known)
-			continue;
-		snprintf(w->want[w->count].name, sizeof w->want->name, "%s", name);
-		w->want[w->count].key = key;
-		w->want[w->count].positions = i == KAFKA_TOPIC_POSITIONS;
-		w->want[w->count++].partitions = i == KAFKA_TOPIC_POSITIONS ? 1
-						 : event		    ? w->cfg->partitions
-									    : w->cfg->partitions_other;
+		rc = want_foreign(w, key, name, err);
+		if (rc == 0) /* events want more partitions than the others */
+			want_add(w, key, name, event ? w->cfg->partitions : w->cfg->partitions_other);
 	}
+	return rc;
+}
+
+static int window_wanted(struct topic_work *w, const struct window_def *def, struct err *err)
+{
+	config_str name;
+	int rc;
+
+	kafka_window_topic(name, sizeof name, w->cfg, def);
+	rc = want_foreign(w, "topic_aggregates", name, err);
+	if (rc == 0)
+		want_add(w, "topic_aggregates", name, w->cfg->partitions_other)->kept_ms =
+			w->cfg->aggregates_kept;
+	return rc;
+}
+
+static int windows_wanted(struct topic_work *w, const struct window_plan *plan, struct err *err)
+{
+	int rc = 0;
+
+	for (uint32_t i = 0; plan && i < plan->count && !rc; i++)
+		if (plan->def[i]->to_kafka)
+			rc = window_wanted(w, plan->def[i], err);
 	return rc;
 }
 
@@ -140,7 +181,7 @@ static int topic_there(struct topic_work *w, struct topic_want *want, struct err
 static rd_kafka_NewTopic_t *topic_new(
 	const struct topic_work *w, const struct topic_want *want, struct err *err)
 {
-	char text[256], isr[24];
+	char text[256], isr[24], kept[24];
 	rd_kafka_NewTopic_t *t = rd_kafka_NewTopic_new(
 		want->name, (int)want->partitions, (int)w->cfg->replication, text, sizeof text);
 
@@ -150,6 +191,10 @@ static rd_kafka_NewTopic_t *topic_new(
 	}
 	snprintf(isr, sizeof isr, "%lu", w->cfg->min_isr);
 	rd_kafka_NewTopic_set_config(t, "min.insync.replicas", isr);
+	if (want->kept_ms) {
+		snprintf(kept, sizeof kept, "%lu", want->kept_ms);
+		rd_kafka_NewTopic_set_config(t, "retention.ms", kept);
+	}
 	if (want->positions) {
 		/* A restart reads this topic: small segments, since the newest one is never compacted. */
 		rd_kafka_NewTopic_set_config(t, "cleanup.policy", "compact");
@@ -200,7 +245,7 @@ static rd_kafka_event_t *topics_answer(
 
 static int topics_create(struct topic_work *w, struct err *err)
 {
-	rd_kafka_NewTopic_t *list[KAFKA_TOPIC_COUNT];
+	rd_kafka_NewTopic_t *list[TOPICS_MAX];
 	rd_kafka_queue_t *queue;
 	rd_kafka_event_t *ev;
 	size_t n = 0;
@@ -275,7 +320,7 @@ static int topic_check_policy(
 
 static int topics_check_policies(struct topic_work *w, struct err *err)
 {
-	rd_kafka_ConfigResource_t *list[KAFKA_TOPIC_COUNT];
+	rd_kafka_ConfigResource_t *list[TOPICS_MAX];
 	const rd_kafka_ConfigResource_t **result;
 	rd_kafka_queue_t *queue = rd_kafka_queue_new(w->rk);
 	rd_kafka_event_t *ev;
@@ -322,29 +367,57 @@ static int topics_work(struct topic_work *w, struct err *err)
 	return rc < 0 ? rc : topics_check_policies(w, err);
 }
 
-int kafka_prepare(const struct sink_env *env, enum sink_log log, struct err *err)
+/* With a client of its own. */
+static int topics_do(struct topic_work *w, struct err *err)
 {
-	struct topic_work w = {.cfg = &env->cfg->kafka};
-	rd_kafka_conf_t *conf;
+	rd_kafka_conf_t *conf = kafka_conf_new(w->cfg, err);
 	int rc;
 
-	(void)log;
-	if (w.cfg->min_isr > w.cfg->replication)
-		return err_set(err, -EINVAL, "kafka.min_isr is %lu, above kafka.replication %lu",
-			w.cfg->min_isr, w.cfg->replication);
-	rc = topics_wanted(&w, err);
-	if (rc)
-		return rc;
-	conf = kafka_conf_new(w.cfg, err);
 	if (!conf)
 		return -EINVAL;
 	/* A consumer, since asking for a topic's metadata as a producer can create it with the brokers'
 	 * defaults. */
-	w.rk = kafka_client_new(RD_KAFKA_CONSUMER, conf, err);
-	if (!w.rk)
+	w->rk = kafka_client_new(RD_KAFKA_CONSUMER, conf, err);
+	if (!w->rk)
 		return -EINVAL;
-	w.until_ns = clock_mono_ns() + TOPICS_LIMIT_MS * 1000000ull;
-	rc = topics_work(&w, err);
-	rd_kafka_destroy(w.rk);
+	w->until_ns = clock_mono_ns() + TOPICS_LIMIT_MS * 1000000ull;
+	rc = topics_work(w, err);
+	rd_kafka_destroy(w->rk);
+	return rc;
+}
+
+int kafka_prepare(const struct sink_env *env, enum sink_log log, struct err *err)
+{
+	struct topic_work *w;
+	int rc;
+
+	if (env->cfg->kafka.min_isr > env->cfg->kafka.replication)
+		return err_set(err, -EINVAL, "kafka.min_isr is %lu, above kafka.replication %lu",
+			env->cfg->kafka.min_isr, env->cfg->kafka.replication);
+	w = calloc(1, sizeof *w);
+	if (!w)
+		return err_set(err, -ENOMEM, "kafka: no memory");
+	w->cfg = &env->cfg->kafka;
+	rc = topics_wanted(w, log, err);
+	if (rc == 0 && log == SINK_LOG_OUTPUT)
+		rc = windows_wanted(w, env->plan, err);
+	if (rc == 0)
+		rc = topics_do(w, err);
+	free(w);
+	return rc;
+}
+
+int kafka_topic_make(const struct config_kafka *cfg, const struct window_def *def, struct err *err)
+{
+	struct topic_work *w = calloc(1, sizeof *w);
+	int rc;
+
+	if (!w)
+		return err_set(err, -ENOMEM, "kafka: no memory");
+	w->cfg = cfg;
+	rc = window_wanted(w, def, err);
+	if (rc == 0)
+		rc = topics_do(w, err);
+	free(w);
 	return rc;
 }

@@ -110,8 +110,8 @@ static int produce_error(struct kafka_part *kp, const char *topic, rd_kafka_erro
 }
 
 /* Hands vu to librdkafka; a full queue is waited for, nothing is dropped. */
-static int produce(
-	struct kafka_part *kp, uint32_t topic, const rd_kafka_vu_t *vu, size_t count, struct err *err)
+static int produce(struct kafka_part *kp, rd_kafka_topic_t *topic, const rd_kafka_vu_t *vu, size_t count,
+	struct err *err)
 {
 	for (;;) {
 		rd_kafka_error_t *e = rd_kafka_produceva(kp->rk, vu, count);
@@ -120,7 +120,7 @@ static int produce(
 		if (!e)
 			return 0;
 		if (rd_kafka_error_code(e) != RD_KAFKA_RESP_ERR__QUEUE_FULL)
-			return produce_error(kp, rd_kafka_topic_name(kp->topic[topic]), e, err);
+			return produce_error(kp, rd_kafka_topic_name(topic), e, err);
 		rd_kafka_error_destroy(e);
 		rd_kafka_poll(kp->rk, 20);
 		rc = tx_failed(kp, err);
@@ -129,6 +129,11 @@ static int produce(
 		if (sink_gives_up())
 			return err_set(err, -ECANCELED, "stopped while the send queue was full");
 	}
+}
+
+static rd_kafka_topic_t *message_topic(struct kafka_part *kp, const struct kafka_message *msg)
+{
+	return msg->topic == KAFKA_TOPIC_WINDOW ? kp->topic_window : kp->topic[msg->topic];
 }
 
 int kafka_tx_produce(struct kafka_part *kp, const struct kafka_message *msg, struct err *err)
@@ -140,7 +145,7 @@ int kafka_tx_produce(struct kafka_part *kp, const struct kafka_message *msg, str
 	if (rc)
 		return rc;
 	vu[n].vtype = RD_KAFKA_VTYPE_RKT;
-	vu[n++].u.rkt = kp->topic[msg->topic];
+	vu[n++].u.rkt = message_topic(kp, msg);
 	vu[n].vtype = RD_KAFKA_VTYPE_PARTITION;
 	vu[n++].u.i32 = msg->topic == KAFKA_TOPIC_POSITIONS ? 0 : RD_KAFKA_PARTITION_UA;
 	vu[n].vtype = RD_KAFKA_VTYPE_MSGFLAGS;
@@ -159,7 +164,7 @@ int kafka_tx_produce(struct kafka_part *kp, const struct kafka_message *msg, str
 		vu[n].u.header.val = msg->header[i].value;
 		vu[n++].u.header.size = (ssize_t)msg->header[i].bytes;
 	}
-	rc = produce(kp, msg->topic, vu, n, err);
+	rc = produce(kp, message_topic(kp, msg), vu, n, err);
 	if (rc == 0)
 		kp->tx_messages++;
 	return rc;

@@ -138,7 +138,7 @@ static void test_alert(void **state)
 	check_header(&msg, "sluice-address", "n/1/2/3");
 	key = (struct record_key){.data = (const uint8_t *)big, .bytes = sizeof big};
 	kafka_message_alert(&msg, &a, &json);
-	assert_int_equal(msg.key_bytes, sizeof msg.alert_key);
+	assert_int_equal(msg.key_bytes, sizeof msg.made_key);
 }
 
 int main(void)

@@ -1,0 +1,259 @@
+/* Makes JSON of rows and alerts of the state stage. Sink threads; pure but for the output buffer. */
+#include "row_json.h"
+
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+
+#include "address.h"
+#include "value_text.h"
+
+static void put_text(struct json_out *out, const char *name, const char *text)
+{
+	json_put_name(out, name);
+	json_put_string(out, text, strlen(text));
+}
+
+static void put_integer(struct json_out *out, const char *name, int64_t v)
+{
+	json_put_name(out, name);
+	json_put_i64(out, v);
+}
+
+static void put_bool(struct json_out *out, const char *name, bool v)
+{
+	json_put_name(out, name);
+	json_put(out, v ? "true" : "false", v ? 4 : 5);
+}
+
+static void put_null(struct json_out *out)
+{
+	json_put(out, "null", 4);
+}
+
+/* JSON has no words for what is not finite. */
+static void put_double(struct json_out *out, double v)
+{
+	char text[NUMBER_TEXT_BYTES];
+
+	if (isfinite(v))
+		json_put(out, text, number_text(text, v));
+	else
+		put_null(out);
+}
+
+/* ---- group fields ---- */
+
+static const uint8_t *digits_end(const uint8_t *p, const uint8_t *end)
+{
+	while (p < end && *p >= '0' && *p <= '9')
+		p++;
+	return p;
+}
+
+/* True for a number as number_text() and decimal_text() write it, which JSON takes too. */
+static bool number_plain(const uint8_t *p, uint32_t bytes)
+{
+	const uint8_t *end = p + bytes, *from;
+
+	p += p < end && *p == '-';
+	from = p;
+	p = digits_end(p, end);
+	if (p == from || (*from == '0' && p - from > 1))
+		return false;
+	if (p < end && *p == '.') {
+		from = ++p;
+		p = digits_end(p, end);
+		if (p == from)
+			return false;
+	}
+	if (p < end && *p == 'e') {
+		p++;
+		p += p < end && (*p == '-' || *p == '+');
+		from = p;
+		p = digits_end(p, end);
+		if (p == from)
+			return false;
+	}
+	return p == end;
+}
+
+/* Numbers and times stand in keys as text. */
+static void put_key_part(
+	struct json_out *out, const char *name, enum field_kind kind, const uint8_t *data, uint32_t bytes)
+{
+	bool number = kind == FIELD_KIND_NUMBER || kind == FIELD_KIND_DECIMAL || kind == FIELD_KIND_TIME;
+
+	json_put_name(out, name);
+	if (!data)
+		put_null(out);
+	else if (number && number_plain(data, bytes))
+		json_put(out, data, bytes);
+	else
+		json_put_string(out, data, bytes);
+}
+
+static uint32_t key_parts(const struct row *row)
+{
+	const uint8_t *data;
+	uint32_t n = 0, bytes;
+
+	while (row_key_part(row, n, &data, &bytes))
+		n++;
+	return n;
+}
+
+/* The last part of a funnel's key is the step. What a key does not have is null. */
+static void put_key(struct json_out *out, const struct row *row, const struct window_def *def)
+{
+	uint32_t parts = key_parts(row), fields = def->group_count, bytes;
+	const uint8_t *data;
+
+	if (def->kind == WINDOW_FUNNEL && parts) {
+		fields = parts - 1 < fields ? parts - 1 : fields;
+		row_key_part(row, parts - 1, &data, &bytes);
+		put_key_part(out, "step", FIELD_KIND_TEXT, data, bytes);
+	}
+	for (uint32_t i = 0; i < fields; i++) {
+		const struct field_info *field = &field_table[def->group[i]];
+
+		if (!row_key_part(row, i, &data, &bytes))
+			data = NULL;
+		put_key_part(out, field->name, field->kind, data, bytes);
+	}
+}
+
+/* ---- values ---- */
+
+static void put_top(struct json_out *out, const struct agg_value *v)
+{
+	json_put(out, "[", 1);
+	for (uint32_t i = 0; i < v->top_count; i++) {
+		const struct agg_top_item *item = &v->top[i];
+
+		json_put(out, ",", i ? 1 : 0);
+		json_put(out, "{", 1);
+		json_put_name(out, "value");
+		json_put_string(out, item->text, item->bytes);
+		json_put_name(out, "count");
+		json_put_u64(out, item->count);
+		json_put_name(out, "error");
+		json_put_u64(out, item->error);
+		json_put(out, "}", 1);
+	}
+	json_put(out, "]", 1);
+}
+
+static int put_value(void *arg, const struct agg_value *v)
+{
+	struct json_out *out = arg;
+	char text[DECIMAL_TEXT_BYTES];
+
+	json_put_name(out, v->label);
+	switch (v->kind) {
+	case AGG_VALUE_U64:
+		json_put_u64(out, v->u64);
+		break;
+	case AGG_VALUE_DECIMAL:
+		json_put(out, text, decimal_text(text, v->decimal));
+		break;
+	case AGG_VALUE_F64:
+		put_double(out, v->f64);
+		break;
+	case AGG_VALUE_TEXT:
+		json_put_string(out, v->text, v->text_bytes);
+		break;
+	case AGG_VALUE_TOP:
+		put_top(out, v);
+		break;
+	default: /* no event had the field */
+		put_null(out);
+	}
+	return 0;
+}
+
+int row_put_json(struct json_out *out, const struct record *rec, const struct window_def *def,
+	const char *node, struct err *err)
+{
+	const struct row *row = row_of(rec);
+
+	json_put(out, "{", 1);
+	put_text(out, "window", def->name);
+	put_text(out, "kind", window_kind_name[def->kind]);
+	json_put_name(out, "start");
+	json_put_time(out, row->start_ms);
+	json_put_name(out, "end");
+	json_put_time(out, row->end_ms);
+	put_integer(out, "start_ms", row->start_ms);
+	put_integer(out, "end_ms", row->end_ms);
+	put_key(out, row, def);
+	put_bool(out, "other", row->flags & ROW_F_OTHER);
+	put_bool(out, "cut", row->flags & ROW_F_CUT);
+	put_integer(out, "revision", row->revision);
+	put_text(out, "node", node);
+	if (agg_values(def->aggs, row_agg(row), row->agg_bytes, put_value, out))
+		return err_set(err, -EINVAL, "a row of window %s has other aggregates than its definition",
+			def->name);
+	json_put(out, "}", 1);
+	return 0;
+}
+
+/* ---- alerts ---- */
+
+void row_alert_id(char *out, const struct row_alert *a)
+{
+	uuid_text(out, a->id);
+}
+
+static void put_alert_text(
+	struct json_out *out, const char *name, const struct row_alert *a, enum row_text which)
+{
+	uint32_t bytes;
+	const char *text = row_alert_text(a, which, &bytes);
+
+	json_put_name(out, name);
+	json_put_string(out, text, bytes);
+}
+
+static void put_score(struct json_out *out, const char *name, double v)
+{
+	json_put_name(out, name);
+	put_double(out, v);
+}
+
+void row_alert_put_json(struct json_out *out, const struct record *rec, const char *window, const char *node,
+	uint64_t input_epoch)
+{
+	const struct row_alert *a = row_alert_of(rec);
+	char text[ADDRESS_TEXT_BYTES];
+
+	json_put(out, "{", 1);
+	row_alert_id(text, a);
+	put_text(out, "alert_id", text);
+	put_alert_text(out, "rule_id", a, ROW_TEXT_RULE);
+	put_alert_text(out, "title", a, ROW_TEXT_TITLE);
+	put_alert_text(out, "severity", a, ROW_TEXT_SEVERITY);
+	put_integer(out, "generation", 0);
+	put_text(out, "ruleset", "");
+	put_text(out, "type", "");
+	put_alert_text(out, "key", a, ROW_TEXT_KEY);
+	put_integer(out, "first_time", a->first_ms);
+	put_integer(out, "last_time", a->last_ms);
+	json_put_name(out, "evidence");
+	json_put(out, "[", 1);
+	for (uint32_t i = 0; i < a->evidence_count; i++) {
+		struct row_evidence e = row_alert_evidence(a, i);
+		struct address at = {node, input_epoch, e.partition, e.offset};
+
+		json_put(out, ",", i ? 1 : 0);
+		json_put_string(out, text, address_text(text, &at));
+	}
+	json_put(out, "]", 1);
+	put_integer(out, "evidence_total", a->evidence_total);
+	put_text(out, "window", window);
+	put_score(out, "score", a->score);
+	put_score(out, "value", a->value);
+	put_score(out, "expected", a->expected);
+	put_text(out, "node", node);
+	json_put(out, "}", 1);
+}
