@@ -68,7 +68,7 @@ enum cli_exit local_schema_clickhouse(const struct cli *cli, FILE *out, struct e
 	} else {
 		config_defaults(&cfg);
 	}
-	return clickhouse_schema_ddl(&cfg.clickhouse, out, err) ? CLI_FAILED : CLI_OK;
+	return clickhouse_schema_ddl(&cfg, out, err) ? CLI_FAILED : CLI_OK;
 }
 
 enum cli_exit local_position_clickhouse(const struct cli *cli, FILE *out, struct err *err)
@@ -76,6 +76,7 @@ enum cli_exit local_position_clickhouse(const struct cli *cli, FILE *out, struct
 	const char *dir = json_string_value(json_object_get(cli->args, "dir"));
 	uint64_t partition = (uint64_t)json_integer_value(json_object_get(cli->args, "partition"));
 	uint64_t offset = (uint64_t)json_integer_value(json_object_get(cli->args, "offset"));
+	bool output = json_is_true(json_object_get(cli->args, "output"));
 	struct config cfg;
 
 	config_defaults(&cfg);
@@ -83,7 +84,8 @@ enum cli_exit local_position_clickhouse(const struct cli *cli, FILE *out, struct
 		err_set(err, -EINVAL, "there is no such partition");
 		return CLI_FAILED;
 	}
-	if (clickhouse_position_set(dir ? dir : cfg.node.data_dir, (uint32_t)partition, offset, err))
+	if (clickhouse_position_set(
+		    dir ? dir : cfg.node.data_dir, output, (uint32_t)partition, offset, err))
 		return CLI_FAILED;
 	cli_print(cli, out,
 		json_pack("{s:I, s:I}", "partition", (json_int_t)partition, "delivered_before",

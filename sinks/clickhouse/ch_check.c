@@ -43,6 +43,12 @@ static int sql_run(struct sql *sql, struct ch_http *h, struct err *err)
 	return rc;
 }
 
+static void sql_drop(struct sql *sql)
+{
+	fclose(sql->out);
+	free(sql->text);
+}
+
 /* Runs a SELECT ... FORMAT JSONCompact and returns its rows (an array of arrays); *doc is to be freed. */
 static int sql_rows(struct sql *sql, struct ch_http *h, json_t **doc, json_t **rows, struct err *err)
 {
@@ -72,21 +78,23 @@ static const char *cell(json_t *rows, size_t row, size_t column)
 
 /* ---- making ---- */
 
-static int create_all(struct ch_http *h, const struct config_clickhouse *cfg, struct err *err)
+static int create_all(struct ch_http *h, const struct config_clickhouse *cfg,
+	const struct ch_catalog *catalog, struct err *err)
 {
-	struct sql sql;
-	int rc = sql_open(&sql, err);
+	bool more = true;
+	int rc = 0;
 
-	if (rc)
-		return rc;
-	ch_ddl_database(sql.out, cfg);
-	rc = sql_run(&sql, h, err);
-	for (int id = 0; rc == 0 && id < CH_TABLE_COUNT; id++) {
+	for (uint32_t n = 0; rc == 0 && more; n++) {
+		struct sql sql;
+
 		rc = sql_open(&sql, err);
 		if (rc)
 			break;
-		ch_ddl_table(sql.out, cfg, ch_table_get((enum ch_table_id)id));
-		rc = sql_run(&sql, h, err);
+		more = ch_catalog_statement(catalog, cfg, n, sql.out);
+		if (more)
+			rc = sql_run(&sql, h, err);
+		else
+			sql_drop(&sql);
 	}
 	if (rc)
 		err_prefix(err, "creating tables (clickhouse.create)");
@@ -95,34 +103,79 @@ static int create_all(struct ch_http *h, const struct config_clickhouse *cfg, st
 
 /* ---- columns ---- */
 
+/* The row of system.columns about a column, or -1. */
+static int column_row(json_t *rows, const char *table, const char *column)
+{
+	for (size_t i = 0; i < json_array_size(rows); i++)
+		if (strcmp(cell(rows, i, 0), table) == 0 && strcmp(cell(rows, i, 1), column) == 0)
+			return (int)i;
+	return -1;
+}
+
 static int column_compare(const char *database, const struct ch_table *table, const struct ch_column *column,
 	json_t *rows, struct err *err)
 {
-	const char *expected = native_type_name[column->type];
+	int at = column_row(rows, table->name, column->name);
+	size_t i = (size_t)at;
+	char expected[CH_TYPE_BYTES];
 
-	for (size_t i = 0; i < json_array_size(rows); i++) {
-		if (strcmp(cell(rows, i, 0), table->name) != 0 || strcmp(cell(rows, i, 1), column->name) != 0)
-			continue;
-		if (strcmp(cell(rows, i, 2), expected) != 0)
-			return err_set(err, -EINVAL,
-				"clickhouse: table %s.%s: column %s has type %s, expected %s", database,
-				table->name, column->name, cell(rows, i, 2), expected);
-		if (strcmp(cell(rows, i, 3), "MATERIALIZED") == 0 || strcmp(cell(rows, i, 3), "ALIAS") == 0)
-			return err_set(err, -EINVAL,
-				"clickhouse: table %s.%s: column %s is %s and cannot be written, expected an "
-				"ordinary column",
-				database, table->name, column->name, cell(rows, i, 3));
+	if (at < 0)
 		return 0;
-	}
-	return err_set(err, -EINVAL,
-		"clickhouse: table %s.%s: column %s is missing, expected %s; run: ALTER TABLE %s.%s ADD "
-		"COLUMN %s %s",
-		database, table->name, column->name, expected, database, table->name, column->name, expected);
+	ch_column_type(expected, column);
+	if (strcmp(cell(rows, i, 2), expected) != 0)
+		return err_set(err, -EINVAL, "clickhouse: table %s.%s: column %s has type %s, expected %s",
+			database, table->name, column->name, cell(rows, i, 2), expected);
+	if (strcmp(cell(rows, i, 3), "MATERIALIZED") == 0 || strcmp(cell(rows, i, 3), "ALIAS") == 0)
+		return err_set(err, -EINVAL,
+			"clickhouse: table %s.%s: column %s is %s and cannot be written, expected an "
+			"ordinary column",
+			database, table->name, column->name, cell(rows, i, 3));
+	return 0;
 }
 
-static int columns_check(struct ch_http *h, const struct config_clickhouse *cfg, struct err *err)
+/* All that are missing, in one statement that adds them. */
+static int columns_missing(const char *database, const struct ch_table *table, json_t *rows, struct err *err)
 {
-	json_t *doc, *rows;
+	char first[96] = "", type[CH_TYPE_BYTES];
+	uint32_t count = 0;
+	struct sql sql;
+	int rc = sql_open(&sql, err);
+
+	if (rc)
+		return rc;
+	for (uint32_t i = 0; i < table->column_count; i++) {
+		if (column_row(rows, table->name, table->column[i].name) >= 0)
+			continue;
+		if (!count++)
+			snprintf(first, sizeof first, "%s", table->column[i].name);
+		ch_column_type(type, &table->column[i]);
+		fprintf(sql.out, "%s ADD COLUMN %s %s", count > 1 ? "," : "", table->column[i].name, type);
+	}
+	if (fclose(sql.out))
+		rc = err_set(err, -ENOMEM, "clickhouse: no memory for a statement");
+	else if (count)
+		rc = err_set(err, -EINVAL,
+			"clickhouse: table %s.%s: column %s is missing; run: ALTER TABLE %s.%s%s", database,
+			table->name, first, database, table->name, sql.text);
+	free(sql.text);
+	return rc;
+}
+
+/* A view that was made for fewer columns would leave the others empty. */
+static int view_columns_check(const char *database, const struct ch_entry *e, json_t *rows, struct err *err)
+{
+	for (uint32_t i = 0; i < e->table.column_count; i++)
+		if (column_row(rows, e->rollup->view, e->table.column[i].name) < 0)
+			return err_set(err, -EINVAL,
+				"clickhouse: materialized view %s.%s does not give column %s of %s: drop it, "
+				"and it is made again as `sluicectl schema clickhouse` prints it",
+				database, e->rollup->view, e->table.column[i].name, e->table.name);
+	return 0;
+}
+
+static int columns_read(struct ch_http *h, const struct config_clickhouse *cfg,
+	const struct ch_catalog *catalog, json_t **doc, json_t **rows, struct err *err)
+{
 	struct sql sql;
 	int rc = sql_open(&sql, err);
 
@@ -131,17 +184,33 @@ static int columns_check(struct ch_http *h, const struct config_clickhouse *cfg,
 	fputs("SELECT table, name, type, default_kind FROM system.columns WHERE database = ", sql.out);
 	ch_ddl_text(sql.out, cfg->database);
 	fputs(" AND table IN (''", sql.out);
-	for (int id = 0; id < CH_TABLE_COUNT; id++) {
+	for (uint32_t i = 0; i < catalog->count; i++) {
 		fputs(", ", sql.out);
-		ch_ddl_text(sql.out, ch_table_get((enum ch_table_id)id)->name);
+		ch_ddl_text(sql.out, catalog->entry[i].table.name);
+		if (!catalog->entry[i].rollup)
+			continue;
+		fputs(", ", sql.out);
+		ch_ddl_text(sql.out, catalog->entry[i].rollup->view);
 	}
 	fputs(") FORMAT JSONCompact", sql.out);
-	rc = sql_rows(&sql, h, &doc, &rows, err);
-	for (int id = 0; rc == 0 && id < CH_TABLE_COUNT; id++) {
-		const struct ch_table *table = ch_table_get((enum ch_table_id)id);
+	return sql_rows(&sql, h, doc, rows, err);
+}
 
-		for (uint32_t i = 0; rc == 0 && i < table->column_count; i++)
-			rc = column_compare(cfg->database, table, &table->column[i], rows, err);
+static int columns_check(struct ch_http *h, const struct config_clickhouse *cfg,
+	const struct ch_catalog *catalog, struct err *err)
+{
+	json_t *doc = NULL, *rows = NULL;
+	int rc = columns_read(h, cfg, catalog, &doc, &rows, err);
+
+	for (uint32_t n = 0; rc == 0 && n < catalog->count; n++) {
+		const struct ch_entry *e = &catalog->entry[n];
+
+		for (uint32_t i = 0; rc == 0 && i < e->table.column_count; i++)
+			rc = column_compare(cfg->database, &e->table, &e->table.column[i], rows, err);
+		if (rc == 0)
+			rc = columns_missing(cfg->database, &e->table, rows, err);
+		if (rc == 0 && e->rollup)
+			rc = view_columns_check(cfg->database, e, rows, err);
 	}
 	json_decref(doc);
 	return rc;
@@ -295,15 +364,37 @@ static int views_check(
 	return rc;
 }
 
-int ch_check_tables(struct ch_http *h, const struct config_clickhouse *cfg, struct err *err)
+int ch_check_tables(struct ch_http *h, const struct config_clickhouse *cfg, const struct ch_catalog *catalog,
+	struct err *err)
 {
-	int rc = cfg->create ? create_all(h, cfg, err) : 0;
+	int rc = cfg->create ? create_all(h, cfg, catalog, err) : 0;
 
-	for (int id = 0; rc == 0 && id < CH_TABLE_COUNT; id++)
-		rc = table_check(h, cfg, ch_table_get((enum ch_table_id)id), err);
+	for (uint32_t i = 0; rc == 0 && i < catalog->count; i++)
+		rc = table_check(h, cfg, &catalog->entry[i].table, err);
 	if (rc == 0)
-		rc = columns_check(h, cfg, err);
-	for (int id = 0; rc == 0 && id < CH_TABLE_COUNT; id++)
-		rc = views_check(h, cfg->database, ch_table_get((enum ch_table_id)id)->name, 0, err);
+		rc = columns_check(h, cfg, catalog, err);
+	for (uint32_t i = 0; rc == 0 && i < catalog->count; i++)
+		rc = views_check(h, cfg->database, catalog->entry[i].table.name, 0, err);
 	return rc;
+}
+
+int ch_check_window(
+	struct ch_http *h, const struct config_clickhouse *cfg, const struct ch_window *w, struct err *err)
+{
+	struct ch_entry entry = {.table = w->table, .window = w};
+	struct ch_catalog one = {.count = 1, .entry = &entry};
+	int rc = 0;
+
+	if (cfg->create) {
+		struct sql sql;
+
+		rc = sql_open(&sql, err);
+		if (rc)
+			return rc;
+		ch_ddl_table(sql.out, cfg, &w->table);
+		rc = sql_run(&sql, h, err);
+	}
+	if (rc == 0)
+		rc = table_check(h, cfg, &w->table, err);
+	return rc ? rc : columns_check(h, cfg, &one, err);
 }

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "ch_catalog.h"
 #include "clickhouse.h"
 
 static void quoted(FILE *out, const char *text, char quote)
@@ -46,16 +47,18 @@ void ch_ddl_table(FILE *out, const struct config_clickhouse *cfg, const struct c
 	table_name(out, cfg, table);
 	fputs("\n(\n", out);
 	for (uint32_t i = 0; i < table->column_count; i++) {
+		char type[CH_TYPE_BYTES];
+
+		ch_column_type(type, &table->column[i]);
 		fputs("    ", out);
 		ch_ddl_name(out, table->column[i].name);
-		fprintf(out, " %s%s\n", native_type_name[table->column[i].type],
-			i + 1 < table->column_count || table->index_count ? "," : "");
+		fprintf(out, " %s%s\n", type, i + 1 < table->column_count || table->index_count ? "," : "");
 	}
 	for (uint32_t i = 0; i < table->index_count; i++)
 		fprintf(out, "    INDEX bf_%s %s TYPE bloom_filter(0.01) GRANULARITY 4%s\n", table->index[i],
 			table->index[i], i + 1 < table->index_count ? "," : "");
-	fprintf(out, ")\nENGINE = MergeTree\nPARTITION BY " CH_PARTITION_KEY "\nORDER BY %s\n", table->time,
-		table->order_by);
+	fprintf(out, ")\nENGINE = %s\nPARTITION BY " CH_PARTITION_KEY "\nORDER BY %s\n",
+		table->aggregating ? "AggregatingMergeTree" : "MergeTree", table->time, table->order_by);
 	if (table->ttl && cfg->ttl_months)
 		fprintf(out, "TTL toDateTime(%s) + INTERVAL %lu MONTH\n", table->time, cfg->ttl_months);
 	/* Deduplication is what makes a repeated INSERT harmless; fsync is what makes its answer mean
@@ -77,19 +80,24 @@ void ch_ddl_insert(FILE *out, const struct config_clickhouse *cfg, const struct 
 	fputs(") FORMAT Native", out);
 }
 
-int clickhouse_schema_ddl(const struct config_clickhouse *cfg, FILE *out, struct err *err)
+int clickhouse_schema_ddl(const struct config *cfg, FILE *out, struct err *err)
 {
-	if (!cfg->database[0])
+	const struct config_clickhouse *ch = &cfg->clickhouse;
+	struct window_plan *plan = NULL;
+	struct ch_catalog *catalog = NULL;
+	int rc;
+
+	if (!ch->database[0])
 		return err_set(err, -EINVAL, "clickhouse.database: empty");
-	for (const char *p = cfg->database; *p; p++)
+	for (const char *p = ch->database; *p; p++)
 		if ((unsigned char)*p < 0x20)
 			return err_set(err, -EINVAL, "clickhouse.database: holds control characters");
-	ch_ddl_database(out, cfg);
-	fputs(";\n", out);
-	for (int id = 0; id < CH_TABLE_COUNT; id++) {
-		fputc('\n', out);
-		ch_ddl_table(out, cfg, ch_table_get((enum ch_table_id)id));
-		fputs(";\n", out);
-	}
-	return 0;
+	rc = cfg->state.enabled ? window_plan_make(&plan, cfg, err) : 0;
+	if (rc == 0)
+		rc = ch_catalog_make(&catalog, cfg->state.enabled ? CH_LOG_BOTH : CH_LOG_INPUT, plan, err);
+	for (uint32_t n = 0; rc == 0 && ch_catalog_statement(catalog, ch, n, out); n++)
+		fputs(";\n\n", out);
+	ch_catalog_free(catalog);
+	window_plan_free(plan);
+	return rc;
 }

@@ -80,14 +80,14 @@ static int dir_sync(const char *path, struct err *err)
 	return rc;
 }
 
-/* Makes DATA_DIR/sinks/clickhouse, durably. */
-static int dirs_make(char *path, size_t path_bytes, const char *data_dir, struct err *err)
+/* Makes DATA_DIR/sinks/FOLDER, durably. */
+static int dirs_make(char *path, size_t path_bytes, const char *data_dir, const char *folder, struct err *err)
 {
 	char parent[300];
 	int rc;
 
 	snprintf(parent, sizeof parent, "%s/sinks", data_dir);
-	snprintf(path, path_bytes, "%s/sinks/clickhouse", data_dir);
+	snprintf(path, path_bytes, "%s/sinks/%s", data_dir, folder);
 	rc = dir_make(data_dir, err);
 	if (rc == 0)
 		rc = dir_make(parent, err);
@@ -128,7 +128,8 @@ static int slots_load(struct ch_intent_file *f, struct err *err)
 	return 0;
 }
 
-int ch_intent_open(struct ch_intent_file *f, const char *data_dir, uint32_t partition, struct err *err)
+int ch_intent_open(struct ch_intent_file *f, const char *data_dir, const char *folder, uint32_t partition,
+	struct err *err)
 {
 	char dir[300];
 	int rc;
@@ -137,10 +138,10 @@ int ch_intent_open(struct ch_intent_file *f, const char *data_dir, uint32_t part
 	f->fd = -1;
 	if (strlen(data_dir) > 200)
 		return err_set(err, -EINVAL, "clickhouse: node.data_dir is too long");
-	rc = dirs_make(dir, sizeof dir, data_dir, err);
+	rc = dirs_make(dir, sizeof dir, data_dir, folder, err);
 	if (rc)
 		return rc;
-	snprintf(f->path, sizeof f->path, "%s/sinks/clickhouse/p%u.intent", data_dir, partition);
+	snprintf(f->path, sizeof f->path, "%.240s/p%u.intent", dir, partition);
 	f->fd = open(f->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
 	if (f->fd < 0)
 		return err_set(err, -errno, "clickhouse: %s: %s", f->path, strerror(errno));

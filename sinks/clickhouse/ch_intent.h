@@ -1,5 +1,6 @@
 /* What a partition is about to send, made durable before the first byte leaves, and how far it has come: the
- * file DATA_DIR/sinks/clickhouse/p<k>.intent.
+ * file DATA_DIR/sinks/clickhouse/p<k>.intent, for the output log
+ * DATA_DIR/sinks/clickhouse-output/p<k>.intent.
  *
  * Two slots of 4 KiB, written in turn and each followed by fdatasync. A crash can tear only the slot that was
  * being written, which is the older one; so the newest intact slot always tells the last durable step.
@@ -38,8 +39,11 @@ struct ch_intent_file {
 	bool damaged; /* a slot that was written once cannot be read */
 };
 
-/* Opens or makes the file and its directories. 0, or -errno. */
-int ch_intent_open(struct ch_intent_file *f, const char *data_dir, uint32_t partition, struct err *err);
+/* Opens or makes the file and its directories. folder: of CH_INTENT_... 0, or -errno. */
+#define CH_INTENT_INPUT "clickhouse"
+#define CH_INTENT_OUTPUT "clickhouse-output"
+int ch_intent_open(struct ch_intent_file *f, const char *data_dir, const char *folder, uint32_t partition,
+	struct err *err);
 void ch_intent_close(struct ch_intent_file *f);
 
 /* Makes `next` the last durable step: its sequence becomes that of the last + 1. */

@@ -2,6 +2,7 @@
 #ifndef SLUICE_CH_PART_PRIV_H
 #define SLUICE_CH_PART_PRIV_H
 
+#include "ch_catalog.h"
 #include "ch_http.h"
 #include "ch_intent.h"
 #include "ch_rows.h"
@@ -16,10 +17,10 @@ struct ch_part {
 	uint64_t reader_at; /* offset of the next record that the reader gives */
 	struct ch_rows rows;
 	struct bytes body;
-	struct ch_intent range; /* the one being gathered or sent */
-	uint64_t generation;	/* rulesets: of the block at hand */
-	uint64_t marked_ns;	/* when the position was last made durable */
-	char *insert[CH_TABLE_COUNT];
+	struct ch_intent range;	    /* the one being gathered or sent */
+	uint64_t generation;	    /* rulesets: of the block at hand */
+	uint64_t marked_ns;	    /* when the position was last made durable */
+	struct ch_catalog *catalog; /* what the log's records go to */
 };
 
 /* Fills p->rows with exactly [from, to): a range whose end is known. */

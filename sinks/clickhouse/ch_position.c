@@ -7,12 +7,12 @@
 #include "clickhouse.h"
 #include "journal.h"
 
-static int position_write(const char *data_dir, const struct journal_meta *meta, uint32_t partition,
-	uint64_t offset, struct err *err)
+static int position_write(const char *data_dir, bool output, const struct journal_meta *meta,
+	uint32_t partition, uint64_t offset, struct err *err)
 {
 	struct ch_intent next = {.epoch = meta->epoch, .from = offset, .to = offset, .partition = partition};
 	struct ch_intent_file file;
-	int rc = ch_intent_open(&file, data_dir, partition, err);
+	int rc = ch_intent_open(&file, data_dir, output ? CH_INTENT_OUTPUT : CH_INTENT_INPUT, partition, err);
 
 	if (rc)
 		return rc;
@@ -43,13 +43,14 @@ static int position_check(const char *dir, uint32_t partition, uint64_t offset, 
 	return rc;
 }
 
-int clickhouse_position_set(const char *data_dir, uint32_t partition, uint64_t offset, struct err *err)
+int clickhouse_position_set(
+	const char *data_dir, bool output, uint32_t partition, uint64_t offset, struct err *err)
 {
 	struct journal_meta meta;
 	char dir[512];
 	int lock, rc;
 
-	snprintf(dir, sizeof dir, "%s/journal", data_dir);
+	snprintf(dir, sizeof dir, "%s/%s", data_dir, output ? "output" : "journal");
 	rc = journal_meta_read(dir, &meta, err);
 	if (rc)
 		return rc;
@@ -61,7 +62,7 @@ int clickhouse_position_set(const char *data_dir, uint32_t partition, uint64_t o
 		return lock;
 	rc = position_check(dir, partition, offset, err);
 	if (rc == 0)
-		rc = position_write(data_dir, &meta, partition, offset, err);
+		rc = position_write(data_dir, output, &meta, partition, offset, err);
 	close(lock);
 	return rc;
 }

@@ -1,23 +1,17 @@
-/* From records to columns. Adding is all or nothing: the blocks that a record needs are found first. */
+/* From records to blocks of rows. Adding is all or nothing. */
 #include "ch_rows.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "alert.h"
-#include "drops.h"
-#include "extra_keys.h"
+#include "ch_source_priv.h"
+#include "ch_window.h"
 #include "record_key.h"
 
-/* Everything that the columns of one row may ask for. */
-struct row {
-	const struct ch_rows *rows;
-	const struct record *rec;
-	uint64_t offset;
-	const struct alert *alert; /* rows of alerts */
-};
+/* A row's columns take so many times its packed bytes at most: registers are 3 bytes for 6 bits. */
+#define ROW_GROWTH 8u
 
 void ch_rows_init(struct ch_rows *rows, const char *node, uint64_t epoch, uint32_t partition,
 	struct ruleset_store *rules)
@@ -48,20 +42,27 @@ void ch_rows_free(struct ch_rows *rows)
 		rows->block[i] = NULL;
 	}
 	rows->block_count = 0;
+	for (uint32_t i = 0; i < rows->window_count; i++)
+		ch_window_free(rows->window[i]);
+	free(rows->window);
+	rows->window = NULL;
+	rows->window_count = 0;
+	free(rows->item);
+	rows->item = NULL;
 }
 
 /* ---- blocks ---- */
 
 static void block_set_columns(struct ch_block *block)
 {
-	const struct ch_table *table = ch_table_get(block->table);
+	const struct ch_table *table = block->table;
 
 	native_block_init(&block->native);
 	for (uint32_t i = 0; i < table->column_count; i++)
 		native_column_add(&block->native, table->column[i].name, table->column[i].type);
 }
 
-static struct ch_block *block_find(struct ch_rows *rows, enum ch_table_id table, uint32_t month)
+static struct ch_block *block_find(struct ch_rows *rows, const struct ch_table *table, uint32_t month)
 {
 	for (uint32_t i = rows->block_count; i > 0; i--)
 		if (rows->block[i - 1]->table == table && rows->block[i - 1]->month == month)
@@ -70,7 +71,7 @@ static struct ch_block *block_find(struct ch_rows *rows, enum ch_table_id table,
 }
 
 /* Puts a block in place `block_count`: a spare of the same table, another spare made new, or fresh memory. */
-static struct ch_block *block_new(struct ch_rows *rows, enum ch_table_id table, uint32_t month)
+static struct ch_block *block_new(struct ch_rows *rows, const struct ch_table *table, uint32_t month)
 {
 	struct ch_block **place = &rows->block[rows->block_count];
 	struct ch_block *block;
@@ -101,7 +102,7 @@ static struct ch_block *block_new(struct ch_rows *rows, enum ch_table_id table, 
 	return block;
 }
 
-static struct ch_block *block_get(struct ch_rows *rows, enum ch_table_id table, int64_t time_ms)
+static struct ch_block *block_get(struct ch_rows *rows, const struct ch_table *table, int64_t time_ms)
 {
 	uint32_t month = ch_month_of(time_ms);
 	struct ch_block *block = block_find(rows, table, month);
@@ -115,213 +116,14 @@ static struct ch_block *block_get(struct ch_rows *rows, enum ch_table_id table, 
 	return block;
 }
 
-/* ---- columns ---- */
-
-static void put_chars(struct native_block *b, uint32_t column, const char *text)
-{
-	native_put_text(b, column, text, strlen(text));
-}
-
-static void put_field(struct native_block *b, uint32_t column, enum field_id field, const struct record *rec)
-{
-	uint32_t bytes;
-	const uint8_t *data = record_field(rec, field, &bytes);
-	enum native_type type = b->column[column].type;
-	int64_t millionths;
-	double number;
-
-	switch (type) {
-	case NATIVE_STRING:
-	case NATIVE_LC_STRING:
-		native_put_text(b, column, data, bytes);
-		break;
-	case NATIVE_FLOAT64_NULL:
-		if (data) {
-			memcpy(&number, data, sizeof number);
-			native_put_double(b, column, number);
-		} else {
-			native_put_null(b, column);
-		}
-		break;
-	case NATIVE_DECIMAL6_NULL:
-		if (record_decimal(rec, field, &millionths))
-			native_put_decimal(b, column, millionths);
-		else
-			native_put_null(b, column);
-		break;
-	default:
-		assert(!"a field kind without a column");
-	}
-}
-
-/* Ids of the rules that hit with tag or alert. */
-static void put_tags(struct native_block *b, uint32_t column, const struct row *row)
-{
-	const uint16_t *hit = record_hits(row->rec);
-
-	for (uint32_t i = 0; i < row->rec->hit_count; i++) {
-		const struct rule_info *rule = ruleset_rule(row->rows->ruleset, hit[i]);
-
-		if (rule->actions & (RULE_ACTION_TAG | RULE_ACTION_ALERT))
-			native_put_item_text(b, column, rule->id, strlen(rule->id));
-	}
-	native_put_array_end(b, column);
-}
-
-static void put_extra(struct native_block *b, uint32_t column, const struct record *rec)
-{
-	char text[EVENT_BYTES_MAX + 2];
-	size_t bytes = extra_keys_json(text, sizeof text, rec);
-
-	native_put_text(b, column, text, bytes);
-}
-
-static const char *type_name(const struct record *rec)
-{
-	const char *name = rec->type < EVENT_TYPE_MAX ? type_table[rec->type].name : NULL;
-
-	return name ? name : "";
-}
-
-static const char *reason_name(const struct record *rec)
-{
-	const char *name = rec->reason < DROP_ID_MAX ? drop_table[rec->reason].name : NULL;
-
-	return name ? name : "";
-}
-
-static const char *reason_field_name(const struct record *rec)
-{
-	const char *name = rec->reason_field < FIELD_ID_MAX ? field_table[rec->reason_field].name : NULL;
-
-	return name ? name : "";
-}
-
-static void put_alert_value(
-	struct native_block *b, uint32_t i, enum ch_value value, const struct alert *alert)
-{
-	switch (value) {
-	case CH_VALUE_ALERT_ID:
-		put_chars(b, i, alert->id);
-		break;
-	case CH_VALUE_RULE_ID:
-		put_chars(b, i, alert->rule_id);
-		break;
-	case CH_VALUE_TITLE:
-		put_chars(b, i, alert->title);
-		break;
-	case CH_VALUE_SEVERITY:
-		put_chars(b, i, alert->severity);
-		break;
-	case CH_VALUE_GENERATION:
-		native_put_uint(b, i, alert->generation);
-		break;
-	case CH_VALUE_RULESET:
-		put_chars(b, i, alert->version);
-		break;
-	case CH_VALUE_KEY:
-		native_put_text(b, i, alert->key->data, alert->key->bytes);
-		break;
-	case CH_VALUE_FIRST_TIME:
-		native_put_time(b, i, ch_time_clamp(alert->first_time_ms));
-		break;
-	case CH_VALUE_LAST_TIME:
-		native_put_time(b, i, ch_time_clamp(alert->last_time_ms));
-		break;
-	default:
-		assert(!"a value that no row has");
-	}
-}
-
-static void put_event_value(
-	struct native_block *b, uint32_t i, const struct ch_column *column, const struct row *row)
-{
-	const struct record *rec = row->rec;
-
-	switch (column->value) {
-	case CH_VALUE_FIELD:
-		put_field(b, i, column->field, rec);
-		break;
-	case CH_VALUE_EVENT_ID:
-		native_put_uuid(b, i, rec->event_id);
-		break;
-	case CH_VALUE_EVENT_TIME:
-		native_put_time(b, i, ch_time_clamp(rec->event_time_ms));
-		break;
-	case CH_VALUE_TYPE:
-		put_chars(b, i, type_name(rec));
-		break;
-	case CH_VALUE_EXTRA:
-		put_extra(b, i, rec);
-		break;
-	case CH_VALUE_TAGS:
-		put_tags(b, i, row);
-		break;
-	case CH_VALUE_REASON:
-		put_chars(b, i, reason_name(rec));
-		break;
-	case CH_VALUE_REASON_FIELD:
-		put_chars(b, i, reason_field_name(rec));
-		break;
-	case CH_VALUE_RAW:
-		native_put_text(b, i, record_payload(rec), rec->raw_bytes);
-		break;
-	case CH_VALUE_CUT:
-		native_put_uint(b, i, (rec->flags & RECORD_F_CUT) != 0);
-		break;
-	default:
-		put_alert_value(b, i, column->value, row->alert);
-	}
-}
-
-/* Address and arrival: what every table has. False if the column is another. */
-static bool put_common_value(struct native_block *b, uint32_t i, enum ch_value value, const struct row *row)
-{
-	const struct record *rec = row->rec;
-
-	switch (value) {
-	case CH_VALUE_FLAGS:
-		native_put_uint(b, i, rec->flags);
-		return true;
-	case CH_VALUE_RECEIVE_TIME:
-		native_put_time(b, i, ch_time_clamp(rec->receive_time_ms));
-		return true;
-	case CH_VALUE_SOURCE:
-		native_put_ipv6(b, i, rec->src_addr);
-		return true;
-	case CH_VALUE_SOURCE_PORT:
-		native_put_uint(b, i, rec->src_port);
-		return true;
-	case CH_VALUE_LISTENER_PORT:
-		native_put_uint(b, i, rec->dst_port);
-		return true;
-	case CH_VALUE_NODE:
-		put_chars(b, i, row->rows->node);
-		return true;
-	case CH_VALUE_EPOCH:
-		native_put_uint(b, i, row->rows->epoch);
-		return true;
-	case CH_VALUE_PARTITION:
-		native_put_uint(b, i, row->rows->partition);
-		return true;
-	case CH_VALUE_OFFSET:
-		native_put_uint(b, i, row->offset);
-		return true;
-	default:
-		return false;
-	}
-}
-
-static int row_put(struct ch_rows *rows, enum ch_table_id id, int64_t time_ms, const struct row *row)
+static int table_put(struct ch_rows *rows, enum ch_table_id id, int64_t time_ms, const struct ch_source *src)
 {
 	const struct ch_table *table = ch_table_get(id);
-	struct ch_block *block = block_get(rows, id, ch_time_clamp(time_ms));
+	struct ch_block *block = block_get(rows, table, ch_time_clamp(time_ms));
 
 	if (!block)
 		return -ENOMEM;
-	for (uint32_t i = 0; i < table->column_count; i++)
-		if (!put_common_value(&block->native, i, table->column[i].value, row))
-			put_event_value(&block->native, i, &table->column[i], row);
+	ch_put_record(&block->native, table, src);
 	native_row_end(&block->native);
 	rows->row_count++;
 	return block->native.failed ? -ENOMEM : 0;
@@ -383,10 +185,17 @@ static bool range_full(const struct ch_rows *rows, const struct record *rec, uin
 	       rows->row_count + 1 + rec->hit_count > CH_ROWS_MAX;
 }
 
-static int alerts_add(struct ch_rows *rows, struct row *row, struct err *err)
+static void record_taken(struct ch_rows *rows, const struct record *rec, uint64_t weight)
 {
-	struct address at = {rows->node, rows->epoch, rows->partition, row->offset};
-	const struct record *rec = row->rec;
+	rows->row_bytes += weight;
+	if (rec->receive_time_ms > rows->tally.last_time_ms)
+		rows->tally.last_time_ms = rec->receive_time_ms;
+}
+
+static int alerts_add(struct ch_rows *rows, struct ch_source *src, struct err *err)
+{
+	struct address at = {rows->node, rows->epoch, rows->partition, src->offset};
+	const struct record *rec = src->rec;
 	struct record_key key;
 	struct alert alert;
 
@@ -399,9 +208,9 @@ static int alerts_add(struct ch_rows *rows, struct row *row, struct err *err)
 			return rc;
 		if (rc == 0)
 			continue;
-		row->alert = &alert;
-		rc = row_put(rows, CH_TABLE_alerts, rec->event_time_ms, row);
-		row->alert = NULL;
+		src->alert = &alert;
+		rc = table_put(rows, CH_TABLE_alerts, rec->event_time_ms, src);
+		src->alert = NULL;
 		if (rc)
 			return err_set(err, rc, "clickhouse: no memory for rows");
 		rows->tally.alerts++;
@@ -409,24 +218,24 @@ static int alerts_add(struct ch_rows *rows, struct row *row, struct err *err)
 	return 0;
 }
 
-static int event_add(struct ch_rows *rows, struct row *row, struct err *err)
+static int event_add(struct ch_rows *rows, struct ch_source *src, struct err *err)
 {
-	if (row->rec->flags & RECORD_F_SUPPRESSED) {
+	if (src->rec->flags & RECORD_F_SUPPRESSED) {
 		rows->tally.suppressed++;
 	} else {
-		int rc = row_put(rows, ch_table_of_type(row->rec->type), row->rec->event_time_ms, row);
+		int rc = table_put(rows, ch_table_of_type(src->rec->type), src->rec->event_time_ms, src);
 
 		if (rc)
 			return err_set(err, rc, "clickhouse: no memory for rows");
 		rows->tally.events++;
 	}
-	return alerts_add(rows, row, err);
+	return alerts_add(rows, src, err);
 }
 
-int ch_rows_add(
-	struct ch_rows *rows, const struct record *rec, uint64_t offset, uint32_t generation, struct err *err)
+/* A record of the journal. */
+static int input_add(struct ch_rows *rows, struct ch_source *src, uint32_t generation, struct err *err)
 {
-	struct row row = {rows, rec, offset, NULL};
+	const struct record *rec = src->rec;
 	uint64_t weight;
 	int rc;
 
@@ -434,20 +243,172 @@ int ch_rows_add(
 		rows->tally.other++;
 		return 0;
 	}
-	rc = rec->kind == RECORD_EVENT ? ruleset_load(rows, rec, offset, generation, err) : 0;
+	rc = rec->kind == RECORD_EVENT ? ruleset_load(rows, rec, src->offset, generation, err) : 0;
 	if (rc)
 		return rc;
 	weight = rec->kind == RECORD_EVENT ? record_weight(rows, rec) : rec->bytes;
 	if (range_full(rows, rec, weight))
 		return 1;
-	rows->row_bytes += weight;
-	if (rec->receive_time_ms > rows->tally.last_time_ms)
-		rows->tally.last_time_ms = rec->receive_time_ms;
+	record_taken(rows, rec, weight);
 	if (rec->kind == RECORD_EVENT)
-		return event_add(rows, &row, err);
-	rc = row_put(rows, CH_TABLE_dead_letters, rec->receive_time_ms, &row);
+		return event_add(rows, src, err);
+	rc = table_put(rows, CH_TABLE_dead_letters, rec->receive_time_ms, src);
 	if (rc)
 		return err_set(err, rc, "clickhouse: no memory for rows");
 	rows->tally.dead++;
 	return 0;
+}
+
+/* ---- the state stage's output ---- */
+
+/* The table of a window; made when a row first names it. */
+static int window_get(
+	struct ch_rows *rows, uint64_t uid, uint64_t offset, struct ch_window **out, struct err *err)
+{
+	const struct window_def *def = rows->plan ? window_plan_find(rows->plan, uid) : NULL;
+	struct ch_window **list;
+	int rc;
+
+	for (uint32_t i = 0; i < rows->window_count; i++)
+		if (rows->window[i]->def->uid == uid) {
+			*out = rows->window[i];
+			return 0;
+		}
+	if (!def)
+		def = window_store_get(rows->windows, uid, err);
+	if (!def) {
+		err_prefix(err, "clickhouse: partition %u offset %lu of the output log names window %016lx",
+			rows->partition, offset, uid);
+		return -EINVAL;
+	}
+	list = realloc(rows->window, (rows->window_count + 1) * sizeof *list);
+	if (list)
+		rows->window = list;
+	if (!rows->item)
+		rows->item = malloc(AGG_REGISTERS_MAX * sizeof *rows->item);
+	if (!list || !rows->item)
+		return err_set(err, -ENOMEM, "clickhouse: no memory for rows");
+	rc = ch_window_make(&list[rows->window_count], def, err);
+	if (rc)
+		return rc;
+	*out = list[rows->window_count++];
+	/* Tables of windows in force were checked before the sink began. */
+	(*out)->checked = rows->plan && window_plan_find(rows->plan, uid);
+	return 0;
+}
+
+static int value_nothing(void *arg, const struct agg_value *v)
+{
+	(void)arg, (void)v;
+	return 0;
+}
+
+/* -EINVAL for a row that cannot be added, before anything of it is. */
+static int window_row_check(const struct ch_rows *rows, const struct ch_source *src, struct err *err)
+{
+	const struct row *row = row_of(src->rec);
+	const struct ch_window *w = src->window;
+	const char *fault = NULL;
+
+	if (w->merges && row->revision && !row->delta_bytes)
+		fault = "has a revision without a difference";
+	else if (agg_values(w->def->aggs, row_agg(row), row->agg_bytes, value_nothing, NULL) ||
+		 (row->delta_bytes &&
+			 agg_values(w->def->aggs, row_delta(row), row->delta_bytes, value_nothing, NULL)))
+		fault = "has other aggregates than its definition";
+	if (!fault)
+		return 0;
+	return err_set(err, -EINVAL,
+		"clickhouse: partition %u offset %lu of the output log: row of window %s %s", rows->partition,
+		src->offset, w->def->name, fault);
+}
+
+static int window_row_add(struct ch_rows *rows, struct ch_source *src, struct err *err)
+{
+	const struct row *row = row_of(src->rec);
+	struct ch_window *w = NULL;
+	struct ch_block *block;
+	int rc = window_get(rows, row->window_uid, src->offset, &w, err);
+
+	if (rc)
+		return rc;
+	if (!w->def->to_clickhouse) {
+		rows->tally.suppressed++;
+		return 0;
+	}
+	src->window = w;
+	rc = window_row_check(rows, src, err);
+	if (rc)
+		return rc;
+	if (range_full(rows, src->rec, ROW_GROWTH * (uint64_t)src->rec->bytes))
+		return 1;
+	record_taken(rows, src->rec, ROW_GROWTH * (uint64_t)src->rec->bytes);
+	block = block_get(rows, &w->table, ch_time_clamp(row->start_ms));
+	if (!block)
+		return err_set(err, -ENOMEM, "clickhouse: no memory for rows");
+	rc = ch_put_row(&block->native, src, rows->item, err);
+	if (rc || block->native.failed) {
+		block->native.failed = true;
+		return rc ? rc : err_set(err, -ENOMEM, "clickhouse: no memory for rows");
+	}
+	rows->row_count++;
+	rows->tally.rows++;
+	return 0;
+}
+
+/* Name of a window that an alert or late event is about; what cannot be found is no reason to hold it back.
+ */
+static const char *window_name(const struct ch_rows *rows, uint64_t uid)
+{
+	const struct window_def *def = rows->plan ? window_plan_find(rows->plan, uid) : NULL;
+	struct err err;
+
+	if (!def && uid && rows->windows)
+		def = window_store_get(rows->windows, uid, &err);
+	return def ? def->name : "";
+}
+
+static int output_record_add(struct ch_rows *rows, struct ch_source *src, struct err *err)
+{
+	bool late = src->rec->kind == RECORD_LATE;
+	int rc;
+
+	if (range_full(rows, src->rec, src->rec->bytes + 512))
+		return 1;
+	record_taken(rows, src->rec, src->rec->bytes + 512);
+	src->window_name =
+		window_name(rows, late ? row_late_window(src->rec) : row_alert_of(src->rec)->window_uid);
+	rc = table_put(rows, late ? CH_TABLE_events_late : CH_TABLE_alerts, src->rec->event_time_ms, src);
+	if (rc)
+		return err_set(err, rc, "clickhouse: no memory for rows");
+	rows->tally.late += late;
+	rows->tally.alerts += !late;
+	return 0;
+}
+
+/* Partial rows and marks are the merge stage's business. */
+static int output_add(struct ch_rows *rows, struct ch_source *src, struct err *err)
+{
+	const struct record *rec = src->rec;
+	bool row = rec->kind == RECORD_ROW;
+
+	if (rec->kind != RECORD_LATE && (!row || rec->type == ROW_PARTIAL)) {
+		rows->tally.other++;
+		return 0;
+	}
+	if (!row_valid(rec))
+		return err_set(err, -EINVAL,
+			"clickhouse: partition %u offset %lu of the output log is no well-formed row",
+			rows->partition, src->offset);
+	return row && rec->type != ROW_ALERT ? window_row_add(rows, src, err)
+					     : output_record_add(rows, src, err);
+}
+
+int ch_rows_add(
+	struct ch_rows *rows, const struct record *rec, uint64_t offset, uint32_t generation, struct err *err)
+{
+	struct ch_source src = {.rows = rows, .rec = rec, .offset = offset, .window_name = ""};
+
+	return rows->log == SINK_LOG_OUTPUT ? output_add(rows, &src, err)
+					    : input_add(rows, &src, generation, err);
 }

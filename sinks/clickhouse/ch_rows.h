@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "agg.h"
 #include "ch_table.h"
 #include "err.h"
 #include "native.h"
@@ -22,8 +23,10 @@
 #define CH_ROW_BYTES_MAX (32u << 20) /* of records and rule texts */
 #define CH_ROWS_MAX 1000000u
 
+struct ch_window;
+
 struct ch_block {
-	enum ch_table_id table;
+	const struct ch_table *table;
 	uint32_t month;
 	int64_t time_min_ms, time_max_ms; /* of the table's time column */
 	struct native_block native;
@@ -41,6 +44,14 @@ struct ch_rows {
 		block[CH_BLOCKS_MAX]; /* in order of first use; those behind block_count are spares or NULL */
 	uint32_t ruleset_generation;  /* of `ruleset` */
 	const struct ruleset *ruleset;
+	/* The state stage's output log: set behind ch_rows_init(). */
+	enum sink_log log;
+	uint64_t input_epoch; /* of the journal that late events come from */
+	const struct window_plan *plan;
+	struct window_store *windows;
+	uint32_t window_count;
+	struct ch_window **window; /* those that rows have named, with their tables */
+	struct agg_register *item; /* AGG_REGISTERS_MAX, from the first row on */
 };
 
 void ch_rows_init(struct ch_rows *rows, const char *node, uint64_t epoch, uint32_t partition,
@@ -48,9 +59,9 @@ void ch_rows_init(struct ch_rows *rows, const char *node, uint64_t epoch, uint32
 void ch_rows_clear(struct ch_rows *rows);
 void ch_rows_free(struct ch_rows *rows);
 
-/* Adds what the record at `offset` gives: raw row, alerts, dead letter or nothing; counts it in the tally. 0:
- * added. 1: the range is full, nothing was added (never with an empty range). -EINVAL: its rulesets do not
- * fit it. -ENOMEM. */
+/* Adds what the record at `offset` gives: raw row, alerts, dead letter; of the output log row, alert, late
+ * event; or nothing; counts it in the tally. 0: added. 1: the range is full, nothing was added (never with an
+ * empty range). -EINVAL: its rulesets or windows do not fit it. -ENOMEM. */
 int ch_rows_add(struct ch_rows *rows, const struct record *rec, uint64_t offset, uint32_t generation,
 	struct err *err);
 

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ch_check.h"
 #include "ch_ddl.h"
 #include "ch_part_priv.h"
 #include "clock.h"
@@ -26,8 +27,9 @@
 static void token_text(
 	char *out, size_t out_bytes, const struct ch_block *block, const struct ch_intent *range)
 {
-	snprintf(out, out_bytes, "%016lx/%s/%u/events/%s/%06u/%lu-%lu", range->epoch, range->node,
-		range->partition, ch_table_get(block->table)->name, block->month, range->from, range->to);
+	snprintf(out, out_bytes, "%016lx/%s/%u/%s/%s/%06u/%lu-%lu", range->epoch, range->node,
+		range->partition, block->table->logs == CH_LOG_OUTPUT ? "rows" : "events",
+		block->table->token, block->month, range->from, range->to);
 }
 
 /* "_node = ... AND _epoch = ... AND _partition = ..." */
@@ -59,12 +61,12 @@ static int count_query(struct ch_part *p, FILE *out, char **sql, uint64_t *count
 	return 0;
 }
 
-static void from_table(FILE *out, const struct ch_part *p, enum ch_table_id id)
+static void from_table(FILE *out, const struct ch_part *p, const struct ch_table *table)
 {
 	fputs("SELECT count() FROM ", out);
 	ch_ddl_name(out, p->cfg->database);
 	fputc('.', out);
-	ch_ddl_name(out, ch_table_get(id)->name);
+	ch_ddl_name(out, table->name);
 	fputs(" WHERE ", out);
 	where_partition(out, p);
 }
@@ -72,7 +74,7 @@ static void from_table(FILE *out, const struct ch_part *p, enum ch_table_id id)
 /* How many rows of this block's range, table and month the server has. */
 static int block_count(struct ch_part *p, const struct ch_block *block, uint64_t *count, struct err *err)
 {
-	const char *time = ch_table_get(block->table)->time;
+	const char *time = block->table->time;
 	size_t bytes;
 	char *sql;
 	FILE *out = open_memstream(&sql, &bytes);
@@ -90,7 +92,8 @@ static int block_count(struct ch_part *p, const struct ch_block *block, uint64_t
 
 int ch_position_check(struct ch_part *p, uint64_t position, struct err *err)
 {
-	for (int id = 0; id < CH_TABLE_COUNT; id++) {
+	for (uint32_t i = 0; i < p->catalog->count; i++) {
+		const struct ch_table *table = &p->catalog->entry[i].table;
 		uint64_t count = 0;
 		size_t bytes;
 		char *sql;
@@ -99,7 +102,12 @@ int ch_position_check(struct ch_part *p, uint64_t position, struct err *err)
 
 		if (!out)
 			return err_set(err, -ENOMEM, "clickhouse: no memory for a statement");
-		from_table(out, p, (enum ch_table_id)id);
+		if (table->aggregating) { /* has no addresses */
+			fclose(out);
+			free(sql);
+			continue;
+		}
+		from_table(out, p, table);
 		fprintf(out, " AND _offset >= %lu FORMAT TabSeparated", position);
 		rc = count_query(p, out, &sql, &count, err);
 		if (rc)
@@ -110,10 +118,10 @@ int ch_position_check(struct ch_part *p, uint64_t position, struct err *err)
 				"%lu rows of this journal "
 				"from offset %lu on: sending again would double them. Put the file back, or "
 				"set the position by "
-				"`sluicectl position clickhouse %u OFFSET`",
-				p->part->partition, p->intent.path, p->cfg->database,
-				ch_table_get((enum ch_table_id)id)->name, count, position,
-				p->part->partition);
+				"`sluicectl position clickhouse %u OFFSET%s`",
+				p->part->partition, p->intent.path, p->cfg->database, table->name, count,
+				position, p->part->partition,
+				p->part->log == SINK_LOG_OUTPUT ? " --output" : "");
 	}
 	return 0;
 }
@@ -130,8 +138,7 @@ static int block_landed(struct ch_part *p, const struct ch_block *block, bool *l
 			"partition=%u table=%s range=%lu-%lu: the server has %lu of %lu rows of a block that "
 			"goes in as a whole; "
 			"sent again with its token",
-			p->part->partition, ch_table_get(block->table)->name, p->range.from, p->range.to,
-			count, rows);
+			p->part->partition, block->table->name, p->range.from, p->range.to, count, rows);
 	return rc;
 }
 
@@ -147,9 +154,23 @@ static void on_sent(void)
 	crash_point("ch_sent");
 }
 
+/* The INSERT of a table's columns; the caller frees it. */
+static int insert_text(const struct ch_part *p, const struct ch_table *table, char **sql, struct err *err)
+{
+	size_t bytes;
+	FILE *out = open_memstream(sql, &bytes);
+
+	if (out) {
+		ch_ddl_insert(out, p->cfg, table);
+		if (fclose(out) == 0)
+			return 0;
+	}
+	return err_set(err, -ENOMEM, "clickhouse: no memory for a statement");
+}
+
 static int block_send(struct ch_part *p, const struct ch_block *block, struct err *err)
 {
-	char token[320];
+	char token[320], *sql = NULL;
 	int rc;
 
 	token_text(token, sizeof token, block, &p->range);
@@ -157,10 +178,12 @@ static int block_send(struct ch_part *p, const struct ch_block *block, struct er
 	if (native_block_write(&block->native, &p->body))
 		return err_set(err, -ENOMEM, "clickhouse: no memory for a block");
 	p->http.on_sent = on_sent;
-	rc = ch_http_insert(&p->http, p->insert[block->table], token, p->body.data, p->body.bytes, err);
+	rc = insert_text(p, block->table, &sql, err);
+	if (rc == 0)
+		rc = ch_http_insert(&p->http, sql, token, p->body.data, p->body.bytes, err);
+	free(sql);
 	if (rc) {
-		err_prefix(err, "range %lu-%lu to %s", p->range.from, p->range.to,
-			ch_table_get(block->table)->name);
+		err_prefix(err, "range %lu-%lu to %s", p->range.from, p->range.to, block->table->name);
 		return rc;
 	}
 	crash_point("ch_answered");
@@ -181,8 +204,29 @@ static int block_deliver(struct ch_part *p, const struct ch_block *block, struct
 	return block_send(p, block, err);
 }
 
+/* Tables of windows that are no longer in force, of which there are rows yet. */
+static int windows_check(struct ch_part *p, struct err *err)
+{
+	for (uint32_t i = 0; i < p->rows.window_count; i++) {
+		struct ch_window *w = p->rows.window[i];
+		int rc;
+
+		if (w->checked || !w->def->to_clickhouse)
+			continue;
+		rc = ch_check_window(&p->http, p->cfg, w, err);
+		if (rc)
+			return rc;
+		w->checked = true;
+	}
+	return 0;
+}
+
 int ch_range_send(struct ch_part *p, bool resumed, struct err *err)
 {
+	int checked = windows_check(p, err);
+
+	if (checked)
+		return checked;
 	for (uint32_t i = 0; i < p->rows.block_count; i++) {
 		const struct ch_block *block = p->rows.block[i];
 		bool landed = false;

@@ -4,13 +4,19 @@
 
 #include <assert.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 
 #define TIME_MIN_MS (-2208988800000ll) /* 1900-01-01 */
 #define TIME_MAX_MS 10413791999999ll   /* 2299-12-31 23:59:59.999 */
 
-#define TABLE(id, name, time, order_by, ttl, help)                                                           \
-	[id] = {#name, time, order_by, ttl, {NULL}, 0, 0, {{NULL, NATIVE_UUID, CH_VALUE_FIELD, FIELD_NONE}}},
+#define TABLE(id, name_, logs_, time_, order_by_, ttl_, help)                                                \
+	[id] = {.name = #name_,                                                                              \
+		.token = #name_,                                                                             \
+		.logs = CH_LOG_##logs_,                                                                      \
+		.time = time_,                                                                               \
+		.order_by = order_by_,                                                                       \
+		.ttl = ttl_},
 #define COLUMN(table, name, type, value)
 #define FIELDS(table)
 #define INDEX(table, column)
@@ -27,11 +33,32 @@ enum ch_table_id ch_table_of_type(uint8_t type)
 	return type == EVENT_TYPE_click ? CH_TABLE_clicks_raw : CH_TABLE_events_raw;
 }
 
-static void column_add(struct ch_table *table, const char *name, enum native_type type, enum ch_value value,
-	enum field_id field)
+struct ch_column *ch_table_column_add(
+	struct ch_table *table, const char *name, enum native_type type, enum ch_value value)
 {
+	struct ch_column *column = &table->column[table->column_count];
+
 	assert(table->column_count < NATIVE_COLUMNS_MAX);
-	table->column[table->column_count++] = (struct ch_column){name, type, value, field};
+	table->column_count++;
+	*column = (struct ch_column){.name = name, .type = type, .value = value};
+	return column;
+}
+
+const struct ch_column *ch_table_column(const struct ch_table *table, const char *name)
+{
+	for (uint32_t i = 0; i < table->column_count; i++)
+		if (strcmp(table->column[i].name, name) == 0)
+			return &table->column[i];
+	return NULL;
+}
+
+void ch_column_type(char out[CH_TYPE_BYTES], const struct ch_column *column)
+{
+	if (column->merge)
+		snprintf(out, CH_TYPE_BYTES, "SimpleAggregateFunction(%s, %s)", column->merge,
+			native_type_name[column->type]);
+	else
+		snprintf(out, CH_TYPE_BYTES, "%s", native_type_name[column->type]);
 }
 
 /* The schema's type, but a number that may be missing is NULL then: 0 would spoil every average. */
@@ -53,10 +80,8 @@ static void field_add(struct ch_table *table, enum field_id id)
 						   : CH_VALUE_FIELD;
 
 	assert(type < NATIVE_TYPE_COUNT); /* a type of the schema that the encoder does not have */
-	for (uint32_t i = 0; i < table->column_count; i++)
-		if (strcmp(table->column[i].name, field->name) == 0)
-			return;
-	column_add(table, field->name, type, value, id);
+	if (!ch_table_column(table, field->name))
+		ch_table_column_add(table, field->name, type, value)->field = id;
 }
 
 /* The fields of all event types of the table, each once, in the order of the schema's USES rows. */
@@ -72,9 +97,9 @@ static void fields_add(enum ch_table_id id)
  * on. */
 static void tables_fill(void)
 {
-#define TABLE(id, name, time, order_by, ttl, help)
+#define TABLE(id, name, logs, time, order_by, ttl, help)
 #define COLUMN(table, name, type, value)                                                                     \
-	column_add(&tables[CH_TABLE_##table], name, NATIVE_##type, CH_VALUE_##value, FIELD_NONE);
+	ch_table_column_add(&tables[CH_TABLE_##table], name, NATIVE_##type, CH_VALUE_##value);
 #define FIELDS(table) fields_add(CH_TABLE_##table);
 #define INDEX(table, column) tables[CH_TABLE_##table].index[tables[CH_TABLE_##table].index_count++] = #column;
 #include "ch_tables.def"

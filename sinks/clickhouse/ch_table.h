@@ -1,4 +1,5 @@
-/* What the tables look like: made once from ch_tables.def and the schema, then constant. Any thread. */
+/* What a table looks like; and those that every installation has: made once from ch_tables.def and the
+ * schema, then constant. Tables of windows: ch_window.h. Any thread. */
 #ifndef SLUICE_CH_TABLE_H
 #define SLUICE_CH_TABLE_H
 
@@ -38,6 +39,26 @@ enum ch_value {
 	CH_VALUE_REASON_FIELD,
 	CH_VALUE_RAW,
 	CH_VALUE_CUT,
+	/* Alerts of the state stage, late events. */
+	CH_VALUE_SCORE,
+	CH_VALUE_NUMBER,
+	CH_VALUE_EXPECTED,
+	CH_VALUE_WINDOW, /* name of the window */
+	CH_VALUE_INPUT_EPOCH,
+	CH_VALUE_INPUT_PARTITION,
+	CH_VALUE_INPUT_OFFSET,
+	/* Rows. */
+	CH_VALUE_SIZE, /* text of the window's size */
+	CH_VALUE_START,
+	CH_VALUE_END,
+	CH_VALUE_GROUP, /* part ch_column.index of the key */
+	CH_VALUE_STEP,
+	CH_VALUE_OTHER,
+	CH_VALUE_PART,	/* what merges: ch_column.index of the window's columns */
+	CH_VALUE_LABEL, /* what does not: ch_column.index of the window's values */
+	CH_VALUE_ROW_CUT,
+	CH_VALUE_REVISION,
+	CH_VALUE_DEFINITION,
 };
 
 struct ch_column {
@@ -45,10 +66,14 @@ struct ch_column {
 	enum native_type type;
 	enum ch_value value;
 	enum field_id field;
+	uint32_t index;	   /* of values that have one */
+	const char *merge; /* aggregate function by which rows merge in it; NULL: none */
 };
 
+enum ch_logs { CH_LOG_INPUT = 1, CH_LOG_OUTPUT = 2, CH_LOG_BOTH = 3 };
+
 enum ch_table_id {
-#define TABLE(id, name, time, order_by, ttl, help) CH_TABLE_##name = (id),
+#define TABLE(id, name, logs, time, order_by, ttl, help) CH_TABLE_##name = (id),
 #define COLUMN(table, name, type, value)
 #define FIELDS(table)
 #define INDEX(table, column)
@@ -57,11 +82,15 @@ enum ch_table_id {
 #undef COLUMN
 #undef FIELDS
 #undef INDEX
-	CH_TABLE_COUNT = 4
+	CH_TABLE_COUNT = 5
 };
 
 struct ch_table {
 	const char *name;
+	const char
+		*token; /* what stands for it in tokens: different for tables of one name and other columns */
+	unsigned logs;	/* enum ch_logs: whose records go there */
+	bool aggregating; /* rows of one sorting key merge: a roll-up, written by a view */
 	const char *time;
 	const char *order_by;
 	bool ttl;
@@ -72,6 +101,14 @@ struct ch_table {
 };
 
 const struct ch_table *ch_table_get(enum ch_table_id id);
+
+/* Adds a column that is there once. */
+struct ch_column *ch_table_column_add(
+	struct ch_table *table, const char *name, enum native_type type, enum ch_value value);
+const struct ch_column *ch_table_column(const struct ch_table *table, const char *name);
+/* "UInt64", "SimpleAggregateFunction(sum, UInt64)": as the server names it. */
+#define CH_TYPE_BYTES 96
+void ch_column_type(char out[CH_TYPE_BYTES], const struct ch_column *column);
 
 /* Table of accepted events of a type. */
 enum ch_table_id ch_table_of_type(uint8_t type);

@@ -28,15 +28,23 @@ static bool ch_gives_up(void *arg)
 	return sink_gives_up();
 }
 
+static unsigned logs_of(enum sink_log log)
+{
+	return log == SINK_LOG_OUTPUT ? CH_LOG_OUTPUT : CH_LOG_INPUT;
+}
+
 static int ch_prepare(const struct sink_env *env, enum sink_log log, struct err *err)
 {
 	const struct config_clickhouse *cfg = &env->cfg->clickhouse;
+	struct ch_catalog *catalog = NULL;
 	struct ch_http http;
 	int rc = ch_http_open(&http, cfg, ch_gives_up, NULL, err);
 
-	(void)log;
 	if (rc == 0)
-		rc = ch_check_tables(&http, cfg, err);
+		rc = ch_catalog_make(&catalog, logs_of(log), env->plan, err);
+	if (rc == 0)
+		rc = ch_check_tables(&http, cfg, catalog, err);
+	ch_catalog_free(catalog);
 	ch_http_close(&http);
 	return rc;
 }
@@ -86,8 +94,9 @@ static int position_first(struct ch_part *p, struct err *err)
 			"clickhouse: partition %u: %s is missing and the journal begins at offset %lu: what "
 			"was delivered is "
 			"unknown. Put the file back, or set the position by `sluicectl position "
-			"clickhouse %u OFFSET`",
-			p->part->partition, p->intent.path, stats.oldest_offset, p->part->partition);
+			"clickhouse %u OFFSET%s`",
+			p->part->partition, p->intent.path, stats.oldest_offset, p->part->partition,
+			p->part->log == SINK_LOG_OUTPUT ? " --output" : "");
 	return stats.durable_offset ? ch_position_check(p, 0, err) : 0;
 }
 
@@ -108,21 +117,6 @@ static int position_find(struct ch_part *p, uint64_t *position, struct err *err)
 	return p->intent.damaged ? ch_position_check(p, last->to, err) : 0;
 }
 
-static int inserts_make(struct ch_part *p, struct err *err)
-{
-	for (int id = 0; id < CH_TABLE_COUNT; id++) {
-		size_t bytes;
-		FILE *out = open_memstream(&p->insert[id], &bytes);
-
-		if (!out)
-			return err_set(err, -ENOMEM, "clickhouse: no memory for a statement");
-		ch_ddl_insert(out, p->cfg, ch_table_get((enum ch_table_id)id));
-		if (fclose(out))
-			return err_set(err, -ENOMEM, "clickhouse: no memory for a statement");
-	}
-	return 0;
-}
-
 static int ch_open(struct sink_part *part, uint64_t *position, struct err *err)
 {
 	const struct sink_env *env = part->env;
@@ -139,11 +133,17 @@ static int ch_open(struct sink_part *part, uint64_t *position, struct err *err)
 	p->http.sock.fd = -1;
 	ch_rows_init(&p->rows, journal_node(part->journal), journal_epoch(part->journal), part->partition,
 		env->rules);
+	p->rows.log = part->log;
+	p->rows.input_epoch = part->log == SINK_LOG_OUTPUT ? journal_epoch(env->journal) : 0;
+	p->rows.plan = env->plan;
+	p->rows.windows = env->windows;
 	rc = ch_http_open(&p->http, p->cfg, ch_gives_up, NULL, err);
 	if (rc == 0)
-		rc = inserts_make(p, err);
+		rc = ch_catalog_make(&p->catalog, logs_of(part->log), env->plan, err);
 	if (rc == 0)
-		rc = ch_intent_open(&p->intent, env->cfg->node.data_dir, part->partition, err);
+		rc = ch_intent_open(&p->intent, env->cfg->node.data_dir,
+			part->log == SINK_LOG_OUTPUT ? CH_INTENT_OUTPUT : CH_INTENT_INPUT, part->partition,
+			err);
 	if (rc == 0)
 		rc = ch_http_query(
 			&p->http, "SELECT 1", timeout_ms < OPEN_MS_MAX ? timeout_ms : OPEN_MS_MAX, err);
@@ -270,8 +270,7 @@ static void ch_close(struct sink_part *part)
 	ch_http_close(&p->http);
 	ch_rows_free(&p->rows);
 	bytes_free(&p->body);
-	for (int id = 0; id < CH_TABLE_COUNT; id++)
-		free(p->insert[id]);
+	ch_catalog_free(p->catalog);
 	free(p);
 }
 

@@ -67,6 +67,18 @@ static void query_is(struct ch_http *h, const char *sql, const char *expected)
 	assert_string_equal(h->answer.body, expected);
 }
 
+/* The start-up check of a daemon without a state stage. */
+static int check(struct ch_http *h, const struct config_clickhouse *cfg, struct err *err)
+{
+	struct ch_catalog *catalog;
+	int rc;
+
+	assert_int_equal(ch_catalog_make(&catalog, CH_LOG_INPUT, NULL, err), 0);
+	rc = ch_check_tables(h, cfg, catalog, err);
+	ch_catalog_free(catalog);
+	return rc;
+}
+
 static void fresh(struct ch_http *h, const struct config_clickhouse *cfg)
 {
 	char sql[400];
@@ -75,7 +87,7 @@ static void fresh(struct ch_http *h, const struct config_clickhouse *cfg)
 	connect_to(h, cfg);
 	snprintf(sql, sizeof sql, "DROP DATABASE IF EXISTS `%s` SYNC", cfg->database);
 	run(h, sql);
-	if (ch_check_tables(h, cfg, &err))
+	if (check(h, cfg, &err))
 		fail_msg("%s", err.text);
 }
 
@@ -88,7 +100,7 @@ static int send_block(struct ch_http *h, const struct config_clickhouse *cfg, co
 	FILE *out = open_memstream(&sql, &bytes);
 	int rc;
 
-	ch_ddl_insert(out, cfg, ch_table_get(block->table));
+	ch_ddl_insert(out, cfg, block->table);
 	fclose(out);
 	assert_int_equal(native_block_write(&block->native, &body), 0);
 	rc = ch_http_insert(h, sql, token, body.data, body.bytes, err);
@@ -392,7 +404,7 @@ static void check_refuses(
 	struct ch_http *h, const struct config_clickhouse *cfg, const char *word, const char *word2)
 {
 	struct err err = {0};
-	int rc = ch_check_tables(h, cfg, &err);
+	int rc = check(h, cfg, &err);
 
 	if (rc != -EINVAL || !strstr(err.text, word) || !strstr(err.text, word2))
 		fail_msg("expected a refusal with '%s' and '%s', got %d: %s", word, word2, rc, err.text);
@@ -413,7 +425,7 @@ static void test_refusals(void **state)
 		"ADD COLUMN metric Nullable(Float64)");
 	run(&h, "ALTER TABLE t_refuse.events_raw ADD COLUMN metric Nullable(Float64)");
 	run(&h, "ALTER TABLE t_refuse.clicks_raw ADD COLUMN mine String DEFAULT page");
-	assert_int_equal(ch_check_tables(&h, &cfg, NULL), 0);
+	assert_int_equal(check(&h, &cfg, NULL), 0);
 	run(&h, "ALTER TABLE t_refuse.alerts MODIFY SETTING non_replicated_deduplication_window = 0");
 	check_refuses(
 		&h, &cfg, "t_refuse.alerts: non_replicated_deduplication_window is 0", "MODIFY SETTING");
@@ -424,7 +436,7 @@ static void test_refusals(void **state)
 	check_refuses(&h, &cfg, "materialized view t_refuse.mv",
 		"t_refuse.agg: non_replicated_deduplication_window is 0");
 	run(&h, "ALTER TABLE t_refuse.agg MODIFY SETTING non_replicated_deduplication_window = 100");
-	assert_int_equal(ch_check_tables(&h, &cfg, NULL), 0);
+	assert_int_equal(check(&h, &cfg, NULL), 0);
 	run(&h, "CREATE MATERIALIZED VIEW t_refuse.mv2 ENGINE = SummingMergeTree ORDER BY page AS SELECT "
 		"page, n FROM t_refuse.agg");
 	check_refuses(&h, &cfg, "materialized view t_refuse.mv2 of t_refuse.agg", "inner_id");

@@ -22,7 +22,7 @@ static void reopen(void)
 	struct err err;
 
 	ch_intent_close(&file);
-	if (ch_intent_open(&file, dir, 2, &err))
+	if (ch_intent_open(&file, dir, CH_INTENT_INPUT, 2, &err))
 		fail_msg("%s", err.text);
 }
 

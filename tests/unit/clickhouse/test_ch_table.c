@@ -64,7 +64,8 @@ static void test_columns(void **state)
 
 static void test_ddl(void **state)
 {
-	struct config_clickhouse cfg = {.database = "we`ird", .dedup_window = 777, .ttl_months = 3};
+	static struct config cfg = {
+		.clickhouse = {.database = "we`ird", .dedup_window = 777, .ttl_months = 3}};
 	struct err err;
 	size_t bytes;
 	char *text;
@@ -80,8 +81,9 @@ static void test_ddl(void **state)
 	assert_non_null(strstr(text, "TTL toDateTime(ts) + INTERVAL 3 MONTH"));
 	assert_non_null(strstr(text, "non_replicated_deduplication_window = 777"));
 	assert_non_null(strstr(text, "INDEX bf_user_id user_id TYPE bloom_filter"));
+	assert_null(strstr(text, "events_late")); /* of the state stage, which is off */
 	free(text);
-	snprintf(cfg.database, sizeof cfg.database, "a\nb");
+	snprintf(cfg.clickhouse.database, sizeof cfg.clickhouse.database, "a\nb");
 	assert_int_equal(clickhouse_schema_ddl(&cfg, stderr, &err), -EINVAL);
 }
 

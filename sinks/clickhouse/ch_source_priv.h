@@ -1,0 +1,30 @@
+/* What the columns of one row are made from. */
+#ifndef SLUICE_CH_SOURCE_PRIV_H
+#define SLUICE_CH_SOURCE_PRIV_H
+
+#include "alert.h"
+#include "ch_rows.h"
+#include "row.h"
+
+struct ch_source {
+	const struct ch_rows *rows;
+	const struct record *rec;
+	uint64_t offset;
+	const struct alert *alert;	/* of a rule: rows of alerts */
+	const char *window_name;	/* alerts, late events; "" */
+	const struct ch_window *window; /* rows of windows */
+};
+
+/* ---- ch_values.c ---- */
+/* The columns of a row of ch_tables.def. */
+void ch_put_record(struct native_block *b, const struct ch_table *table, const struct ch_source *src);
+/* Address and arrival: what every table has. False if the column is another. */
+bool ch_put_common(struct native_block *b, uint32_t i, enum ch_value value, const struct ch_source *src);
+
+/* ---- ch_row_values.c ---- */
+/* The columns of a merged row. -EINVAL: its aggregates are not those of its window; the block is then good
+ * for nothing. */
+int ch_put_row(
+	struct native_block *b, const struct ch_source *src, struct agg_register *item, struct err *err);
+
+#endif

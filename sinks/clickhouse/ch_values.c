@@ -1,0 +1,309 @@
+/* From records to column values: events, alerts, dead letters, late events. Rows: ch_row_values.c. */
+#include <assert.h>
+#include <string.h>
+
+#include "alert.h"
+#include "ch_source_priv.h"
+#include "drops.h"
+#include "extra_keys.h"
+#include "record_key.h"
+#include "row_json.h"
+
+static void put_chars(struct native_block *b, uint32_t column, const char *text)
+{
+	native_put_text(b, column, text, strlen(text));
+}
+
+static void put_field(struct native_block *b, uint32_t column, enum field_id field, const struct record *rec)
+{
+	uint32_t bytes;
+	const uint8_t *data = record_field(rec, field, &bytes);
+	enum native_type type = b->column[column].type;
+	int64_t millionths;
+	double number;
+
+	switch (type) {
+	case NATIVE_STRING:
+	case NATIVE_LC_STRING:
+		native_put_text(b, column, data, bytes);
+		break;
+	case NATIVE_FLOAT64_NULL:
+		if (data) {
+			memcpy(&number, data, sizeof number);
+			native_put_double(b, column, number);
+		} else {
+			native_put_null(b, column);
+		}
+		break;
+	case NATIVE_DECIMAL6_NULL:
+		if (record_decimal(rec, field, &millionths))
+			native_put_decimal(b, column, millionths);
+		else
+			native_put_null(b, column);
+		break;
+	default:
+		assert(!"a field kind without a column");
+	}
+}
+
+/* Ids of the rules that hit with tag or alert. */
+static void put_tags(struct native_block *b, uint32_t column, const struct ch_source *src)
+{
+	const uint16_t *hit = record_hits(src->rec);
+
+	for (uint32_t i = 0; i < src->rec->hit_count; i++) {
+		const struct rule_info *rule = ruleset_rule(src->rows->ruleset, hit[i]);
+
+		if (rule->actions & (RULE_ACTION_TAG | RULE_ACTION_ALERT))
+			native_put_item_text(b, column, rule->id, strlen(rule->id));
+	}
+	native_put_array_end(b, column);
+}
+
+static void put_extra(struct native_block *b, uint32_t column, const struct record *rec)
+{
+	char text[EVENT_BYTES_MAX + 2];
+	size_t bytes = extra_keys_json(text, sizeof text, rec);
+
+	native_put_text(b, column, text, bytes);
+}
+
+static const char *type_name(const struct record *rec)
+{
+	const char *name = rec->type < EVENT_TYPE_MAX ? type_table[rec->type].name : NULL;
+
+	return name ? name : "";
+}
+
+static const char *reason_name(const struct record *rec)
+{
+	const char *name = rec->reason < DROP_ID_MAX ? drop_table[rec->reason].name : NULL;
+
+	return name ? name : "";
+}
+
+static const char *reason_field_name(const struct record *rec)
+{
+	const char *name = rec->reason_field < FIELD_ID_MAX ? field_table[rec->reason_field].name : NULL;
+
+	return name ? name : "";
+}
+
+static void put_alert_value(
+	struct native_block *b, uint32_t i, enum ch_value value, const struct alert *alert)
+{
+	switch (value) {
+	case CH_VALUE_ALERT_ID:
+		put_chars(b, i, alert->id);
+		break;
+	case CH_VALUE_RULE_ID:
+		put_chars(b, i, alert->rule_id);
+		break;
+	case CH_VALUE_TITLE:
+		put_chars(b, i, alert->title);
+		break;
+	case CH_VALUE_SEVERITY:
+		put_chars(b, i, alert->severity);
+		break;
+	case CH_VALUE_GENERATION:
+		native_put_uint(b, i, alert->generation);
+		break;
+	case CH_VALUE_RULESET:
+		put_chars(b, i, alert->version);
+		break;
+	case CH_VALUE_KEY:
+		native_put_text(b, i, alert->key->data, alert->key->bytes);
+		break;
+	case CH_VALUE_FIRST_TIME:
+		native_put_time(b, i, ch_time_clamp(alert->first_time_ms));
+		break;
+	case CH_VALUE_LAST_TIME:
+		native_put_time(b, i, ch_time_clamp(alert->last_time_ms));
+		break;
+	case CH_VALUE_SCORE:
+	case CH_VALUE_NUMBER:
+	case CH_VALUE_EXPECTED:
+		native_put_null(b, i);
+		break;
+	default:
+		assert(!"a value that no row has");
+	}
+}
+
+/* An alert that the state stage made; nothing of it comes from a ruleset or a single event. */
+static void put_state_alert_value(
+	struct native_block *b, uint32_t i, enum ch_value value, const struct ch_source *src)
+{
+	static const struct {
+		enum ch_value value;
+		enum row_text text;
+	} text_of[] = {{CH_VALUE_RULE_ID, ROW_TEXT_RULE}, {CH_VALUE_TITLE, ROW_TEXT_TITLE},
+		{CH_VALUE_SEVERITY, ROW_TEXT_SEVERITY}, {CH_VALUE_KEY, ROW_TEXT_KEY}};
+	const struct row_alert *a = row_alert_of(src->rec);
+	char id[ADDRESS_TEXT_BYTES];
+	uint32_t bytes;
+
+	for (size_t k = 0; k < sizeof text_of / sizeof *text_of; k++)
+		if (text_of[k].value == value) {
+			const char *text = row_alert_text(a, text_of[k].text, &bytes);
+
+			native_put_text(b, i, text, bytes);
+			return;
+		}
+	switch (value) {
+	case CH_VALUE_ALERT_ID:
+		row_alert_id(id, a);
+		put_chars(b, i, id);
+		break;
+	case CH_VALUE_GENERATION:
+		native_put_uint(b, i, 0);
+		break;
+	case CH_VALUE_RULESET:
+	case CH_VALUE_TYPE:
+		native_put_text(b, i, "", 0);
+		break;
+	case CH_VALUE_FIRST_TIME:
+		native_put_time(b, i, ch_time_clamp(a->first_ms));
+		break;
+	case CH_VALUE_LAST_TIME:
+		native_put_time(b, i, ch_time_clamp(a->last_ms));
+		break;
+	case CH_VALUE_SCORE:
+		native_put_double(b, i, a->score);
+		break;
+	case CH_VALUE_NUMBER:
+		native_put_double(b, i, a->value);
+		break;
+	case CH_VALUE_EXPECTED:
+		native_put_double(b, i, a->expected);
+		break;
+	default:
+		assert(!"a value that no alert of the state stage has");
+	}
+}
+
+static void put_late_value(
+	struct native_block *b, uint32_t i, enum ch_value value, const struct ch_source *src)
+{
+	struct record_key key;
+
+	switch (value) {
+	case CH_VALUE_KEY:
+		record_key_of(&key, src->rec);
+		native_put_text(b, i, key.data, key.bytes);
+		break;
+	case CH_VALUE_INPUT_EPOCH:
+		native_put_uint(b, i, src->rows->input_epoch);
+		break;
+	case CH_VALUE_INPUT_PARTITION:
+		native_put_uint(b, i, src->rows->partition);
+		break;
+	case CH_VALUE_INPUT_OFFSET:
+		native_put_uint(b, i, row_late_offset(src->rec));
+		break;
+	default:
+		assert(!"a value that no late event has");
+	}
+}
+
+static void put_event_value(
+	struct native_block *b, uint32_t i, const struct ch_column *column, const struct ch_source *src)
+{
+	const struct record *rec = src->rec;
+
+	switch (column->value) {
+	case CH_VALUE_FIELD:
+		put_field(b, i, column->field, rec);
+		break;
+	case CH_VALUE_EVENT_ID:
+		native_put_uuid(b, i, rec->event_id);
+		break;
+	case CH_VALUE_EVENT_TIME:
+		native_put_time(b, i, ch_time_clamp(rec->event_time_ms));
+		break;
+	case CH_VALUE_TYPE:
+		put_chars(b, i, type_name(rec));
+		break;
+	case CH_VALUE_EXTRA:
+		put_extra(b, i, rec);
+		break;
+	case CH_VALUE_TAGS:
+		put_tags(b, i, src);
+		break;
+	case CH_VALUE_REASON:
+		put_chars(b, i, reason_name(rec));
+		break;
+	case CH_VALUE_REASON_FIELD:
+		put_chars(b, i, reason_field_name(rec));
+		break;
+	case CH_VALUE_RAW:
+		native_put_text(b, i, record_payload(rec), rec->raw_bytes);
+		break;
+	case CH_VALUE_CUT:
+		native_put_uint(b, i, (rec->flags & RECORD_F_CUT) != 0);
+		break;
+	case CH_VALUE_WINDOW:
+		put_chars(b, i, src->window_name);
+		break;
+	default:
+		if (src->alert)
+			put_alert_value(b, i, column->value, src->alert);
+		else
+			put_late_value(b, i, column->value, src);
+	}
+}
+
+bool ch_put_common(struct native_block *b, uint32_t i, enum ch_value value, const struct ch_source *src)
+{
+	const struct record *rec = src->rec;
+
+	switch (value) {
+	case CH_VALUE_FLAGS:
+		native_put_uint(b, i, rec->flags);
+		return true;
+	case CH_VALUE_RECEIVE_TIME:
+		native_put_time(b, i, ch_time_clamp(rec->receive_time_ms));
+		return true;
+	case CH_VALUE_SOURCE:
+		native_put_ipv6(b, i, rec->src_addr);
+		return true;
+	case CH_VALUE_SOURCE_PORT:
+		native_put_uint(b, i, rec->src_port);
+		return true;
+	case CH_VALUE_LISTENER_PORT:
+		native_put_uint(b, i, rec->dst_port);
+		return true;
+	case CH_VALUE_NODE:
+		put_chars(b, i, src->rows->node);
+		return true;
+	case CH_VALUE_EPOCH:
+		native_put_uint(b, i, src->rows->epoch);
+		return true;
+	case CH_VALUE_PARTITION:
+		native_put_uint(b, i, src->rows->partition);
+		return true;
+	case CH_VALUE_OFFSET:
+		native_put_uint(b, i, src->offset);
+		return true;
+	default:
+		return false;
+	}
+}
+
+void ch_put_record(struct native_block *b, const struct ch_table *table, const struct ch_source *src)
+{
+	bool state_alert = src->rec->kind == RECORD_ROW;
+
+	for (uint32_t i = 0; i < table->column_count; i++) {
+		const struct ch_column *column = &table->column[i];
+		bool common = column->value == CH_VALUE_EVENT_ID || column->value == CH_VALUE_EVENT_TIME ||
+			      column->value == CH_VALUE_WINDOW;
+
+		if (ch_put_common(b, i, column->value, src))
+			continue;
+		if (state_alert && !common)
+			put_state_alert_value(b, i, column->value, src);
+		else
+			put_event_value(b, i, column, src);
+	}
+}
