@@ -10,28 +10,19 @@
 #include "clock.h"
 #include "log.h"
 
-#define DECLARE_view(id)
-#define DECLARE_local(id)
-#define DECLARE_fast(id)                                                                                     \
-	static json_t *run_##id(void *, const struct peer *, const struct request *, struct err *);
-#define DECLARE_slow(id) DECLARE_fast(id)
-#define COMMAND(id, words, access, where, help) DECLARE_##where(id)
-#define ARG(command, name, kind, form, help)
-#include "commands.def"
-#undef COMMAND
-
 #define RUN_view(id) NULL
 #define RUN_local(id) NULL
 #define RUN_fast(id) run_##id
 #define RUN_slow(id) run_##id
 const dispatch_run daemon_run_table[COMMAND_COUNT] = {
 #define COMMAND(id, words, access, where, help) [COMMAND_##id] = RUN_##where(id),
+#define ARG(command, name, kind, form, help)
 #include "commands.def"
 #undef COMMAND
 #undef ARG
 };
 
-static json_t *run_stop(void *arg, const struct peer *peer, const struct request *rq, struct err *err)
+json_t *run_stop(void *arg, const struct peer *peer, const struct request *rq, struct err *err)
 {
 	struct daemon *d = arg;
 	bool now = request_flag(rq, "now");
@@ -44,7 +35,7 @@ static json_t *run_stop(void *arg, const struct peer *peer, const struct request
 		(int)((now ? DAEMON_DRAIN_NOW_MS : DAEMON_DRAIN_MS) / 1000));
 }
 
-static json_t *run_log_level(void *arg, const struct peer *peer, const struct request *rq, struct err *err)
+json_t *run_log_level(void *arg, const struct peer *peer, const struct request *rq, struct err *err)
 {
 	static const char *const name[] = {"error", "warn", "info", "debug"};
 	const char *level = request_text(rq, "level", "");
@@ -95,7 +86,7 @@ static const struct sink_part *drain_behind(struct daemon *d, const struct drain
 }
 
 /* The ends are those at the time of the request: with input going on, later ones would never be reached. */
-static json_t *run_drain(void *arg, const struct peer *peer, const struct request *rq, struct err *err)
+json_t *run_drain(void *arg, const struct peer *peer, const struct request *rq, struct err *err)
 {
 	struct daemon *d = arg;
 	uint64_t seconds = request_uint(rq, "timeout", 30), start = clock_mono_ns();
@@ -240,7 +231,7 @@ static json_t *rules_apply_locked(
 	return rules_result(d, warnings);
 }
 
-static json_t *run_rules_apply(void *arg, const struct peer *peer, const struct request *rq, struct err *err)
+json_t *run_rules_apply(void *arg, const struct peer *peer, const struct request *rq, struct err *err)
 {
 	struct daemon *d = arg;
 	json_t *result;
@@ -273,8 +264,7 @@ static json_t *rules_rollback_locked(struct daemon *d, const struct peer *peer, 
 	return rules_result(d, warnings);
 }
 
-static json_t *run_rules_rollback(
-	void *arg, const struct peer *peer, const struct request *rq, struct err *err)
+json_t *run_rules_rollback(void *arg, const struct peer *peer, const struct request *rq, struct err *err)
 {
 	struct daemon *d = arg;
 	uint64_t to = request_uint(rq, "generation", 0);
@@ -291,8 +281,7 @@ static json_t *run_rules_rollback(
 
 /* ---- enrichment ---- */
 
-static json_t *run_enrich_reload(
-	void *arg, const struct peer *peer, const struct request *rq, struct err *err)
+json_t *run_enrich_reload(void *arg, const struct peer *peer, const struct request *rq, struct err *err)
 {
 	struct daemon *d = arg;
 	bool changed = false;

@@ -87,7 +87,7 @@ json_t *json_time(int64_t ms)
 	char text[40];
 	struct tm tm;
 
-	if (!ms || !gmtime_r(&seconds, &tm))
+	if (ms <= 0 || !gmtime_r(&seconds, &tm))
 		return json_null();
 	strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm);
 	return json_sprintf("%s.%03dZ", text, (int)(ms % 1000));

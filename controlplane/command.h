@@ -76,7 +76,7 @@ char *response_error(const char *code, const char *text);
 json_t *json_text(const char *text);
 json_t *json_text_n(const char *text, size_t bytes);
 json_t *json_u64(uint64_t v);
-json_t *json_time(int64_t ms);	  /* as RFC 3339; null for 0 */
+json_t *json_time(int64_t ms);	  /* as RFC 3339; null for 0 and before */
 json_t *json_version(uint64_t v); /* 16 hex digits */
 
 #endif

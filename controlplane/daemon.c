@@ -178,6 +178,32 @@ static void journal_down(struct daemon *d)
 	free(d->base);
 }
 
+/* Before the journal's writers: what the state has to replay must stay. */
+static int state_up(struct daemon *d, struct err *err)
+{
+	struct journal *output;
+	int rc;
+
+	if (!d->cfg.state.enabled)
+		return 0;
+	rc = state_open(&d->state, &d->cfg, d->journal, err);
+	if (rc)
+		return rc;
+	output = state_output(d->state);
+	d->output_base = calloc(journal_partitions(output), sizeof *d->output_base);
+	if (!d->output_base)
+		return err_set(err, -ENOMEM, "state: no memory");
+	for (uint32_t p = 0; p < journal_partitions(output); p++)
+		journal_stats(output, p, &d->output_base[p]);
+	return 0;
+}
+
+static void state_down(struct daemon *d)
+{
+	state_close(d->state);
+	free(d->output_base);
+}
+
 static int dataplane_up(struct daemon *d, struct err *err)
 {
 	return dataplane_create(&d->dp, &d->cfg, err);
@@ -209,6 +235,11 @@ static int writers_up(struct daemon *d, struct err *err)
 	int rc;
 
 	d->env = (struct sink_env){.cfg = &d->cfg, .journal = d->journal, .rules = d->store};
+	if (d->state) {
+		d->env.output = state_output(d->state);
+		d->env.plan = state_plan(d->state);
+		d->env.windows = state_windows(d->state);
+	}
 	/* First: a journal that is full when it starts takes its oldest segment unless somebody holds it. */
 	rc = sinks_register(&d->env, err);
 	if (rc)
@@ -223,6 +254,17 @@ static void writers_down(struct daemon *d)
 	if (d->journal_running)
 		journal_stop(d->journal);
 	d->journal_running = false;
+}
+
+static int windows_up(struct daemon *d, struct err *err)
+{
+	return d->state ? state_start(d->state, err) : 0;
+}
+
+static void windows_down(struct daemon *d)
+{
+	if (d->state)
+		state_stop(d->state, clock_mono_ns() + DAEMON_DRAIN_NOW_MS * 1000000ull);
 }
 
 static int sinks_up(struct daemon *d, struct err *err)
@@ -265,10 +307,12 @@ static const struct part {
 	{"data directory", dir_up, nothing_down},
 	{"control socket", server_up, server_down},
 	{"journal", journal_up, journal_down},
+	{"state", state_up, state_down},
 	{"rules", rules_up, rules_down},
 	{"ports", dataplane_up, dataplane_down},
 	{"lanes", handoff_up, handoff_down},
 	{"writers", writers_up, writers_down},
+	{"windows", windows_up, windows_down},
 	{"sinks", sinks_up, sinks_down},
 	{"enrichment", enrich_up, enrich_down},
 	{"workers", workers_up, workers_down},
@@ -342,6 +386,12 @@ static void *drain_main(void *arg)
 	log_info("control", "drain: workers have stopped");
 	writers_down(d);
 	log_info("control", "drain: all that was accepted is durable");
+	if (d->state) {
+		uint32_t ms = atomic_load(&d->stop_now) ? DAEMON_DRAIN_NOW_MS : DAEMON_DRAIN_MS;
+
+		state_stop(d->state, clock_mono_ns() + ms * 1000000ull);
+		log_info("control", "drain: the state stage has taken it");
+	}
 	sinks_stop(d->sinks, atomic_load(&d->stop_now) ? DAEMON_DRAIN_NOW_MS : DAEMON_DRAIN_MS);
 	d->sinks_running = false;
 	atomic_store(&d->phase, PHASE_STOPPED);
@@ -358,6 +408,8 @@ void daemon_stop(struct daemon *d, bool now)
 		uint64_t deadline = clock_mono_ns() + DAEMON_DRAIN_NOW_MS * 1000000ull;
 
 		atomic_store(&d->stop_now, true);
+		if (d->state)
+			state_hurry(d->state, deadline);
 		for (int i = 0; i < SINK_GROUP_MAX && d->stopper_started; i++)
 			for (uint32_t p = 0; p < d->sinks[i].part_count; p++)
 				atomic_store(&d->sinks[i].part[p].stop_deadline_ns, deadline);

@@ -12,6 +12,7 @@
 #include "ruleset.h"
 #include "server.h"
 #include "sink.h"
+#include "state.h"
 #include "view.h"
 
 #define DAEMON_DRAIN_MS 30000u
@@ -20,7 +21,7 @@
 /* Totals of one tick, for rates. Server thread. */
 struct daemon_sample {
 	uint64_t ns;
-	uint64_t frames, events, accepted, journaled;
+	uint64_t frames, events, accepted, journaled, stage_records;
 	uint64_t delivered[SINK_GROUP_MAX];
 	uint64_t busy[VIEW_WORKERS_MAX], idle[VIEW_WORKERS_MAX];
 };
@@ -43,6 +44,8 @@ struct daemon {
 	struct journal *journal;
 	struct journal_partition_stats *base; /* as opened, per partition */
 	bool journal_running;
+	struct state *state;			     /* NULL: off */
+	struct journal_partition_stats *output_base; /* the output log as opened, per partition */
 	struct dataplane *dp;
 	bool workers_running;
 	struct handoff handoff;
@@ -77,8 +80,19 @@ void daemon_view_release(void *arg, struct view *v);
 void daemon_tick(struct daemon *d);
 void daemon_blind_start(struct daemon *d);
 
-/* actions.c: fast and slow commands, by command id. */
+/* Fast and slow commands, by command id. */
 extern const dispatch_run daemon_run_table[COMMAND_COUNT];
+/* actions.c, actions_state.c */
+#define DAEMON_DECLARE_view(id)
+#define DAEMON_DECLARE_local(id)
+#define DAEMON_DECLARE_fast(id)                                                                              \
+	json_t *run_##id(void *daemon, const struct peer *, const struct request *, struct err *);
+#define DAEMON_DECLARE_slow(id) DAEMON_DECLARE_fast(id)
+#define COMMAND(id, words, access, where, help) DAEMON_DECLARE_##where(id)
+#define ARG(command, name, kind, form, help)
+#include "commands.def"
+#undef COMMAND
+#undef ARG
 
 /* enrich_active.c: tables of enrichment. up and down as the daemon's other parts; reload under apply_lock:
  * loads all tables and puts them in force, or changes nothing. *changed: the files hold something else than

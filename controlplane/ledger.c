@@ -4,7 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "command.h"
+#include "views.h"
 
 struct ledger {
 	json_t *equations, *unknown;
@@ -140,6 +140,69 @@ static void ledger_partitions(struct ledger *l, const struct view *v)
 	}
 }
 
+/* The state stage: what was journaled it took; each definition counted, left out or refused each event; what
+ * it emitted is in the output log. */
+static void ledger_state_part(struct ledger *l, const struct view *v, uint32_t p)
+{
+	const struct state_part_stats *s = &v->state_part[p];
+	const struct journal_partition_stats *out = &v->output[p], *base = &v->output_base[p];
+	uint64_t behind = view_state_behind(v, p);
+	struct equation eq;
+
+	eq_begin(&eq, "records since its start", v->partition[p].durable_offset - s->replay_to);
+	snprintf(eq.place, sizeof eq.place, "state, partition %u", p);
+	eq_add(&eq, "taken", s->run.records - s->replay.records);
+	eq_add(&eq, "behind", behind);
+	eq_end(&eq, l);
+	if (!behind) {
+		eq_begin(&eq, "events since its start", view_records(v, p, RECORD_EVENT));
+		snprintf(eq.place, sizeof eq.place, "state, partition %u", p);
+		eq_add(&eq, "taken", s->run.events - s->replay.events);
+		eq_end(&eq, l);
+	}
+	eq_begin(&eq, "records emitted", s->run.rows + s->run.late + s->run.marks);
+	snprintf(eq.place, sizeof eq.place, "state, partition %u", p);
+	eq_add(&eq, "appended", s->appended);
+	eq_add(&eq, "compared", s->compared);
+	eq_add(&eq, "skipped", s->skipped);
+	eq_end(&eq, l);
+	eq_begin(&eq, "records appended", s->appended);
+	snprintf(eq.place, sizeof eq.place, "output log, partition %u", p);
+	eq_add(&eq, "rows", out->records[RECORD_ROW] - base->records[RECORD_ROW]);
+	eq_add(&eq, "late", out->records[RECORD_LATE] - base->records[RECORD_LATE]);
+	eq_add(&eq, "marks", out->records[RECORD_MARK] - base->records[RECORD_MARK]);
+	eq_add(&eq, "in_flight",
+		s->output_offset > out->durable_offset ? s->output_offset - out->durable_offset : 0);
+	eq_end(&eq, l);
+}
+
+static void ledger_state(struct ledger *l, const struct view *v)
+{
+	for (uint32_t p = 0; p < v->state_parts; p++) {
+		const struct state_part_stats *s = &v->state_part[p];
+
+		if (s->phase != STATE_RUNNING && s->phase != STATE_STOPPED) {
+			json_array_append_new(l->unknown,
+				json_sprintf("state, partition %u: %s", p, state_phase_name[s->phase]));
+			continue;
+		}
+		ledger_state_part(l, v, p);
+		for (uint32_t i = 0; i < s->stage.window_count && i < WINDOWS_MAX; i++) {
+			const struct stage_window_stats *w = &s->stage.window[i], *base = &s->base.window[i];
+			const struct window_def *def = window_plan_find(v->plan, w->uid);
+			struct equation eq;
+
+			eq_begin(&eq, "events", s->stage.events - s->base.events);
+			snprintf(eq.place, sizeof eq.place, "window %s, partition %u", def ? def->name : "?",
+				p);
+			eq_add(&eq, "counted", w->events - base->events);
+			eq_add(&eq, "filtered", w->filtered - base->filtered);
+			eq_add(&eq, "late", w->late - base->late);
+			eq_end(&eq, l);
+		}
+	}
+}
+
 /* Alerts of the input are made from events, beside them; those of the output log are records of their own. */
 static void eq_add_delivered(struct equation *eq, enum sink_log log, const struct view_part *part)
 {
@@ -218,6 +281,7 @@ json_t *ledger_json(const struct view *v)
 	ledger_listeners(&l, v);
 	ledger_handoff(&l, v);
 	ledger_partitions(&l, v);
+	ledger_state(&l, v);
 	ledger_sinks(&l, v);
 	return json_pack("{s:b, s:o, s:o, s:o, s:o}", "balanced", l.unbalanced == 0, "balance",
 		json_u64(l.unbalanced), "equations", l.equations, "unknown", l.unknown, "life",

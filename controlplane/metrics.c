@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "views.h"
+
 /* The items that each scope's rows take their field from. */
 struct metrics_daemon {
 	double uptime_seconds, blind_seconds;
@@ -13,6 +15,18 @@ struct metrics_daemon {
 	uint64_t match_events, match_rescans, match_hits_truncated;
 	uint64_t control_requests, control_clients, control_dropped_slow;
 	uint64_t enrich_too_long;
+	uint64_t merge_rows, merge_revisions, merge_alerts, merge_late_lost; /* UINT64_MAX: no state stage */
+};
+
+struct metrics_state {
+	uint64_t up, failed, records, behind, appended, compared, mismatches, waiting;
+	uint64_t checkpoints, checkpoint_failures, checkpoint_bytes;
+	double watermark_seconds, checkpoint_age_seconds;
+};
+
+struct metrics_window {
+	uint64_t events, filtered, late, rows, revisions, other, cut, keys, memory_bytes;
+	double closed_seconds;
 };
 
 struct metrics_sink {
@@ -38,6 +52,8 @@ struct metrics_drop {
 #define ITEM_drop struct metrics_drop
 #define ITEM_rule struct view_rule
 #define ITEM_enrich struct metrics_enrich
+#define ITEM_state struct metrics_state
+#define ITEM_window struct metrics_window
 
 static double of_u64(uint64_t v)
 {
@@ -69,7 +85,7 @@ const uint32_t metric_count = sizeof metric_table / sizeof *metric_table;
 const char *metric_scope_labels(enum metric_scope scope)
 {
 	static const char *const labels[] = {"", "worker", "port", "listener", "partition", "sink, partition",
-		"reason, unit", "rule", "table"};
+		"reason, unit", "rule", "table", "partition", "window"};
 
 	return labels[scope];
 }
@@ -121,6 +137,10 @@ static void print_daemon(const struct view *v, const struct metric *m, FILE *out
 		.control_requests = v->server.requests,
 		.control_clients = v->server.clients,
 		.control_dropped_slow = v->server.dropped_slow,
+		.merge_rows = v->state_parts ? v->state.merge.rows_out : UINT64_MAX,
+		.merge_revisions = v->state_parts ? v->state.merge.revisions : UINT64_MAX,
+		.merge_alerts = v->state_parts ? v->state.merge.alerts : UINT64_MAX,
+		.merge_late_lost = v->state_parts ? v->state.merge.late_lost : UINT64_MAX,
 		.enrich_too_long = v->enrich_too_long,
 	};
 
@@ -193,6 +213,87 @@ static void print_enrich(const struct view *v, const struct metric *m, FILE *out
 	}
 }
 
+/* NAN: none. */
+static double seconds_of(int64_t ms)
+{
+	return ms > 0 ? (double)ms / 1000 : NAN;
+}
+
+static struct metrics_state state_of_part(const struct view *v, uint32_t p)
+{
+	const struct state_part_stats *part = &v->state_part[p];
+
+	return (struct metrics_state){.up = part->phase == STATE_RUNNING,
+		.failed = part->phase == STATE_FAILED,
+		.records = part->run.records,
+		.behind = view_state_behind(v, p),
+		.appended = part->appended,
+		.compared = part->compared,
+		.mismatches = part->mismatches,
+		.waiting = part->waiting,
+		.checkpoints = part->checkpoints,
+		.checkpoint_failures = part->checkpoint_failures,
+		.checkpoint_bytes = part->checkpoint_bytes,
+		.watermark_seconds = seconds_of(part->stage.watermark_ms),
+		.checkpoint_age_seconds =
+			part->checkpoint_ms ? (double)(v->now_ms - part->checkpoint_ms) / 1000 : NAN};
+}
+
+static struct metrics_state state_of_merge(const struct view *v)
+{
+	const struct state_stats *merge = &v->state;
+
+	return (struct metrics_state){.up = merge->merge_phase == STATE_RUNNING,
+		.failed = merge->merge_phase == STATE_FAILED,
+		.records = merge->merge.rows_in,
+		.behind = UINT64_MAX,
+		.appended = merge->merge_appended,
+		.compared = merge->merge_compared,
+		.mismatches = merge->merge_mismatches,
+		.waiting = merge->merge_waiting,
+		.checkpoints = merge->merge_checkpoints,
+		.checkpoint_failures = merge->merge_checkpoint_failures,
+		.checkpoint_bytes = merge->merge_checkpoint_bytes,
+		.watermark_seconds = seconds_of(merge->merge.step_ms),
+		.checkpoint_age_seconds = merge->merge_checkpoint_ms
+						  ? (double)(v->now_ms - merge->merge_checkpoint_ms) / 1000
+						  : NAN};
+}
+
+static void print_state(const struct view *v, const struct metric *m, FILE *out)
+{
+	struct metrics_state s;
+
+	for (uint32_t p = 0; p < v->state_parts; p++) {
+		s = state_of_part(v, p);
+		sample_indexed(out, m, &s, "partition", p);
+	}
+	s = state_of_merge(v);
+	if (v->state_parts)
+		sample(out, m, &s, (const char *const[]){"partition", "merge", NULL});
+}
+
+static void print_windows(const struct view *v, const struct metric *m, FILE *out)
+{
+	for (uint32_t i = 0; v->state_parts && i < v->plan->count; i++) {
+		struct metrics_window item;
+		struct view_window w;
+
+		view_window_sum(v, v->plan->def[i]->uid, &w);
+		item = (struct metrics_window){.events = w.events,
+			.filtered = w.filtered,
+			.late = w.late,
+			.rows = w.rows,
+			.revisions = w.revisions,
+			.other = w.other,
+			.cut = w.cut,
+			.keys = w.keys,
+			.memory_bytes = w.memory_bytes,
+			.closed_seconds = seconds_of(w.closed_ms)};
+		sample(out, m, &item, (const char *const[]){"window", v->plan->def[i]->name, NULL});
+	}
+}
+
 static void metric_print(const struct view *v, const struct metric *m, FILE *out)
 {
 	switch (m->scope) {
@@ -219,6 +320,12 @@ static void metric_print(const struct view *v, const struct metric *m, FILE *out
 		break;
 	case METRIC_SCOPE_drop:
 		print_drops(v, m, out);
+		break;
+	case METRIC_SCOPE_state:
+		print_state(v, m, out);
+		break;
+	case METRIC_SCOPE_window:
+		print_windows(v, m, out);
 		break;
 	case METRIC_SCOPE_rule:
 		for (uint32_t i = 0; i < v->rules; i++)

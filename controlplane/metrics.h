@@ -17,6 +17,8 @@ enum metric_scope {
 	METRIC_SCOPE_drop,
 	METRIC_SCOPE_rule,
 	METRIC_SCOPE_enrich,
+	METRIC_SCOPE_state,
+	METRIC_SCOPE_window,
 };
 
 struct metric {

@@ -14,6 +14,8 @@ void view_free(struct view *v)
 	free(v->base);
 	free(v->output);
 	free(v->rule);
+	free(v->state_part);
+	free(v->output_base);
 	for (uint32_t i = 0; i < v->sinks; i++)
 		free(v->sink[i].part);
 	memset(v, 0, sizeof *v);

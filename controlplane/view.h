@@ -15,6 +15,7 @@
 #include "ruleset.h"
 #include "server.h"
 #include "sink.h"
+#include "state.h"
 
 enum daemon_phase { PHASE_STARTING, PHASE_RUNNING, PHASE_DRAINING, PHASE_STOPPED };
 extern const char *const daemon_phase_name[];
@@ -55,7 +56,7 @@ struct view_enrich {
 
 /* Per second, over about the last second. */
 struct view_rates {
-	double frames, events, accepted, journaled;
+	double frames, events, accepted, journaled, stage_records;
 	double delivered[SINK_GROUP_MAX];
 	double busy[VIEW_WORKERS_MAX]; /* 0 to 1 */
 };
@@ -82,6 +83,11 @@ struct view {
 	struct journal_partition_stats *base; /* the same as the journal was opened, before it started */
 	uint32_t outputs;		      /* partitions of the output log; 0: the state stage is off */
 	struct journal_partition_stats *output;
+	struct journal_partition_stats *output_base; /* the same as it was opened */
+	uint32_t state_parts;			     /* partitions of the state stage; 0: off */
+	struct state_part_stats *state_part;
+	struct state_stats state;
+	const struct window_plan *plan; /* borrowed */
 	struct view_sink sink[SINK_GROUP_MAX];
 	struct view_rule *rule;
 	uint32_t generation, patterns;

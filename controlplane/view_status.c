@@ -10,7 +10,7 @@
 
 #include "ledger.h"
 
-static json_t *json_tenths(double v)
+json_t *view_json_tenths(double v)
 {
 	return json_real(round(v * 10) / 10);
 }
@@ -51,7 +51,7 @@ static json_t *status_sink(const struct view *v, const struct view_sink *sink)
 		sink->name, "state", sink_state_name[state], "parts",
 		json_sprintf("%u of %u", running, sink->parts), "lag_events", json_u64(lag_events),
 		"lag_bytes", json_u64(lag_bytes), "lag_seconds", json_seconds(lag_ms), "events_per_s",
-		json_tenths(v->rate.delivered[sink->group]), "events", json_u64(events), "alerts",
+		view_json_tenths(v->rate.delivered[sink->group]), "events", json_u64(events), "alerts",
 		json_u64(alerts), "dead", json_u64(dead), "rows", json_u64(rows), "late", json_u64(late),
 		"errors", json_u64(errors), "error", json_text(error));
 }
@@ -137,7 +137,7 @@ static json_t *status_workers(const struct view *v)
 	json_t *busy = json_array();
 
 	for (uint32_t w = 0; w < v->workers && w < VIEW_WORKERS_MAX; w++)
-		json_array_append_new(busy, json_tenths(v->rate.busy[w] * 100));
+		json_array_append_new(busy, view_json_tenths(v->rate.busy[w] * 100));
 	return json_pack("{s:I, s:s, s:o}", "count", (json_int_t)v->workers, "power",
 		v->cfg->worker.power == CONFIG_POWER_POLL ? "poll" : "adaptive", "busy_percent", busy);
 }
@@ -160,11 +160,12 @@ json_t *view_status(const struct view *v, const struct request *rq, struct err *
 			(json_int_t)v->generation, "rules", (json_int_t)v->rules, "patterns",
 			(json_int_t)v->patterns));
 	json_object_set_new(result, "per_second",
-		json_pack("{s:o, s:o, s:o, s:o}", "frames", json_tenths(v->rate.frames), "events",
-			json_tenths(v->rate.events), "accepted", json_tenths(v->rate.accepted), "journaled",
-			json_tenths(v->rate.journaled)));
+		json_pack("{s:o, s:o, s:o, s:o}", "frames", view_json_tenths(v->rate.frames), "events",
+			view_json_tenths(v->rate.events), "accepted", view_json_tenths(v->rate.accepted),
+			"journaled", view_json_tenths(v->rate.journaled)));
 	json_object_set_new(result, "events", status_events(v));
 	json_object_set_new(result, "journal", status_journal(v));
+	json_object_set_new(result, "state", view_state_json(v));
 	json_object_set_new(result, "sinks", sinks);
 	json_object_set_new(result, "drops", status_drops(v));
 	json_object_set_new(result, "blind_spots", status_blind(v));

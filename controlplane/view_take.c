@@ -58,6 +58,23 @@ static void take_output(const struct daemon *d, struct view *v)
 	v->outputs = v->output ? count : 0;
 }
 
+/* Before the logs' numbers, so that no place is beyond a durable end. */
+static void take_state(const struct daemon *d, struct view *v)
+{
+	uint32_t count = d->state ? journal_partitions(d->journal) : 0;
+
+	v->state_part = calloc(count + 1, sizeof *v->state_part);
+	v->output_base = calloc(count + 1, sizeof *v->output_base);
+	if (!count || !v->state_part || !v->output_base)
+		return;
+	for (uint32_t p = 0; p < count; p++)
+		state_part_stats(d->state, p, &v->state_part[p]);
+	state_stats(d->state, &v->state);
+	memcpy(v->output_base, d->output_base, (count + 1) * sizeof *v->output_base);
+	v->plan = state_plan(d->state);
+	v->state_parts = count;
+}
+
 static void take_part(struct view_part *to, struct sink_part *from)
 {
 	struct sink_stats *s = &from->stats;
@@ -175,6 +192,7 @@ void daemon_view_take(void *arg, struct view *v)
 	v->rate = d->rate;
 	v->server = server_stats(d->server);
 	take_sinks(d, v);
+	take_state(d, v);
 	take_partitions(d, v);
 	take_output(d, v);
 	take_workers(d, v);
@@ -219,6 +237,8 @@ static void sample_make(struct daemon *d, const struct view *v, struct daemon_sa
 		.events = t.events,
 		.accepted = t.accepted,
 		.journaled = t.journaled};
+	for (uint32_t p = 0; p < v->state_parts; p++)
+		s->stage_records += v->state_part[p].run.records;
 	for (uint32_t w = 0; w < v->workers && w < VIEW_WORKERS_MAX; w++) {
 		s->busy[w] = v->worker[w].busy_cycles;
 		s->idle[w] = v->worker[w].idle_cycles;
@@ -243,6 +263,7 @@ void daemon_tick(struct daemon *d)
 	d->rate.frames = per_second(now.frames, old->frames, seconds);
 	d->rate.events = per_second(now.events, old->events, seconds);
 	d->rate.accepted = per_second(now.accepted, old->accepted, seconds);
+	d->rate.stage_records = per_second(now.stage_records, old->stage_records, seconds);
 	d->rate.journaled = per_second(now.journaled, old->journaled, seconds);
 	for (int i = 0; i < SINK_GROUP_MAX; i++)
 		d->rate.delivered[i] = per_second(now.delivered[i], old->delivered[i], seconds);

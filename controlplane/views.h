@@ -19,4 +19,18 @@
 #undef COMMAND
 #undef ARG
 
+json_t *view_json_tenths(double v); /* with one decimal */
+/* view_state.c: the state stage in `status`. */
+json_t *view_state_json(const struct view *v);
+
+/* A window's numbers over all partitions. */
+struct view_window {
+	uint64_t events, filtered, late, late_allowed, late_panes, rows, revisions, other, cut, keys,
+		memory_bytes;
+	int64_t closed_ms; /* lowest */
+};
+void view_window_sum(const struct view *v, uint64_t uid, struct view_window *sum);
+/* Records that a partition of the state stage has still to take. */
+uint64_t view_state_behind(const struct view *v, uint32_t partition);
+
 #endif

@@ -58,6 +58,10 @@ void render_text(FILE *out, const char *text);
 #undef COMMAND
 #undef ARG
 
+/* The journal directory that `--dir` gives, or that of the running daemon. */
+enum cli_exit cli_journal_dir(const struct cli *cli, char *dir, size_t cap, struct err *err);
+/* The same for node.data_dir. */
+enum cli_exit cli_data_dir(const struct cli *cli, char *dir, size_t cap, struct err *err);
 /* Prints a local command's result as asked for. Consumes it. */
 void cli_print(const struct cli *cli, FILE *out, json_t *result);
 

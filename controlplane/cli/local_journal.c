@@ -12,8 +12,7 @@
 #include "journal.h"
 #include "value_text.h"
 
-/* The directory asked for, or that of the running daemon. */
-static enum cli_exit dir_of(const struct cli *cli, char *dir, size_t cap, struct err *err)
+enum cli_exit cli_journal_dir(const struct cli *cli, char *dir, size_t cap, struct err *err)
 {
 	const char *given = json_string_value(json_object_get(cli->args, "dir")), *theirs;
 	struct client_link link;
@@ -146,7 +145,7 @@ static enum cli_exit survey_run(const struct cli *cli, bool verify, FILE *out, s
 	struct journal_meta meta;
 	char dir[4096];
 	uint32_t damaged = 0;
-	enum cli_exit code = dir_of(cli, dir, sizeof dir, err);
+	enum cli_exit code = cli_journal_dir(cli, dir, sizeof dir, err);
 	int rc;
 
 	if (code != CLI_OK)
@@ -320,7 +319,7 @@ enum cli_exit local_journal_dump(const struct cli *cli, FILE *out, struct err *e
 	uint64_t only = uint_arg(cli, "partition", UINT64_MAX);
 	struct journal_meta meta;
 	char dir[4096];
-	enum cli_exit code = dir_of(cli, dir, sizeof dir, err);
+	enum cli_exit code = cli_journal_dir(cli, dir, sizeof dir, err);
 
 	if (code != CLI_OK)
 		return code;

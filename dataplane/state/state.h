@@ -19,24 +19,42 @@
 struct state;
 
 /* Opens (or makes) the output log, the window store, reads checkpoints; registers as a consumer of both logs,
- * so that retention keeps what replay needs: hence before journal_start(). */
+ * so that retention keeps what replay needs: hence before journal_start(). cfg and input outlive the state.
+ * -EINVAL: what is on disk does not fit together; the text says what to do. */
 int state_open(struct state **out, const struct config *cfg, struct journal *input, struct err *err);
 struct journal *state_output(struct state *s); /* for sinks: register them before state_start() */
 struct window_store *state_windows(struct state *s);
 const struct window_plan *state_plan(const struct state *s);
-/* After rte_eal_init() and journal_start(): starts the output log's writers and the threads. Returns at once;
- * recovery goes on in the threads and shows its progress. */
+/* After rte_eal_init() and journal_start(), before the first batch: notes the terms (state_terms.h) in the
+ * input journal, starts the output log's writers and the threads. Recovery goes on in the threads and shows
+ * its progress. */
 int state_start(struct state *s, struct err *err);
-/* Takes what is durable in the input journal, checkpoints, ends threads and writers. After journal_stop(). */
+/* Takes what is durable in the input journal, checkpoints, ends threads and writers. After journal_stop().
+ * deadline_ns: monotonic; what is not done by then is replayed after the next start. Readers of the output
+ * log may go on until close. */
 void state_stop(struct state *s, uint64_t deadline_ns);
+/* Moves the deadline of a stop that is under way. Any thread. */
+void state_hurry(struct state *s, uint64_t deadline_ns);
 void state_close(struct state *s);
 
+extern const char *const state_phase_name[];
 enum state_phase { STATE_OFF, STATE_RECOVERING, STATE_RUNNING, STATE_FAILED, STATE_STOPPED };
+struct state_counts {
+	uint64_t records, events, late, rows, marks;
+};
 struct state_part_stats {
 	enum state_phase phase;
 	char error[256];
 	struct stage_stats stage;
-	uint64_t output_offset, compared; /* records that replay regenerated and found equal */
+	struct stage_stats base; /* the same when this stage was made: at the start, or where terms changed */
+	struct state_counts run; /* since the start, whatever stages there were */
+	struct state_counts replay; /* of these, up to replay_to */
+	uint64_t output_offset;	    /* of the next record */
+	uint64_t compared;	    /* records that replay regenerated and found equal */
+	uint64_t skipped;	    /* that were not in the log any more */
+	uint64_t appended;	    /* that were new */
+	uint64_t mismatches;	    /* that were not equal: 0, or 1 and the partition has stopped */
+	bool waiting;		    /* the output log is full */
 	uint64_t replay_from,
 		replay_to; /* input offsets: recovery's progress is stage.input_offset between them */
 	uint64_t checkpoints, checkpoint_failures, checkpoint_seq, checkpoint_bytes;
@@ -48,13 +66,17 @@ struct state_stats {
 	struct merge_stats merge;
 	enum state_phase merge_phase;
 	char merge_error[256];
-	uint64_t merge_checkpoints, merge_checkpoint_seq;
+	uint64_t merge_output_offset, merge_compared, merge_skipped, merge_appended, merge_mismatches;
+	uint64_t merge_checkpoints, merge_checkpoint_failures, merge_checkpoint_seq, merge_checkpoint_bytes;
+	int64_t merge_checkpoint_ms;
+	bool merge_waiting;
 };
 void state_stats(const struct state *s, struct state_stats *out);
 void state_part_stats(const struct state *s, uint32_t partition, struct state_part_stats *out);
 struct hot *state_hot(struct state *s);
-/* Asks every thread for a checkpoint and waits for it. savepoint: it is kept until removed by hand, under
- * `name`. */
+/* Asks every thread for a checkpoint and waits for it; where nothing is new the last one stands. savepoint: a
+ * name of letters, digits, - _ . for a second set of files (checkpoint.h) that stay until removed by hand;
+ * NULL: none. -ETIMEDOUT; -EIO: one has failed. */
 int state_checkpoint(struct state *s, const char *savepoint, uint32_t timeout_ms, struct err *err);
 
 #endif

@@ -99,7 +99,8 @@ int state_terms_of_block(const struct journal_block *block, struct state_terms *
 	memcpy(text, record_payload(rec), rec->payload_bytes);
 	text[rec->payload_bytes] = 0;
 	if (!terms_parse(t, text))
-		return err_set(err, -EBADMSG, "partition %u, offset %" PRIu64 ": a note that cannot be read: %.200s",
+		return err_set(err, -EBADMSG,
+			"partition %u, offset %" PRIu64 ": a note that cannot be read: %.200s",
 			block->partition, block->first_offset, text);
 	return 1;
 }

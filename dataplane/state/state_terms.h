@@ -1,7 +1,7 @@
-/* The terms under which a partition's rows are computed: what its output depends on beside its input. They stand in
- * the input journal as a note (journal_note()), alone in its block, in every partition: from there on they hold. So a
- * replay from any point, or from the beginning, changes over where the first run did. State begins at the first note;
- * what stands before it is not counted.
+/* The terms under which a partition's rows are computed: what its output depends on beside its input. They
+ * stand in the input journal as a note (journal_note()), alone in its block, in every partition: from there
+ * on they hold. So a replay from any point, or from the beginning, changes over where the first run did.
+ * State begins at the first note; what stands before it is not counted.
  *
  *   event=windows step_ms=N out_of_orderness_ms=N memory=N uids=HEX16,HEX16,...
  *

@@ -1,0 +1,226 @@
+/* `replay`: the state stage over a journal as it lies there, rows as JSON lines. Reads the data directory
+ * only. */
+#include "cli.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "row_json.h"
+#include "state_replay.h"
+
+enum rows_wanted { ROWS_MERGED, ROWS_PARTIAL, ROWS_NONE };
+
+struct replay_cli {
+	FILE *rows;
+	enum rows_wanted wanted;
+	struct journal_meta meta;
+	struct window_store *store; /* NULL: the plan alone */
+	struct window_plan *plan;   /* of a configuration, or NULL */
+	struct state_terms terms;
+	struct json_out text;
+	struct err err;
+};
+
+static const struct window_def *def_of(const struct replay_cli *r, uint64_t uid)
+{
+	struct err ignored;
+
+	return r->plan ? window_plan_find(r->plan, uid) : window_store_get(r->store, uid, &ignored);
+}
+
+static int replay_row(void *arg, uint32_t partition, uint64_t offset, const struct record *rec)
+{
+	struct replay_cli *r = arg;
+	bool merged = partition == r->meta.partitions, alert = rec->type == ROW_ALERT;
+	const struct window_def *def;
+	int rc = 0;
+
+	(void)offset;
+	if (rec->kind != RECORD_ROW || r->wanted != (merged ? ROWS_MERGED : ROWS_PARTIAL))
+		return 0;
+	json_out_reset(&r->text);
+	if (alert) {
+		const struct row_alert *a = (const struct row_alert *)record_payload(rec);
+
+		def = def_of(r, a->window_uid);
+		row_alert_put_json(&r->text, rec, def ? def->name : "", r->meta.node, r->meta.epoch);
+	} else {
+		def = def_of(r, row_of(rec)->window_uid);
+		if (!def)
+			return err_set(&r->err, -ENOENT, "window %016" PRIx64 ": its definition is not there",
+				row_of(rec)->window_uid);
+		rc = row_put_json(&r->text, rec, def, r->meta.node, &r->err);
+	}
+	if (rc == 0 && (r->text.failed || fwrite(r->text.text, 1, r->text.bytes, r->rows) != r->text.bytes ||
+			       fputc('\n', r->rows) == EOF))
+		rc = err_set(&r->err, -EIO, "rows: %s", strerror(errno ? errno : ENOMEM));
+	return rc;
+}
+
+/* RFC 3339 in UTC, or milliseconds since 1970. */
+static int time_arg(const struct cli *cli, const char *name, int64_t def, int64_t *out, struct err *err)
+{
+	const char *text = json_string_value(json_object_get(cli->args, name)), *rest;
+	struct tm tm = {0};
+	char *end;
+
+	*out = def;
+	if (!text)
+		return 0;
+	errno = 0;
+	*out = strtoll(text, &end, 10);
+	if (end != text && *end == 0 && errno == 0)
+		return 0;
+	rest = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
+	if (rest) {
+		*out = (int64_t)timegm(&tm) * 1000;
+		if (*rest == '.') {
+			double fraction = strtod(rest, &end);
+
+			*out += (int64_t)(fraction * 1000 + 0.5);
+			rest = end;
+		}
+		if (strcmp(rest, "Z") == 0)
+			return 0;
+	}
+	return err_set(err, -EINVAL, "--%s: 2026-01-31T12:00:00Z or milliseconds since 1970 expected", name);
+}
+
+static int replay_options(
+	const struct cli *cli, struct replay_cli *r, struct state_replay_params *params, struct err *err)
+{
+	static const char *const names[] = {"merged", "partial", "none"};
+	const char *rows = json_string_value(json_object_get(cli->args, "rows"));
+	const json_t *partition = json_object_get(cli->args, "partition");
+	int rc = time_arg(cli, "from", INT64_MIN, &params->from_ms, err);
+
+	if (rc == 0)
+		rc = time_arg(cli, "to", INT64_MAX, &params->to_ms, err);
+	params->partition = UINT32_MAX;
+	if (partition && json_integer_value(partition) >= r->meta.partitions)
+		rc = err_set(err, -EINVAL, "--partition: the journal has 0 to %u", r->meta.partitions - 1);
+	else if (partition)
+		params->partition = (uint32_t)json_integer_value(partition);
+	for (int i = 0; rows && i < 3; i++)
+		if (strcmp(rows, names[i]) == 0) {
+			r->wanted = (enum rows_wanted)i;
+			rows = NULL;
+		}
+	return rows ? err_set(err, -EINVAL, "--rows: partial, merged or none expected") : rc;
+}
+
+/* Definitions: of a configuration, or those that notes in the journal name. */
+static int replay_definitions(const struct cli *cli, struct replay_cli *r, const char *data_dir,
+	struct config *cfg, struct state_replay_params *params, struct err *err)
+{
+	const char *path = json_string_value(json_object_get(cli->args, "config"));
+	char dir[4200];
+	int rc;
+
+	config_defaults(cfg);
+	if (path) {
+		rc = config_load(cfg, path, err);
+		if (rc == 0)
+			rc = window_plan_make(&r->plan, cfg, err);
+		if (rc != 0)
+			return rc;
+		state_terms_make(&r->terms, cfg, r->plan);
+		params->plan = r->plan;
+		params->terms = &r->terms;
+	} else {
+		snprintf(dir, sizeof dir, "%s/state/windows", data_dir);
+		if (access(dir, R_OK | X_OK))
+			return err_set(err, -errno, "%s: %s: the state stage has not run here; give --config",
+				dir, strerror(errno));
+		rc = window_store_open(&r->store, dir, err);
+		if (rc != 0)
+			return rc;
+		params->windows = r->store;
+	}
+	params->source_idle_ms = cfg->state.source_idle;
+	params->merge_memory_bytes = cfg->state.memory;
+	return 0;
+}
+
+static json_t *replay_summary(const struct state_replay_result *result, const char *dir, uint32_t *damaged)
+{
+	json_t *list = json_array(), *faults = json_array();
+
+	for (uint32_t p = 0; p <= result->partitions; p++) {
+		const struct state_replay_log *log = &result->log[p];
+
+		json_array_append_new(list,
+			json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "log",
+				p < result->partitions ? json_sprintf("partition %u", p)
+						       : json_string("merged"),
+				"blocks", json_u64(log->blocks), "records", json_u64(log->records), "events",
+				json_u64(log->events), "emitted", json_u64(log->emitted), "rows",
+				json_u64(log->kinds[RECORD_ROW]), "late", json_u64(log->kinds[RECORD_LATE]),
+				"marks", json_u64(log->kinds[RECORD_MARK]), "crc",
+				json_sprintf("%08" PRIx32, log->crc)));
+		if (log->damaged)
+			json_array_append_new(faults, json_sprintf("partition %u: %s", p, log->fault));
+		*damaged += log->damaged;
+	}
+	return json_pack("{s:o, s:o, s:o}", "dir", json_text(dir), "logs", list, "faults", faults);
+}
+
+static int replay_do(
+	const struct cli *cli, struct replay_cli *r, const char *data_dir, FILE *out, struct err *err)
+{
+	const char *path = json_string_value(json_object_get(cli->args, "out"));
+	struct state_replay_params params = {.emit = replay_row, .arg = r};
+	struct state_replay_result result = {0};
+	char journal_dir[4200];
+	uint32_t damaged = 0;
+	struct config cfg;
+	int rc;
+
+	snprintf(journal_dir, sizeof journal_dir, "%s/journal", data_dir);
+	params.journal_dir = journal_dir;
+	rc = journal_meta_read(journal_dir, &r->meta, err);
+	if (rc == 0)
+		rc = replay_options(cli, r, &params, err);
+	if (rc == 0)
+		rc = replay_definitions(cli, r, data_dir, &cfg, &params, err);
+	if (rc != 0)
+		return rc;
+	r->rows = path ? fopen(path, "w") : out;
+	if (!r->rows)
+		return err_set(err, -errno, "%s: %s", path, strerror(errno));
+	rc = state_replay(&params, &result, err);
+	if (rc != 0 && r->err.text[0])
+		*err = r->err;
+	if (path && fclose(r->rows) != 0 && rc == 0)
+		rc = err_set(err, -errno, "%s: %s", path, strerror(errno));
+	/* Beside rows on standard output it would be no JSON line. */
+	if (rc == 0)
+		cli_print(cli, path || r->wanted == ROWS_NONE ? out : stderr,
+			replay_summary(&result, data_dir, &damaged));
+	if (rc == 0 && damaged)
+		rc = err_set(err, -EILSEQ, "%u partitions are damaged behind what was replayed", damaged);
+	free(result.log);
+	return rc;
+}
+
+enum cli_exit local_replay(const struct cli *cli, FILE *out, struct err *err)
+{
+	struct replay_cli r = {.rows = out};
+	char dir[4096];
+	enum cli_exit code = cli_data_dir(cli, dir, sizeof dir, err);
+
+	if (code != CLI_OK)
+		return code;
+	if (replay_do(cli, &r, dir, out, err) != 0)
+		code = CLI_FAILED;
+	json_out_free(&r.text);
+	if (r.store)
+		window_store_close(r.store);
+	if (r.plan)
+		window_plan_free(r.plan);
+	return code;
+}

@@ -1,0 +1,314 @@
+/* The merge thread: partitions 0..P-1 of the output log through the merge into partition P, and into the hot
+ * rows. Owns the merge, a reader of each partial log, and the lane of partition P. */
+#include "state_priv.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+#include "log.h"
+
+struct merge_input { /* a partial log */
+	struct journal_reader *reader;
+	struct journal_block block;
+	const uint8_t *at; /* next record of block; NULL: no block */
+	uint64_t offset;   /* of the next record */
+};
+
+static void merge_fail(struct state_merge *m, const char *text)
+{
+	pthread_mutex_lock(&m->lock);
+	snprintf(m->error, sizeof m->error, "%s", text);
+	pthread_mutex_unlock(&m->lock);
+	atomic_store(&m->phase, STATE_FAILED);
+	log_error("state", "MERGE STOPPED: %s", text);
+}
+
+static void merge_hot_put(struct state_merge *m, const struct record *rec)
+{
+	if (rec->kind == RECORD_ROW && rec->type != ROW_ALERT)
+		hot_put(m->state->hot, rec);
+}
+
+static int merge_emit(void *arg, const struct record *rec)
+{
+	struct state_merge *m = arg;
+	int rc = out_emit(&m->out, rec, &m->emit_err);
+
+	if (rc == 0)
+		merge_hot_put(m, rec);
+	return rc;
+}
+
+static const struct window_def *merge_window_def(void *arg, uint64_t uid)
+{
+	struct state_merge *m = arg;
+	struct err ignored; /* who asks says what is missing */
+
+	return window_store_get(m->state->windows, uid, &ignored);
+}
+
+static int merge_do_run(struct state_merge *m, struct err *err)
+{
+	int rc = merge_run(m->merge, err);
+
+	if (rc != 0 && m->emit_err.text[0])
+		*err = m->emit_err;
+	return rc;
+}
+
+/* ---- checkpoints ---- */
+
+static void merge_do_save(struct state_merge *m)
+{
+	struct state *s = m->state;
+	struct state_save *v = &m->save;
+
+	save_info(s, v, &m->out);
+	v->info.watermark_ms = merge_stats(m->merge)->step_ms;
+	v->info.window_count = s->plan->count;
+	for (uint32_t i = 0; i < s->plan->count; i++)
+		v->info.window_uid[i] = s->plan->def[i]->uid;
+	merge_save(m->merge, &v->body);
+	for (uint32_t p = 0; p < s->partitions; p++)
+		v->positions[p] = merge_position(m->merge, p);
+	out_seal(&m->out);
+	save_post(s, v, m->fed);
+}
+
+/* A partial log is full: its producer waits for the oldest checkpoint of the merge to go. */
+static bool merge_pressure(const struct state *s)
+{
+	for (uint32_t p = 0; p < s->partitions; p++)
+		if (atomic_load_explicit(&s->part[p].out.waiting, memory_order_relaxed))
+			return true;
+	return false;
+}
+
+static int merge_save_maybe(struct state_merge *m, struct err *err)
+{
+	int rc;
+
+	if (!save_due(m->state, &m->save, m->fed, merge_pressure(m->state)))
+		return 0;
+	rc = merge_do_run(m, err); /* a save comes behind a run */
+	if (rc == 0)
+		merge_do_save(m);
+	return rc;
+}
+
+/* ---- input ---- */
+
+/* The next record of a partial log. 1; 0: none within the time; -errno. */
+static int input_next(struct state_merge *m, uint32_t partition, const struct record **rec, struct err *err)
+{
+	struct merge_input *in = &m->input[partition];
+	int rc;
+
+	if (!in->at || in->at == in->block.data + in->block.bytes) {
+		in->at = NULL;
+		rc = journal_reader_next(in->reader, &in->block, 0, err);
+		if (rc == 0) {
+			out_seal(&m->out);
+			rc = journal_reader_next(in->reader, &in->block, STATE_WAIT_MS, err);
+		}
+		if (rc <= 0)
+			return rc;
+		in->at = in->block.data;
+		for (uint64_t i = in->block.first_offset; i < in->offset; i++)
+			in->at += ((const struct record *)in->at)->bytes;
+	}
+	*rec = (const struct record *)in->at;
+	in->at += (*rec)->bytes;
+	return 1;
+}
+
+/* One record, or a run. 0; 1: nothing came; -errno. */
+static int merge_step(struct state_merge *m, struct err *err)
+{
+	int want = merge_wants(m->merge, -1), rc;
+	const struct record *rec;
+
+	if (want < 0) {
+		rc = merge_do_run(m, err);
+		out_seal_aged(&m->out);
+		return rc;
+	}
+	rc = input_next(m, (uint32_t)want, &rec, err);
+	if (rc < 0)
+		return rc;
+	if (rc == 0)
+		return 1;
+	rc = merge_feed(m->merge, (uint32_t)want, rec, m->input[want].offset, err);
+	m->input[want].offset++;
+	m->fed++;
+	return rc;
+}
+
+/* ---- the thread ---- */
+
+/* What readers were shown before the restart, as far as it is kept: about twice the bytes that stay. */
+static int merge_refill(struct state_merge *m, struct err *err)
+{
+	struct state *s = m->state;
+	struct journal_partition_stats stats;
+	struct journal_reader *reader;
+	struct journal_block block;
+	uint64_t mean, back, from;
+	int rc = 0;
+
+	journal_stats(s->output, s->partitions, &stats);
+	if (stats.oldest_offset >= stats.durable_offset)
+		return 0;
+	mean = stats.durable_bytes / stats.durable_offset + 1;
+	back = 2 * s->cfg->state.hot_bytes / mean;
+	from = stats.durable_offset - stats.oldest_offset > back ? stats.durable_offset - back
+								 : stats.oldest_offset;
+	rc = journal_reader_open(&reader, s->output, s->partitions, from, err);
+	if (rc != 0)
+		return rc;
+	while (from < stats.durable_offset && (rc = journal_reader_next(reader, &block, 1000, err)) > 0) {
+		const uint8_t *p = block.data;
+
+		for (uint32_t i = 0; i < block.record_count; i++) {
+			const struct record *rec = (const struct record *)p;
+
+			if (row_valid(rec))
+				merge_hot_put(m, rec);
+			p += rec->bytes;
+		}
+		from = block.first_offset + block.record_count;
+		if (state_gives_up(s, clock_mono_ns()))
+			break;
+	}
+	journal_reader_close(reader);
+	return rc < 0 ? rc : 0;
+}
+
+static int merge_make(struct state_merge *m, struct err *err)
+{
+	struct state *s = m->state;
+	const struct merge_params params = {.window = merge_window_def,
+		.window_arg = m,
+		.partitions = s->partitions,
+		.step_ms = s->terms.step_ms,
+		.memory_bytes = s->cfg->state.memory};
+	struct merge *merge;
+	int rc = merge_new(&merge, &params, merge_emit, m, err);
+
+	if (rc != 0)
+		return rc;
+	if (m->body.bytes)
+		rc = merge_load(merge, m->body.data, m->body.bytes, err);
+	bytes_free(&m->body);
+	pthread_mutex_lock(&m->lock);
+	m->merge = merge;
+	pthread_mutex_unlock(&m->lock);
+	return rc;
+}
+
+static int merge_open(struct state_merge *m, struct err *err)
+{
+	struct state *s = m->state;
+	int rc = merge_make(m, err);
+
+	for (uint32_t p = 0; rc == 0 && p < s->partitions; p++) {
+		m->input[p].offset = m->save.positions[p] = merge_position(m->merge, p);
+		rc = journal_reader_open(&m->input[p].reader, s->output, p, m->input[p].offset, err);
+	}
+	/* The saver looks at it only with the merge's first checkpoint. */
+	if (rc == 0 && m->from.seq)
+		save_positions_keep(s, m->from.seq, m->save.positions);
+	return rc ? rc : merge_refill(m, err);
+}
+
+static int merge_finish(struct state_merge *m, struct err *err)
+{
+	int rc = merge_do_run(m, err);
+
+	if (rc != 0)
+		return rc;
+	out_seal(&m->out);
+	save_wait(m->state, &m->save);
+	if (atomic_load(&m->save.state) == SAVE_IDLE && atomic_load(&m->save.saved) != m->fed) {
+		merge_do_save(m);
+		save_wait(m->state, &m->save);
+	}
+	atomic_store(&m->phase, STATE_STOPPED);
+	return 0;
+}
+
+static void merge_progress(struct state_merge *m)
+{
+	if (atomic_load_explicit(&m->phase, memory_order_relaxed) != STATE_RECOVERING ||
+		atomic_load_explicit(&m->out.offset, memory_order_relaxed) < m->out.compare_end)
+		return;
+	atomic_store(&m->phase, STATE_RUNNING);
+	log_info("state", "merge recovered rows=%" PRIu64 " compared=%" PRIu64, m->out.compare_end,
+		atomic_load(&m->out.compared));
+}
+
+void *merge_main(void *arg)
+{
+	struct state_merge *m = arg;
+	struct state *s = m->state;
+	struct err err = {""};
+	int rc = merge_open(m, &err);
+
+	while (rc >= 0) {
+		bool stop = atomic_load(&s->stop_merge);
+
+		merge_progress(m);
+		rc = merge_step(m, &err);
+		if (rc < 0)
+			break;
+		if (stop && (rc == 1 || state_gives_up(s, clock_mono_ns())))
+			break;
+		rc = merge_save_maybe(m, &err);
+	}
+	if (rc >= 0)
+		rc = merge_finish(m, &err);
+	if (rc < 0)
+		merge_fail(m, err.text);
+	for (uint32_t p = 0; p < s->partitions; p++)
+		journal_reader_close(m->input[p].reader);
+	out_close(&m->out);
+	return NULL;
+}
+
+int merge_state_init(struct state *s)
+{
+	struct state_merge *m = &s->merge;
+	size_t kept = s->cfg->state.checkpoints_kept + 1;
+
+	m->input = calloc(s->partitions, sizeof *m->input);
+	m->consumer = calloc(s->partitions, sizeof *m->consumer);
+	m->save.positions = calloc(s->partitions, sizeof *m->save.positions);
+	m->saved = calloc(kept, sizeof *m->saved);
+	if (!m->input || !m->consumer || !m->save.positions || !m->saved)
+		return -ENOMEM;
+	for (size_t i = 0; i < kept; i++) {
+		m->saved[i].positions = calloc(s->partitions, sizeof *m->saved[i].positions);
+		if (!m->saved[i].positions)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+void merge_state_free(struct state *s)
+{
+	struct state_merge *m = &s->merge;
+
+	merge_free(m->merge);
+	bytes_free(&m->body);
+	bytes_free(&m->save.body);
+	for (size_t i = 0; m->saved && i <= s->cfg->state.checkpoints_kept; i++)
+		free(m->saved[i].positions);
+	free(m->saved);
+	free(m->save.positions);
+	free(m->consumer);
+	free(m->input);
+}

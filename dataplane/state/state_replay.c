@@ -1,0 +1,313 @@
+/* See state_replay.h. Pulls: the merge says of which partition it wants a record, that partition's blocks are
+ * run through its stage until there is one. Memory: what one block emits, per partition. */
+#include "state_replay.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "crc32c.h"
+#include "merge.h"
+
+struct replay;
+
+struct replay_part {
+	struct replay *replay;
+	uint32_t partition;
+	struct journal_scanner *scanner;
+	struct state_terms terms;
+	bool termed;		  /* terms are known */
+	struct window_plan *plan; /* of the stage, if by a note */
+	struct stage *stage;
+	struct bytes queue; /* emitted, for the merge */
+	size_t at;	    /* of the next one */
+	uint64_t at_offset; /* its offset */
+	bool ended;
+};
+
+struct replay {
+	const struct state_replay_params *params;
+	struct state_replay_result *result;
+	struct replay_part *part;
+	struct merge *merge;
+	uint32_t merge_partitions; /* 1 if only one is replayed */
+	int stop;		   /* what emit returned */
+};
+
+static int replay_record(struct replay *r, uint32_t partition, const struct record *rec)
+{
+	struct state_replay_log *log = &r->result->log[partition];
+
+	if (r->params->emit)
+		r->stop = r->params->emit(r->params->arg, partition, log->emitted, rec);
+	log->kinds[rec->kind & 7]++;
+	log->emitted++;
+	log->crc = crc32c(log->crc, rec, rec->bytes);
+	return r->stop;
+}
+
+static int part_emit(void *arg, const struct record *rec)
+{
+	struct replay_part *p = arg;
+
+	bytes_put(&p->queue, rec, rec->bytes);
+	if (p->queue.failed)
+		return -ENOMEM;
+	return replay_record(p->replay, p->partition, rec);
+}
+
+static int merge_emit(void *arg, const struct record *rec)
+{
+	struct replay *r = arg;
+
+	return replay_record(r, r->result->partitions, rec);
+}
+
+static const struct window_def *merge_window(void *arg, uint64_t uid)
+{
+	struct replay *r = arg;
+	struct err ignored;
+	const struct window_def *def = r->params->plan ? window_plan_find(r->params->plan, uid) : NULL;
+
+	return def || !r->params->windows ? def : window_store_get(r->params->windows, uid, &ignored);
+}
+
+/* ---- a partition ---- */
+
+/* A stage under the partition's terms, with the state of the one before. */
+static int part_stage(struct replay_part *p, struct err *err)
+{
+	const struct state_replay_params *params = p->replay->params;
+	struct window_plan *plan = NULL;
+	struct bytes saved = {0};
+	struct stage *stage = NULL;
+	uint32_t dropped;
+	int rc;
+
+	if (params->plan) {
+		const struct stage_params sp = {.plan = params->plan,
+			.partition = p->partition,
+			.out_of_orderness_ms = params->terms->out_of_orderness_ms,
+			.source_idle_ms = params->source_idle_ms,
+			.memory_bytes = params->terms->memory_bytes};
+
+		return stage_new(&p->stage, &sp, part_emit, p, err);
+	}
+	if (p->stage)
+		stage_save(p->stage, &saved);
+	rc = state_terms_stage(&p->terms, params->windows, p->partition, params->source_idle_ms, part_emit, p,
+		&plan, &stage, err);
+	if (rc == 0 && p->stage)
+		rc = saved.failed ? err_set(err, -ENOMEM, "no memory")
+				  : stage_load(stage, saved.data, saved.bytes, &dropped, err);
+	bytes_free(&saved);
+	stage_free(p->stage);
+	window_plan_free(p->plan);
+	p->stage = stage;
+	p->plan = plan;
+	return rc;
+}
+
+/* A note: from here on its terms hold. */
+static int part_note(struct replay_part *p, const struct journal_block *block, struct err *err)
+{
+	struct state_terms terms;
+	int rc;
+
+	if (p->replay->params->plan)
+		return 0;
+	rc = state_terms_of_block(block, &terms, err);
+	if (rc <= 0 || (p->termed && state_terms_equal(&terms, &p->terms)))
+		return rc < 0 ? rc : 0;
+	p->terms = terms;
+	p->termed = true;
+	return p->stage ? part_stage(p, err) : 0;
+}
+
+static int part_take(struct replay_part *p, const struct journal_block *block, struct err *err)
+{
+	const struct state_replay_params *params = p->replay->params;
+	struct state_replay_log *log = &p->replay->result->log[p->partition];
+	int rc = 0;
+
+	if (block->receive_last_ms >= params->from_ms) {
+		/* Where the note stands the running stage begins behind it. */
+		if (!p->stage && (params->plan || p->termed))
+			rc = part_stage(p, err);
+		if (rc == 0 && p->stage)
+			rc = stage_block(p->stage, block, block->first_offset, err);
+		log->blocks++;
+		log->records += block->record_count;
+	}
+	log->input_offset = block->first_offset + block->record_count;
+	return rc ? rc : part_note(p, block, err);
+}
+
+/* The next block through the stage. */
+static int part_pull(struct replay_part *p, struct err *err)
+{
+	struct state_replay_log *log = &p->replay->result->log[p->partition];
+	struct journal_scan_block b;
+	int rc = journal_scanner_next(p->scanner, &b, err);
+
+	if (rc > 0 && !b.intact) {
+		log->damaged = true;
+		snprintf(log->fault, sizeof log->fault, "segment %" PRIu64 ", file offset %" PRIu64 ": %s",
+			b.segment, b.file_offset, b.fault ? b.fault : "damaged");
+		rc = 0;
+	}
+	if (rc <= 0 || b.block.receive_last_ms >= p->replay->params->to_ms) {
+		p->ended = true;
+		return rc < 0 ? rc : 0;
+	}
+	return part_take(p, &b.block, err);
+}
+
+/* 1: *rec is the next emitted record; 0: there are no more. */
+static int part_next(struct replay_part *p, const struct record **rec, struct err *err)
+{
+	while (p->at == p->queue.bytes) {
+		int rc;
+
+		bytes_reset(&p->queue);
+		p->at = 0;
+		if (p->ended)
+			return 0;
+		rc = part_pull(p, err);
+		if (rc != 0)
+			return rc;
+	}
+	*rec = (const struct record *)(p->queue.data + p->at);
+	p->at += (*rec)->bytes;
+	p->at_offset++;
+	return 1;
+}
+
+/* ---- all ---- */
+
+/* Until the merge wants a record of a partition that has ended; then nothing more can come out of it. */
+static int replay_merge(struct replay *r, struct err *err)
+{
+	for (;;) {
+		int want = merge_wants(r->merge, -1), rc;
+		const struct record *rec;
+		struct replay_part *p;
+
+		if (want < 0) {
+			rc = merge_run(r->merge, err);
+			if (rc != 0)
+				return rc;
+			continue;
+		}
+		p = &r->part[r->merge_partitions == 1 && r->params->partition != UINT32_MAX
+				     ? r->params->partition
+				     : (uint32_t)want];
+		rc = part_next(p, &rec, err);
+		if (rc <= 0)
+			return rc;
+		rc = merge_feed(r->merge, (uint32_t)want, rec, p->at_offset - 1, err);
+		if (rc != 0)
+			return rc;
+	}
+}
+
+static int replay_run(struct replay *r, struct err *err)
+{
+	int rc = replay_merge(r, err);
+
+	for (uint32_t i = 0; i < r->result->partitions && rc == 0; i++) {
+		const struct record *rec;
+
+		while (r->part[i].scanner && (rc = part_next(&r->part[i], &rec, err)) > 0)
+			;
+		if (r->part[i].stage)
+			r->result->log[i].events = stage_stats(r->part[i].stage)->events;
+	}
+	if (rc == 0)
+		rc = merge_run(r->merge, err);
+	return rc;
+}
+
+/* The step is the same in all notes of a journal. 0: there is no note. */
+static int replay_step(const struct state_replay_params *params, int64_t *step_ms, struct err *err)
+{
+	struct journal_scanner *scanner;
+	struct journal_scan_block b;
+	struct state_terms terms;
+	int rc = journal_scanner_open(
+		&scanner, params->journal_dir, params->partition == UINT32_MAX ? 0 : params->partition, err);
+	int note = 0;
+
+	*step_ms = params->plan ? params->plan->step_ms : 0;
+	if (rc != 0)
+		return rc;
+	while (!*step_ms && note >= 0 && (rc = journal_scanner_next(scanner, &b, err)) > 0 && b.intact) {
+		note = state_terms_of_block(&b.block, &terms, err);
+		if (note > 0)
+			*step_ms = terms.step_ms;
+	}
+	journal_scanner_close(scanner);
+	if (note < 0 || rc < 0)
+		return note < 0 ? note : rc;
+	return *step_ms ? 0
+			: err_set(err, -ENOENT, "%s: it names no window definitions: give a configuration",
+				  params->journal_dir);
+}
+
+static int replay_open(struct replay *r, struct err *err)
+{
+	const struct state_replay_params *params = r->params;
+	struct merge_params mp = {.window = merge_window,
+		.window_arg = r,
+		.partitions = r->merge_partitions,
+		.memory_bytes = params->merge_memory_bytes};
+	int step = replay_step(params, &mp.step_ms, err);
+
+	if (step != 0)
+		return step;
+	for (uint32_t i = 0; i < r->result->partitions; i++) {
+		int rc;
+
+		r->part[i].replay = r;
+		r->part[i].partition = i;
+		if (params->partition != UINT32_MAX && params->partition != i)
+			continue;
+		rc = journal_scanner_open(&r->part[i].scanner, params->journal_dir, i, err);
+		if (rc != 0)
+			return rc;
+	}
+	return merge_new(&r->merge, &mp, merge_emit, r, err);
+}
+
+int state_replay(
+	const struct state_replay_params *params, struct state_replay_result *result, struct err *err)
+{
+	struct replay r = {.params = params, .result = result};
+	struct journal_meta meta;
+	int rc = journal_meta_read(params->journal_dir, &meta, err);
+
+	memset(result, 0, sizeof *result);
+	if (rc != 0)
+		return rc;
+	if (params->partition != UINT32_MAX && params->partition >= meta.partitions)
+		return err_set(err, -EINVAL, "%s: the journal has no partition %u", params->journal_dir,
+			params->partition);
+	result->partitions = meta.partitions;
+	r.merge_partitions = params->partition == UINT32_MAX ? meta.partitions : 1;
+	result->log = calloc(meta.partitions + 1, sizeof *result->log);
+	r.part = calloc(meta.partitions, sizeof *r.part);
+	rc = result->log && r.part ? replay_open(&r, err) : err_set(err, -ENOMEM, "no memory");
+	if (rc == 0)
+		rc = replay_run(&r, err);
+	for (uint32_t i = 0; r.part && i < meta.partitions; i++) {
+		journal_scanner_close(r.part[i].scanner);
+		stage_free(r.part[i].stage);
+		window_plan_free(r.part[i].plan);
+		bytes_free(&r.part[i].queue);
+	}
+	merge_free(r.merge);
+	free(r.part);
+	return r.stop ? r.stop : rc;
+}

@@ -1,0 +1,46 @@
+/* The state stage over a journal as it lies there, in one thread: no daemon, no lock, nothing is written.
+ * What it gives is what a running stage must have written into its output log, record by record: for tests,
+ * for looking back, and for trying other definitions on old input. */
+#ifndef SLUICE_STATE_REPLAY_H
+#define SLUICE_STATE_REPLAY_H
+
+#include "state_terms.h"
+
+struct state_replay_params {
+	const char *journal_dir; /* the input journal */
+	/* Definitions that the notes in the journal name. NULL with a plan. */
+	struct window_store *windows;
+	/* Not NULL: these hold from the first block on, and notes are passed over. Both or none; borrowed. */
+	const struct window_plan *plan;
+	const struct state_terms *terms;
+	/* Blocks whose last receive time lies in [from_ms, to_ms); state before them is empty. */
+	int64_t from_ms, to_ms;
+	uint32_t partition; /* only this one; UINT32_MAX: all */
+	uint64_t source_idle_ms;
+	size_t merge_memory_bytes;
+	/* Called with each record and its offset in the output log of a run over the same input; non-zero
+	 * ends the replay with that value. May be NULL. `partition`: P for merged records. */
+	int (*emit)(void *arg, uint32_t partition, uint64_t offset, const struct record *rec);
+	void *arg;
+};
+
+struct state_replay_log {      /* a partition: of the input, and of the output made of it */
+	uint64_t input_offset; /* behind the last record that was taken */
+	uint64_t blocks, records, events;
+	uint64_t emitted;
+	uint64_t kinds[8]; /* of the emitted, by record_kind */
+	uint32_t crc;	   /* CRC32C of all emitted records, in order */
+	bool damaged;	   /* it ends at a block that is not intact */
+	char fault[160];
+};
+
+struct state_replay_result {
+	uint32_t partitions;	      /* P */
+	struct state_replay_log *log; /* P + 1; the last: merged. Caller frees */
+};
+
+/* 0; what emit returned; -ENOENT: there is no note, and no plan was given; -errno. */
+int state_replay(
+	const struct state_replay_params *params, struct state_replay_result *result, struct err *err);
+
+#endif
