@@ -17,8 +17,6 @@
 #define REFUSED_WAIT_MS 60000u
 #define STOP_RETRY_MS 200u
 
-const char *const sink_state_name[] = {"off", "connecting", "running", "backoff", "refused", "stopped"};
-
 static const struct sink_ops *const ops_of[SINK_ID_MAX] = {
 #define SINK(id, name, help) [id] = &sink_##name##_ops,
 #include "sinks.def"

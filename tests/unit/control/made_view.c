@@ -5,9 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* sinks/runner.c has it; linking that would need every sink. */
-const char *const sink_state_name[] = {"off", "connecting", "running", "backoff", "refused", "stopped"};
-
 static void made_config(struct config *cfg)
 {
 	static const char text[] = "node: {id: box-1}\n"
