@@ -336,12 +336,13 @@ static void test_all_views(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
 		struct view v, empty = {.cfg = &cfg, .node = "n", .journal_dir = "d"};
-		struct err err;
+		struct err err = {.text = ""};
 		json_t *result;
 
 		made_view(&v, &cfg);
 		result = row[i].fn(&v, &rq, &err);
-		assert_non_null(result);
+		/* Without a state stage there are no rows to show: an answer with a reason. */
+		assert_true(result || err.text[0]);
 		json_decref(result);
 		view_free(&v);
 		json_decref(row[i].fn(&empty, &rq, &err));
