@@ -192,7 +192,7 @@ static int replay_merge(struct replay *r, struct err *err)
 {
 	for (;;) {
 		int want = merge_wants(r->merge, -1), rc;
-		const struct record *rec;
+		const struct record *rec = NULL;
 		struct replay_part *p;
 
 		if (want < 0) {
