@@ -89,14 +89,6 @@ static inline void sum_up(const struct agg_part *part, uint8_t *cell, const stru
 		agg_f64_set(p, agg_f64(p) + in->number);
 }
 
-static bool number_add(
-	const struct agg_part *part, uint8_t *cell, struct agg_arena *a, const struct input *in)
-{
-	struct agg_view view = {.number = in->number, .decimal = in->decimal};
-
-	return agg_part_ops[part->kind].join(part, cell, a, 1, &view);
-}
-
 static inline bool part_add(const struct agg_part *part, uint8_t *cell, struct agg_arena *a,
 	const struct input *in, const struct agg_order *order)
 {
@@ -116,7 +108,9 @@ static inline bool part_add(const struct agg_part *part, uint8_t *cell, struct a
 	case AGG_PART_MIN:
 	case AGG_PART_MAX:
 	case AGG_PART_MOMENTS:
-		return !in->finite || number_add(part, cell, a, in);
+		if (in->finite)
+			agg_part_number_add(part, cell, in->decimal, in->number);
+		return true;
 	case AGG_PART_FIRST:
 	case AGG_PART_LAST:
 		return agg_part_edge_offer(part, cell, a, order, in->text, in->bytes);
@@ -132,11 +126,11 @@ static inline bool part_add(const struct agg_part *part, uint8_t *cell, struct a
 	}
 }
 
-static inline bool number_read(const struct agg_group *group, struct input *in)
+static inline bool number_read(bool decimal, struct input *in)
 {
 	if (in->bytes != sizeof(double))
 		return false; /* no record of ours */
-	if (group->decimal) {
+	if (decimal) {
 		in->decimal = (int64_t)agg_u64(in->text);
 		in->number = (double)in->decimal / 1e6;
 		in->finite = true;
@@ -174,7 +168,7 @@ bool agg_cell_add(const struct agg_set *set, void *cell, struct agg_arena *a, co
 			continue;
 		}
 		in.text = record_field(rec, group->field, &in.bytes);
-		if (!in.text || (group->number && !number_read(group, &in)))
+		if (!in.text || (group->number && !number_read(group->decimal, &in)))
 			continue;
 		if (group->hashed)
 			in.hash = hash_bytes(in.text, in.bytes, 0);
@@ -198,6 +192,34 @@ void agg_cell_prefetch(const struct agg_set *set, const void *cell, const struct
 			dds_prefetch((const struct dds *)p, a);
 		else if (part->kind == AGG_PART_TOP)
 			topk_prefetch((const struct topk *)p, a);
+	}
+}
+
+void agg_cell_prefetch_event(
+	const struct agg_set *set, const void *cell, const struct agg_arena *a, const struct record *rec)
+{
+	for (uint32_t i = 0; i < set->grow_count; i++) {
+		const struct agg_part *part = &set->part[set->grow[i]];
+		const uint8_t *p = (const uint8_t *)cell + part->offset, *text;
+		uint32_t bytes;
+
+		if (part->kind == AGG_PART_TOP) {
+			topk_prefetch((const struct topk *)p, a);
+		} else if (part->kind == AGG_PART_DISTINCT) {
+			if (hll_prefetch((const struct hll *)p, a))
+				continue;
+			text = record_field(rec, part->field, &bytes);
+			if (text)
+				hll_prefetch_hash((const struct hll *)p, a, hash_bytes(text, bytes, 0));
+		} else if (part->kind == AGG_PART_QUANTILES) {
+			struct input in;
+
+			if (dds_prefetch((const struct dds *)p, a))
+				continue;
+			in.text = record_field(rec, part->field, &in.bytes);
+			if (in.text && number_read(part->decimal, &in))
+				dds_prefetch_number((const struct dds *)p, a, in.number);
+		}
 	}
 }
 

@@ -338,3 +338,11 @@ uint32_t agg_part_moments_packed_max(const struct agg_part *part)
 	(void)part;
 	return 2 * sizeof(double);
 }
+
+void agg_part_number_add(const struct agg_part *part, uint8_t *cell, int64_t decimal, double number)
+{
+	if (part->kind == AGG_PART_MOMENTS)
+		moments_add(part, cell, 1, number, 0);
+	else
+		extreme_take(part, cell, part->kind == AGG_PART_MIN, decimal, number);
+}

@@ -120,6 +120,8 @@ struct agg_part_ops {
 };
 extern const struct agg_part_ops agg_part_ops[AGG_PART_KIND_MAX];
 
+/* MIN, MAX, MOMENTS: one number more. */
+void agg_part_number_add(const struct agg_part *part, uint8_t *cell, int64_t decimal, double number);
 /* first and last: takes the value if it stands before (after) what is there. */
 bool agg_part_edge_offer(const struct agg_part *part, uint8_t *cell, struct agg_arena *a,
 	const struct agg_order *order, const uint8_t *text, uint32_t bytes);

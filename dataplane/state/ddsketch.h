@@ -69,7 +69,9 @@ double dds_key_value(int32_t key);
 bool dds_add(struct dds *d, struct agg_arena *a, double x);
 bool dds_merge(struct dds *d, struct agg_arena *a, const struct dds *src, const struct agg_arena *src_arena);
 void dds_release(struct dds *d, struct agg_arena *a);
-void dds_prefetch(const struct dds *d, const struct agg_arena *a);
+/* False: which part of its memory a value touches depends on the value. */
+bool dds_prefetch(const struct dds *d, const struct agg_arena *a);
+void dds_prefetch_number(const struct dds *d, const struct agg_arena *a, double x);
 
 /* Packed: counts of what was ignored and of zeros; then positive and negative buckets: how many, the first
  * magnitude's key, and each count with the difference of keys before all but the first; LEB128. */

@@ -15,13 +15,12 @@ _Static_assert(HLL_TOKENS_MAX == TABLE_SLOTS_MAX / 4 * 3, "a table is full at th
 
 /* ---- forms ---- */
 
+/* The least power of two of which n is at most three quarters. */
 static uint32_t table_slots(uint32_t n)
 {
-	uint32_t slots = TABLE_SLOTS_MIN;
+	uint32_t least = (4 * n + 2) / 3;
 
-	while (n > slots / 4 * 3)
-		slots *= 2;
-	return slots;
+	return least <= TABLE_SLOTS_MIN ? TABLE_SLOTS_MIN : 1u << (32 - __builtin_clz(least - 1));
 }
 
 /* Of the block that holds n tokens; HLL_DENSE: the registers. */
@@ -99,8 +98,9 @@ static void tokens_sort(uint32_t *token, uint32_t n)
 	}
 }
 
-/* Changes the form to that of n tokens (or HLL_DENSE) with the same tokens in it. */
-static bool form_change(struct hll *h, struct agg_arena *a, uint32_t n)
+/* Changes the form to that of n tokens (or HLL_DENSE) with the same tokens in it. Not inline: its stack would
+ * be paid by every caller. */
+static __attribute__((noinline)) bool form_change(struct hll *h, struct agg_arena *a, uint32_t n)
 {
 	uint32_t token[HLL_TOKENS_MAX], count, had = form_bytes(h->n), bytes = form_bytes(n), block, *slot;
 
@@ -233,16 +233,26 @@ void hll_release(struct hll *h, struct agg_arena *a)
 	*h = (struct hll){0};
 }
 
-void hll_prefetch(const struct hll *h, const struct agg_arena *a)
+bool hll_prefetch(const struct hll *h, const struct agg_arena *a)
 {
 	const char *block;
 
-	if (h->n <= HLL_INLINE || h->n > HLL_SCAN_MAX)
-		return;
+	if (h->n <= HLL_INLINE)
+		return true;
+	if (h->n > HLL_SCAN_MAX)
+		return false;
 	block = agg_arena_at(a, h->block);
-	__builtin_prefetch(block);
+	__builtin_prefetch(block, 1);
 	if (h->n > 16)
-		__builtin_prefetch(block + 64);
+		__builtin_prefetch(block + 64, 1);
+	return true;
+}
+
+void hll_prefetch_hash(const struct hll *h, const struct agg_arena *a, uint64_t hash)
+{
+	uint64_t in = h->n == HLL_DENSE ? HLL_REGISTERS : form_bytes(h->n); /* both ascend with the hash */
+
+	__builtin_prefetch((const char *)agg_arena_at(a, h->block) + ((hash >> 32) * in >> 32), 1);
 }
 
 /* ---- packed ---- */

@@ -68,7 +68,9 @@ static inline uint32_t hll_token_register(uint32_t token, uint32_t *value)
 bool hll_add(struct hll *h, struct agg_arena *a, uint64_t hash);
 bool hll_merge(struct hll *h, struct agg_arena *a, const struct hll *src, const struct agg_arena *src_arena);
 void hll_release(struct hll *h, struct agg_arena *a);
-void hll_prefetch(const struct hll *h, const struct agg_arena *a);
+/* False: which part of its memory a value touches depends on its hash. */
+bool hll_prefetch(const struct hll *h, const struct agg_arena *a);
+void hll_prefetch_hash(const struct hll *h, const struct agg_arena *a, uint64_t hash);
 
 /* Packed: number of tokens, then the tokens ascending as differences, LEB128; or 2^AGG_HLL_BITS registers of
  * 6 bits behind the number HLL_TOKENS_MAX + 1. */
