@@ -132,7 +132,7 @@ static inline bool number_read(bool decimal, struct input *in)
 		return false; /* no record of ours */
 	if (decimal) {
 		in->decimal = (int64_t)agg_u64(in->text);
-		in->number = (double)in->decimal / 1e6;
+		in->number = field_decimal_double(in->decimal);
 		in->finite = true;
 	} else {
 		in->number = agg_f64(in->text) + 0.0; /* no negative zero */

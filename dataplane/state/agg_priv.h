@@ -139,7 +139,7 @@ uint32_t agg_text_cut(const uint8_t *text, uint32_t bytes, uint32_t max);
 
 static inline bool agg_field_decimal(enum field_id field)
 {
-	return field != FIELD_NONE && (int)field_table[field].kind == 5;
+	return field != FIELD_NONE && field_table[field].kind == FIELD_KIND_DECIMAL;
 }
 
 /* Cells hold their words 8-byte aligned; 128-bit sums would want 16. */
