@@ -272,11 +272,10 @@ static void registers_pack(const uint8_t *registers, struct bytes *out)
 static void registers_unpack(const uint8_t *p, uint8_t *registers)
 {
 	for (uint32_t i = 0; i < HLL_REGISTERS; i += 4, p += 3) {
-		uint32_t four = 0;
+		uint32_t six = p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16, four;
 
-		memcpy(&four, p, 3);
-		for (uint32_t k = 0; k < 4; k++)
-			registers[i + k] = four >> (6 * k) & 63;
+		four = (six & 0x3f) | (six << 2 & 0x3f00) | (six << 4 & 0x3f0000) | (six << 6 & 0x3f000000);
+		memcpy(registers + i, &four, sizeof four);
 	}
 }
 
@@ -300,16 +299,17 @@ void hll_pack(const struct hll *h, const struct agg_arena *a, struct bytes *out)
 
 static bool registers_valid(const uint8_t *packed)
 {
-	uint8_t registers[HLL_REGISTERS];
-	uint32_t any = 0;
+	uint8_t registers[HLL_REGISTERS], most[16];
+	__m128i top = _mm_setzero_si128();
+	uint32_t value = 0;
 
 	registers_unpack(packed, registers);
-	for (uint32_t i = 0; i < HLL_REGISTERS; i++) {
-		if (registers[i] > HLL_REGISTER_MAX)
-			return false;
-		any |= registers[i];
-	}
-	return any != 0;
+	for (uint32_t i = 0; i < HLL_REGISTERS; i += 16)
+		top = _mm_max_epu8(top, _mm_loadu_si128((const __m128i *)(registers + i)));
+	_mm_storeu_si128((__m128i *)most, top);
+	for (uint32_t i = 0; i < 16; i++)
+		value = value > most[i] ? value : most[i];
+	return value && value <= HLL_REGISTER_MAX;
 }
 
 void hll_read(struct cursor *c, struct hll_view *view)
