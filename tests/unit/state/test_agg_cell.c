@@ -319,6 +319,34 @@ static void test_empty_cell(void **state)
 	agg_set_free(set);
 }
 
+/* What is no number, or infinite, counts as absent; a negative zero is a zero. */
+static void test_no_numbers(void **state)
+{
+	static const double metric[] = {NAN, INFINITY, -INFINITY, -0.0};
+	struct agg_set *set = exact_set();
+	struct agg_view view[AGG_PARTS_MAX];
+	static struct agg_record rec;
+	_Alignas(8) uint8_t cell[512];
+	struct bytes packed = {0};
+
+	(void)state;
+	agg_cell_init(set, cell);
+	for (uint32_t i = 0; i < 4; i++) {
+		struct sample s = {.has_metric = true, .metric = metric[i]};
+
+		assert_true(agg_cell_add(set, cell, NULL, sample_record(&rec, &s), &s.order));
+	}
+	agg_cell_pack(set, cell, NULL, &packed);
+	assert_int_equal(agg_read(set, packed.data, packed.bytes, view), 0);
+	assert_int_equal(view[set->at[0][AGG_PART_COUNT]].n, 4);
+	assert_int_equal(view[set->at[2][AGG_PART_PRESENT]].n, 1);
+	assert_true(view[set->at[2][AGG_PART_SUM]].number == 0 &&
+		    view[set->at[3][AGG_PART_MIN]].number == 0 &&
+		    view[set->at[4][AGG_PART_MAX]].number == 0 && view[set->at[6][AGG_PART_MOMENTS]].m2 == 0);
+	bytes_free(&packed);
+	agg_set_free(set);
+}
+
 /* Without memory the exact parts go on, and the call says so. */
 static void test_full_arena(void **state)
 {
@@ -352,6 +380,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_exact_parts),
 		cmocka_unit_test(test_empty_cell),
+		cmocka_unit_test(test_no_numbers),
 		cmocka_unit_test(test_full_arena),
 	};
 

@@ -345,6 +345,65 @@ static void test_counts_cross_32_bits(void **state)
 	agg_arena_free(b);
 }
 
+/* Cells of arrays, merged where the sum of a bucket no longer fits into 32 bits. */
+static void test_merges_cross_32_bits(void **state)
+{
+	struct agg_arena *a = agg_arena_new(1 << 20);
+	static struct dds_list list;
+	static struct bytes out, want;
+	struct dds d = {0}, e = {0}, sum = {0};
+
+	(void)state;
+	for (int sign = -1; sign <= 1; sign += 2) {
+		list.count = 1;
+		list.item[0] = (struct agg_register){sign * DDS_OFFSET, 3ull << 30};
+		assert_true(dds_list_join(&d, a, &list));
+		list.count = 1;
+		list.item[0] = (struct agg_register){sign * DDS_OFFSET, 2ull << 30};
+		assert_true(dds_list_join(&e, a, &list));
+		assert_int_equal(d.form, DDS_DENSE32);
+		assert_true(dds_merge(&d, a, &e, a));
+		list.count = 1;
+		list.item[0] = (struct agg_register){sign * DDS_OFFSET, 5ull << 30};
+		assert_true(dds_list_join(&sum, a, &list));
+		packed(&d, a, &out);
+		packed(&sum, a, &want);
+		assert_true(bytes_same(&out, &want));
+		dds_release(&d, a);
+		dds_release(&e, a);
+		dds_release(&sum, a);
+	}
+	agg_arena_free(a);
+}
+
+/* Two values just as far apart as what is kept, and one bucket nearer and further, in either order. */
+static void test_collapse_begins(void **state)
+{
+	struct agg_arena *a = agg_arena_new(1 << 20);
+	static struct bytes got, want;
+
+	(void)state;
+	for (int apart = AGG_DDS_BUCKETS_MAX - 2; apart <= AGG_DDS_BUCKETS_MAX + 2; apart++) {
+		for (int way = 0; way < 4; way++) {
+			double sign = way & 1 ? -1 : 1, far = sign * dds_key_value(DDS_OFFSET + apart);
+			double value[2] = {way & 2 ? far : sign, way & 2 ? sign : far};
+			struct dds d = {0};
+			struct dds_list list;
+
+			assert_true(dds_add(&d, a, value[0]) && dds_add(&d, a, value[1]));
+			dds_list_make(&d, a, &list);
+			assert_int_equal(list.count, 2);
+			assert_int_equal(list.item[1].index - list.item[0].index,
+				apart < AGG_DDS_BUCKETS_MAX ? apart : AGG_DDS_BUCKETS_MAX - 1);
+			packed(&d, a, &got);
+			model_pack(value, 2, &want);
+			assert_true(bytes_same(&got, &want));
+			dds_release(&d, a);
+		}
+	}
+	agg_arena_free(a);
+}
+
 static void test_memory_bound(void **state)
 {
 	(void)state;
@@ -428,6 +487,8 @@ int main(void)
 		cmocka_unit_test(test_quantiles),
 		cmocka_unit_test(test_wide_counts),
 		cmocka_unit_test(test_counts_cross_32_bits),
+		cmocka_unit_test(test_merges_cross_32_bits),
+		cmocka_unit_test(test_collapse_begins),
 		cmocka_unit_test(test_memory_bound),
 		cmocka_unit_test(test_hostile_bytes),
 	};
