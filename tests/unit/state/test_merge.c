@@ -198,6 +198,82 @@ static void unusual_counts_raise_alerts(void **state)
 	}
 }
 
+/* Keys beyond keys_max are counted together, and are not judged: what is in them changes. */
+static void other_keys_are_not_judged(void **state)
+{
+	struct rig_hand b;
+
+	(void)state;
+	for (uint32_t flags = 0; flags <= ROW_F_OTHER; flags += ROW_F_OTHER) {
+		struct bytes rec = {0};
+		struct err err;
+
+		rig_hand_start(&b, 1, 0, RIG_MEMORY);
+		for (int64_t w = 0; w < 7; w++) {
+			const struct bytes *cell = &b.packed[w == 6 ? 33 : 10];
+			struct row row = {.window_uid = RIG_HAND_UID,
+				.end_ms = (w + 1) * 1000,
+				.step_ms = (w + 1) * 1000,
+				.flags = flags,
+				.agg_bytes = (uint32_t)cell->bytes};
+
+			bytes_reset(&rec);
+			row_put(&rec, ROW_PARTIAL, &row, NULL, cell->data, NULL, 7, 5);
+			assert_int_equal(
+				merge_feed(b.rm.m, 0, (const struct record *)rec.data, (uint64_t)w, &err), 0);
+		}
+		assert_int_equal(rig_feed_mark(&b.rm, 0, 9000, 7), 0);
+		rig_hand_run(&b);
+		assert_int_equal(merge_stats(b.rm.m)->alerts, flags ? 0 : 1);
+		bytes_free(&rec);
+		rig_hand_stop(&b);
+	}
+}
+
+/* Sums of doubles depend on their order: it is that of the partitions, however they were fed. */
+static void partitions_are_folded_in_order(void **state)
+{
+	static const double metric[] = {1e16, -1e16, 1};
+	static const uint32_t order[][3] = {{0, 1, 2}, {2, 1, 0}, {1, 2, 0}};
+	struct rig_hand b;
+
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		struct bytes cell[3] = {0}, want = {0};
+		const struct rig_event *in_order[3];
+		struct rig_event ev[3] = {0};
+		struct rig rig = {0};
+		const struct row *row;
+
+		rig_hand_start(&b, 3, 0, RIG_MEMORY);
+		rig.defs = b.defs;
+		for (uint32_t p = 0; p < 3; p++) {
+			ev[p] = (struct rig_event){.metric = metric[p], .time_ms = 5};
+			in_order[p] = &ev[p];
+			rig_pack(&rig, &in_order[p], 1, &cell[p]);
+		}
+		rig_pack(&rig, in_order, 3, &want);
+		for (int k = 0; k < 3; k++) {
+			uint32_t p = order[i][k];
+			struct row partial = {.window_uid = RIG_HAND_UID,
+				.end_ms = 1000,
+				.step_ms = 1000,
+				.agg_bytes = (uint32_t)cell[p].bytes};
+
+			assert_int_equal(rig_feed_row(&b.rm, p, &partial, "web", cell[p].data, 0), 0);
+			assert_int_equal(rig_feed_mark(&b.rm, p, 1000, 1), 0);
+		}
+		assert_int_equal(rig_hand_run(&b), 2);
+		row = row_of((const struct record *)b.rm.out.data);
+		assert_int_equal(row->agg_bytes, want.bytes);
+		assert_memory_equal(row_agg(row), want.data, want.bytes);
+		for (int p = 0; p < 3; p++)
+			bytes_free(&cell[p]);
+		bytes_free(&want);
+		rig_hand_stop(&b);
+	}
+}
+
 /* What is emitted goes no further when the taker says so. */
 static int emit_refuse(void *arg, const struct record *rec)
 {
@@ -233,6 +309,8 @@ int main(void)
 		cmocka_unit_test(revisions_of_a_step_are_bounded),
 		cmocka_unit_test(partials_of_a_step_are_one_row),
 		cmocka_unit_test(unusual_counts_raise_alerts),
+		cmocka_unit_test(other_keys_are_not_judged),
+		cmocka_unit_test(partitions_are_folded_in_order),
 		cmocka_unit_test(the_takers_word_ends_a_run),
 	};
 

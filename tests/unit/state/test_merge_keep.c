@@ -145,6 +145,41 @@ static void no_memory_loses_late_ones_only(void **state)
 	rig_hand_stop(&b);
 }
 
+static int feed_flagged(struct rig_hand *b, int64_t step, uint32_t revision, uint32_t flags, uint64_t offset)
+{
+	struct row row = {.window_uid = RIG_HAND_UID,
+		.end_ms = RIG_STEP_MS,
+		.step_ms = step * RIG_STEP_MS,
+		.revision = revision,
+		.flags = flags,
+		.agg_bytes = (uint32_t)b->packed[1].bytes};
+
+	return rig_feed_row(&b->rm, 0, &row, "web", b->packed[1].data, offset);
+}
+
+/* What once lacked something lacks it in each revision. */
+static void flags_stay(void **state)
+{
+	static const uint32_t fed[] = {0, ROW_F_CUT, 0, ROW_F_OTHER, 0};
+	static const uint32_t want[] = {
+		0, ROW_F_CUT, ROW_F_CUT, ROW_F_CUT | ROW_F_OTHER, ROW_F_CUT | ROW_F_OTHER};
+	const struct record **rec;
+	struct rig_hand b;
+	uint64_t count;
+
+	(void)state;
+	rig_hand_start(&b, 1, 60000, RIG_MEMORY);
+	for (uint32_t i = 0; i < 5; i++)
+		assert_int_equal(feed_flagged(&b, 1 + i, i, fed[i], i), 0);
+	assert_int_equal(rig_feed_mark(&b.rm, 0, 9000, 5), 0);
+	assert_int_equal(rig_hand_run(&b), 10);
+	rec = rig_records(&b.rm.out, &count);
+	for (uint32_t i = 0; i < 5; i++)
+		assert_int_equal(row_of(rec[2 * i])->flags, want[i]);
+	free(rec);
+	rig_hand_stop(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -153,6 +188,7 @@ int main(void)
 		cmocka_unit_test(without_lateness_nothing_is_kept),
 		cmocka_unit_test(memory_puts_the_oldest_out),
 		cmocka_unit_test(no_memory_loses_late_ones_only),
+		cmocka_unit_test(flags_stay),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
