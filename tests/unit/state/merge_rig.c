@@ -268,9 +268,11 @@ void rig_make(struct rig *rig, uint64_t seed)
 	rig->defs.def[0] = rig_def(11, WINDOW_TUMBLING, 2000, 0, FIELD_source,
 		"count, sum(amount), avg(metric)", "zscore(count,5,1); ewma(sum_amount,0.5,1)");
 	rig->defs.def[1] = rig_def(12, WINDOW_TUMBLING, 1500, 3200, FIELD_source,
-		"count, sum(amount), min(metric), max(metric), last(user_id), error_rate",
+		"count, sum(amount), min(metric), max(metric), last(user_id), error_rate, "
+		"distinct(user_id), quantiles(metric)",
 		"seasonal(count,3s,1.5);zscore(max_metric,6,2)");
-	rig->defs.def[2] = rig_def(13, WINDOW_FUNNEL, 3000, 0, FIELD_source, "count, first(user_id)", "");
+	rig->defs.def[2] =
+		rig_def(13, WINDOW_FUNNEL, 3000, 0, FIELD_source, "count, first(user_id), top(status,2)", "");
 	for (uint32_t d = 0; d < rig->defs.count; d++)
 		for (int64_t w = 0; w < WINDOWS; w++)
 			for (uint32_t key = 0; key < KEYS; key++)

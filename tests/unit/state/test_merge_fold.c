@@ -40,6 +40,13 @@ static void values_equal(
 		assert_true(fabs(a.v[i].f64 - b.v[i].f64) <= 1e-9 * fabs(a.v[i].f64));
 		assert_int_equal(a.v[i].text_bytes, b.v[i].text_bytes);
 		assert_memory_equal(a.text[i], b.text[i], a.v[i].text_bytes);
+		assert_int_equal(a.v[i].top_count, b.v[i].top_count);
+		for (uint32_t k = 0; k < a.v[i].top_count; k++) { /* texts are in the packed bytes */
+			assert_int_equal(a.v[i].top[k].count, b.v[i].top[k].count);
+			assert_int_equal(a.v[i].top[k].error, b.v[i].top[k].error);
+			assert_int_equal(a.v[i].top[k].bytes, b.v[i].top[k].bytes);
+			assert_memory_equal(a.v[i].top[k].text, b.v[i].top[k].text, a.v[i].top[k].bytes);
+		}
 	}
 }
 
