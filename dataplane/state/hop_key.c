@@ -20,13 +20,10 @@ static uint32_t pane_place(const struct hopping *h, int64_t number)
 	return low;
 }
 
-/* NULL: there are too many. */
-struct hop_pane *hop_pane_get(struct hopping *h, int64_t number)
+struct hop_pane *hop_pane_make(struct hopping *h, int64_t number)
 {
-	uint32_t at = h->pane_last;
+	uint32_t at;
 
-	if (at < h->pane_count && h->pane[at].number == number)
-		return &h->pane[at];
 	at = pane_place(h, number);
 	if (at == h->pane_count || h->pane[at].number != number) {
 		if (h->pane_count == PANE_LIST_MAX)
@@ -40,7 +37,6 @@ struct hop_pane *hop_pane_get(struct hopping *h, int64_t number)
 		must(h->pane[at].arena);
 		h->pane_count++;
 	}
-	h->pane_last = at;
 	return &h->pane[at];
 }
 
@@ -56,7 +52,6 @@ void hop_panes_expire(struct hopping *h)
 	h->pane_count -= gone;
 	if (gone)
 		memmove(h->pane, h->pane + gone, h->pane_count * sizeof *h->pane);
-	h->pane_last = 0;
 }
 
 /* ---- keys ---- */
@@ -92,7 +87,7 @@ void hop_key_drop(struct hopping *h, struct keytab_entry *e)
 {
 	struct hop_key *k = keytab_value(e);
 
-	if (h->closed != STAGE_NO_TIME && k->prefix_block == hop_block_of(h, h->closed))
+	if (h->closed != STAGE_NO_TIME && k->prefix_block == h->block)
 		agg_cell_clear(h->w.def->aggs, hop_prefix_cell(k), h->prefixes);
 	free(k->element);
 	if (e == h->other)
@@ -161,14 +156,26 @@ void hop_order_merge(struct hopping *h)
 }
 
 /* ---- elements ---- */
+
+/* Room for one more behind the last: where elements went in front, or more. */
+static void key_room(struct hopping *h, struct hop_key *k)
+{
+	if (k->first + k->count < k->room)
+		return;
+	if (k->first > k->room / 4) {
+		memmove(k->element, hop_element_at(h, k, 0), (size_t)k->count * h->stride);
+		k->first = 0;
+		return;
+	}
+	k->room = k->room ? k->room * 2 : 1;
+	k->element = must_realloc(k->element, k->room, h->stride);
+}
+
 struct hop_element *hop_element_insert(struct hopping *h, struct hop_key *k, uint32_t i, int64_t number)
 {
 	struct hop_element *e;
 
-	if (k->count == k->room) {
-		k->room = k->room ? k->room * 2 : 1;
-		k->element = must_realloc(k->element, k->room, h->stride);
-	}
+	key_room(h, k);
 	e = hop_element_at(h, k, i);
 	memmove((uint8_t *)e + h->stride, e, (size_t)(k->count - i) * h->stride);
 	e->number_cut = number * 2;
@@ -222,7 +229,7 @@ static void prefix_add(
 {
 	bool cut = false;
 
-	add_to(h, hop_prefix_get(h, k, hop_block_of(h, h->closed)), h->prefixes, rec, order, &cut);
+	add_to(h, hop_prefix_get(h, k, h->block), h->prefixes, rec, order, &cut);
 	k->prefix_cut |= cut;
 }
 
@@ -239,7 +246,7 @@ static uint32_t element_get(struct hopping *h, struct hop_key *k, int64_t number
 	e = hop_element_insert(h, k, (uint32_t)(i + 1), number);
 	if (folded && i + 2 < k->count) {
 		next = hop_element_at(h, k, (uint32_t)(i + 2));
-		if (hop_block_of(h, hop_element_number(next)) == hop_block_of(h, number)) {
+		if (hop_element_number(next) < h->block_first) {
 			e->number_cut |= next->number_cut & 1;
 			if (!agg_cell_merge(h->w.def->aggs, hop_element_cell(e),
 				    hop_pane_get(h, number)->arena, hop_element_cell(next),
@@ -255,7 +262,7 @@ void hop_key_add(struct hopping *h, struct hop_key *k, int64_t number, const str
 	const struct agg_order *order)
 {
 	bool past = number <= h->closed; /* STAGE_NO_TIME is below all */
-	bool folded = past && hop_block_of(h, number) < hop_block_of(h, h->closed);
+	bool folded = past && number < h->block_first;
 	uint32_t i = element_get(h, k, number, folded);
 
 	element_add(h, hop_element_at(h, k, i), rec, order);
@@ -311,9 +318,7 @@ void hop_key_expire(struct hopping *h, struct hop_key *k, int64_t closed)
 
 	while (gone < k->count && hop_element_number(hop_element_at(h, k, gone)) + h->panes - 1 <= closed)
 		hop_pane_get(h, hop_element_number(hop_element_at(h, k, gone++)))->elements--;
-	if (!gone)
-		return;
+	k->first += gone;
 	k->count -= gone;
 	h->elements -= gone;
-	memmove(k->element, hop_element_at(h, k, gone), (size_t)k->count * h->stride);
 }

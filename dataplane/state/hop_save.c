@@ -5,7 +5,7 @@
 static void key_save(const struct hopping *h, const struct keytab_entry *e, struct bytes *out)
 {
 	struct hop_key *k = keytab_value(e);
-	bool prefix = h->closed != STAGE_NO_TIME && k->prefix_block == hop_block_of(h, h->closed);
+	bool prefix = h->closed != STAGE_NO_TIME && k->prefix_block == h->block;
 
 	stage_put_key(&h->keys, e, out);
 	bytes_put_u32(out, k->count);
@@ -74,7 +74,7 @@ static bool key_load(struct hopping *h, struct cursor *c)
 	if (!count || prefix > 2 || (prefix && h->closed == STAGE_NO_TIME))
 		return false;
 	if (prefix) {
-		if (!stage_get_cell(&h->w, hop_prefix_get(h, k, hop_block_of(h, h->closed)), h->prefixes, c))
+		if (!stage_get_cell(&h->w, hop_prefix_get(h, k, h->block), h->prefixes, c))
 			return false;
 		k->prefix_cut = prefix == 2;
 	}
@@ -89,7 +89,8 @@ bool hop_load(struct stage_window *w, struct cursor *c)
 
 	if (closed != STAGE_NO_TIME && (closed < -STAGE_TIME_MAX || closed > STAGE_TIME_MAX))
 		return false;
-	h->closed = closed;
+	if (closed != STAGE_NO_TIME)
+		hop_closed_set(h, closed);
 	for (uint64_t i = 0; i < count; i++)
 		if (!key_load(h, c))
 			return false;

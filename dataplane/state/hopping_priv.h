@@ -13,11 +13,11 @@ struct hop_element {
 
 /* Value of a key; the prefix, a cell, follows. */
 struct hop_key {
-	uint8_t *element; /* ascending by pane */
-	uint32_t count, room;
-	int64_t prefix_block; /* the prefix is of this block; any other: empty */
+	uint8_t *element; /* room for so many; they begin at `first`, ascending by pane */
+	uint32_t first, count, room;
 	uint32_t ref;	      /* of the key's entry */
-	uint32_t prefix_cut;
+	int64_t prefix_block; /* the prefix is of this block; any other: empty */
+	uint64_t prefix_cut;
 };
 
 struct hop_pane {
@@ -31,7 +31,9 @@ struct hopping {
 	int64_t panes;	/* of a window, and of a block */
 	int64_t closed; /* windows that end with this pane or an earlier one are computed; STAGE_NO_TIME: none
 			 */
-	uint32_t stride; /* of elements */
+	int64_t block, block_first; /* of `closed`: its block, the block's first pane */
+	int64_t at_number, at_ms;   /* pane that was looked for last, where it begins */
+	uint32_t stride;	    /* of elements */
 	uint64_t elements;
 	struct keytab keys; /* value: struct hop_key, prefix */
 	struct keytab_entry *other;
@@ -40,7 +42,7 @@ struct hopping {
 	struct keysort_item *fresh; /* keys that are not in there yet */
 	size_t fresh_count, fresh_room;
 	struct hop_pane *pane; /* that have elements, ascending */
-	uint32_t pane_count, pane_room, pane_last;
+	uint32_t pane_count, pane_room;
 	struct agg_arena *prefixes; /* of the block of `closed` */
 	struct agg_arena *scratch;
 	void *cell; /* with parts in scratch */
@@ -49,7 +51,7 @@ struct hopping {
 
 static inline struct hop_element *hop_element_at(const struct hopping *h, const struct hop_key *k, uint32_t i)
 {
-	return (struct hop_element *)(k->element + (size_t)i * h->stride);
+	return (struct hop_element *)(k->element + (size_t)(k->first + i) * h->stride);
 }
 
 static inline int64_t hop_element_number(const struct hop_element *e)
@@ -72,8 +74,23 @@ static inline int64_t hop_block_of(const struct hopping *h, int64_t number)
 	return stage_floor(number, h->panes) / h->panes;
 }
 
+/* Windows up to the one that ends with this pane are computed. */
+static inline void hop_closed_set(struct hopping *h, int64_t number)
+{
+	h->closed = number;
+	h->block = hop_block_of(h, number);
+	h->block_first = h->block * h->panes;
+}
+
 /* The pane's memory, made if it is not there; valid until the next call. NULL: there are PANE_LIST_MAX. */
-struct hop_pane *hop_pane_get(struct hopping *h, int64_t number);
+struct hop_pane *hop_pane_make(struct hopping *h, int64_t number);
+static inline struct hop_pane *hop_pane_get(struct hopping *h, int64_t number)
+{
+	uint64_t guess = h->pane_count ? (uint64_t)(number - h->pane[0].number) : 0; /* if none is missing */
+
+	return guess < h->pane_count && h->pane[guess].number == number ? &h->pane[guess]
+									: hop_pane_make(h, number);
+}
 /* Forgets panes that no window needs any more: all their elements are gone. */
 void hop_panes_expire(struct hopping *h);
 

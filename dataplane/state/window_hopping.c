@@ -21,7 +21,7 @@
 
 #include "hopping_priv.h"
 
-#define AHEAD 8u /* keys that are fetched beforehand while a window is computed */
+#define AHEAD 16u /* keys that are fetched beforehand while a window is computed */
 
 static int hopping_setup(struct stage_window *w, struct err *err)
 {
@@ -92,6 +92,15 @@ static bool late_windows(struct hopping *h, struct stage_run *run, struct stage_
 	return true;
 }
 
+static inline int64_t pane_of(struct hopping *h, int64_t t)
+{
+	if (t < h->at_ms || t >= h->at_ms + h->w.def->slide_ms) {
+		h->at_ms = stage_floor(t, h->w.def->slide_ms);
+		h->at_number = h->at_ms / h->w.def->slide_ms;
+	}
+	return h->at_number;
+}
+
 static uint32_t hopping_pick(struct hopping *h, struct stage_run *run)
 {
 	struct stage_window *w = &h->w;
@@ -108,7 +117,7 @@ static uint32_t hopping_pick(struct hopping *h, struct stage_run *run)
 			continue;
 		}
 		p->index = i;
-		p->at = stage_floor(run->rec[i]->event_time_ms, w->def->slide_ms) / w->def->slide_ms;
+		p->at = pane_of(h, run->rec[i]->event_time_ms);
 		if (wm >= (p->at + h->panes) * w->def->slide_ms + w->def->lateness_ms) {
 			stage_late(w, run, i);
 			continue;
@@ -131,6 +140,14 @@ static uint32_t hopping_pick(struct hopping *h, struct stage_run *run)
 	return count;
 }
 
+static inline void element_prefetch(const struct hopping *h, const struct hop_key *k, uint32_t i)
+{
+	const uint8_t *e = (const uint8_t *)hop_element_at(h, k, i);
+
+	__builtin_prefetch(e, 1);
+	__builtin_prefetch(e + h->stride - 1, 1);
+}
+
 static void hopping_take(struct stage_window *w, struct stage_run *run)
 {
 	struct hopping *h = (struct hopping *)w;
@@ -145,7 +162,7 @@ static void hopping_take(struct stage_window *w, struct stage_run *run)
 		pick[i].entry = hop_key_get(h, &pick[i]);
 		k = keytab_value(pick[i].entry);
 		if (k->count)
-			__builtin_prefetch(hop_element_at(h, k, k->count - 1), 1);
+			element_prefetch(h, k, k->count - 1);
 	}
 	for (uint32_t i = 0; i < count; i++) {
 		const struct record *rec = run->rec[pick[i].index];
@@ -162,7 +179,6 @@ static int key_row(struct hopping *h, const struct keytab_entry *e, int64_t numb
 {
 	const struct agg_set *aggs = h->w.def->aggs;
 	struct hop_key *k = keytab_value(e);
-	int64_t block = hop_block_of(h, number);
 	struct hop_element *suffix = k->count ? hop_element_at(h, k, 0) : NULL;
 	struct row row = {.end_ms = (number + 1) * h->w.def->slide_ms};
 	const struct agg_arena *arena = h->prefixes;
@@ -170,22 +186,22 @@ static int key_row(struct hopping *h, const struct keytab_entry *e, int64_t numb
 	bool cut = false;
 	int rc;
 
-	if (suffix && hop_element_number(suffix) >= block * h->panes)
+	if (suffix && hop_element_number(suffix) >= h->block_first)
 		suffix = NULL;
-	if (k->prefix_block != block && !suffix)
+	if (k->prefix_block != h->block && !suffix)
 		return 0;
 	if (suffix) {
 		cell = hop_element_cell(suffix);
 		arena = hop_pane_get(h, hop_element_number(suffix))->arena;
 		cut = suffix->number_cut & 1;
 	}
-	if (suffix && k->prefix_block == block) {
+	if (suffix && k->prefix_block == h->block) {
 		cut |= !agg_cell_merge(aggs, h->cell, h->scratch, cell, arena);
 		cut |= !agg_cell_merge(aggs, h->cell, h->scratch, hop_prefix_cell(k), h->prefixes);
 		cell = h->cell;
 		arena = h->scratch;
 	}
-	if (k->prefix_block == block)
+	if (k->prefix_block == h->block)
 		cut |= k->prefix_cut;
 	row.start_ms = row.end_ms - h->w.def->size_ms;
 	row.flags = (e->flags & KEYTAB_F_OTHER ? ROW_F_OTHER : 0u) | (cut ? ROW_F_CUT : 0u);
@@ -195,38 +211,47 @@ static int key_row(struct hopping *h, const struct keytab_entry *e, int64_t numb
 	return rc;
 }
 
-static void key_prefetch(const struct hopping *h, size_t i)
+/* Entries of keys that come later, then their first and last elements: all, where they are to be folded. */
+static void key_prefetch(const struct hopping *h, size_t i, bool fold)
 {
+	const struct hop_key *k;
+
 	if (i + AHEAD < h->order_count) {
 		const uint8_t *e = (const uint8_t *)h->order[i + AHEAD].entry;
 
-		__builtin_prefetch(e);
-		__builtin_prefetch(e + 64);
+		__builtin_prefetch(e, 1);
+		__builtin_prefetch(e + 64, 1);
 	}
-	if (i + AHEAD / 2 < h->order_count)
-		__builtin_prefetch(((struct hop_key *)keytab_value(h->order[i + AHEAD / 2].entry))->element);
+	if (i + AHEAD / 2 >= h->order_count)
+		return;
+	k = keytab_value(h->order[i + AHEAD / 2].entry);
+	for (uint32_t n = 1; fold && n + 1 < k->count; n++)
+		element_prefetch(h, k, n);
+	element_prefetch(h, k, 0);
+	element_prefetch(h, k, k->count - 1);
 }
 
 /* Computes the window that ends with pane `number`. */
 static int window_close(struct hopping *h, int64_t number, int64_t step_ms)
 {
-	int64_t block = hop_block_of(h, number);
-	bool fold = h->closed == STAGE_NO_TIME || hop_block_of(h, h->closed) != block;
+	int64_t before = h->closed, block = h->block;
+	bool fold;
 	size_t kept = 0, i;
 	int rc = 0;
 
 	hop_order_merge(h);
+	hop_closed_set(h, number);
+	fold = before == STAGE_NO_TIME || h->block != block;
 	if (fold)
 		agg_arena_reset(h->prefixes);
-	h->closed = number;
 	for (i = 0; i < h->order_count && !rc; i++) {
 		struct keytab_entry *e = h->order[i].entry;
 		struct hop_key *k = keytab_value(e);
 
-		key_prefetch(h, i);
+		key_prefetch(h, i, fold);
 		if (fold)
-			hop_key_fold(h, k, block * h->panes);
-		hop_prefix_fold(h, k, number, block);
+			hop_key_fold(h, k, h->block_first);
+		hop_prefix_fold(h, k, number, h->block);
 		rc = key_row(h, e, number, step_ms);
 		hop_key_expire(h, k, number);
 		if (k->count) {
@@ -282,9 +307,11 @@ static void hopping_settle(struct stage_window *w, int64_t step_ms)
 	int64_t closed = stage_floor(step_ms, w->def->slide_ms) / w->def->slide_ms - 1;
 
 	if (closed > h->closed) {
-		if (h->closed == STAGE_NO_TIME || hop_block_of(h, closed) != hop_block_of(h, h->closed))
+		int64_t before = h->closed, block = h->block;
+
+		hop_closed_set(h, closed);
+		if (before == STAGE_NO_TIME || h->block != block)
 			agg_arena_reset(h->prefixes);
-		h->closed = closed;
 	}
 	hop_panes_expire(h);
 	revision_settle(&h->revisions, w, step_ms);
