@@ -89,7 +89,7 @@ void hop_key_drop(struct hopping *h, struct keytab_entry *e)
 
 	if (h->closed != STAGE_NO_TIME && k->prefix_block == h->block)
 		agg_cell_clear(h->w.def->aggs, hop_prefix_cell(k), h->prefixes);
-	free(k->element);
+	hop_room_give(h, k);
 	if (e == h->other)
 		h->other = NULL;
 	keytab_remove(&h->keys, k->ref);
@@ -157,9 +157,37 @@ void hop_order_merge(struct hopping *h)
 
 /* ---- elements ---- */
 
+/* Large rooms are few, and not worth a place in a block. */
+static bool room_is_piece(const struct hopping *h, uint32_t room)
+{
+	return (size_t)room * h->stride <= HUGE_BLOCK_BYTES / 32 && room < 1u << HUGE_CLASSES;
+}
+
+static uint8_t *room_take(struct hopping *h, uint32_t room)
+{
+	size_t bytes = (size_t)room * h->stride;
+
+	return room_is_piece(h, room) ? huge_piece_take(&h->slab, (uint32_t)__builtin_ctz(room), bytes)
+				      : must_realloc(NULL, bytes, 1);
+}
+
+void hop_room_give(struct hopping *h, struct hop_key *k)
+{
+	if (!k->room)
+		return;
+	if (room_is_piece(h, k->room))
+		huge_piece_give(&h->slab, (uint32_t)__builtin_ctz(k->room), k->element);
+	else
+		free(k->element);
+	k->room = 0;
+}
+
 /* Room for one more behind the last: where elements went in front, or more. */
 static void key_room(struct hopping *h, struct hop_key *k)
 {
+	uint8_t *element;
+	uint32_t room;
+
 	if (k->first + k->count < k->room)
 		return;
 	if (k->first > k->room / 4) {
@@ -167,8 +195,14 @@ static void key_room(struct hopping *h, struct hop_key *k)
 		k->first = 0;
 		return;
 	}
-	k->room = k->room ? k->room * 2 : 1;
-	k->element = must_realloc(k->element, k->room, h->stride);
+	room = k->room ? k->room * 2 : 1;
+	element = room_take(h, room);
+	if (k->count)
+		memcpy(element, hop_element_at(h, k, 0), (size_t)k->count * h->stride);
+	hop_room_give(h, k);
+	k->element = element;
+	k->room = room;
+	k->first = 0;
 }
 
 struct hop_element *hop_element_insert(struct hopping *h, struct hop_key *k, uint32_t i, int64_t number)

@@ -35,7 +35,8 @@ struct hopping {
 	int64_t at_number, at_ms;   /* pane that was looked for last, where it begins */
 	uint32_t stride;	    /* of elements */
 	uint64_t elements;
-	struct keytab keys; /* value: struct hop_key, prefix */
+	struct huge_slab slab; /* of keys' elements: class i has room for 2^i */
+	struct keytab keys;    /* value: struct hop_key, prefix */
 	struct keytab_entry *other;
 	struct keysort_item *order; /* keys in order, with their first eight bytes */
 	size_t order_count, order_room;
@@ -107,6 +108,8 @@ void hop_order_merge(struct hopping *h);
 /* Adds an event to a key's pane, and to what that pane has been folded into. */
 void hop_key_add(struct hopping *h, struct hop_key *k, int64_t number, const struct record *rec,
 	const struct agg_order *order);
+/* Gives back a key's room for elements. */
+void hop_room_give(struct hopping *h, struct hop_key *k);
 /* A new, empty element before the one at i. */
 struct hop_element *hop_element_insert(struct hopping *h, struct hop_key *k, uint32_t i, int64_t number);
 /* The prefix, made empty if it is of another block than `block`. */

@@ -2,7 +2,6 @@
 #include "keytab.h"
 
 #include <assert.h>
-#include <sys/mman.h>
 
 #include "must.h"
 
@@ -10,40 +9,35 @@
 #define CHUNK_FIRST_BITS 9u /* the first chunk is 4 KiB, each next one twice as large */
 #define CHUNK_BITS_MASK ((1u << KEYTAB_CHUNK_BITS) - 1)
 
+static_assert(((size_t)8 << KEYTAB_CHUNK_BITS) == HUGE_BLOCK_BYTES, "a chunk is a block");
 static_assert(sizeof(struct keytab_entry) == 8, "values are 8-byte aligned");
 
-void keytab_init(struct keytab *kt, uint32_t value_bytes)
+void keytab_init(struct keytab *kt, uint32_t value_bytes, struct huge_pool *pool)
 {
 	assert(value_bytes >= 8 && value_bytes % 8 == 0);
-	*kt = (struct keytab){.value_bytes = value_bytes};
+	*kt = (struct keytab){.value_bytes = value_bytes, .parts = {.pool = pool}};
 }
 
-static void part_free(struct keytab_part *part)
+static uint32_t chunk_bits(uint32_t chunk)
 {
-	struct keytab_part *more;
-
-	for (; part; part = more) {
-		more = part->more;
-		free(part);
-	}
+	return CHUNK_FIRST_BITS + chunk < KEYTAB_CHUNK_BITS ? CHUNK_FIRST_BITS + chunk : KEYTAB_CHUNK_BITS;
 }
 
 void keytab_free(struct keytab *kt)
 {
-	uint32_t parts = kt->part ? 1u << kt->depth : 0;
-
-	for (uint32_t i = 0; i < parts;) {
-		uint32_t same = 1u << (kt->depth - kt->part[i]->depth);
-
-		part_free(kt->part[i]);
-		i += same;
+	if (kt->part && kt->mask + 1 < KEYTAB_PART_SLOTS)
+		free(kt->part[0]);
+	for (uint32_t i = 0; i < kt->chunk_count; i++) {
+		if (chunk_bits(i) == KEYTAB_CHUNK_BITS)
+			huge_give(kt->parts.pool, kt->chunk[i]);
+		else
+			free(kt->chunk[i]);
 	}
-	for (uint32_t i = 0; i < kt->chunk_count; i++)
-		free(kt->chunk[i]);
+	huge_slab_free(&kt->parts);
 	free(kt->part);
 	free(kt->chunk);
 	free(kt->freed);
-	keytab_init(kt, kt->value_bytes);
+	keytab_init(kt, kt->value_bytes, kt->parts.pool);
 }
 
 /* ---- entries ---- */
@@ -52,28 +46,21 @@ static uint32_t entry_units(const struct keytab *kt, uint32_t key_bytes)
 	return 1 + kt->value_bytes / 8 + (key_bytes + 7) / 8;
 }
 
-/* A chunk with room for `units`; the rest of the last one stays unused. */
-static void chunk_add(struct keytab *kt, uint32_t units)
+/* The next chunk; the rest of the last one stays unused. */
+static void chunk_add(struct keytab *kt)
 {
-	uint32_t bits = CHUNK_FIRST_BITS + kt->chunk_count;
-	uint8_t *chunk;
+	uint32_t bits = chunk_bits(kt->chunk_count);
 
-	assert(units < CHUNK_BITS_MASK);
-	if (bits > KEYTAB_CHUNK_BITS)
-		bits = KEYTAB_CHUNK_BITS;
-	while ((1u << bits) <= units)
-		bits++;
 	must(!(kt->chunk_count >> (32 - KEYTAB_CHUNK_BITS)));
 	if (kt->chunk_count == kt->chunk_room) {
 		kt->chunk_room += 16;
 		kt->chunk = must_realloc(kt->chunk, kt->chunk_room, sizeof *kt->chunk);
 	}
-	chunk = aligned_alloc(bits == KEYTAB_CHUNK_BITS ? KEYTAB_CHUNK_BYTES : 64, (size_t)8 << bits);
-	must(chunk);
-	if (bits == KEYTAB_CHUNK_BITS)
-		madvise(chunk, KEYTAB_CHUNK_BYTES, MADV_HUGEPAGE); /* a hint; without it it is only slower */
-	kt->chunk[kt->chunk_count++] = chunk;
-	kt->fill = kt->chunk_count == 1; /* reference 0 means none */
+	kt->chunk[kt->chunk_count] =
+		bits == KEYTAB_CHUNK_BITS ? huge_take(kt->parts.pool) : aligned_alloc(64, (size_t)8 << bits);
+	must(kt->chunk[kt->chunk_count]);
+	memset(kt->chunk[kt->chunk_count], 0, 16); /* perhaps no entry fits */
+	kt->fill = !kt->chunk_count++;		   /* reference 0 means none */
 	kt->fill_end = 1u << bits;
 }
 
@@ -89,8 +76,8 @@ static struct keytab_entry *entry_take(struct keytab *kt, uint32_t key_bytes, ui
 		e = keytab_at(kt, *ref);
 		memcpy(&kt->freed[units], keytab_value(e), sizeof(uint32_t));
 	} else {
-		if (kt->fill + units >= kt->fill_end)
-			chunk_add(kt, units + 1);
+		while (kt->fill + units >= kt->fill_end)
+			chunk_add(kt);
 		*ref = (kt->chunk_count - 1) << KEYTAB_CHUNK_BITS | kt->fill;
 		e = keytab_at(kt, *ref);
 		kt->fill += units;
@@ -119,10 +106,17 @@ static void entry_give(struct keytab *kt, uint32_t ref)
 }
 
 /* ---- slots ---- */
-static struct keytab_part *part_new(uint32_t slots, uint32_t depth)
+static struct keytab_part *part_new(struct keytab *kt, uint32_t slots, uint32_t depth)
 {
-	struct keytab_part *part = must_calloc(1, sizeof *part + slots * sizeof(struct keytab_slot));
+	size_t bytes = sizeof(struct keytab_part) + slots * sizeof(struct keytab_slot);
+	struct keytab_part *part;
 
+	if (slots < KEYTAB_PART_SLOTS) {
+		part = must_calloc(1, bytes);
+	} else {
+		part = huge_piece_take(&kt->parts, 0, bytes);
+		memset(part, 0, bytes);
+	}
 	part->depth = depth;
 	return part;
 }
@@ -139,7 +133,7 @@ static void part_put(struct keytab_part *part, uint32_t mask, struct keytab_slot
 
 static void table_double(struct keytab *kt)
 {
-	struct keytab_part *old = kt->part[0], *part = part_new((kt->mask + 1) * 2, 0);
+	struct keytab_part *old = kt->part[0], *part = part_new(kt, (kt->mask + 1) * 2, 0);
 
 	for (uint32_t i = 0; i <= kt->mask; i++)
 		if (old->slot[i].ref)
@@ -174,8 +168,8 @@ static void part_split(struct keytab *kt, uint32_t tag)
 
 	if (old->depth == kt->depth)
 		directory_double(kt);
-	half[0] = part_new(KEYTAB_PART_SLOTS, depth);
-	half[1] = part_new(KEYTAB_PART_SLOTS, depth);
+	half[0] = part_new(kt, KEYTAB_PART_SLOTS, depth);
+	half[1] = part_new(kt, KEYTAB_PART_SLOTS, depth);
 	for (uint32_t i = 0; i <= kt->mask; i++)
 		if (old->slot[i].ref)
 			part_put(half[old->slot[i].tag >> (32 - depth) & 1], kt->mask, old->slot[i]);
@@ -185,7 +179,7 @@ static void part_split(struct keytab *kt, uint32_t tag)
 		kt->part[first + i] = half[0];
 		kt->part[first + span + i] = half[1];
 	}
-	free(old);
+	huge_piece_give(&kt->parts, 0, old);
 }
 
 /* The part that takes a new key of this tag. A part with others chained to it does not split any more. */
@@ -195,7 +189,7 @@ static struct keytab_part *part_room(struct keytab *kt, uint32_t tag)
 
 	if (!kt->part) {
 		kt->part = must_calloc(1, sizeof *kt->part);
-		kt->part[0] = part_new(PART_SLOTS_FIRST, 0);
+		kt->part[0] = part_new(kt, PART_SLOTS_FIRST, 0);
 		kt->mask = PART_SLOTS_FIRST - 1;
 	}
 	for (;;) {
@@ -212,7 +206,7 @@ static struct keytab_part *part_room(struct keytab *kt, uint32_t tag)
 	}
 	while (part->count >= KEYTAB_PART_SLOTS / 4 * 3) {
 		if (!part->more)
-			part->more = part_new(KEYTAB_PART_SLOTS, part->depth);
+			part->more = part_new(kt, KEYTAB_PART_SLOTS, part->depth);
 		part = part->more;
 	}
 	return part;

@@ -16,11 +16,11 @@
 #include <string.h>
 
 #include "hash.h"
+#include "huge_pool.h"
 
 #define KEYTAB_PART_SLOTS 4096u
 #define KEYTAB_DEPTH_MAX 20u
-#define KEYTAB_CHUNK_BITS 18u /* of a chunk, in units of 8 bytes: 2 MiB */
-#define KEYTAB_CHUNK_BYTES ((size_t)8 << KEYTAB_CHUNK_BITS)
+#define KEYTAB_CHUNK_BITS 18u  /* of a chunk, in units of 8 bytes: 2 MiB */
 #define KEYTAB_ENTRY_BYTES 32u /* logical cost of an entry beside value and key: header and slots */
 
 enum keytab_flags {
@@ -58,16 +58,17 @@ struct keytab {
 	uint32_t value_bytes;
 	uint32_t chunk_count, chunk_room;
 	uint32_t fill, fill_end; /* units of the last chunk */
-	uint8_t **chunk;
+	uint8_t **chunk;	 /* those of full size are the pool's */
+	struct huge_slab parts;	 /* of KEYTAB_PART_SLOTS */
 	uint32_t *freed; /* by units of an entry: the last one that was freed, linked through its value */
 	uint32_t freed_count;
 	uint64_t count;	    /* entries, those aside as well */
 	uint64_t key_bytes; /* of these, each rounded up to 8 */
 };
 
-/* Nothing is allocated before the first key. Where memory cannot be had the process ends (must.h).
- * value_bytes: multiple of 8, at least 8. */
-void keytab_init(struct keytab *kt, uint32_t value_bytes);
+/* pool: borrowed for the table's life. Nothing is allocated before the first key. Where memory cannot be had
+ * the process ends (must.h). value_bytes: multiple of 8, at least 8. */
+void keytab_init(struct keytab *kt, uint32_t value_bytes, struct huge_pool *pool);
 void keytab_free(struct keytab *kt);
 
 /* Any 32 bits made of the key's bytes alone will do as its tag, if whoever uses a table always makes them in

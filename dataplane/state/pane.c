@@ -9,7 +9,7 @@ static struct pane *pane_new(const struct stage_window *w, int64_t start_ms, int
 
 	pane->start_ms = start_ms;
 	pane->end_ms = end_ms;
-	keytab_init(&pane->keys, w->cell_bytes);
+	keytab_init(&pane->keys, w->cell_bytes, &w->st->pool);
 	pane->arena = agg_arena_new(stage_arena_bytes(w->st));
 	must(pane->arena);
 	return pane;

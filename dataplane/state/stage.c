@@ -78,6 +78,7 @@ void stage_free(struct stage *st)
 		st->window[i]->kind->free(st->window[i]);
 		free(st->window[i]);
 	}
+	huge_pool_free(&st->pool);
 	bytes_free(&st->pack);
 	bytes_free(&st->out);
 	free(st->sort[0]);

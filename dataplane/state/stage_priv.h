@@ -93,6 +93,7 @@ struct stage {
 	struct stage_pick pick[STAGE_RUN];
 	uint8_t *keys; /* of a run's picks */
 	struct bytes pack, out;
+	struct huge_pool pool;
 	struct keysort_item *sort[2]; /* of sort_room items each */
 	size_t sort_room;
 	struct stage_window *window[WINDOWS_MAX];

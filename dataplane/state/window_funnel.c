@@ -81,7 +81,7 @@ static int funnel_setup(struct stage_window *w, struct err *err)
 			f->by_name[at] = f->by_name[at - 1];
 		f->by_name[at] = i;
 	}
-	keytab_init(&f->users, sizeof(struct attempt));
+	keytab_init(&f->users, sizeof(struct attempt), &w->st->pool);
 	f->arena = agg_arena_new(SIZE_MAX);
 	must(f->arena);
 	return 0;

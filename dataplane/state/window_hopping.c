@@ -34,8 +34,9 @@ static int hopping_setup(struct stage_window *w, struct err *err)
 			w->def->name);
 	h->panes = w->def->size_ms / w->def->slide_ms;
 	h->closed = STAGE_NO_TIME;
+	h->slab.pool = &w->st->pool;
 	h->stride = (uint32_t)sizeof(struct hop_element) + w->cell_bytes;
-	keytab_init(&h->keys, (uint32_t)sizeof(struct hop_key) + w->cell_bytes);
+	keytab_init(&h->keys, (uint32_t)sizeof(struct hop_key) + w->cell_bytes, &w->st->pool);
 	h->cell = must_calloc(1, w->cell_bytes);
 	agg_cell_init(w->def->aggs, h->cell);
 	h->scratch = agg_arena_new(SIZE_MAX);
@@ -51,8 +52,9 @@ static void hopping_free(struct stage_window *w)
 	uint32_t at = 0, ref;
 
 	while ((e = keytab_next(&h->keys, &at, &ref)))
-		free(((struct hop_key *)keytab_value(e))->element);
+		hop_room_give(h, keytab_value(e));
 	keytab_free(&h->keys);
+	huge_slab_free(&h->slab);
 	for (uint32_t i = 0; i < h->pane_count; i++)
 		agg_arena_free(h->pane[i].arena);
 	free(h->pane);

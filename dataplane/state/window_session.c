@@ -62,7 +62,7 @@ static int session_setup(struct stage_window *w, struct err *err)
 	if (w->def->gap_ms <= 0 || w->def->group_count != 1)
 		return err_set(err, -EINVAL, "window %s: a session needs a gap and one field to group by",
 			w->def->name);
-	keytab_init(&ss->keys, (uint32_t)sizeof(struct session) + w->cell_bytes);
+	keytab_init(&ss->keys, (uint32_t)sizeof(struct session) + w->cell_bytes, &w->st->pool);
 	ss->arena = agg_arena_new(SIZE_MAX);
 	must(ss->arena);
 	return 0;
