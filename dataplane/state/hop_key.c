@@ -95,19 +95,36 @@ void hop_key_drop(struct hopping *h, struct keytab_entry *e)
 	keytab_remove(&h->keys, k->ref);
 }
 
+/* Index of the last element whose pane is not behind `number`; its successor is where one goes. -1: none. */
+static int64_t element_find(const struct hopping *h, const struct hop_key *k, int64_t number)
+{
+	int64_t i = (int64_t)k->count - 1;
+
+	while (i >= 0 && hop_element_number(hop_element_at(h, k, (uint32_t)i)) > number)
+		i--;
+	return i;
+}
+
+static bool key_has(const struct hopping *h, const struct hop_key *k, int64_t number)
+{
+	int64_t i = element_find(h, k, number);
+
+	return i >= 0 && hop_element_number(hop_element_at(h, k, (uint32_t)i)) == number;
+}
+
 struct keytab_entry *hop_key_get(struct hopping *h, const struct stage_pick *p)
 {
 	struct stage_window *w = &h->w;
 	uint64_t keys = h->keys.count - (h->other != NULL);
 	struct keytab_entry *e = NULL; /* p->entry is a guess */
 
-	if (p->entry && !p->other && keytab_is(&h->keys, p->entry, p->key, p->key_bytes))
+	if (p->entry && !p->other && !w->st->full && keytab_is(&h->keys, p->entry, p->key, p->key_bytes))
 		return p->entry;
 	if (!p->other)
 		e = keytab_find(&h->keys, p->tag, p->key, p->key_bytes, NULL);
-	if (e)
+	if (e && (!w->st->full || !w->def->group_count || key_has(h, keytab_value(e), p->at)))
 		return e;
-	if (!p->other && (!w->def->group_count || (keys < w->def->keys_max && !w->st->full)))
+	if (!e && !p->other && (!w->def->group_count || (keys < w->def->keys_max && !w->st->full)))
 		return hop_key_new(h, p->tag, p->key, p->key_bytes, 0);
 	w->stats->other++;
 	return h->other ? h->other : hop_key_new(h, 0, NULL, 0, KEYTAB_F_OTHER);
@@ -217,16 +234,6 @@ struct hop_element *hop_element_insert(struct hopping *h, struct hop_key *k, uin
 	k->count++;
 	h->elements++;
 	return e;
-}
-
-/* Index of the last element whose pane is not behind `number`; its successor is where one goes. -1: none. */
-static int64_t element_find(const struct hopping *h, const struct hop_key *k, int64_t number)
-{
-	int64_t i = (int64_t)k->count - 1;
-
-	while (i >= 0 && hop_element_number(hop_element_at(h, k, (uint32_t)i)) > number)
-		i--;
-	return i;
 }
 
 static void add_to(struct hopping *h, void *cell, struct agg_arena *arena, const struct record *rec,

@@ -8,9 +8,42 @@
  * the watermark reaches end; an event is late for it when the watermark has reached end + lateness. This is
  * Flink's rule with per-record watermarks of max - bound - 1 ms.
  *
- * Rows come out in event-time steps of plan->step_ms: when the watermark passes a multiple of it, rows of all
- * windows that end at or before it are emitted in row order, then a mark. So the output is a function of each
- * partition's input alone, and partitions can be merged by step. */
+ * Rows come out in event-time steps of plan->step_ms. The step of a row is the first multiple of it at or
+ * after the window's end (funnel: end + within; revision: the step after the one that the watermark had
+ * reached when the event came), whatever the watermark jumps over: so partitions can be merged by step. Rows
+ * of a step come in row order, behind them a mark; a mark also stands for the step that the watermark has
+ * come to. Late events come out at once.
+ *
+ * Which events count: RECORD_EVENT without RECORD_F_SUPPRESSED that pass the filter, with times of at most
+ * 2^52 ms. Other kinds only count as records, but ticks, and suppressed events, move the watermark. For each
+ * definition events = window.events + filtered + late. An event is one of
+ *   filtered  no event for this definition, or (session, funnel) without the key's field, or further ahead
+ *             than 65536 panes
+ *   late      for all of its windows. A RECORD_LATE is emitted, once for all definitions
+ *   events    else; of these late_allowed: of windows that had been emitted, which come out as revisions, all
+ *             of a window and a step under one number, which is the partition's: 1, 2, ...
+ *
+ * Hopping: an event that is late for some of its windows counts in the others; the slide is a multiple of
+ * plan->step_ms.
+ *
+ * Sessions: an event at t is [t, t + gap); intervals of a key that overlap or touch are one session, as in
+ * Flink's TimeWindow.intersects(), as long as the watermark has not reached its end. Late: it touches no such
+ * session, and t + gap <= watermark. No lateness.
+ *
+ * Funnels: late is an event before the watermark; the others wait until it has passed them, and are looked at
+ * in the order (event time, offset). An event that could be the first step begins an attempt if the user has
+ * none that is open: it counts in the tumbling window of its time. While an attempt is open, until its last
+ * step or `within` after its first (that millisecond included), an event counts if it could be the next step,
+ * and as no more than one step; whatever else comes, the first step again too, changes nothing. So each
+ * (attempt, step) counts once, in the window of the attempt. Rows: key = the step's name alone; only of steps
+ * that were reached. Users beyond keys_max are not followed: their events are counted as `other`, in no row.
+ *
+ * Memory: keys beyond keys_max (tumbling: of a window; hopping: that are in any pane; sessions: at a time)
+ * and keys that are too long go to the key `other`. When the logical bytes of all windows together have
+ * reached memory_bytes new keys do so, too, and in hopping windows known keys in new panes; sketches and
+ * texts do not grow, which marks rows ROW_F_CUT. That is looked at after each 1024th offset, and is saved, so
+ * that it is decided alike in every replay; the bound may be exceeded by what 1024 records need. Logical
+ * bytes are made of counts and lengths alone. Where the machine has no memory the process ends. */
 #ifndef SLUICE_STAGE_H
 #define SLUICE_STAGE_H
 
@@ -40,13 +73,13 @@ int stage_new(
 void stage_free(struct stage *st);
 
 /* Takes the block's records from offset `from` on. 0, or what emit returned, or -EBADMSG with err for a block
- * that cannot be. */
+ * that cannot be, or that does not lie behind what was taken. */
 int stage_block(struct stage *st, const struct journal_block *block, uint64_t from, struct err *err);
 
 /* The whole state as bytes, canonical; and back. Load needs a fresh stage of a plan; windows of the saved
  * state that the plan does not have are dropped and counted in *dropped, those that the saved state does not
- * have start empty. -EINVAL for bytes that are no saved state of this version or the one before. Hostile
- * bytes are refused. */
+ * have start empty. -EINVAL for bytes that are no saved state of this version (the first). Hostile bytes are
+ * refused; the stage is then only good for freeing. */
 void stage_save(const struct stage *st, struct bytes *out);
 int stage_load(struct stage *st, const uint8_t *data, size_t bytes, uint32_t *dropped, struct err *err);
 
@@ -54,7 +87,7 @@ int stage_load(struct stage *st, const uint8_t *data, size_t bytes, uint32_t *dr
 struct stage_window_stats {
 	uint64_t uid;
 	uint64_t events;       /* counted into a window (once per event) */
-	uint64_t filtered;     /* not of this window: type, filter, or no group field where one is needed */
+	uint64_t filtered;     /* not of this window, see above */
 	uint64_t late;	       /* late for all windows of the definition */
 	uint64_t late_allowed; /* late for a window that had been emitted, and revised */
 	uint64_t
