@@ -34,6 +34,14 @@ void hop_save(const struct stage_window *w, struct bytes *out)
 	revision_save(&h->revisions, w, out);
 }
 
+/* Times of the pane do not overflow. */
+static bool number_usable(const struct hopping *h, int64_t number)
+{
+	int64_t most = STAGE_TIME_MAX * 2 / h->w.def->slide_ms;
+
+	return number >= -most && number <= most;
+}
+
 static bool elements_load(struct hopping *h, struct hop_key *k, uint32_t count, struct cursor *c)
 {
 	for (uint32_t i = 0; i < count; i++) {
@@ -41,7 +49,8 @@ static bool elements_load(struct hopping *h, struct hop_key *k, uint32_t count, 
 		struct hop_element *e;
 		struct hop_pane *pane;
 
-		if (c->failed || (i && number <= hop_element_number(hop_element_at(h, k, i - 1))) ||
+		if (c->failed || !number_usable(h, number) ||
+			(i && number <= hop_element_number(hop_element_at(h, k, i - 1))) ||
 			(h->closed != STAGE_NO_TIME && number + h->panes - 1 <= h->closed))
 			return false;
 		pane = hop_pane_get(h, number);
@@ -87,7 +96,7 @@ bool hop_load(struct stage_window *w, struct cursor *c)
 	int64_t closed = (int64_t)cursor_le64(c);
 	uint64_t count = cursor_le64(c);
 
-	if (closed != STAGE_NO_TIME && (closed < -STAGE_TIME_MAX || closed > STAGE_TIME_MAX))
+	if (closed != STAGE_NO_TIME && !number_usable((const struct hopping *)w, closed))
 		return false;
 	if (closed != STAGE_NO_TIME)
 		hop_closed_set(h, closed);
