@@ -38,29 +38,62 @@ static bool address_of(const struct enrich_set *set, const struct event *ev, uin
 	return true;
 }
 
+/* Walks the trees of all addresses side by side, a bit of each in turn: each step is a fetch from memory, and
+ * so many are under way at once. Leaves the numbers of the results in en->at; 0 = none. */
+static void geo_walk(struct enricher *en, const struct geoip *geo, uint32_t n)
+{
+	uint32_t active = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		if (en->addr_ok[i])
+			__builtin_prefetch(geoip_first(geo, en->addr[i]));
+	for (uint32_t i = 0; i < n; i++) {
+		en->at[i] = en->addr_ok[i] ? *geoip_first(geo, en->addr[i]) : GEOIP_LEAF;
+		en->bit[i] = geoip_first_bit(en->addr[i]);
+		if (!(en->at[i] & GEOIP_LEAF)) {
+			__builtin_prefetch(&geo->link[en->at[i]]);
+			en->active[active++] = (uint16_t)i;
+		}
+	}
+	while (active) {
+		uint32_t left = 0;
+
+		for (uint32_t k = 0; k < active; k++) {
+			uint16_t i = en->active[k];
+			uint32_t at = geoip_next(geo, en->at[i], en->addr[i], en->bit[i]++);
+
+			if (!(at & GEOIP_LEAF) && en->bit[i] < 128) {
+				__builtin_prefetch(&geo->link[at]);
+				en->active[left++] = i;
+			}
+			en->at[i] = at;
+		}
+		active = left;
+	}
+	for (uint32_t i = 0; i < n; i++) {
+		en->at[i] = en->at[i] & GEOIP_LEAF ? en->at[i] & ~GEOIP_LEAF : 0;
+		__builtin_prefetch(&geo->result[en->at[i]]);
+	}
+}
+
 static void geo_run(
 	struct enricher *en, const struct geoip *geo, uint32_t n, uint64_t *hits, uint64_t *misses)
 {
 	uint64_t hit = 0, miss = 0;
 
-	for (uint32_t i = 0; i < n; i++)
-		if (en->addr_ok[i])
-			__builtin_prefetch(geoip_is_ipv4(en->addr[i])
-						   ? &geo->first4[en->addr[i][12] << 8 | en->addr[i][13]]
-						   : geo->first4);
+	geo_walk(en, geo, n);
 	for (uint32_t i = 0; i < n; i++) {
-		uint32_t number = en->addr_ok[i] ? geoip_find(geo, en->addr[i]) : 0, at;
+		const struct geoip_result *r = &geo->result[en->at[i]];
+		uint32_t at = r->at;
 
-		hit += number != 0;
-		miss += en->addr_ok[i] && !number;
-		if (!number)
+		hit += en->at[i] != 0;
+		miss += en->addr_ok[i] && !en->at[i];
+		if (!en->at[i])
 			continue;
-		at = geo->result[number].at;
+		__builtin_prefetch(geo->text + at);
 		for (int k = 0; k < GEOIP_TEXTS_MAX; k++) {
-			uint32_t bytes = geo->result[number].bytes[k];
-
-			found_add(&en->found[i], geo->field[k], geo->text + at, bytes);
-			at += bytes;
+			found_add(&en->found[i], geo->field[k], geo->text + at, r->bytes[k]);
+			at += r->bytes[k];
 		}
 	}
 	*hits += hit;
@@ -103,6 +136,9 @@ static void lookup_run(struct enricher *en, const struct enrich_lookup *lk, stru
 		en->hash[i] = lookup_hash(en->key[i].text, en->key[i].bytes);
 		lookup_prefetch(&lk->table, en->hash[i]);
 	}
+	for (uint32_t i = 0; i < n; i++)
+		if (en->key[i].text)
+			lookup_prefetch_key(&lk->table, en->hash[i]);
 	for (uint32_t i = 0; i < n; i++) {
 		const struct lookup_slot *slot;
 

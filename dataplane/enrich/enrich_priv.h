@@ -60,6 +60,9 @@ struct enricher {
 	} * key;
 	uint8_t (*addr)[16];
 	bool *addr_ok;
+	uint32_t *at; /* link, then result of an address */
+	uint8_t *bit; /* that its walk looks at next */
+	uint16_t *active;
 };
 
 #endif

@@ -31,7 +31,11 @@ struct enricher *enricher_new(uint32_t events_max, uint32_t tail_bytes, uint32_t
 	en->key = calloc(events_max, sizeof *en->key);
 	en->addr = calloc(events_max, sizeof *en->addr);
 	en->addr_ok = calloc(events_max, sizeof *en->addr_ok);
-	if (!en->tail || !en->found || !en->hash || !en->key || !en->addr || !en->addr_ok) {
+	en->at = calloc(events_max, sizeof *en->at);
+	en->bit = calloc(events_max, sizeof *en->bit);
+	en->active = calloc(events_max, sizeof *en->active);
+	if (!en->at || !en->bit || !en->active || !en->tail || !en->found || !en->hash || !en->key ||
+		!en->addr || !en->addr_ok) {
 		enricher_free(en);
 		return NULL;
 	}
@@ -48,5 +52,8 @@ void enricher_free(struct enricher *en)
 	free(en->key);
 	free(en->addr);
 	free(en->addr_ok);
+	free(en->at);
+	free(en->bit);
+	free(en->active);
 	free(en);
 }

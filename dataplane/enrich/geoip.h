@@ -55,21 +55,34 @@ static inline bool geoip_is_ipv4(const uint8_t addr[16])
 	return memcmp(addr, mapped, sizeof mapped) == 0;
 }
 
-/* The link that an address begins with. addr: IPv6, or IPv4-mapped. */
-static inline uint32_t geoip_first(const struct geoip *geo, const uint8_t addr[16])
+/* Where the link is that an address begins with. addr: IPv6, or IPv4-mapped. */
+static inline const uint32_t *geoip_first(const struct geoip *geo, const uint8_t addr[16])
 {
+	static const uint32_t none = GEOIP_LEAF;
+
 	if (geoip_is_ipv4(addr))
-		return geo->first4[addr[12] << 8 | addr[13]];
-	return geo->first6 ? geo->first6[addr[0] << 8 | addr[1]] : GEOIP_LEAF;
+		return &geo->first4[addr[12] << 8 | addr[13]];
+	return geo->first6 ? &geo->first6[addr[0] << 8 | addr[1]] : &none;
+}
+
+/* The bit of the address that is looked at next, behind those of the first link. */
+static inline uint8_t geoip_first_bit(const uint8_t addr[16])
+{
+	return geoip_is_ipv4(addr) ? 112 : 16;
+}
+
+static inline uint32_t geoip_next(const struct geoip *geo, uint32_t at, const uint8_t addr[16], uint32_t bit)
+{
+	return geo->link[at][addr[bit / 8] >> (7 - bit % 8) & 1];
 }
 
 /* Number of the result for an address; 0 = none. */
 static inline uint32_t geoip_find(const struct geoip *geo, const uint8_t addr[16])
 {
-	uint32_t at = geoip_first(geo, addr);
+	uint32_t at = *geoip_first(geo, addr);
 
-	for (uint32_t bit = geoip_is_ipv4(addr) ? 112 : 16; !(at & GEOIP_LEAF) && bit < 128; bit++)
-		at = geo->link[at][addr[bit / 8] >> (7 - bit % 8) & 1];
+	for (uint32_t bit = geoip_first_bit(addr); !(at & GEOIP_LEAF) && bit < 128; bit++)
+		at = geoip_next(geo, at, addr, bit);
 	return at & GEOIP_LEAF ? at & ~GEOIP_LEAF : 0;
 }
 

@@ -13,6 +13,7 @@
 #include "bytes.h"
 #include "hash.h"
 #include "table_file.h"
+#include "table_memory.h"
 #include "utf8.h"
 
 #define FIRST_BITS 16
@@ -178,7 +179,7 @@ static int link_make(struct load *ld, uint8_t type, uint64_t record, const MMDB_
 static int links_make(struct load *ld)
 {
 	struct geoip *geo = ld->geo;
-	uint32_t(*link)[2] = malloc((size_t)geo->nodes * sizeof *link);
+	uint32_t(*link)[2] = table_alloc((size_t)geo->nodes * sizeof *link);
 	MMDB_search_node_s node;
 	int rc = 0;
 
@@ -200,7 +201,7 @@ static int links_make(struct load *ld)
 /* The link after each possible value of the next 16 bits, from a link on. */
 static uint32_t *first_make(const struct geoip *geo, uint32_t from)
 {
-	uint32_t *first = malloc(FIRST_LINKS * sizeof *first);
+	uint32_t *first = table_alloc(FIRST_LINKS * sizeof *first);
 
 	for (uint32_t i = 0; first && i < FIRST_LINKS; i++) {
 		uint32_t at = from;
@@ -285,10 +286,12 @@ static int geoip_parse(
 	for (int i = 0; i < GEOIP_TEXTS_MAX; i++)
 		out->field[i] = ld.want[i].field;
 	rc = table_make(&ld);
-	out->result = (const struct geoip_result *)ld.result.data;
 	out->results = (uint32_t)(ld.result.bytes / sizeof *out->result);
-	out->text = ld.text.data;
 	out->text_bytes = ld.text.bytes;
+	out->result = table_take(&ld.result);
+	out->text = table_take(&ld.text);
+	if (rc == 0 && (!out->result || !out->text))
+		rc = no_memory(&ld);
 	MMDB_close(&ld.db);
 	free(ld.seen);
 	return rc;

@@ -58,6 +58,15 @@ static inline void lookup_prefetch(const struct lookup *lk, uint64_t hash)
 	__builtin_prefetch(&lk->slot[hash & lk->mask]);
 }
 
+/* Once the slot is there: the bytes of the key in it, if it may be the one. */
+static inline void lookup_prefetch_key(const struct lookup *lk, uint64_t hash)
+{
+	const struct lookup_slot *s = &lk->slot[hash & lk->mask];
+
+	if (s->tag == (uint32_t)(hash >> 32))
+		__builtin_prefetch(lk->text + s->key_at);
+}
+
 /* The slot of a key with its lookup_hash(), or NULL. */
 static inline const struct lookup_slot *lookup_find(
 	const struct lookup *lk, uint64_t hash, const void *key, uint32_t bytes)

@@ -8,6 +8,7 @@
 #include "bytes.h"
 #include "csv.h"
 #include "table_file.h"
+#include "table_memory.h"
 #include "textmap.h"
 #include "utf8.h"
 
@@ -193,7 +194,7 @@ static int slots_make(struct load *ld, struct lookup *lk)
 	if (slots > 1ull << 31)
 		return err_set(ld->err, -EINVAL, "more rows than a table can have");
 	lk->mask = (uint32_t)slots - 1;
-	lk->slot = aligned_alloc(64, slots * sizeof *lk->slot);
+	lk->slot = table_alloc(slots * sizeof *lk->slot);
 	line = calloc(slots, sizeof *line);
 	if (lk->slot && line)
 		memset(lk->slot, 0, slots * sizeof *lk->slot);
@@ -222,8 +223,10 @@ int lookup_parse(
 	if (rc == 0)
 		rc = slots_make(&ld, out);
 	out->rows = ld.row_count;
-	out->text = ld.text.data;
 	out->text_bytes = ld.text.bytes;
+	out->text = table_take(&ld.text);
+	if (rc == 0 && !out->text)
+		rc = err_set(err, -ENOMEM, "no memory");
 	textmap_free(&ld.values);
 	free(ld.row);
 	free(cell);
