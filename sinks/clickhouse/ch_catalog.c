@@ -69,6 +69,11 @@ static int window_add(struct ch_catalog *c, const struct ch_window *w, struct er
 		entry_add(c, &w->table)->window = w;
 		return 0;
 	}
+	if (!w->merges || !e->window->merges)
+		return err_set(err, -EINVAL,
+			"clickhouse: windows %s and %s would both go to table %s: give one of them another "
+			"name",
+			e->window->def->name, w->def->name, w->name);
 	for (uint32_t i = 0; i < c->window_count; i++)
 		if (c->window[i] != w && strcmp(c->window[i]->name, w->name) == 0 &&
 			strcmp(c->window[i]->size, w->size) == 0)

@@ -38,7 +38,8 @@ static void table_name(struct ch_window *w)
 	const struct window_def *def = w->def;
 	const char *end = strrchr(def->name, '_');
 
-	size_print(w->size, def->size_ms);
+	if (w->merges)
+		size_print(w->size, def->size_ms);
 	if (!w->merges) {
 		snprintf(w->name, sizeof w->name, "%s", def->name);
 	} else if (end && end > def->name && def->size_ms > 0 && size_parse(end + 1) == def->size_ms) {

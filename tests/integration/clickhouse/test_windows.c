@@ -1,0 +1,543 @@
+/* Against the real engine (SLUICE_CH_URL): rows of two nodes, with revisions, sent twice, add up in plain
+ * queries to what one node with all events has; roll-ups and views, too. Started by with_server.py. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <jansson.h>
+#include <math.h>
+
+#include "agg_column.h"
+#include "ch_check.h"
+#include "ch_ddl.h"
+#include "ch_http.h"
+#include "ch_rows.h"
+#include "hll.h"
+#include "made_rows.h"
+#include "value_text.h"
+
+#define START_MS 1794960000000ll /* 2026-11-18T00:00:00Z */
+#define MINUTE_MS 60000ll
+#define MINUTES 3
+#define PAGES 4
+#define EVENTS 700 /* of a minute and page */
+
+static const char *const window_text[] = {
+	"name=page_minute kind=tumbling size=1m by=page,country lateness=1m rollup=1h "
+	"aggregates='count, count(status=ok), sum(amount), min(amount), max(metric), avg(metric), "
+	"variance(metric), error_rate, distinct(user_id), quantiles(metric), top(referrer,20), "
+	"first(referrer), "
+	"last(metric)'",
+	"name=visits kind=session gap=30m by=user_id aggregates='count, sum(amount), last(referrer), "
+	"max(metric), "
+	"quantiles(metric), distinct(referrer), top(referrer,3)'",
+	"name=buy kind=funnel size=1h within=1h by=user_id steps='look: type = page_view; pay: type = "
+	"transaction'"};
+
+static struct window_plan plan;
+static struct config_clickhouse cfg;
+static struct ch_http http;
+
+static int check(struct err *err)
+{
+	struct ch_catalog *catalog = NULL;
+	int rc = ch_catalog_make(&catalog, CH_LOG_OUTPUT, &plan, err);
+
+	if (!rc)
+		rc = ch_check_tables(&http, &cfg, catalog, err);
+	ch_catalog_free(catalog);
+	return rc;
+}
+
+static void run(const char *sql)
+{
+	struct err err;
+
+	if (ch_http_query(&http, sql, 30000, &err))
+		fail_msg("%s: %s", sql, err.text);
+}
+
+static json_t *rows_of(const char *sql)
+{
+	json_t *doc, *rows;
+
+	run(sql);
+	doc = json_loadb(http.answer.body, http.answer.body_bytes, 0, NULL);
+	rows = json_incref(json_object_get(doc, "data"));
+	json_decref(doc);
+	assert_non_null(rows);
+	return rows;
+}
+
+static int open_all(void **state)
+{
+	struct err err;
+
+	(void)state;
+	cfg = (struct config_clickhouse){.create = true, .dedup_window = 1000, .timeout = 30000};
+	snprintf(cfg.url, sizeof cfg.url, "%s", getenv("SLUICE_CH_URL"));
+	snprintf(cfg.database, sizeof cfg.database, "w");
+	snprintf(cfg.user, sizeof cfg.user, "default");
+	for (size_t i = 0; i < sizeof window_text / sizeof *window_text; i++)
+		if (window_def_parse(&plan.def[plan.count++], window_text[i], &err))
+			fail_msg("%s", err.text);
+	if (ch_http_open(&http, &cfg, NULL, NULL, &err))
+		fail_msg("%s", err.text);
+	run("DROP DATABASE IF EXISTS w SYNC");
+	if (check(&err))
+		fail_msg("%s", err.text);
+	return 0;
+}
+
+static int close_all(void **state)
+{
+	(void)state;
+	ch_http_close(&http);
+	for (uint32_t i = 0; i < plan.count; i++)
+		window_def_free(plan.def[i]);
+	return 0;
+}
+
+/* Each block twice with its token. */
+static void send_all(const struct ch_rows *rows)
+{
+	for (uint32_t i = 0; i < 2 * rows->block_count; i++) {
+		const struct ch_block *block = rows->block[i / 2];
+		struct bytes body = {0};
+		size_t bytes;
+		char *sql, token[400];
+		FILE *out = open_memstream(&sql, &bytes);
+		struct err err;
+
+		snprintf(token, sizeof token, "%s-%u-%s", rows->node, i / 2, block->table->token);
+		ch_ddl_insert(out, &cfg, block->table);
+		fclose(out);
+		assert_int_equal(native_block_write(&block->native, &body), 0);
+		if (ch_http_insert(&http, sql, token, body.data, body.bytes, &err))
+			fail_msg("%s", err.text);
+		bytes_free(&body);
+		free(sql);
+	}
+}
+
+/* Adds all records as offsets 0 on; returns how many. */
+static uint64_t rows_take(struct ch_rows *rows, const char *node, const struct bytes *records)
+{
+	uint64_t offset = 0;
+	struct err err;
+
+	ch_rows_init(rows, node, 0xfeed, 4, NULL);
+	rows->log = SINK_LOG_OUTPUT;
+	rows->plan = &plan;
+	rows->input_epoch = 0xbeef;
+	for (size_t at = 0; at < records->bytes; offset++) {
+		const struct record *rec = (const struct record *)(records->data + at);
+
+		assert_true(record_valid(rec, records->bytes - at));
+		if (ch_rows_add(rows, rec, offset, 0, &err))
+			fail_msg("%s", err.text);
+		at += rec->bytes;
+	}
+	return offset;
+}
+
+static uint32_t key_of(uint8_t *key, int page)
+{
+	char text[16];
+	uint32_t n;
+
+	snprintf(text, sizeof text, "/p'\\%d", page);
+	n = made_key_add(key, 0, page ? text : NULL); /* page 0: absent */
+	return made_key_add(key, n, page % 2 ? "DE" : "\xc3\xa9");
+}
+
+/* Node `node` has every event whose number is of it; the last tenth of them comes late, as a revision. */
+static void node_rows(struct bytes *out, int node)
+{
+	const struct window_def *def = plan.def[0];
+
+	for (int minute = 0; minute < MINUTES; minute++)
+		for (int page = 0; page < PAGES; page++) {
+			int64_t start = START_MS + minute * MINUTE_MS;
+			struct made_cell first, late;
+			uint8_t key[64];
+			uint32_t key_bytes = key_of(key, page);
+
+			made_cell_open(&first, def);
+			made_cell_open(&late, def);
+			for (uint64_t n = 0; n < EVENTS; n++)
+				if ((int)(n % 5 < 2) == node)
+					made_cell_add(n < EVENTS * 9 / 10 ? &first : &late,
+						(uint64_t)(minute * PAGES + page) * EVENTS + n);
+			made_cell_pack(&first);
+			made_row(out, ROW_WINDOW, start, start + MINUTE_MS, key, key_bytes, &first, NULL);
+			made_cell_pack(&late);
+			assert_true(
+				agg_cell_merge(def->aggs, first.cell, first.arena, late.cell, late.arena));
+			made_cell_pack(&first);
+			made_row(out, ROW_WINDOW, start, start + MINUTE_MS, key, key_bytes, &first, &late);
+			made_cell_close(&first);
+			made_cell_close(&late);
+		}
+}
+
+/* ---- expectations: the cell of all events ---- */
+
+struct expected {
+	json_t *row; /* of the view */
+	const struct made_cell *cell;
+};
+
+static double number_of(json_t *row, const char *name)
+{
+	json_t *v = json_object_get(row, name);
+
+	if (json_is_string(v))
+		return strtod(json_string_value(v), NULL);
+	return json_is_number(v) ? json_number_value(v) : NAN;
+}
+
+static void near(const char *name, double have, double want, double relative)
+{
+	if (!(fabs(have - want) <= relative * fabs(want)))
+		fail_msg("%s: %.17g, expected %.17g", name, have, want);
+}
+
+/* The same estimator over the same registers. */
+static void distinct_check(const struct expected *e, const struct agg_value *v)
+{
+	static struct agg_register item[AGG_REGISTERS_MAX];
+	static uint8_t registers[HLL_REGISTERS];
+	const struct agg_set *set = e->cell->def->aggs;
+	int n = -1;
+
+	for (uint32_t i = 0; i < agg_set_count(set); i++)
+		if (strcmp(agg_set_spec(set, i)->label, v->label) == 0)
+			n = agg_registers(
+				set, e->cell->packed.data, e->cell->packed.bytes, i, item, AGG_REGISTERS_MAX);
+	assert_true(n > 0);
+	memset(registers, 0, sizeof registers);
+	for (int i = 0; i < n; i++)
+		registers[item[i].index] = (uint8_t)item[i].value;
+	near("estimate", number_of(e->row, v->label), round(hll_estimate(registers)), 1e-12);
+	near("distinct", number_of(e->row, v->label), (double)v->u64, 0.04);
+}
+
+static void top_check(const struct expected *e, const struct agg_value *v)
+{
+	json_t *top = json_object_get(e->row, v->label);
+	uint64_t found = 0;
+
+	assert_int_equal(json_array_size(top), v->top_count);
+	for (uint32_t i = 0; i < v->top_count; i++)
+		for (size_t k = 0; k < json_array_size(top); k++) {
+			json_t *pair = json_array_get(top, k);
+			const char *text = json_string_value(json_array_get(pair, 0));
+
+			if (strlen(text) != v->top[i].bytes ||
+				memcmp(text, v->top[i].text, v->top[i].bytes) != 0)
+				continue;
+			assert_int_equal(strtoull(json_string_value(json_array_get(pair, 1)), NULL, 10),
+				v->top[i].count);
+			found++;
+		}
+	assert_int_equal(found, v->top_count);
+}
+
+static int value_check(void *arg, const struct agg_value *v)
+{
+	const struct expected *e = arg;
+	json_t *have = json_object_get(e->row, v->label);
+	char text[DECIMAL_TEXT_BYTES];
+
+	assert_non_null(have);
+	assert_int_not_equal(v->kind, AGG_VALUE_NONE);
+	if (strncmp(v->label, "distinct", 8) == 0) {
+		distinct_check(e, v);
+	} else if (v->kind == AGG_VALUE_TOP) {
+		top_check(e, v);
+	} else if (v->kind == AGG_VALUE_U64) {
+		assert_int_equal(strtoull(json_string_value(have), NULL, 10), v->u64);
+	} else if (v->kind == AGG_VALUE_DECIMAL) {
+		decimal_text(text, v->decimal);
+		assert_string_equal(json_string_value(have), text);
+	} else if (v->kind == AGG_VALUE_TEXT) {
+		assert_int_equal(strlen(json_string_value(have)), v->text_bytes);
+		assert_memory_equal(json_string_value(have), v->text, v->text_bytes);
+	} else if (strncmp(v->label, "max", 3) == 0 || strncmp(v->label, "last", 4) == 0) {
+		assert_true(number_of(e->row, v->label) == v->f64); /* to the last bit */
+	} else {
+		near(v->label, number_of(e->row, v->label), v->f64, 1e-9);
+	}
+	return 0;
+}
+
+static void row_check(json_t *row, const struct made_cell *cell)
+{
+	struct expected e = {row, cell};
+
+	assert_int_equal(
+		agg_values(cell->def->aggs, cell->packed.data, cell->packed.bytes, value_check, &e), 0);
+}
+
+static void all_events(struct made_cell *cell, int minute, int page)
+{
+	for (uint64_t n = 0; n < EVENTS; n++)
+		made_cell_add(cell, (uint64_t)(minute * PAGES + page) * EVENTS + n);
+}
+
+#define QUOTED                                                                                               \
+	" FORMAT JSON SETTINGS output_format_json_quote_decimals = 1, "                                      \
+	"output_format_json_quote_64bit_integers "                                                           \
+	"= 1"
+
+static json_t *row_find(json_t *rows, const char *page)
+{
+	json_t *row;
+	size_t i;
+
+	json_array_foreach(rows, i,
+		row) if (strcmp(json_string_value(json_object_get(row, "page")), page) == 0) return row;
+	fail_msg("no row of page '%s'", page);
+	return NULL;
+}
+
+/* Two nodes, revisions, everything sent twice: the view says what one node with all events would. */
+static void test_two_nodes(void **state)
+{
+	static struct ch_rows rows;
+	struct bytes records = {0};
+	json_t *view, *rollup;
+
+	(void)state;
+	for (int node = 0; node < 2; node++) {
+		bytes_reset(&records);
+		node_rows(&records, node);
+		assert_int_equal(rows_take(&rows, node ? "box b" : "box a", &records), MINUTES * PAGES * 2);
+		assert_int_equal(rows.tally.rows, MINUTES * PAGES * 2);
+		send_all(&rows);
+		ch_rows_free(&rows);
+	}
+	run("SELECT count() - uniqExact(_node, _epoch, _partition, _offset), count() FROM w.page_minute_agg "
+	    "FORMAT "
+	    "TabSeparated");
+	assert_string_equal(http.answer.body, "0\t48\n");
+	for (int minute = 0; minute < MINUTES; minute++) {
+		char sql[600];
+
+		snprintf(sql, sizeof sql,
+			"SELECT * FROM w.page_minute_agg_view WHERE window_start = "
+			"fromUnixTimestamp64Milli(toInt64(%lld)) AND window = '1m'" QUOTED,
+			START_MS + minute * MINUTE_MS);
+		view = rows_of(sql);
+		assert_int_equal(json_array_size(view), PAGES);
+		for (int page = 0; page < PAGES; page++) {
+			struct made_cell cell;
+			char name[16];
+
+			snprintf(name, sizeof name, page ? "/p'\\%d" : "", page);
+			made_cell_open(&cell, plan.def[0]);
+			all_events(&cell, minute, page);
+			made_cell_pack(&cell);
+			row_check(row_find(view, name), &cell);
+			made_cell_close(&cell);
+		}
+		json_decref(view);
+	}
+	rollup = rows_of("SELECT * FROM w.page_minute_agg_1h_view" QUOTED);
+	assert_int_equal(json_array_size(rollup), PAGES);
+	for (int page = 0; page < PAGES; page++) {
+		struct made_cell cell;
+		char name[16];
+
+		snprintf(name, sizeof name, page ? "/p'\\%d" : "", page);
+		made_cell_open(&cell, plan.def[0]);
+		for (int minute = 0; minute < MINUTES; minute++)
+			all_events(&cell, minute, page);
+		made_cell_pack(&cell);
+		row_check(row_find(rollup, name), &cell);
+		assert_string_equal(
+			json_string_value(json_object_get(row_find(rollup, name), "window")), "1h");
+		made_cell_close(&cell);
+	}
+	json_decref(rollup);
+	bytes_free(&records);
+}
+
+/* Nothing in a cell: values that are no numbers, and no refusal by the server. */
+static void test_empty_cell(void **state)
+{
+	static struct ch_rows rows;
+	struct bytes records = {0};
+	struct made_cell cell;
+	json_t *view, *row;
+	uint8_t key[64];
+
+	(void)state;
+	made_cell_open(&cell, plan.def[0]);
+	made_cell_pack(&cell);
+	made_row(&records, ROW_WINDOW, START_MS - MINUTE_MS, START_MS, key,
+		made_key_add(key, made_key_add(key, 0, "/none"), ""), &cell, NULL);
+	rows_take(&rows, "box c", &records);
+	send_all(&rows);
+	ch_rows_free(&rows);
+	view = rows_of("SELECT * FROM w.page_minute_agg_view WHERE page = '/none'" QUOTED);
+	row = json_array_get(view, 0);
+	assert_string_equal(json_string_value(json_object_get(row, "count")), "0");
+	assert_string_equal(json_string_value(json_object_get(row, "distinct_user_id")), "0");
+	assert_string_equal(json_string_value(json_object_get(row, "first_referrer")), "");
+	assert_true(json_is_null(json_object_get(row, "avg_metric")));
+	assert_true(json_is_null(json_object_get(row, "p50_metric")));
+	assert_true(json_is_null(json_object_get(row, "max_metric")));
+	assert_true(json_is_null(json_object_get(row, "error_rate")));
+	json_decref(view);
+	made_cell_close(&cell);
+	bytes_free(&records);
+}
+
+static void test_sessions_and_funnels(void **state)
+{
+	static struct ch_rows rows;
+	struct bytes records = {0};
+	struct made_cell cell, few;
+	json_t *data;
+	uint8_t key[64];
+
+	(void)state;
+	made_cell_open(&cell, plan.def[1]);
+	for (uint64_t n = 0; n < 200; n++)
+		made_cell_add(&cell, n);
+	made_cell_pack(&cell);
+	made_row(&records, ROW_SESSION, START_MS, START_MS + 99 * MINUTE_MS, key, made_key_add(key, 0, "u'1"),
+		&cell, NULL);
+	made_cell_open(&few, plan.def[2]);
+	for (uint64_t n = 0; n < 40; n++) {
+		made_cell_add(&few, n);
+		if (n != 9 && n != 39)
+			continue;
+		made_cell_pack(&few);
+		made_row(&records, ROW_FUNNEL, START_MS, START_MS + 60 * MINUTE_MS, key,
+			made_key_add(key, 0, n == 9 ? "pay" : "look"), &few, NULL);
+	}
+	rows_take(&rows, "box a", &records);
+	assert_int_equal(rows.tally.rows, 3);
+	send_all(&rows);
+	ch_rows_free(&rows);
+	data = rows_of("SELECT * REPLACE (arrayMap((x, y) -> (x, y), top_referrer.1, top_referrer.2) AS "
+		       "top_referrer) "
+		       "FROM w.visits" QUOTED);
+	assert_int_equal(json_array_size(data), 1);
+	row_check(json_array_get(data, 0), &cell);
+	assert_string_equal(json_string_value(json_object_get(json_array_get(data, 0), "user_id")), "u'1");
+	json_decref(data);
+	run("SELECT step, count, rate FROM w.buy_view ORDER BY step FORMAT TabSeparated");
+	assert_string_equal(http.answer.body, "look\t40\t1\npay\t10\t0.25\n");
+	made_cell_close(&cell);
+	made_cell_close(&few);
+	bytes_free(&records);
+}
+
+static void test_alerts_and_late(void **state)
+{
+	static const char *const text[4] = {"page_minute/zscore", "Odd 'count'", "high", "/p|DE"};
+	struct row_alert a = {.id = {0xab},
+		.first_ms = START_MS,
+		.last_ms = START_MS + MINUTE_MS,
+		.score = 4.5,
+		.value = 100,
+		.expected = 12.25,
+		.window_uid = plan.def[0]->uid,
+		.rule_bytes = 18,
+		.title_bytes = 11,
+		.severity_bytes = 4,
+		.key_bytes = 5};
+	static struct agg_record r;
+	static struct ch_rows rows;
+	struct bytes records = {0};
+	struct record *rec;
+
+	(void)state;
+	row_put_alert(&records, &a, text, NULL, START_MS + 2 * MINUTE_MS);
+	row_put_mark(&records, START_MS, START_MS);
+	agg_record_start(&r);
+	agg_record_text(&r, FIELD_user_id, "late user", 9);
+	rec = (struct record *)agg_record_done(&r);
+	rec->event_time_ms = START_MS - 5;
+	memset(rec->event_id, 0x11, 16);
+	row_put_late(&records, rec, plan.def[0]->uid, 4711);
+	rows_take(&rows, "box a", &records);
+	assert_int_equal(rows.tally.alerts, 1);
+	assert_int_equal(rows.tally.late, 1);
+	assert_int_equal(rows.tally.other, 1);
+	send_all(&rows);
+	ch_rows_free(&rows);
+	run("SELECT alert_id, rule_id, title, severity, key, window, score, value, expected, type, event_id, "
+	    "toUnixTimestamp64Milli(first_time), toUnixTimestamp64Milli(ts), _offset, hex(_epoch) FROM "
+	    "w.alerts FORMAT "
+	    "TabSeparatedRaw");
+	assert_string_equal(http.answer.body, "ab000000-0000-0000-0000-000000000000\tpage_minute/zscore\tOdd "
+					      "'count'\thigh\t/p|DE\tpage_minute\t4.5\t"
+					      "100\t12.25\t\t00000000-0000-0000-0000-"
+					      "000000000000\t1794960000000\t1794960060000\t0\tFEED\n");
+	run("SELECT window, type, key, raw, toUnixTimestamp64Milli(ts), event_id, hex(_input_epoch), "
+	    "_input_partition, "
+	    "_input_offset, _offset FROM w.events_late FORMAT TabSeparatedRaw");
+	assert_string_equal(http.answer.body,
+		"page_minute\tplatform\tlate user\tlate "
+		"user\t1794959999995\t11111111-1111-1111-1111-111111111111\tBEEF"
+		"\t4\t4711\t2\n");
+	bytes_free(&records);
+}
+
+static void refused_with(const char *a, const char *b)
+{
+	struct err err = {0};
+	int rc = check(&err);
+
+	if (rc != -EINVAL || !strstr(err.text, a) || !strstr(err.text, b))
+		fail_msg("expected a refusal with '%s' and '%s', got %d: %s", a, b, rc, err.text);
+}
+
+/* An installation that is older than its windows or than this program: what is missing, in one statement. */
+static void test_start_up_check(void **state)
+{
+	struct err err;
+
+	(void)state;
+	run("ALTER TABLE w.alerts DROP COLUMN score, DROP COLUMN window");
+	refused_with("w.alerts: column window is missing; run: ALTER TABLE w.alerts ADD COLUMN window "
+		     "LowCardinality(String), ADD COLUMN score Nullable(Float64)",
+		"");
+	run("ALTER TABLE w.alerts ADD COLUMN window LowCardinality(String), ADD COLUMN score "
+	    "Nullable(Float64)");
+	run("ALTER TABLE w.visits DROP COLUMN sum_amount");
+	refused_with(
+		"w.visits: column sum_amount is missing", "ADD COLUMN sum_amount Nullable(Decimal(38, 6))");
+	run("ALTER TABLE w.visits ADD COLUMN sum_amount Nullable(Decimal(38, 6))");
+	run("DROP TABLE w.page_minute_agg_1h_mv SYNC");
+	run("CREATE MATERIALIZED VIEW w.page_minute_agg_1h_mv TO w.page_minute_agg_1h AS SELECT window, "
+	    "window_start, "
+	    "sum(count) AS count FROM w.page_minute_agg GROUP BY window, window_start");
+	refused_with("view w.page_minute_agg_1h_mv does not give column window_end", "drop it");
+	run("DROP TABLE w.page_minute_agg_1h_mv SYNC");
+	run("ALTER TABLE w.page_minute_agg_1h MODIFY SETTING non_replicated_deduplication_window = 0");
+	refused_with("w.page_minute_agg_1h: non_replicated_deduplication_window is 0", "ALTER TABLE");
+	run("ALTER TABLE w.page_minute_agg_1h MODIFY SETTING non_replicated_deduplication_window = 100");
+	if (check(&err))
+		fail_msg("%s", err.text);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_two_nodes),
+		cmocka_unit_test(test_empty_cell), cmocka_unit_test(test_sessions_and_funnels),
+		cmocka_unit_test(test_alerts_and_late), cmocka_unit_test(test_start_up_check)};
+
+	return cmocka_run_group_tests(tests, open_all, close_all);
+}
