@@ -1,5 +1,6 @@
 """What the delivery tests share: the engine, the process with journal and sink, and the comparison of both."""
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,14 @@ class Engine:
     def signal(self, signo):
         with open(os.path.join(self.folder, "pid"), encoding="ascii") as f:
             os.kill(int(f.read()), signo)
+
+    def crash(self):
+        """kill -9, and a new one on the same data once the old one is gone."""
+        with open(os.path.join(self.folder, "pid"), encoding="ascii") as f:
+            pid = int(f.read())
+        os.kill(pid, signal.SIGKILL)
+        wait_for("the engine's end", lambda: not os.path.exists(f"/proc/{pid}"))
+        self.start()
 
     def query(self, sql):
         url = self.url + "/?" + urllib.parse.urlencode({"wait_end_of_query": 1})

@@ -61,8 +61,7 @@ def engine_faults(engine, part):
     rng = random.Random(7)
     for _ in range(4):
         time.sleep(rng.uniform(0.3, 1.0))
-        engine.signal(signal.SIGKILL)
-        engine.start()
+        engine.crash()
     alive_before = process.poll() is None
     time.sleep(0.3)
     engine.signal(signal.SIGSTOP)
