@@ -16,14 +16,23 @@ struct columns {
 	uint8_t spec;
 };
 
-/* Adds a column unless one of this name is there: several aggregates may need it. */
+/* Of the same part of the same values. */
+static bool column_same(const struct columns *c, const struct agg_column *a, enum agg_part_kind part)
+{
+	const struct agg_spec *have = &c->set->spec[a->spec], *want = &c->set->spec[c->spec];
+	bool whole = part == AGG_PART_COUNT || part == AGG_PART_ERRORS;
+
+	return a->part == part && (whole || have->field == want->field) && part != AGG_PART_MATCH;
+}
+
+/* Adds a column unless it is there: several aggregates may need it. */
 static struct agg_column *column_add(
 	struct columns *c, const char *name, enum agg_column_kind kind, enum agg_part_kind part)
 {
 	struct agg_column *column = &c->out[c->count];
 
 	for (uint32_t i = 0; i < c->count; i++)
-		if (strcmp(c->out[i].name, name) == 0)
+		if (strcmp(c->out[i].name, name) == 0 && column_same(c, &c->out[i], part))
 			return &c->out[i];
 	*column = (struct agg_column){.kind = kind, .spec = c->spec, .part = (uint8_t)part};
 	snprintf(column->name, sizeof column->name, "%s", name);

@@ -22,7 +22,7 @@ enum agg_column_kind {
 #define AGG_COLUMN_NAME_BYTES (AGG_LABEL_BYTES + 8)
 
 struct agg_column {
-	char name[AGG_COLUMN_NAME_BYTES]; /* unique in the list */
+	char name[AGG_COLUMN_NAME_BYTES]; /* unique unless values were renamed to another's column */
 	enum agg_column_kind kind;
 	bool decimal; /* SUM, MIN, MAX: millionths instead of doubles */
 	uint8_t spec; /* of the list: where the value comes from */

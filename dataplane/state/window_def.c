@@ -361,6 +361,52 @@ static int aggregates_take(struct making *m)
 	return of_key(rc, "anomaly", m->err);
 }
 
+/* What a row calls its values: labels, and names that an aggregate makes besides. */
+struct names {
+	uint32_t count;
+	char name[3 * AGG_MAX][AGG_LABEL_BYTES + 8];
+};
+
+static void names_take(struct names *n, const struct agg_spec *spec)
+{
+	static const char *const quantile[] = {"p50", "p95", "p99"};
+	const char *field = spec->field != FIELD_NONE ? field_table[spec->field].name : "";
+
+	if (spec->kind != AGG_quantiles)
+		snprintf(n->name[n->count++], sizeof n->name[0], "%s", spec->label);
+	if (spec->kind == AGG_variance)
+		snprintf(n->name[n->count++], sizeof n->name[0], "stddev_%.60s", field);
+	for (size_t i = 0; spec->kind == AGG_quantiles && i < sizeof quantile / sizeof *quantile; i++)
+		snprintf(n->name[n->count++], sizeof n->name[0], "%s_%.60s", quantile[i], field);
+}
+
+/* In a row each name stands for one thing, whatever values were renamed to. */
+static int names_check(struct making *m)
+{
+	static const char *const fixed[] = {"window", "kind", "start", "end", "start_ms", "end_ms", "step",
+		"other", "cut", "revision", "node", "window_start", "window_end"};
+	const struct window_def *def = m->def;
+	struct names n = {0};
+	const char *twice = NULL;
+
+	for (uint32_t i = 0; i < agg_set_count(def->aggs); i++)
+		names_take(&n, agg_set_spec(def->aggs, i));
+	for (uint32_t i = 0; i < n.count && !twice; i++) {
+		for (size_t k = 0; k < sizeof fixed / sizeof *fixed; k++)
+			twice = strcmp(n.name[i], fixed[k]) == 0 ? n.name[i] : twice;
+		for (uint32_t k = 0; k < def->group_count; k++)
+			twice = strcmp(n.name[i], field_table[def->group[k]].name) == 0 ? n.name[i] : twice;
+		for (uint32_t k = 0; k < i; k++)
+			twice = strcmp(n.name[i], n.name[k]) == 0 ? n.name[i] : twice;
+		if (n.name[i][0] == '_')
+			twice = n.name[i];
+	}
+	if (!twice)
+		return 0;
+	return err_set(
+		m->err, -EINVAL, "aggregates: the name %s has another meaning in rows; say `as NAME`", twice);
+}
+
 static int def_fill(struct making *m)
 {
 	struct window_def *def = m->def;
@@ -388,6 +434,8 @@ static int def_fill(struct making *m)
 		rc = group_check(m, types);
 	if (!rc)
 		rc = aggregates_take(m);
+	if (!rc)
+		rc = names_check(m);
 	if (rc)
 		return rc;
 	def->text = window_text_print(&m->canon);

@@ -197,12 +197,15 @@ static void test_refused(void **state)
 		"name=x_2h kind=tumbling size=2h rollup=1d", NULL};
 	static const char *const kinds[] = {
 		"name=x_1m kind=tumbling size=1m", "name=agg_x kind=session gap=1m by=user_id", NULL};
+	static const char *const renamed[] = {
+		"name=x kind=tumbling size=1m aggregates='sum(amount) as count, error_rate'", NULL};
 	static const char *const rollup_name[] = {"name=x_1h kind=tumbling size=1h rollup=1d",
 		"name=agg_x_1d kind=session gap=1m by=user_id", NULL};
 
 	(void)state;
 	refused(fixed, "window alerts would go to table alerts, which is for something else");
 	refused(rollups, "windows x_1h and x_2h would both fill table agg_x_1d");
+	refused(renamed, "window x would have two columns count");
 	refused(kinds, "windows x_1m and agg_x would both go to table agg_x");
 	refused(rollup_name, "windows agg_x_1d and x_1h would both fill table agg_x_1d");
 }

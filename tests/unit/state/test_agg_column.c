@@ -276,6 +276,10 @@ static void test_names(void **state)
 	names_are("error_rate, count", "count errors");
 	names_are("variance(metric), avg(metric)", "n_metric m1_metric m2_metric sum_metric");
 	names_are("count(status=ok), count(status=\"not ok\")", "count_status_ok count_status_not_ok");
+	/* What was renamed to another's column stands there twice: who makes a table of it sees that. */
+	names_are("sum(amount) as count, error_rate", "count count errors");
+	names_are("count as n_metric, avg(metric)", "n_metric n_metric sum_metric");
+	names_are("sum(metric) as total, avg(metric)", "total n_metric sum_metric");
 	names_are("min(amount), max(amount)", "min_amount max_amount");
 	names_are("first(page), last(page)", "first_page last_page");
 	names_are("distinct(user_id), quantiles(metric), top(page,3)",
