@@ -210,6 +210,12 @@ int stage_load(struct stage *st, const uint8_t *data, size_t bytes, uint32_t *dr
 
 	*dropped = 0;
 	good = head_load(st, &c, &full);
+	/* A definition that the saved state does not have begins here: what ends before is closed to it as
+	 * well. */
+	for (uint32_t i = 0; good && st->step_ms != STAGE_NO_TIME && i < st->stats.window_count; i++) {
+		st->window[i]->kind->settle(st->window[i], st->step_ms);
+		st->window[i]->stats->closed_ms = st->step_ms;
+	}
 	count = good ? cursor_le32(&c) : 0;
 	good = good && !c.failed && count <= WINDOWS_MAX;
 	for (uint32_t i = 0; i < count && good; i++) {
