@@ -11,6 +11,8 @@
 #include "clock.h"
 #include "log.h"
 
+#define FULL_LOOK_NS 50000000u
+
 struct merge_input { /* a partial log */
 	struct journal_reader *reader;
 	struct journal_block block;
@@ -79,20 +81,30 @@ static void merge_do_save(struct state_merge *m)
 	save_post(s, v, m->fed);
 }
 
-/* A partial log is full: its producer waits for the oldest checkpoint of the merge to go. */
-static bool merge_pressure(const struct state *s)
+/* A partial log is full: it waits for the oldest checkpoint of the merge to go. */
+static bool merge_pressure(struct state_merge *m)
 {
-	for (uint32_t p = 0; p < s->partitions; p++)
-		if (atomic_load_explicit(&s->part[p].out.waiting, memory_order_relaxed))
-			return true;
-	return false;
+	struct state *s = m->state;
+	uint64_t now_ns = clock_mono_ns();
+
+	if (now_ns - m->full_ns < FULL_LOOK_NS)
+		return m->full;
+	m->full_ns = now_ns;
+	m->full = false;
+	for (uint32_t p = 0; p < s->partitions && !m->full; p++) {
+		struct journal_partition_stats stats;
+
+		journal_stats(s->output, p, &stats);
+		m->full = stats.full;
+	}
+	return m->full;
 }
 
 static int merge_save_maybe(struct state_merge *m, struct err *err)
 {
 	int rc;
 
-	if (!save_due(m->state, &m->save, m->fed, merge_pressure(m->state)))
+	if (!save_due(m->state, &m->save, m->fed, merge_pressure(m)))
 		return 0;
 	rc = merge_do_run(m, err); /* a save comes behind a run */
 	if (rc == 0)

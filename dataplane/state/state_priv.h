@@ -127,6 +127,8 @@ struct state_merge {
 	pthread_mutex_t lock;
 	struct merge_input *input; /* P, its thread's */
 	uint64_t fed;
+	uint64_t full_ns; /* when the partial logs were last asked whether one is full */
+	bool full;
 	int *consumer;		   /* P, of the partial logs */
 	struct merge_saved *saved; /* checkpoints_kept + 1; saver's */
 	struct state_out out;
