@@ -1,0 +1,203 @@
+/* A process to be killed: two workers feed four partitions, the state stage runs over them.
+ *
+ *   state_feeder run DIR ROUND SET        with a set of window definitions; ends in order unless killed
+ *   state_feeder check DIR                exit 0 if the output log is what an offline replay of the journal
+ * gives, as far as it goes; prints `complete=1` if it goes all the way state_feeder frozen DIR a reader of
+ * the merged log that does not move, and segments for less than comes: the stage must wait, lose nothing, and
+ * finish when the reader goes on */
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "clock.h"
+#include "state_rig.h"
+
+#define PARTITIONS 4
+#define EVENTS 6000
+
+struct worker {
+	pthread_t thread;
+	struct srig *rig;
+	uint32_t index;
+	uint64_t first, count;
+};
+
+static void die(const char *what, const char *why)
+{
+	fprintf(stderr, "state_feeder: %s: %s\n", what, why);
+	exit(2);
+}
+
+static void *worker_main(void *arg)
+{
+	struct worker *w = arg;
+
+	srig_feed(w->rig, w->index, w->first, w->count);
+	return NULL;
+}
+
+static void feed(struct srig *r, uint64_t first, uint64_t count)
+{
+	struct worker worker[SRIG_WORKERS];
+
+	for (uint32_t w = 0; w < SRIG_WORKERS; w++) {
+		worker[w] = (struct worker){.rig = r, .index = w, .first = first, .count = count};
+		if (pthread_create(&worker[w].thread, NULL, worker_main, &worker[w]) != 0)
+			die("thread", "none");
+	}
+	for (uint32_t w = 0; w < SRIG_WORKERS; w++)
+		pthread_join(worker[w].thread, NULL);
+}
+
+/* 0 if nothing has failed and replay never differed. */
+static int verdict(struct srig *r)
+{
+	struct state_stats all;
+	int bad = 0;
+
+	state_stats(r->state, &all);
+	for (uint32_t p = 0; p < PARTITIONS; p++) {
+		struct state_part_stats s;
+
+		state_part_stats(r->state, p, &s);
+		if (s.phase != STATE_STOPPED || s.mismatches || s.checkpoint_failures) {
+			fprintf(stderr, "partition %u: %s: %s\n", p, state_phase_name[s.phase], s.error);
+			bad = 4;
+		}
+	}
+	if (all.merge_phase != STATE_STOPPED || all.merge_mismatches || all.merge_checkpoint_failures) {
+		fprintf(stderr, "merge: %s: %s\n", state_phase_name[all.merge_phase], all.merge_error);
+		bad = 4;
+	}
+	return bad;
+}
+
+static int run(const char *dir, uint64_t round, int set)
+{
+	static struct srig r;
+	struct err err = {""};
+	int rc;
+
+	srig_init(&r, dir, PARTITIONS, set, 30);
+	if (srig_open(&r, &err) != 0)
+		die("open", err.text);
+	srig_start(&r);
+	feed(&r, round * 1000000, EVENTS);
+	srig_stop(&r, 60000);
+	rc = verdict(&r);
+	srig_close(&r);
+	return rc;
+}
+
+/* What a crash leaves of a checkpoint is no checkpoint: all that are there can be read. */
+static uint32_t damaged_checkpoints(const char *dir)
+{
+	struct checkpoint_entry *list;
+	uint32_t count, damaged = 0;
+	struct err err = {""};
+	char path[200];
+
+	snprintf(path, sizeof path, "%.150s/state/checkpoints", dir);
+	if (checkpoint_list(path, &list, &count, &err) != 0)
+		die("checkpoints", err.text);
+	for (uint32_t i = 0; i < count; i++)
+		damaged += !list[i].good;
+	free(list);
+	return damaged;
+}
+
+static int check(const char *dir)
+{
+	struct srig_check c;
+	bool good = srig_check(dir, &c);
+	uint32_t damaged = damaged_checkpoints(dir);
+
+	printf("replayed=%" PRIu64 " compared=%" PRIu64 " rows=%" PRIu64 " late=%" PRIu64 " merged=%" PRIu64
+	       " longer=%" PRIu64 " differing=%" PRIu64 " damaged=%u complete=%d %s\n",
+		c.replayed, c.compared, c.rows, c.late, c.merged, c.longer, c.differing, damaged, c.complete,
+		c.fault);
+	for (uint32_t p = 0; p <= PARTITIONS && !c.complete; p++)
+		printf("log %u: ends at %" PRIu64 ", %" PRIu64 " are missing\n", p, c.log_end[p], c.missing[p]);
+	return good ? 0 : 1;
+}
+
+/* ---- a reader that does not move ---- */
+
+static bool anybody_waits(struct srig *r)
+{
+	struct state_stats all;
+	bool waits;
+
+	state_stats(r->state, &all);
+	waits = all.merge_waiting;
+	for (uint32_t p = 0; p < PARTITIONS; p++) {
+		struct state_part_stats s;
+
+		state_part_stats(r->state, p, &s);
+		waits = waits || s.waiting;
+	}
+	return waits;
+}
+
+static int frozen(const char *dir)
+{
+	static struct srig r;
+	struct journal *output;
+	struct err err = {""};
+	uint64_t end_ns, round = 0;
+	int consumer[PARTITIONS + 1], rc;
+
+	srig_init(&r, dir, PARTITIONS, 0, 30);
+	r.cfg.state.segments_max = 3;
+	if (srig_open(&r, &err) != 0)
+		die("open", err.text);
+	output = state_output(r.state);
+	for (uint32_t p = 0; p <= PARTITIONS; p++) {
+		consumer[p] = journal_consumer_add(output, p, "frozen", &err);
+		journal_consumer_set(output, consumer[p], 0);
+	}
+	srig_start(&r);
+	end_ns = clock_mono_ns() + 120000000000ull;
+	while (!anybody_waits(&r) && clock_mono_ns() < end_ns) {
+		r.start_ms += round ? EVENTS * SRIG_EVENT_MS : 0;
+		feed(&r, ++round * 1000000, EVENTS);
+	}
+	if (!anybody_waits(&r))
+		die("frozen", "the log never became full");
+	nanosleep(&(struct timespec){.tv_nsec = 500000000}, NULL);
+	printf("full after %" PRIu64 " rounds\n", round);
+	/* The reader goes on, always close behind. */
+	end_ns = clock_mono_ns() + 120000000000ull;
+	for (bool idle = false; !idle && clock_mono_ns() < end_ns;) {
+		idle = !anybody_waits(&r);
+		for (uint32_t p = 0; p <= PARTITIONS; p++)
+			journal_consumer_set(output, consumer[p], journal_durable_offset(output, p));
+		for (uint32_t p = 0; p < PARTITIONS && idle; p++) {
+			struct state_part_stats s;
+
+			state_part_stats(r.state, p, &s);
+			idle = s.stage.input_offset == journal_durable_offset(r.rig.journal, p);
+		}
+		nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+	}
+	srig_stop(&r, 60000);
+	rc = verdict(&r);
+	srig_close(&r);
+	return rc;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc < 3)
+		die("usage", "run DIR ROUND SET | check DIR | frozen DIR");
+	if (strcmp(argv[1], "check") == 0)
+		return check(argv[2]);
+	rig_eal("state-feeder");
+	if (strcmp(argv[1], "frozen") == 0)
+		return frozen(argv[2]);
+	return run(argv[2], strtoull(argc > 3 ? argv[3] : "0", NULL, 10),
+		(int)strtoull(argc > 4 ? argv[4] : "0", NULL, 10) % 3);
+}
