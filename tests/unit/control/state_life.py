@@ -1,0 +1,240 @@
+"""The state stage in sluiced for real, on pcap ports: rows against a count made here, checkpoints, kill -9, replay, another
+set of definitions, refusals."""
+import collections
+import glob
+import json
+import os
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+
+SLUICED, SLUICECTL = sys.argv[1:3]
+DIR = tempfile.mkdtemp(prefix="sluice_state_life_")
+SOCKET, DATA, CONFIG = (os.path.join(DIR, n) for n in ("s.sock", "data", "c.yaml"))
+EVENTS, USERS, STEP_MS, SIZE_MS = 6000, 50, 50, 5000
+START = int(time.time() * 1000) // 60000 * 60000 - 3600_000
+PAGES = 'name: pages, kind: tumbling, size: 5s, by: page, aggregates: "count, distinct(user_id)"'
+USERS_WINDOW = 'name: users, kind: session, gap: 10s, by: user_id, aggregates: count'
+
+
+def frame(payload):
+    udp = struct.pack(">HHHH", 40000, 9000, 8 + len(payload), 0) + payload
+    head = struct.pack(">BBHHHBBHII", 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0, 0x0A000001, 0x0A000002)
+    total = sum(struct.unpack(">10H", head))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    head = head[:10] + struct.pack(">H", total ^ 0xFFFF) + head[12:]
+    return bytes.fromhex("020000000002020000000001") + b"\x08\x00" + head + udp
+
+
+def write_input(first, count):
+    """Events in order of time; returns {(window start, page): count}."""
+    counts, frames, lines = collections.Counter(), [], []
+    for i in range(first, first + count):
+        ts, page = START + i * STEP_MS, f"/p{i % 7}"
+        counts[(ts // SIZE_MS * SIZE_MS, page)] += 1
+        lines.append(json.dumps({"event_id": str(uuid.UUID(int=(i + 1) << 64 | 0x8000_0000_0000_0001)),
+                                 "user_id": f"u{i % USERS}", "ts": ts, "page": page}))
+        if len(lines) == 8:
+            frames.append(frame("\n".join(lines).encode()))
+            lines = []
+    frames.append(frame("\n".join(lines).encode()))
+    with open(os.path.join(DIR, "in.pcap"), "wb") as f:
+        f.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1))
+        for fr in frames:
+            f.write(struct.pack("<IIII", 0, 0, len(fr), len(fr)) + fr)
+    return counts
+
+
+def write_config(*windows):
+    with open(CONFIG, "w", encoding="utf-8") as f:
+        f.write(f"""node: {{id: life, data_dir: {DATA}}}
+eal: {{hugepages: false, memory: 128MiB}}
+journal: {{partitions: 4, segment_bytes: 4MiB}}
+time: {{out_of_orderness: 1s, past_max: 0}}
+state: {{enabled: true, checkpoint_every: 200ms, segment_bytes: 4MiB}}
+control: {{socket: {SOCKET}}}
+ports: [{{name: file, device: "net_pcap0,rx_pcap={DIR}/in.pcap"}}]
+listeners: [{{name: in, udp_port: 9000}}]
+windows:
+""" + "".join(f"  - {{{w}}}\n" for w in windows))
+
+
+def start(*more):
+    log = open(os.path.join(DIR, "log"), "ab")
+    p = subprocess.Popen([SLUICED, "--config", CONFIG, *more], stderr=log)
+    wait(lambda: ctl("version", check=False)[0] == 0 or p.poll() is not None, "start")
+    assert p.poll() is None, "sluiced did not start: " + tail()
+    return p
+
+
+def tail():
+    with open(os.path.join(DIR, "log"), encoding="utf-8") as f:
+        return f.read()[-3000:]
+
+
+def ctl(*words, check=True):
+    r = subprocess.run([SLUICECTL, "--socket", SOCKET, "--json", *words], capture_output=True, text=True)
+    if check:
+        assert r.returncode == 0, (words, r.returncode, r.stderr, tail())
+    return r.returncode, r.stdout, r.stderr
+
+
+def result(*words):
+    return json.loads(ctl(*words)[1])
+
+
+def wait(what, name, seconds=60):
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "waited in vain for: " + name + "\n" + tail()
+        time.sleep(0.05)
+
+
+def ended(p, code):
+    assert p.wait(60) == code, (p.returncode, tail())
+
+
+def settled():
+    s = result("status")
+    return s["input_ended"] and s["state"]["phase"] == "running" and s["state"]["behind"] == 0 and \
+        result("ledger")["balanced"]
+
+
+def replay(*words):
+    """Rows by key, and the summary."""
+    path = os.path.join(DIR, "rows.jsonl")
+    summary = result("replay", "--dir", DATA, "--out", path, *words)
+    with open(path, encoding="utf-8") as f:
+        return [json.loads(line) for line in f], summary
+
+
+def by_page(rows):
+    pages = {(r["start_ms"], r["page"]): r["count"] for r in rows if r["window"] == "pages"}
+    assert len(pages) == sum(r["window"] == "pages" for r in rows), "a row came twice"
+    return pages
+
+
+def first_run():
+    want = write_input(0, EVENTS)
+    write_config(PAGES, USERS_WINDOW)
+    p = start()
+    wait(settled, "balance")
+    w = result("windows")
+    pages = next(x for x in w["windows"] if x["window"] == "pages")
+    assert pages["events"] == EVENTS and pages["late"] == 0, pages
+    assert sum(s["events"] for s in w["sources"]) == EVENTS and w["merge"]["state"] == "running", w
+    made = result("checkpoint", "now")
+    assert len(made["checkpoints"]) == 5, made
+    assert result("checkpoint", "savepoint", "before-kill")["savepoint"] == "before-kill"
+    assert ctl("checkpoint", "savepoint", "../x", check=False)[0] == 1
+    text = result("metrics")["text"]
+    assert 'sluice_window_events_total{window="pages"} %d' % EVENTS in text and "sluice_state_up" in text, text
+    rows = result("windows", "rows", "pages", "--last", "1000", "--limit", "10000")["rows"]
+    hot = {(r["start_ms"], r["page"]): r["count"] for r in rows}
+    assert hot and all(want[k] == n for k, n in hot.items()), (len(hot), len(want))
+    assert ctl("windows", "rows", "none", check=False)[0] == 1
+    p.send_signal(signal.SIGKILL)
+    p.wait()
+    return want, hot
+
+
+def killed_run(want, hot):
+    """The same input again: duplicates by id. Rows that were in memory are there again."""
+    p = start()
+    wait(settled, "balance after kill -9")
+    w = result("windows")
+    assert next(x for x in w["windows"] if x["window"] == "pages")["events"] == EVENTS
+    assert all(x["mismatches"] == 0 for x in w["partitions"]), w
+    rows = result("windows", "rows", "pages", "--last", "1000", "--limit", "10000")["rows"]
+    assert hot.items() <= {(r["start_ms"], r["page"]): r["count"] for r in rows}.items()
+    assert ctl("stop")[0] == 0
+    ended(p, 0)
+    got, summary = replay()
+    pages = by_page(got)
+    assert pages and all(want[k] == n for k, n in pages.items())
+    last = max(k[0] for k in pages)
+    assert {k for k in want if k[0] <= last} == set(pages), "windows are missing"
+    assert summary["logs"][-1]["log"] == "merged" and summary["faults"] == [], summary
+    assert sum(x["events"] for x in summary["logs"]) == EVENTS
+    again = replay()[1]
+    assert [x["crc"] for x in again["logs"]] == [x["crc"] for x in summary["logs"]]
+    partial = replay("--rows", "partial")[0]
+    counts = collections.Counter()
+    for r in partial:
+        if r["window"] == "pages":
+            counts[(r["start_ms"], r["page"])] += r["count"]
+    assert all(counts[k] == n for k, n in pages.items()), "partial rows do not add up"
+    assert ctl("replay", "--dir", DATA, "--rows", "all", check=False)[0] == 1
+    return pages
+
+
+def files():
+    """Checkpoints as they lie there."""
+    ls = result("checkpoint", "ls", "--dir", DATA)
+    assert ls["damaged"] == 0 and sum(c["savepoint"] == "before-kill" for c in ls["checkpoints"]) == 5, ls
+    newest = max((c for c in ls["checkpoints"] if c["of"] == "merge"), key=lambda c: c["seq"])
+    one = result("checkpoint", "inspect", os.path.join(DATA, "state/checkpoints", newest["file"]))
+    assert one["of"] == "merge" and one["seq"] == newest["seq"] and one["partitions"] == 4, one
+    path = glob.glob(os.path.join(DATA, "state/checkpoints/p0-*.ckpt"))[0]
+    with open(path, "r+b") as f:
+        f.truncate(os.path.getsize(path) - 1)
+    assert result("checkpoint", "ls", "--dir", DATA)["damaged"] == 1
+    assert ctl("checkpoint", "inspect", path, check=False)[0] == 1
+    os.remove(path)
+
+
+def other_definitions(pages):
+    """pages as before, users gone, minutes new: more input."""
+    want = write_input(EVENTS, EVENTS)
+    write_config(PAGES, "name: minutes, kind: tumbling, size: 1m, aggregates: count")
+    p = start()
+    wait(settled, "balance with other definitions")
+    names = {x["window"]: x for x in result("windows")["windows"]}
+    assert set(names) == {"pages", "minutes"} and names["pages"]["events"] == 2 * EVENTS, names
+    assert names["minutes"]["events"] == EVENTS, names
+    assert ctl("stop")[0] == 0
+    ended(p, 0)
+    got = by_page(replay()[0])
+    assert pages.items() <= got.items() and len(got) > len(pages)
+    for key, n in got.items():  # the window in which the run ended has events of both
+        assert n == want[key] or key in pages or key[0] <= START + EVENTS * STEP_MS, (key, n, want[key])
+    minutes = [r for r in replay("--config", CONFIG)[0] if r["window"] == "minutes"]
+    assert sum(r["count"] for r in minutes[:3]) == 3 * 60000 // STEP_MS, minutes[:3]  # as if they had always been
+    middle = START + EVENTS * STEP_MS
+    assert ctl("replay", "--dir", DATA, "--from", "nonsense", check=False)[0] == 1
+    assert not replay("--to", "2001-01-01T00:00:00Z")[0] and middle
+
+
+def refusals():
+    r = subprocess.run([SLUICED, "--config", CONFIG, "--set", "state.step=500ms"], capture_output=True, text=True)
+    assert r.returncode == 1 and "state.step was 1000 ms" in r.stderr and "move" in r.stderr, r.stderr
+    os.rename(os.path.join(DATA, "output"), os.path.join(DIR, "aside"))
+    r = subprocess.run([SLUICED, "--config", CONFIG], capture_output=True, text=True)
+    assert r.returncode == 1 and "is missing" in r.stderr and "move" in r.stderr, r.stderr
+    os.rename(os.path.join(DATA, "state"), os.path.join(DIR, "aside-state"))  # as it says: begin anew
+    p = start()
+    wait(settled, "balance after beginning anew")
+    assert ctl("stop")[0] == 0
+    ended(p, 0)
+
+
+def main():
+    want, hot = first_run()
+    pages = killed_run(want, hot)
+    files()
+    other_definitions(pages)
+    refusals()
+    shutil.rmtree(DIR)
+
+
+try:
+    main()
+except AssertionError:
+    print("kept in", DIR)
+    raise

@@ -1,0 +1,279 @@
+/* The running state stage: what it refuses, checkpoints by time and by command, the self-check, retention.
+ * Kills are in tests/integration/state. */
+#include "state_rig.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "checkpoint.h"
+#include "clock.h"
+
+#define LIMIT_NS 60000000000ull /* ends a test that hangs, decides nothing */
+
+static void command(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+static void command(const char *format, ...)
+{
+	char text[800];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof text, format, args);
+	va_end(args);
+	assert_int_equal(system(text), 0);
+}
+
+static void nap(void)
+{
+	nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+}
+
+static void open_start(struct srig *r)
+{
+	struct err err = {""};
+
+	if (srig_open(r, &err) != 0)
+		fail_msg("%s", err.text);
+	srig_start(r);
+}
+
+static void feed(struct srig *r, uint64_t first, uint64_t count)
+{
+	srig_feed(r, 0, first, count);
+	srig_feed(r, 1, first, count);
+}
+
+static void stop_close(struct srig *r)
+{
+	srig_stop(r, 30000);
+	srig_close(r);
+}
+
+static void run_once(struct srig *r, uint64_t first, uint64_t count)
+{
+	open_start(r);
+	feed(r, first, count);
+	stop_close(r);
+}
+
+static void assert_check(struct srig *r, bool complete)
+{
+	struct srig_check c;
+
+	if (!srig_check(r->dir, &c))
+		fail_msg("%s", c.fault);
+	assert_int_equal(c.complete, complete);
+	assert_true(c.compared > 0);
+}
+
+static void assert_refused(struct srig *r, const char *what)
+{
+	struct err err = {""};
+
+	assert_int_equal(srig_open(r, &err), -EINVAL);
+	if (!strstr(err.text, what) || !strstr(err.text, "move "))
+		fail_msg("'%s' and what to do expected: %s", what, err.text);
+}
+
+static uint32_t count_checkpoints(struct srig *r, uint32_t who, const char *savepoint)
+{
+	struct checkpoint_entry *list;
+	uint32_t count, found = 0;
+	struct err err;
+	char dir[200];
+
+	snprintf(dir, sizeof dir, "%s/state/checkpoints", r->dir);
+	assert_int_equal(checkpoint_list(dir, &list, &count, &err), 0);
+	for (uint32_t i = 0; i < count; i++)
+		found += list[i].good && list[i].info.who == who &&
+			 strcmp(list[i].info.savepoint, savepoint) == 0;
+	free(list);
+	return found;
+}
+
+static struct state_part_stats part_of(struct srig *r, uint32_t p)
+{
+	struct state_part_stats s;
+
+	state_part_stats(r->state, p, &s);
+	return s;
+}
+
+/* ---- tests ---- */
+
+static void checkpoints_come_with_new_input_only(void **state)
+{
+	uint64_t end_ns = clock_mono_ns() + LIMIT_NS, seq;
+	struct srig r;
+
+	(void)state;
+	srig_init(&r, NULL, 2, 0, 20);
+	r.rig.params.tick_ms = 1000000; /* no input of the journal's own */
+	open_start(&r);
+	feed(&r, 0, 2000);
+	assert_true(srig_settle(&r));
+	while (part_of(&r, 0).checkpoint_seq < 3 && clock_mono_ns() < end_ns) {
+		feed(&r, 10000 + part_of(&r, 0).checkpoint_seq * 1000, 100);
+		assert_true(srig_settle(&r));
+		nap();
+	}
+	/* The last one of what there is: then no more. */
+	for (int i = 0; i < 40; i++)
+		nap();
+	seq = part_of(&r, 0).checkpoint_seq;
+	for (int i = 0; i < 40; i++)
+		nap();
+	assert_int_equal(part_of(&r, 0).checkpoint_seq, seq);
+	assert_int_equal(count_checkpoints(&r, 0, ""), r.cfg.state.checkpoints_kept);
+	stop_close(&r);
+	assert_check(&r, true);
+	srig_free(&r);
+}
+
+static void checkpoints_by_command(void **state)
+{
+	struct err err = {""};
+	uint64_t seq;
+	struct srig r;
+
+	(void)state;
+	srig_init(&r, NULL, 2, 1, 3600000); /* none by time */
+	r.rig.params.tick_ms = 1000000;
+	open_start(&r);
+	feed(&r, 0, 3000);
+	assert_true(srig_settle(&r));
+	seq = part_of(&r, 1).checkpoint_seq;
+	assert_int_equal(state_checkpoint(r.state, NULL, 30000, &err), 0);
+	assert_true(part_of(&r, 1).checkpoint_seq > seq);
+	seq = part_of(&r, 1).checkpoint_seq;
+	assert_int_equal(state_checkpoint(r.state, NULL, 30000, &err), 0);
+	assert_int_equal(part_of(&r, 1).checkpoint_seq, seq); /* nothing new: the last one stands */
+	assert_int_equal(state_checkpoint(r.state, "before-upgrade", 30000, &err), 0);
+	assert_int_equal(count_checkpoints(&r, 1, "before-upgrade"), 1);
+	assert_int_equal(count_checkpoints(&r, CHECKPOINT_MERGE, "before-upgrade"), 1);
+	assert_int_equal(state_checkpoint(r.state, "../x", 30000, &err), -EINVAL);
+	assert_int_equal(state_checkpoint(r.state, "", 30000, &err), -EINVAL);
+	stop_close(&r);
+	/* A savepoint is as good as a checkpoint: all that is left to start from. */
+	command("rm -f %s/state/checkpoints/*.ckpt", r.dir);
+	run_once(&r, 100000, 1000);
+	assert_check(&r, true);
+	srig_free(&r);
+}
+
+static void a_difference_stops_the_partition(void **state)
+{
+	uint64_t end_ns = clock_mono_ns() + LIMIT_NS;
+	struct state_part_stats s;
+	struct srig r, other;
+	struct err err = {""};
+
+	(void)state;
+	srig_init(&r, NULL, 1, 0, 50);
+	srig_init(&other, NULL, 1, 0, 50);
+	run_once(&r, 0, 3000);
+	run_once(&other, 500000, 3000);
+	/* The log of one journal's events, and another's events. */
+	command("rm -rf %s/output && mv %s/output %s/ && rm -f %s/state/checkpoints/*", r.dir, other.dir,
+		r.dir, r.dir);
+	open_start(&r);
+	do {
+		s = part_of(&r, 0);
+		nap();
+	} while (s.phase != STATE_FAILED && clock_mono_ns() < end_ns);
+	assert_int_equal(s.phase, STATE_FAILED);
+	assert_int_equal(s.mismatches, 1);
+	assert_int_equal(s.appended, 0);
+	assert_non_null(strstr(s.error, "REPLAY DIFFERS: output log partition 0 has at offset "));
+	assert_int_equal(state_checkpoint(r.state, NULL, 1000, &err), -EIO);
+	stop_close(&r);
+	srig_free(&r);
+	srig_free(&other);
+}
+
+static void what_does_not_fit_is_refused(void **state)
+{
+	struct srig r;
+
+	(void)state;
+	srig_init(&r, NULL, 2, 0, 50);
+	run_once(&r, 0, 2000);
+	command("cp -r %s %s.first", r.dir, r.dir);
+	run_once(&r, 100000, 2000);
+	command("cp -r %s %s.second", r.dir, r.dir);
+
+	command("rm -rf %s/journal && cp -r %s.first/journal %s/", r.dir, r.dir, r.dir);
+	assert_refused(&r, "beyond the input journal's end");
+	command("rm -rf %s && cp -r %s.second %s", r.dir, r.dir, r.dir);
+	command("rm -rf %s/output && cp -r %s.first/output %s/", r.dir, r.dir, r.dir);
+	assert_refused(&r, "it has lost its end");
+	command("rm -rf %s/output", r.dir);
+	assert_refused(&r, "is missing");
+	command("rm -rf %s && cp -r %s.second %s", r.dir, r.dir, r.dir);
+	r.cfg.state.step = 500;
+	assert_refused(&r, "state.step was 1000 ms");
+	r.cfg.state.step = 1000;
+	command("rm -rf %s/journal", r.dir); /* a new one is made */
+	assert_refused(&r, "the checkpoint is of input journal");
+	command("rm -rf %s && cp -r %s.second %s", r.dir, r.dir, r.dir);
+	run_once(&r, 200000, 1000); /* as it was, it goes on */
+	assert_check(&r, true);
+	command("rm -rf %s.first %s.second", r.dir, r.dir);
+	srig_free(&r);
+}
+
+/* Consumers hold the input from the oldest checkpoint on and no more; while the state stage is off nobody
+ * does. */
+static void retention_follows_the_checkpoints(void **state)
+{
+	struct journal_partition_stats in;
+	struct srig r;
+
+	(void)state;
+	srig_init(&r, NULL, 1, 2, 20);
+	r.archive = false;
+	r.rig.params.segment_bytes = 131072;
+	r.rig.params.segments_max = 4;
+	r.rig.params.dedup_window_ms = 0;
+	open_start(&r);
+	for (uint64_t i = 0; i < 12; i++) {
+		struct err err = {""};
+
+		feed(&r, i * 100000, 300); /* a third of a segment; three checkpoints are kept */
+		assert_true(srig_settle(&r));
+		assert_int_equal(state_checkpoint(r.state, NULL, 30000, &err), 0);
+	}
+	in = rig_stats(&r.rig, 0);
+	assert_int_equal(in.drops[DROP_journal_full], 0);
+	assert_true(in.oldest_offset > 0);
+	stop_close(&r);
+	run_once(&r, 5000000, 100); /* from the checkpoint: the journal's beginning is not needed */
+	/* Events while it is off. */
+	rig_start(&r.rig);
+	for (uint64_t i = 0; i < 12; i++)
+		feed(&r, 6000000 + i * 100000, 500);
+	rig_close(&r.rig);
+	assert_refused(&r, "events came while the state stage was off");
+	command("rm -f %s/state/checkpoints/*", r.dir);
+	assert_refused(&r, "no checkpoint");
+	command("rm -rf %s/state %s/output", r.dir, r.dir); /* begin anew */
+	run_once(&r, 9000000, 500);
+	srig_free(&r);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(checkpoints_come_with_new_input_only),
+		cmocka_unit_test(checkpoints_by_command),
+		cmocka_unit_test(a_difference_stops_the_partition),
+		cmocka_unit_test(what_does_not_fit_is_refused),
+		cmocka_unit_test(retention_follows_the_checkpoints),
+	};
+
+	rig_eal("state");
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
