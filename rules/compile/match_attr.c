@@ -131,18 +131,16 @@ static bool member_walk(struct attr_walk *w)
 	return value_walk(w, key, bytes);
 }
 
-void attrs_look(struct matcher *m, const struct event *ev, uint32_t k)
+void attrs_walk(struct matcher *m, const struct event *ev, uint32_t k)
 {
-	struct attr_walk w = {.m = m,
-		.ev = ev,
-		.end = ev->raw + ev->raw_bytes,
-		.value = &m->attr[k * m->rs->attrs.count],
-		.found = &m->attr_mask[k],
-		.depth = 1};
+	struct attr_walk w; /* levels are set when they are entered */
 
-	m->attr_mask[k] = 0;
-	if (ev->refused || !(m->rs->attrs.types >> ev->type % EVENT_TYPE_MAX & 1))
-		return;
+	w.m = m;
+	w.ev = ev;
+	w.end = ev->raw + ev->raw_bytes;
+	w.value = &m->attr[k * m->rs->attrs.count];
+	w.found = &m->attr_mask[k];
+	w.depth = 1;
 	w.level[0] = (struct level){0, RANK_TOP, true};
 	w.p = json_skip_space(ev->raw, w.end);
 	if (w.p == w.end || *w.p++ != '{')

@@ -93,8 +93,8 @@ struct matcher {
 };
 
 /* ---- match_attr.c ---- */
-/* Finds the attributes of event k of the burst. */
-void attrs_look(struct matcher *m, const struct event *ev, uint32_t k);
+/* Finds the attributes of event k of the burst, whose attr_mask is 0. */
+void attrs_walk(struct matcher *m, const struct event *ev, uint32_t k);
 /* Text of an attribute that attr_mask has; NULL if it is an object or an array. Escaped text is decoded to
  * attr_text, where it stays until the next call. */
 const uint8_t *attr_text(

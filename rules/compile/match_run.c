@@ -11,6 +11,9 @@
 #include "json_scan.h"
 #include "match_priv.h"
 
+/* Used for fields and for attributes: without this the compiler makes calls of what is a few instructions. */
+#define MATCH_INLINE static inline __attribute__((always_inline))
+
 static void lit_set(struct matcher *m, uint32_t lit)
 {
 	uint64_t *word = &m->bit[lit / 64], bit = 1ull << (lit % 64);
@@ -53,35 +56,30 @@ static int on_value(
 
 /* The event in work is m->now. NULL: an attribute that is no text, number or boolean. The subject is there.
  */
-static const uint8_t *subject_text(
+MATCH_INLINE const uint8_t *subject_text(
 	struct matcher *m, const struct event *ev, uint32_t subject, uint32_t *bytes)
 {
 	return subject < FIELD_ID_MAX ? event_field(ev, (enum field_id)subject, bytes)
 				      : attr_text(m, ev, m->now, subject - FIELD_ID_MAX, bytes);
 }
 
-static bool subject_there(const struct matcher *m, const struct event *ev, uint32_t subject)
+MATCH_INLINE bool subject_there(const struct matcher *m, const struct event *ev, uint32_t subject)
 {
 	return subject < FIELD_ID_MAX ? ev->field_mask >> subject & 1
 				      : m->attr_mask[m->now] >> (subject - FIELD_ID_MAX) & 1;
 }
 
-static void scan_value(struct matcher *m, const struct event *ev, uint32_t subject, const hs_database_t *db)
+static void scan_text(struct matcher *m, const uint8_t *text, uint32_t bytes, const hs_database_t *db)
 {
-	uint32_t bytes;
-	const uint8_t *p = subject_text(m, ev, subject, &bytes);
-
-	if (!p)
-		return;
 	m->stats.scans++;
-	hs_scan(db, (const char *)p, bytes, 0, m->scratch, on_value, m);
+	hs_scan(db, (const char *)text, bytes, 0, m->scratch, on_value, m);
 }
 
 /* ---- gathering ---- */
 
 /* In pieces of 16: values are short, and readers may look beyond raw bytes by EVENT_PAD_BYTES. The tail has
  * no such promise. */
-static void gather_copy(uint8_t *to, const struct event *ev, struct span s)
+MATCH_INLINE void gather_copy(uint8_t *to, const struct event *ev, struct span s)
 {
 	const uint8_t *from = ev->raw + s.offset;
 
@@ -164,7 +162,7 @@ static void gather_scan(struct matcher *m, uint32_t subject)
 }
 
 /* Room for one more value; what is gathered may be scanned for it. */
-static uint8_t *gather_room(struct matcher *m, uint32_t subject, uint32_t bytes)
+MATCH_INLINE uint8_t *gather_room(struct matcher *m, uint32_t subject, uint32_t bytes)
 {
 	if (m->gather_used + bytes >= GATHER_BYTES)
 		gather_scan(m, subject);
@@ -172,7 +170,7 @@ static uint8_t *gather_room(struct matcher *m, uint32_t subject, uint32_t bytes)
 }
 
 /* The value of event k, `bytes` long, stands where gather_room() said. */
-static void gather_take(struct matcher *m, uint32_t k, uint32_t bytes)
+MATCH_INLINE void gather_take(struct matcher *m, uint32_t k, uint32_t bytes)
 {
 	m->slot[m->slot_count++] = (struct gather_slot){m->gather_used, m->gather_used + bytes, k};
 	m->gather_used += bytes;
@@ -216,25 +214,32 @@ static void gather_field(struct matcher *m, struct event *const *ev, uint32_t n,
 	gather_scan(m, field);
 }
 
+static void gather_attrs(struct matcher *m, struct event *const *ev, uint32_t n)
+{
+	uint64_t attrs = 0;
+
+	for (uint32_t k = 0; k < n; k++)
+		attrs |= m->attr_mask[k] & m->rs->gather_mask[ev[k]->type % EVENT_TYPE_MAX].attrs;
+	for (; attrs; attrs &= attrs - 1)
+		gather_attr(m, ev, n, (uint32_t)__builtin_ctzll(attrs));
+}
+
 static void gather_burst(struct matcher *m, struct event *const *ev, uint32_t n)
 {
-	uint64_t fields = 0, attrs = 0;
+	uint64_t fields = 0;
 
 	m->link_count = 0;
 	m->slot_count = 0;
 	m->gather_used = 0;
 	for (uint32_t k = 0; k < n; k++) {
-		const struct subject_set *mask = &m->rs->gather_mask[ev[k]->type % EVENT_TYPE_MAX];
-
 		m->head[k] = LINK_NONE;
 		m->rescan[k] = (struct subject_set){0, 0};
-		fields |= ev[k]->field_mask & mask->fields;
-		attrs |= m->attr_mask[k] & mask->attrs;
+		fields |= ev[k]->field_mask & m->rs->gather_mask[ev[k]->type % EVENT_TYPE_MAX].fields;
 	}
 	for (; fields; fields &= fields - 1)
 		gather_field(m, ev, n, (uint32_t)__builtin_ctzll(fields));
-	for (; attrs; attrs &= attrs - 1)
-		gather_attr(m, ev, n, (uint32_t)__builtin_ctzll(attrs));
+	if (m->rs->attrs.count)
+		gather_attrs(m, ev, n);
 }
 
 /* ---- rules ---- */
@@ -408,16 +413,8 @@ static void dict_set(struct matcher *m, const struct textmap *map, const void *k
 		lit_set(m, links[at].lit);
 }
 
-static void dict_look(struct matcher *m, const struct event *ev, uint32_t subject)
+MATCH_INLINE void dict_look(struct matcher *m, const struct dict *dict, const uint8_t *p, uint32_t bytes)
 {
-	const struct dict *dict = &m->rs->dict[subject];
-	const uint8_t *p = ev->event_id;
-	uint32_t bytes = 16;
-
-	if (subject != FIELD_event_id)
-		p = subject_text(m, ev, subject, &bytes);
-	if (!p)
-		return;
 	dict_set(m, &dict->exact, p, bytes);
 	if (bytes > dict->folded.bytes_max ||
 		!textmap_maybe(&dict->folded, bytes ? (uint8_t)ascii_fold((char)*p) : 0, bytes))
@@ -427,38 +424,65 @@ static void dict_look(struct matcher *m, const struct event *ev, uint32_t subjec
 	dict_set(m, &dict->folded, m->folded, bytes);
 }
 
-typedef void subject_visit(struct matcher *m, const struct event *ev, uint32_t subject);
-
-static void single_scan(struct matcher *m, const struct event *ev, uint32_t subject)
+/* Sets the bits that the event's fields give beside those of the gathered scans. */
+static void field_bits(struct matcher *m, const struct event *ev, uint32_t k)
 {
-	scan_value(m, ev, subject, m->rs->single_db[subject]);
+	const struct ruleset *rs = m->rs;
+	const uint8_t *p;
+	uint64_t left;
+	uint32_t bytes;
+
+	for (left = m->rescan[k].fields; left; left &= left - 1) {
+		uint32_t field = (uint32_t)__builtin_ctzll(left);
+
+		p = event_field(ev, (enum field_id)field, &bytes);
+		scan_text(m, p, bytes, rs->single_db[field]);
+	}
+	for (left = ev->field_mask & rs->edge_mask[ev->type].fields; left; left &= left - 1) {
+		uint32_t field = (uint32_t)__builtin_ctzll(left);
+
+		p = event_field(ev, (enum field_id)field, &bytes);
+		scan_text(m, p, bytes, rs->edge_db[field]);
+	}
+	for (left = ev->field_mask & rs->dict_mask[ev->type].fields; left; left &= left - 1) {
+		uint32_t field = (uint32_t)__builtin_ctzll(left);
+
+		p = ev->event_id;
+		bytes = 16;
+		if (field != FIELD_event_id)
+			p = event_field(ev, (enum field_id)field, &bytes);
+		dict_look(m, &rs->dict[field], p, bytes);
+	}
 }
 
-static void edge_scan(struct matcher *m, const struct event *ev, uint32_t subject)
+/* The same for its attributes. */
+static __attribute__((noinline)) void attr_bits(struct matcher *m, const struct event *ev, uint32_t k)
 {
-	scan_value(m, ev, subject, m->rs->edge_db[subject]);
-}
+	const struct ruleset *rs = m->rs;
 
-static inline __attribute__((always_inline)) void subjects_visit(
-	struct matcher *m, const struct event *ev, uint64_t fields, uint64_t attrs, subject_visit *visit)
-{
-	for (; fields; fields &= fields - 1)
-		visit(m, ev, (uint32_t)__builtin_ctzll(fields));
-	for (; attrs; attrs &= attrs - 1)
-		visit(m, ev, FIELD_ID_MAX + (uint32_t)__builtin_ctzll(attrs));
+	for (uint64_t left = m->attr_mask[k]; left; left &= left - 1) {
+		uint32_t attr = (uint32_t)__builtin_ctzll(left), subject = FIELD_ID_MAX + attr, bytes;
+		const uint8_t *p = attr_text(m, ev, k, attr, &bytes);
+
+		if (!p)
+			continue;
+		if (m->rescan[k].attrs >> attr & 1)
+			scan_text(m, p, bytes, rs->single_db[subject]);
+		if (rs->edge_mask[ev->type].attrs >> attr & 1)
+			scan_text(m, p, bytes, rs->edge_db[subject]);
+		if (rs->dict_mask[ev->type].attrs >> attr & 1)
+			dict_look(m, &rs->dict[subject], p, bytes);
+	}
 }
 
 /* Sets the event's hit bits. */
 static void event_bits(struct matcher *m, const struct event *ev, uint32_t k)
 {
-	const struct subject_set *edge = &m->rs->edge_mask[ev->type], *dict = &m->rs->dict_mask[ev->type];
-	uint64_t fields = ev->field_mask, attrs = m->attr_mask[k];
-
 	for (uint32_t i = m->head[k]; i != LINK_NONE; i = m->link[i].next)
 		lit_set(m, m->link[i].lit);
-	subjects_visit(m, ev, m->rescan[k].fields, m->rescan[k].attrs, single_scan);
-	subjects_visit(m, ev, fields & edge->fields, attrs & edge->attrs, edge_scan);
-	subjects_visit(m, ev, fields & dict->fields, attrs & dict->attrs, dict_look);
+	field_bits(m, ev, k);
+	if (m->attr_mask[k])
+		attr_bits(m, ev, k);
 }
 
 static void event_run(struct matcher *m, struct event *ev, uint32_t k)
@@ -492,14 +516,25 @@ static void event_run(struct matcher *m, struct event *ev, uint32_t k)
 		matched_put(m, ev);
 }
 
+/* Most events are of types whose rules name no attribute. */
+static void attrs_look(struct matcher *m, struct event *const *ev, uint32_t n)
+{
+	uint32_t types = m->rs->attrs.types;
+
+	for (uint32_t k = 0; k < n; k++) {
+		m->attr_mask[k] = 0;
+		if (types >> ev[k]->type % EVENT_TYPE_MAX & 1 && !ev[k]->refused)
+			attrs_walk(m, ev[k], k);
+	}
+}
+
 void matcher_run(struct matcher *m, struct event *const *ev, uint32_t n)
 {
 	m->out_used = 0;
 	m->rescanned = false;
 	m->stats.events += n;
 	if (m->rs->attrs.count)
-		for (uint32_t k = 0; k < n; k++)
-			attrs_look(m, ev[k], k);
+		attrs_look(m, ev, n);
 	gather_burst(m, ev, n);
 	for (uint32_t k = 0; k < n; k++)
 		event_run(m, ev[k], k);
