@@ -1,6 +1,6 @@
-"""Kills the state stage at every durable step and at random moments. After each kill the output log must be, record by
-record, what an offline replay of the surviving journal gives, as far as it goes; after a run that ends in order, all of it.
-Then: damaged checkpoints, a missing output log, a reader that does not move.
+"""Kills the state stage at every durable step and at random moments. After each kill the output log must be, record
+by record, what an offline replay of the surviving journal gives, as far as it goes; after a run that ends in order, all
+of it. Then: damaged checkpoints, a missing output log, a reader that does not move.
 
 usage: crash_state.py FEEDER RANDOM_KILLS [SEED]"""
 import glob

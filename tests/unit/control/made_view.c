@@ -163,3 +163,44 @@ void made_output(struct view *v)
 			.lag_events = 5};
 	}
 }
+
+void made_state(struct view *v)
+{
+	static struct window_def def = {.uid = 7, .name = "pages", .kind = WINDOW_TUMBLING};
+	static const struct window_plan plan = {.count = 1, .def = {&def}, .step_ms = 1000};
+
+	v->plan = &plan;
+	v->state_parts = 2;
+	v->state_part = calloc(2, sizeof *v->state_part);
+	v->output_base = calloc(3, sizeof *v->output_base);
+	for (uint32_t p = 0; p < 2; p++) {
+		struct state_part_stats *s = &v->state_part[p];
+
+		s->phase = STATE_RUNNING;
+		s->replay_from = 900;
+		s->replay_to = 1001;
+		s->stage.input_offset = 1184;
+		s->stage.events = 1180;
+		s->stage.watermark_ms = 1700000004000;
+		s->stage.window_count = 1;
+		s->stage.window[0] = (struct stage_window_stats){.uid = 7,
+			.events = 900,
+			.filtered = 270,
+			.late = 10,
+			.rows = 40,
+			.keys = 5,
+			.closed_ms = 1700000003000 + p * 1000};
+		s->stage.source_count = 1;
+		s->stage.source[0] = (struct stage_source){.port = 9000, .idle = p == 1, .events = 1180};
+		s->replay = (struct state_counts){.records = 101, .events = 100};
+		s->run = (struct state_counts){.records = 284, .events = 280, .late = 10, .marks = 90};
+		s->output_offset = s->appended = 100;
+		s->checkpoint_seq = 4;
+		s->checkpoint_ms = 1700000007000;
+	}
+	v->state.partitions = 2;
+	v->state.merge_phase = STATE_RUNNING;
+	v->state.merge.rows_out = 90;
+	v->state.merge.held_by = 1;
+	v->state.merge.step_ms = 1700000003000;
+}

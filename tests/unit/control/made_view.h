@@ -8,5 +8,7 @@
 void made_view(struct view *v, struct config *cfg);
 /* Adds the output log of a state stage with a sink that reads it. */
 void made_output(struct view *v);
+/* Adds the state stage itself, of one definition; after made_output(). */
+void made_state(struct view *v);
 
 #endif

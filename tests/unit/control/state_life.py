@@ -1,5 +1,5 @@
-"""The state stage in sluiced for real, on pcap ports: rows against a count made here, checkpoints, kill -9, replay, another
-set of definitions, refusals."""
+"""The state stage in sluiced for real, on pcap ports: rows against a count made here, checkpoints, kill -9, replay,
+another set of definitions, refusals."""
 import collections
 import glob
 import json
@@ -206,9 +206,8 @@ def other_definitions(pages):
         assert n == want[key] or key in pages or key[0] <= START + EVENTS * STEP_MS, (key, n, want[key])
     minutes = [r for r in replay("--config", CONFIG)[0] if r["window"] == "minutes"]
     assert sum(r["count"] for r in minutes[:3]) == 3 * 60000 // STEP_MS, minutes[:3]  # as if they had always been
-    middle = START + EVENTS * STEP_MS
     assert ctl("replay", "--dir", DATA, "--from", "nonsense", check=False)[0] == 1
-    assert not replay("--to", "2001-01-01T00:00:00Z")[0] and middle
+    assert not replay("--to", "2001-01-01T00:00:00Z")[0]
 
 
 def refusals():

@@ -75,6 +75,94 @@ static void test_ledger_output(void **state)
 	}
 }
 
+/* What the state stage took, counted and emitted: each lost record shows at its place. */
+static void test_ledger_state(void **state)
+{
+	(void)state;
+	for (int what = 0; what < 9; what++) {
+		static const int expect[] = {0, 1, 1, 2, 3, 1, 1, 1, 1};
+		struct state_part_stats *s;
+		struct view v;
+		json_t *ledger;
+
+		made_view(&v, &cfg);
+		made_output(&v);
+		made_state(&v);
+		s = &v.state_part[what == 1 || what == 6];
+		s->run.records -= what == 1;
+		s->stage.window[0].events -= what == 2;
+		s->stage.window[0].filtered += what == 3 ? 2 : 0;
+		s->stage.window[0].late -= what == 4 ? 3 : 0;
+		s->run.marks += what == 5; /* emitted, but not in the log */
+		s->appended += what == 6 ? 1 : 0;
+		s->run.late += what == 6 ? 1 : 0;
+		v.output[0].records[RECORD_LATE] += what == 7;
+		s->run.events += what == 8; /* one that was never journaled */
+		ledger = ledger_json(&v);
+		assert_int_equal(json_integer_value(json_object_get(ledger, "balance")), expect[what]);
+		json_decref(ledger);
+		view_free(&v);
+	}
+}
+
+/* While it recovers it has no equations, and says so. */
+static void test_ledger_state_recovering(void **state)
+{
+	struct view v;
+	json_t *ledger, *status;
+
+	(void)state;
+	made_view(&v, &cfg);
+	made_output(&v);
+	made_state(&v);
+	v.state_part[0].phase = STATE_RECOVERING;
+	v.state_part[0].stage.input_offset = 950;
+	v.state_part[0].run.records = 12345;
+	ledger = ledger_json(&v);
+	assert_true(json_is_true(json_object_get(ledger, "balanced")));
+	assert_int_equal(json_array_size(json_object_get(ledger, "unknown")), 1);
+	json_decref(ledger);
+	status = view_state_json(&v);
+	assert_string_equal(json_string_value(json_object_get(status, "phase")), "recovering");
+	/* 50 of 101, and all of 101 */
+	assert_true(json_real_value(json_object_get(status, "recovered_percent")) == 74.8);
+	json_decref(status);
+	v.state_part[1].phase = STATE_FAILED;
+	snprintf(v.state_part[1].error, sizeof v.state_part[1].error, "REPLAY DIFFERS");
+	status = view_state_json(&v);
+	assert_string_equal(json_string_value(json_object_get(status, "phase")), "failed");
+	assert_string_equal(json_string_value(json_object_get(status, "error")), "REPLAY DIFFERS");
+	json_decref(status);
+	view_free(&v);
+}
+
+static void test_windows(void **state)
+{
+	const json_t *window;
+	struct err err = {""};
+	struct view v;
+	json_t *windows;
+
+	(void)state;
+	made_view(&v, &cfg);
+	assert_null(view_windows(&v, NULL, &err));
+	assert_non_null(strstr(err.text, "state.enabled"));
+	made_output(&v);
+	made_state(&v);
+	windows = view_windows(&v, NULL, &err);
+	window = json_array_get(json_object_get(windows, "windows"), 0);
+	assert_string_equal(json_string_value(json_object_get(window, "window")), "pages");
+	assert_int_equal(json_integer_value(json_object_get(window, "events")), 1800);
+	assert_string_equal(json_string_value(json_object_get(window, "closed_up_to")),
+		"2023-11-14T22:13:23.000Z"); /* lowest */
+	assert_string_equal(
+		json_string_value(json_object_get(json_object_get(windows, "merge"), "held_back_by")),
+		"partition 1; idle: web");
+	assert_int_equal(json_array_size(json_object_get(windows, "sources")), 2);
+	json_decref(windows);
+	view_free(&v);
+}
+
 /* One more or less of anything shows at its place and nowhere else. */
 static void test_ledger_finds_each_loss(void **state)
 {
@@ -163,6 +251,7 @@ static void test_metrics(void **state)
 	(void)state;
 	made_view(&v, &cfg);
 	made_output(&v);
+	made_state(&v);
 	v.rule[0].info.id = "a\"b\\c";
 	text = metrics_text(&v);
 	expect_line(text, "sluice_uptime_seconds 10");
@@ -178,6 +267,11 @@ static void test_metrics(void **state)
 	expect_line(text, "sluice_drops_total{reason=\"duplicate\",unit=\"event\"} 22"); /* of this process */
 	expect_line(text, "sluice_rule_hits_total{rule=\"a\\\"b\\\\c\"} 42");
 	expect_line(text, "# TYPE sluice_drops_total counter");
+	expect_line(text, "sluice_window_events_total{window=\"pages\"} 1800");
+	expect_line(text, "sluice_window_closed_seconds{window=\"pages\"} 1700000003");
+	expect_line(text, "sluice_state_up{partition=\"merge\"} 1");
+	expect_line(text, "sluice_state_checkpoint_age_seconds{partition=\"1\"} 3");
+	expect_line(text, "sluice_merge_rows_total 90");
 	/* A counter that the port does not have is not there, not 0. */
 	assert_null(strstr(text, "sluice_port_kernel_drops_total"));
 	free(text);
@@ -353,10 +447,11 @@ static void test_all_views(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_ledger_balanced),
-		cmocka_unit_test(test_ledger_output), cmocka_unit_test(test_ledger_finds_each_loss),
-		cmocka_unit_test(test_ledger_unknown), cmocka_unit_test(test_metrics),
-		cmocka_unit_test(test_metric_names), cmocka_unit_test(test_promtool),
-		cmocka_unit_test(test_tables), cmocka_unit_test(test_status),
+		cmocka_unit_test(test_ledger_output), cmocka_unit_test(test_ledger_state),
+		cmocka_unit_test(test_ledger_state_recovering), cmocka_unit_test(test_windows),
+		cmocka_unit_test(test_ledger_finds_each_loss), cmocka_unit_test(test_ledger_unknown),
+		cmocka_unit_test(test_metrics), cmocka_unit_test(test_metric_names),
+		cmocka_unit_test(test_promtool), cmocka_unit_test(test_tables), cmocka_unit_test(test_status),
 		cmocka_unit_test(test_all_views)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
