@@ -143,4 +143,5 @@ def main():
         f.write(b"\0" * 16 + data + b"\xab\xcd\xefMaxMind.com" + encode(meta))
 
 
-main()
+if __name__ == "__main__":
+    main()
