@@ -66,7 +66,7 @@ void gen_maker_free(struct gen_maker *m)
 
 static int64_t event_time(struct gen_maker *m, int64_t now_ms)
 {
-	uint64_t rate = m->o->rate ? m->o->rate : VIRTUAL_RATE;
+	uint64_t rate = m->o->ts_rate ? m->o->ts_rate : m->o->rate ? m->o->rate : VIRTUAL_RATE;
 	int64_t ts =
 		m->o->start_ts_ms == GEN_START_CLOCK
 			? now_ms

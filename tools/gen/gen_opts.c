@@ -28,6 +28,8 @@ static const struct opt_row {
 	{"count", OPT_U64, AT(count), 0, UINT64_MAX, "N", "events; 0 = no limit"},
 	{"duration", OPT_SECONDS, AT(duration_ms), 0, 31536000, "S", "seconds to go on; 0 = no limit"},
 	{"rate", OPT_U64, AT(rate), 0, 100000000, "N", "events a second; 0 = as fast as it goes"},
+	{"ts-rate", OPT_U64, AT(ts_rate), 0, 100000000, "N",
+		"events a second of event time, from --start-ts on; 0 = --rate"},
 	{"events-per-datagram", OPT_U32, AT(events_per_datagram), 1, 64, "N",
 		"lines in a datagram, if they fit"},
 	{"mtu", OPT_U32, AT(mtu), 1280, 9000, "BYTES", "largest IP packet"},

@@ -25,6 +25,7 @@ struct gen_opts {
 	uint64_t count;	      /* 0: no limit */
 	uint64_t duration_ms; /* 0: no limit */
 	uint64_t rate;	      /* events a second; 0: as fast as it goes */
+	uint64_t ts_rate;     /* of event time, with start_ts_ms; 0: rate */
 	uint32_t events_per_datagram, mtu;
 	uint32_t flows; /* source ports */
 	bool progress;
