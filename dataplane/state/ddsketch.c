@@ -388,6 +388,22 @@ static bool dense_sum(
 	return true;
 }
 
+/* Into an empty sketch: the same form. False: no room. */
+static bool copy(struct dds *d, struct agg_arena *a, const struct dds *src, const struct agg_arena *src_arena)
+{
+	uint32_t bytes = block_bytes(src, src_arena), block;
+
+	if (!agg_arena_fits(a, 0, bytes))
+		return false;
+	*d = *src;
+	if (!bytes)
+		return true;
+	block = agg_arena_swap(a, bytes);
+	memcpy(agg_arena_at(a, block), agg_arena_at(src_arena, src->block), bytes);
+	d->block = block;
+	return true;
+}
+
 bool dds_merge(struct dds *d, struct agg_arena *a, const struct dds *src, const struct agg_arena *src_arena)
 {
 	struct dds_list list;
@@ -395,6 +411,8 @@ bool dds_merge(struct dds *d, struct agg_arena *a, const struct dds *src, const 
 	uint32_t few[DDS_SPARSE_MAX];
 	bool whole = true;
 
+	if (!d->form)
+		return copy(d, a, src, src_arena);
 	if (sparse_sum(d, a, &from, src_arena)) {
 		memcpy(few, entries(&from, src_arena), from.form * sizeof *few);
 		for (uint32_t i = 0; i < from.form; i++)

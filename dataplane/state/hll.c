@@ -195,6 +195,24 @@ static bool sure_to_fit(const struct hll *h, const struct agg_arena *a, uint32_t
 	return agg_arena_fits(a, form_bytes(h->n), form_bytes(h->n + n));
 }
 
+/* Into an empty sketch: the same form. False: no room for all of it. */
+static bool copy(struct hll *h, struct agg_arena *a, const struct hll *src, const struct agg_arena *src_arena)
+{
+	uint32_t bytes = form_bytes(src->n), block;
+
+	if (!agg_arena_fits(a, 0, bytes))
+		return false;
+	if (!bytes) {
+		*h = *src;
+		return true;
+	}
+	block = agg_arena_swap(a, bytes);
+	memcpy(agg_arena_at(a, block), agg_arena_at(src_arena, src->block), bytes);
+	*h = (struct hll){.n = src->n};
+	h->block = block;
+	return true;
+}
+
 /* src as a set of tokens, in the order of tokens where not all of them may fit. */
 static bool tokens_merge(
 	struct hll *h, struct agg_arena *a, const struct hll *src, const struct agg_arena *src_arena)
@@ -214,6 +232,8 @@ bool hll_merge(struct hll *h, struct agg_arena *a, const struct hll *src, const 
 	const uint8_t *from;
 	uint8_t *to;
 
+	if (!h->n && copy(h, a, src, src_arena))
+		return true;
 	if (src->n != HLL_DENSE)
 		return tokens_merge(h, a, src, src_arena);
 	if (h->n != HLL_DENSE && !form_change(h, a, HLL_DENSE))
