@@ -96,10 +96,8 @@ bool hop_load(struct stage_window *w, struct cursor *c)
 	int64_t closed = (int64_t)cursor_le64(c);
 	uint64_t count = cursor_le64(c);
 
-	if (closed != STAGE_NO_TIME && !number_usable((const struct hopping *)w, closed))
+	if (closed != h->closed) /* which is what the step says */
 		return false;
-	if (closed != STAGE_NO_TIME)
-		hop_closed_set(h, closed);
 	for (uint64_t i = 0; i < count; i++)
 		if (!key_load(h, c))
 			return false;

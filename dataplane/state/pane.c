@@ -190,7 +190,8 @@ static bool pane_load(struct pane *pane, const struct stage_window *w, struct cu
 	return !c->failed;
 }
 
-bool pane_list_load(struct pane_list *list, const struct stage_window *w, int64_t unit_ms, struct cursor *c)
+bool pane_list_load(
+	struct pane_list *list, const struct stage_window *w, int64_t unit_ms, bool closed, struct cursor *c)
 {
 	uint32_t count = cursor_le32(c);
 	int64_t before = STAGE_NO_TIME;
@@ -199,7 +200,8 @@ bool pane_list_load(struct pane_list *list, const struct stage_window *w, int64_
 		int64_t start = stage_get_time(c);
 		struct pane *pane;
 
-		if (c->failed || start <= before || stage_floor(start, unit_ms) != start)
+		if (c->failed || start <= before || stage_floor(start, unit_ms) != start ||
+			(start + w->def->size_ms <= w->st->step_ms) != closed)
 			return false;
 		before = start;
 		pane = pane_list_get(list, w, start, start + w->def->size_ms);
@@ -275,7 +277,6 @@ void revision_free(struct revisions *r)
 void revision_save(const struct revisions *r, const struct stage_window *w, struct bytes *out)
 {
 	pane_list_save(&r->list, w, out);
-	bytes_put_i64(out, r->list.count ? r->due_ms : 0);
 	bytes_put_u32(out, r->had_count);
 	for (uint32_t i = 0; i < r->had_count; i++) {
 		bytes_put_i64(out, r->had[i].end_ms);
@@ -287,9 +288,10 @@ bool revision_load(struct revisions *r, const struct stage_window *w, struct cur
 {
 	uint32_t count;
 
-	if (!pane_list_load(&r->list, w, w->def->slide_ms, c))
+	if (!pane_list_load(&r->list, w, w->def->slide_ms, true, c))
 		return false;
-	r->due_ms = stage_get_time(c);
+	if (r->list.count) /* the next step: perhaps of another length than when it was saved */
+		r->due_ms = stage_step_of(w->st, w->st->step_ms + 1);
 	count = cursor_le32(c);
 	for (uint32_t i = 0; i < count && !c->failed; i++) {
 		int64_t end = stage_get_time(c);

@@ -39,8 +39,10 @@ void pane_list_drop(struct pane_list *list, uint32_t count);
 void pane_list_measure(const struct pane_list *list, uint64_t *keys, uint64_t *bytes);
 void pane_list_limit(struct pane_list *list, size_t arena_bytes);
 void pane_list_save(const struct pane_list *list, const struct stage_window *w, struct bytes *out);
-/* Panes of w's size; `aligned`: that begin at multiples of `unit_ms`. */
-bool pane_list_load(struct pane_list *list, const struct stage_window *w, int64_t unit_ms, struct cursor *c);
+/* Panes of w's size that begin at multiples of unit_ms; `closed`: that end by the stage's step, else behind
+ * it. */
+bool pane_list_load(
+	struct pane_list *list, const struct stage_window *w, int64_t unit_ms, bool closed, struct cursor *c);
 
 /* The cell's entry of a key, or that of `other`. */
 struct keytab_entry *pane_entry_get(struct pane *pane, struct stage_window *w, const struct stage_pick *p);

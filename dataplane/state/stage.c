@@ -32,6 +32,8 @@ static int window_setup(struct stage *st, uint32_t i, struct err *err)
 	if (!w->cell_bytes)
 		w->cell_bytes = 8;
 	w->text_key = def->group_count == 1 && field_table[def->group[0]].kind == FIELD_KIND_TEXT;
+	for (uint32_t k = 0; k < agg_set_count(def->aggs); k++)
+		w->sketches |= agg_set_spec(def->aggs, k)->kind >= AGG_distinct;
 	rc = kind->setup(w, err);
 	if (rc) {
 		free(w);

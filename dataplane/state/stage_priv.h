@@ -74,6 +74,7 @@ struct stage_window {
 	struct stage_window_stats *stats;
 	uint32_t cell_bytes;
 	bool text_key; /* the key is one TEXT field */
+	bool sketches; /* cells have memory beside themselves */
 };
 
 #define STAGE_KEY_ROOM (WINDOW_KEY_BYTES_MAX + 8u)

@@ -396,7 +396,8 @@ static bool users_load(struct funnel *f, struct cursor *c)
 			return false;
 		a->start_ms = stage_get_time(c);
 		a->reached = cursor_le32(c);
-		if (c->failed || !a->reached || a->reached >= f->w.def->step_count)
+		if (c->failed || a->start_ms + f->w.def->within_ms < f->w.st->step_ms || !a->reached ||
+			a->reached >= f->w.def->step_count)
 			return false;
 		due_put(&f->expiry, a->start_ms + f->w.def->within_ms, ref);
 	}
@@ -412,7 +413,7 @@ static bool windows_load(struct funnel *f, struct cursor *c)
 		struct funnel_window *fw;
 
 		if (c->failed || stage_floor(start, f->w.def->size_ms) != start ||
-			(i && start <= f->window[i - 1].start_ms))
+			window_end(f, start) <= f->w.st->step_ms || (i && start <= f->window[i - 1].start_ms))
 			return false;
 		fw = window_get(f, start);
 		fw->reached = cursor_le32(c);
@@ -439,7 +440,8 @@ static bool funnel_load(struct stage_window *w, struct cursor *c)
 		ev.time_ms = stage_get_time(c);
 		ev.offset = cursor_le64(c);
 		ev.steps = cursor_le32(c);
-		if (c->failed || !ev.user || !ev.steps || ev.steps >> w->def->step_count)
+		if (c->failed || ev.time_ms < w->st->step_ms || !ev.user || !ev.steps ||
+			ev.steps >> w->def->step_count)
 			return false;
 		event_wait(f, &ev);
 	}

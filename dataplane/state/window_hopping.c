@@ -150,6 +150,16 @@ static inline void element_prefetch(const struct hopping *h, const struct hop_ke
 	__builtin_prefetch(e + h->stride - 1, 1);
 }
 
+static void sketch_prefetch(struct hopping *h, const struct stage_pick *p, const struct record *rec)
+{
+	const struct hop_key *k = keytab_value(p->entry);
+	struct hop_element *e = k->count ? hop_element_at(h, k, k->count - 1) : NULL;
+
+	if (e && hop_element_number(e) == p->at)
+		agg_cell_prefetch_event(
+			h->w.def->aggs, hop_element_cell(e), hop_pane_get(h, p->at)->arena, rec);
+}
+
 static void hopping_take(struct stage_window *w, struct stage_run *run)
 {
 	struct hopping *h = (struct hopping *)w;
@@ -166,6 +176,8 @@ static void hopping_take(struct stage_window *w, struct stage_run *run)
 		if (k->count)
 			element_prefetch(h, k, k->count - 1);
 	}
+	for (uint32_t i = 0; i < count && w->sketches; i++)
+		sketch_prefetch(h, &pick[i], run->rec[pick[i].index]);
 	for (uint32_t i = 0; i < count; i++) {
 		const struct record *rec = run->rec[pick[i].index];
 		struct agg_order order = stage_order(w->st, run, pick[i].index);

@@ -485,7 +485,7 @@ static bool key_load(struct sessions *ss, struct cursor *c)
 		int64_t start = stage_get_time(c), last = stage_get_time(c);
 		uint8_t cut = cursor_u8(c);
 
-		if (c->failed || last < start || cut > 1)
+		if (c->failed || last < start || cut > 1 || last + ss->w.def->gap_ms <= ss->w.st->step_ms)
 			return false;
 		s = first ? session_more(ss, first, start) : key_first(ss, &p, start, flags & KEYTAB_F_OTHER);
 		first = first ? first : s;

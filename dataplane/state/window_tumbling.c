@@ -82,7 +82,8 @@ static void tumbling_take(struct stage_window *w, struct stage_run *run)
 		struct pane *pane = pick[i].place;
 
 		pick[i].entry = pane_entry(pane, w, &pick[i]);
-		agg_cell_prefetch(w->def->aggs, keytab_value(pick[i].entry), pane->arena);
+		agg_cell_prefetch_event(
+			w->def->aggs, keytab_value(pick[i].entry), pane->arena, run->rec[pick[i].index]);
 	}
 	for (uint32_t i = 0; i < count; i++)
 		pane_add(pick[i].place, w, pick[i].entry, run, pick[i].index);
@@ -147,7 +148,7 @@ static bool tumbling_load(struct stage_window *w, struct cursor *c)
 {
 	struct tumbling *t = (struct tumbling *)w;
 
-	return pane_list_load(&t->panes, w, w->def->size_ms, c) && revision_load(&t->revisions, w, c);
+	return pane_list_load(&t->panes, w, w->def->size_ms, false, c) && revision_load(&t->revisions, w, c);
 }
 
 const struct stage_kind stage_tumbling = {
