@@ -17,6 +17,7 @@ struct maker {
 	uint8_t *bytes;
 	uint32_t record_bytes, page_at, user_at, metric_at;
 	uint64_t seed, offset, keys, users;
+	double spread; /* metrics lie between 1 and it */
 	int64_t now_ms;
 	uint64_t events; /* of a millisecond */
 };
@@ -43,7 +44,7 @@ static int count_row(void *arg, const struct record *rec)
 	return 0;
 }
 
-static void maker_init(struct maker *m, uint64_t keys, uint64_t users, uint64_t events_per_ms)
+static void maker_init(struct maker *m, uint64_t keys, uint64_t users, double spread, uint64_t events_per_ms)
 {
 	static uint8_t raw[RAW_BYTES];
 	double metric = 1;
@@ -65,6 +66,7 @@ static void maker_init(struct maker *m, uint64_t keys, uint64_t users, uint64_t 
 	}
 	*m = (struct maker){
 		.seed = 42, .keys = keys, .users = users, .now_ms = START_MS, .events = events_per_ms};
+	m->spread = spread;
 	m->record_bytes = record_bytes_of(&ev);
 	m->bytes = malloc((size_t)BLOCKS * BLOCK_RECORDS * m->record_bytes);
 	if (!m->bytes)
@@ -91,7 +93,7 @@ static void maker_round(struct maker *m, bool ordered)
 		struct record *rec = (struct record *)p;
 		uint64_t r = bench_random(&m->seed),
 			 key = ordered ? (m->offset + i) % m->keys : (r >> 32) % m->keys;
-		double metric = 1 + (double)(r & 0xffff) / 16;
+		double metric = 1 + (double)(r & 0xffff) / 65536 * (m->spread - 1);
 
 		rec->event_time_ms = rec->receive_time_ms =
 			m->now_ms + (int64_t)((m->offset + i) / m->events);
@@ -201,7 +203,7 @@ static void save_load(const struct window_plan *plan, const struct stage *st, ui
 	stage_free(fresh);
 }
 
-static void tumbling(const char *aggregates, uint64_t keys, uint64_t rounds)
+static void tumbling(const char *aggregates, uint64_t keys, uint64_t users, double spread, uint64_t rounds)
 {
 	struct counted counted = {0};
 	struct maker m;
@@ -215,7 +217,7 @@ static void tumbling(const char *aggregates, uint64_t keys, uint64_t rounds)
 	snprintf(text, sizeof text, "name=w kind=tumbling size=1d by=page keys_max=10000000 aggregates='%s'",
 		aggregates);
 	plan = plan_make(text);
-	maker_init(&m, keys, 1000000, 1000);
+	maker_init(&m, keys, users, spread, 1000);
 	before = resident_bytes();
 	st = stage_make(plan, &counted);
 	while (m.offset < keys || m.offset < 200000) {
@@ -260,7 +262,7 @@ static void hopping(const char *aggregates, uint64_t keys, uint64_t events_per_m
 	snprintf(text, sizeof text, "name=w kind=hopping %s by=page keys_max=10000000 aggregates='%s'", sizes,
 		aggregates);
 	plan = plan_make(text);
-	maker_init(&m, keys, 1000000, events_per_ms);
+	maker_init(&m, keys, 1000000, 4096, events_per_ms);
 	st = stage_make(plan, &counted);
 	while (m.offset < 25000 * events_per_ms) {
 		uint64_t ns;
@@ -299,9 +301,11 @@ int main(int argc, char **argv)
 		if (argc > 1 && only != keys[i])
 			continue;
 		printf("-- %s\n", plain);
-		tumbling(plain, keys[i], rounds);
-		printf("-- %s\n", full);
-		tumbling(full, keys[i], rounds);
+		tumbling(plain, keys[i], 1000000, 4096, rounds);
+		printf("-- %s: 20 users, metrics over 20 %%\n", full);
+		tumbling(full, keys[i], 20, 1.2, rounds);
+		printf("-- %s: 1 M users, metrics over three decades\n", full);
+		tumbling(full, keys[i], 1000000, 4096, rounds);
 	}
 	if (only)
 		return 0;

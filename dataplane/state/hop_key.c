@@ -33,8 +33,7 @@ struct hop_pane *hop_pane_make(struct hopping *h, int64_t number)
 			h->pane = must_realloc(h->pane, h->pane_room, sizeof *h->pane);
 		}
 		memmove(h->pane + at + 1, h->pane + at, (h->pane_count - at) * sizeof *h->pane);
-		h->pane[at] = (struct hop_pane){number, 0, agg_arena_new(stage_arena_bytes(h->w.st))};
-		must(h->pane[at].arena);
+		h->pane[at] = (struct hop_pane){number, 0, stage_arena_take(h->w.st)};
 		h->pane_count++;
 	}
 	return &h->pane[at];
@@ -47,7 +46,7 @@ void hop_panes_expire(struct hopping *h)
 
 	while (gone < h->pane_count && h->pane[gone].number + h->panes - 1 <= h->closed) {
 		assert(!h->pane[gone].elements);
-		agg_arena_free(h->pane[gone++].arena);
+		stage_arena_give(h->w.st, h->pane[gone++].arena);
 	}
 	h->pane_count -= gone;
 	if (gone)

@@ -10,15 +10,14 @@ static struct pane *pane_new(const struct stage_window *w, int64_t start_ms, int
 	pane->start_ms = start_ms;
 	pane->end_ms = end_ms;
 	keytab_init(&pane->keys, w->cell_bytes, &w->st->pool);
-	pane->arena = agg_arena_new(stage_arena_bytes(w->st));
-	must(pane->arena);
+	pane->arena = stage_arena_take(w->st);
 	return pane;
 }
 
-static void pane_free(struct pane *pane)
+static void pane_free(struct pane *pane, struct stage *st)
 {
 	keytab_free(&pane->keys);
-	agg_arena_free(pane->arena);
+	stage_arena_give(st, pane->arena);
 	free(pane);
 }
 
@@ -61,19 +60,19 @@ struct pane *pane_list_get(
 	return list->pane[at];
 }
 
-void pane_list_drop(struct pane_list *list, uint32_t count)
+void pane_list_drop(struct pane_list *list, struct stage *st, uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++)
-		pane_free(list->pane[i]);
+		pane_free(list->pane[i], st);
 	list->count -= count;
 	if (count)
 		memmove(list->pane, list->pane + count, list->count * sizeof *list->pane);
 	list->last = 0;
 }
 
-void pane_list_free(struct pane_list *list)
+void pane_list_free(struct pane_list *list, struct stage *st)
 {
-	pane_list_drop(list, list->count);
+	pane_list_drop(list, st, list->count);
 	free(list->pane);
 }
 
@@ -253,7 +252,7 @@ int revision_emit(struct revisions *r, struct stage_window *w, int64_t step_ms)
 		if (rc)
 			return rc;
 	}
-	pane_list_drop(&r->list, r->list.count);
+	pane_list_drop(&r->list, w->st, r->list.count);
 	return 0;
 }
 
@@ -268,9 +267,9 @@ void revision_settle(struct revisions *r, const struct stage_window *w, int64_t 
 		memmove(r->had, r->had + gone, r->had_count * sizeof *r->had);
 }
 
-void revision_free(struct revisions *r)
+void revision_free(struct revisions *r, struct stage *st)
 {
-	pane_list_free(&r->list);
+	pane_list_free(&r->list, st);
 	free(r->had);
 }
 

@@ -33,9 +33,9 @@ static inline struct pane *pane_list_last(const struct pane_list *list, int64_t 
 /* The pane that begins at start_ms, made if it is not there. NULL: there are PANE_LIST_MAX. */
 struct pane *pane_list_get(
 	struct pane_list *list, const struct stage_window *w, int64_t start_ms, int64_t end_ms);
-void pane_list_free(struct pane_list *list);
+void pane_list_free(struct pane_list *list, struct stage *st);
 /* Forgets the first `count`. */
-void pane_list_drop(struct pane_list *list, uint32_t count);
+void pane_list_drop(struct pane_list *list, struct stage *st, uint32_t count);
 void pane_list_measure(const struct pane_list *list, uint64_t *keys, uint64_t *bytes);
 void pane_list_limit(struct pane_list *list, size_t arena_bytes);
 void pane_list_save(const struct pane_list *list, const struct stage_window *w, struct bytes *out);
@@ -91,7 +91,7 @@ static inline int64_t revision_due(const struct revisions *r)
 int revision_emit(struct revisions *r, struct stage_window *w, int64_t step_ms);
 /* Windows that no event can revise any more are forgotten. */
 void revision_settle(struct revisions *r, const struct stage_window *w, int64_t step_ms);
-void revision_free(struct revisions *r);
+void revision_free(struct revisions *r, struct stage *st);
 void revision_save(const struct revisions *r, const struct stage_window *w, struct bytes *out);
 bool revision_load(struct revisions *r, const struct stage_window *w, struct cursor *c);
 

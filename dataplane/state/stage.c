@@ -80,6 +80,8 @@ void stage_free(struct stage *st)
 		st->window[i]->kind->free(st->window[i]);
 		free(st->window[i]);
 	}
+	while (st->arena_count)
+		agg_arena_free(st->arena[--st->arena_count]);
 	huge_pool_free(&st->pool);
 	bytes_free(&st->pack);
 	bytes_free(&st->out);
@@ -161,6 +163,26 @@ int stage_row(struct stage_window *w, struct row *row, int64_t step_ms, const vo
 	else
 		w->stats->rows++;
 	return st->emit(st->arg, (const struct record *)st->out.data);
+}
+
+struct agg_arena *stage_arena_take(struct stage *st)
+{
+	struct agg_arena *arena = st->arena_count ? st->arena[--st->arena_count] : agg_arena_new(SIZE_MAX);
+
+	must(arena);
+	agg_arena_limit(arena, stage_arena_bytes(st));
+	return arena;
+}
+
+void stage_arena_give(struct stage *st, struct agg_arena *arena)
+{
+	if (st->arena_count == STAGE_ARENAS_KEPT ||
+		agg_arena_mapped(arena) > st->params.memory_bytes / STAGE_ARENAS_KEPT) {
+		agg_arena_free(arena);
+		return;
+	}
+	agg_arena_reset(arena);
+	st->arena[st->arena_count++] = arena;
 }
 
 void stage_sort_room(struct stage *st, size_t count)

@@ -20,6 +20,8 @@
 /* The memory bound is looked at whenever so many records have been taken, by their offset. */
 #define STAGE_MEMORY_EVERY 1024u
 
+#define STAGE_ARENAS_KEPT 8u
+
 struct stage_window;
 
 /* Events between two steps of the watermark, at most. */
@@ -95,6 +97,8 @@ struct stage {
 	uint8_t *keys; /* of a run's picks */
 	struct bytes pack, out;
 	struct huge_pool pool;
+	struct agg_arena *arena[STAGE_ARENAS_KEPT]; /* empty ones, for the next panes */
+	uint32_t arena_count;
 	struct keysort_item *sort[2]; /* of sort_room items each */
 	size_t sort_room;
 	struct stage_window *window[WINDOWS_MAX];
@@ -151,6 +155,11 @@ uint8_t *stage_key(const struct stage_window *w, const struct record *rec, struc
  * returned. */
 int stage_row(struct stage_window *w, struct row *row, int64_t step_ms, const void *key, uint32_t key_bytes,
 	const void *cell, const struct agg_arena *arena);
+
+/* An empty arena, bound as all are now; and back, with all that is in it. What a pane took is kept for the
+ * next ones, so that these do not begin with cleared pages. */
+struct agg_arena *stage_arena_take(struct stage *st);
+void stage_arena_give(struct stage *st, struct agg_arena *arena);
 
 /* Room for `count` items in both stage.sort. */
 void stage_sort_room(struct stage *st, size_t count);

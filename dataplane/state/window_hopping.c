@@ -56,14 +56,14 @@ static void hopping_free(struct stage_window *w)
 	keytab_free(&h->keys);
 	huge_slab_free(&h->slab);
 	for (uint32_t i = 0; i < h->pane_count; i++)
-		agg_arena_free(h->pane[i].arena);
+		stage_arena_give(w->st, h->pane[i].arena);
 	free(h->pane);
 	free(h->order);
 	free(h->fresh);
 	free(h->cell);
 	agg_arena_free(h->scratch);
 	agg_arena_free(h->prefixes);
-	revision_free(&h->revisions);
+	revision_free(&h->revisions, w->st);
 }
 
 /* ---- runs ---- */

@@ -20,8 +20,8 @@ static void tumbling_free(struct stage_window *w)
 {
 	struct tumbling *t = (struct tumbling *)w;
 
-	pane_list_free(&t->panes);
-	revision_free(&t->revisions);
+	pane_list_free(&t->panes, w->st);
+	revision_free(&t->revisions, w->st);
 }
 
 /* First walk: which events count, in which pane, by which key. Revisions, which are rare, are done here. */
@@ -111,7 +111,7 @@ static int tumbling_emit(struct stage_window *w, int64_t step_ms)
 
 	for (; !rc && done < t->panes.count && t->panes.pane[done]->end_ms <= step_ms; done++)
 		rc = pane_emit(t->panes.pane[done], w, step_ms);
-	pane_list_drop(&t->panes, done);
+	pane_list_drop(&t->panes, w->st, done);
 	return rc;
 }
 
