@@ -71,10 +71,13 @@ static void *consumer(void *arg)
 {
 	uint32_t last[2][PARTITIONS] = {{0}};
 	unsigned last_set[2][PARTITIONS] = {{0}};
-	bool idle = false;
+	bool idle, stop;
 
 	(void)arg;
-	while (!idle || !atomic_load(&consumer_stop)) {
+	do {
+		/* Before the look at the lanes: what was sealed before the stop must be seen by a look after
+		 * it. */
+		stop = atomic_load(&consumer_stop);
 		idle = true;
 		for (uint32_t w = 0; w < 2; w++)
 			for (uint32_t p = 0; p < PARTITIONS; p++) {
@@ -88,7 +91,7 @@ static void *consumer(void *arg)
 				batch_consume(b, &last_set[w][p]);
 				batch_return(handoff_lane(&handoff, w, p), b);
 			}
-	}
+	} while (!idle || !stop);
 	return NULL;
 }
 
