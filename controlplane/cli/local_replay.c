@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "address.h"
 #include "row_json.h"
 #include "state_replay.h"
 
@@ -32,18 +33,42 @@ static const struct window_def *def_of(const struct replay_cli *r, uint64_t uid)
 	return r->plan ? window_plan_find(r->plan, uid) : window_store_get(r->store, uid, &ignored);
 }
 
+/* A late event stands in its partition's log: where it is in the journal, and for which window it came too
+ * late. */
+static void late_put_json(struct replay_cli *r, uint32_t partition, const struct record *rec)
+{
+	const struct window_def *def = def_of(r, row_late_window(rec));
+	char id[UUID_TEXT_BYTES];
+
+	uuid_text(id, rec->event_id);
+	json_put(&r->text, "{\"late\":true", 12);
+	json_put_name(&r->text, "window");
+	json_put_string(&r->text, def ? def->name : "", def ? strlen(def->name) : 0);
+	json_put_name(&r->text, "partition");
+	json_put_u64(&r->text, partition);
+	json_put_name(&r->text, "offset");
+	json_put_u64(&r->text, row_late_offset(rec));
+	json_put_name(&r->text, "event_id");
+	json_put_string(&r->text, id, strlen(id));
+	json_put(&r->text, "}", 1);
+}
+
 static int replay_row(void *arg, uint32_t partition, uint64_t offset, const struct record *rec)
 {
 	struct replay_cli *r = arg;
-	bool merged = partition == r->meta.partitions, alert = rec->type == ROW_ALERT;
+	bool merged = partition == r->meta.partitions,
+	     alert = rec->kind == RECORD_ROW && rec->type == ROW_ALERT;
 	const struct window_def *def;
 	int rc = 0;
 
 	(void)offset;
-	if (rec->kind != RECORD_ROW || r->wanted != (merged ? ROWS_MERGED : ROWS_PARTIAL))
+	if ((rec->kind != RECORD_ROW && rec->kind != RECORD_LATE) ||
+		r->wanted != (merged ? ROWS_MERGED : ROWS_PARTIAL))
 		return 0;
 	json_out_reset(&r->text);
-	if (alert) {
+	if (rec->kind == RECORD_LATE) {
+		late_put_json(r, partition, rec);
+	} else if (alert) {
 		const struct row_alert *a = (const struct row_alert *)record_payload(rec);
 
 		def = def_of(r, a->window_uid);
