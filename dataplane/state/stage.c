@@ -116,13 +116,13 @@ static uint32_t key_of_text(
 	}
 	memset(to + (bytes + 1) / 8 * 8, 0, 8);
 	memcpy(to, &head, sizeof head);
-	if (bytes - 8 <= 8) {
+	if (text && bytes - 8 <= 8) {
 		memcpy(at + bytes - 8, text + bytes - 8, 8);
 		memcpy(at, text, 8);
-	} else if (bytes) {
+	} else if (text) {
 		memcpy(at, text, bytes);
 	}
-	p->tag = keytab_tag(head, text, bytes);
+	p->tag = keytab_tag(head, text ? text : at, bytes);
 	return bytes + (uint32_t)sizeof head;
 }
 

@@ -7,6 +7,7 @@
  * key's own entry, further ones in entries aside, linked. Closing is by a heap of the lowest end of each key,
  * which is only looked at, and put off, when it falls due; so an event that prolongs a session does not touch
  * it. */
+#include <assert.h>
 #include <errno.h>
 
 #include "due_heap.h"
@@ -327,6 +328,7 @@ static void key_settle(struct sessions *ss, struct session *first, int64_t step_
 	int64_t end_ms = STAGE_NEVER;
 	bool last = false;
 
+	assert(first);
 	for (struct session *s = first, *next; s && !last; s = next) {
 		next = session_at(ss, s->next);
 		if (session_end(ss, s) > step_ms)
@@ -388,7 +390,7 @@ static int session_emit(struct stage_window *w, int64_t step_ms)
 	for (size_t i = 0; i < ss->closing_count && !rc; i++)
 		rc = closing_row(ss, &ss->closing[i], step_ms);
 	for (size_t i = 0; i < keys; i++)
-		key_settle(ss, session_at(ss, refs[i]), step_ms);
+		key_settle(ss, keytab_value(keytab_at(&ss->keys, refs[i])), step_ms);
 	free(refs);
 	return rc;
 }
