@@ -102,14 +102,14 @@ public final class Windows {
         @Override
         public void process(String key, Context c, Iterable<Acc> in, Collector<String> out) {
             Acc a = in.iterator().next();
-            String exact = c.window().getStart() + "\t" + c.window().getEnd() + "\t" + key + "\t" + a.count + "\t" + a.amounts + "\t" + a.micros;
+            String exact = c.window().getStart() + "\t" + c.window().getEnd() + "\t" + key + "\t" + a.count + "\t" + a.micros;
             long h = 0xcbf29ce484222325L;
             for (byte b : exact.getBytes(StandardCharsets.UTF_8)) {
                 h = (h ^ (b & 0xff)) * 0x100000001b3L;
             }
             SUM.addAndGet(h);
             ROWS.incrementAndGet();
-            String line = exact + "\t" + a.values + "\t" + a.sum + "\t" + a.min + "\t" + a.max;
+            String line = exact + "\t" + a.amounts + "\t" + a.values + "\t" + a.sum + "\t" + a.min + "\t" + a.max;
             if (full) {
                 line += "\t" + (a.users == null ? 0 : a.users.size()) + "\t" + a.quantile(0.5) + "\t" + a.quantile(0.95) + "\t" + a.quantile(0.99);
             }

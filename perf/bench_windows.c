@@ -1,0 +1,350 @@
+/* The state and merge stages over the events of a file (perf/peers/flink, Event.java has its format): what
+ * perf/peer_windows.py pairs with Flink. Journal blocks are made before the clock starts. Prints one line:
+ * events, rows, checksum (sum over rows of FNV-1a of start, end, key, count and sum of amounts, as the peer
+ * does it), CPU time of the process. bench_windows FILE DEFINITION-AS-YAML PARTITIONS OUT_OF_ORDERNESS_MS */
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "bytes.h"
+#include "hash.h"
+#include "merge.h"
+#include "stage.h"
+
+#define BLOCK_BYTES (256u << 10)
+#define TEXTS 5
+
+struct partition {
+	struct bytes data;  /* records of all blocks, back to back */
+	struct bytes place; /* u64 pairs: start in data, record count, for each block */
+	uint64_t open_from, open_count;
+	struct bytes out; /* partial rows that the merge has not taken */
+	size_t out_taken;
+	uint64_t out_offset;
+};
+
+struct run {
+	struct window_plan *plan;
+	struct partition *part;
+	uint32_t partitions;
+	struct merge *merge;
+	uint64_t events, rows, sum;
+};
+
+static void die(const char *what, const struct err *err)
+{
+	fprintf(stderr, "bench_windows: %s%s%s\n", what, err ? ": " : "", err ? err->text : "");
+	exit(1);
+}
+
+static uint64_t cpu_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
+}
+
+/* ---- events into blocks ---- */
+
+static void block_close(struct partition *p)
+{
+	uint64_t place[2] = {p->open_from, p->open_count};
+
+	if (!p->open_count)
+		return;
+	bytes_put(&p->place, place, sizeof place);
+	p->open_from = p->data.bytes;
+	p->open_count = 0;
+}
+
+static void event_add(struct run *r, const struct event *ev)
+{
+	uint32_t key_bytes = 0, bytes = record_bytes_of(ev);
+	const uint8_t *key =
+		ev->field_mask & FBIT(user_id) ? event_field(ev, FIELD_user_id, &key_bytes) : NULL;
+	uint64_t hash = hash_bytes(key ? key : (const uint8_t *)"", key_bytes, 0);
+	struct partition *p = &r->part[(uint32_t)(((__uint128_t)hash * r->partitions) >> 64)];
+	uint8_t *to;
+
+	if (p->data.bytes - p->open_from + bytes > BLOCK_BYTES)
+		block_close(p);
+	to = bytes_room(&p->data, bytes);
+	if (!to)
+		die("no memory", NULL);
+	record_write_event(to, ev, hash, 4000000000000, 0);
+	p->open_count++;
+	r->events++;
+}
+
+static enum event_type type_of(const char *text, uint32_t bytes)
+{
+	enum event_type type = event_type_by_name(text, bytes);
+
+	return type == EVENT_TYPE_NONE ? EVENT_TYPE_click : type;
+}
+
+/* One event of the file; returns where the next begins, 0 if it is cut. */
+static size_t event_read(struct run *r, const uint8_t *data, size_t bytes, size_t at)
+{
+	static const enum field_id field[TEXTS] = {
+		FIELD_user_id, FIELD_page, FIELD_country, FIELD_source, FIELD_NONE};
+	struct event ev = {.raw = data + at + 32, .type = EVENT_TYPE_click};
+	size_t p = at + 32;
+	uint8_t tail[16];
+	int64_t amount;
+	double value;
+
+	if (p > bytes)
+		return 0;
+	memcpy(&ev.event_time_ms, data + at, 8);
+	memcpy(&amount, data + at + 16, 8);
+	memcpy(&value, data + at + 24, 8);
+	for (int i = 0; i < TEXTS; i++) {
+		uint16_t length;
+
+		if (p + 2 > bytes)
+			return 0;
+		memcpy(&length, data + p, 2);
+		p += 2;
+		if (length == 0xffff)
+			continue;
+		if (p + length > bytes)
+			return 0;
+		if (field[i] == FIELD_NONE) {
+			ev.type = type_of((const char *)data + p, length);
+		} else {
+			ev.field_mask |= 1ull << field[i];
+			ev.field[field[i]] = (struct span){(uint16_t)(p - at - 32), length};
+		}
+		p += length;
+	}
+	ev.raw_bytes = (uint32_t)(p - at - 32);
+	ev.tail = tail;
+	if (amount != INT64_MIN) {
+		memcpy(tail, &amount, 8);
+		ev.field[FIELD_amount] = (struct span){(uint16_t)ev.raw_bytes, 8};
+		ev.field_mask |= FBIT(amount);
+		ev.tail_bytes = 8;
+	}
+	if (!isnan(value)) {
+		memcpy(tail + ev.tail_bytes, &value, 8);
+		ev.field[FIELD_value] = (struct span){(uint16_t)(ev.raw_bytes + ev.tail_bytes), 8};
+		ev.field_mask |= FBIT(value);
+		ev.tail_bytes += 8;
+	}
+	event_add(r, &ev);
+	return p;
+}
+
+static void events_load(struct run *r, const char *path)
+{
+	FILE *f = fopen(path, "rb");
+	struct bytes all = {0};
+	size_t at = 0, n;
+
+	if (!f)
+		die(path, NULL);
+	do {
+		uint8_t *to = bytes_room(&all, 1u << 20);
+
+		if (!to)
+			die("no memory", NULL);
+		n = fread(to, 1, 1u << 20, f);
+		all.bytes -= (1u << 20) - n;
+	} while (n);
+	fclose(f);
+	while (at < all.bytes) {
+		at = event_read(r, all.data, all.bytes, at);
+		if (!at)
+			die("the file is cut off", NULL);
+	}
+	for (uint32_t p = 0; p < r->partitions; p++)
+		block_close(&r->part[p]);
+	bytes_free(&all);
+}
+
+/* ---- rows ---- */
+
+struct row_line {
+	char text[4096];
+	size_t bytes;
+	uint64_t count, amounts;
+	__int128 sum;
+};
+
+static int value_take(void *arg, const struct agg_value *v)
+{
+	struct row_line *t = arg;
+
+	if (!strcmp(v->label, "count"))
+		t->count = v->u64;
+	if (!strcmp(v->label, "sum_amount") && v->kind == AGG_VALUE_DECIMAL)
+		t->sum = v->decimal;
+	return 0;
+}
+
+static int merged(void *arg, const struct record *rec)
+{
+	struct run *r = arg;
+	const struct row *row = row_of(rec);
+	const struct window_def *def;
+	struct row_line t = {.bytes = 0};
+	uint64_t h = 0xcbf29ce484222325ull;
+
+	if (rec->kind != RECORD_ROW || rec->type == ROW_ALERT)
+		return 0;
+	def = window_plan_find(r->plan, row->window_uid);
+	(void)agg_values(def->aggs, row_agg(row), row->agg_bytes, value_take, &t);
+	t.bytes = (size_t)snprintf(
+		t.text, sizeof t.text, "%" PRId64 "\t%" PRId64 "\t", row->start_ms, row->end_ms);
+	for (uint32_t i = 0; i < def->group_count; i++) {
+		const uint8_t *data;
+		uint32_t bytes;
+
+		(void)row_key_part(row, i, &data, &bytes);
+		if (i)
+			t.text[t.bytes++] = 0x1f;
+		if (!data)
+			t.text[t.bytes++] = 0x1e;
+		else
+			memcpy(t.text + t.bytes, data, bytes);
+		t.bytes += data ? bytes : 0;
+	}
+	t.bytes += (size_t)snprintf(t.text + t.bytes, sizeof t.text - t.bytes, "\t%" PRIu64 "\t%" PRId64,
+		t.count, (int64_t)t.sum);
+	for (size_t i = 0; i < t.bytes; i++)
+		h = (h ^ (uint8_t)t.text[i]) * 0x100000001b3ull;
+	r->sum += h;
+	r->rows++;
+	return 0;
+}
+
+static int partial(void *arg, const struct record *rec)
+{
+	bytes_put(&((struct partition *)arg)->out, rec, rec->bytes);
+	return 0;
+}
+
+/* Hands over what the merge takes, until it takes no more. */
+static void partials_merge(struct run *r)
+{
+	uint64_t taken;
+	struct err err;
+
+	do {
+		taken = 0;
+		for (uint32_t p = 0; p < r->partitions; p++) {
+			struct partition *part = &r->part[p];
+			int rc = 0;
+
+			while (part->out_taken < part->out.bytes) {
+				const struct record *rec =
+					(const struct record *)(part->out.data + part->out_taken);
+
+				rc = merge_feed(r->merge, p, rec, part->out_offset, &err);
+				if (rc)
+					break;
+				part->out_offset++;
+				part->out_taken += rec->bytes;
+				taken++;
+			}
+			if (rc && rc != -EAGAIN)
+				die("merge", &err);
+			if (part->out_taken == part->out.bytes) {
+				bytes_reset(&part->out);
+				part->out_taken = 0;
+			}
+		}
+		if (merge_run(r->merge, &err))
+			die("merge", &err);
+	} while (taken);
+}
+
+static const struct window_def *def_of(void *arg, uint64_t uid)
+{
+	return window_plan_find(((struct run *)arg)->plan, uid);
+}
+
+/* ---- the run ---- */
+
+/* Blocks of all partitions by turns, as they would come. A last block's watermark closes everything. */
+static void blocks_run(struct run *r, struct stage **stage)
+{
+	uint64_t next[64] = {0}, offset[64] = {0}, left = 1;
+	struct err err;
+
+	while (left) {
+		left = 0;
+		for (uint32_t p = 0; p < r->partitions; p++) {
+			const struct partition *part = &r->part[p];
+			const uint64_t *place = (const uint64_t *)part->place.data + 2 * next[p];
+			uint64_t count = part->place.bytes / 16;
+			struct journal_block block = {.partition = p,
+				.first_offset = offset[p],
+				.watermark_ms = INT64_MIN,
+				.receive_last_ms = 1};
+
+			if (next[p] > count)
+				continue;
+			if (next[p] < count) {
+				block.data = part->data.data + place[0];
+				block.record_count = (uint32_t)place[1];
+				block.bytes = (uint32_t)((next[p] + 1 < count ? place[2] : part->data.bytes) -
+							 place[0]);
+			} else {
+				block.watermark_ms = 4000000000000;
+			}
+			if (stage_block(stage[p], &block, offset[p], &err))
+				die("stage", &err);
+			offset[p] += block.record_count;
+			next[p]++;
+			left++;
+		}
+		partials_merge(r);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	struct stage *stage[64];
+	struct config *cfg = calloc(1, sizeof *cfg);
+	struct run r = {0};
+	struct merge_params mp = {.window = def_of, .window_arg = &r, .memory_bytes = 8ull << 30};
+	uint64_t start, took;
+	struct err err = {.text = ""};
+	uint32_t partitions = argc == 5 ? (uint32_t)strtoul(argv[3], NULL, 10) : 0;
+
+	if (argc != 5 || !cfg || !partitions || partitions > 64)
+		die("usage: bench_windows FILE DEFINITION PARTITIONS OUT_OF_ORDERNESS_MS", NULL);
+	r.partitions = mp.partitions = partitions;
+	config_defaults(cfg);
+	if (config_parse(cfg, argv[2], strlen(argv[2]), "definition", &err) ||
+		window_plan_make(&r.plan, cfg, &err))
+		die("definition", &err);
+	r.part = calloc(r.partitions, sizeof *r.part);
+	events_load(&r, argv[1]);
+	mp.step_ms = r.plan->step_ms;
+	if (merge_new(&r.merge, &mp, merged, &r, &err))
+		die("merge", &err);
+	for (uint32_t p = 0; p < r.partitions; p++) {
+		struct stage_params sp = {.plan = r.plan,
+			.partition = p,
+			.out_of_orderness_ms = strtoull(argv[4], NULL, 10),
+			.source_idle_ms = 60000,
+			.memory_bytes = 8ull << 30};
+
+		if (stage_new(&stage[p], &sp, partial, &r.part[p], &err))
+			die("stage", &err);
+	}
+	start = cpu_ns();
+	blocks_run(&r, stage);
+	took = cpu_ns() - start;
+	printf("events=%" PRIu64 " rows=%" PRIu64 " checksum=%016" PRIx64 " cpu_ns=%" PRIu64 "\n", r.events,
+		r.rows, r.sum, took);
+	return 0;
+}

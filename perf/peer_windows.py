@@ -1,0 +1,77 @@
+#!/usr/bin/env python3
+"""Windows per CPU-second: the state and merge stages against Apache Flink, same events, both from memory, in one run.
+
+    perf/peer_windows.py BUILD_DIR [EVENTS] [KEYS]
+
+Both sides make their inputs before the clock starts (journal blocks here, Java objects there) and sum up a hash of each row, which
+must be equal. What is measured is the CPU time of the process, so that Flink's second thread counts as well."""
+import os
+import random
+import struct
+import subprocess
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "tests", "integration", "equality"))
+import flink  # noqa: E402  (needs the path above)
+
+BOUND_MS = 2000
+CASES = {
+    "tumbling 10 s": (dict(kind="tumbling", size=10000), "kind: tumbling, size: 10s", 1),
+    "hopping 10 s / 1 s": (dict(kind="hopping", size=10000, slide=1000), "kind: hopping, size: 10s, slide: 1s", 4),
+    "session gap 2 s": (dict(kind="session", gap=2000), "kind: session, gap: 2s", 1),
+}
+
+
+def write_events(path, events, keys):
+    """100,000 events a second of event time, out of order by up to BOUND_MS - 1."""
+    rng = random.Random(7)
+    start, texts = 1792000000000, struct.Struct("<H")
+
+    def text(value):
+        raw = value.encode()
+        return texts.pack(len(raw)) + raw
+
+    rest = text("/p") + text("US") + text("web") + text("click")
+    with open(path, "wb") as f:
+        for i in range(events):
+            ts = start + i // 100 - rng.randrange(BOUND_MS)
+            f.write(struct.pack("<qqqd", ts, i, rng.randrange(10 ** 9), 1.0) + text(f"u{rng.randrange(keys)}") + rest)
+
+
+def ours(build, path, definition, partitions):
+    window = "windows: [{name: w, by: user_id, aggregates: 'count, sum(amount)', " + definition + "}]"
+    out = subprocess.run([os.path.join(build, "perf", "bench_windows"), path, window, str(partitions), str(BOUND_MS)],
+                         capture_output=True, text=True, check=False)
+    if out.returncode:
+        sys.exit(out.stderr)
+    return dict(pair.split("=") for pair in out.stdout.split())
+
+
+def main():
+    build = sys.argv[1]
+    events = int(sys.argv[2]) if len(sys.argv) > 2 else 4000000
+    keys = int(sys.argv[3]) if len(sys.argv) > 3 else 100000
+    reason = flink.missing()
+    if reason:
+        sys.exit(reason)
+    differ = 0
+    with tempfile.TemporaryDirectory() as scratch:
+        class_path = flink.build(scratch)
+        for name, (arguments, definition, fewer) in CASES.items():
+            path = os.path.join(scratch, "events")
+            write_events(path, events // fewer, keys)
+            mine = ours(build, path, definition, 4)
+            theirs = flink.run(class_path, heap="8g", **{"in": path}, made=1, by="user_id", bound=BOUND_MS,
+                               watermark="periodic", **arguments)
+            rate = [int(x["events"]) / int(x["cpu_ns"]) * 1e9 for x in (mine, theirs)]
+            same = all(mine[k] == theirs[k] for k in ("events", "rows", "checksum"))
+            differ += not same
+            print(f"{name:20} {mine['events']} events, {mine['rows']} rows: sluice {rate[0] / 1e6:.2f} M, Flink "
+                  f"{rate[1] / 1e6:.3f} M events per CPU-second: {rate[0] / rate[1]:.1f} times; rows "
+                  f"{'equal' if same else 'DIFFER: ' + str((mine, theirs))}", flush=True)
+    sys.exit(1 if differ else 0)
+
+
+main()
