@@ -17,8 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const char *const text[WINDOWS] = {
 	"name=t kind=tumbling size=2s by=user_id lateness=3s aggregates='count, last(page), distinct(page)'",
-	"name=h kind=hopping size=5s slide=1s by=user_id,page keys_max=20 aggregates='count, "
-	"quantiles(metric)'",
+	"name=h kind=hopping size=5s slide=1s by=user_id,page keys_max=20 aggregates='quantiles(metric)'",
 	"name=l kind=hopping size=3s slide=1s lateness=2s aggregates='count, top(page,2)'",
 	"name=s kind=session gap=2s by=user_id aggregates='count, first(page), avg(metric)'",
 	"name=f kind=funnel size=4s within=3s by=user_id steps='a: page = a; b: page = b; c: page = c'"};
@@ -178,7 +177,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!life.loaded) {
 		for (size_t i = 1; i + 4 <= size; i += 4)
 			instruction(&life, data + i);
-	} else if (!stage_load(life.st, data + 1, size - 1, &dropped, &err)) {
+	} else {
+		if (stage_load(life.st, data + 1, size - 1, &dropped, &err))
+			goto end; /* good for freeing only */
 		life.offset = stage_stats(life.st)->input_offset;
 		life.step_ms = stage_stats(life.st)->step_ms;
 		if (life.offset > UINT64_MAX - 10000)

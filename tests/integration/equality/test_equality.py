@@ -1,10 +1,11 @@
-"""The state stage against Apache Flink on the same events: a capture file goes through sluiced (parse, deduplicate, journal), the
-journal is exported for Flink and replayed by `sluicectl replay`, and the rows are compared.
+"""The state stage against Apache Flink on the same events: a capture file goes through sluiced (parse, deduplicate,
+journal), the journal is exported for Flink and replayed by `sluicectl replay`, and the rows are compared.
 
     test_equality.py BUILD_DIR [EVENTS]
 
-Without late events at P = 4, where the result does not depend on the order between partitions; with late events at P = 1, where
-Flink sees the same order as one split with a watermark after each record: then the sets of late events are equal, too."""
+Without late events at P = 4, where the result does not depend on the order between partitions; with late events at
+P = 1, where Flink sees the same order as one split with a watermark after each record: then the sets of late events are
+equal, too."""
 import json
 import os
 import subprocess
@@ -74,7 +75,8 @@ def compare(rig, name, daemon, windows, class_path, late):
     for window, (config, arguments, what) in windows.items():
         prefix = rig.path(f"{name}.{window}")
         said = flink.run(class_path, **{"in": exported}, kind=config["kind"], by=config["by"], types=config["types"],
-                         bound=BOUND_MS if late else 10 ** 9, full=int("value" in what), out=prefix, late=prefix + ".late", **arguments)
+                         bound=BOUND_MS if late else 10 ** 9, full=int("value" in what), out=prefix,
+                         late=prefix + ".late", **arguments)
         c = Comparison(**what)
         c.all(mine.get(window, {}), flink.rows(prefix), closed_until(mine))
         rig.expect(c.bad == 0 and c.rows > 0, f"{name}, {window}: {c.text()} (Flink: {said['rows']} rows)")
