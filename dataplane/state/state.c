@@ -76,14 +76,14 @@ static int parts_make(struct state *s, struct err *err)
 	s->merge.state = s;
 	s->merge.save.who = CHECKPOINT_MERGE;
 	s->merge.save.out_partition = s->partitions;
-	pthread_mutex_init(&s->merge.lock, NULL);
+	pthread_mutex_init(&s->merge.shown_lock, NULL);
 	for (uint32_t p = 0; p < s->partitions; p++) {
 		struct state_part *part = &s->part[p];
 
 		part->state = s;
 		part->partition = p;
 		part->save.who = part->save.out_partition = p;
-		pthread_mutex_init(&part->stage_lock, NULL);
+		pthread_mutex_init(&part->shown_lock, NULL);
 	}
 	return 0;
 }
@@ -141,10 +141,10 @@ void state_close(struct state *s)
 		window_plan_free(part->plan);
 		bytes_free(&part->body);
 		bytes_free(&part->save.body);
-		pthread_mutex_destroy(&part->stage_lock);
+		pthread_mutex_destroy(&part->shown_lock);
 	}
 	merge_state_free(s);
-	pthread_mutex_destroy(&s->merge.lock);
+	pthread_mutex_destroy(&s->merge.shown_lock);
 	if (s->output)
 		journal_close(s->output);
 	if (s->handoff_made)
@@ -186,37 +186,25 @@ struct hot *state_hot(struct state *s)
 
 /* ---- numbers ---- */
 
-/* Counters have one writer each; a reader takes each word whole. */
-static void copy_words(void *to, const void *from, size_t bytes)
-{
-	uint64_t *out = to;
-	const uint64_t *in = from;
-
-	for (size_t i = 0; i < bytes / sizeof *in; i++)
-		out[i] = __atomic_load_n(&in[i], __ATOMIC_RELAXED);
-}
-_Static_assert(sizeof(struct stage_stats) % 8 == 0 && sizeof(struct merge_stats) % 8 == 0, "copied by words");
-
 void state_part_stats(const struct state *s, uint32_t partition, struct state_part_stats *out)
 {
 	struct state_part *p = &s->part[partition];
 	const struct state_save *v = &p->save;
 
 	memset(out, 0, sizeof *out);
-	pthread_mutex_lock(&p->stage_lock); /* the stage stays while it is looked at */
-	if (p->stage)
-		copy_words(&out->stage, stage_stats(p->stage), sizeof out->stage);
-	out->base = p->base;
-	out->replay = p->replay;
-	part_counts(p, &out->run);
-	memcpy(out->error, p->error, sizeof out->error);
-	pthread_mutex_unlock(&p->stage_lock);
-	out->stage.input_offset = atomic_load(&p->input_offset);
+	pthread_mutex_lock(&p->shown_lock);
+	out->stage = p->shown.stage;
+	out->base = p->shown.base;
+	out->run = p->shown.run;
+	out->replay = p->shown.replay;
+	out->stage.input_offset = p->shown.input_offset;
+	out->output_offset = p->shown.output_offset;
+	out->compared = p->shown.compared;
+	out->skipped = p->shown.skipped;
+	out->appended = p->shown.appended;
+	memcpy(out->error, p->shown.error, sizeof out->error);
+	pthread_mutex_unlock(&p->shown_lock);
 	out->phase = (enum state_phase)atomic_load(&p->phase);
-	out->output_offset = atomic_load(&p->out.offset);
-	out->compared = atomic_load(&p->out.compared);
-	out->skipped = atomic_load(&p->out.skipped);
-	out->appended = atomic_load(&p->out.appended);
 	out->mismatches = atomic_load(&p->out.mismatches);
 	out->waiting = atomic_load(&p->out.waiting);
 	out->replay_from = p->from.input_offset;
@@ -236,11 +224,10 @@ void state_stats(const struct state *s, struct state_stats *out)
 
 	memset(out, 0, sizeof *out);
 	out->partitions = s->partitions;
-	pthread_mutex_lock(&m->lock);
-	if (m->merge)
-		copy_words(&out->merge, merge_stats(m->merge), sizeof out->merge);
+	pthread_mutex_lock(&m->shown_lock);
+	out->merge = m->shown;
 	memcpy(out->merge_error, m->error, sizeof out->merge_error);
-	pthread_mutex_unlock(&m->lock);
+	pthread_mutex_unlock(&m->shown_lock);
 	out->merge_phase = (enum state_phase)atomic_load(&m->phase);
 	out->merge_output_offset = atomic_load(&m->out.offset);
 	out->merge_compared = atomic_load(&m->out.compared);

@@ -22,9 +22,9 @@ struct merge_input { /* a partial log */
 
 static void merge_fail(struct state_merge *m, const char *text)
 {
-	pthread_mutex_lock(&m->lock);
+	pthread_mutex_lock(&m->shown_lock);
 	snprintf(m->error, sizeof m->error, "%s", text);
-	pthread_mutex_unlock(&m->lock);
+	pthread_mutex_unlock(&m->shown_lock);
 	atomic_store(&m->phase, STATE_FAILED);
 	log_error("state", "MERGE STOPPED: %s", text);
 }
@@ -33,6 +33,14 @@ static void merge_hot_put(struct state_merge *m, const struct record *rec)
 {
 	if (rec->kind == RECORD_ROW && rec->type != ROW_ALERT)
 		hot_put(m->state->hot, rec);
+}
+
+static void merge_show(struct state_merge *m, uint64_t now_ns)
+{
+	m->shown_ns = now_ns;
+	pthread_mutex_lock(&m->shown_lock);
+	m->shown = *merge_stats(m->merge);
+	pthread_mutex_unlock(&m->shown_lock);
 }
 
 static int merge_emit(void *arg, const struct record *rec)
@@ -125,6 +133,7 @@ static int input_next(struct state_merge *m, uint32_t partition, const struct re
 		rc = journal_reader_next(in->reader, &in->block, 0, err);
 		if (rc == 0) {
 			out_seal(&m->out);
+			merge_show(m, clock_mono_ns());
 			rc = journal_reader_next(in->reader, &in->block, STATE_WAIT_MS, err);
 		}
 		if (rc <= 0)
@@ -145,8 +154,12 @@ static int merge_step(struct state_merge *m, struct err *err)
 	const struct record *rec;
 
 	if (want < 0) {
+		uint64_t now_ns = clock_mono_ns();
+
 		rc = merge_do_run(m, err);
-		out_seal_aged(&m->out);
+		out_seal_aged(&m->out, now_ns);
+		if (rc == 0 && now_ns - m->shown_ns > STATE_SHOW_NS)
+			merge_show(m, now_ns);
 		return rc;
 	}
 	rc = input_next(m, (uint32_t)want, &rec, err);
@@ -216,9 +229,7 @@ static int merge_make(struct state_merge *m, struct err *err)
 	if (m->body.bytes)
 		rc = merge_load(merge, m->body.data, m->body.bytes, err);
 	bytes_free(&m->body);
-	pthread_mutex_lock(&m->lock);
 	m->merge = merge;
-	pthread_mutex_unlock(&m->lock);
 	return rc;
 }
 
@@ -249,6 +260,7 @@ static int merge_finish(struct state_merge *m, struct err *err)
 		merge_do_save(m);
 		save_wait(m->state, &m->save);
 	}
+	merge_show(m, clock_mono_ns());
 	atomic_store(&m->phase, STATE_STOPPED);
 	return 0;
 }

@@ -129,10 +129,12 @@ static void out_yield(struct state_out *o)
 	journal_stats(o->state->output, o->partition, &stats);
 	if (!stats.full)
 		return;
-	log_warn("state",
-		"output log full: waiting for its readers; rows before offset %" PRIu64
-		" will not be compared in a replay partition=%u",
-		stats.durable_offset, o->partition);
+	if (!atomic_load(&o->waiting))
+		log_warn("state",
+			"output log full: waiting for its readers; rows before offset %" PRIu64
+			" will not be compared in a replay partition=%u",
+			stats.durable_offset, o->partition);
+	atomic_store(&o->waiting, true);
 	journal_consumer_set(o->state->output, o->consumer, stats.durable_offset);
 }
 
@@ -157,7 +159,6 @@ static int out_take(struct state_out *o, struct err *err)
 		since_ns = since_ns ? since_ns : now_ns;
 		if (now_ns - since_ns > FULL_LOOK_NS && now_ns - looked_ns > FULL_LOOK_NS) {
 			looked_ns = now_ns;
-			atomic_store(&o->waiting, true);
 			if (out_failed(o))
 				return err_set(err, -EIO, "output log partition %u has failed", o->partition);
 			if (state_gives_up(o->state, now_ns))
@@ -188,9 +189,9 @@ void out_seal(struct state_out *o)
 	crash_point("state_batch_sealed");
 }
 
-void out_seal_aged(struct state_out *o)
+void out_seal_aged(struct state_out *o, uint64_t now_ns)
 {
-	if (o->batch && clock_mono_ns() - o->batch->opened_ns > STATE_SEAL_NS)
+	if (o->batch && now_ns - o->batch->opened_ns > STATE_SEAL_NS)
 		out_seal(o);
 }
 

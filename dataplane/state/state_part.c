@@ -19,9 +19,9 @@
 
 void part_fail(struct state_part *p, const char *text)
 {
-	pthread_mutex_lock(&p->stage_lock);
-	snprintf(p->error, sizeof p->error, "%s", text);
-	pthread_mutex_unlock(&p->stage_lock);
+	pthread_mutex_lock(&p->shown_lock);
+	snprintf(p->shown.error, sizeof p->shown.error, "%s", text);
+	pthread_mutex_unlock(&p->shown_lock);
 	atomic_store(&p->phase, STATE_FAILED);
 	log_error("state", "STATE STOPPED: partition=%u %s", p->partition, text);
 }
@@ -71,35 +71,51 @@ static int part_emit(void *arg, const struct record *rec)
 	return out_emit(&p->out, rec, &p->emit_err);
 }
 
-void part_counts(const struct state_part *p, struct state_counts *c)
+/* Of all stages since the start. */
+static void part_counts(const struct state_part *p, struct state_counts *c)
 {
 	const struct stage_stats *now = p->stage ? stage_stats(p->stage) : &p->base, *base = &p->base;
 
 	*c = p->carry;
-	c->records = stat_word(&p->carry.records);
-	c->records += stat_word(&now->records) - base->records;
-	c->events += stat_word(&now->events) - base->events;
-	c->late += stat_word(&now->late) - base->late;
-	c->rows += stat_word(&now->rows) - base->rows;
-	c->marks += stat_word(&now->marks) - base->marks;
+	c->records += now->records - base->records;
+	c->events += now->events - base->events;
+	c->late += now->late - base->late;
+	c->rows += now->rows - base->rows;
+	c->marks += now->marks - base->marks;
+}
+
+/* For readers: the numbers of one moment, between two blocks. */
+static void part_show(struct state_part *p, uint64_t now_ns)
+{
+	struct part_shown *to = &p->shown;
+
+	p->shown_old = false;
+	p->shown_ns = now_ns;
+	pthread_mutex_lock(&p->shown_lock);
+	if (p->stage)
+		to->stage = *stage_stats(p->stage);
+	to->base = p->base;
+	to->replay = p->replay;
+	part_counts(p, &to->run);
+	to->input_offset = atomic_load(&p->input_offset);
+	to->output_offset = atomic_load(&p->out.offset);
+	to->compared = atomic_load(&p->out.compared);
+	to->skipped = atomic_load(&p->out.skipped);
+	to->appended = atomic_load(&p->out.appended);
+	pthread_mutex_unlock(&p->shown_lock);
 }
 
 /* Puts another stage in the place of the one there is. */
 static void part_take_stage(struct state_part *p, const struct state_terms *terms,
 	struct window_plan *plan_take, struct stage *stage_take)
 {
-	struct stage *old = p->stage;
-	struct window_plan *old_plan = p->plan;
-
-	pthread_mutex_lock(&p->stage_lock);
 	part_counts(p, &p->carry);
-	p->base = *stage_stats(stage_take);
+	stage_free(p->stage);
+	window_plan_free(p->plan);
 	p->stage = stage_take;
 	p->plan = plan_take;
 	p->terms = *terms;
-	pthread_mutex_unlock(&p->stage_lock);
-	stage_free(old);
-	window_plan_free(old_plan);
+	p->base = *stage_stats(stage_take);
 }
 
 static int part_make_stage(struct state_part *p, const struct state_terms *terms, const uint8_t *data,
@@ -158,7 +174,7 @@ static int part_block(struct state_part *p, const struct journal_block *block, s
 	if (p->stage)
 		rc = stage_block(p->stage, block, atomic_load(&p->input_offset), err);
 	else
-		__atomic_fetch_add(&p->carry.records, block->record_count, __ATOMIC_RELAXED);
+		p->carry.records += block->record_count;
 	if (rc != 0 && p->emit_err.text[0])
 		*err = p->emit_err;
 	if (rc != 0)
@@ -238,9 +254,8 @@ static void part_progress(struct state_part *p)
 	if (atomic_load_explicit(&p->phase, memory_order_relaxed) != STATE_RECOVERING ||
 		atomic_load(&p->input_offset) < p->replay_to)
 		return;
-	pthread_mutex_lock(&p->stage_lock);
 	part_counts(p, &p->replay);
-	pthread_mutex_unlock(&p->stage_lock);
+	part_show(p, clock_mono_ns());
 	atomic_store(&p->phase, STATE_RUNNING);
 	log_info("state", "recovered partition=%u offsets=%" PRIu64 "..%" PRIu64 " compared=%" PRIu64,
 		p->partition, p->from.input_offset, p->replay_to, atomic_load(&p->out.compared));
@@ -250,10 +265,13 @@ static void part_progress(struct state_part *p)
 static int part_step(struct state_part *p, struct err *err)
 {
 	struct journal_block block;
+	uint64_t now_ns;
 	int rc = journal_reader_next(p->reader, &block, 0, err);
 
 	if (rc == 0) {
 		out_seal(&p->out);
+		if (p->shown_old)
+			part_show(p, clock_mono_ns());
 		rc = journal_reader_next(p->reader, &block, STATE_WAIT_MS, err);
 	}
 	if (rc < 0)
@@ -261,7 +279,11 @@ static int part_step(struct state_part *p, struct err *err)
 	if (rc == 0)
 		return 1;
 	rc = part_block(p, &block, err);
-	out_seal_aged(&p->out);
+	p->shown_old = true;
+	now_ns = clock_mono_ns();
+	out_seal_aged(&p->out, now_ns);
+	if (rc == 0 && now_ns - p->shown_ns > STATE_SHOW_NS)
+		part_show(p, now_ns);
 	return rc;
 }
 
@@ -275,6 +297,7 @@ static void part_finish(struct state_part *p)
 		part_save(p);
 		save_wait(p->state, &p->save);
 	}
+	part_show(p, clock_mono_ns());
 	atomic_store(&p->phase, STATE_STOPPED);
 }
 
@@ -297,10 +320,12 @@ void *part_main(void *arg)
 			break;
 		part_save_maybe(p);
 	}
-	if (rc < 0)
+	if (rc < 0) {
+		part_show(p, clock_mono_ns());
 		part_fail(p, err.text);
-	else
+	} else {
 		part_finish(p);
+	}
 	out_close(&p->out);
 	journal_reader_close(p->reader);
 	p->reader = NULL;

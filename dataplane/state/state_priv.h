@@ -18,6 +18,7 @@
 #define STATE_BLOCK_BYTES (256u << 10)
 #define STATE_BATCHES 4u
 #define STATE_SEAL_NS 2000000u	     /* age at which an open batch is sealed though more is coming */
+#define STATE_SHOW_NS 5000000u	     /* age at which numbers are shown again though more is coming */
 #define STATE_WAIT_MS 20u	     /* for input */
 #define STATE_PRESSURE_NS 200000000u /* between checkpoints that a full log asks for */
 
@@ -44,7 +45,7 @@ void out_close(struct state_out *o);
 int out_emit(struct state_out *o, const struct record *rec, struct err *err);
 void out_seal(struct state_out *o);
 /* Seals if the open batch is old. */
-void out_seal_aged(struct state_out *o);
+void out_seal_aged(struct state_out *o, uint64_t now_ns);
 
 /* ---- state_save.c: checkpoints on their way to disk ---- */
 enum { SAVE_IDLE, SAVE_POSTED };
@@ -79,6 +80,12 @@ void save_positions_keep(struct state *s, uint64_t seq, const uint64_t *position
 void save_info(const struct state *s, struct state_save *v, const struct state_out *o);
 
 /* ---- a partition ---- */
+struct part_shown {			/* what others see: as of the end of one block */
+	struct stage_stats stage, base; /* base: when the stage was made */
+	struct state_counts run, replay;
+	uint64_t input_offset, output_offset, compared, skipped, appended;
+	char error[256];
+};
 struct state_part {
 	struct state *state;
 	uint32_t partition;
@@ -90,11 +97,13 @@ struct state_part {
 	struct journal_reader *reader;
 	struct state_terms terms;
 	struct window_plan *plan; /* of the stage */
-	struct stage *stage;	  /* NULL before the first note; changed under stage_lock */
-	struct stage_stats base;  /* under stage_lock: when it was made */
-	struct state_counts carry,
-		replay; /* under stage_lock: of stages before this one; when replay had ended */
-	pthread_mutex_t stage_lock;
+	struct stage *stage;	  /* NULL before the first note */
+	struct stage_stats base;
+	struct state_counts carry, replay; /* of stages before this one; when replay had ended */
+	pthread_mutex_t shown_lock;
+	struct part_shown shown; /* under shown_lock */
+	uint64_t shown_ns;
+	bool shown_old;
 	struct state_out out;
 	struct state_save save;
 	struct err emit_err;
@@ -123,8 +132,11 @@ struct state_merge {
 	bool runs;
 	struct checkpoint_info from;
 	struct bytes body;
-	struct merge *merge; /* set once, under lock */
-	pthread_mutex_t lock;
+	struct merge *merge;
+	pthread_mutex_t shown_lock;
+	struct merge_stats shown; /* under shown_lock */
+	uint64_t shown_ns;
+	char error[256];	   /* under shown_lock */
 	struct merge_input *input; /* P, its thread's */
 	uint64_t fed;
 	uint64_t full_ns; /* when the partial logs were last asked whether one is full */
@@ -135,7 +147,6 @@ struct state_merge {
 	struct state_save save;
 	struct err emit_err;
 	_Atomic int phase;
-	char error[256]; /* under lock */
 };
 void *merge_main(void *arg);
 int merge_state_init(struct state *s); /* memory: -ENOMEM */
@@ -173,12 +184,6 @@ static inline bool state_gives_up(const struct state *s, uint64_t now_ns)
 void state_nap(uint32_t us);
 /* "begin anew" in words, for refusals. */
 void state_anew(const struct state *s, char out[2 * STATE_PATH_BYTES]);
-static inline uint64_t stat_word(const uint64_t *word)
-{
-	return __atomic_load_n(word, __ATOMIC_RELAXED);
-}
-/* Since the start; under stage_lock, or the partition's thread. */
-void part_counts(const struct state_part *p, struct state_counts *c);
 /* Remembers, logs. */
 void part_fail(struct state_part *p, const char *text);
 

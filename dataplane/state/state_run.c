@@ -57,6 +57,8 @@ static int parts_start(struct state *s, struct err *err)
 		struct state_part *p = &s->part[i];
 
 		atomic_store(&p->input_offset, p->from.input_offset);
+		p->shown.input_offset = p->from.input_offset;
+		p->shown.output_offset = p->from.output_offset;
 		p->replay_to = journal_durable_offset(s->input, i);
 		rc = out_open(&p->out, s, i, p->from.output_offset, err);
 	}

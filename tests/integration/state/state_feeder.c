@@ -7,6 +7,7 @@
  * finish when the reader goes on */
 #include <inttypes.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -120,7 +121,8 @@ static int check(const char *dir)
 		c.replayed, c.compared, c.rows, c.late, c.merged, c.longer, c.differing, damaged, c.complete,
 		c.fault);
 	for (uint32_t p = 0; p <= PARTITIONS && !c.complete; p++)
-		printf("log %u: ends at %" PRIu64 ", %" PRIu64 " are missing\n", p, c.log_end[p], c.missing[p]);
+		printf("log %u: ends at %" PRIu64 ", %" PRIu64 " are missing\n", p, c.log_end[p],
+			c.missing[p]);
 	return good ? 0 : 1;
 }
 
@@ -142,23 +144,48 @@ static bool anybody_waits(struct srig *r)
 	return waits;
 }
 
+/* Stands still, then follows the ends of all logs closely. */
+struct reader {
+	pthread_t thread;
+	struct journal *output;
+	_Atomic bool moves, stop;
+};
+
+static void *reader_main(void *arg)
+{
+	struct reader *reader = arg;
+	int consumer[PARTITIONS + 1];
+	struct err err = {""};
+
+	for (uint32_t p = 0; p <= PARTITIONS; p++) {
+		consumer[p] = journal_consumer_add(reader->output, p, "frozen", &err);
+		journal_consumer_set(reader->output, consumer[p], 0);
+	}
+	while (!atomic_load(&reader->stop)) {
+		for (uint32_t p = 0; p <= PARTITIONS && atomic_load(&reader->moves); p++)
+			journal_consumer_set(
+				reader->output, consumer[p], journal_durable_offset(reader->output, p));
+		nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+	}
+	return NULL;
+}
+
 static int frozen(const char *dir)
 {
+	static struct reader reader;
 	static struct srig r;
-	struct journal *output;
 	struct err err = {""};
 	uint64_t end_ns, round = 0;
-	int consumer[PARTITIONS + 1], rc;
+	int rc;
 
 	srig_init(&r, dir, PARTITIONS, 0, 30);
 	r.cfg.state.segments_max = 3;
 	if (srig_open(&r, &err) != 0)
 		die("open", err.text);
-	output = state_output(r.state);
-	for (uint32_t p = 0; p <= PARTITIONS; p++) {
-		consumer[p] = journal_consumer_add(output, p, "frozen", &err);
-		journal_consumer_set(output, consumer[p], 0);
-	}
+	reader.output = state_output(r.state);
+	if (pthread_create(&reader.thread, NULL, reader_main, &reader) != 0)
+		die("thread", "none");
+	nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL); /* it stands before retention begins */
 	srig_start(&r);
 	end_ns = clock_mono_ns() + 120000000000ull;
 	while (!anybody_waits(&r) && clock_mono_ns() < end_ns) {
@@ -169,21 +196,10 @@ static int frozen(const char *dir)
 		die("frozen", "the log never became full");
 	nanosleep(&(struct timespec){.tv_nsec = 500000000}, NULL);
 	printf("full after %" PRIu64 " rounds\n", round);
-	/* The reader goes on, always close behind. */
-	end_ns = clock_mono_ns() + 120000000000ull;
-	for (bool idle = false; !idle && clock_mono_ns() < end_ns;) {
-		idle = !anybody_waits(&r);
-		for (uint32_t p = 0; p <= PARTITIONS; p++)
-			journal_consumer_set(output, consumer[p], journal_durable_offset(output, p));
-		for (uint32_t p = 0; p < PARTITIONS && idle; p++) {
-			struct state_part_stats s;
-
-			state_part_stats(r.state, p, &s);
-			idle = s.stage.input_offset == journal_durable_offset(r.rig.journal, p);
-		}
-		nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
-	}
+	atomic_store(&reader.moves, true);
 	srig_stop(&r, 60000);
+	atomic_store(&reader.stop, true);
+	pthread_join(reader.thread, NULL);
 	rc = verdict(&r);
 	srig_close(&r);
 	return rc;

@@ -61,7 +61,7 @@ void srig_init(struct srig *r, const char *dir, uint32_t partitions, int windows
 	r->cfg.time.out_of_orderness = 2000;
 	r->cfg.state.enabled = true;
 	r->cfg.state.checkpoint_every = every_ms;
-	r->cfg.state.segment_bytes = 1 << 20;
+	r->cfg.state.segment_bytes = 512 << 10;
 	r->cfg.state.segments_max = 4;
 	r->rig.event_bytes = 100;
 	r->rig.params = (struct journal_params){
