@@ -43,8 +43,20 @@ static inline void bytes_put_varint128(struct bytes *b, unsigned __int128 v)
 static inline unsigned __int128 cursor_varint128(struct cursor *c, unsigned bits)
 {
 	unsigned __int128 v = 0;
+	uint64_t low = 0;
 	uint8_t byte;
 
+	/* nearly all are of few bytes, for which words will do; the rest starts over below */
+	for (unsigned i = 0; !c->failed && i < 8 && 7 * i + 7 <= bits && i < cursor_left(c); i++) {
+		byte = c->at[i];
+		low |= (uint64_t)(byte & 0x7f) << 7 * i;
+		if (byte & 0x80)
+			continue;
+		if (i && !byte)
+			break;
+		c->at += i + 1;
+		return low;
+	}
 	for (unsigned shift = 0;; shift += 7) {
 		byte = cursor_u8(c);
 		if (c->failed || shift >= bits || (shift && !byte) ||

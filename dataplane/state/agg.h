@@ -96,6 +96,9 @@ void agg_cell_pack(const struct agg_set *set, const void *cell, const struct agg
 int agg_cell_unpack(
 	const struct agg_set *set, void *cell, struct agg_arena *a, const uint8_t *packed, size_t bytes);
 
+/* True if these bytes are a packed cell of this set. Any bytes. */
+bool agg_packed_valid(const struct agg_set *set, const uint8_t *packed, size_t bytes);
+
 /* ---- values out of a packed cell: for JSON, ClickHouse columns, tests ---- */
 enum agg_value_kind {
 	AGG_VALUE_NONE,
@@ -120,7 +123,7 @@ struct agg_value {
 	const uint8_t *text; /* borrowed from the packed bytes */
 	uint32_t text_bytes;
 	uint32_t top_count;
-	struct agg_top_item top[100];
+	struct agg_top_item top[100]; /* filled up to top_count only */
 };
 /* Calls back for each value in order of the set; stops when it returns non-zero, and returns that. -EINVAL:
  * not a packed cell of this set. */

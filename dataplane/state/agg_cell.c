@@ -253,19 +253,52 @@ uint64_t agg_view_present(const struct agg_set *set, const struct agg_part *part
 	return view[p - set->part].n;
 }
 
+/* Counts and sums, of which most cells consist, are read here; the others by their kind. */
+static inline void part_read(const struct agg_part *part, struct cursor *c, uint64_t n, struct agg_view *view)
+{
+	switch (part->kind) {
+	case AGG_PART_COUNT:
+	case AGG_PART_MATCH:
+	case AGG_PART_ERRORS:
+	case AGG_PART_PRESENT:
+		view->n = cursor_varint(c, AGG_COUNT_BITS);
+		return;
+	case AGG_PART_SUM:
+	case AGG_PART_MIN:
+	case AGG_PART_MAX:
+	case AGG_PART_MOMENTS: /* what is not there reads as zero */
+		view->number = view->m2 = 0;
+		view->decimal = 0;
+		break;
+	default:
+		*view = (struct agg_view){0};
+	}
+	agg_part_ops[part->kind].read(part, c, n, view);
+}
+
 int agg_read(const struct agg_set *set, const uint8_t *packed, size_t bytes, struct agg_view *view)
 {
 	struct cursor c = cursor_of(packed, bytes);
+	uint64_t present = 0;
 
 	for (uint32_t i = 0; i < set->part_count; i++) {
 		const struct agg_part *part = &set->part[i];
+		bool needs = agg_part_ops[part->kind].needs & AP(PRESENT);
 
-		view[i] = (struct agg_view){0};
-		agg_part_ops[part->kind].read(part, &c, agg_view_present(set, part, view), &view[i]);
+		part_read(part, &c, needs ? present : 0, &view[i]);
 		if (c.failed)
 			return -EINVAL;
+		if (part->kind == AGG_PART_PRESENT) /* stands before the parts of its field */
+			present = view[i].n;
 	}
 	return cursor_left(&c) ? -EINVAL : 0;
+}
+
+bool agg_packed_valid(const struct agg_set *set, const uint8_t *packed, size_t bytes)
+{
+	struct agg_view view[AGG_PARTS_MAX];
+
+	return !agg_read(set, packed, bytes, view);
 }
 
 int agg_cell_unpack(

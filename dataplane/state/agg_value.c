@@ -1,6 +1,7 @@
 /* Values out of packed cells. In: packed bytes, which may be any. Out: numbers and borrowed texts. Pure. */
 #include <errno.h>
 #include <math.h>
+#include <stddef.h>
 #include <stdio.h>
 
 #include "agg_priv.h"
@@ -20,6 +21,13 @@ static const struct agg_view *view_of(const struct source *s, enum agg_part_kind
 	return &s->view[s->at[kind]];
 }
 
+/* Without its list, which is long, and filled by whoever has one. */
+static inline void value_start(struct agg_value *v, enum agg_value_kind kind)
+{
+	memset(v, 0, offsetof(struct agg_value, top));
+	v->kind = kind;
+}
+
 static void label_set(struct agg_value *v, const struct source *s, const char *function)
 {
 	if (function)
@@ -30,8 +38,10 @@ static void label_set(struct agg_value *v, const struct source *s, const char *f
 
 static int u64_give(const struct source *s, uint64_t n)
 {
-	struct agg_value v = {.kind = AGG_VALUE_U64, .u64 = n};
+	struct agg_value v;
 
+	value_start(&v, AGG_VALUE_U64);
+	v.u64 = n;
 	label_set(&v, s, NULL);
 	return s->each(s->arg, &v);
 }
@@ -39,8 +49,10 @@ static int u64_give(const struct source *s, uint64_t n)
 /* A double that is none (no value, or beyond the range of doubles) is given as no value. */
 static int f64_give(const struct source *s, const char *function, double number)
 {
-	struct agg_value v = {.kind = isfinite(number) ? AGG_VALUE_F64 : AGG_VALUE_NONE, .f64 = number};
+	struct agg_value v;
 
+	value_start(&v, isfinite(number) ? AGG_VALUE_F64 : AGG_VALUE_NONE);
+	v.f64 = number;
 	label_set(&v, s, function);
 	return s->each(s->arg, &v);
 }
@@ -49,10 +61,12 @@ static int f64_give(const struct source *s, const char *function, double number)
 static int number_give(const struct source *s, enum agg_part_kind kind)
 {
 	const struct agg_view *view = view_of(s, kind);
-	struct agg_value v = {.kind = AGG_VALUE_DECIMAL, .decimal = view->decimal};
+	struct agg_value v;
 
 	if (!agg_field_decimal(s->spec->field))
 		return f64_give(s, NULL, view_of(s, AGG_PART_PRESENT)->n ? view->number : NAN);
+	value_start(&v, AGG_VALUE_DECIMAL);
+	v.decimal = view->decimal;
 	if (!view_of(s, AGG_PART_PRESENT)->n)
 		v.kind = AGG_VALUE_NONE;
 	label_set(&v, s, NULL);
@@ -79,8 +93,11 @@ static int variance_give(const struct source *s)
 static int edge_give(const struct source *s, enum agg_part_kind kind)
 {
 	const struct agg_view *view = view_of(s, kind);
-	struct agg_value v = {.kind = AGG_VALUE_TEXT, .text = view->text, .text_bytes = view->text_bytes};
+	struct agg_value v;
 
+	value_start(&v, AGG_VALUE_TEXT);
+	v.text = view->text;
+	v.text_bytes = view->text_bytes;
 	label_set(&v, s, NULL);
 	if (!view->has_text) {
 		v.kind = AGG_VALUE_NONE;
@@ -114,8 +131,9 @@ static int quantiles_give(const struct source *s)
 
 static int top_give(const struct source *s)
 {
-	struct agg_value v = {.kind = AGG_VALUE_TOP};
+	struct agg_value v;
 
+	value_start(&v, AGG_VALUE_TOP);
 	v.top_count = topk_view_top(&view_of(s, AGG_PART_TOP)->top, s->spec->k, v.top);
 	label_set(&v, s, NULL);
 	return s->each(s->arg, &v);
