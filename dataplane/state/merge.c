@@ -11,12 +11,17 @@ static bool merge_make(struct merge *m)
 
 	m->part = calloc(partitions, sizeof *m->part);
 	m->ref = calloc(partitions, MERGE_SAME_MAX * sizeof *m->ref);
+	for (m->leaves = 1; m->leaves < partitions;)
+		m->leaves *= 2;
+	m->tree = calloc(2 * (size_t)m->leaves, sizeof *m->tree);
 	m->arena = agg_arena_new(MERGE_ARENA_BYTES);
 	m->anomaly = anomaly_new(m->params.memory_bytes / 2, partitions);
-	if (!m->part || !m->ref || !m->arena || !m->anomaly)
+	if (!m->part || !m->ref || !m->tree || !m->arena || !m->anomaly)
 		return false;
 	for (uint32_t i = 0; i < partitions; i++)
 		m->part[i].mark_ms = MERGE_NO_STEP;
+	for (uint32_t i = 0; i < 2 * m->leaves; i++)
+		m->tree[i] = -1;
 	m->keep.bytes_max = m->params.memory_bytes - m->params.memory_bytes / 2;
 	m->low = -1;
 	m->open_step_ms = MERGE_NO_STEP;
@@ -68,6 +73,7 @@ void merge_free(struct merge *m)
 	bytes_free(&m->text);
 	free(m->cell);
 	free(m->ref);
+	free(m->tree);
 	free(m->part);
 	free(m);
 }
@@ -153,49 +159,32 @@ struct merge_window *merge_window_of(struct merge *m, uint64_t uid, int *rc, str
 
 /* ---- queues ---- */
 
-static struct merge_entry *entry_at(const struct merge_part *part, size_t at)
-{
-	return (struct merge_entry *)(part->queue.data + at);
-}
-
-struct merge_entry *merge_head(const struct merge_part *part)
-{
-	return part->head < part->queue.bytes ? entry_at(part, part->head) : NULL;
-}
-
-void merge_pop(struct merge_part *part)
-{
-	part->head += entry_at(part, part->head)->bytes;
-}
-
-bool merge_row_same(const struct row *a, const struct row *b)
-{
-	return a->end_ms == b->end_ms && a->window_uid == b->window_uid && a->step_ms == b->step_ms &&
-	       a->start_ms == b->start_ms && a->key_bytes == b->key_bytes &&
-	       !memcmp(row_key(a), row_key(b), a->key_bytes);
-}
-
 bool merge_passed(const struct merge_part *part, const struct row *row)
 {
 	if (part->mark_ms >= row->step_ms)
 		return true;
 	/* what waits is in order: the latest one is beyond the row, or all are of its window and key */
-	return merge_head(part) && !merge_row_same(merge_entry_row(entry_at(part, part->last)), row);
+	return merge_head(part) && !merge_row_same(merge_entry_row(merge_entry_at(part, part->last)), row);
 }
 
-void merge_find_low(struct merge *m)
+static int lower(const struct merge *m, int a, int b)
 {
-	const struct row *low = NULL;
+	if (a < 0 || b < 0)
+		return a < 0 ? b : a;
+	return row_place_compare(merge_entry_row(merge_head(&m->part[a])),
+		       merge_entry_row(merge_head(&m->part[b]))) <= 0
+		       ? a
+		       : b;
+}
 
-	m->low = -1;
-	for (uint32_t i = 0; i < m->params.partitions; i++) {
-		const struct merge_entry *e = merge_head(&m->part[i]);
+void merge_head_changed(struct merge *m, uint32_t partition)
+{
+	uint32_t at = m->leaves + partition;
 
-		if (e && (!low || row_compare(merge_entry_row(e), low) < 0)) {
-			low = merge_entry_row(e);
-			m->low = (int)i;
-		}
-	}
+	m->tree[at] = merge_head(&m->part[partition]) ? (int)partition : -1;
+	for (; at > 1; at /= 2)
+		m->tree[at / 2] = lower(m, m->tree[at & ~1u], m->tree[at | 1]);
+	m->low = m->tree[1];
 }
 
 bool merge_step_done(const struct merge *m)
@@ -260,6 +249,7 @@ static bool row_queue(struct merge_part *part, struct merge_window *w, const str
 		.window = w,
 		.same = same,
 		.bytes = (uint32_t)sizeof e + rec->bytes};
+	uint8_t *to;
 
 	if (part->head == part->queue.bytes) {
 		bytes_reset(&part->queue);
@@ -269,11 +259,14 @@ static bool row_queue(struct merge_part *part, struct merge_window *w, const str
 		part->queue.bytes -= part->head;
 		part->head = 0;
 	}
-	part->last = part->queue.bytes;
+	to = bytes_room(&part->queue, e.bytes);
+	if (!to)
+		return false;
+	part->last = part->queue.bytes - e.bytes;
 	part->any = true;
-	bytes_put(&part->queue, &e, sizeof e);
-	bytes_put(&part->queue, rec, rec->bytes);
-	return !part->queue.failed;
+	memcpy(to, &e, sizeof e);
+	memcpy(to + sizeof e, rec, rec->bytes);
+	return true;
 }
 
 static int row_feed(
@@ -296,12 +289,13 @@ static int row_feed(
 			"partition %u, offset %llu: a row of step %lld behind the mark of %lld", partition,
 			(unsigned long long)offset, (long long)row->step_ms, (long long)part->mark_ms);
 	if (part->any) {
-		const struct merge_entry *last = entry_at(part, part->last);
+		const struct merge_entry *last = merge_entry_at(part, part->last);
+		int d = row_place_compare(merge_entry_row(last), row);
 
-		if (row_compare(merge_entry_row(last), row) >= 0)
+		if (d > 0 || (!d && merge_entry_row(last)->revision >= row->revision))
 			return err_set(err, -EBADMSG, "partition %u, offset %llu: a row out of order",
 				partition, (unsigned long long)offset);
-		if (merge_row_same(merge_entry_row(last), row))
+		if (!d)
 			same = last->same + 1;
 	}
 	if (same > MERGE_SAME_MAX)
@@ -311,10 +305,8 @@ static int row_feed(
 	if (!row_queue(part, w, rec, offset, same))
 		return err_set(err, -ENOMEM, "no memory for rows that wait");
 	m->stats.rows_in++;
-	row = merge_entry_row(entry_at(part, part->last));
-	if (part->last == part->head &&
-		(m->low < 0 || row_compare(row, merge_entry_row(merge_head(&m->part[m->low]))) < 0))
-		m->low = (int)partition;
+	if (part->last == part->head)
+		merge_head_changed(m, partition);
 	return 0;
 }
 
@@ -322,7 +314,7 @@ static int mark_feed(
 	struct merge *m, uint32_t partition, const struct record *rec, uint64_t offset, struct err *err)
 {
 	struct merge_part *part = &m->part[partition];
-	const struct row *last = part->any ? merge_entry_row(entry_at(part, part->last)) : NULL;
+	const struct row *last = part->any ? merge_entry_row(merge_entry_at(part, part->last)) : NULL;
 
 	if (time_bad(rec->event_time_ms) || rec->event_time_ms < part->mark_ms ||
 		(last && rec->event_time_ms < last->step_ms))

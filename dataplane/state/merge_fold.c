@@ -66,28 +66,29 @@ static int cells_fold(struct merge *m, const struct window_def *def, const uint8
 	return out->failed ? err_set(err, -ENOMEM, "no memory for a row") : 0;
 }
 
-static int value_stop(void *arg, const struct agg_value *v)
-{
-	(void)arg;
-	(void)v;
-	return 1;
-}
+struct merged {
+	struct merge_window *window;
+	struct row row; /* without key and aggregates */
+	const struct row *first;
+	const uint8_t *sum; /* of the partials: packed; m->delta's, or that of the only one */
+	uint32_t sum_bytes;
+	bool alone;
+	uint64_t key_hash;
+	int64_t receive_ms;
+};
 
-/* The partials' sum into m->delta. One alone passes as it is, once it has been looked at: packing is
- * canonical. */
-static int refs_fold(
-	struct merge *m, const struct window_def *def, uint32_t count, uint32_t *flags, struct err *err)
+/* The partials' sum. One alone passes as it is, once it has been looked at: packing is canonical. */
+static int refs_fold(struct merge *m, struct merged *g, uint32_t count, struct err *err)
 {
+	const struct window_def *def = g->window->def;
 	const uint8_t *packed[MERGE_SAME_MAX];
 	uint32_t bytes[MERGE_SAME_MAX], done = 0;
 
-	if (count == 1) {
-		if (agg_values(def->aggs, row_agg(m->ref[0].row), m->ref[0].row->agg_bytes, value_stop,
-			    NULL) < 0)
-			return cells_bad(def, err);
-		bytes_reset(&m->delta);
-		bytes_put(&m->delta, row_agg(m->ref[0].row), m->ref[0].row->agg_bytes);
-		return m->delta.failed ? err_set(err, -ENOMEM, "no memory for a row") : 0;
+	g->alone = count == 1;
+	if (g->alone) {
+		g->sum = row_agg(g->first);
+		g->sum_bytes = g->first->agg_bytes;
+		return agg_packed_valid(def->aggs, g->sum, g->sum_bytes) ? 0 : cells_bad(def, err);
 	}
 	while (done < count) { /* from the second round on the sum so far comes first */
 		uint32_t n = 0;
@@ -105,34 +106,50 @@ static int refs_fold(
 			packed[n] = row_agg(m->ref[done].row);
 			bytes[n++] = m->ref[done++].row->agg_bytes;
 		}
-		rc = cells_fold(m, def, packed, bytes, n, &m->delta, flags, err);
+		rc = cells_fold(m, def, packed, bytes, n, &m->delta, &g->row.flags, err);
 		if (rc)
 			return rc;
 	}
+	g->sum = m->delta.data;
+	g->sum_bytes = (uint32_t)m->delta.bytes;
 	return 0;
 }
 
-struct merged {
-	struct merge_window *window;
-	struct row row; /* without key and aggregates */
-	const struct row *first;
-	uint64_t key_hash;
-	int64_t receive_ms;
-};
-
-static int merged_emit(struct merge *m, struct merged *g, const struct bytes *agg, const struct bytes *delta,
-	struct err *err)
+static void merged_count(struct merge *m, const struct merged *g)
 {
-	g->row.key_bytes = g->first->key_bytes;
-	g->row.agg_bytes = (uint32_t)agg->bytes;
-	g->row.delta_bytes = delta ? (uint32_t)delta->bytes : 0;
-	row_put(&m->out, type_of(g->window->def), &g->row, row_key(g->first), agg->data,
-		delta ? delta->data : NULL, g->key_hash, g->receive_ms);
 	m->stats.rows_out++;
 	m->open_step_ms = g->row.step_ms;
 	if (g->receive_ms > m->open_receive_ms)
 		m->open_receive_ms = g->receive_ms;
+}
+
+/* agg: the whole, where the partials' sum only is what came since the revision before; or NULL. */
+static int merged_emit(struct merge *m, struct merged *g, const struct bytes *agg, struct err *err)
+{
+	g->row.key_bytes = g->first->key_bytes;
+	g->row.agg_bytes = agg ? (uint32_t)agg->bytes : g->sum_bytes;
+	g->row.delta_bytes = agg ? g->sum_bytes : 0;
+	row_put(&m->out, type_of(g->window->def), &g->row, row_key(g->first), agg ? agg->data : g->sum,
+		g->sum, g->key_hash, g->receive_ms);
+	merged_count(m, g);
 	return emit_out(m, err);
+}
+
+/* The first row of a window of which there is one partial is that partial, but for its type. It stays in its
+ * queue, where the next one is compared with it. */
+static int alone_emit(struct merge *m, struct merged *g)
+{
+	struct record *rec = m->ref[0].rec;
+	struct row *row = (struct row *)(rec + 1);
+	uint32_t revision = row->revision;
+	int rc;
+
+	row_retype(rec, type_of(g->window->def));
+	row->revision = 0;
+	merged_count(m, g);
+	rc = m->emit(m->emit_arg, rec);
+	row->revision = revision;
+	return rc;
 }
 
 static int merged_alert(struct merge *m, const struct merged *g, struct err *err)
@@ -142,8 +159,8 @@ static int merged_alert(struct merge *m, const struct merged *g, struct err *err
 	struct anomaly_row row = {.end_ms = g->row.end_ms,
 		.key = row_key(g->first),
 		.key_bytes = g->first->key_bytes,
-		.agg = m->delta.data,
-		.agg_bytes = (uint32_t)m->delta.bytes};
+		.agg = g->sum,
+		.agg_bytes = g->sum_bytes};
 	int count;
 
 	if (!def->anomaly[0] || ((g->row.flags & ROW_F_OTHER) && !row.key_bytes))
@@ -164,15 +181,14 @@ static int merged_alert(struct merge *m, const struct merged *g, struct err *err
 static int merged_first(struct merge *m, struct merged *g, struct err *err)
 {
 	const struct window_def *def = g->window->def;
-	int rc = merged_emit(m, g, &m->delta, NULL, err);
+	int rc = g->alone ? alone_emit(m, g) : merged_emit(m, g, NULL, err);
 
 	if (!rc)
 		rc = merged_alert(m, g, err);
 	if (!rc && def->lateness_ms > 0) {
 		struct kept values = {.limit_ms = merge_limit(m, def, g->row.end_ms), .flags = g->row.flags};
 
-		if (!keep_put(&m->keep, g->window, g->first, &values, m->delta.data,
-			    (uint32_t)m->delta.bytes) ||
+		if (!keep_put(&m->keep, g->window, g->first, &values, g->sum, g->sum_bytes) ||
 			!keep_bound(&m->keep))
 			return err_set(err, -ENOMEM, "no memory for windows that may be revised");
 	}
@@ -181,8 +197,8 @@ static int merged_first(struct merge *m, struct merged *g, struct err *err)
 
 static int merged_revise(struct merge *m, struct merged *g, struct kept *e, struct err *err)
 {
-	const uint8_t *const packed[] = {e->agg, m->delta.data};
-	const uint32_t bytes[] = {e->agg_bytes, (uint32_t)m->delta.bytes};
+	const uint8_t *const packed[] = {e->agg, g->sum};
+	const uint32_t bytes[] = {e->agg_bytes, g->sum_bytes};
 	int rc;
 
 	g->row.flags |= e->flags;
@@ -192,7 +208,7 @@ static int merged_revise(struct merge *m, struct merged *g, struct kept *e, stru
 	g->row.revision = ++e->revision;
 	e->flags = g->row.flags;
 	m->stats.revisions++;
-	rc = merged_emit(m, g, &m->full, &m->delta, err);
+	rc = merged_emit(m, g, &m->full, err);
 	if (rc)
 		return rc;
 	if (!keep_change(&m->keep, e, m->full.data, (uint32_t)m->full.bytes) || !keep_bound(&m->keep))
@@ -214,21 +230,23 @@ static uint32_t refs_take(struct merge *m, struct merged *g)
 		.start_ms = first->start_ms,
 		.end_ms = first->end_ms,
 		.step_ms = first->step_ms};
-	for (uint32_t i = 0; i < m->params.partitions; i++) {
-		struct merge_part *part = &m->part[i];
+	do {
+		uint32_t partition = (uint32_t)m->low;
+		struct merge_part *part = &m->part[partition];
 		const struct merge_entry *e;
 
-		while ((e = merge_head(part)) && merge_row_same(merge_entry_row(e), first)) {
-			const struct record *rec = merge_entry_record(e);
+		while ((e = merge_head(part)) &&
+			(merge_entry_row(e) == first || merge_row_same(merge_entry_row(e), first))) {
+			struct record *rec = merge_entry_record(e);
 
 			m->ref[count++] = (struct merge_ref){.row = merge_entry_row(e), .rec = rec};
 			g->row.flags |= merge_entry_row(e)->flags;
 			if (rec->receive_time_ms > g->receive_ms)
 				g->receive_ms = rec->receive_time_ms;
-			merge_pop(part); /* its bytes stay until the next feed */
+			part->head += e->bytes; /* they stay there until the next feed */
 		}
-	}
-	merge_find_low(m);
+		merge_head_changed(m, partition);
+	} while (m->low >= 0 && merge_row_same(merge_entry_row(merge_head(&m->part[m->low])), first));
 	return count;
 }
 
@@ -249,7 +267,7 @@ static int merge_fold(struct merge *m, struct err *err)
 			return 0;
 		}
 	}
-	rc = refs_fold(m, def, count, &g.row.flags, err);
+	rc = refs_fold(m, &g, count, err);
 	if (rc)
 		return rc;
 	return e ? merged_revise(m, &g, e, err) : merged_first(m, &g, err);
@@ -263,8 +281,11 @@ static int mark_emit(struct merge *m, struct err *err)
 	return emit_out(m, err);
 }
 
-static bool all_passed(const struct merge *m, const struct row *row)
+/* mark_ms: the least of all marks. */
+static bool all_passed(const struct merge *m, const struct row *row, int64_t mark_ms)
 {
+	if (row->step_ms <= mark_ms)
+		return true;
 	for (uint32_t i = 0; i < m->params.partitions; i++)
 		if (!merge_passed(&m->part[i], row))
 			return false;
@@ -273,14 +294,17 @@ static bool all_passed(const struct merge *m, const struct row *row)
 
 int merge_run(struct merge *m, struct err *err)
 {
+	int64_t mark_ms = m->part[0].mark_ms; /* no record comes while this runs */
 	int rc = 0;
 
+	for (uint32_t i = 1; i < m->params.partitions; i++)
+		mark_ms = m->part[i].mark_ms < mark_ms ? m->part[i].mark_ms : mark_ms;
 	while (!rc && m->low >= 0) {
 		const struct row *row = merge_entry_row(merge_head(&m->part[m->low]));
 
 		if (m->open_step_ms != MERGE_NO_STEP && row->step_ms > m->open_step_ms && merge_step_done(m))
 			rc = mark_emit(m, err);
-		if (rc || !all_passed(m, row))
+		if (rc || !all_passed(m, row, mark_ms))
 			break;
 		rc = merge_fold(m, err);
 	}

@@ -5,6 +5,7 @@
 #include "anomaly.h"
 #include "merge.h"
 #include "merge_table.h"
+#include "row.h"
 
 #define MERGE_QUEUE_BYTES (1u << 20) /* of a partition, beyond what must be known for the next row */
 #define MERGE_SAME_MAX 64	     /* rows of one window and key in one step of a partition */
@@ -72,9 +73,9 @@ struct merge_part {
 	uint64_t next; /* offset after the last record */
 };
 
-struct merge_ref { /* a partial that is being folded */
+struct merge_ref { /* a partial that is being folded: in its partition's queue, until the next feed */
 	const struct row *row;
-	const struct record *rec;
+	struct record *rec;
 };
 
 struct merge {
@@ -82,7 +83,9 @@ struct merge {
 	stage_emit emit;
 	void *emit_arg;
 	struct merge_part *part;
-	int low;		      /* partition with the lowest row that waits, or -1 */
+	int low;	 /* partition with the lowest row that waits, or -1 */
+	int *tree;	 /* winners: [1] of all, [leaves + p] partition p; -1: none waits there */
+	uint32_t leaves; /* a power of two, at least partitions */
 	struct merge_window **window; /* ascending by uid */
 	uint32_t windows;
 	int64_t open_step_ms; /* has rows out, but no mark yet; or MERGE_NO_STEP */
@@ -97,11 +100,21 @@ struct merge {
 	struct merge_stats stats;
 };
 
-struct merge_entry *merge_head(const struct merge_part *part);
-void merge_pop(struct merge_part *part);
-bool merge_row_same(const struct row *a, const struct row *b);
-/* Looks for m->low again, after rows have been taken. */
-void merge_find_low(struct merge *m);
+static inline struct merge_entry *merge_entry_at(const struct merge_part *part, size_t at)
+{
+	return (struct merge_entry *)(part->queue.data + at);
+}
+static inline struct merge_entry *merge_head(const struct merge_part *part)
+{
+	return part->head < part->queue.bytes ? merge_entry_at(part, part->head) : NULL;
+}
+static inline bool merge_row_same(const struct row *a, const struct row *b)
+{
+	return !row_place_compare(a, b);
+}
+/* Another row waits first in a partition, or none: finds m->low. Of rows of one window and key that of the
+ * lowest partition is low. */
+void merge_head_changed(struct merge *m, uint32_t partition);
 /* True if no more rows of this row's window and key, or before it, can come from the partition. */
 bool merge_passed(const struct merge_part *part, const struct row *row);
 /* True if the open step is complete. */
@@ -117,14 +130,14 @@ void merge_refresh(struct merge *m);
 void merge_alert_put(struct bytes *out, const struct window_def *def, const struct row *row,
 	const struct anomaly_alert *alert, int64_t receive_time_ms);
 
-static inline const struct record *merge_entry_record(const struct merge_entry *e)
+static inline struct record *merge_entry_record(const struct merge_entry *e)
 {
-	return (const struct record *)(e + 1);
+	return (struct record *)(e + 1);
 }
 
 static inline const struct row *merge_entry_row(const struct merge_entry *e)
 {
-	return row_of(merge_entry_record(e));
+	return (const struct row *)(merge_entry_record(e) + 1); /* a valid row has nothing between them */
 }
 
 #endif

@@ -140,6 +140,21 @@ void row_put(struct bytes *out, enum row_type type, const struct row *row, const
 	append(at, delta, row->delta_bytes);
 }
 
+void row_retype(struct record *rec, enum row_type type)
+{
+	struct row *row = (struct row *)(rec + 1);
+	uint32_t bytes = (uint32_t)sizeof *rec + rec->payload_bytes;
+
+	*rec = (struct record){.bytes = rec->bytes,
+		.kind = RECORD_ROW,
+		.type = (uint8_t)type,
+		.event_time_ms = row->end_ms,
+		.receive_time_ms = rec->receive_time_ms,
+		.key_hash = rec->key_hash,
+		.payload_bytes = rec->payload_bytes};
+	memset((uint8_t *)rec + bytes, 0, rec->bytes - bytes);
+}
+
 void row_put_mark(struct bytes *out, int64_t step_ms, int64_t receive_time_ms)
 {
 	struct record *rec = record_room(out, RECORD_MARK, 0);
@@ -237,35 +252,13 @@ void row_put_alert(struct bytes *out, const struct row_alert *a, const char *con
 
 /* ---- order ---- */
 
-#define COMPARE(x, y)                                                                                        \
-	do {                                                                                                 \
-		if ((x) != (y))                                                                              \
-			return (x) < (y) ? -1 : 1;                                                           \
-	} while (0)
-
-int row_key_compare(const struct row *a, const struct row *b)
-{
-	uint32_t least = a->key_bytes < b->key_bytes ? a->key_bytes : b->key_bytes;
-	int d = least ? memcmp(row_key(a), row_key(b), least) : 0;
-
-	if (d)
-		return d;
-	COMPARE(a->key_bytes, b->key_bytes);
-	return 0;
-}
-
 int row_compare(const struct row *a, const struct row *b)
 {
-	int d;
+	int d = row_place_compare(a, b);
 
-	COMPARE(a->step_ms, b->step_ms);
-	COMPARE(a->window_uid, b->window_uid);
-	COMPARE(a->end_ms, b->end_ms);
-	COMPARE(a->start_ms, b->start_ms);
-	d = row_key_compare(a, b);
 	if (d)
 		return d;
-	COMPARE(a->revision, b->revision);
+	ROW_COMPARE(a->revision, b->revision);
 	return 0;
 }
 

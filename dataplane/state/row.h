@@ -17,6 +17,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "bytes.h"
 #include "record.h"
@@ -114,10 +115,15 @@ const char *row_alert_text(const struct row_alert *a, enum row_text which, uint3
 /* The i-th piece of evidence; i < evidence_count. */
 struct row_evidence row_alert_evidence(const struct row_alert *a, uint32_t i);
 
+/* Makes a record of a row, which has no delta, in place what row_put() would write of it under this type. */
+void row_retype(struct record *rec, enum row_type type);
+
 /* Order of rows in a partition of the log: (step, uid, end, start, key, revision); memcmp-like. */
 int row_compare(const struct row *a, const struct row *b);
+/* The same but for the revision: 0 for rows of one window and key in one step. */
+static inline int row_place_compare(const struct row *a, const struct row *b);
 /* Bytes of the keys alone. */
-int row_key_compare(const struct row *a, const struct row *b);
+static inline int row_key_compare(const struct row *a, const struct row *b);
 
 /* Builds a group key from an event's fields; returns its bytes, or 0 if it does not fit `cap` (without group
  * fields: 0, the only key). Text fields by their decoded bytes, the others by their canonical text
@@ -126,5 +132,48 @@ uint32_t row_key_make(uint8_t *out, uint32_t cap, const enum field_id *group, ui
 	const struct record *rec);
 /* The i-th part of a key: bytes, or NULL with 0 if absent. False: there is no such part. */
 bool row_key_part(const struct row *row, uint32_t index, const uint8_t **data, uint32_t *bytes);
+
+/* ---- inline ---- */
+
+#define ROW_COMPARE(x, y)                                                                                    \
+	do {                                                                                                 \
+		if ((x) != (y))                                                                              \
+			return (x) < (y) ? -1 : 1;                                                           \
+	} while (0)
+
+static inline uint64_t row_key_word(const uint8_t *p)
+{
+	uint64_t word;
+
+	memcpy(&word, p, sizeof word);
+	return __builtin_bswap64(word);
+}
+
+static inline int row_key_compare(const struct row *a, const struct row *b)
+{
+	const uint8_t *x = row_key(a), *y = row_key(b);
+	uint32_t least = a->key_bytes < b->key_bytes ? a->key_bytes : b->key_bytes;
+
+	if (least >= 8 && least <= 16) { /* most are: two words, which may overlap */
+		ROW_COMPARE(row_key_word(x), row_key_word(y));
+		ROW_COMPARE(row_key_word(x + least - 8), row_key_word(y + least - 8));
+	} else {
+		int d = least ? memcmp(x, y, least) : 0;
+
+		if (d)
+			return d;
+	}
+	ROW_COMPARE(a->key_bytes, b->key_bytes);
+	return 0;
+}
+
+static inline int row_place_compare(const struct row *a, const struct row *b)
+{
+	ROW_COMPARE(a->step_ms, b->step_ms);
+	ROW_COMPARE(a->window_uid, b->window_uid);
+	ROW_COMPARE(a->end_ms, b->end_ms);
+	ROW_COMPARE(a->start_ms, b->start_ms);
+	return row_key_compare(a, b);
+}
 
 #endif
