@@ -3,8 +3,8 @@
 
     perf/peer_windows.py BUILD_DIR [EVENTS] [KEYS]
 
-Both sides make their inputs before the clock starts (journal blocks here, Java objects there) and sum up a hash of each row, which
-must be equal. What is measured is the CPU time of the process, so that Flink's second thread counts as well."""
+Both sides make their inputs before the clock starts (journal blocks here, Java objects there) and sum up a hash of each
+row, which must be equal. What is measured is the CPU time of the process, so that Flink's second thread counts as well."""
 import os
 import random
 import struct

@@ -1,5 +1,5 @@
-"""Our rows against Flink's, row by row: integers and decimals exactly, doubles within 1e-9 relative, distinct counts and
-quantiles within the bounds of their sketches."""
+"""Our rows against Flink's, row by row: integers and decimals exactly, doubles within 1e-9 relative, distinct counts
+and quantiles within the bounds of their sketches."""
 import json
 import math
 from decimal import Decimal
