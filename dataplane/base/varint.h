@@ -23,20 +23,22 @@ static inline size_t varint_put(uint8_t *p, uint64_t v)
 
 static inline void bytes_put_varint(struct bytes *b, uint64_t v)
 {
-	uint8_t p[VARINT_BYTES_MAX];
+	uint8_t *p = bytes_room(b, VARINT_BYTES_MAX);
 
-	bytes_put(b, p, varint_put(p, v));
+	if (p)
+		b->bytes -= VARINT_BYTES_MAX - varint_put(p, v);
 }
 
 static inline void bytes_put_varint128(struct bytes *b, unsigned __int128 v)
 {
-	uint8_t p[VARINT128_BYTES_MAX];
+	uint8_t *p = bytes_room(b, VARINT128_BYTES_MAX);
 	size_t n = 0;
 
-	for (; v >= 0x80; v >>= 7)
+	if (!p)
+		return;
+	for (; v >> 64; v >>= 7)
 		p[n++] = (uint8_t)(v | 0x80);
-	p[n++] = (uint8_t)v;
-	bytes_put(b, p, n);
+	b->bytes -= VARINT128_BYTES_MAX - n - varint_put(p + n, (uint64_t)v);
 }
 
 /* Fails (and gives 0) on a number of more than `bits` bits, and on a longer form than needed. */

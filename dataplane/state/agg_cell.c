@@ -6,8 +6,7 @@
 
 void agg_cell_init(const struct agg_set *set, void *cell)
 {
-	for (uint32_t i = 0; i < set->part_count; i++)
-		agg_part_ops[set->part[i].kind].init(&set->part[i], cell);
+	memcpy(cell, set->empty, set->cell_bytes);
 }
 
 void agg_cell_clear(const struct agg_set *set, void *cell, struct agg_arena *a)
@@ -223,23 +222,59 @@ void agg_cell_prefetch_event(
 	}
 }
 
+/* Counts and sums, of which most cells consist, are merged, packed and read here; the others by their kind.
+ */
+static inline bool part_merge(const struct agg_part *part, uint8_t *dst, struct agg_arena *dst_arena,
+	const uint8_t *src, const struct agg_arena *src_arena)
+{
+	uint8_t *to = dst + part->offset;
+	const uint8_t *from = src + part->offset;
+
+	switch (part->kind) {
+	case AGG_PART_COUNT:
+	case AGG_PART_MATCH:
+	case AGG_PART_ERRORS:
+	case AGG_PART_PRESENT:
+		agg_u64_set(to, agg_count_add(agg_u64(to), agg_u64(from)));
+		return true;
+	case AGG_PART_SUM:
+		if (part->decimal)
+			agg_u128_set(to, agg_u128(to) + agg_u128(from));
+		else
+			agg_f64_set(to, agg_f64(to) + agg_f64(from));
+		return true;
+	default:
+		return agg_part_ops[part->kind].merge(part, dst, dst_arena, src, src_arena);
+	}
+}
+
 bool agg_cell_merge(const struct agg_set *set, void *dst, struct agg_arena *dst_arena, const void *src,
 	const struct agg_arena *src_arena)
 {
 	bool whole = true;
 
-	for (uint32_t i = 0; i < set->part_count; i++) {
-		const struct agg_part *part = &set->part[i];
-
-		whole &= agg_part_ops[part->kind].merge(part, dst, dst_arena, src, src_arena);
-	}
+	for (uint32_t i = 0; i < set->part_count; i++)
+		whole &= part_merge(&set->part[i], dst, dst_arena, src, src_arena);
 	return whole;
 }
 
 void agg_cell_pack(const struct agg_set *set, const void *cell, const struct agg_arena *a, struct bytes *out)
 {
-	for (uint32_t i = 0; i < set->part_count; i++)
-		agg_part_ops[set->part[i].kind].pack(&set->part[i], cell, a, out);
+	for (uint32_t i = 0; i < set->part_count; i++) {
+		const struct agg_part *part = &set->part[i];
+
+		switch (part->kind) {
+		case AGG_PART_COUNT:
+		case AGG_PART_MATCH:
+		case AGG_PART_ERRORS:
+		case AGG_PART_PRESENT:
+			bytes_put_varint(
+				out, agg_count_add(agg_u64((const uint8_t *)cell + part->offset), 0));
+			break;
+		default:
+			agg_part_ops[part->kind].pack(part, cell, a, out);
+		}
+	}
 }
 
 uint64_t agg_view_present(const struct agg_set *set, const struct agg_part *part, const struct agg_view *view)
@@ -253,7 +288,6 @@ uint64_t agg_view_present(const struct agg_set *set, const struct agg_part *part
 	return view[p - set->part].n;
 }
 
-/* Counts and sums, of which most cells consist, are read here; the others by their kind. */
 static inline void part_read(const struct agg_part *part, struct cursor *c, uint64_t n, struct agg_view *view)
 {
 	switch (part->kind) {

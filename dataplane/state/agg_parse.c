@@ -468,6 +468,8 @@ int agg_set_parse(struct agg_set **out, const char *text, struct err *err)
 	if (rc)
 		goto fail;
 	layout_make(set);
+	for (uint32_t i = 0; i < set->part_count; i++)
+		agg_part_ops[set->part[i].kind].init(&set->part[i], (uint8_t *)set->empty);
 	spec_parts_find(set);
 	rc = spec_matches_find(set, err);
 	if (rc)

@@ -13,6 +13,12 @@ const struct agg_part_ops agg_part_ops[AGG_PART_KIND_MAX] = {
 #undef AGG_PART
 };
 
+#define AGG_PART(id, name, fn, b, b_decimal, n, help)                                                        \
+	_Static_assert(                                                                                      \
+		(b) <= AGG_PART_CELL_MAX && (b_decimal) <= AGG_PART_CELL_MAX, "an empty cell has room");
+#include "agg_part.def"
+#undef AGG_PART
+
 #define FIXED_RELEASE(fn)                                                                                    \
 	void agg_part_##fn##_release(const struct agg_part *part, uint8_t *cell, struct agg_arena *a)        \
 	{                                                                                                    \

@@ -23,8 +23,9 @@ enum agg_part_kind {
 #define AP(name) (1u << AGG_PART_##name)
 
 #define AGG_PARTS_MAX (3 * AGG_MAX)
-#define AGG_TEXT_BYTES 64 /* of first and last: longer values are cut between characters */
-#define AGG_SUM_BITS 120  /* of a packed decimal sum: 2^63 millionths 2^42 times stay below */
+#define AGG_PART_CELL_MAX 32 /* bytes of a part in a cell */
+#define AGG_TEXT_BYTES 64    /* of first and last: longer values are cut between characters */
+#define AGG_SUM_BITS 120     /* of a packed decimal sum: 2^63 millionths 2^42 times stay below */
 
 struct agg_part {
 	enum agg_part_kind kind;
@@ -56,6 +57,7 @@ struct agg_set {
 	uint8_t grow[AGG_PARTS_MAX]; /* parts that may have memory in the arena */
 	enum field_id error_field[4];
 	uint32_t error_field_count;
+	uint64_t empty[AGG_PARTS_MAX * AGG_PART_CELL_MAX / 8]; /* a cell in which nothing is */
 };
 
 /* A packed part, checked, over the packed bytes. */

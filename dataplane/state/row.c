@@ -121,23 +121,49 @@ static uint8_t *append(uint8_t *at, const void *data, uint32_t bytes)
 	return at + bytes;
 }
 
+size_t row_begin(struct bytes *out, const struct row *row, const void *key)
+{
+	size_t at = out->bytes;
+	uint8_t *to = bytes_room(out, sizeof(struct record) + sizeof *row + row->key_bytes);
+
+	if (!to)
+		return at;
+	memcpy(to + sizeof(struct record), row, sizeof *row);
+	append(to + sizeof(struct record) + sizeof *row, key, row->key_bytes);
+	return at;
+}
+
+void row_end(struct bytes *out, size_t at, enum row_type type, uint64_t key_hash, int64_t receive_time_ms)
+{
+	uint32_t bytes = (uint32_t)(out->bytes - at), pad = -bytes & (RECORD_ALIGN - 1);
+	uint8_t *end = bytes_room(out, RECORD_ALIGN);
+	struct record *rec;
+	struct row *row;
+
+	if (!end)
+		return;
+	rec = (struct record *)(out->data + at);
+	memset(end, 0, RECORD_ALIGN);
+	out->bytes -= RECORD_ALIGN - pad;
+	row = (struct row *)(rec + 1);
+	row->agg_bytes = bytes - (uint32_t)(sizeof *rec + sizeof *row) - row->key_bytes - row->delta_bytes;
+	*rec = (struct record){.bytes = bytes + pad,
+		.kind = RECORD_ROW,
+		.type = (uint8_t)type,
+		.event_time_ms = row->end_ms,
+		.receive_time_ms = receive_time_ms,
+		.key_hash = key_hash,
+		.payload_bytes = bytes - (uint32_t)sizeof *rec};
+}
+
 void row_put(struct bytes *out, enum row_type type, const struct row *row, const void *key, const void *agg,
 	const void *delta, uint64_t key_hash, int64_t receive_time_ms)
 {
-	uint32_t bytes = (uint32_t)sizeof *row + row->key_bytes + row->agg_bytes + row->delta_bytes;
-	struct record *rec = record_room(out, RECORD_ROW, bytes);
-	uint8_t *at;
+	size_t at = row_begin(out, row, key);
 
-	if (!rec)
-		return;
-	rec->type = (uint8_t)type;
-	rec->event_time_ms = row->end_ms;
-	rec->receive_time_ms = receive_time_ms;
-	rec->key_hash = key_hash;
-	at = append((uint8_t *)(rec + 1), row, sizeof *row);
-	at = append(at, key, row->key_bytes);
-	at = append(at, agg, row->agg_bytes);
-	append(at, delta, row->delta_bytes);
+	bytes_put(out, agg, row->agg_bytes);
+	bytes_put(out, delta, row->delta_bytes);
+	row_end(out, at, type, key_hash, receive_time_ms);
 }
 
 void row_retype(struct record *rec, enum row_type type)

@@ -97,6 +97,11 @@ bool row_valid(const struct record *rec);
  * says. out->bytes must be a multiple of 8, as other records leave it. Without memory: out->failed. */
 void row_put(struct bytes *out, enum row_type type, const struct row *row, const void *key, const void *agg,
 	const void *delta, uint64_t key_hash, int64_t receive_time_ms);
+/* The same in two steps, for aggregates that are packed in place: header, row and key, behind which whoever
+ * builds the row appends its cell (then its delta, if *row says how long it is); and what follows from that.
+ * Returns where the record begins. */
+size_t row_begin(struct bytes *out, const struct row *row, const void *key);
+void row_end(struct bytes *out, size_t at, enum row_type type, uint64_t key_hash, int64_t receive_time_ms);
 void row_put_mark(struct bytes *out, int64_t step_ms, int64_t receive_time_ms);
 /* A copy of an event's record as RECORD_LATE. */
 void row_put_late(struct bytes *out, const struct record *rec, uint64_t window_uid, uint64_t input_offset);

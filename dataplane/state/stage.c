@@ -83,7 +83,6 @@ void stage_free(struct stage *st)
 	while (st->arena_count)
 		agg_arena_free(st->arena[--st->arena_count]);
 	huge_pool_free(&st->pool);
-	bytes_free(&st->pack);
 	bytes_free(&st->out);
 	free(st->sort[0]);
 	free(st->sort[1]);
@@ -146,17 +145,16 @@ int stage_row(struct stage_window *w, struct row *row, int64_t step_ms, const vo
 	const void *cell, const struct agg_arena *arena)
 {
 	struct stage *st = w->st;
+	size_t at;
 
-	bytes_reset(&st->pack);
 	bytes_reset(&st->out);
-	agg_cell_pack(w->def->aggs, cell, arena, &st->pack);
 	row->window_uid = w->def->uid;
 	row->step_ms = step_ms;
 	row->key_bytes = key_bytes;
-	row->agg_bytes = (uint32_t)st->pack.bytes;
-	row_put(&st->out, ROW_PARTIAL, row, key, st->pack.data, NULL, hash_bytes(key, key_bytes, 0),
-		st->receive_ms);
-	must(!st->pack.failed && !st->out.failed);
+	at = row_begin(&st->out, row, key);
+	agg_cell_pack(w->def->aggs, cell, arena, &st->out);
+	row_end(&st->out, at, ROW_PARTIAL, hash_bytes(key, key_bytes, 0), st->receive_ms);
+	must(!st->out.failed);
 	st->stats.rows++;
 	if (row->revision)
 		w->stats->revisions++;

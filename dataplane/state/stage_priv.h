@@ -95,7 +95,7 @@ struct stage {
 	struct stage_run run;
 	struct stage_pick pick[STAGE_RUN];
 	uint8_t *keys; /* of a run's picks */
-	struct bytes pack, out;
+	struct bytes out;
 	struct huge_pool pool;
 	struct agg_arena *arena[STAGE_ARENAS_KEPT]; /* empty ones, for the next panes */
 	uint32_t arena_count;
