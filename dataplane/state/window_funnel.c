@@ -11,11 +11,13 @@
 
 #define EVENT_BYTES 32u	  /* logical, of an event that waits */
 #define WINDOW_BYTES 512u /* logical, of a window beside its cells */
+#define EXPIRY_SLACK 64u
 
 /* Value of a user's entry: the attempt that is open. */
 struct attempt {
 	int64_t start_ms; /* of its first step */
-	uint32_t reached; /* steps; 0: none is open */
+	uint16_t reached; /* steps; 0: none is open */
+	uint16_t kept;	  /* only within expiry_trim(): the heap has it */
 	uint32_t waiting; /* events */
 };
 
@@ -198,6 +200,40 @@ static void user_settle(struct funnel *f, uint32_t ref)
 		keytab_remove(&f->users, ref);
 }
 
+/* What is due is an open attempt; else the user is gone, or has another attempt by now. */
+static struct attempt *due_attempt(const struct funnel *f, const struct due *due)
+{
+	struct keytab_entry *e = keytab_at(&f->users, due->ref);
+	struct attempt *a = keytab_value(e);
+
+	if (e->flags & KEYTAB_F_DEAD || !a->reached || a->start_ms + f->w.def->within_ms != due->at_ms)
+		return NULL;
+	return a;
+}
+
+/* Attempts that were completed long before their time leave entries in the heap, as many as there are events:
+ * when most entries are such they go. Each open attempt keeps one. */
+static void expiry_trim(struct funnel *f)
+{
+	struct due_heap *heap = &f->expiry;
+	size_t count = heap->count;
+
+	if (count < 2 * f->users.count + EXPIRY_SLACK)
+		return;
+	heap->count = 0;
+	for (size_t i = 0; i < count; i++) { /* puts at most where it has read */
+		const struct due due = heap->due[i];
+		struct attempt *a = due_attempt(f, &due);
+
+		if (!a || a->kept)
+			continue;
+		a->kept = 1;
+		due_put(heap, due.at_ms, due.ref);
+	}
+	for (size_t i = 0; i < heap->count; i++)
+		due_attempt(f, &heap->due[i])->kept = 0;
+}
+
 static void event_look(struct funnel *f, const struct funnel_event *ev)
 {
 	const struct window_def *def = f->w.def;
@@ -212,8 +248,10 @@ static void event_look(struct funnel *f, const struct funnel_event *ev)
 		a->start_ms = ev->time_ms;
 		a->reached = 1;
 		step_count(f, a->start_ms, 0, ev);
-		if (def->step_count > 1)
+		if (def->step_count > 1) {
 			due_put(&f->expiry, a->start_ms + def->within_ms, ev->user);
+			expiry_trim(f);
+		}
 	}
 	if (a->reached == def->step_count)
 		a->reached = 0;
@@ -230,15 +268,14 @@ static int event_compare(const void *x, const void *y)
 	return (a->offset > b->offset) - (a->offset < b->offset);
 }
 
-/* Attempts whose time is over. The heap may name users that are gone, or have another attempt by now. */
+/* Attempts whose time is over. */
 static void attempts_expire(struct funnel *f, int64_t step_ms)
 {
 	while (f->expiry.count && f->expiry.due[0].at_ms < step_ms) {
 		struct due due = due_take(&f->expiry);
-		struct keytab_entry *e = keytab_at(&f->users, due.ref);
-		struct attempt *a = keytab_value(e);
+		struct attempt *a = due_attempt(f, &due);
 
-		if (e->flags & KEYTAB_F_DEAD || !a->reached || a->start_ms + f->w.def->within_ms != due.at_ms)
+		if (!a)
 			continue;
 		a->reached = 0;
 		user_settle(f, due.ref);
@@ -391,14 +428,16 @@ static bool users_load(struct funnel *f, struct cursor *c)
 	for (uint64_t i = 0; i < open; i++) {
 		uint32_t ref = user_load(f, c);
 		struct attempt *a = ref ? keytab_value(keytab_at(&f->users, ref)) : NULL;
+		uint32_t reached;
 
 		if (!a || a->reached)
 			return false;
 		a->start_ms = stage_get_time(c);
-		a->reached = cursor_le32(c);
-		if (c->failed || a->start_ms + f->w.def->within_ms < f->w.st->step_ms || !a->reached ||
-			a->reached >= f->w.def->step_count)
+		reached = cursor_le32(c);
+		if (c->failed || a->start_ms + f->w.def->within_ms < f->w.st->step_ms || !reached ||
+			reached >= f->w.def->step_count)
 			return false;
+		a->reached = (uint16_t)reached;
 		due_put(&f->expiry, a->start_ms + f->w.def->within_ms, ref);
 	}
 	return !c->failed;

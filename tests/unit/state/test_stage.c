@@ -2,6 +2,7 @@
 #include "stage_model.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -255,6 +256,42 @@ static void test_funnel(void **state)
 	got_free(&g, &s);
 }
 
+/* Whoever goes through a funnel again and again leaves nothing behind, however long an attempt may take. */
+static void test_funnel_again(void **state)
+{
+	static const char *const text[] = {
+		"name=w kind=funnel size=10s within=1h by=user_id steps='view: page = /p0; add: page = /p1'"};
+	struct window_plan *plan = rig_plan(1000, 1, text);
+	struct bytes out = {0};
+	struct stage *st = rig_stage(plan, 0, 1 << 28, &out);
+	size_t before = 0, after = 0;
+
+	(void)state;
+	for (uint32_t second = 0; second < 100; second++) {
+		struct rig_stream s = {0};
+		struct journal_block b;
+		struct mallinfo2 m;
+		struct err err;
+
+		for (uint32_t i = 0; i < 2000; i++) /* half of the time the user's entry goes and comes */
+			put(&s, second * 1000 + i / 2, second & 1, i & 1);
+		rig_block_end(&s, INT64_MIN);
+		b = rig_block(&s, 0);
+		b.first_offset = second * 2000;
+		assert_int_equal(stage_block(st, &b, 0, &err), 0);
+		rig_stream_free(&s);
+		bytes_reset(&out);
+		m = mallinfo2();
+		after = m.uordblks + m.hblkhd;
+		if (second == 2)
+			before = after;
+	}
+	assert_in_range(after, 0, before + (64 << 10));
+	stage_free(st);
+	window_plan_free(plan);
+	bytes_free(&out);
+}
+
 static void test_other(void **state)
 {
 	struct rig_stream s = {0};
@@ -470,6 +507,7 @@ int main(void)
 		cmocka_unit_test(test_hopping),
 		cmocka_unit_test(test_session),
 		cmocka_unit_test(test_funnel),
+		cmocka_unit_test(test_funnel_again),
 		cmocka_unit_test(test_other),
 		cmocka_unit_test(test_one_key),
 		cmocka_unit_test(test_memory),
