@@ -138,6 +138,12 @@ listeners:
   - {name: events, udp_port: $port, format: ndjson, type: auto}
 rules: {dir: "$PWD/rules/packs"}
 kafka: {partitions: 4, partitions_other: 2}
+time: {out_of_orderness: 2s}
+windows: # short ones, to be seen at once; without any the shipped ones are in force
+  - {name: page_5s, size: 5s, types: "click,page_view", by: "page,country", aggregates: "count, distinct(user_id)"}
+  - {name: source_5s, size: 5s, types: platform, by: source, aggregates: "count, avg(metric), quantiles(metric), error_rate"}
+  - {name: source_hops, kind: hopping, size: 10s, slide: 1s, types: platform, by: source, aggregates: "count, error_rate"}
+  - {name: sessions, kind: session, gap: 3s, types: "click,page_view", by: user_id, aggregates: "count, first(page), last(page)"}
 X
 }
 
@@ -179,11 +185,14 @@ how_to_query() {
 Look for yourself, while it runs:
   kcat -b $brokers -t web.clicks -C -o -3 -e -q -f '%k %s\n%h\n' -X isolation.level=read_committed
   kcat -b $brokers -t alerts -C -o -2 -e -q -X isolation.level=read_committed
+  kcat -b $brokers -t aggregates.source_5s -C -o -2 -e -q -X isolation.level=read_committed
   curl -s $url --data-binary 'SELECT count(), uniqExact(event_id) FROM rt.clicks_raw'
   curl -s $url --data-binary \\
     'SELECT rule_id, severity, count() FROM rt.alerts GROUP BY 1, 2 ORDER BY 3 DESC FORMAT PrettyCompact'
   curl -s $url --data-binary \\
     'SELECT reason, count() FROM rt.dead_letters GROUP BY 1 ORDER BY 2 DESC FORMAT PrettyCompact'
+  curl -s $url --data-binary 'SELECT * FROM rt.agg_source_view ORDER BY start DESC LIMIT 8 FORMAT Vertical'
+  $PWD/build/$ctl --socket $(state socket) windows
   $PWD/build/$ctl --socket $(state socket) status
 
 X

@@ -35,7 +35,19 @@ def balance(ledger, rate, at_rest):
     return f"balanced, {moving}" if abs(ledger["balance"]) <= max(1000, rate) else moving
 
 
-def page(status, rules, at_rest=False):
+def windows_lines(windows):
+    """A line a window definition; nothing when the state stage is off."""
+    rows = (windows or {}).get("windows") or []
+    if not rows:
+        return []
+    lines = ["", f"{'window':16}{'kind':>10}{'events':>14}{'late':>10}{'rows':>12}{'keys now':>12}   closed up to"]
+    for w in rows:
+        lines.append(f"{w['window']:16}{w['kind']:>10}{number(w['events']):>14}{number(w['late']):>10}"
+                     f"{number(w['rows']):>12}{number(w['keys']):>12}   {w['closed_up_to'] or '-'}")
+    return lines
+
+
+def page(status, rules, windows, at_rest=False):
     rate, events, journal = status["per_second"], status["events"], status["journal"]
     lines = [f"sluice {status['version']}  node {status['node']}  up {status['uptime_seconds']:.0f} s  "
              f"{status['phase']}",
@@ -51,14 +63,15 @@ def page(status, rules, at_rest=False):
              f"journal: {number(journal['durable_records'])} records durable, "
              f"{journal['segments_used']} of {journal['segments_max']} segments",
              "",
-             f"{'sink':12}{'state':>12}{'a second':>12}{'events':>14}{'alerts':>10}{'dead':>10}"
-             f"{'lag events':>12}{'lag s':>9}"]
+             f"{'sink':18}{'state':>12}{'a second':>10}{'events':>12}{'rows':>10}{'alerts':>8}{'dead':>8}"
+             f"{'lag':>8}{'lag s':>9}"]
     for s in status["sinks"]:
-        lines.append(f"{s['sink']:12}{s['state']:>12}{number(s['events_per_s']):>12}{number(s['events']):>14}"
-                     f"{number(s['alerts']):>10}{number(s['dead']):>10}{number(s['lag_events']):>12}"
+        lines.append(f"{s['sink']:18}{s['state']:>12}{number(s['events_per_s']):>10}{number(s['events']):>12}"
+                     f"{number(s['rows']):>10}{number(s['alerts']):>8}{number(s['dead']):>8}{number(s['lag_events']):>8}"
                      f"{str(s['lag_seconds']):>9}")
         if s.get("error"):
             lines.append(f"    {s['error'][:100]}")
+    lines += windows_lines(windows)
     lines += ["", "drops by name:"]
     drops = [f"{d['reason']} {number(d['count'])}" for d in status["drops"]]
     for i in range(0, len(drops), 4):
@@ -71,7 +84,7 @@ def page(status, rules, at_rest=False):
 
 def line(status):
     rate = status["per_second"]
-    sinks = "  ".join(f"{s['sink']} {number(s['events'])} (lag {number(s['lag_events'])})" for s in status["sinks"])
+    sinks = "  ".join(f"{s['sink']} {number(s['events'] + s['rows'])} (lag {number(s['lag_events'])})" for s in status["sinks"])
     return (f"in {number(rate['events'])}/s  journaled {number(status['events']['journaled'])}  {sinks}  "
             f"ledger: {balance(status['ledger'], rate['events'], False)}")
 
@@ -89,10 +102,10 @@ def main(args):
             if mode == "--once":
                 return 1
         elif mode == "--screen":
-            sys.stdout.write("\x1b[H\x1b[J" + "\n".join(page(status, rules_of(ctl, socket))) + "\n\n" + text + "\n")
+            sys.stdout.write("\x1b[H\x1b[J" + "\n".join(page(status, rules_of(ctl, socket), windows_of(ctl, socket))) + "\n\n" + text + "\n")
             sys.stdout.flush()
         elif mode == "--once":
-            print("\n".join(page(status, rules_of(ctl, socket), at_rest=True)))
+            print("\n".join(page(status, rules_of(ctl, socket), windows_of(ctl, socket), at_rest=True)))
             return 0
         else:
             print(line(status), flush=True)
@@ -101,8 +114,15 @@ def main(args):
 
 
 def rules_of(ctl, socket):
-    done = subprocess.run([ctl, "--socket", socket, "--json", "rules", "stats"], capture_output=True, timeout=20,
-                          check=False)
+    return answer_of(ctl, socket, "rules", "stats")
+
+
+def windows_of(ctl, socket):
+    return answer_of(ctl, socket, "windows")
+
+
+def answer_of(ctl, socket, *words):
+    done = subprocess.run([ctl, "--socket", socket, "--json", *words], capture_output=True, timeout=20, check=False)
     try:
         return json.loads(done.stdout)
     except ValueError:
