@@ -10,8 +10,8 @@
  *   RECORD_MARK  event_time_ms = step: no more rows of this step or earlier follow in this partition.
  *
  * Partition p < P of the output log holds partial rows, late events and marks of input partition p, in the
- * order (step, window uid, end, start, key, revision); partition P holds merged rows and anomaly alerts.
- * Little endian; whoever reads a log passes row_valid() first. Pure; any thread. */
+ * order (step, window uid, end, start, key, revision); partition P holds merged rows, anomaly alerts, and
+ * marks of its own. Little endian; whoever reads a log passes row_valid() first. Pure; any thread. */
 #ifndef SLUICE_ROW_H
 #define SLUICE_ROW_H
 
