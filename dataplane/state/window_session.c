@@ -13,6 +13,8 @@
 #include "due_heap.h"
 #include "stage_priv.h"
 
+#define AHEAD 8u /* sessions whose memory is fetched beforehand when many close */
+
 /* Value of an entry; the cell follows. */
 struct session {
 	int64_t start_ms, last_ms;
@@ -27,6 +29,8 @@ struct sessions {
 	struct keytab_entry *other;
 	struct agg_arena *arena;
 	struct due_heap heap;
+	struct due *ripe; /* taken out of the heap in this step */
+	size_t ripe_room;
 	struct closing {
 		struct session s;
 		const struct keytab_entry *key;
@@ -77,6 +81,7 @@ static void session_free(struct stage_window *w)
 	agg_arena_free(ss->arena);
 	free(ss->heap.due);
 	free(ss->closing);
+	free(ss->ripe);
 }
 
 /* ---- one key ---- */
@@ -361,37 +366,74 @@ static struct session *due_key(const struct sessions *ss, const struct due *due)
 	return first;
 }
 
-static int session_emit(struct stage_window *w, int64_t step_ms)
+/* Takes what is due out of the heap; returns how many. */
+static size_t due_collect(struct sessions *ss, int64_t step_ms)
 {
-	struct sessions *ss = (struct sessions *)w;
-	uint32_t *refs = NULL;
-	size_t keys = 0, room = 0;
-	int rc = 0;
+	size_t count = 0;
+
+	while (ss->heap.count && ss->heap.due[0].at_ms <= step_ms) {
+		if (count == ss->ripe_room) {
+			ss->ripe_room = ss->ripe_room * 2 + 256;
+			ss->ripe = must_realloc(ss->ripe, ss->ripe_room, sizeof *ss->ripe);
+		}
+		ss->ripe[count] = due_take(&ss->heap);
+		__builtin_prefetch(keytab_at(&ss->keys, ss->ripe[count].ref));
+		count++;
+	}
+	return count;
+}
+
+static inline void entry_prefetch(const struct sessions *ss, const struct keytab_entry *e)
+{
+	for (size_t at = 0; at < sizeof *e + ss->keys.value_bytes + 16; at += 64)
+		__builtin_prefetch((const uint8_t *)e + at, 1);
+}
+
+/* Sessions that close, of the first `count` keys in ss->ripe. Keeps those in there that had one, or are put
+ * off; returns how many. */
+static size_t closing_collect(struct sessions *ss, size_t count, int64_t step_ms)
+{
+	size_t keys = 0;
 
 	ss->closing_count = 0;
-	while (ss->heap.count && ss->heap.due[0].at_ms <= step_ms) {
-		struct due due = due_take(&ss->heap);
-		struct session *first = due_key(ss, &due);
+	for (size_t i = 0; i < count; i++) {
+		struct session *first = due_key(ss, &ss->ripe[i]);
 
+		if (i + AHEAD < count)
+			entry_prefetch(ss, keytab_at(&ss->keys, ss->ripe[i + AHEAD].ref));
 		if (!first)
 			continue;
 		first->due_ms = STAGE_NEVER;
 		for (struct session *s = first; s; s = session_at(ss, s->next))
 			if (session_end(ss, s) <= step_ms)
 				closing_put(ss, first, s);
-		if (keys == room) {
-			room = room * 2 + 256;
-			refs = must_realloc(refs, room, sizeof *refs);
-		}
-		refs[keys++] = due.ref;
+		ss->ripe[keys++] = ss->ripe[i];
 	}
+	return keys;
+}
+
+static int session_emit(struct stage_window *w, int64_t step_ms)
+{
+	struct sessions *ss = (struct sessions *)w;
+	size_t keys = closing_collect(ss, due_collect(ss, step_ms), step_ms);
+	int rc = 0;
+
 	if (ss->closing_count)
 		qsort_r(ss->closing, ss->closing_count, sizeof *ss->closing, closing_compare, ss);
-	for (size_t i = 0; i < ss->closing_count && !rc; i++)
+	for (size_t i = 0; i < ss->closing_count && !rc; i++) {
+		if (i + AHEAD < ss->closing_count) {
+			entry_prefetch(ss, ss->closing[i + AHEAD].key);
+			agg_cell_prefetch(w->def->aggs, ss->closing[i + AHEAD / 2].cell, ss->arena);
+		}
 		rc = closing_row(ss, &ss->closing[i], step_ms);
-	for (size_t i = 0; i < keys; i++)
-		key_settle(ss, keytab_value(keytab_at(&ss->keys, refs[i])), step_ms);
-	free(refs);
+	}
+	for (size_t i = 0; i < keys; i++) {
+		if (i + 2 * AHEAD < keys)
+			entry_prefetch(ss, keytab_at(&ss->keys, ss->ripe[i + 2 * AHEAD].ref));
+		if (i + AHEAD < keys)
+			keytab_prefetch_slot(&ss->keys, keytab_at(&ss->keys, ss->ripe[i + AHEAD].ref)->tag);
+		key_settle(ss, keytab_value(keytab_at(&ss->keys, ss->ripe[i].ref)), step_ms);
+	}
 	return rc;
 }
 
