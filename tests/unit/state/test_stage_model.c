@@ -157,11 +157,65 @@ static void test_reload(void **state)
 	}
 }
 
+/* What is measured decides what is shed, hence it survives a save: with cells that are large, too. */
+static void test_reload_measure(void **state)
+{
+	static const char *const text[] = {
+		"name=a kind=tumbling size=20s lateness=5s aggregates='count, distinct(user_id), "
+		"quantiles(metric), "
+		"top(page,5), first(page), last(user_id), variance(metric), sum(amount), min(metric)'",
+		"name=b kind=hopping size=20s slide=5s lateness=5s aggregates='count, "
+		"distinct(user_id), "
+		"quantiles(metric), top(user_id,3), first(page), last(page)'",
+		"name=c kind=session gap=2s by=user_id aggregates='count, distinct(page), quantiles(metric), "
+		"top(page,9)'",
+		"name=d kind=funnel size=10s within=1m by=user_id steps='a: page = /p0; b: page = /p1'"};
+	uint64_t seed = 3;
+
+	(void)state;
+	for (uint32_t n = 0; n < 24; n++) {
+		const struct rig_shape shape = {.events = 12000,
+			.users = n % 2 ? 5000 : 30,
+			.pages = n % 3 ? 400 : 3,
+			.disorder_ms = 1500,
+			.pace_ms = 1 + n % 12,
+			.block_events = 700};
+		size_t memory = n % 4 ? 20000u << n % 6 : SIZE_MAX;
+		struct window_plan *plan = rig_plan(1000, 4, text);
+		struct bytes out[2] = {{0}, {0}};
+		struct stage *st[2];
+		struct rig_stream s;
+
+		rig_stream_make(&s, &shape, &seed);
+		for (int i = 0; i < 2; i++)
+			st[i] = rig_stage(plan, 1000, memory, &out[i]);
+		for (uint32_t b = 0; b < s.blocks; b++) {
+			rig_run(st[0], &s, b, b + 1);
+			rig_run(st[1], &s, b, b + 1);
+			for (uint32_t w = 0; w < plan->count; w++)
+				assert_int_equal(stage_stats(st[0])->window[w].memory_bytes,
+					stage_stats(st[1])->window[w].memory_bytes);
+			assert_int_equal(out[0].bytes, out[1].bytes);
+			assert_memory_equal(out[0].data, out[1].data, out[0].bytes);
+			bytes_reset(&out[0]);
+			bytes_reset(&out[1]);
+			st[1] = rig_reload(st[1], plan, 1000, memory, &out[1]);
+		}
+		for (int i = 0; i < 2; i++) {
+			stage_free(st[i]);
+			bytes_free(&out[i]);
+		}
+		rig_stream_free(&s);
+		window_plan_free(plan);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_model),
 		cmocka_unit_test(test_reload),
+		cmocka_unit_test(test_reload_measure),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
