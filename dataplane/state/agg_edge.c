@@ -82,11 +82,14 @@ bool agg_part_edge_merge(const struct agg_part *part, uint8_t *cell, struct agg_
 {
 	struct agg_edge edge = edge_get(part, src);
 	struct agg_order order = {edge.time_ms, edge.partition, edge.offset};
+	uint8_t text[AGG_TEXT_BYTES];
 
 	if (edge.bytes == AGG_EDGE_NONE)
 		return true;
-	return agg_part_edge_offer(
-		part, cell, a, &order, edge.bytes ? agg_arena_at(src_arena, edge.text) : NULL, edge.bytes);
+	/* A copy: both cells may be of one arena, whose memory moves when it grows. */
+	if (edge.bytes)
+		memcpy(text, agg_arena_at(src_arena, edge.text), edge.bytes);
+	return agg_part_edge_offer(part, cell, a, &order, text, edge.bytes);
 }
 
 void agg_part_edge_pack(

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <cmocka.h>
 
 #include "agg_priv.h"
@@ -375,6 +376,47 @@ static void test_full_arena(void **state)
 	agg_set_free(set);
 }
 
+/* Cells of one arena (sessions that become one) are merged while the arena's memory moves elsewhere. */
+static void test_merge_moves(void **state)
+{
+	const uint32_t class_48 = 3;
+	struct sample early = {.has_page = true, .page = "/a", .order = {.time_ms = 1}};
+	struct sample late = {.has_page = true,
+		.page = "/a-text-that-needs-48-bytes-of-the-arena",
+		.order = {.time_ms = 2}};
+	struct agg_arena *a = agg_arena_new(SIZE_MAX);
+	static struct agg_record rec;
+	_Alignas(8) uint8_t x[512], y[512];
+	struct agg_view view[AGG_PARTS_MAX], *last;
+	struct bytes packed = {0};
+	struct agg_set *set;
+	struct err err;
+	void *wall;
+
+	(void)state;
+	assert_int_equal(agg_set_parse(&set, "last(page)", &err), 0);
+	agg_cell_init(set, x);
+	agg_cell_init(set, y);
+	assert_true(agg_cell_add(set, x, a, sample_record(&rec, &early), &early.order));
+	assert_true(agg_cell_add(set, y, a, sample_record(&rec, &late), &late.order));
+	/* The next block of 48 bytes makes the arena grow, and nothing is free behind it. */
+	while (a->slab[class_48].at != a->slab[class_48].end || a->top + AGG_ARENA_SLAB <= a->capacity)
+		(void)agg_arena_swap(a, 48);
+	wall = mmap(a->base + a->capacity, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE,
+		-1, 0);
+	assert_true(agg_cell_merge(set, x, a, y, a));
+	agg_cell_pack(set, x, a, &packed);
+	assert_int_equal(agg_read(set, packed.data, packed.bytes, view), 0);
+	last = &view[set->at[0][AGG_PART_LAST]];
+	assert_int_equal(last->text_bytes, strlen(late.page));
+	assert_memory_equal(last->text, late.page, strlen(late.page));
+	if (wall != MAP_FAILED)
+		munmap(wall, 4096);
+	bytes_free(&packed);
+	agg_arena_free(a);
+	agg_set_free(set);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -382,6 +424,7 @@ int main(void)
 		cmocka_unit_test(test_empty_cell),
 		cmocka_unit_test(test_no_numbers),
 		cmocka_unit_test(test_full_arena),
+		cmocka_unit_test(test_merge_moves),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
