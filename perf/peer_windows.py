@@ -4,7 +4,7 @@
     perf/peer_windows.py BUILD_DIR [EVENTS] [KEYS]
 
 Both sides make their inputs before the clock starts (journal blocks here, Java objects there) and sum up a hash of each
-row, which must be equal. What is measured is the CPU time of the process, so that Flink's second thread counts as well."""
+row, which must be equal. What is measured is the CPU time of the process, so that Flink's second thread counts, too."""
 import os
 import random
 import struct

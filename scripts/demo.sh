@@ -191,7 +191,7 @@ Look for yourself, while it runs:
     'SELECT rule_id, severity, count() FROM rt.alerts GROUP BY 1, 2 ORDER BY 3 DESC FORMAT PrettyCompact'
   curl -s $url --data-binary \\
     'SELECT reason, count() FROM rt.dead_letters GROUP BY 1 ORDER BY 2 DESC FORMAT PrettyCompact'
-  curl -s $url --data-binary 'SELECT * FROM rt.agg_source_view ORDER BY start DESC LIMIT 8 FORMAT Vertical'
+  curl -s $url --data-binary 'SELECT * FROM rt.agg_source_view ORDER BY window_start DESC LIMIT 8 FORMAT Vertical'
   $PWD/build/$ctl --socket $(state socket) windows
   $PWD/build/$ctl --socket $(state socket) status
 
