@@ -165,8 +165,10 @@ static int merge_step(struct state_merge *m, struct err *err)
 	rc = input_next(m, (uint32_t)want, &rec, err);
 	if (rc < 0)
 		return rc;
-	if (rc == 0)
+	if (rc == 0) {
+		out_yield(&m->out);
 		return 1;
+	}
 	rc = merge_feed(m->merge, (uint32_t)want, rec, m->input[want].offset, err);
 	m->input[want].offset++;
 	m->fed++;
@@ -255,10 +257,10 @@ static int merge_finish(struct state_merge *m, struct err *err)
 	if (rc != 0)
 		return rc;
 	out_seal(&m->out);
-	save_wait(m->state, &m->save);
+	save_wait(m->state, &m->save, &m->out);
 	if (atomic_load(&m->save.state) == SAVE_IDLE && atomic_load(&m->save.saved) != m->fed) {
 		merge_do_save(m);
-		save_wait(m->state, &m->save);
+		save_wait(m->state, &m->save, &m->out);
 	}
 	merge_show(m, clock_mono_ns());
 	atomic_store(&m->phase, STATE_STOPPED);

@@ -122,10 +122,15 @@ static int out_compare(struct state_out *o, uint64_t offset, const struct record
 
 /* The overlap between the oldest checkpoint and the log's end is there for the self-check only. When the log
  * is full, going on is worth more. */
-static void out_yield(struct state_out *o)
+void out_yield(struct state_out *o)
 {
 	struct journal_partition_stats stats;
 
+	if (journal_durable_offset(o->state->output, o->partition) >=
+		atomic_load_explicit(&o->offset, memory_order_relaxed)) {
+		atomic_store(&o->waiting, false);
+		return;
+	}
 	journal_stats(o->state->output, o->partition, &stats);
 	if (!stats.full)
 		return;

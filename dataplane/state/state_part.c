@@ -276,8 +276,10 @@ static int part_step(struct state_part *p, struct err *err)
 	}
 	if (rc < 0)
 		return rc;
-	if (rc == 0)
+	if (rc == 0) {
+		out_yield(&p->out);
 		return 1;
+	}
 	rc = part_block(p, &block, err);
 	p->shown_old = true;
 	now_ns = clock_mono_ns();
@@ -291,11 +293,11 @@ static int part_step(struct state_part *p, struct err *err)
 static void part_finish(struct state_part *p)
 {
 	out_seal(&p->out);
-	save_wait(p->state, &p->save);
+	save_wait(p->state, &p->save, &p->out);
 	if (atomic_load(&p->save.state) == SAVE_IDLE &&
 		atomic_load(&p->save.saved) != atomic_load(&p->input_offset)) {
 		part_save(p);
-		save_wait(p->state, &p->save);
+		save_wait(p->state, &p->save, &p->out);
 	}
 	part_show(p, clock_mono_ns());
 	atomic_store(&p->phase, STATE_STOPPED);

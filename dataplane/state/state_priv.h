@@ -44,6 +44,9 @@ void out_close(struct state_out *o);
  * the log was full. */
 int out_emit(struct state_out *o, const struct record *rec, struct err *err);
 void out_seal(struct state_out *o);
+/* To be called while waiting for what was emitted to become durable: where the log is full, lets go of the
+ * overlap. */
+void out_yield(struct state_out *o);
 /* Seals if the open batch is old. */
 void out_seal_aged(struct state_out *o, uint64_t now_ns);
 
@@ -72,8 +75,8 @@ void *saver_main(void *arg);
 bool save_due(struct state *s, struct state_save *v, uint64_t progress, bool pressure);
 /* Hands v->info and v->body over; v must be idle. */
 void save_post(struct state *s, struct state_save *v, uint64_t progress);
-/* Waits until v is idle, or the stop deadline has passed. */
-void save_wait(struct state *s, struct state_save *v);
+/* Waits until v is idle, or the stop deadline has passed. o: the producer's. */
+void save_wait(struct state *s, struct state_save *v, struct state_out *o);
 /* Before the saver runs, then the saver: what the merge's checkpoint `seq` needs of the partial logs. */
 void save_positions_keep(struct state *s, uint64_t seq, const uint64_t *positions);
 /* Begins v->info and empties v->body. */

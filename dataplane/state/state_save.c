@@ -66,11 +66,15 @@ void save_post(struct state *s, struct state_save *v, uint64_t progress)
 	pthread_mutex_unlock(&s->save_lock);
 }
 
-void save_wait(struct state *s, struct state_save *v)
+void save_wait(struct state *s, struct state_save *v, struct state_out *o)
 {
-	while (atomic_load_explicit(&v->state, memory_order_acquire) != SAVE_IDLE &&
-		!state_gives_up(s, clock_mono_ns()))
+	for (uint32_t i = 1; atomic_load_explicit(&v->state, memory_order_acquire) != SAVE_IDLE &&
+			     !state_gives_up(s, clock_mono_ns());
+		i++) {
 		state_nap(500);
+		if (i % 20 == 0)
+			out_yield(o);
+	}
 }
 
 /* ---- the saver ---- */

@@ -146,6 +146,10 @@ def main(feeder, count, seed):
             print(test.check(complete=True).strip())
         faults(test)
         shutil.rmtree(os.path.join(home, "data"))
+        if test.call("burst", os.path.join(home, "data")) != 0:
+            raise AssertionError("a burst: failed")
+        print("burst:", test.check(complete=True).strip())
+        shutil.rmtree(os.path.join(home, "data"))
         if test.call("frozen", os.path.join(home, "data")) != 0:
             raise AssertionError("a reader that does not move: failed")
         text = test.check(complete=True)

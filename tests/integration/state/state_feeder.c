@@ -1,10 +1,14 @@
 /* A process to be killed: two workers feed four partitions, the state stage runs over them.
  *
- *   state_feeder run DIR ROUND SET        with a set of window definitions; ends in order unless killed
- *   state_feeder check DIR                exit 0 if the output log is what an offline replay of the journal
- * gives, as far as it goes; prints `complete=1` if it goes all the way state_feeder frozen DIR a reader of
- * the merged log that does not move, and segments for less than comes: the stage must wait, lose nothing, and
- * finish when the reader goes on */
+ *   run DIR ROUND SET: with a set of window definitions; ends in order unless killed.
+ *
+ *   check DIR: exit code 0 if the output log is what an offline replay of the journal gives, as far as it
+ * goes; prints complete=1 if it goes all the way.
+ *
+ *   burst DIR: many times what the log has room for, and nobody but the stage itself reads it.
+ *
+ *   frozen DIR: a reader that does not move, and segments for less than comes: the stage must wait, lose
+ * nothing, and finish when the reader goes on. */
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -76,17 +80,18 @@ static int verdict(struct srig *r)
 	return bad;
 }
 
-static int run(const char *dir, uint64_t round, int set)
+static int run(const char *dir, uint64_t round, int set, uint64_t events, uint64_t segments)
 {
 	static struct srig r;
 	struct err err = {""};
 	int rc;
 
 	srig_init(&r, dir, PARTITIONS, set, 30);
+	r.cfg.state.segments_max = segments;
 	if (srig_open(&r, &err) != 0)
 		die("open", err.text);
 	srig_start(&r);
-	feed(&r, round * 1000000, EVENTS);
+	feed(&r, round * 1000000, events);
 	srig_stop(&r, 60000);
 	rc = verdict(&r);
 	srig_close(&r);
@@ -208,12 +213,14 @@ static int frozen(const char *dir)
 int main(int argc, char **argv)
 {
 	if (argc < 3)
-		die("usage", "run DIR ROUND SET | check DIR | frozen DIR");
+		die("usage", "run DIR ROUND SET | burst DIR | check DIR | frozen DIR");
 	if (strcmp(argv[1], "check") == 0)
 		return check(argv[2]);
 	rig_eal("state-feeder");
 	if (strcmp(argv[1], "frozen") == 0)
 		return frozen(argv[2]);
+	if (strcmp(argv[1], "burst") == 0)
+		return run(argv[2], 1, 2, 40 * EVENTS, 3);
 	return run(argv[2], strtoull(argc > 3 ? argv[3] : "0", NULL, 10),
-		(int)strtoull(argc > 4 ? argv[4] : "0", NULL, 10) % 3);
+		(int)strtoull(argc > 4 ? argv[4] : "0", NULL, 10) % 3, EVENTS, 4);
 }
