@@ -1,7 +1,8 @@
 /* The state and merge stages over the events of a file (perf/peers/flink, Event.java has its format): what
  * perf/peer_windows.py pairs with Flink. Journal blocks are made before the clock starts. Prints one line:
  * events, rows, checksum (sum over rows of FNV-1a of start, end, key, count and sum of amounts, as the peer
- * does it), CPU time of the process. bench_windows FILE DEFINITION-AS-YAML PARTITIONS OUT_OF_ORDERNESS_MS */
+ * does it), CPU time of the process. bench_windows FILE DEFINITION-AS-YAML PARTITIONS OUT_OF_ORDERNESS_MS
+ * [count] With `count` rows are counted only, and the checksum is 0. */
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
@@ -33,6 +34,8 @@ struct run {
 	uint32_t partitions;
 	struct merge *merge;
 	uint64_t events, rows, sum;
+	int64_t last_ms; /* greatest event time */
+	bool count_only; /* rows are not looked at: what they cost without that */
 };
 
 static void die(const char *what, const struct err *err)
@@ -79,6 +82,8 @@ static void event_add(struct run *r, const struct event *ev)
 	record_write_event(to, ev, hash, 4000000000000, 0);
 	p->open_count++;
 	r->events++;
+	if (ev->event_time_ms > r->last_ms)
+		r->last_ms = ev->event_time_ms;
 }
 
 static enum event_type type_of(const char *text, uint32_t bytes)
@@ -177,6 +182,25 @@ struct row_line {
 	__int128 sum;
 };
 
+static void text_put(struct row_line *t, const void *data, size_t bytes)
+{
+	memcpy(t->text + t->bytes, data, bytes);
+	t->bytes += bytes;
+}
+
+static void number_put(struct row_line *t, int64_t v)
+{
+	char digits[24], *p = digits + sizeof digits;
+	uint64_t u = v < 0 ? -(uint64_t)v : (uint64_t)v;
+
+	do
+		*--p = (char)('0' + u % 10);
+	while (u /= 10);
+	if (v < 0)
+		*--p = '-';
+	text_put(t, p, (size_t)(digits + sizeof digits - p));
+}
+
 static int value_take(void *arg, const struct agg_value *v)
 {
 	struct row_line *t = arg;
@@ -193,15 +217,24 @@ static int merged(void *arg, const struct record *rec)
 	struct run *r = arg;
 	const struct row *row = row_of(rec);
 	const struct window_def *def;
-	struct row_line t = {.bytes = 0};
+	struct row_line t;
 	uint64_t h = 0xcbf29ce484222325ull;
 
 	if (rec->kind != RECORD_ROW || rec->type == ROW_ALERT)
 		return 0;
+	if (r->count_only) {
+		r->rows++;
+		return 0;
+	}
+	t.bytes = 0;
+	t.count = 0;
+	t.sum = 0;
 	def = window_plan_find(r->plan, row->window_uid);
 	(void)agg_values(def->aggs, row_agg(row), row->agg_bytes, value_take, &t);
-	t.bytes = (size_t)snprintf(
-		t.text, sizeof t.text, "%" PRId64 "\t%" PRId64 "\t", row->start_ms, row->end_ms);
+	number_put(&t, row->start_ms);
+	text_put(&t, "\t", 1);
+	number_put(&t, row->end_ms);
+	text_put(&t, "\t", 1);
 	for (uint32_t i = 0; i < def->group_count; i++) {
 		const uint8_t *data;
 		uint32_t bytes;
@@ -215,8 +248,10 @@ static int merged(void *arg, const struct record *rec)
 			memcpy(t.text + t.bytes, data, bytes);
 		t.bytes += data ? bytes : 0;
 	}
-	t.bytes += (size_t)snprintf(t.text + t.bytes, sizeof t.text - t.bytes, "\t%" PRIu64 "\t%" PRId64,
-		t.count, (int64_t)t.sum);
+	text_put(&t, "\t", 1);
+	number_put(&t, (int64_t)t.count);
+	text_put(&t, "\t", 1);
+	number_put(&t, (int64_t)t.sum);
 	for (size_t i = 0; i < t.bytes; i++)
 		h = (h ^ (uint8_t)t.text[i]) * 0x100000001b3ull;
 	r->sum += h;
@@ -272,7 +307,9 @@ static const struct window_def *def_of(void *arg, uint64_t uid)
 
 /* ---- the run ---- */
 
-/* Blocks of all partitions by turns, as they would come. A last block's watermark closes everything. */
+/* Blocks of all partitions by turns, as they would come. Behind the last ones time goes on second by second,
+ * so that windows close one after the other, as in a stream that does not end; then it closes everything. */
+#define ENDING 40
 static void blocks_run(struct run *r, struct stage **stage)
 {
 	uint64_t next[64] = {0}, offset[64] = {0}, left = 1;
@@ -289,7 +326,7 @@ static void blocks_run(struct run *r, struct stage **stage)
 				.watermark_ms = INT64_MIN,
 				.receive_last_ms = 1};
 
-			if (next[p] > count)
+			if (next[p] > count + ENDING)
 				continue;
 			if (next[p] < count) {
 				block.data = part->data.data + place[0];
@@ -297,7 +334,9 @@ static void blocks_run(struct run *r, struct stage **stage)
 				block.bytes = (uint32_t)((next[p] + 1 < count ? place[2] : part->data.bytes) -
 							 place[0]);
 			} else {
-				block.watermark_ms = 4000000000000;
+				block.watermark_ms = next[p] < count + ENDING
+							     ? r->last_ms + 1000 * (int64_t)(next[p] - count)
+							     : 4000000000000;
 			}
 			if (stage_block(stage[p], &block, offset[p], &err))
 				die("stage", &err);
@@ -317,11 +356,13 @@ int main(int argc, char **argv)
 	struct merge_params mp = {.window = def_of, .window_arg = &r, .memory_bytes = 8ull << 30};
 	uint64_t start, took;
 	struct err err = {.text = ""};
-	uint32_t partitions = argc == 5 ? (uint32_t)strtoul(argv[3], NULL, 10) : 0;
+	uint32_t partitions = argc >= 5 ? (uint32_t)strtoul(argv[3], NULL, 10) : 0;
 
-	if (argc != 5 || !cfg || !partitions || partitions > 64)
-		die("usage: bench_windows FILE DEFINITION PARTITIONS OUT_OF_ORDERNESS_MS", NULL);
+	if (argc < 5 || argc > 6 || (argc == 6 && strcmp(argv[5], "count")) || !cfg || !partitions ||
+		partitions > 64)
+		die("usage: bench_windows FILE DEFINITION PARTITIONS OUT_OF_ORDERNESS_MS [count]", NULL);
 	r.partitions = mp.partitions = partitions;
+	r.count_only = argc == 6;
 	config_defaults(cfg);
 	if (config_parse(cfg, argv[2], strlen(argv[2]), "definition", &err) ||
 		window_plan_make(&r.plan, cfg, &err))
@@ -344,6 +385,15 @@ int main(int argc, char **argv)
 	start = cpu_ns();
 	blocks_run(&r, stage);
 	took = cpu_ns() - start;
+	if (getenv("BENCH_DEBUG"))
+		for (uint32_t p = 0; p < r.partitions; p++)
+			fprintf(stderr,
+				"events %lu late %lu filtered %lu rows %lu marks %lu wm %ld step %ld\n",
+				stage_stats(stage[p])->window[0].events,
+				stage_stats(stage[p])->window[0].late,
+				stage_stats(stage[p])->window[0].filtered, stage_stats(stage[p])->rows,
+				stage_stats(stage[p])->marks, stage_stats(stage[p])->watermark_ms,
+				stage_stats(stage[p])->step_ms);
 	printf("events=%" PRIu64 " rows=%" PRIu64 " checksum=%016" PRIx64 " cpu_ns=%" PRIu64 "\n", r.events,
 		r.rows, r.sum, took);
 	return 0;
