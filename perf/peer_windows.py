@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Windows per CPU-second: the state and merge stages against Apache Flink, same events, both from memory, in one run.
 
-    perf/peer_windows.py BUILD_DIR [EVENTS] [KEYS]
+    perf/peer_windows.py BUILD_DIR [EVENTS] [KEYS] [EVENTS_PER_MS]
 
 Both sides make their inputs before the clock starts (journal blocks here, Java objects there) and sum up a hash of each
 row, which must be equal. What is measured is the CPU time of the process, so that Flink's second thread counts, too."""
@@ -19,13 +19,13 @@ import flink  # noqa: E402  (needs the path above)
 BOUND_MS = 2000
 CASES = {
     "tumbling 10 s": (dict(kind="tumbling", size=10000), "kind: tumbling, size: 10s", 1),
-    "hopping 10 s / 1 s": (dict(kind="hopping", size=10000, slide=1000), "kind: hopping, size: 10s, slide: 1s", 4),
+    "hopping 10 s / 1 s": (dict(kind="hopping", size=10000, slide=1000), "kind: hopping, size: 10s, slide: 1s", 2),
     "session gap 2 s": (dict(kind="session", gap=2000), "kind: session, gap: 2s", 1),
 }
 
 
-def write_events(path, events, keys):
-    """100,000 events a second of event time, out of order by up to BOUND_MS - 1."""
+def write_events(path, events, keys, per_ms):
+    """per_ms events a millisecond of event time, out of order by up to BOUND_MS - 1."""
     rng = random.Random(7)
     start, texts = 1792000000000, struct.Struct("<H")
 
@@ -36,7 +36,7 @@ def write_events(path, events, keys):
     rest = text("/p") + text("US") + text("web") + text("click")
     with open(path, "wb") as f:
         for i in range(events):
-            ts = start + i // 100 - rng.randrange(BOUND_MS)
+            ts = start + i // per_ms - rng.randrange(BOUND_MS)
             f.write(struct.pack("<qqqd", ts, i, rng.randrange(10 ** 9), 1.0) + text(f"u{rng.randrange(keys)}") + rest)
 
 
@@ -53,6 +53,7 @@ def main():
     build = sys.argv[1]
     events = int(sys.argv[2]) if len(sys.argv) > 2 else 4000000
     keys = int(sys.argv[3]) if len(sys.argv) > 3 else 100000
+    per_ms = int(sys.argv[4]) if len(sys.argv) > 4 else 200
     reason = flink.missing()
     if reason:
         sys.exit(reason)
@@ -61,7 +62,7 @@ def main():
         class_path = flink.build(scratch)
         for name, (arguments, definition, fewer) in CASES.items():
             path = os.path.join(scratch, "events")
-            write_events(path, events // fewer, keys)
+            write_events(path, events // fewer, keys, per_ms)
             mine = ours(build, path, definition, 4)
             theirs = flink.run(class_path, heap="8g", **{"in": path}, made=1, by="user_id", bound=BOUND_MS,
                                watermark="periodic", **arguments)
