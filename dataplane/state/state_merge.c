@@ -299,6 +299,7 @@ void *merge_main(void *arg)
 		rc = merge_finish(m, &err);
 	if (rc < 0)
 		merge_fail(m, err.text);
+	out_seal(&m->out);
 	for (uint32_t p = 0; p < s->partitions; p++)
 		journal_reader_close(m->input[p].reader);
 	out_close(&m->out);

@@ -328,6 +328,7 @@ void *part_main(void *arg)
 	} else {
 		part_finish(p);
 	}
+	out_seal(&p->out); /* after a failure: what came out before it is as good as ever */
 	out_close(&p->out);
 	journal_reader_close(p->reader);
 	p->reader = NULL;

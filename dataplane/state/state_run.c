@@ -91,6 +91,15 @@ int state_start(struct state *s, struct err *err)
 	return rc;
 }
 
+/* True if all that the partition's thread has sealed is durable, or never will be. */
+static bool part_landed(const struct state *s, uint32_t partition)
+{
+	struct journal_partition_stats stats;
+
+	journal_stats(s->output, partition, &stats);
+	return stats.failed || stats.durable_offset >= atomic_load(&s->part[partition].out.offset);
+}
+
 /* In the order of the flow: each finds what the one before has left. */
 void state_stop(struct state *s, uint64_t deadline_ns)
 {
@@ -103,8 +112,7 @@ void state_stop(struct state *s, uint64_t deadline_ns)
 	}
 	/* What the partitions have sealed is on its way; the merge wants all of it. */
 	for (uint32_t i = 0; s->output_runs && i < s->partitions; i++)
-		while (journal_durable_offset(s->output, i) < atomic_load(&s->part[i].out.offset) &&
-			!state_gives_up(s, clock_mono_ns()))
+		while (!part_landed(s, i) && !state_gives_up(s, clock_mono_ns()))
 			state_nap(500);
 	atomic_store(&s->stop_merge, true);
 	if (s->merge.runs)
