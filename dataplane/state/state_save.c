@@ -118,6 +118,23 @@ static void save_retain(struct state *s, struct state_save *v, const struct chec
 	save_positions_retain(s, oldest->seq);
 }
 
+/* A full disk: older checkpoints hold segments of the logs, and room that the new one needs. Without one more
+ * nothing would ever go, so all but the newest good one have to. */
+static int save_file(struct state *s, struct state_save *v, struct err *err)
+{
+	int rc = checkpoint_write(s->checkpoint_dir, &v->info, &v->body, err);
+	struct checkpoint_info oldest;
+	struct err ignored;
+
+	if (rc != -ENOSPC && rc != -EDQUOT)
+		return rc;
+	log_warn("state", "disk full: older checkpoints are removed: %s", err->text);
+	if (checkpoint_trim(s->checkpoint_dir, v->who, 1, &oldest, &ignored) != 0)
+		return rc;
+	save_retain(s, v, &oldest);
+	return checkpoint_write(s->checkpoint_dir, &v->info, &v->body, err);
+}
+
 static int save_write(struct state *s, struct state_save *v, struct err *err)
 {
 	struct checkpoint_info oldest;
@@ -128,7 +145,7 @@ static int save_write(struct state *s, struct state_save *v, struct err *err)
 	if (v->body.failed)
 		return err_set(err, -ENOMEM, "no memory for a checkpoint");
 	v->info.body_bytes = v->body.bytes;
-	rc = checkpoint_write(s->checkpoint_dir, &v->info, &v->body, err);
+	rc = save_file(s, v, err);
 	if (rc != 0)
 		return rc;
 	crash_point("state_checkpoint_written");

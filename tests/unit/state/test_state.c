@@ -3,10 +3,13 @@
 #include "state_rig.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "checkpoint.h"
 #include "clock.h"
@@ -264,6 +267,57 @@ static void retention_follows_the_checkpoints(void **state)
 	srig_free(&r);
 }
 
+static void fill_up(const char *path)
+{
+	static const char page[4096];
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+	assert_true(fd >= 0);
+	while (write(fd, page, sizeof page) == (ssize_t)sizeof page)
+		;
+	assert_int_equal(errno, ENOSPC);
+	close(fd);
+}
+
+/* Needs a file system of its own. */
+static void a_full_disk_takes_older_checkpoints(void **state)
+{
+	char dir[] = "/tmp/sluice-full-XXXXXX", data[64], filler[64];
+	struct err err = {""};
+	struct srig r;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	if (mount("tmpfs", dir, "tmpfs", 0, "size=64m") != 0) {
+		rmdir(dir);
+		skip();
+	}
+	snprintf(data, sizeof data, "%s/data", dir);
+	snprintf(filler, sizeof filler, "%s/filler", dir);
+	srig_init(&r, data, 1, 0, 3600000);
+	r.rig.params.segments_max = 4;
+	r.rig.params.tick_ms = 1000000;
+	open_start(&r);
+	for (uint64_t i = 0; i < 4; i++) {
+		feed(&r, i * 1000, 200);
+		assert_true(srig_settle(&r));
+		assert_int_equal(state_checkpoint(r.state, NULL, 30000, &err), 0);
+	}
+	assert_int_equal(count_checkpoints(&r, 0, ""), r.cfg.state.checkpoints_kept);
+	fill_up(filler);
+	feed(&r, 10000, 100);
+	assert_true(srig_settle(&r));
+	if (state_checkpoint(r.state, NULL, 30000, &err) != 0)
+		fail_msg("%s", err.text);
+	assert_true(count_checkpoints(&r, 0, "") < r.cfg.state.checkpoints_kept);
+	assert_int_equal(unlink(filler), 0);
+	stop_close(&r);
+	assert_check(&r, true);
+	srig_free(&r);
+	assert_int_equal(umount2(dir, MNT_DETACH), 0);
+	assert_int_equal(rmdir(dir), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -272,6 +326,7 @@ int main(void)
 		cmocka_unit_test(a_difference_stops_the_partition),
 		cmocka_unit_test(what_does_not_fit_is_refused),
 		cmocka_unit_test(retention_follows_the_checkpoints),
+		cmocka_unit_test(a_full_disk_takes_older_checkpoints),
 	};
 
 	rig_eal("state");
