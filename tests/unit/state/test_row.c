@@ -70,6 +70,30 @@ static void test_row(void **state)
 	bytes_free(&out);
 }
 
+/* A row that was changed in place is what row_put() writes, whatever stood in its header. */
+static void test_retype(void **state)
+{
+	struct bytes want = {0}, got = {0};
+	struct record *rec;
+
+	(void)state;
+	put_row(&want, key_de, sizeof key_de, 0);
+	put_row(&got, key_de, sizeof key_de, 0);
+	rec = (struct record *)got.data;
+	rec->type = ROW_PARTIAL;
+	rec->flags = 7;
+	rec->event_time_ms = 1;
+	memset(rec->event_id, 3, sizeof rec->event_id);
+	memset(rec->src_addr, 4, sizeof rec->src_addr);
+	rec->dst_port = rec->reason = 5;
+	got.data[sizeof *rec + rec->payload_bytes] = 6; /* padding */
+	row_retype(rec, ROW_WINDOW);
+	assert_int_equal(got.bytes, want.bytes);
+	assert_memory_equal(got.data, want.data, want.bytes);
+	bytes_free(&want);
+	bytes_free(&got);
+}
+
 static void test_row_bad(void **state)
 {
 	static const uint8_t five[] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
@@ -285,6 +309,35 @@ static int sign(int v)
 	return (v > 0) - (v < 0);
 }
 
+/* Keys compare as their bytes do, then by length; lengths around those that go by words. */
+static void test_key_compare(void **state)
+{
+	struct {
+		struct row row;
+		uint8_t key[24];
+	} a = {0}, b = {0};
+	uint64_t seed = 1;
+
+	(void)state;
+	for (int i = 0; i < 200000; i++) {
+		uint32_t least;
+		int want;
+
+		seed = hash_u64(seed + 1);
+		a.row.key_bytes = seed % 21;
+		b.row.key_bytes = seed >> 8 & 1 ? a.row.key_bytes : (seed >> 9) % 21;
+		memset(a.key, 0x7f, sizeof a.key);
+		memset(b.key, 0x7f, sizeof b.key);
+		a.key[(seed >> 20) % 20] = (uint8_t)(seed >> 32);
+		b.key[(seed >> 40) % 20] = (uint8_t)(seed >> 48);
+		least = a.row.key_bytes < b.row.key_bytes ? a.row.key_bytes : b.row.key_bytes;
+		want = memcmp(a.key, b.key, least);
+		if (!want)
+			want = (a.row.key_bytes > b.row.key_bytes) - (a.row.key_bytes < b.row.key_bytes);
+		assert_int_equal(sign(row_key_compare(&a.row, &b.row)), sign(want));
+	}
+}
+
 static void test_compare(void **state)
 {
 	/* Ascending: each member in turn decides, key bytes before key length. */
@@ -372,6 +425,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_row),
 		cmocka_unit_test(test_row_bad),
+		cmocka_unit_test(test_retype),
+		cmocka_unit_test(test_key_compare),
 		cmocka_unit_test(test_mark),
 		cmocka_unit_test(test_late),
 		cmocka_unit_test(test_alert),
