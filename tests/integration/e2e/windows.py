@@ -140,7 +140,7 @@ class Windows:
         have, twice, order, seen = {}, [], [], collections.Counter()
         topics = [f"{self.name}.window.{w['name']}" for w in WINDOWS] + [self.name + ".alerts"]
         for topic in topics:
-            for headers, _, value in messages(self.rig, topic):
+            for headers, group, value in messages(self.rig, topic):
                 node, epoch, partition, offset = headers["sluice-address"].split("/")
                 if topic.endswith(".alerts") and epoch != self.epoch:
                     continue  # of a rule: its address is that of the event
@@ -152,7 +152,8 @@ class Windows:
                     continue
                 key = self.key(row)
                 if row["revision"] != seen[key] or headers["revision"] != str(row["revision"]) or \
-                        headers["window"] != row["window"] or row["node"] != self.name:
+                        headers["window"] != row["window"] or row["node"] != self.name or \
+                        group.decode() != "|".join(part or "" for part in key[3]):
                     order.append((headers, row))
                 seen[key] += 1
         merged = self.summary["logs"][PARTITIONS]
@@ -163,7 +164,8 @@ class Windows:
         self.rig.expect(len(have) == len(want) == merged["emitted"] - merged["marks"] and not differ and not twice and
                         not strange, f"Kafka = offline replay: {len(have)} of {len(want)} messages beside "
                         f"{merged['marks']} marks, twice {twice[:3]}, strange {strange[:3]}, differing {differ[:2]}")
-        self.rig.expect(not order, f"Kafka: revisions of a key in order, headers as the rows {order[:2] or ''}")
+        self.rig.expect(not order, "Kafka: revisions of a key in order, headers and keys as the rows "
+                        f"{order[:2] or ''}")
 
     def topic(self, row):
         return self.name + (".alerts" if "alert_id" in row else ".window." + row["window"])
