@@ -233,12 +233,17 @@ static json_t *enrichment_json(const struct record *rec)
 
 static json_t *record_json(const struct journal_block *block, const struct record *rec, uint64_t offset)
 {
-	static const char *const kind[] = {"?", "event", "refused", "control", "tick"};
-	const char *type = type_table[rec->type].name, *payload_key;
+	static const char *const kind[] = {"?", "event", "refused", "control", "tick", "row", "late", "mark"};
+	/* by enum row_type */
+	static const char *const row[] = {"?", "partial", "window", "session", "funnel", "alert"};
+	const char *type = rec->kind != RECORD_ROW		  ? type_table[rec->type].name
+			   : rec->type < sizeof row / sizeof *row ? row[rec->type]
+								  : row[0];
+	const char *payload_key;
 	const char *reason = rec->reason < DROP_ID_MAX ? drop_table[rec->reason].name : NULL;
 	const char *field = rec->reason_field < FIELD_ID_MAX ? field_table[rec->reason_field].name : NULL;
 	char id[UUID_TEXT_BYTES], src[INET6_ADDRSTRLEN] = "";
-	json_t *hits = json_array(), *row, *payload;
+	json_t *hits = json_array(), *out, *payload;
 
 	uuid_text(id, rec->event_id);
 	inet_ntop(AF_INET6, rec->src_addr, src, sizeof src);
@@ -248,21 +253,21 @@ static json_t *record_json(const struct journal_block *block, const struct recor
 		memcpy(&hit, record_hits(rec) + i, sizeof hit);
 		json_array_append_new(hits, json_integer(hit));
 	}
-	row = json_pack("{s:I, s:o, s:s, s:s, s:s, s:I, s:I, s:s, s:I, s:I, s:I, s:i, s:o}", "partition",
+	out = json_pack("{s:I, s:o, s:s, s:s, s:s, s:I, s:I, s:s, s:I, s:I, s:I, s:i, s:o}", "partition",
 		(json_int_t)block->partition, "offset", json_u64(offset), "kind",
-		kind[rec->kind <= RECORD_TICK ? rec->kind : 0], "type", type ? type : "", "event_id", id,
+		kind[rec->kind <= RECORD_MARK ? rec->kind : 0], "type", type ? type : "", "event_id", id,
 		"event_time_ms", (json_int_t)rec->event_time_ms, "receive_time_ms",
 		(json_int_t)rec->receive_time_ms, "source", src, "source_port", (json_int_t)rec->src_port,
 		"udp_port", (json_int_t)rec->dst_port, "generation", (json_int_t)block->generation, "flags",
 		(int)rec->flags, "hits", hits);
 	if (rec->kind == RECORD_REFUSED) {
-		json_object_set_new(row, "reason", json_string(reason ? reason : "?"));
-		json_object_set_new(row, "field", json_string(field ? field : ""));
+		json_object_set_new(out, "reason", json_string(reason ? reason : "?"));
+		json_object_set_new(out, "field", json_string(field ? field : ""));
 	}
-	json_object_set_new(row, "enrichment", enrichment_json(rec)); /* nothing is not set */
+	json_object_set_new(out, "enrichment", enrichment_json(rec)); /* nothing is not set */
 	payload = payload_json(rec, &payload_key);
-	json_object_set_new(row, payload_key, payload);
-	return row;
+	json_object_set_new(out, payload_key, payload);
+	return out;
 }
 
 static void dump_record(
