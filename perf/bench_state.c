@@ -151,17 +151,6 @@ static struct stage *stage_make(const struct window_plan *plan, struct counted *
 	return st;
 }
 
-static uint64_t resident_bytes(void)
-{
-	unsigned long total = 0, resident = 0;
-	FILE *f = fopen("/proc/self/statm", "r");
-
-	if (!f || fscanf(f, "%lu %lu", &total, &resident) != 2)
-		abort();
-	fclose(f);
-	return resident * 4096;
-}
-
 static int64_t floor_to(int64_t t, int64_t unit)
 {
 	return t / unit * unit;
@@ -218,7 +207,7 @@ static void tumbling(const char *aggregates, uint64_t keys, uint64_t users, doub
 		aggregates);
 	plan = plan_make(text);
 	maker_init(&m, keys, users, spread, 1000);
-	before = resident_bytes();
+	before = bench_resident_bytes();
 	st = stage_make(plan, &counted);
 	while (m.offset < keys || m.offset < 200000) {
 		maker_round(&m, true);
@@ -227,7 +216,7 @@ static void tumbling(const char *aggregates, uint64_t keys, uint64_t users, doub
 	w = &stage_stats(st)->window[0];
 	printf("tumbling, %7" PRIu64 " keys: new key %.1f ns; memory/key %.1f logical, %.1f resident\n", keys,
 		(double)fill / (double)m.offset, (double)w->memory_bytes / (double)keys,
-		(double)(resident_bytes() - before) / (double)keys);
+		(double)(bench_resident_bytes() - before) / (double)keys);
 	for (uint64_t i = 0; i < rounds; i++) {
 		uint64_t ns;
 
@@ -238,7 +227,8 @@ static void tumbling(const char *aggregates, uint64_t keys, uint64_t users, doub
 	}
 	printf("   %.1f ns/event (best round %.1f); then memory/key %.1f logical, %.1f resident\n",
 		(double)took / (double)events, (double)best / (BLOCKS * BLOCK_RECORDS),
-		(double)w->memory_bytes / (double)keys, (double)(resident_bytes() - before) / (double)keys);
+		(double)w->memory_bytes / (double)keys,
+		(double)(bench_resident_bytes() - before) / (double)keys);
 	save_load(plan, st, keys);
 	close = close_all(&m, st);
 	printf("   close: %" PRIu64 " rows, %.0f ns and %.0f bytes a row\n", counted.rows,

@@ -28,6 +28,18 @@ static inline void bench_keep(const void *p)
 	__asm__ volatile("" : : "g"(p) : "memory");
 }
 
+/* Resident set of this process. */
+static inline uint64_t bench_resident_bytes(void)
+{
+	unsigned long total = 0, resident = 0;
+	FILE *f = fopen("/proc/self/statm", "r");
+
+	if (!f || fscanf(f, "%lu %lu", &total, &resident) != 2)
+		abort();
+	fclose(f);
+	return resident * 4096;
+}
+
 /* splitmix64 */
 static inline uint64_t bench_random(uint64_t *state)
 {

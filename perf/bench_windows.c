@@ -1,8 +1,10 @@
 /* The state and merge stages over the events of a file (perf/peers/flink, Event.java has its format): what
  * perf/peer_windows.py pairs with Flink. Journal blocks are made before the clock starts. Prints one line:
  * events, rows, checksum (sum over rows of FNV-1a of start, end, key, count and sum of amounts, as the peer
- * does it), CPU time of the process. bench_windows FILE DEFINITION-AS-YAML PARTITIONS OUT_OF_ORDERNESS_MS
- * [count] With `count` rows are counted only, and the checksum is 0. */
+ * does it), CPU time of the process, and what the stages hold when the last event is in and nothing has been
+ * closed for it: held = growth of the resident set, counted = their own account. bench_windows FILE
+ * DEFINITION-AS-YAML PARTITIONS OUT_OF_ORDERNESS_MS [count] With `count` rows are counted only, and the
+ * checksum is 0. */
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
@@ -11,6 +13,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "bench_util.h"
 #include "bytes.h"
 #include "hash.h"
 #include "merge.h"
@@ -34,7 +37,9 @@ struct run {
 	uint32_t partitions;
 	struct merge *merge;
 	uint64_t events, rows, sum;
-	int64_t last_ms; /* greatest event time */
+	int64_t last_ms;	/* greatest event time */
+	uint64_t held, counted; /* bytes; held: of the process, until it is taken */
+	bool held_taken;
 	bool count_only; /* rows are not looked at: what they cost without that */
 };
 
@@ -307,16 +312,25 @@ static const struct window_def *def_of(void *arg, uint64_t uid)
 
 /* ---- the run ---- */
 
+static void held_take(struct run *r, struct stage **stage)
+{
+	r->held = bench_resident_bytes() - r->held;
+	r->held_taken = true;
+	for (uint32_t p = 0; p < r->partitions; p++)
+		for (uint32_t i = 0; i < r->plan->count; i++)
+			r->counted += stage_stats(stage[p])->window[i].memory_bytes;
+}
+
 /* Blocks of all partitions by turns, as they would come. Behind the last ones time goes on second by second,
  * so that windows close one after the other, as in a stream that does not end; then it closes everything. */
 #define ENDING 40
 static void blocks_run(struct run *r, struct stage **stage)
 {
-	uint64_t next[64] = {0}, offset[64] = {0}, left = 1;
+	uint64_t next[64] = {0}, offset[64] = {0}, left = 1, unread;
 	struct err err;
 
 	while (left) {
-		left = 0;
+		left = unread = 0;
 		for (uint32_t p = 0; p < r->partitions; p++) {
 			const struct partition *part = &r->part[p];
 			const uint64_t *place = (const uint64_t *)part->place.data + 2 * next[p];
@@ -343,7 +357,10 @@ static void blocks_run(struct run *r, struct stage **stage)
 			offset[p] += block.record_count;
 			next[p]++;
 			left++;
+			unread += next[p] < count;
 		}
+		if (!unread && !r->held_taken)
+			held_take(r, stage);
 		partials_merge(r);
 	}
 }
@@ -372,6 +389,7 @@ int main(int argc, char **argv)
 	mp.step_ms = r.plan->step_ms;
 	if (merge_new(&r.merge, &mp, merged, &r, &err))
 		die("merge", &err);
+	r.held = bench_resident_bytes();
 	for (uint32_t p = 0; p < r.partitions; p++) {
 		struct stage_params sp = {.plan = r.plan,
 			.partition = p,
@@ -394,7 +412,8 @@ int main(int argc, char **argv)
 				stage_stats(stage[p])->window[0].filtered, stage_stats(stage[p])->rows,
 				stage_stats(stage[p])->marks, stage_stats(stage[p])->watermark_ms,
 				stage_stats(stage[p])->step_ms);
-	printf("events=%" PRIu64 " rows=%" PRIu64 " checksum=%016" PRIx64 " cpu_ns=%" PRIu64 "\n", r.events,
-		r.rows, r.sum, took);
+	printf("events=%" PRIu64 " rows=%" PRIu64 " checksum=%016" PRIx64 " cpu_ns=%" PRIu64 " held=%" PRIu64
+	       " counted=%" PRIu64 "\n",
+		r.events, r.rows, r.sum, took, r.held, r.counted);
 	return 0;
 }

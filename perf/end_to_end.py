@@ -13,6 +13,8 @@ import sys
 import tempfile
 import time
 
+from common import cpu_seconds
+
 BUILD = os.path.abspath(sys.argv[1] if len(sys.argv) > 1 else "build")
 LIMIT = 120  # seconds
 EVENTS = int(sys.argv[2]) if len(sys.argv) > 2 else 1000000
@@ -45,12 +47,6 @@ def status():
 def delivered(now):
     """Events that each sink has committed."""
     return {s["sink"]: s["events"] for s in now["sinks"]} if now else {}
-
-
-def cpu_seconds(pid):
-    with open(f"/proc/{pid}/stat", encoding="utf-8") as f:
-        fields = f.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def main():

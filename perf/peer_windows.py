@@ -6,15 +6,13 @@
 Both sides make their inputs before the clock starts (journal blocks here, Java objects there) and sum up a hash of each
 row, which must be equal. What is measured is the CPU time of the process, so that Flink's second thread counts, too."""
 import os
-import random
-import struct
-import subprocess
 import sys
 import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "tests", "integration", "equality"))
 import flink  # noqa: E402  (needs the path above)
+from common import bench_windows, write_events  # noqa: E402
 
 BOUND_MS = 2000
 CASES = {
@@ -22,31 +20,6 @@ CASES = {
     "hopping 10 s / 1 s": (dict(kind="hopping", size=10000, slide=1000), "kind: hopping, size: 10s, slide: 1s", 2),
     "session gap 2 s": (dict(kind="session", gap=2000), "kind: session, gap: 2s", 1),
 }
-
-
-def write_events(path, events, keys, per_ms):
-    """per_ms events a millisecond of event time, out of order by up to BOUND_MS - 1."""
-    rng = random.Random(7)
-    start, texts = 1792000000000, struct.Struct("<H")
-
-    def text(value):
-        raw = value.encode()
-        return texts.pack(len(raw)) + raw
-
-    rest = text("/p") + text("US") + text("web") + text("click")
-    with open(path, "wb") as f:
-        for i in range(events):
-            ts = start + i // per_ms - rng.randrange(BOUND_MS)
-            f.write(struct.pack("<qqqd", ts, i, rng.randrange(10 ** 9), 1.0) + text(f"u{rng.randrange(keys)}") + rest)
-
-
-def ours(build, path, definition, partitions):
-    window = "windows: [{name: w, by: user_id, aggregates: 'count, sum(amount)', " + definition + "}]"
-    out = subprocess.run([os.path.join(build, "perf", "bench_windows"), path, window, str(partitions), str(BOUND_MS)],
-                         capture_output=True, text=True, check=False)
-    if out.returncode:
-        sys.exit(out.stderr)
-    return dict(pair.split("=") for pair in out.stdout.split())
 
 
 def main():
@@ -62,8 +35,9 @@ def main():
         class_path = flink.build(scratch)
         for name, (arguments, definition, fewer) in CASES.items():
             path = os.path.join(scratch, "events")
-            write_events(path, events // fewer, keys, per_ms)
-            mine = ours(build, path, definition, 4)
+            write_events(path, events // fewer, keys, per_ms, spread=BOUND_MS)
+            window = "{name: w, by: user_id, aggregates: 'count, sum(amount)', " + definition + "}"
+            mine = bench_windows(build, path, window, BOUND_MS)
             theirs = flink.run(class_path, heap="8g", **{"in": path}, made=1, by="user_id", bound=BOUND_MS,
                                watermark="periodic", **arguments)
             rate = [int(x["events"]) / int(x["cpu_ns"]) * 1e9 for x in (mine, theirs)]

@@ -39,12 +39,13 @@ import org.apache.flink.util.OutputTag;
  * One window over an exported journal, in its order, from memory. Arguments are key=value:
  * in (file), kind (tumbling, hopping, session), size, slide, gap (ms), by (fields, comma-separated), types (comma-separated, all if
  * not given), bound (ms), lateness (ms), full (distinct users and quantiles, exact), watermark (record: after each event; periodic: as
- * most jobs have it), made (1: all objects are made before the job starts), out (rows as tab-separated lines), late (offsets of late events, one a line), par.
+ * most jobs have it), made (1: all objects are made before the job starts), out (rows as tab-separated lines), late (offsets of late events, one a line), par,
+ * held (1: the heap is collected and measured when the first row is made, which is after the last event where all lie in one window).
  * Prints a line of key=value at the end: events, rows, checksum (sum of FNV-1a over the exact part of each row), cpu_ns of the
- * process from the first event on.
+ * process from the first event on, wall_ns, held (bytes of the heap; 0: not asked for).
  */
 public final class Windows {
-    static final AtomicLong FIRST_CPU = new AtomicLong(), ROWS = new AtomicLong(), SUM = new AtomicLong(), EVENTS = new AtomicLong();
+    static final AtomicLong FIRST_CPU = new AtomicLong(), ROWS = new AtomicLong(), SUM = new AtomicLong(), HELD = new AtomicLong();
     static final OutputTag<Event> LATE = new OutputTag<>("late", TypeInformation.of(Event.class)) { };
 
     static long cpu() {
@@ -101,6 +102,10 @@ public final class Windows {
 
         @Override
         public void process(String key, Context c, Iterable<Acc> in, Collector<String> out) {
+            if (HELD.compareAndSet(-1, 0)) {
+                System.gc();
+                HELD.set(ManagementFactory.getMemoryMXBean().getHeapMemoryUsage().getUsed());
+            }
             Acc a = in.iterator().next();
             String exact = c.window().getStart() + "\t" + c.window().getEnd() + "\t" + key + "\t" + a.count + "\t" + a.micros;
             long h = 0xcbf29ce484222325L;
@@ -219,9 +224,11 @@ public final class Windows {
         if (a.containsKey("late")) {
             rows.getSideOutput(LATE).map(e -> Long.toString(e.offset)).returns(Types.STRING).map(new Lines(a.get("late"))).sinkTo(new DiscardingSink<>());
         }
+        HELD.set(a.getOrDefault("held", "0").equals("1") ? -1 : 0);
         long t0 = System.nanoTime();
         env.execute("windows");
-        System.out.printf("events=%d rows=%d checksum=%016x cpu_ns=%d wall_ns=%d%n", n, ROWS.get(), SUM.get(), cpu() - FIRST_CPU.get(), System.nanoTime() - t0);
+        System.out.printf("events=%d rows=%d checksum=%016x cpu_ns=%d wall_ns=%d held=%d%n", n, ROWS.get(), SUM.get(), cpu() - FIRST_CPU.get(), System.nanoTime() - t0,
+            HELD.get());
     }
 
     private Windows() { }

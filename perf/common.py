@@ -1,0 +1,47 @@
+"""What the measuring scripts share: CPU time of processes, files of events for bench_windows and its peer, its runs."""
+import os
+import random
+import struct
+import subprocess
+import sys
+
+START_MS = 1792000000000
+PARTITIONS = 4
+
+
+def cpu_seconds(pid):
+    with open(f"/proc/{pid}/stat", encoding="utf-8") as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def write_events(path, events, keys, per_ms, spread=1, late=0.0, late_by=0, users=0):
+    """per_ms events a millisecond of event time, out of order by up to spread - 1 ms; a share `late` of them by up to
+    late_by ms more. Keys are users; with users > 0 keys are pages, each seen by so many users, and values differ."""
+    rng = random.Random(7)
+    texts = struct.Struct("<H")
+
+    def text(value):
+        raw = value.encode()
+        return texts.pack(len(raw)) + raw
+
+    page, rest = text("/p"), text("US") + text("web") + text("click")
+    with open(path, "wb") as f:
+        for i in range(events):
+            ts = START_MS + i // per_ms - rng.randrange(spread)
+            amount, key, value, user = rng.randrange(10 ** 9), rng.randrange(keys), 1.0, None
+            if users:
+                key, value = i % keys, 1 + rng.random() / 5  # each key has as many events as another
+                user, page = text(f"u{rng.randrange(users)}"), text(f"/p{key}")
+            if late and rng.random() < late:
+                ts -= rng.randrange(late_by)
+            f.write(struct.pack("<qqqd", ts, i, amount, value) + (user or text(f"u{key}")) + page + rest)
+
+
+def bench_windows(build, path, windows, bound_ms, *more):
+    """One run of perf/bench_windows over such a file; windows: definitions as YAML. Its line as a dict."""
+    out = subprocess.run([os.path.join(build, "perf", "bench_windows"), path, f"windows: [{windows}]", str(PARTITIONS),
+                          str(bound_ms), *more], capture_output=True, text=True, check=False)
+    if out.returncode:
+        sys.exit(out.stderr)
+    return dict(pair.split("=") for pair in out.stdout.split())
