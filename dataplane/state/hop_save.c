@@ -65,19 +65,91 @@ static bool elements_load(struct hopping *h, struct hop_key *k, uint32_t count, 
 	return true;
 }
 
+/* ---- gathering: a key of two states that stand at the same step ---- */
+
+/* What stands in pane `number` of a key and, in the block that is folded, in its later ones. NULL: nothing.
+ */
+static struct hop_element *element_from(const struct hopping *h, const struct hop_key *k, int64_t number)
+{
+	bool folded = h->closed != STAGE_NO_TIME && number < h->block_first;
+
+	for (uint32_t i = 0; i < k->count; i++) {
+		struct hop_element *e = hop_element_at(h, k, i);
+
+		if (hop_element_number(e) == number)
+			return e;
+		if (hop_element_number(e) > number)
+			return folded && hop_element_number(e) < h->block_first ? e : NULL;
+	}
+	return NULL;
+}
+
+static void element_merge(struct hopping *h, struct hop_element *to, struct hop_element *from)
+{
+	struct agg_arena *arena = hop_pane_get(h, hop_element_number(to))->arena;
+
+	if (!from)
+		return;
+	to->number_cut |= from->number_cut & 1;
+	if (!agg_cell_merge(h->w.def->aggs, hop_element_cell(to), arena, hop_element_cell(from),
+		    hop_pane_get(h, hop_element_number(from))->arena))
+		to->number_cut |= 1;
+}
+
+static void elements_drop(struct hopping *h, struct hop_key *k)
+{
+	for (uint32_t i = 0; i < k->count; i++) {
+		struct hop_element *e = hop_element_at(h, k, i);
+		struct hop_pane *pane = hop_pane_get(h, hop_element_number(e));
+
+		agg_cell_clear(h->w.def->aggs, hop_element_cell(e), pane->arena);
+		pane->elements--;
+	}
+	h->elements -= k->count;
+	hop_room_give(h, k);
+}
+
+/* The sum of both keys' elements becomes those of `to`. */
+static void key_gather(struct hopping *h, struct hop_key *to, struct hop_key *from)
+{
+	struct hop_key sum = {0};
+	uint32_t a = 0, b = 0;
+
+	while (a < to->count || b < from->count) {
+		int64_t x = a < to->count ? hop_element_number(hop_element_at(h, to, a)) : INT64_MAX;
+		int64_t y = b < from->count ? hop_element_number(hop_element_at(h, from, b)) : INT64_MAX;
+		int64_t number = x < y ? x : y;
+		struct hop_element *e = hop_element_insert(h, &sum, sum.count, number);
+
+		hop_pane_get(h, number)->elements++;
+		element_merge(h, e, element_from(h, to, number));
+		element_merge(h, e, element_from(h, from, number));
+		a += x == number;
+		b += y == number;
+	}
+	elements_drop(h, to);
+	elements_drop(h, from);
+	to->element = sum.element;
+	to->first = sum.first;
+	to->count = sum.count;
+	to->room = sum.room;
+}
+
 static bool key_load(struct hopping *h, struct cursor *c)
 {
 	struct stage_pick p;
 	uint16_t flags;
 	uint32_t count;
 	uint8_t prefix;
-	struct hop_key *k;
+	struct hop_key *k, more = {0};
+	struct keytab_entry *e;
 
 	if (!stage_get_key(&h->w, c, &p, &flags))
 		return false;
-	if (flags & KEYTAB_F_OTHER ? !!h->other : !!keytab_find(&h->keys, p.tag, p.key, p.key_bytes, NULL))
+	e = flags & KEYTAB_F_OTHER ? h->other : keytab_find(&h->keys, p.tag, p.key, p.key_bytes, NULL);
+	if (e && !h->w.st->gather)
 		return false;
-	k = keytab_value(hop_key_new(h, p.tag, p.key, p.key_bytes, flags));
+	k = keytab_value(e ? e : hop_key_new(h, p.tag, p.key, p.key_bytes, flags));
 	count = cursor_le32(c);
 	prefix = cursor_u8(c);
 	if (!count || prefix > 2 || (prefix && h->closed == STAGE_NO_TIME))
@@ -85,9 +157,16 @@ static bool key_load(struct hopping *h, struct cursor *c)
 	if (prefix) {
 		if (!stage_get_cell(&h->w, hop_prefix_get(h, k, h->block), h->prefixes, c))
 			return false;
-		k->prefix_cut = prefix == 2;
+		k->prefix_cut |= prefix == 2;
 	}
-	return elements_load(h, k, count, c);
+	if (!e)
+		return elements_load(h, k, count, c);
+	if (!elements_load(h, &more, count, c)) {
+		hop_room_give(h, &more);
+		return false;
+	}
+	key_gather(h, k, &more);
+	return true;
 }
 
 bool hop_load(struct stage_window *w, struct cursor *c)

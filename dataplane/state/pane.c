@@ -173,16 +173,19 @@ static bool pane_load(struct pane *pane, const struct stage_window *w, struct cu
 		if (!stage_get_key(w, c, &p, &flags))
 			return false;
 		if (flags & KEYTAB_F_OTHER) {
-			if (pane->other)
-				return false;
-			e = pane->other = keytab_add_aside(&pane->keys, "", 0, KEYTAB_F_OTHER, NULL);
+			e = pane->other;
 		} else {
-			if (keytab_find(&pane->keys, p.tag, p.key, p.key_bytes, NULL))
-				return false;
-			e = keytab_add(&pane->keys, p.tag, p.key, p.key_bytes, NULL);
+			e = keytab_find(&pane->keys, p.tag, p.key, p.key_bytes, NULL);
+		}
+		if (e && !w->st->gather)
+			return false;
+		if (!e) {
+			e = flags & KEYTAB_F_OTHER ? (pane->other = keytab_add_aside(
+							      &pane->keys, "", 0, KEYTAB_F_OTHER, NULL))
+						   : keytab_add(&pane->keys, p.tag, p.key, p.key_bytes, NULL);
+			agg_cell_init(w->def->aggs, keytab_value(e));
 		}
 		e->flags |= flags;
-		agg_cell_init(w->def->aggs, keytab_value(e));
 		if (!stage_get_cell(w, keytab_value(e), pane->arena, c))
 			return false;
 	}
@@ -222,8 +225,8 @@ void revision_add(struct revisions *r, struct stage_window *w, const struct stag
 	pane_add(pane, w, pane_entry_get(pane, w, p), run, p->index);
 }
 
-/* Number of this revision of the window. */
-static uint32_t revision_next(struct revisions *r, int64_t end_ms)
+/* How many revisions the window had. */
+static struct revision_count *revision_had(struct revisions *r, int64_t end_ms)
 {
 	uint32_t i = 0;
 
@@ -238,7 +241,7 @@ static uint32_t revision_next(struct revisions *r, int64_t end_ms)
 		r->had[i] = (struct revision_count){end_ms, 0};
 		r->had_count++;
 	}
-	return ++r->had[i].count;
+	return &r->had[i];
 }
 
 int revision_emit(struct revisions *r, struct stage_window *w, int64_t step_ms)
@@ -247,7 +250,7 @@ int revision_emit(struct revisions *r, struct stage_window *w, int64_t step_ms)
 		struct pane *pane = r->list.pane[i];
 		int rc;
 
-		pane->revision = revision_next(r, pane->end_ms);
+		pane->revision = ++revision_had(r, pane->end_ms)->count;
 		rc = pane_emit(pane, w, step_ms);
 		if (rc)
 			return rc;
@@ -285,6 +288,7 @@ void revision_save(const struct revisions *r, const struct stage_window *w, stru
 
 bool revision_load(struct revisions *r, const struct stage_window *w, struct cursor *c)
 {
+	int64_t before = STAGE_NO_TIME;
 	uint32_t count;
 
 	if (!pane_list_load(&r->list, w, w->def->slide_ms, true, c))
@@ -295,11 +299,14 @@ bool revision_load(struct revisions *r, const struct stage_window *w, struct cur
 	for (uint32_t i = 0; i < count && !c->failed; i++) {
 		int64_t end = stage_get_time(c);
 		uint32_t n = cursor_le32(c);
+		struct revision_count *had;
 
-		if (c->failed || !n || (i && end <= r->had[i - 1].end_ms))
+		if (c->failed || !n || end <= before)
 			return false;
-		revision_next(r, end);
-		r->had[i].count = n;
+		before = end;
+		had = revision_had(r, end);
+		if (n > had->count)
+			had->count = n;
 	}
 	return !c->failed;
 }

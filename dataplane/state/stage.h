@@ -83,6 +83,22 @@ int stage_block(struct stage *st, const struct journal_block *block, uint64_t fr
 void stage_save(const struct stage *st, struct bytes *out);
 int stage_load(struct stage *st, const uint8_t *data, size_t bytes, uint32_t *dropped, struct err *err);
 
+/* Another number of partitions: into a fresh stage, what of the saved states of all `count` old partitions,
+ * in order, is its own among `partitions` new ones. All of them stand at one step, else -EINVAL: a hopping
+ * window's panes are gone where it was computed, so that no state can be put back to an earlier step; and
+ * rows between two steps would be missing, or come twice. Sessions and funnel users go where the events of
+ * their key go now. Cells of tumbling and hopping windows, counts of funnels, keys `other`, and counters may
+ * lie in any partition, since the merge adds up rows: those of old partition i go to i % partitions. The
+ * watermark is the lowest. The input begins anew at offset 0; waiting events of funnels come before it.
+ * first() and last() of events with one time go by the old partitions and offsets. Any bytes are safe; after
+ * an error the stage is only good for freeing. */
+struct stage_saved {
+	const uint8_t *data;
+	size_t bytes;
+};
+int stage_gather(struct stage *st, const struct stage_saved *saved, uint32_t count, uint32_t partitions,
+	struct err *err);
+
 /* ---- numbers: written by the stage's thread, each word read racily by anyone ---- */
 struct stage_window_stats {
 	uint64_t uid;

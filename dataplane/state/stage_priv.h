@@ -81,8 +81,15 @@ struct stage_window {
 
 #define STAGE_KEY_ROOM (WINDOW_KEY_BYTES_MAX + 8u)
 
+/* While states of another number of partitions are loaded, one after the other. */
+struct stage_gather {
+	uint32_t partitions;
+	bool panes; /* what any partition may hold goes to this one */
+};
+
 struct stage {
 	struct stage_params params;
+	const struct stage_gather *gather; /* NULL: an ordinary load */
 	stage_emit emit;
 	void *arg;
 	int64_t plan_step_ms;
@@ -174,6 +181,8 @@ bool stage_get_cell(const struct stage_window *w, void *cell, struct agg_arena *
 void stage_put_key(const struct keytab *kt, const struct keytab_entry *e, struct bytes *out);
 /* Key and tag into *p, the key in st->keys; and its flags. False if it cannot be. */
 bool stage_get_key(const struct stage_window *w, struct cursor *c, struct stage_pick *p, uint16_t *flags);
+/* True if what was saved under this key is this partition's now: always, but when states are gathered. */
+bool stage_gathers(const struct stage_window *w, const struct stage_pick *p, uint16_t flags);
 static inline int64_t stage_get_time(struct cursor *c)
 {
 	int64_t t = (int64_t)cursor_le64(c);

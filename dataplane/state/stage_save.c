@@ -78,6 +78,20 @@ bool stage_get_key(const struct stage_window *w, struct cursor *c, struct stage_
 	return true;
 }
 
+bool stage_gathers(const struct stage_window *w, const struct stage_pick *p, uint16_t flags)
+{
+	const struct stage_gather *g = w->st->gather;
+	const uint32_t head = sizeof(uint16_t); /* length of the field */
+	uint64_t hash;
+
+	if (!g)
+		return true;
+	if (flags & KEYTAB_F_OTHER || p->key_bytes < head)
+		return g->panes;
+	hash = hash_bytes(p->key + head, p->key_bytes - head, 0);
+	return (uint32_t)(((__uint128_t)hash * g->partitions) >> 64) == w->st->params.partition;
+}
+
 /* ---- the whole ---- */
 static void stats_save(const struct stage_stats *s, struct bytes *out)
 {
@@ -156,9 +170,12 @@ static bool time_or_none(int64_t t)
 
 static bool head_load(struct stage *st, struct cursor *c, uint8_t *full)
 {
+	uint32_t partition;
 
-	if (cursor_le64(c) != SAVE_MAGIC || cursor_le32(c) != SAVE_VERSION ||
-		cursor_le32(c) != st->params.partition)
+	if (cursor_le64(c) != SAVE_MAGIC || cursor_le32(c) != SAVE_VERSION)
+		return false;
+	partition = cursor_le32(c);
+	if (!st->gather && partition != st->params.partition)
 		return false;
 	st->watermark_ms = st->stats.watermark_ms = (int64_t)cursor_le64(c);
 	st->step_ms = st->stats.step_ms = (int64_t)cursor_le64(c);
@@ -193,43 +210,143 @@ static bool window_load(struct stage *st, struct cursor *c, uint64_t *uid_before
 			return false;
 		*known = true;
 		counters_of(w->stats, counter);
-		for (uint32_t k = 0; k < COUNTERS; k++)
-			*counter[k] = cursor_le64(&in);
+		for (uint32_t k = 0; k < COUNTERS; k++) {
+			uint64_t n = cursor_le64(&in);
+
+			if (!st->gather || k == COUNTERS - 1)
+				*counter[k] = n;
+			else if (st->gather->panes)
+				*counter[k] += n;
+		}
+		if (st->gather && !st->gather->panes && (kind == WINDOW_TUMBLING || kind == WINDOW_HOPPING))
+			return !in.failed;
 		return w->kind->load(w, &in) && !in.failed && !cursor_left(&in);
 	}
 	return true;
 }
 
-int stage_load(struct stage *st, const uint8_t *data, size_t bytes, uint32_t *dropped, struct err *err)
+static int load_bad(const struct stage *st, struct err *err)
 {
-	struct cursor c = cursor_of(data, bytes);
-	uint64_t uid = 0;
-	uint32_t count;
-	uint8_t full = 0;
-	bool good;
+	return err_set(err, -EINVAL,
+		"saved state of partition %u: not one that this version writes, or damaged",
+		st->params.partition);
+}
 
-	*dropped = 0;
-	good = head_load(st, &c, &full);
-	/* A definition that the saved state does not have begins here: what ends before is closed to it as
-	 * well. */
-	for (uint32_t i = 0; good && st->step_ms != STAGE_NO_TIME && i < st->stats.window_count; i++) {
+/* A definition that the saved state does not have begins here: what ends before is closed to it as well. */
+static void windows_settle(struct stage *st)
+{
+	for (uint32_t i = 0; st->step_ms != STAGE_NO_TIME && i < st->stats.window_count; i++) {
 		st->window[i]->kind->settle(st->window[i], st->step_ms);
 		st->window[i]->stats->closed_ms = st->step_ms;
 	}
-	count = good ? cursor_le32(&c) : 0;
-	good = good && !c.failed && count <= WINDOWS_MAX;
+}
+
+static bool windows_load(struct stage *st, struct cursor *c, uint32_t *dropped)
+{
+	uint32_t count = cursor_le32(c);
+	bool good = !c->failed && count <= WINDOWS_MAX;
+	uint64_t uid = 0;
+
 	for (uint32_t i = 0; i < count && good; i++) {
 		bool known;
 
-		good = window_load(st, &c, &uid, &known);
+		good = window_load(st, c, &uid, &known);
 		*dropped += good && !known;
 	}
-	if (!good || c.failed || cursor_left(&c))
-		return err_set(err, -EINVAL,
-			"saved state of partition %u: not one that this version writes, or damaged",
-			st->params.partition);
-	st->full = full; /* from here on: what was saved had room */
+	return good && !c->failed && !cursor_left(c);
+}
+
+static void windows_limit(struct stage *st)
+{
 	for (uint32_t i = 0; i < st->stats.window_count; i++)
 		st->window[i]->kind->limit(st->window[i], stage_arena_bytes(st));
+}
+
+int stage_load(struct stage *st, const uint8_t *data, size_t bytes, uint32_t *dropped, struct err *err)
+{
+	struct cursor c = cursor_of(data, bytes);
+	uint8_t full = 0;
+
+	*dropped = 0;
+	if (!head_load(st, &c, &full))
+		return load_bad(st, err);
+	windows_settle(st);
+	if (!windows_load(st, &c, dropped))
+		return load_bad(st, err);
+	st->full = full; /* from here on: what was saved had room */
+	windows_limit(st);
 	return 0;
+}
+
+/* ---- another number of partitions ---- */
+
+/* Puts together the numbers of the states before (`sum`) and of this one, which st->stats has. */
+static void stats_gather(struct stage *st, struct stage_stats *sum)
+{
+	const struct stage_stats *s = &st->stats;
+	bool counts = st->gather->panes;
+
+	sum->records += counts ? s->records : 0;
+	sum->events += counts ? s->events : 0;
+	sum->late += counts ? s->late : 0;
+	sum->rows += counts ? s->rows : 0;
+	sum->marks += counts ? s->marks : 0;
+	for (uint32_t i = 0; i < s->source_count; i++) {
+		const struct stage_source *from = &s->source[i];
+		uint32_t k = 0;
+
+		while (k < sum->source_count && sum->source[k].port != from->port)
+			k++;
+		if (k == STAGE_SOURCES_MAX)
+			continue;
+		if (k == sum->source_count) {
+			sum->source[sum->source_count++] = *from;
+			sum->source[k].events = 0;
+		}
+		sum->source[k].events += counts ? from->events : 0;
+		if (from->event_time_max_ms > sum->source[k].event_time_max_ms)
+			sum->source[k].event_time_max_ms = from->event_time_max_ms;
+		if (from->receive_last_ms > sum->source[k].receive_last_ms)
+			sum->source[k].receive_last_ms = from->receive_last_ms;
+	}
+	sum->watermark_ms = st->watermark_ms;
+	sum->step_ms = st->step_ms;
+	st->stats = *sum;
+}
+
+static int gather_one(struct stage *st, const struct stage_saved *saved, bool first, struct err *err)
+{
+	struct cursor c = cursor_of(saved->data, saved->bytes);
+	int64_t watermark_ms = st->watermark_ms, step_ms = st->step_ms;
+	struct stage_stats sum = st->stats;
+	uint32_t dropped = 0;
+	uint8_t full;
+
+	if (!head_load(st, &c, &full))
+		return load_bad(st, err);
+	if (!first && st->step_ms != step_ms)
+		return err_set(err, -EINVAL, "saved states stand at different steps: %lld ms and %lld ms",
+			(long long)step_ms, (long long)st->step_ms);
+	if (!first && watermark_ms < st->watermark_ms)
+		st->watermark_ms = watermark_ms;
+	stats_gather(st, &sum);
+	if (first)
+		windows_settle(st);
+	return windows_load(st, &c, &dropped) ? 0 : load_bad(st, err);
+}
+
+int stage_gather(struct stage *st, const struct stage_saved *saved, uint32_t count, uint32_t partitions,
+	struct err *err)
+{
+	struct stage_gather gather = {.partitions = partitions};
+	int rc = 0;
+
+	st->gather = &gather;
+	for (uint32_t i = 0; i < count && !rc; i++) {
+		gather.panes = i % partitions == st->params.partition;
+		rc = gather_one(st, &saved[i], i == 0, err);
+	}
+	st->gather = NULL;
+	windows_limit(st);
+	return rc;
 }

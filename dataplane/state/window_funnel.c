@@ -12,6 +12,7 @@
 #define EVENT_BYTES 32u	  /* logical, of an event that waits */
 #define WINDOW_BYTES 512u /* logical, of a window beside its cells */
 #define EXPIRY_SLACK 64u
+#define FUNNEL_GATHERED (1ull << 63) /* in an offset: of another journal, before this one */
 
 /* Value of a user's entry: the attempt that is open. */
 struct attempt {
@@ -259,13 +260,14 @@ static void event_look(struct funnel *f, const struct funnel_event *ev)
 	user_settle(f, ev->user);
 }
 
+/* Offsets as signed numbers: those that were gathered stand before all others. */
 static int event_compare(const void *x, const void *y)
 {
 	const struct funnel_event *a = x, *b = y;
 
 	if (a->time_ms != b->time_ms)
 		return a->time_ms < b->time_ms ? -1 : 1;
-	return (a->offset > b->offset) - (a->offset < b->offset);
+	return ((int64_t)a->offset > (int64_t)b->offset) - ((int64_t)a->offset < (int64_t)b->offset);
 }
 
 /* Attempts whose time is over. */
@@ -407,14 +409,18 @@ static void funnel_save(const struct stage_window *w, struct bytes *out)
 	}
 }
 
-/* The user's reference; 0: no key. */
-static uint32_t user_load(struct funnel *f, struct cursor *c)
+/* The user's reference; 0: no key, or, *mine being false, none of this partition. */
+static uint32_t user_load(struct funnel *f, struct cursor *c, bool *mine)
 {
 	struct stage_pick p;
 	uint32_t ref = 0;
 	uint16_t flags;
 
+	*mine = true;
 	if (!stage_get_key(&f->w, c, &p, &flags) || flags)
+		return 0;
+	*mine = stage_gathers(&f->w, &p, flags);
+	if (!*mine)
 		return 0;
 	if (!keytab_find(&f->users, p.tag, p.key, p.key_bytes, &ref))
 		keytab_add(&f->users, p.tag, p.key, p.key_bytes, &ref);
@@ -426,11 +432,16 @@ static bool users_load(struct funnel *f, struct cursor *c)
 	uint64_t open = cursor_le64(c);
 
 	for (uint64_t i = 0; i < open; i++) {
-		uint32_t ref = user_load(f, c);
-		struct attempt *a = ref ? keytab_value(keytab_at(&f->users, ref)) : NULL;
+		bool mine;
+		uint32_t ref = user_load(f, c, &mine);
+		struct attempt none = {0}, *a = &none;
 		uint32_t reached;
 
-		if (!a || a->reached)
+		if (mine && !ref)
+			return false;
+		if (mine)
+			a = keytab_value(keytab_at(&f->users, ref));
+		if (a->reached)
 			return false;
 		a->start_ms = stage_get_time(c);
 		reached = cursor_le32(c);
@@ -438,26 +449,34 @@ static bool users_load(struct funnel *f, struct cursor *c)
 			reached >= f->w.def->step_count)
 			return false;
 		a->reached = (uint16_t)reached;
-		due_put(&f->expiry, a->start_ms + f->w.def->within_ms, ref);
+		if (mine)
+			due_put(&f->expiry, a->start_ms + f->w.def->within_ms, ref);
 	}
 	return !c->failed;
 }
 
 static bool windows_load(struct funnel *f, struct cursor *c)
 {
+	bool mine = !f->w.st->gather || f->w.st->gather->panes;
+	int64_t before = STAGE_NO_TIME;
 	uint32_t count = cursor_le32(c);
 
 	for (uint32_t i = 0; i < count; i++) {
 		int64_t start = stage_get_time(c);
+		uint32_t reached = cursor_le32(c);
 		struct funnel_window *fw;
 
 		if (c->failed || stage_floor(start, f->w.def->size_ms) != start ||
-			window_end(f, start) <= f->w.st->step_ms || (i && start <= f->window[i - 1].start_ms))
+			window_end(f, start) <= f->w.st->step_ms || start <= before || !reached ||
+			reached >> f->w.def->step_count)
 			return false;
+		before = start;
+		for (uint32_t step = 0; !mine && step < f->w.def->step_count; step++)
+			cursor_take(c, cursor_le32(c));
+		if (!mine)
+			continue;
 		fw = window_get(f, start);
-		fw->reached = cursor_le32(c);
-		if (!fw->reached || fw->reached >> f->w.def->step_count)
-			return false;
+		fw->reached |= reached;
 		for (uint32_t step = 0; step < f->w.def->step_count; step++)
 			if (!stage_get_cell(&f->w, window_cell(f, fw, step), f->arena, c))
 				return false;
@@ -474,15 +493,19 @@ static bool funnel_load(struct stage_window *w, struct cursor *c)
 		return false;
 	events = cursor_le64(c);
 	for (uint64_t i = 0; i < events; i++) {
-		struct funnel_event ev = {.user = user_load(f, c)};
+		bool mine;
+		struct funnel_event ev = {.user = user_load(f, c, &mine)};
 
 		ev.time_ms = stage_get_time(c);
 		ev.offset = cursor_le64(c);
 		ev.steps = cursor_le32(c);
-		if (c->failed || ev.time_ms < w->st->step_ms || !ev.user || !ev.steps ||
+		if (c->failed || ev.time_ms < w->st->step_ms || (mine && !ev.user) || !ev.steps ||
 			ev.steps >> w->def->step_count)
 			return false;
-		event_wait(f, &ev);
+		if (w->st->gather)
+			ev.offset |= FUNNEL_GATHERED;
+		if (mine)
+			event_wait(f, &ev);
 	}
 	return windows_load(f, c);
 }

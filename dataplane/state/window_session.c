@@ -511,19 +511,42 @@ static void session_save(const struct stage_window *w, struct bytes *out)
 	}
 }
 
+/* A session that was added to those of a key: joins what it touches. */
+static void session_gather(struct sessions *ss, struct session *first, struct session *s)
+{
+	int64_t wm = ss->w.st->watermark_ms;
+	struct session *x = first;
+
+	while (x && session_live(ss, s, wm)) {
+		if (x == s || !session_live(ss, x, wm) || x->start_ms > session_end(ss, s) ||
+			s->start_ms > session_end(ss, x)) {
+			x = session_at(ss, x->next);
+			continue;
+		}
+		s = session_join(ss, first, s, x);
+		x = first;
+	}
+}
+
 static bool key_load(struct sessions *ss, struct cursor *c)
 {
 	struct stage_pick p;
 	uint16_t flags;
 	uint32_t count;
 	struct session *first = NULL, *s;
+	bool mine, meets;
 
 	if (!stage_get_key(&ss->w, c, &p, &flags))
 		return false;
 	count = cursor_le32(c);
 	if (!count)
 		return false;
-	if (flags & KEYTAB_F_OTHER ? !!ss->other : !!keytab_find(&ss->keys, p.tag, p.key, p.key_bytes, NULL))
+	mine = stage_gathers(&ss->w, &p, flags);
+	meets = flags & KEYTAB_F_OTHER && ss->other && ss->w.st->gather;
+	if (meets)
+		first = keytab_value(ss->other);
+	else if (flags & KEYTAB_F_OTHER ? !!ss->other
+					: !!keytab_find(&ss->keys, p.tag, p.key, p.key_bytes, NULL))
 		return false;
 	for (uint32_t i = 0; i < count; i++) {
 		int64_t start = stage_get_time(c), last = stage_get_time(c);
@@ -531,6 +554,10 @@ static bool key_load(struct sessions *ss, struct cursor *c)
 
 		if (c->failed || last < start || cut > 1 || last + ss->w.def->gap_ms <= ss->w.st->step_ms)
 			return false;
+		if (!mine) {
+			cursor_take(c, cursor_le32(c));
+			continue;
+		}
 		s = first ? session_more(ss, first, start) : key_first(ss, &p, start, flags & KEYTAB_F_OTHER);
 		first = first ? first : s;
 		s->last_ms = last;
@@ -539,8 +566,10 @@ static bool key_load(struct sessions *ss, struct cursor *c)
 		if (!stage_get_cell(&ss->w, session_cell(s), ss->arena, c))
 			return false;
 		key_due(ss, first, session_end(ss, s));
+		if (meets)
+			session_gather(ss, first, s);
 	}
-	return true;
+	return !c->failed;
 }
 
 static bool session_load(struct stage_window *w, struct cursor *c)
