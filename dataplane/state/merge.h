@@ -71,6 +71,11 @@ void merge_save(const struct merge *m, struct bytes *out);
  * not what a save makes, of this version and number of partitions. Hostile bytes are refused. */
 int merge_load(struct merge *m, const uint8_t *data, size_t bytes, struct err *err);
 
+/* The same for a save of any number of partitions, all at one step (else -EINVAL), with no row waiting: then
+ * merge_position() of each was its log's end, which the caller has checked. The new partial logs begin at
+ * offset 0, behind that step (stage_gather()). */
+int merge_gather(struct merge *m, const uint8_t *data, size_t bytes, struct err *err);
+
 struct merge_stats { /* one writer; read racily */
 	uint64_t rows_in, rows_out, revisions, alerts,
 		late_lost; /* late_lost: partials of windows no longer kept */

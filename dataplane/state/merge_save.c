@@ -168,16 +168,39 @@ static int kept_load(struct merge *m, struct cursor *c, const struct kept **befo
 	return 0;
 }
 
-static int parts_load(struct merge *m, struct cursor *c, struct err *err)
+static int part_load(struct merge_part *part, struct cursor *c, struct err *err)
 {
-	for (uint32_t i = 0; i < m->params.partitions; i++) {
-		struct merge_part *part = &m->part[i];
+	part->next = cursor_le64(c);
+	part->mark_ms = (int64_t)cursor_le64(c);
+	return part->mark_ms != MERGE_NO_STEP && !time_good(part->mark_ms) ? load_bad(err, "a mark") : 0;
+}
 
-		part->next = cursor_le64(c);
-		part->mark_ms = (int64_t)cursor_le64(c);
-		if (part->mark_ms != MERGE_NO_STEP && !time_good(part->mark_ms))
-			return load_bad(err, "a mark");
+/* Of another number of partitions, whose marks are one: it becomes that of all, and their logs begin anew. */
+static int parts_gather(struct merge *m, uint32_t saved, struct cursor *c, struct err *err)
+{
+	struct merge_part first = {0}, part = {0};
+
+	if (!saved)
+		return load_bad(err, "its number of partitions");
+	for (uint32_t i = 0; i < saved && !c->failed; i++) {
+		int rc = part_load(i ? &part : &first, c, err);
+
+		if (rc)
+			return rc;
+		if (i && part.mark_ms != first.mark_ms)
+			return err_set(err, -EINVAL,
+				"merge state: partitions stand at different steps: %lld ms and %lld ms",
+				(long long)first.mark_ms, (long long)part.mark_ms);
 	}
+	for (uint32_t i = 0; i < m->params.partitions; i++) {
+		m->part[i].next = 0;
+		m->part[i].mark_ms = first.mark_ms;
+	}
+	return 0;
+}
+
+static int open_load(struct merge *m, struct cursor *c, struct err *err)
+{
 	m->open_step_ms = (int64_t)cursor_le64(c);
 	m->open_receive_ms = (int64_t)cursor_le64(c);
 	if (m->open_step_ms != MERGE_NO_STEP && !time_good(m->open_step_ms))
@@ -185,34 +208,40 @@ static int parts_load(struct merge *m, struct cursor *c, struct err *err)
 	return 0;
 }
 
-static int head_load(struct merge *m, struct cursor *c, struct err *err)
+static int head_load(struct cursor *c, uint32_t *partitions, struct err *err)
 {
-	uint32_t magic = cursor_le32(c), version = cursor_le32(c), partitions = cursor_le32(c);
+	uint32_t magic = cursor_le32(c), version = cursor_le32(c);
 
+	*partitions = cursor_le32(c);
 	if (magic != MERGE_MAGIC)
 		return err_set(err, -EINVAL, "merge state: these bytes are none");
 	if (version != MERGE_VERSION)
 		return err_set(err, -EINVAL, "merge state: version %u, this program reads version %u",
 			version, MERGE_VERSION);
-	if (partitions != m->params.partitions)
-		return err_set(err, -EINVAL, "merge state: of %u partitions, there are %u", partitions,
-			m->params.partitions);
 	return 0;
 }
 
-int merge_load(struct merge *m, const uint8_t *data, size_t bytes, struct err *err)
+static int merge_load_any(struct merge *m, const uint8_t *data, size_t bytes, bool gather, struct err *err)
 {
 	struct cursor c = cursor_of(data, bytes);
 	const struct kept *before = NULL;
 	uint64_t kept, uid_before = 0;
-	uint32_t lost;
-	int rc = head_load(m, &c, err);
+	uint32_t lost, partitions;
+	int rc = head_load(&c, &partitions, err);
 
 	if (rc)
 		return rc;
+	if (!gather && partitions != m->params.partitions)
+		return err_set(err, -EINVAL, "merge state: of %u partitions, there are %u", partitions,
+			m->params.partitions);
 	lost = cursor_le32(&c);
 	kept = cursor_le64(&c);
-	rc = parts_load(m, &c, err);
+	if (gather)
+		rc = parts_gather(m, partitions, &c, err);
+	for (uint32_t i = 0; !gather && !rc && i < m->params.partitions; i++)
+		rc = part_load(&m->part[i], &c, err);
+	if (!rc)
+		rc = open_load(m, &c, err);
 	for (uint32_t i = 0; !rc && i < lost; i++)
 		rc = lost_load(m, &c, &uid_before, err);
 	for (uint64_t i = 0; !rc && i < kept; i++)
@@ -228,4 +257,14 @@ int merge_load(struct merge *m, const uint8_t *data, size_t bytes, struct err *e
 	merge_refresh(m);
 	m->stats.step_ms = m->part[m->stats.held_by].mark_ms;
 	return 0;
+}
+
+int merge_load(struct merge *m, const uint8_t *data, size_t bytes, struct err *err)
+{
+	return merge_load_any(m, data, bytes, false, err);
+}
+
+int merge_gather(struct merge *m, const uint8_t *data, size_t bytes, struct err *err)
+{
+	return merge_load_any(m, data, bytes, true, err);
 }

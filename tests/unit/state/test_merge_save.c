@@ -127,6 +127,60 @@ static void gone_definitions_are_left_out(void **state)
 	rig_hand_stop(&b);
 }
 
+static int gather(struct rig_hand *b, uint32_t partitions, const struct bytes *saved, struct err *err)
+{
+	merge_free(b->rm.m);
+	bytes_free(&b->rm.out);
+	rig_merge_start(&b->rm, &b->defs, partitions, 3000);
+	return merge_gather(b->rm.m, saved->data, saved->bytes, err);
+}
+
+/* Of two partitions into three: new logs, behind the common step; what is retained is revised by any of them.
+ */
+static void other_partitions_go_on(void **state)
+{
+	struct bytes saved = {0};
+	const struct record **list;
+	uint64_t retained, count;
+	struct rig_hand b;
+	struct err err;
+
+	(void)state;
+	hand_fill(&b, &saved);
+	assert_int_equal(gather(&b, 3, &saved, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "different steps"));
+	bytes_reset(&saved);
+	rig_hand_stop(&b);
+
+	rig_hand_start(&b, 2, 60000, 1 << 20);
+	for (int64_t w = 0; w < 5; w++)
+		assert_int_equal(rig_hand_feed(&b, 0, w, "web", 2, 0, 0, (uint64_t)w), 0);
+	assert_int_equal(rig_feed_mark(&b.rm, 0, 20000, 5), 0);
+	assert_int_equal(rig_feed_mark(&b.rm, 1, 20000, 0), 0);
+	rig_hand_run(&b);
+	retained = merge_stats(b.rm.m)->retained;
+	assert_int_equal(retained, 5);
+	merge_save(b.rm.m, &saved);
+	assert_int_equal(gather(&b, 3, &saved, &err), 0);
+	assert_int_equal(merge_stats(b.rm.m)->retained, retained);
+	for (uint32_t p = 0; p < 3; p++)
+		assert_int_equal(merge_position(b.rm.m, p), 0);
+	assert_int_equal(rig_hand_feed(&b, 2, 19, "web", 1, 0, 0, 0), -EBADMSG); /* of a step that is out */
+	assert_int_equal(gather(&b, 3, &saved, &err), 0);
+	assert_int_equal(rig_hand_feed(&b, 2, 3, "web", 1, 21, 1, 0), 0);
+	for (uint32_t p = 0; p < 3; p++)
+		assert_int_equal(rig_feed_mark(&b.rm, p, 22000, p == 2), 0);
+	rig_hand_run(&b);
+	list = rig_records(&b.rm.out, &count);
+	assert_int_equal(count, 2); /* the revision, a mark */
+	assert_int_equal(row_of(list[0])->revision, 1);
+	assert_int_equal(
+		rig_count(b.defs.def[0]->aggs, row_agg(row_of(list[0])), row_of(list[0])->agg_bytes), 3);
+	free(list);
+	bytes_free(&saved);
+	rig_hand_stop(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -134,6 +188,7 @@ int main(void)
 		cmocka_unit_test(other_saves_are_refused),
 		cmocka_unit_test(damaged_saves_do_no_harm),
 		cmocka_unit_test(gone_definitions_are_left_out),
+		cmocka_unit_test(other_partitions_go_on),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

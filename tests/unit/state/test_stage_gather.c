@@ -35,7 +35,7 @@ static struct window_plan *plan_make(uint64_t *seed)
 
 	snprintf(text[0], sizeof text[0],
 		"name=t kind=tumbling size=%ldms by=page lateness=%ums aggregates='count, sum(amount), "
-		"distinct(user_id), quantiles(metric)'",
+		"distinct(user_id), quantiles(metric)' anomaly='zscore(count,5,2)'",
 		slide, stage_below(seed, 10000));
 	snprintf(text[1], sizeof text[1],
 		"name=h kind=hopping size=%ldms slide=%ldms by=page aggregates='count, min(metric), "
@@ -155,9 +155,10 @@ static const struct window_def *find(void *plan, uint64_t uid)
 	return window_plan_find(plan, uid);
 }
 
-/* Appends the merged rows of these shards' logs. */
-static void shards_merge(
-	const struct shard *shard, uint32_t count, const struct window_plan *plan, struct bytes *out)
+/* Appends the merged rows of these shards' logs. from: the merge goes on from a save of other partitions;
+ * save: it is saved at the end. NULL: neither. */
+static void shards_merge(const struct shard *shard, uint32_t count, const struct window_plan *plan,
+	const struct bytes *from, struct bytes *save, struct bytes *out)
 {
 	struct merge_params params = {.window = find,
 		.window_arg = (void *)(uintptr_t)plan,
@@ -171,6 +172,8 @@ static void shards_merge(
 	bool more = true;
 
 	assert_int_equal(merge_new(&m, &params, rig_collect, out, &err), 0);
+	if (from && merge_gather(m, from->data, from->bytes, &err))
+		fail_msg("%s", err.text);
 	while (more) {
 		more = false;
 		for (uint32_t p = 0; p < count; p++) {
@@ -192,6 +195,8 @@ static void shards_merge(
 	}
 	for (uint32_t p = 0; p < count; p++)
 		assert_int_equal(at[p], shard[p].log.bytes);
+	if (save)
+		merge_save(m, save);
 	merge_free(m);
 }
 
@@ -204,7 +209,7 @@ static const struct record *row_next(const struct bytes *out, size_t *at)
 	return rec;
 }
 
-static uint64_t rows_equal(const struct bytes *a, const struct bytes *b)
+static uint64_t rows_equal(const struct bytes *a, const struct bytes *b, uint64_t *alerts)
 {
 	size_t at_a = 0, at_b = 0;
 	uint64_t count = 0;
@@ -216,6 +221,13 @@ static uint64_t rows_equal(const struct bytes *a, const struct bytes *b)
 		assert_true(!x == !y);
 		if (!x)
 			return count;
+		assert_int_equal(x->type, y->type);
+		if (x->type == ROW_ALERT) {
+			assert_int_equal(x->payload_bytes, y->payload_bytes);
+			assert_memory_equal(record_payload(x), record_payload(y), x->payload_bytes);
+			(*alerts)++;
+			continue;
+		}
 		r = row_of(x);
 		q = row_of(y);
 		assert_int_equal(r->window_uid, q->window_uid);
@@ -272,7 +284,7 @@ static void shards_gather(struct shard *to, uint32_t count, const struct shard *
 static void gathered_goes_on(void **state)
 {
 	static const uint32_t counts[] = {3, 6, 1, 4};
-	uint64_t seed = 5, rows = 0;
+	uint64_t seed = 5, rows = 0, alerts = 0;
 
 	(void)state;
 	for (int round = 0; round < ROUNDS; round++) {
@@ -282,7 +294,7 @@ static void gathered_goes_on(void **state)
 		int64_t now = RIG_TIME + stage_below(&seed, 100000), cut_ms, end_ms;
 		struct rig_event *ev = events_make(total, &now, &seed);
 		struct shard whole[OLD], before[OLD], after[NEW_MAX];
-		struct bytes expected = {0}, got = {0};
+		struct bytes expected = {0}, got = {0}, merged = {0};
 
 		/* below what may still come, and at one step in all partitions */
 		cut_ms = floor_to(
@@ -290,23 +302,24 @@ static void gathered_goes_on(void **state)
 		end_ms = floor_to(now + 3600000, plan->step_ms);
 		shards_start(whole, OLD, plan);
 		shards_run(whole, OLD, ev, 0, total, end_ms, 0, &seed);
-		shards_merge(whole, OLD, plan, &expected);
+		shards_merge(whole, OLD, plan, NULL, NULL, &expected);
 		shards_start(before, OLD, plan);
 		shards_run(before, OLD, ev, 0, cut, cut_ms, 50, &seed);
-		shards_merge(before, OLD, plan, &got);
+		shards_merge(before, OLD, plan, NULL, &merged, &got);
 		shards_gather(after, n, before, OLD, plan);
 		shards_run(after, n, ev, cut, total, end_ms, 0, &seed);
-		shards_merge(after, n, plan, &got);
-		rows += rows_equal(&expected, &got);
+		shards_merge(after, n, plan, &merged, NULL, &got);
+		rows += rows_equal(&expected, &got, &alerts);
 		shards_stop(whole, OLD);
 		shards_stop(before, OLD);
 		shards_stop(after, n);
 		bytes_free(&expected);
 		bytes_free(&got);
+		bytes_free(&merged);
 		free(ev);
 		window_plan_free(plan);
 	}
-	assert_true(rows > 10000);
+	assert_true(rows > 10000 && alerts > 50);
 }
 
 static int count_take(void *arg, const struct agg_value *v)
@@ -353,17 +366,17 @@ static void other_loses_nothing(void **state)
 		struct rig_event *ev = events_make(total, &now, &seed);
 		struct shard before[OLD], after[NEW_MAX];
 		uint64_t rows = 0, events = 0, keys = 0, others = 0;
-		struct bytes got = {0};
+		struct bytes got = {0}, merged = {0};
 
 		cut_ms = floor_to(ev[cut ? cut - 1 : 0].receive_ms - DISORDER_MS - 50, plan->step_ms);
 		shards_start(before, OLD, plan);
 		shards_run(before, OLD, ev, 0, cut, cut_ms, 50, &seed);
-		shards_merge(before, OLD, plan, &got);
+		shards_merge(before, OLD, plan, NULL, &merged, &got);
 		shards_gather(after, n, before, OLD, plan);
 		for (uint32_t p = 0; p < OLD; p++)
 			keys += before[p].st ? stage_stats(before[p].st)->window[0].other : 0;
 		shards_run(after, n, ev, cut, total, now + 3600000, 0, &seed);
-		shards_merge(after, n, plan, &got);
+		shards_merge(after, n, plan, &merged, NULL, &got);
 		for (uint32_t p = 0; p < n; p++) {
 			const struct stage_stats *st = stage_stats(after[p].st);
 
@@ -389,6 +402,7 @@ static void other_loses_nothing(void **state)
 		shards_stop(before, OLD);
 		shards_stop(after, n);
 		bytes_free(&got);
+		bytes_free(&merged);
 		free(ev);
 	}
 	assert_true(joined > ROUNDS / 2 && apart > 100);
