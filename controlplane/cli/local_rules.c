@@ -84,8 +84,7 @@ enum cli_exit local_position_clickhouse(const struct cli *cli, FILE *out, struct
 		err_set(err, -EINVAL, "there is no such partition");
 		return CLI_FAILED;
 	}
-	if (clickhouse_position_set(
-		    dir ? dir : cfg.node.data_dir, output, (uint32_t)partition, offset, err))
+	if (clickhouse_position_set(dir ? dir : cfg.node.data_dir, output, (uint32_t)partition, offset, err))
 		return CLI_FAILED;
 	cli_print(cli, out,
 		json_pack("{s:I, s:I}", "partition", (json_int_t)partition, "delivered_before",

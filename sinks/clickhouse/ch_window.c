@@ -286,7 +286,8 @@ static void order_make(struct ch_window *w)
 	for (uint32_t i = 0; i < w->def->group_count; i++)
 		n += (size_t)snprintf(w->order_by + n, sizeof w->order_by - n, "%s%.40s",
 			w->merges || i ? ", " : "", field_table[w->def->group[i]].name);
-	/* `other` is no key of events that lack the fields: where rows merge by this key they must stay apart. */
+	/* `other` is no key of events that lack the fields: where rows merge by this key they must stay
+	 * apart. */
 	snprintf(w->order_by + n, sizeof w->order_by - n, w->merges ? ", other)" : ", window_start)");
 }
 

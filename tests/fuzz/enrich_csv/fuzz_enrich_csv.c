@@ -1,5 +1,5 @@
-/* Any bytes as the CSV file of a lookup table: an error with the file's name, or a table in which every key that the
- * reader gives is found with its value. */
+/* Any bytes as the CSV file of a lookup table: an error with the file's name, or a table in which every key
+ * that the reader gives is found with its value. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,6 @@
-/* Damaged MaxMind DB files: an error, or a table that can be searched for any address. The first byte says which kind
- * of table, the last 16 are an address. The library reads a file, so each input becomes one in memory. */
+/* Damaged MaxMind DB files: an error, or a table that can be searched for any address. The first byte says
+ * which kind of table, the last 16 are an address. The library reads a file, so each input becomes one in
+ * memory. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +18,8 @@ static void check_texts(const struct geoip *geo)
 		const struct geoip_result *r = &geo->result[i];
 
 		for (int k = 0; k < GEOIP_TEXTS_MAX; k++)
-			if (r->bytes[k] && (!geo->field[k] || r->bytes[k] > field_table[geo->field[k]].len_max))
+			if (r->bytes[k] &&
+				(!geo->field[k] || r->bytes[k] > field_table[geo->field[k]].len_max))
 				abort();
 		if ((uint64_t)r->at + r->bytes[0] + r->bytes[1] > geo->text_bytes)
 			abort();

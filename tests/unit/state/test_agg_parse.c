@@ -111,9 +111,7 @@ static void test_aliases_and_types(void **state)
 
 	(void)state;
 	assert_int_equal(
-		agg_set_parse(
-			&set, "count(type=conversion) as sales, avg(metric) in x", &err),
-		-EINVAL);
+		agg_set_parse(&set, "count(type=conversion) as sales, avg(metric) in x", &err), -EINVAL);
 	assert_int_equal(
 		agg_set_parse(&set, "count(type=conversion) as sales, avg(metric) as x , count(type = click)",
 			&err),
