@@ -71,7 +71,7 @@ struct rows {
 	const struct daemon *daemon;
 	const struct window_def *def;
 	json_t *list;
-	struct json_out text;
+	struct bytes text;
 	uint64_t windows_left, limit;
 	int64_t end_ms; /* of the window under way */
 	struct err err;
@@ -90,10 +90,10 @@ static int rows_each(void *arg, const struct record *rec)
 	}
 	if (json_array_size(r->list) >= r->limit)
 		return 1;
-	json_out_reset(&r->text);
+	bytes_reset(&r->text);
 	if (row_put_json(&r->text, rec, r->def, r->daemon->cfg.node.id, &r->err) != 0)
 		return -EINVAL;
-	row = r->text.failed ? NULL : json_loadb(r->text.text, r->text.bytes, 0, NULL);
+	row = r->text.failed ? NULL : json_loadb((const char *)r->text.data, r->text.bytes, 0, NULL);
 	if (!row)
 		return err_set(&r->err, -ENOMEM, "no memory");
 	json_array_append_new(r->list, row);
@@ -125,7 +125,7 @@ json_t *run_windows_rows(void *arg, const struct peer *peer, const struct reques
 	r.limit = r.limit < ROWS_MAX ? r.limit : ROWS_MAX;
 	r.list = json_array();
 	rc = hot_each(state_hot(d->state), r.def->uid, INT64_MIN, INT64_MAX, rows_each, &r);
-	json_out_free(&r.text);
+	bytes_free(&r.text);
 	if (rc < 0) {
 		json_decref(r.list);
 		err_set(err, rc, "%s", r.err.text);

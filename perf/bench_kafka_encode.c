@@ -9,7 +9,7 @@
 
 static uint8_t *records;
 static struct kafka_message msg;
-static struct json_out json;
+static struct bytes json;
 static const struct address base = {"sluice-1", 0x0123456789abcdefull, 3, 0};
 
 static const struct record *record_at(uint32_t n)
@@ -96,7 +96,7 @@ static void run_alert(void *arg, uint32_t count)
 	(void)arg;
 	for (uint32_t n = 0; n < count; n++) {
 		record_key_of(&key, record_at(n));
-		json_out_reset(&json);
+		bytes_reset(&json);
 		alert_put_json(&json, &alert);
 		kafka_message_alert(&msg, &alert, &json);
 		bench_keep(&msg);
@@ -112,7 +112,7 @@ int main(void)
 	bench_report("message: key, address, headers", run_message, NULL, COUNT, 0);
 	bench_report("message and murmur2 partition", run_message_and_partition, NULL, COUNT, 0);
 	bench_report("alert: JSON and message", run_alert, NULL, COUNT, 0);
-	json_out_free(&json);
+	bytes_free(&json);
 	free(records);
 	return 0;
 }

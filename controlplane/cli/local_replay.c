@@ -22,7 +22,7 @@ struct replay_cli {
 	struct window_store *store; /* NULL: the plan alone */
 	struct window_plan *plan;   /* of a configuration, or NULL */
 	struct state_terms terms;
-	struct json_out text;
+	struct bytes text;
 	struct err err;
 };
 
@@ -41,7 +41,7 @@ static void late_put_json(struct replay_cli *r, uint32_t partition, const struct
 	char id[UUID_TEXT_BYTES];
 
 	uuid_text(id, rec->event_id);
-	json_put(&r->text, "{\"late\":true", 12);
+	bytes_put(&r->text, "{\"late\":true", 12);
 	json_put_name(&r->text, "window");
 	json_put_string(&r->text, def ? def->name : "", def ? strlen(def->name) : 0);
 	json_put_name(&r->text, "partition");
@@ -50,7 +50,7 @@ static void late_put_json(struct replay_cli *r, uint32_t partition, const struct
 	json_put_u64(&r->text, row_late_offset(rec));
 	json_put_name(&r->text, "event_id");
 	json_put_string(&r->text, id, strlen(id));
-	json_put(&r->text, "}", 1);
+	bytes_put(&r->text, "}", 1);
 }
 
 static int replay_row(void *arg, uint32_t partition, uint64_t offset, const struct record *rec)
@@ -65,7 +65,7 @@ static int replay_row(void *arg, uint32_t partition, uint64_t offset, const stru
 	if ((rec->kind != RECORD_ROW && rec->kind != RECORD_LATE) ||
 		r->wanted != (merged ? ROWS_MERGED : ROWS_PARTIAL))
 		return 0;
-	json_out_reset(&r->text);
+	bytes_reset(&r->text);
 	if (rec->kind == RECORD_LATE) {
 		late_put_json(r, partition, rec);
 	} else if (alert) {
@@ -80,7 +80,7 @@ static int replay_row(void *arg, uint32_t partition, uint64_t offset, const stru
 				row_of(rec)->window_uid);
 		rc = row_put_json(&r->text, rec, def, r->meta.node, &r->err);
 	}
-	if (rc == 0 && (r->text.failed || fwrite(r->text.text, 1, r->text.bytes, r->rows) != r->text.bytes ||
+	if (rc == 0 && (r->text.failed || fwrite(r->text.data, 1, r->text.bytes, r->rows) != r->text.bytes ||
 			       fputc('\n', r->rows) == EOF))
 		rc = err_set(&r->err, -EIO, "rows: %s", strerror(errno ? errno : ENOMEM));
 	return rc;
@@ -242,7 +242,7 @@ enum cli_exit local_replay(const struct cli *cli, FILE *out, struct err *err)
 		return code;
 	if (replay_do(cli, &r, dir, out, err) != 0)
 		code = CLI_FAILED;
-	json_out_free(&r.text);
+	bytes_free(&r.text);
 	if (r.store)
 		window_store_close(r.store);
 	if (r.plan)

@@ -43,21 +43,21 @@ int alert_of_hit(struct alert *out, const struct record *rec, uint32_t hit, cons
 	return 1;
 }
 
-static void put_text(struct json_out *out, const char *name, const char *text)
+static void put_text(struct bytes *out, const char *name, const char *text)
 {
 	json_put_name(out, name);
 	json_put_string(out, text, strlen(text));
 }
 
-static void put_number(struct json_out *out, const char *name, int64_t v)
+static void put_number(struct bytes *out, const char *name, int64_t v)
 {
 	json_put_name(out, name);
 	json_put_i64(out, v);
 }
 
-void alert_put_json(struct json_out *out, const struct alert *a)
+void alert_put_json(struct bytes *out, const struct alert *a)
 {
-	json_put(out, "{", 1);
+	bytes_put(out, "{", 1);
 	put_text(out, "alert_id", a->id);
 	put_text(out, "rule_id", a->rule_id);
 	put_text(out, "title", a->title);
@@ -70,7 +70,7 @@ void alert_put_json(struct json_out *out, const struct alert *a)
 	put_number(out, "first_time", a->first_time_ms);
 	put_number(out, "last_time", a->last_time_ms);
 	json_put_name(out, "evidence");
-	json_put(out, "[", 1);
+	bytes_put(out, "[", 1);
 	json_put_string(out, a->evidence, strlen(a->evidence));
-	json_put(out, "]}", 2);
+	bytes_put(out, "]}", 2);
 }

@@ -35,6 +35,6 @@ int alert_of_hit(struct alert *out, const struct record *rec, uint32_t hit, cons
 	const struct address *at, const struct ruleset *rs, uint32_t generation, struct err *err);
 
 /* Appends the alert as one JSON object. */
-void alert_put_json(struct json_out *out, const struct alert *a);
+void alert_put_json(struct bytes *out, const struct alert *a);
 
 #endif

@@ -38,7 +38,7 @@ static bool key_reserved(const uint8_t *key, size_t bytes)
 	return false;
 }
 
-static void put_members(struct json_out *out, const struct record *rec)
+static void put_members(struct bytes *out, const struct record *rec)
 {
 	struct json_members w;
 	struct json_member m;
@@ -48,36 +48,36 @@ static void put_members(struct json_out *out, const struct record *rec)
 	while (json_members_next(&w, &m)) {
 		if (key_reserved(m.key, m.key_bytes))
 			continue;
-		json_put(out, m.text, m.bytes);
-		json_put(out, ",", 1);
+		bytes_put(out, m.text, m.bytes);
+		bytes_put(out, ",", 1);
 	}
 }
 
-static void put_enrichment(struct json_out *out, const struct record *rec)
+static void put_enrichment(struct bytes *out, const struct record *rec)
 {
 	const char *comma = "";
 
-	json_put(out, "\"_enrichment\":{", 15);
+	bytes_put(out, "\"_enrichment\":{", 15);
 	for (uint64_t left = rec->field_mask & event_enriched_mask; left; left &= left - 1) {
 		enum field_id field = (enum field_id)__builtin_ctzll(left);
 		uint32_t bytes;
 		const uint8_t *text = record_field(rec, field, &bytes);
 
-		json_put(out, comma, strlen(comma));
+		bytes_put(out, comma, strlen(comma));
 		json_put_string(out, field_table[field].name, strlen(field_table[field].name));
-		json_put(out, ":", 1);
+		bytes_put(out, ":", 1);
 		json_put_string(out, text, bytes);
 		comma = ",";
 	}
-	json_put(out, "}", 1);
+	bytes_put(out, "}", 1);
 }
 
-static int put_tags(struct json_out *out, const struct record *rec, const struct ruleset *rs, struct err *err)
+static int put_tags(struct bytes *out, const struct record *rec, const struct ruleset *rs, struct err *err)
 {
 	const uint16_t *hit = record_hits(rec);
 	const char *comma = "";
 
-	json_put(out, ",\"_tags\":[", 10);
+	bytes_put(out, ",\"_tags\":[", 10);
 	for (uint32_t i = 0; i < rec->hit_count; i++) {
 		const struct rule_info *rule;
 
@@ -87,28 +87,28 @@ static int put_tags(struct json_out *out, const struct record *rec, const struct
 		rule = ruleset_rule(rs, hit[i]);
 		if (!(rule->actions & (RULE_ACTION_TAG | RULE_ACTION_ALERT)))
 			continue;
-		json_put(out, comma, strlen(comma));
+		bytes_put(out, comma, strlen(comma));
 		json_put_string(out, rule->id, strlen(rule->id));
 		comma = ",";
 	}
-	json_put(out, "]", 1);
+	bytes_put(out, "]", 1);
 	return 0;
 }
 
-int enriched_json_put(struct json_out *out, const struct record *rec, const struct address *at,
+int enriched_json_put(struct bytes *out, const struct record *rec, const struct address *at,
 	const struct ruleset *rs, struct err *err)
 {
 	char address[ADDRESS_TEXT_BYTES];
 	size_t bytes = address_text(address, at);
 	int rc;
 
-	json_put(out, "{", 1);
+	bytes_put(out, "{", 1);
 	put_members(out, rec);
 	put_enrichment(out, rec);
 	rc = put_tags(out, rec, rs, err);
-	json_put(out, ",\"_address\":", 12);
+	bytes_put(out, ",\"_address\":", 12);
 	json_put_string(out, address, bytes);
-	json_put(out, "}", 1);
+	bytes_put(out, "}", 1);
 	if (rc)
 		err_prefix(err, "record %s", address);
 	return rc;

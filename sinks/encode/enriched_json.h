@@ -20,7 +20,7 @@
 
 /* Appends the object. rs: the ruleset of the record's block; may be NULL for a record without hits. -EINVAL:
  * a hit names a rule that rs does not have. Memory: out->failed. */
-int enriched_json_put(struct json_out *out, const struct record *rec, const struct address *at,
+int enriched_json_put(struct bytes *out, const struct record *rec, const struct address *at,
 	const struct ruleset *rs, struct err *err);
 
 #endif

@@ -3,44 +3,8 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
-void json_out_free(struct json_out *out)
-{
-	free(out->text);
-	*out = (struct json_out){0};
-}
-
-static bool json_room(struct json_out *out, size_t bytes)
-{
-	size_t want = out->capacity ? out->capacity : 512;
-	char *text;
-
-	if (out->failed)
-		return false;
-	if (out->capacity - out->bytes >= bytes)
-		return true;
-	while (want - out->bytes < bytes)
-		want *= 2;
-	text = realloc(out->text, want);
-	if (!text) {
-		out->failed = true;
-		return false;
-	}
-	out->text = text;
-	out->capacity = want;
-	return true;
-}
-
-void json_put(struct json_out *out, const void *text, size_t bytes)
-{
-	if (!json_room(out, bytes))
-		return;
-	memcpy(out->text + out->bytes, text, bytes);
-	out->bytes += bytes;
-}
 
 /* Length of the UTF-8 character at p, or 0 if there is none (RFC 3629: no overlong forms, no surrogates). */
 static size_t utf8_length(const uint8_t *p, size_t left)
@@ -69,22 +33,22 @@ static size_t utf8_length(const uint8_t *p, size_t left)
 	return n;
 }
 
-static void json_put_control(struct json_out *out, uint8_t c)
+static void json_put_control(struct bytes *out, uint8_t c)
 {
 	static const char name[32] = {['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f', ['\r'] = 'r'};
 	char text[8] = {'\\', name[c]};
 
 	if (name[c])
-		json_put(out, text, 2);
+		bytes_put(out, text, 2);
 	else
-		json_put(out, text, (size_t)snprintf(text, sizeof text, "\\u%04x", c));
+		bytes_put(out, text, (size_t)snprintf(text, sizeof text, "\\u%04x", c));
 }
 
-void json_put_string(struct json_out *out, const void *text, size_t bytes)
+void json_put_string(struct bytes *out, const void *text, size_t bytes)
 {
 	const uint8_t *p = text, *end = p + bytes, *from = p;
 
-	json_put(out, "\"", 1);
+	bytes_put(out, "\"", 1);
 	while (p < end) {
 		size_t n = utf8_length(p, (size_t)(end - p));
 		bool plain = n && *p >= 0x20 && *p != '"' && *p != '\\';
@@ -93,34 +57,34 @@ void json_put_string(struct json_out *out, const void *text, size_t bytes)
 			p += n;
 			continue;
 		}
-		json_put(out, from, (size_t)(p - from));
+		bytes_put(out, from, (size_t)(p - from));
 		if (!n)
-			json_put(out, "\xef\xbf\xbd", 3);
+			bytes_put(out, "\xef\xbf\xbd", 3);
 		else if (*p < 0x20)
 			json_put_control(out, *p);
 		else
-			json_put(out, (char[]){'\\', (char)*p}, 2);
+			bytes_put(out, (char[]){'\\', (char)*p}, 2);
 		from = ++p;
 	}
-	json_put(out, from, (size_t)(p - from));
-	json_put(out, "\"", 1);
+	bytes_put(out, from, (size_t)(p - from));
+	bytes_put(out, "\"", 1);
 }
 
-void json_put_i64(struct json_out *out, int64_t v)
+void json_put_i64(struct bytes *out, int64_t v)
 {
 	char text[24];
 
-	json_put(out, text, (size_t)snprintf(text, sizeof text, "%" PRId64, v));
+	bytes_put(out, text, (size_t)snprintf(text, sizeof text, "%" PRId64, v));
 }
 
-void json_put_u64(struct json_out *out, uint64_t v)
+void json_put_u64(struct bytes *out, uint64_t v)
 {
 	char text[24];
 
-	json_put(out, text, (size_t)snprintf(text, sizeof text, "%" PRIu64, v));
+	bytes_put(out, text, (size_t)snprintf(text, sizeof text, "%" PRIu64, v));
 }
 
-void json_put_time(struct json_out *out, int64_t ms)
+void json_put_time(struct bytes *out, int64_t ms)
 {
 	int64_t part = ms % 1000 < 0 ? ms % 1000 + 1000 : ms % 1000;
 	time_t seconds = (time_t)((ms - part) / 1000);
@@ -128,20 +92,20 @@ void json_put_time(struct json_out *out, int64_t ms)
 	struct tm tm;
 
 	if (!gmtime_r(&seconds, &tm) || tm.tm_year < -1900 || tm.tm_year > 9999 - 1900) {
-		json_put(out, "null", 4);
+		bytes_put(out, "null", 4);
 		return;
 	}
-	json_put(out, text,
+	bytes_put(out, text,
 		(size_t)snprintf(text, sizeof text, "\"%04d-%02d-%02dT%02d:%02d:%02d.%03dZ\"",
 			tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec,
 			(int)part));
 }
 
-void json_put_name(struct json_out *out, const char *name)
+void json_put_name(struct bytes *out, const char *name)
 {
-	if (out->bytes && out->text[out->bytes - 1] != '{')
-		json_put(out, ",", 1);
-	json_put(out, "\"", 1);
-	json_put(out, name, strlen(name));
-	json_put(out, "\":", 2);
+	if (out->bytes && out->data[out->bytes - 1] != '{')
+		bytes_put(out, ",", 1);
+	bytes_put(out, "\"", 1);
+	bytes_put(out, name, strlen(name));
+	bytes_put(out, "\":", 2);
 }

@@ -34,12 +34,12 @@ int kafka_message_event(struct kafka_message *msg, const struct record *rec, con
 }
 
 int kafka_message_enriched(struct kafka_message *msg, const struct record *rec, const struct record_key *key,
-	const struct address *at, const struct json_out *json)
+	const struct address *at, const struct bytes *json)
 {
 	int rc = kafka_message_event(msg, rec, key, at);
 
 	msg->topic = KAFKA_TOPIC_ENRICHED;
-	msg->value = json->text;
+	msg->value = json->data;
 	msg->value_bytes = (uint32_t)json->bytes;
 	return rc;
 }
@@ -68,7 +68,7 @@ void kafka_message_dead(struct kafka_message *msg, const struct record *rec, con
 		put_header(msg, "cut", "true", 4);
 }
 
-void kafka_message_alert(struct kafka_message *msg, const struct alert *a, const struct json_out *json)
+void kafka_message_alert(struct kafka_message *msg, const struct alert *a, const struct bytes *json)
 {
 	size_t rule_bytes = strlen(a->rule_id); /* below ALERT_RULE_ID_BYTES: alert_of_hit() */
 	size_t key_bytes = a->key->bytes;
@@ -81,7 +81,7 @@ void kafka_message_alert(struct kafka_message *msg, const struct alert *a, const
 	msg->topic = KAFKA_TOPIC_ALERTS;
 	msg->key = msg->made_key;
 	msg->key_bytes = (uint32_t)(rule_bytes + 1 + key_bytes);
-	msg->value = json->text;
+	msg->value = json->data;
 	msg->value_bytes = (uint32_t)json->bytes;
 	msg->spread = 0;
 	msg->header_count = 0;

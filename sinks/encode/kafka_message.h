@@ -55,20 +55,20 @@ int kafka_message_event(struct kafka_message *msg, const struct record *rec, con
 	const struct address *at);
 /* The same with another value: its enriched JSON, which stands in json. */
 int kafka_message_enriched(struct kafka_message *msg, const struct record *rec, const struct record_key *key,
-	const struct address *at, const struct json_out *json);
+	const struct address *at, const struct bytes *json);
 /* A RECORD_REFUSED. */
 void kafka_message_dead(struct kafka_message *msg, const struct record *rec, const struct address *at);
 /* An alert whose JSON stands in json. */
-void kafka_message_alert(struct kafka_message *msg, const struct alert *a, const struct json_out *json);
+void kafka_message_alert(struct kafka_message *msg, const struct alert *a, const struct bytes *json);
 
 /* ---- records of the output log, at `at` in it: kafka_message_row.c ---- */
 /* A merged row whose JSON stands in json: topic KAFKA_TOPIC_WINDOW, key = parts of the group key joined by
  * '|'. */
 void kafka_message_row(struct kafka_message *msg, const struct record *rec, const struct window_def *def,
-	const struct address *at, const struct json_out *json);
+	const struct address *at, const struct bytes *json);
 /* A ROW_ALERT whose JSON stands in json. */
 void kafka_message_row_alert(struct kafka_message *msg, const struct record *rec, const struct address *at,
-	const struct json_out *json);
+	const struct bytes *json);
 /* A RECORD_LATE: the event's bytes and key. def: the window that it was late for; NULL: unknown, named by its
  * uid. input: the log that it came from; its offset is taken from the record. */
 void kafka_message_late(struct kafka_message *msg, const struct record *rec, const struct record_key *key,

@@ -25,9 +25,9 @@ static void begin(struct kafka_message *msg, uint32_t topic, const struct addres
 	put_text(msg, "content-type", content);
 }
 
-static void set_json(struct kafka_message *msg, const struct json_out *json)
+static void set_json(struct kafka_message *msg, const struct bytes *json)
 {
-	msg->value = json->text;
+	msg->value = json->data;
 	msg->value_bytes = (uint32_t)json->bytes;
 }
 
@@ -43,7 +43,7 @@ static uint32_t key_append(struct kafka_message *msg, uint32_t used, const void 
 }
 
 void kafka_message_row(struct kafka_message *msg, const struct record *rec, const struct window_def *def,
-	const struct address *at, const struct json_out *json)
+	const struct address *at, const struct bytes *json)
 {
 	const struct row *row = row_of(rec);
 	const uint8_t *part;
@@ -64,7 +64,7 @@ void kafka_message_row(struct kafka_message *msg, const struct record *rec, cons
 }
 
 void kafka_message_row_alert(struct kafka_message *msg, const struct record *rec, const struct address *at,
-	const struct json_out *json)
+	const struct bytes *json)
 {
 	const struct row_alert *a = row_alert_of(rec);
 	uint32_t bytes, used;

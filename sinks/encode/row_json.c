@@ -8,36 +8,36 @@
 #include "address.h"
 #include "value_text.h"
 
-static void put_text(struct json_out *out, const char *name, const char *text)
+static void put_text(struct bytes *out, const char *name, const char *text)
 {
 	json_put_name(out, name);
 	json_put_string(out, text, strlen(text));
 }
 
-static void put_integer(struct json_out *out, const char *name, int64_t v)
+static void put_integer(struct bytes *out, const char *name, int64_t v)
 {
 	json_put_name(out, name);
 	json_put_i64(out, v);
 }
 
-static void put_bool(struct json_out *out, const char *name, bool v)
+static void put_bool(struct bytes *out, const char *name, bool v)
 {
 	json_put_name(out, name);
-	json_put(out, v ? "true" : "false", v ? 4 : 5);
+	bytes_put(out, v ? "true" : "false", v ? 4 : 5);
 }
 
-static void put_null(struct json_out *out)
+static void put_null(struct bytes *out)
 {
-	json_put(out, "null", 4);
+	bytes_put(out, "null", 4);
 }
 
 /* JSON has no words for what is not finite. */
-static void put_double(struct json_out *out, double v)
+static void put_double(struct bytes *out, double v)
 {
 	char text[NUMBER_TEXT_BYTES];
 
 	if (isfinite(v))
-		json_put(out, text, number_text(text, v));
+		bytes_put(out, text, number_text(text, v));
 	else
 		put_null(out);
 }
@@ -80,7 +80,7 @@ static bool number_plain(const uint8_t *p, uint32_t bytes)
 
 /* Numbers and times stand in keys as text. */
 static void put_key_part(
-	struct json_out *out, const char *name, enum field_kind kind, const uint8_t *data, uint32_t bytes)
+	struct bytes *out, const char *name, enum field_kind kind, const uint8_t *data, uint32_t bytes)
 {
 	bool number = kind == FIELD_KIND_NUMBER || kind == FIELD_KIND_DECIMAL || kind == FIELD_KIND_TIME;
 
@@ -88,7 +88,7 @@ static void put_key_part(
 	if (!data)
 		put_null(out);
 	else if (number && number_plain(data, bytes))
-		json_put(out, data, bytes);
+		bytes_put(out, data, bytes);
 	else
 		json_put_string(out, data, bytes);
 }
@@ -104,7 +104,7 @@ static uint32_t key_parts(const struct row *row)
 }
 
 /* The last part of a funnel's key is the step. What a key does not have is null. */
-static void put_key(struct json_out *out, const struct row *row, const struct window_def *def)
+static void put_key(struct bytes *out, const struct row *row, const struct window_def *def)
 {
 	uint32_t parts = key_parts(row), fields = def->group_count, bytes;
 	const uint8_t *data;
@@ -125,28 +125,28 @@ static void put_key(struct json_out *out, const struct row *row, const struct wi
 
 /* ---- values ---- */
 
-static void put_top(struct json_out *out, const struct agg_value *v)
+static void put_top(struct bytes *out, const struct agg_value *v)
 {
-	json_put(out, "[", 1);
+	bytes_put(out, "[", 1);
 	for (uint32_t i = 0; i < v->top_count; i++) {
 		const struct agg_top_item *item = &v->top[i];
 
-		json_put(out, ",", i ? 1 : 0);
-		json_put(out, "{", 1);
+		bytes_put(out, ",", i ? 1 : 0);
+		bytes_put(out, "{", 1);
 		json_put_name(out, "value");
 		json_put_string(out, item->text, item->bytes);
 		json_put_name(out, "count");
 		json_put_u64(out, item->count);
 		json_put_name(out, "error");
 		json_put_u64(out, item->error);
-		json_put(out, "}", 1);
+		bytes_put(out, "}", 1);
 	}
-	json_put(out, "]", 1);
+	bytes_put(out, "]", 1);
 }
 
 static int put_value(void *arg, const struct agg_value *v)
 {
-	struct json_out *out = arg;
+	struct bytes *out = arg;
 	char text[DECIMAL_TEXT_BYTES];
 
 	json_put_name(out, v->label);
@@ -155,7 +155,7 @@ static int put_value(void *arg, const struct agg_value *v)
 		json_put_u64(out, v->u64);
 		break;
 	case AGG_VALUE_DECIMAL:
-		json_put(out, text, decimal_text(text, v->decimal));
+		bytes_put(out, text, decimal_text(text, v->decimal));
 		break;
 	case AGG_VALUE_F64:
 		put_double(out, v->f64);
@@ -172,12 +172,12 @@ static int put_value(void *arg, const struct agg_value *v)
 	return 0;
 }
 
-int row_put_json(struct json_out *out, const struct record *rec, const struct window_def *def,
-	const char *node, struct err *err)
+int row_put_json(struct bytes *out, const struct record *rec, const struct window_def *def, const char *node,
+	struct err *err)
 {
 	const struct row *row = row_of(rec);
 
-	json_put(out, "{", 1);
+	bytes_put(out, "{", 1);
 	put_text(out, "window", def->name);
 	put_text(out, "kind", window_kind_name[def->kind]);
 	json_put_name(out, "start");
@@ -194,7 +194,7 @@ int row_put_json(struct json_out *out, const struct record *rec, const struct wi
 	if (agg_values(def->aggs, row_agg(row), row->agg_bytes, put_value, out))
 		return err_set(err, -EINVAL, "a row of window %s has other aggregates than its definition",
 			def->name);
-	json_put(out, "}", 1);
+	bytes_put(out, "}", 1);
 	return 0;
 }
 
@@ -206,7 +206,7 @@ void row_alert_id(char *out, const struct row_alert *a)
 }
 
 static void put_alert_text(
-	struct json_out *out, const char *name, const struct row_alert *a, enum row_text which)
+	struct bytes *out, const char *name, const struct row_alert *a, enum row_text which)
 {
 	uint32_t bytes;
 	const char *text = row_alert_text(a, which, &bytes);
@@ -215,19 +215,19 @@ static void put_alert_text(
 	json_put_string(out, text, bytes);
 }
 
-static void put_score(struct json_out *out, const char *name, double v)
+static void put_score(struct bytes *out, const char *name, double v)
 {
 	json_put_name(out, name);
 	put_double(out, v);
 }
 
-void row_alert_put_json(struct json_out *out, const struct record *rec, const char *window, const char *node,
+void row_alert_put_json(struct bytes *out, const struct record *rec, const char *window, const char *node,
 	uint64_t input_epoch)
 {
 	const struct row_alert *a = row_alert_of(rec);
 	char text[ADDRESS_TEXT_BYTES];
 
-	json_put(out, "{", 1);
+	bytes_put(out, "{", 1);
 	row_alert_id(text, a);
 	put_text(out, "alert_id", text);
 	put_alert_text(out, "rule_id", a, ROW_TEXT_RULE);
@@ -240,20 +240,20 @@ void row_alert_put_json(struct json_out *out, const struct record *rec, const ch
 	put_integer(out, "first_time", a->first_ms);
 	put_integer(out, "last_time", a->last_ms);
 	json_put_name(out, "evidence");
-	json_put(out, "[", 1);
+	bytes_put(out, "[", 1);
 	for (uint32_t i = 0; i < a->evidence_count; i++) {
 		struct row_evidence e = row_alert_evidence(a, i);
 		struct address at = {node, input_epoch, e.partition, e.offset};
 
-		json_put(out, ",", i ? 1 : 0);
+		bytes_put(out, ",", i ? 1 : 0);
 		json_put_string(out, text, address_text(text, &at));
 	}
-	json_put(out, "]", 1);
+	bytes_put(out, "]", 1);
 	put_integer(out, "evidence_total", a->evidence_total);
 	put_text(out, "window", window);
 	put_score(out, "score", a->score);
 	put_score(out, "value", a->value);
 	put_score(out, "expected", a->expected);
 	put_text(out, "node", node);
-	json_put(out, "}", 1);
+	bytes_put(out, "}", 1);
 }

@@ -20,12 +20,12 @@
 
 /* rec: a RECORD_ROW that has passed row_valid(), no alert; def: the window that it names. -EINVAL: the packed
  * aggregates are not of this definition. Any bytes in keys and values give valid JSON. */
-int row_put_json(struct json_out *out, const struct record *rec, const struct window_def *def,
-	const char *node, struct err *err);
+int row_put_json(struct bytes *out, const struct record *rec, const struct window_def *def, const char *node,
+	struct err *err);
 
 /* rec: a ROW_ALERT that has passed row_valid(). window: name of the window that it is about, or "".
  * input_epoch: of the journal that the evidence stands in. */
-void row_alert_put_json(struct json_out *out, const struct record *rec, const char *window, const char *node,
+void row_alert_put_json(struct bytes *out, const struct record *rec, const char *window, const char *node,
 	uint64_t input_epoch);
 
 /* The id of an alert of the state stage as text: the same in JSON and in tables. UUID_TEXT_BYTES. */

@@ -52,7 +52,7 @@ struct kafka_part {
 	uint32_t window_count;
 	rd_kafka_topic_t *topic_window; /* for messages of KAFKA_TOPIC_WINDOW */
 	struct address input; /* output log: that of the input that late events and evidence are in */
-	struct json_out json;
+	struct bytes json;
 	struct kafka_message msg;
 };
 

@@ -85,7 +85,7 @@ static int row_produce(struct kafka_part *kp, const struct record *rec, struct e
 		kp->tally.suppressed++;
 		return 0;
 	}
-	json_out_reset(&kp->json);
+	bytes_reset(&kp->json);
 	rc = row_put_json(&kp->json, rec, w->def, kp->at.node, err);
 	if (rc)
 		return rc;
@@ -104,7 +104,7 @@ static int alert_produce(struct kafka_part *kp, const struct record *rec, struct
 
 	if (uid && !def)
 		return -EINVAL;
-	json_out_reset(&kp->json);
+	bytes_reset(&kp->json);
 	row_alert_put_json(&kp->json, rec, def ? def->name : "", kp->at.node, kp->input.epoch);
 	if (kp->json.failed)
 		return err_set(err, -EIO, "no memory for an alert");

@@ -197,7 +197,7 @@ static void kafka_close(struct sink_part *part)
 	if (kp->reader)
 		journal_reader_close(kp->reader);
 	kafka_producer_free(kp);
-	json_out_free(&kp->json);
+	bytes_free(&kp->json);
 	free(kp);
 }
 

@@ -37,7 +37,7 @@ static int span_alerts(struct kafka_part *kp, const struct record *rec, const st
 		rc = alert_of_hit(&alert, rec, i, key, &kp->at, kp->rs, generation, err);
 		if (rc <= 0)
 			continue;
-		json_out_reset(&kp->json);
+		bytes_reset(&kp->json);
 		alert_put_json(&kp->json, &alert);
 		if (kp->json.failed)
 			return err_set(err, -EIO, "no memory for an alert");
@@ -55,7 +55,7 @@ static int span_enriched(struct kafka_part *kp, const struct record *rec, const 
 {
 	int rc = rec->hit_count ? span_ruleset(kp, generation, err) : 0;
 
-	json_out_reset(&kp->json);
+	bytes_reset(&kp->json);
 	if (rc == 0)
 		rc = enriched_json_put(&kp->json, rec, &kp->at, kp->rs, err);
 	if (rc)

@@ -49,7 +49,7 @@ static void setup(void)
 
 static void json_check(const struct record *rec, const struct window_def *def)
 {
-	struct json_out out = {0};
+	struct bytes out = {0};
 	struct err err;
 	json_t *json;
 	int rc = 0;
@@ -64,7 +64,7 @@ static void json_check(const struct record *rec, const struct window_def *def)
 			abort();
 		json_decref(json);
 	}
-	json_out_free(&out);
+	bytes_free(&out);
 }
 
 static void native_check(const struct record *rec)

@@ -139,14 +139,14 @@ static uint64_t counts[ROWS_PARTITIONS], wanted, messages, wrong;
 			printf("wrong: " __VA_ARGS__);                                                       \
 	} while (0)
 
-static void message_make(struct kafka_message *msg, struct json_out *json, const struct record *rec,
+static void message_make(struct kafka_message *msg, struct bytes *json, const struct record *rec,
 	const struct rows_record *r, const struct address *at)
 {
 	const struct address input = {at->node, input_meta.epoch, at->partition, 0};
 	struct record_key key;
 	struct err err;
 
-	json_out_reset(json);
+	bytes_reset(json);
 	switch (r->fate) {
 	case ROWS_ROW:
 		if (row_put_json(json, rec, rig.def[r->window], at->node, &err))
@@ -178,7 +178,7 @@ static char topic_of(const struct rows_record *r)
 static int block_take(void *arg, const struct journal_scan_block *b)
 {
 	static struct kafka_message msg;
-	static struct json_out json;
+	static struct bytes json;
 	struct bytes record = {0};
 	const uint8_t *data = b->block.data;
 

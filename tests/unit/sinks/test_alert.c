@@ -58,7 +58,7 @@ static void test_alert(void **state)
 	const struct address at = {"n", 0x1f, 2, 9};
 	const uint16_t hit[] = {0, 1, 2, 3, 4};
 	struct record_key key;
-	struct json_out out = {0};
+	struct bytes out = {0};
 	struct alert a;
 	struct sample s;
 	const struct record *rec = sample_click(&s, "u\n1", hit, 5);
@@ -70,7 +70,7 @@ static void test_alert(void **state)
 	assert_int_equal(alert_of_hit(&a, rec, 0, &key, &at, NULL, 5, &err), 0);
 	assert_int_equal(alert_of_hit(&a, rec, 1, &key, &at, NULL, 5, &err), 1);
 	alert_put_json(&out, &a);
-	o = json_loadb(out.text, out.bytes, JSON_REJECT_DUPLICATES, NULL);
+	o = json_loadb((const char *)out.data, out.bytes, JSON_REJECT_DUPLICATES, NULL);
 	assert_non_null(o);
 	check_text(o, "alert_id", "n/000000000000001f/2/9/sqli");
 	check_text(o, "rule_id", "sqli");
@@ -87,7 +87,7 @@ static void test_alert(void **state)
 	json_decref(o);
 	assert_int_equal(alert_of_hit(&a, rec, 2, &key, &at, NULL, 5, &err), 1);
 	assert_string_equal(a.title, "");
-	json_out_free(&out);
+	bytes_free(&out);
 }
 
 static void test_refused(void **state)

@@ -22,7 +22,7 @@ static const struct rule_info rules[] = {
 static const struct ruleset *const some_rules = (const struct ruleset *)rules;
 static const struct address at = {"box", 0x1f, 2, 9};
 static _Alignas(8) uint8_t memory[2 * EVENT_BYTES_MAX];
-static struct json_out out;
+static struct bytes out;
 
 uint32_t ruleset_rule_count(const struct ruleset *rs)
 {
@@ -61,7 +61,7 @@ static int encode(
 		ev.field[FIELD_geo_city] = (struct span){(uint16_t)(bytes + 2), (uint16_t)(strlen(city) - 2)};
 	}
 	record_write_event(memory, &ev, 0, 0, 0);
-	json_out_reset(&out);
+	bytes_reset(&out);
 	return enriched_json_put(&out, (const struct record *)memory, &at, hits ? some_rules : NULL, err);
 }
 
@@ -70,8 +70,8 @@ static void gives(const char *raw, const char *city, const char *want)
 	struct err err;
 
 	assert_int_equal(encode(raw, strlen(raw), city, NULL, 0, &err), 0);
-	json_put(&out, "", 1);
-	assert_string_equal(out.text, want);
+	bytes_put(&out, "", 1);
+	assert_string_equal((const char *)out.data, want);
 }
 
 #define NONE "\"_enrichment\":{},\"_tags\":[],\"_address\":\"box/000000000000001f/2/9\"}"
@@ -109,7 +109,7 @@ static void test_tags(void **state)
 
 	(void)state;
 	assert_int_equal(encode("{\"a\":1}", 7, "DEX\xff\"", hit, 3, &err), 0);
-	o = json_loadb(out.text, out.bytes, JSON_REJECT_DUPLICATES, NULL);
+	o = json_loadb((const char *)out.data, out.bytes, JSON_REJECT_DUPLICATES, NULL);
 	assert_non_null(o);
 	tags = json_object_get(o, "_tags");
 	assert_int_equal(json_array_size(tags), 2);
@@ -161,6 +161,6 @@ int main(void)
 	};
 	int rc = cmocka_run_group_tests(tests, NULL, NULL);
 
-	json_out_free(&out);
+	bytes_free(&out);
 	return rc;
 }

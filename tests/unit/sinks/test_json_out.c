@@ -14,13 +14,13 @@
 
 static void check(const void *in, size_t bytes, const char *want)
 {
-	struct json_out out = {0};
+	struct bytes out = {0};
 
 	json_put_string(&out, in, bytes);
 	assert_false(out.failed);
 	assert_int_equal(out.bytes, strlen(want));
-	assert_memory_equal(out.text, want, out.bytes);
-	json_out_free(&out);
+	assert_memory_equal(out.data, want, out.bytes);
+	bytes_free(&out);
 }
 
 static void test_strings(void **state)
@@ -48,7 +48,7 @@ static void test_random_bytes_are_valid_json(void **state)
 	for (int round = 0; round < 20000; round++) {
 		uint8_t in[24];
 		size_t bytes = (size_t)round % (sizeof in + 1);
-		struct json_out out = {0};
+		struct bytes out = {0};
 		json_t *back;
 
 		for (size_t i = 0; i < bytes; i++) {
@@ -57,17 +57,17 @@ static void test_random_bytes_are_valid_json(void **state)
 			if (x & 1) /* more often in the ranges where sequences begin and end */
 				in[i] |= 0x80;
 		}
-		json_put(&out, "{", 1);
+		bytes_put(&out, "{", 1);
 		json_put_name(&out, "v");
 		json_put_string(&out, in, bytes);
 		json_put_name(&out, "n");
 		json_put_i64(&out, INT64_MIN);
-		json_put(&out, "}", 1);
-		back = json_loadb(out.text, out.bytes, JSON_ALLOW_NUL, NULL);
+		bytes_put(&out, "}", 1);
+		back = json_loadb((const char *)out.data, out.bytes, JSON_ALLOW_NUL, NULL);
 		assert_non_null(back);
 		assert_int_equal(json_integer_value(json_object_get(back, "n")), INT64_MIN);
 		json_decref(back);
-		json_out_free(&out);
+		bytes_free(&out);
 	}
 }
 

@@ -125,7 +125,7 @@ static void test_alert(void **state)
 {
 	static char big[5000];
 	struct record_key key = {.data = (const uint8_t *)"u1", .bytes = 2};
-	struct json_out json = {.text = (char[]){"{}"}, .bytes = 2};
+	struct bytes json = {.data = (uint8_t[]){"{}"}, .bytes = 2};
 	struct alert a = {.rule_id = "sqli", .key = &key, .evidence = "n/1/2/3"};
 	struct kafka_message msg;
 

@@ -44,7 +44,7 @@ static const struct record *row_of_key(struct bytes *out, const void *key, size_
 static void test_row(void **state)
 {
 	static const struct window_def def = {.uid = 5, .name = "page_minute"};
-	struct json_out json = {.text = (char *)"{}", .bytes = 2};
+	struct bytes json = {.data = (uint8_t *)"{}", .bytes = 2};
 	static struct kafka_message msg;
 	struct bytes out = {0};
 
@@ -52,7 +52,7 @@ static void test_row(void **state)
 	kafka_message_row(&msg, row_of_key(&out, "\3\0/ab\xff\xff\2\0DE", 11), &def, &at, &json);
 	assert_int_equal(msg.topic, KAFKA_TOPIC_WINDOW);
 	key_is(&msg, "/ab||DE");
-	assert_ptr_equal(msg.value, json.text);
+	assert_ptr_equal(msg.value, json.data);
 	assert_int_equal(msg.value_bytes, 2);
 	header_is(&msg, "sluice-address", "n/000000000000001f/2/9");
 	header_is(&msg, "content-type", "application/json");
@@ -68,7 +68,7 @@ static void test_long_key(void **state)
 {
 	static const struct window_def def = {.name = "w"};
 	static uint8_t key[3 * 1002];
-	struct json_out json = {0};
+	struct bytes json = {0};
 	static struct kafka_message msg;
 	struct bytes out = {0};
 
@@ -90,7 +90,7 @@ static void test_alert(void **state)
 {
 	static const char *const text[4] = {"rule", "title", "high", "de|/x"};
 	struct row_alert a = {.rule_bytes = 4, .title_bytes = 5, .severity_bytes = 4, .key_bytes = 5};
-	struct json_out json = {.text = (char *)"{}", .bytes = 2};
+	struct bytes json = {.data = (uint8_t *)"{}", .bytes = 2};
 	static struct kafka_message msg;
 	struct bytes out = {0};
 

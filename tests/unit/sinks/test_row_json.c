@@ -86,16 +86,16 @@ static const struct record *row_make(struct bytes *out, const struct window_def 
 
 static json_t *json_of(const struct record *rec, const struct window_def *def)
 {
-	struct json_out out = {0};
+	struct bytes out = {0};
 	json_error_t fault;
 	struct err err;
 	json_t *json;
 
 	assert_int_equal(row_put_json(&out, rec, def, "box-1", &err), 0);
-	json = json_loadb(out.text, out.bytes, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &fault);
+	json = json_loadb((const char *)out.data, out.bytes, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &fault);
 	if (!json)
-		fail_msg("%s in %.*s", fault.text, (int)out.bytes, out.text);
-	json_out_free(&out);
+		fail_msg("%s in %.*s", fault.text, (int)out.bytes, (const char *)out.data);
+	bytes_free(&out);
 	return json;
 }
 
@@ -116,7 +116,7 @@ static void test_row(void **state)
 {
 	struct window_def *def = def_of(window_text);
 	struct bytes out = {0};
-	struct json_out text = {0};
+	struct bytes text = {0};
 	uint8_t key[64];
 	size_t n = key_part(key, "/x", 2);
 	struct err err;
@@ -152,9 +152,9 @@ static void test_row(void **state)
 	json_decref(json);
 	/* Exact to the last digit. */
 	assert_int_equal(row_put_json(&text, (const struct record *)out.data, def, "n", &err), 0);
-	json_put(&text, "", 1);
-	assert_non_null(strstr(text.text, "\"sum_amount\":5.000006,"));
-	json_out_free(&text);
+	bytes_put(&text, "", 1);
+	assert_non_null(strstr((const char *)text.data, "\"sum_amount\":5.000006,"));
+	bytes_free(&text);
 	bytes_free(&out);
 	window_def_free(def);
 }
@@ -272,13 +272,13 @@ static void test_foreign_aggregates(void **state)
 	struct window_def *a = def_of("name=a kind=tumbling size=1m aggregates='count, sum(metric)'");
 	struct window_def *b = def_of("name=b kind=tumbling size=1m aggregates='first(page), top(page)'");
 	struct bytes out = {0};
-	struct json_out text = {0};
+	struct bytes text = {0};
 	struct err err;
 
 	(void)state;
 	assert_int_equal(
 		row_put_json(&text, row_make(&out, a, ROW_WINDOW, NULL, 0, 9, 0), b, "n", &err), -EINVAL);
-	json_out_free(&text);
+	bytes_free(&text);
 	bytes_free(&out);
 	window_def_free(a);
 	window_def_free(b);
@@ -298,7 +298,7 @@ static void test_alert(void **state)
 		.evidence_total = 7};
 	const struct row_evidence evidence = {3, 0, 44};
 	struct bytes out = {0};
-	struct json_out json = {0};
+	struct bytes json = {0};
 	json_t *back;
 
 	(void)state;
@@ -309,7 +309,7 @@ static void test_alert(void **state)
 	row_put_alert(&out, &a, text, &evidence, START_MS);
 	assert_true(row_valid((const struct record *)out.data));
 	row_alert_put_json(&json, (const struct record *)out.data, "page_minute", "box-1", 0x2a);
-	back = json_loadb(json.text, json.bytes, JSON_REJECT_DUPLICATES, NULL);
+	back = json_loadb((const char *)json.data, json.bytes, JSON_REJECT_DUPLICATES, NULL);
 	assert_non_null(back);
 	text_is(back, "alert_id", "01020300-0000-0000-0000-000000000000");
 	text_is(back, "rule_id", text[0]);
@@ -324,7 +324,7 @@ static void test_alert(void **state)
 	assert_true(json_real_value(json_object_get(back, "score")) == 5.25);
 	assert_int_equal(json_integer_value(json_object_get(back, "last_time")), START_MS + MINUTE_MS);
 	json_decref(back);
-	json_out_free(&json);
+	bytes_free(&json);
 	bytes_free(&out);
 }
 
