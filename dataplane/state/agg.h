@@ -85,6 +85,10 @@ void agg_cell_prefetch(const struct agg_set *set, const void *cell, const struct
 /* The same for one event: the very slots of large sketches, too. */
 void agg_cell_prefetch_event(
 	const struct agg_set *set, const void *cell, const struct agg_arena *a, const struct record *rec);
+/* The attempts that conversion_rate is a share of; nothing where the set has none. */
+void agg_cell_entered_set(const struct agg_set *set, void *cell, uint64_t count);
+/* Events that count in a cell; the set has `count` or what is made of it. */
+uint64_t agg_cell_count(const struct agg_set *set, const void *cell);
 /* dst += src; src is another cell, in the same or in another arena. */
 bool agg_cell_merge(const struct agg_set *set, void *dst, struct agg_arena *dst_arena, const void *src,
 	const struct agg_arena *src_arena);

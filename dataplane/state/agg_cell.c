@@ -177,6 +177,31 @@ bool agg_cell_add(const struct agg_set *set, void *cell, struct agg_arena *a, co
 	return whole;
 }
 
+/* ---- funnels ---- */
+
+static const struct agg_part *part_find(const struct agg_set *set, enum agg_part_kind kind)
+{
+	for (uint32_t i = 0; i < set->part_count; i++)
+		if (set->part[i].kind == kind)
+			return &set->part[i];
+	return NULL;
+}
+
+void agg_cell_entered_set(const struct agg_set *set, void *cell, uint64_t count)
+{
+	const struct agg_part *part = part_find(set, AGG_PART_ENTERED);
+
+	if (part)
+		agg_u64_set((uint8_t *)cell + part->offset, count);
+}
+
+uint64_t agg_cell_count(const struct agg_set *set, const void *cell)
+{
+	const struct agg_part *part = part_find(set, AGG_PART_COUNT);
+
+	return part ? agg_u64((const uint8_t *)cell + part->offset) : 0;
+}
+
 /* ---- cells and packed cells ---- */
 
 void agg_cell_prefetch(const struct agg_set *set, const void *cell, const struct agg_arena *a)

@@ -20,9 +20,9 @@ struct columns {
 static bool column_same(const struct columns *c, const struct agg_column *a, enum agg_part_kind part)
 {
 	const struct agg_spec *have = &c->set->spec[a->spec], *want = &c->set->spec[c->spec];
-	bool whole = part == AGG_PART_COUNT || part == AGG_PART_ERRORS;
 
-	return a->part == part && (whole || have->field == want->field) && part != AGG_PART_MATCH;
+	return a->part == part && (agg_part_whole(part) || have->field == want->field) &&
+	       part != AGG_PART_MATCH;
 }
 
 /* Adds a column unless it is there: several aggregates may need it. */

@@ -299,7 +299,7 @@ static int part_add(
 	uint32_t i = 0;
 	int rc = 0;
 
-	if (kind != AGG_PART_COUNT && kind != AGG_PART_ERRORS) {
+	if (!agg_part_whole(kind)) {
 		part.field = spec->field;
 		part.decimal = agg_field_decimal(spec->field);
 		part.number = part.decimal || field_table[spec->field].kind == FIELD_KIND_NUMBER;
@@ -381,9 +381,8 @@ static void spec_parts_find(struct agg_set *set)
 
 		for (uint32_t i = 0; i < set->part_count; i++) {
 			const struct agg_part *part = &set->part[i];
-			bool whole = part->kind == AGG_PART_COUNT || part->kind == AGG_PART_ERRORS;
 
-			if ((whole || part->field == spec->field) && part->k == k &&
+			if ((agg_part_whole(part->kind) || part->field == spec->field) && part->k == k &&
 				part->kind != AGG_PART_MATCH)
 				set->at[s][part->kind] = (uint8_t)i;
 		}

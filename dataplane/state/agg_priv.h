@@ -134,6 +134,12 @@ int agg_read(const struct agg_set *set, const uint8_t *packed, size_t bytes, str
 uint64_t agg_view_present(
 	const struct agg_set *set, const struct agg_part *part, const struct agg_view *view);
 
+/* True if a part is of events as such, not of a field. */
+static inline bool agg_part_whole(enum agg_part_kind kind)
+{
+	return kind == AGG_PART_COUNT || kind == AGG_PART_ERRORS || kind == AGG_PART_ENTERED;
+}
+
 /* True if a record is an error: agg_errors.def. */
 bool agg_error_match(const struct agg_set *set, const struct record *rec);
 /* Longest part of a text of at most `max` bytes that ends between UTF-8 characters. */

@@ -157,6 +157,9 @@ static int spec_give(const struct source *s)
 	case AGG_error_rate:
 		return f64_give(s, NULL,
 			(double)view_of(s, AGG_PART_ERRORS)->n / (double)view_of(s, AGG_PART_COUNT)->n);
+	case AGG_conversion_rate:
+		return f64_give(s, NULL,
+			(double)view_of(s, AGG_PART_COUNT)->n / (double)view_of(s, AGG_PART_ENTERED)->n);
 	case AGG_distinct:
 		return u64_give(s, hll_view_estimate(&view_of(s, AGG_PART_DISTINCT)->distinct));
 	case AGG_quantiles:

@@ -36,7 +36,8 @@
  * step or `within` after its first (that millisecond included), an event counts if it could be the next step,
  * and as no more than one step; whatever else comes, the first step again too, changes nothing. So each
  * (attempt, step) counts once, in the window of the attempt. Rows: key = the step's name alone; only of steps
- * that were reached. Users beyond keys_max are not followed: their events are counted as `other`, in no row.
+ * that were reached, or, with conversion_rate, of all. Users beyond keys_max are not followed: their events
+ * are counted as `other`, in no row.
  *
  * Memory: keys beyond keys_max (tumbling: of a window; hopping: that are in any pane; sessions: at a time)
  * and keys that are too long go to the key `other`. When the logical bytes of all windows together have

@@ -347,6 +347,24 @@ static int calls_take(config_str text, struct err *err)
 	return canon_take(&c, text, err);
 }
 
+/* Of an attempt only its steps are kept; and only a funnel has attempts. */
+static int funnel_check(const struct making *m)
+{
+	bool funnel = m->def->kind == WINDOW_FUNNEL;
+
+	for (uint32_t i = 0; i < agg_set_count(m->def->aggs); i++) {
+		const struct agg_spec *spec = agg_set_spec(m->def->aggs, i);
+		bool plain = spec->kind == AGG_count && spec->field == FIELD_NONE && !spec->value_bytes;
+
+		if (funnel && !plain && spec->kind != AGG_conversion_rate)
+			return err_set(m->err, -EINVAL, "%s: a funnel has count and conversion_rate only",
+				spec->label);
+		if (!funnel && spec->kind == AGG_conversion_rate)
+			return err_set(m->err, -EINVAL, "%s: only a funnel has attempts", spec->label);
+	}
+	return 0;
+}
+
 static int aggregates_take(struct making *m)
 {
 	int rc = calls_take(m->canon.aggregates, m->err);
@@ -355,6 +373,9 @@ static int aggregates_take(struct making *m)
 		rc = agg_set_parse(&m->def->aggs, m->canon.aggregates, m->err);
 	if (rc)
 		return of_key(rc, "aggregates", m->err);
+	rc = of_key(funnel_check(m), "aggregates", m->err);
+	if (rc)
+		return rc;
 	rc = calls_take(m->canon.anomaly, m->err);
 	if (!rc)
 		memcpy(m->def->anomaly, m->canon.anomaly, sizeof m->def->anomaly);

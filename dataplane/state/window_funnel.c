@@ -1,5 +1,6 @@
 /* Funnels: how many attempts reach each of a list of steps. State thread of a partition; in: runs of events;
- * out: rows by stage_row(), one for each window and step that was reached.
+ * out: rows by stage_row(), one for each window and step that was reached; with conversion_rate of each step,
+ * since where nobody came to a step the attempts still count for its rate.
  *
  * Events wait until the watermark has passed them, and are then looked at in (event time, offset) order, so
  * that disorder within the bound makes no difference; what comes below the watermark is late. stage.h says
@@ -46,6 +47,7 @@ struct funnel {
 	uint32_t window_count, window_room;
 	struct agg_arena *arena;
 	struct due_heap expiry;		    /* of attempts that are open */
+	bool rates;			    /* rows of every step, with how many attempts there were */
 	uint32_t by_name[WINDOW_STEPS_MAX]; /* steps in the order of their keys */
 	uint8_t key[WINDOW_STEPS_MAX][2 + sizeof((struct window_def *)0)->step_name[0]];
 	uint32_t key_bytes[WINDOW_STEPS_MAX];
@@ -84,6 +86,8 @@ static int funnel_setup(struct stage_window *w, struct err *err)
 			f->by_name[at] = f->by_name[at - 1];
 		f->by_name[at] = i;
 	}
+	for (uint32_t i = 0; i < agg_set_count(def->aggs); i++)
+		f->rates |= agg_set_spec(def->aggs, i)->kind == AGG_conversion_rate;
 	keytab_init(&f->users, sizeof(struct attempt), &w->st->pool);
 	f->arena = agg_arena_new(SIZE_MAX);
 	must(f->arena);
@@ -314,18 +318,21 @@ static int64_t funnel_due(const struct stage_window *w)
 
 static int window_rows(struct funnel *f, struct funnel_window *fw, int64_t step_ms)
 {
+	const struct agg_set *aggs = f->w.def->aggs;
 	struct row row = {.start_ms = fw->start_ms, .end_ms = fw->start_ms + f->w.def->size_ms};
+	uint64_t entered = agg_cell_count(aggs, window_cell(f, fw, 0));
 	int rc = 0;
 
 	for (uint32_t i = 0; i < f->w.def->step_count && !rc; i++) {
 		uint32_t step = f->by_name[i];
 
-		if (fw->reached >> step & 1)
+		agg_cell_entered_set(aggs, window_cell(f, fw, step), entered);
+		if (f->rates || fw->reached >> step & 1)
 			rc = stage_row(&f->w, &row, step_ms, f->key[step], f->key_bytes[step],
 				window_cell(f, fw, step), f->arena);
 	}
 	for (uint32_t i = 0; i < f->w.def->step_count; i++)
-		agg_cell_clear(f->w.def->aggs, window_cell(f, fw, i), f->arena);
+		agg_cell_clear(aggs, window_cell(f, fw, i), f->arena);
 	free(fw->cells);
 	return rc;
 }

@@ -14,6 +14,12 @@
 #define KINDS_ALL 0xffu
 #define KIND(name) (1u << WINDOW_##name)
 
+/* A funnel had no aggregates once: where it only counts its line is still the same. */
+static bool key_left_out(const struct config_key *key, const struct config_windows *cw, const char *value)
+{
+	return cw->kind == WINDOW_FUNNEL && !strcmp(key->name, "aggregates") && !strcmp(value, key->def);
+}
+
 /* Keys that not every kind has. */
 static const struct {
 	const char *key;
@@ -24,7 +30,6 @@ static const struct {
 	{"gap", KIND(SESSION)},
 	{"within", KIND(FUNNEL)},
 	{"steps", KIND(FUNNEL)},
-	{"aggregates", KIND(TUMBLING) | KIND(HOPPING) | KIND(SESSION)}, /* a funnel counts */
 	{"lateness", KIND(TUMBLING) | KIND(HOPPING)},
 	{"anomaly", KIND(TUMBLING) | KIND(HOPPING)},
 	{"rollup", KIND(TUMBLING)},
@@ -100,7 +105,7 @@ char *window_text_print(const struct config_windows *cw)
 		if (!window_text_has(key->name, cw->kind))
 			continue;
 		config_value_print(key, cw, value, sizeof value);
-		if (key->kind != CONFIG_KIND_STR || *value)
+		if ((key->kind != CONFIG_KIND_STR || *value) && !key_left_out(key, cw, value))
 			value_put(&out, key, value);
 	}
 	bytes_put(&out, "", 1);

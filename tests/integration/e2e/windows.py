@@ -26,7 +26,8 @@ WINDOWS = [
      "types": "click, page_view, session, conversion",
      "aggregates": "count, first(page), last(page), count(type=click) as clicks"},
     {"name": "buy", "kind": "funnel", "size": "2s", "within": "1s", "by": "user_id",
-     "steps": "view: type = page_view; click: type = click; session: type = session"},
+     "steps": "view: type = page_view; click: type = click; session: type = session",
+     "aggregates": "count, conversion_rate"},
     {"name": CHANGING, "size": "1s", "by": "country", "aggregates": "count, sum(amount)"},
 ]
 GROUPS = {"pages": ["page"], "pay": ["country", "currency"], "load": ["source"], "visits": ["user_id"],

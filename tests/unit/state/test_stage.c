@@ -256,6 +256,47 @@ static void test_funnel(void **state)
 	got_free(&g, &s);
 }
 
+/* What a row of a funnel says: its count, and of how many attempts. */
+static int take_value(void *arg, const struct agg_value *v)
+{
+	double *value = arg;
+
+	value[strcmp(v->label, "count") != 0] = v->kind == AGG_VALUE_U64 ? (double)v->u64 : v->f64;
+	return 0;
+}
+
+/* With conversion_rate each step has a row, those that nobody came to as well. */
+static void test_funnel_rates(void **state)
+{
+	static const char *const step[] = {"add", "buy", "view"};
+	static const double want[][2] = {{1, 0.25}, {0, 0}, {4, 1}};
+	struct rig_stream s = {0};
+	const struct record *rec;
+	struct got g;
+	uint32_t n = 0;
+	size_t at = 0;
+
+	(void)state;
+	for (uint32_t user = 1; user <= 4; user++)
+		put(&s, 1000 + user, user, 0);
+	put(&s, 1500, 2, 1);
+	g = run(&s, FUNNEL " aggregates='count, conversion_rate'", 1000, 3000, 12000);
+	for (; (rec = rig_next(&g.out, &at)); n += rec->kind == RECORD_ROW) {
+		const struct row *row = row_of(rec);
+		double value[2];
+
+		if (rec->kind != RECORD_ROW)
+			continue;
+		assert_in_range(n, 0, 2);
+		assert_memory_equal(row_key(row) + 2, step[n], strlen(step[n]));
+		assert_int_equal(
+			agg_values(g.plan->def[0]->aggs, row_agg(row), row->agg_bytes, take_value, value), 0);
+		assert_true(value[0] == want[n][0] && value[1] == want[n][1]);
+	}
+	assert_int_equal(n, 3);
+	got_free(&g, &s);
+}
+
 /* Whoever goes through a funnel again and again leaves nothing behind, however long an attempt may take. */
 static void test_funnel_again(void **state)
 {
@@ -507,6 +548,7 @@ int main(void)
 		cmocka_unit_test(test_hopping),
 		cmocka_unit_test(test_session),
 		cmocka_unit_test(test_funnel),
+		cmocka_unit_test(test_funnel_rates),
 		cmocka_unit_test(test_funnel_again),
 		cmocka_unit_test(test_other),
 		cmocka_unit_test(test_one_key),

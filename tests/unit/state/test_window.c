@@ -86,7 +86,9 @@ static void test_refused_keys(void **state)
 	refuse("kind: funnel, size: 1h, within: 1h, by: user_id, aggregates: sum(value), steps: 'a: type = "
 	       "click; b: type = "
 	       "session'",
-		"aggregates: |a funnel window has no aggregates");
+		"aggregates: |a funnel has count and conversion_rate only");
+	refuse("kind: tumbling, size: 1h, aggregates: 'count, conversion_rate'",
+		"aggregates: |only a funnel has attempts");
 	refuse("by: contry", "by: 'contry': unknown field; did you mean country?");
 	refuse("by: 'page, page'", "by: 'page' is named twice");
 	refuse("by: 'page country'", "by: |comma");
