@@ -9,6 +9,10 @@
 
 #include "clock.h"
 #include "log.h"
+#include "rules_trail.h"
+
+#define HISTORY_LAST 20u
+#define ROLLBACKS_MAX 64u /* rulesets that a rollback looks at */
 
 #define RUN_view(id) NULL
 #define RUN_local(id) NULL
@@ -242,17 +246,32 @@ json_t *run_rules_apply(void *arg, const struct peer *peer, const struct request
 	return result;
 }
 
+/* The ruleset that was in force before the one that is now; one that has been trimmed is passed over. */
+static int rules_before(struct daemon *d, struct ruleset **out, struct err *err)
+{
+	uint32_t before[ROLLBACKS_MAX], count;
+	struct rules_trail trail;
+	int rc = rules_trail_read(&trail, d->cfg.node.data_dir, err);
+
+	if (rc)
+		return rc;
+	count = rules_trail_below(&trail, ruleset_version(d->ruleset), before, ROLLBACKS_MAX);
+	rules_trail_free(&trail);
+	rc = err_set(err, -ENOENT, "generation %u: nothing was in force before it that could be again",
+		d->generation);
+	for (uint32_t i = 0; rc == -ENOENT && i < count; i++)
+		rc = ruleset_store_load(d->store, before[i], (uint32_t)d->cfg.rules.patterns_max, out, err);
+	return rc;
+}
+
 static json_t *rules_rollback_locked(struct daemon *d, const struct peer *peer, uint32_t to, struct err *err)
 {
 	json_t *warnings = json_array();
 	struct ruleset *rs = NULL;
 	struct err note;
-	uint32_t g = to ? to : d->generation - 1, max = (uint32_t)d->cfg.rules.patterns_max;
-	int rc = g ? ruleset_store_load(d->store, g, max, &rs, err)
-		   : err_set(err, -ENOENT, "generation %u is the first: nothing to return to", d->generation);
+	int rc = to ? ruleset_store_load(d->store, to, (uint32_t)d->cfg.rules.patterns_max, &rs, err)
+		    : rules_before(d, &rs, err);
 
-	for (; rc == -ENOENT && !to && g > 1;) /* an earlier one may have been trimmed */
-		rc = ruleset_store_load(d->store, --g, max, &rs, err);
 	if (rc == 0)
 		rc = rules_publish(d, peer, "rollback", rs, err);
 	if (rc == 0 && rules_active_write(&d->cfg, d->generation, &note))
@@ -277,6 +296,31 @@ json_t *run_rules_rollback(void *arg, const struct peer *peer, const struct requ
 		result = rules_rollback_locked(d, peer, (uint32_t)to, err);
 	pthread_mutex_unlock(&d->apply_lock);
 	return result;
+}
+
+static json_t *change_json(const struct rules_change *c)
+{
+	return json_pack("{s:o, s:o, s:I, s:I, s:I, s:o, s:I, s:o}", "time", json_text(c->time), "action",
+		json_text(c->action), "uid", (json_int_t)c->uid, "pid", (json_int_t)c->pid, "from",
+		(json_int_t)c->from, "from_version", json_text(c->from_version), "to", (json_int_t)c->to,
+		"to_version", json_text(c->to_version));
+}
+
+json_t *run_rules_history(void *arg, const struct peer *peer, const struct request *rq, struct err *err)
+{
+	struct daemon *d = arg;
+	uint64_t last = request_uint(rq, "last", HISTORY_LAST);
+	struct rules_trail trail;
+	json_t *list;
+
+	(void)peer;
+	if (rules_trail_read(&trail, d->cfg.node.data_dir, err))
+		return NULL;
+	list = json_array();
+	for (uint32_t i = trail.count; i > 0 && trail.count - i < last; i--)
+		json_array_append_new(list, change_json(&trail.change[i - 1]));
+	rules_trail_free(&trail);
+	return json_pack("{s:o}", "changes", list);
 }
 
 /* ---- enrichment ---- */

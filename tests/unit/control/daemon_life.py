@@ -120,9 +120,20 @@ def rules_run():
     assert result("rules", "apply", both[0], both[1])["rules"] == 2
     assert result("rules", "apply", both[0])["rules"] == 1
     assert result("rules", "rollback")["rules"] == 2  # a generation of two files is one ruleset
+    assert result("rules", "rollback")["rules"] == 1  # and not forward again to what was rolled back
+    assert result("rules", "list")["rules"][0]["id"] == "aaa"
+    assert result("rules", "rollback")["rules"] == 0  # the start's
+    code, _, text = ctl("rules", "rollback", check=False)
+    assert code == 1 and "nothing was in force before" in text, text
+    assert result("rules", "apply", both[0], both[1])["rules"] == 2
+    changes = result("rules", "history", "--last", "3")["changes"]
+    assert [c["action"] for c in changes] == ["apply", "rollback", "rollback"], changes
+    assert changes[0]["to"] == result("rules", "list")["generation"]
+    assert changes[0]["to_version"] == result("rules", "list")["version"]
+    assert changes[0]["from"] == changes[1]["to"] and changes[0]["uid"] == os.getuid()
     audit = open(os.path.join(DATA, "rules-audit.log")).read().splitlines()
     assert [line.split()[1] for line in audit] == ["action=" + a for a in (
-        "apply", "apply", "rollback", "apply", "apply", "rollback")]
+        "apply", "apply", "rollback", "apply", "apply", "rollback", "rollback", "rollback", "apply")]
     assert "uid=%d" % os.getuid() in audit[0]
     p.kill()  # the socket file is left over
     p.wait()

@@ -1,0 +1,108 @@
+/* See rules_trail.h. */
+#include "rules_trail.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LINE_BYTES 512
+
+bool rules_change_parse(struct rules_change *c, const char *line)
+{
+	int end = 0;
+
+	memset(c, 0, sizeof *c);
+	return sscanf(line,
+		       "%23[0-9TZ:-] action=%23[a-z-] uid=%" SCNu32 " pid=%" SCNu32 " from=%" SCNu32
+		       "/%19[0-9a-z] to=%" SCNu32 "/%19[0-9a-z]%n",
+		       c->time, c->action, &c->uid, &c->pid, &c->from, c->from_version, &c->to, c->to_version,
+		       &end) == 8 &&
+	       end && (line[end] == '\n' || line[end] == 0);
+}
+
+int rules_trail_read(struct rules_trail *t, const char *data_dir, struct err *err)
+{
+	char path[320], line[LINE_BYTES];
+	FILE *in;
+	int rc = 0;
+
+	*t = (struct rules_trail){0};
+	snprintf(path, sizeof path, "%s/rules-audit.log", data_dir);
+	in = fopen(path, "re");
+	if (!in)
+		return errno == ENOENT ? 0 : err_set(err, -errno, "%s: %s", path, strerror(errno));
+	t->change = malloc(2 * RULES_TRAIL_MAX * sizeof *t->change);
+	if (!t->change)
+		rc = err_set(err, -ENOMEM, "rules: no memory");
+	while (!rc && fgets(line, sizeof line, in)) {
+		if (!rules_change_parse(&t->change[t->count], line))
+			continue;
+		if (++t->count < 2 * RULES_TRAIL_MAX)
+			continue;
+		t->count = RULES_TRAIL_MAX;
+		memmove(t->change, t->change + RULES_TRAIL_MAX, RULES_TRAIL_MAX * sizeof *t->change);
+	}
+	if (!rc && ferror(in))
+		rc = err_set(err, -EIO, "%s: cannot be read", path);
+	fclose(in);
+	if (rc)
+		rules_trail_free(t);
+	return rc;
+}
+
+void rules_trail_free(struct rules_trail *t)
+{
+	free(t->change);
+	*t = (struct rules_trail){0};
+}
+
+/* A ruleset on the stack: what it says, and its generation. */
+struct layer {
+	const char *version;
+	uint32_t generation;
+};
+
+static void layer_put(struct layer *stack, uint32_t *count, const char *version, uint32_t generation)
+{
+	if (*count && !strcmp(stack[*count - 1].version, version))
+		(*count)--; /* the same again under a newer number */
+	stack[(*count)++] = (struct layer){version, generation};
+}
+
+static void layer_return(struct layer *stack, uint32_t *count, const char *version, uint32_t generation)
+{
+	uint32_t at = *count;
+
+	while (at && strcmp(stack[at - 1].version, version) != 0)
+		at--;
+	if (at)
+		*count = at - 1;
+	stack[(*count)++] = (struct layer){version, generation};
+}
+
+uint32_t rules_trail_below(
+	const struct rules_trail *t, const char *version, uint32_t *generation, uint32_t max)
+{
+	struct layer *stack = malloc((2 * (size_t)t->count + 2) * sizeof *stack);
+	uint32_t count = 0, n = 0;
+
+	if (!stack)
+		return 0;
+	for (uint32_t i = 0; i < t->count; i++) {
+		const struct rules_change *c = &t->change[i];
+
+		/* a start may have put something else in force in between */
+		layer_put(stack, &count, c->from_version, c->from);
+		if (!strcmp(c->action, "rollback"))
+			layer_return(stack, &count, c->to_version, c->to);
+		else
+			layer_put(stack, &count, c->to_version, c->to);
+	}
+	if (count && !strcmp(stack[count - 1].version, version))
+		count--;
+	while (count && n < max)
+		generation[n++] = stack[--count].generation;
+	free(stack);
+	return n;
+}
