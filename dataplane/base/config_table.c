@@ -123,6 +123,16 @@ static bool duration_parse(const char *text, uint64_t held_us, uint64_t *out)
 	return true;
 }
 
+bool config_duration(const char *text, uint64_t *ms)
+{
+	return duration_parse(text, 1000, ms) && !strchr("0123456789 ", text[strlen(text) - 1]);
+}
+
+bool config_bytes(const char *text, uint64_t *bytes)
+{
+	return number_parse(text, byte_units, 1, bytes);
+}
+
 static bool choice_parse(const char *choices, const char *text, uint64_t *out)
 {
 	size_t bytes = strlen(text);

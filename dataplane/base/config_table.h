@@ -64,6 +64,11 @@ int config_value_parse(const struct config_key *key, void *base, const char *tex
 /* The value as text that config_value_parse() takes, not quoted. */
 void config_value_print(const struct config_key *key, const void *base, char *out, size_t cap);
 
+/* A duration as configuration and rules have it ("500ms", "5m", "1d"), in milliseconds; a size ("64KiB",
+ * "4096") in bytes. False: no such text, or too large. */
+bool config_duration(const char *text, uint64_t *ms);
+bool config_bytes(const char *text, uint64_t *bytes);
+
 /* What is expected of the key, for errors and docs: "duration from 1ms to 60s". */
 void config_key_expected(const struct config_key *key, char *out, size_t cap);
 

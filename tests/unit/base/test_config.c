@@ -293,13 +293,35 @@ static void test_load(void **state)
 	assert_int_equal(parse("kafka:\nnode:\n", &err), 0);
 }
 
+static void test_values_alone(void **state)
+{
+	static const char *const none[] = {
+		"", "5", "5 ", "x", "-5s", "5 s ", "5w", "1.5s", "99999999999999999999s", "5us"};
+	uint64_t v;
+
+	(void)state;
+	assert_true(config_duration("60s", &v));
+	assert_int_equal(v, 60000);
+	assert_true(config_duration("1 d", &v));
+	assert_int_equal(v, 86400000);
+	assert_true(config_duration("5ms", &v));
+	assert_int_equal(v, 5);
+	for (size_t i = 0; i < sizeof none / sizeof *none; i++)
+		assert_false(config_duration(none[i], &v));
+	assert_true(config_bytes("64MiB", &v));
+	assert_int_equal(v, 64 << 20);
+	assert_true(config_bytes("4096", &v));
+	assert_int_equal(v, 4096);
+	assert_false(config_bytes("64MB", &v));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_each_key_round_trips), cmocka_unit_test(test_bounds),
 		cmocka_unit_test(test_units), cmocka_unit_test(test_errors),
 		cmocka_unit_test(test_list_bound), cmocka_unit_test(test_set), cmocka_unit_test(test_check),
-		cmocka_unit_test(test_load)};
+		cmocka_unit_test(test_load), cmocka_unit_test(test_values_alone)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

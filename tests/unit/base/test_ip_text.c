@@ -69,9 +69,48 @@ static void test_random(void **state)
 	}
 }
 
+static void range(const char *text, const char *first, const char *last)
+{
+	uint8_t have[2][16], want[2][16];
+
+	if (ip_range_from_text(have[0], have[1], text) != (first != NULL))
+		fail_msg("'%s': wanted %s", text, first ? "a range" : "none");
+	if (!first)
+		return;
+	assert_true(oracle(want[0], first));
+	assert_true(oracle(want[1], last));
+	assert_memory_equal(have[0], want[0], 16);
+	assert_memory_equal(have[1], want[1], 16);
+}
+
+static void test_ranges(void **state)
+{
+	static const char *const bad[] = {"", "/8", "10.0.0.0/", "10.0.0.0/33", "10.0.0.1/8", "10.0.0.0/8x",
+		"10.0.0.0/-1", "10.0.0.0/ 8", "2001:db8::/129", "2001:db8::1/127", "10.0.0/8",
+		"10.0.0.0/4294967304", "x"};
+	char longest[100];
+
+	(void)state;
+	range("10.0.0.0/8", "10.0.0.0", "10.255.255.255");
+	range("192.0.2.128/25", "192.0.2.128", "192.0.2.255");
+	range("192.0.2.7/32", "192.0.2.7", "192.0.2.7");
+	range("192.0.2.7", "192.0.2.7", "192.0.2.7");
+	range("0.0.0.0/0", "0.0.0.0", "255.255.255.255");
+	range("2001:db8::/32", "2001:db8::", "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff");
+	range("2001:db8::8/125", "2001:db8::8", "2001:db8::f");
+	range("::/0", "::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff");
+	range("::1", "::1", "::1");
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+		range(bad[i], NULL, NULL);
+	memset(longest, ':', sizeof longest);
+	longest[99] = 0;
+	range(longest, NULL, NULL);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_known), cmocka_unit_test(test_random)};
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_known), cmocka_unit_test(test_random), cmocka_unit_test(test_ranges)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,4 +9,9 @@
  * section 2.5.5.2) or of IPv6 text (section 2.2). False if it is neither; out is then undefined. */
 bool ip_from_text(uint8_t out[16], const uint8_t *text, uint32_t bytes);
 
+/* "ADDRESS/BITS" or an address alone: its first and last address. Bits count from the address as it is
+ * written, so those of IPv4 are 0 to 32. False: not such a text, or the address has bits behind the prefix.
+ */
+bool ip_range_from_text(uint8_t first[16], uint8_t last[16], const char *text);
+
 #endif
