@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define FILE_BYTES_MAX (64u << 20)
 
@@ -280,4 +281,32 @@ void cli_help(FILE *out, const char *words)
 	fputs("\nThe socket is --socket, or $SLUICE_SOCKET, or " CLI_SOCKET_DEFAULT ".\n"
 	      "Exit codes: 0 done, 1 the command failed, 2 usage, 3 the daemon cannot be reached.\n",
 		out);
+}
+
+int cli_time_arg(const struct cli *cli, const char *name, int64_t def, int64_t *out, struct err *err)
+{
+	const char *text = json_string_value(json_object_get(cli->args, name)), *rest;
+	struct tm tm = {0};
+	char *end;
+
+	*out = def;
+	if (!text)
+		return 0;
+	errno = 0;
+	*out = strtoll(text, &end, 10);
+	if (end != text && *end == 0 && errno == 0)
+		return 0;
+	rest = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
+	if (rest) {
+		*out = (int64_t)timegm(&tm) * 1000;
+		if (*rest == '.') {
+			double fraction = strtod(rest, &end);
+
+			*out += (int64_t)(fraction * 1000 + 0.5);
+			rest = end;
+		}
+		if (strcmp(rest, "Z") == 0)
+			return 0;
+	}
+	return err_set(err, -EINVAL, "--%s: 2026-01-31T12:00:00Z or milliseconds since 1970 expected", name);
 }

@@ -26,6 +26,10 @@ struct cli {
  * read. */
 enum cli_exit cli_parse(struct cli *cli, int argc, char **argv, struct err *err);
 void cli_end(struct cli *cli);
+/* An option with a time: RFC 3339 in UTC, or milliseconds since 1970; def where it is not given. 0 or
+ * -EINVAL.
+ */
+int cli_time_arg(const struct cli *cli, const char *name, int64_t def, int64_t *out, struct err *err);
 /* All commands, or those whose words begin with `words`. */
 void cli_help(FILE *out, const char *words);
 
@@ -62,6 +66,8 @@ void render_text(FILE *out, const char *text);
 enum cli_exit cli_journal_dir(const struct cli *cli, char *dir, size_t cap, struct err *err);
 /* The same for node.data_dir. */
 enum cli_exit cli_data_dir(const struct cli *cli, char *dir, size_t cap, struct err *err);
+/* local_rules.c: the rule files of argument `files`, compiled together; NULL with err. */
+struct ruleset *cli_files_compile(const struct cli *cli, struct err *err);
 /* Prints a local command's result as asked for. Consumes it. */
 void cli_print(const struct cli *cli, FILE *out, json_t *result);
 

@@ -6,7 +6,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "address.h"
@@ -86,45 +85,16 @@ static int replay_row(void *arg, uint32_t partition, uint64_t offset, const stru
 	return rc;
 }
 
-/* RFC 3339 in UTC, or milliseconds since 1970. */
-static int time_arg(const struct cli *cli, const char *name, int64_t def, int64_t *out, struct err *err)
-{
-	const char *text = json_string_value(json_object_get(cli->args, name)), *rest;
-	struct tm tm = {0};
-	char *end;
-
-	*out = def;
-	if (!text)
-		return 0;
-	errno = 0;
-	*out = strtoll(text, &end, 10);
-	if (end != text && *end == 0 && errno == 0)
-		return 0;
-	rest = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
-	if (rest) {
-		*out = (int64_t)timegm(&tm) * 1000;
-		if (*rest == '.') {
-			double fraction = strtod(rest, &end);
-
-			*out += (int64_t)(fraction * 1000 + 0.5);
-			rest = end;
-		}
-		if (strcmp(rest, "Z") == 0)
-			return 0;
-	}
-	return err_set(err, -EINVAL, "--%s: 2026-01-31T12:00:00Z or milliseconds since 1970 expected", name);
-}
-
 static int replay_options(
 	const struct cli *cli, struct replay_cli *r, struct state_replay_params *params, struct err *err)
 {
 	static const char *const names[] = {"merged", "partial", "none"};
 	const char *rows = json_string_value(json_object_get(cli->args, "rows"));
 	const json_t *partition = json_object_get(cli->args, "partition");
-	int rc = time_arg(cli, "from", INT64_MIN, &params->from_ms, err);
+	int rc = cli_time_arg(cli, "from", INT64_MIN, &params->from_ms, err);
 
 	if (rc == 0)
-		rc = time_arg(cli, "to", INT64_MAX, &params->to_ms, err);
+		rc = cli_time_arg(cli, "to", INT64_MAX, &params->to_ms, err);
 	params->partition = UINT32_MAX;
 	if (partition && json_integer_value(partition) >= r->meta.partitions)
 		rc = err_set(err, -EINVAL, "--partition: the journal has 0 to %u", r->meta.partitions - 1);

@@ -14,9 +14,9 @@ static void report_line(void *arg, const char *line)
 	json_array_append_new(arg, json_text(line));
 }
 
-/* Compiles the files given together; NULL with err. */
-static struct ruleset *files_compile(const json_t *files, struct err *err)
+struct ruleset *cli_files_compile(const struct cli *cli, struct err *err)
 {
+	const json_t *files = json_object_get(cli->args, "files");
 	size_t count = json_array_size(files);
 	struct rule_source *source = calloc(count ? count : 1, sizeof *source);
 	struct ruleset *rs = NULL;
@@ -39,7 +39,7 @@ static struct ruleset *files_compile(const json_t *files, struct err *err)
 
 enum cli_exit local_rules_check(const struct cli *cli, FILE *out, struct err *err)
 {
-	struct ruleset *rs = files_compile(json_object_get(cli->args, "files"), err);
+	struct ruleset *rs = cli_files_compile(cli, err);
 	json_t *report, *result;
 	uint32_t failed;
 

@@ -65,6 +65,29 @@ uint32_t record_write_event(
 	return bytes;
 }
 
+void record_event(const struct record *rec, const uint8_t *payload, struct event *ev)
+{
+	const struct span *span = record_spans(rec);
+
+	ev->raw = payload;
+	ev->tail = payload + rec->raw_bytes;
+	ev->raw_bytes = rec->raw_bytes;
+	ev->tail_bytes = rec->payload_bytes - rec->raw_bytes;
+	ev->field_mask = rec->field_mask;
+	for (uint64_t mask = rec->field_mask; mask; mask &= mask - 1)
+		ev->field[__builtin_ctzll(mask)] = *span++;
+	memcpy(ev->event_id, rec->event_id, sizeof ev->event_id);
+	ev->event_time_ms = rec->event_time_ms;
+	ev->type = rec->type;
+	ev->refused = ev->refused_field = 0;
+	ev->actions = 0;
+	ev->hit_count = 0;
+	ev->hit = NULL;
+	memcpy(ev->src_addr, rec->src_addr, sizeof ev->src_addr);
+	ev->src_port = rec->src_port;
+	ev->dst_port = rec->dst_port;
+}
+
 uint32_t record_refused_bytes(const struct event *ev, uint32_t limit_bytes)
 {
 	uint32_t keep = ev->raw_bytes < limit_bytes ? ev->raw_bytes : limit_bytes;

@@ -110,6 +110,10 @@ uint32_t record_bytes_of(const struct event *ev);
 uint32_t record_write_event(
 	uint8_t *out, const struct event *ev, uint64_t key_hash, int64_t receive_time_ms, uint16_t flags);
 
+/* The event that a RECORD_EVENT was made of, before rules looked at it: no actions, no hits. payload: that of
+ * the record, or a copy with EVENT_PAD_BYTES readable behind it if something will parse it; borrowed. */
+void record_event(const struct record *rec, const uint8_t *payload, struct event *ev);
+
 /* Writes a refused event: at most limit_bytes of its raw bytes. out has record_refused_bytes() bytes. */
 uint32_t record_refused_bytes(const struct event *ev, uint32_t limit_bytes);
 uint32_t record_write_refused(uint8_t *out, const struct event *ev, uint64_t key_hash,

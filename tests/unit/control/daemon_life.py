@@ -77,7 +77,7 @@ def rule(name, prefix):
     path = os.path.join(DIR, name + ".yaml")
     with open(path, "w", encoding="utf-8") as f:
         f.write(f"rules:\n  - id: {name}\n    title: {name}\n    severity: low\n"
-                f"    when: {{page: {{prefix: {prefix}}}}}\n    then: [tag]\n")
+                f"    when: {{page: {{prefix: {prefix}}}}}\n    then: [alert, tag]\n")
     return path
 
 
@@ -235,7 +235,36 @@ def enrich_run():
     ended(p, 0)
 
 
+def try_run():
+    """A backtest: "aaa" alerts on pages that begin with /p/1; ccc and ddd are in force, /p/3 and /p/4."""
+    def pages(prefix):
+        return sum(f"/p/{i}".startswith(prefix) for i in range(300))
+
+    def tried(*words):
+        return json.loads(ctl("rules", "try", rule("ccc", "/p/3"), rule("ddd", "/p/42"), rule("eee", "/p/5"),
+                              "--dir", DATA, *words)[1])
+
+    out = tried("--events", "2")
+    assert out["events"] == 300 and out["faults"] == [], out
+    got = {r["rule"]: (r["now"], r["then"], r["gained"], r["lost"], r["same"]) for r in out["alerts"]}
+    c, d, d2, e = pages("/p/3"), pages("/p/4"), pages("/p/42"), pages("/p/5")
+    assert got == {"ccc": (c, c, 0, 0, c), "ddd": (d, d2, 0, d - d2, d2), "eee": (0, e, e, 0, 0)}, got
+    assert out["now"]["alerts"] == c + d and out["then"]["alerts"] == c + d2 + e
+    shown = sorted((x["rule"], x["alert"]) for x in out["differences"])
+    assert shown == [("ddd", "lost")] * 2 + [("eee", "gained")] * 2, shown
+    ids = set(ctl("journal", "dump", "--ids", "--dir", os.path.join(DATA, "journal"))[1].split())
+    assert all(x["event_id"] in ids for x in out["differences"])
+    assert tried("--last", "1h")["events"] == 300
+    assert tried("--to", "2020-01-01T00:00:00Z")["events"] == 0
+    assert tried("--from", "2100-01-01T00:00:00Z")["events"] == 0
+    for bad in (["--last", "1x"], ["--last", "1h", "--from", "5"], ["--against", "4000000000"], ["--dir", DIR]):
+        assert ctl("rules", "try", rule("ccc", "/p/3"), *bad, *(["--dir", DATA] if "--dir" not in bad else []),
+                   check=False)[0] == 1, bad
+    assert not os.path.exists(os.path.join(DIR, "rulesets"))
+
+
 def offline():
+    try_run()
     code, out, _ = ctl("journal", "verify", "--dir", os.path.join(DATA, "journal"))
     assert code == 0 and json.loads(out)["damaged"] == 0
     assert ctl("status", check=False)[0] == 3
