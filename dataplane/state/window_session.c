@@ -150,14 +150,25 @@ struct session *session_key_first(struct sessions *ss, const struct stage_pick *
 	return keytab_value(e);
 }
 
-static void session_add(struct sessions *ss, struct session *s, const struct stage_run *run, uint32_t i)
+/* Adds the events that wait, each to its session. Before a session takes another's cell, or gives its own
+ * away. */
+static void events_add(struct sessions *ss)
 {
-	struct agg_order order = stage_order(ss->w.st, run, i);
+	struct agg_items *items = &ss->w.st->items;
+	uint64_t lost;
 
-	if (!agg_cell_add(ss->w.def->aggs, session_cell(s), ss->arena, run->rec[i], &order)) {
+	if (ss->w.sketches)
+		agg_run_prefetch(&ss->w.st->aggs, ss->w.def->aggs, items);
+	lost = agg_run_add(&ss->w.st->aggs, ss->w.def->aggs, items);
+	for (uint32_t i = 0; lost && i < items->count; i++) {
+		struct session *s = (struct session *)items->cell[i] - 1;
+
+		if (!(lost >> items->event[i] & 1))
+			continue;
 		session_entry(s)->flags |= KEYTAB_F_CUT;
 		ss->w.stats->cut++;
 	}
+	agg_items_clear(items);
 }
 
 /* No more sessions of their own for new keys, nor more for known ones. */
@@ -166,11 +177,20 @@ static bool session_room(const struct sessions *ss)
 	return ss->keys.count < ss->w.def->keys_max && !ss->w.st->full;
 }
 
-static void session_take_one(struct sessions *ss, struct stage_run *run, const struct stage_pick *p)
+/* The entry of the pick's key; NULL: none. */
+static struct keytab_entry *key_find(struct sessions *ss, struct stage_pick *p)
+{
+	if (p->entry && stage_key_is(&ss->keys, p->entry, p))
+		return p->entry;
+	stage_key_want(&ss->w, p);
+	return p->other ? NULL : keytab_find(&ss->keys, p->tag, p->key, p->key_bytes, NULL);
+}
+
+static void session_take_one(struct sessions *ss, struct stage_run *run, struct stage_pick *p)
 {
 	struct stage_window *w = &ss->w;
 	int64_t t = run->rec[p->index]->event_time_ms, wm = run->watermark_ms[p->index];
-	struct keytab_entry *e = p->other ? NULL : keytab_find(&ss->keys, p->tag, p->key, p->key_bytes, NULL);
+	struct keytab_entry *e = key_find(ss, p);
 	struct session *first = e ? keytab_value(e) : NULL;
 	struct session *s = session_find(ss, first, NULL, t, wm), *more;
 	bool other = !s && (p->other || !session_room(ss));
@@ -189,14 +209,16 @@ static void session_take_one(struct sessions *ss, struct stage_run *run, const s
 		s = first ? session_more(ss, first, t) : session_key_first(ss, p, t, other);
 		first = first ? first : s;
 	} else {
-		while ((more = session_find(ss, first, s, t, wm)))
+		while ((more = session_find(ss, first, s, t, wm))) {
+			events_add(ss);
 			s = session_join(ss, first, s, more);
+		}
 	}
 	if (t < s->start_ms)
 		s->start_ms = t;
 	if (t > s->last_ms)
 		s->last_ms = t;
-	session_add(ss, s, run, p->index);
+	agg_items_put(&w->st->items, p->index, session_cell(s), ss->arena);
 	session_key_due(ss, first, session_end(ss, s));
 }
 
@@ -204,7 +226,6 @@ static void session_take(struct stage_window *w, struct stage_run *run)
 {
 	struct sessions *ss = (struct sessions *)w;
 	struct stage_pick *pick = w->st->pick;
-	uint8_t *keys = w->st->keys;
 	uint32_t count = 0;
 
 	for (uint32_t i = 0; i < run->count; i++) {
@@ -215,14 +236,16 @@ static void session_take(struct stage_window *w, struct stage_run *run)
 			continue;
 		}
 		p->index = i;
-		keys = stage_key(w, run->rec[i], p, keys);
+		stage_key_look(w, p);
 		keytab_prefetch_slot(&ss->keys, p->tag);
 		count++;
 	}
 	for (uint32_t i = 0; i < count; i++)
-		(void)keytab_guess(&ss->keys, pick[i].tag);
+		pick[i].entry = keytab_guess(&ss->keys, pick[i].tag);
+	agg_items_clear(&w->st->items);
 	for (uint32_t i = 0; i < count; i++)
 		session_take_one(ss, run, &pick[i]);
+	events_add(ss);
 }
 
 /* ---- closing ---- */
