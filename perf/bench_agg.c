@@ -8,7 +8,7 @@
 #include "bench_util.h"
 
 #define EVENTS 65536u
-#define BURST 64u
+#define BURST AGG_RUN
 
 struct run {
 	struct agg_set *set;
@@ -78,25 +78,36 @@ static void adds_range(struct run *run, uint32_t from, uint32_t to)
 	}
 }
 
+/* As the state stage does it. */
 static void adds_ahead_range(struct run *run, uint32_t from, uint32_t end)
 {
+	static const struct record *rec[BURST];
+	static uint64_t offset[BURST];
+	struct agg_run aggs;
+
+	agg_run_init(&aggs, rec, offset, 0);
+	if (!agg_run_reads(&aggs, run->set))
+		abort();
 	for (; from < end; from += BURST) {
-		uint32_t to = from + BURST < end ? from + BURST : end;
+		uint32_t count = from + BURST < end ? BURST : end - from;
+		struct agg_items items = {.count = 0};
 
-		for (uint32_t i = from; i < to; i++) {
-			const char *cell = (const char *)run->cells + (size_t)run->key[i] * run->stride;
+		for (uint32_t i = 0; i < count; i++) {
+			uint8_t *cell = run->cells + (size_t)run->key[from + i] * run->stride;
 
-			__builtin_prefetch(run->records + run->offset[i]);
-			__builtin_prefetch(run->records + run->offset[i] + 64);
-			__builtin_prefetch(run->records + run->offset[i] + 128);
+			rec[i] = (const struct record *)(run->records + run->offset[from + i]);
+			offset[i] = from + i;
+			for (uint32_t at = 0; at < 192; at += 64)
+				__builtin_prefetch((const uint8_t *)rec[i] + at);
 			__builtin_prefetch(cell, 1);
 			__builtin_prefetch(cell + run->stride - 1, 1);
+			agg_items_put(&items, i, cell, run->arena);
 		}
-		for (uint32_t i = from; i < to; i++)
-			agg_cell_prefetch_event(run->set, run->cells + (size_t)run->key[i] * run->stride,
-				run->arena, (const struct record *)(run->records + run->offset[i]));
-		adds_range(run, from, to);
+		agg_run_begin(&aggs);
+		agg_run_prefetch(&aggs, run->set, &items);
+		agg_run_add(&aggs, run->set, &items);
 	}
+	agg_run_free(&aggs);
 }
 
 static void adds(void *arg, uint32_t count)

@@ -239,20 +239,21 @@ static void tumbling(const char *aggregates, uint64_t keys, uint64_t users, doub
 	free(m.bytes);
 }
 
-/* Steady state: rows of every slide are within what is measured. */
-static void hopping(const char *aggregates, uint64_t keys, uint64_t events_per_ms, const char *sizes)
+/* Steady state: rows of every slide, and sessions that end, are within what is measured. Sessions are by
+ * user. */
+static void sliding(const char *window, const char *aggregates, uint64_t keys, uint64_t events_per_ms)
 {
 	struct counted counted = {0};
 	struct maker m;
 	struct window_plan *plan;
 	struct stage *st;
 	char text[300];
+	bool users = strstr(window, "by=user_id") != NULL;
 	uint64_t took = 0, events = 0;
 
-	snprintf(text, sizeof text, "name=w kind=hopping %s by=page keys_max=10000000 aggregates='%s'", sizes,
-		aggregates);
+	snprintf(text, sizeof text, "name=w %s keys_max=10000000 aggregates='%s'", window, aggregates);
 	plan = plan_make(text);
-	maker_init(&m, keys, 1000000, 4096, events_per_ms);
+	maker_init(&m, users ? 1000 : keys, users ? keys : 1000000, 4096, events_per_ms);
 	st = stage_make(plan, &counted);
 	while (m.offset < 25000 * events_per_ms) {
 		uint64_t ns;
@@ -266,10 +267,9 @@ static void hopping(const char *aggregates, uint64_t keys, uint64_t events_per_m
 		took += ns;
 		events += BLOCKS * BLOCK_RECORDS;
 	}
-	printf("hopping %s, %" PRIu64 " keys, %" PRIu64
-	       " K events/s, %s: %.1f ns/event with %.2f rows/event; "
+	printf("%s, %" PRIu64 " keys, %" PRIu64 " K events/s, %s: %.1f ns/event with %.2f rows/event; "
 	       "%.1f logical bytes/key\n",
-		sizes, keys, events_per_ms, aggregates, (double)took / (double)events,
+		window, keys, events_per_ms, aggregates, (double)took / (double)events,
 		(double)counted.rows / (double)events,
 		(double)stage_stats(st)->window[0].memory_bytes / (double)keys);
 	fflush(stdout);
@@ -278,29 +278,44 @@ static void hopping(const char *aggregates, uint64_t keys, uint64_t events_per_m
 	free(m.bytes);
 }
 
-/* Arguments: none: everything; KEYS [ROUNDS]: tumbling windows of so many keys; hopping. */
+static const char *const plain = "count, sum(metric)";
+static const char *const full = "count, sum(metric), distinct(user_id), quantiles(metric)";
+
+/* which: 0, 1, 2 or, all of these, 3. */
+static void tumblings(uint64_t keys, uint64_t rounds, uint64_t which)
+{
+	if (which == 0 || which == 3) {
+		printf("-- %s\n", plain);
+		tumbling(plain, keys, 1000000, 4096, rounds);
+	}
+	if (which == 1 || which == 3) {
+		printf("-- %s: 20 users, metrics over 20 %%\n", full);
+		tumbling(full, keys, 20, 1.2, rounds);
+	}
+	if (which == 2 || which == 3) {
+		printf("-- %s: 1 M users, metrics over three decades\n", full);
+		tumbling(full, keys, 1000000, 4096, rounds);
+	}
+}
+
+/* Arguments: none: everything; KEYS [ROUNDS [WHICH]]: tumbling windows of so many keys, 0: the others; WHICH:
+ * 0, 1 or 2 of the lists of aggregates. */
 int main(int argc, char **argv)
 {
 	static const uint64_t keys[] = {1000, 10000, 100000, 1000000};
-	static const char *const plain = "count, sum(metric)";
-	static const char *const full = "count, sum(metric), distinct(user_id), quantiles(metric)";
 	uint64_t only = argc > 1 ? strtoull(argv[1], NULL, 10) : 0;
 	uint64_t rounds = argc > 2 ? strtoull(argv[2], NULL, 10) : 200;
+	uint64_t which = argc > 3 ? strtoull(argv[3], NULL, 10) : 3;
 
-	for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-		if (argc > 1 && only != keys[i])
-			continue;
-		printf("-- %s\n", plain);
-		tumbling(plain, keys[i], 1000000, 4096, rounds);
-		printf("-- %s: 20 users, metrics over 20 %%\n", full);
-		tumbling(full, keys[i], 20, 1.2, rounds);
-		printf("-- %s: 1 M users, metrics over three decades\n", full);
-		tumbling(full, keys[i], 1000000, 4096, rounds);
-	}
+	for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+		if (argc == 1 || only == keys[i])
+			tumblings(keys[i], rounds, which);
 	if (only)
 		return 0;
-	hopping(plain, 100000, 1000, "size=10s slide=1s");
-	hopping(plain, 100000, 200, "size=10s slide=1s");
-	hopping(full, 10000, 200, "size=10s slide=1s");
+	sliding("kind=hopping size=10s slide=1s by=page", plain, 100000, 1000);
+	sliding("kind=hopping size=10s slide=1s by=page", plain, 100000, 200);
+	sliding("kind=hopping size=10s slide=1s by=page", full, 10000, 200);
+	sliding("kind=session gap=2s by=user_id", plain, 100000, 200);
+	sliding("kind=session gap=2s by=user_id", full, 10000, 200);
 	return 0;
 }

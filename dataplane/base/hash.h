@@ -37,21 +37,40 @@ static inline uint64_t hash_load(const uint8_t *p, size_t bytes)
 	return v;
 }
 
+#define HASH_K0 0xa0761d6478bd642full
+#define HASH_K1 0xe7037ed1a0b428dbull
+#define HASH_K2 0x8ebc6af09c88c6e3ull
+
 static inline uint64_t hash_bytes(const void *data, size_t bytes, uint64_t seed)
 {
-	static const uint64_t k0 = 0xa0761d6478bd642full, k1 = 0xe7037ed1a0b428dbull,
-			      k2 = 0x8ebc6af09c88c6e3ull;
 	const uint8_t *p = data;
-	uint64_t h = hash_fold(seed ^ k0, (uint64_t)bytes ^ k1);
+	uint64_t h = hash_fold(seed ^ HASH_K0, (uint64_t)bytes ^ HASH_K1);
 	size_t left = bytes;
 
 	for (; left > 16; left -= 16, p += 16)
-		h = hash_fold(hash_load(p, 8) ^ k1, hash_load(p + 8, 8) ^ h);
+		h = hash_fold(hash_load(p, 8) ^ HASH_K1, hash_load(p + 8, 8) ^ h);
 	if (left > 8)
-		h = hash_fold(hash_load(p, 8) ^ k1, hash_load(p + 8, left - 8) ^ h);
+		h = hash_fold(hash_load(p, 8) ^ HASH_K1, hash_load(p + 8, left - 8) ^ h);
 	else
-		h = hash_fold(hash_load(p, left) ^ k2, h);
-	return hash_fold(h ^ k0, k2);
+		h = hash_fold(hash_load(p, left) ^ HASH_K2, h);
+	return hash_fold(h ^ HASH_K0, HASH_K2);
+}
+
+/* hash_bytes(p, bytes, 0) of bytes that have 8 readable ones before them, as fields of a record have: the
+ * last ones are then read without asking how many they are. */
+static inline uint64_t hash_text(const uint8_t *p, size_t bytes)
+{
+	uint64_t h, last;
+
+	if (bytes - 1 >= 16) /* none, or many */
+		return hash_bytes(p, bytes, 0);
+	h = hash_fold(HASH_K0, (uint64_t)bytes ^ HASH_K1);
+	last = hash_load(p + bytes - 8, 8) >> (8 * (-bytes & 7));
+	if (bytes > 8)
+		h = hash_fold(hash_load(p, 8) ^ HASH_K1, last ^ h);
+	else
+		h = hash_fold(last ^ HASH_K2, h);
+	return hash_fold(h ^ HASH_K0, HASH_K2);
 }
 
 static inline uint64_t hash_u64(uint64_t x)

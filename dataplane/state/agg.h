@@ -82,9 +82,6 @@ bool agg_cell_add(const struct agg_set *set, void *cell, struct agg_arena *a, co
 void agg_cell_clear(const struct agg_set *set, void *cell, struct agg_arena *a);
 /* Draws what a later agg_cell_add() will touch into the cache. */
 void agg_cell_prefetch(const struct agg_set *set, const void *cell, const struct agg_arena *a);
-/* The same for one event: the very slots of large sketches, too. */
-void agg_cell_prefetch_event(
-	const struct agg_set *set, const void *cell, const struct agg_arena *a, const struct record *rec);
 /* The attempts that conversion_rate is a share of; nothing where the set has none. */
 void agg_cell_entered_set(const struct agg_set *set, void *cell, uint64_t count);
 /* Events that count in a cell; the set has `count` or what is made of it. */

@@ -1,6 +1,6 @@
-/* Cells: events and other cells in, packed forms out and in. Pure; memory is the caller's cell and arena. */
+/* Cells: other cells in, packed forms out and in; events come in by agg_run.c. Pure; memory is the caller's
+ * cell and arena. */
 #include <errno.h>
-#include <math.h>
 
 #include "agg_priv.h"
 
@@ -19,7 +19,7 @@ void agg_cell_clear(const struct agg_set *set, void *cell, struct agg_arena *a)
 	agg_cell_init(set, cell);
 }
 
-/* ---- adding an event ---- */
+/* ---- errors ---- */
 
 static bool word_match(const uint8_t *text, uint32_t bytes, const char *word, size_t word_bytes)
 {
@@ -63,120 +63,6 @@ bool agg_error_match(const struct agg_set *set, const struct record *rec)
 	return false;
 }
 
-/* A field's value, as its parts take it. */
-struct input {
-	const uint8_t *text;
-	uint32_t bytes;
-	bool finite;	 /* of numbers: others count as absent, but quantiles count them */
-	int64_t decimal; /* millionths */
-	double number;	 /* of decimals, too */
-	uint64_t hash;
-};
-
-static inline void count_up(const struct agg_part *part, uint8_t *cell)
-{
-	agg_u64_set(cell + part->offset, agg_u64(cell + part->offset) + 1);
-}
-
-static inline void sum_up(const struct agg_part *part, uint8_t *cell, const struct input *in)
-{
-	uint8_t *p = cell + part->offset;
-
-	if (part->decimal)
-		agg_u128_set(p, agg_u128(p) + (unsigned __int128)(__int128)in->decimal);
-	else
-		agg_f64_set(p, agg_f64(p) + in->number);
-}
-
-static inline bool part_add(const struct agg_part *part, uint8_t *cell, struct agg_arena *a,
-	const struct input *in, const struct agg_order *order)
-{
-	switch (part->kind) {
-	case AGG_PART_MATCH:
-		if (in->bytes == part->value_bytes && memcmp(in->text, part->value, in->bytes) == 0)
-			count_up(part, cell);
-		return true;
-	case AGG_PART_PRESENT:
-		if (in->finite)
-			count_up(part, cell);
-		return true;
-	case AGG_PART_SUM:
-		if (in->finite)
-			sum_up(part, cell, in);
-		return true;
-	case AGG_PART_MIN:
-	case AGG_PART_MAX:
-	case AGG_PART_MOMENTS:
-		if (in->finite)
-			agg_part_number_add(part, cell, in->decimal, in->number);
-		return true;
-	case AGG_PART_FIRST:
-	case AGG_PART_LAST:
-		return agg_part_edge_offer(part, cell, a, order, in->text, in->bytes);
-	case AGG_PART_DISTINCT:
-		return hll_add((struct hll *)(cell + part->offset), a, in->hash);
-	case AGG_PART_QUANTILES:
-		return dds_add((struct dds *)(cell + part->offset), a, in->number);
-	case AGG_PART_TOP:
-		return topk_add((struct topk *)(cell + part->offset), a, topk_capacity(part->k), in->text,
-			in->bytes, in->hash);
-	default:
-		return true;
-	}
-}
-
-static inline bool number_read(bool decimal, struct input *in)
-{
-	if (in->bytes != sizeof(double))
-		return false; /* no record of ours */
-	if (decimal) {
-		in->decimal = (int64_t)agg_u64(in->text);
-		in->number = field_decimal_double(in->decimal);
-		in->finite = true;
-	} else {
-		in->number = agg_f64(in->text) + 0.0; /* no negative zero */
-		in->finite = isfinite(in->number);
-	}
-	return true;
-}
-
-static inline void whole_add(
-	const struct agg_set *set, const struct agg_group *group, uint8_t *cell, const struct record *rec)
-{
-	for (uint32_t i = group->first; i < group->first + group->count; i++) {
-		const struct agg_part *part = &set->part[i];
-
-		if (part->kind == AGG_PART_COUNT ||
-			(part->kind == AGG_PART_MATCH && rec->type == part->value[0]) ||
-			(part->kind == AGG_PART_ERRORS && agg_error_match(set, rec)))
-			count_up(part, cell);
-	}
-}
-
-bool agg_cell_add(const struct agg_set *set, void *cell, struct agg_arena *a, const struct record *rec,
-	const struct agg_order *order)
-{
-	bool whole = true;
-
-	for (uint32_t g = 0; g < set->group_count; g++) {
-		const struct agg_group *group = &set->group[g];
-		struct input in = {0};
-
-		if (group->field == FIELD_NONE) {
-			whole_add(set, group, cell, rec);
-			continue;
-		}
-		in.text = record_field(rec, group->field, &in.bytes);
-		if (!in.text || (group->number && !number_read(group->decimal, &in)))
-			continue;
-		if (group->hashed)
-			in.hash = hash_bytes(in.text, in.bytes, 0);
-		for (uint32_t i = group->first; i < group->first + group->count; i++)
-			whole &= part_add(&set->part[i], cell, a, &in, order);
-	}
-	return whole;
-}
-
 /* ---- funnels ---- */
 
 static const struct agg_part *part_find(const struct agg_set *set, enum agg_part_kind kind)
@@ -216,34 +102,6 @@ void agg_cell_prefetch(const struct agg_set *set, const void *cell, const struct
 			dds_prefetch((const struct dds *)p, a);
 		else if (part->kind == AGG_PART_TOP)
 			topk_prefetch((const struct topk *)p, a);
-	}
-}
-
-void agg_cell_prefetch_event(
-	const struct agg_set *set, const void *cell, const struct agg_arena *a, const struct record *rec)
-{
-	for (uint32_t i = 0; i < set->grow_count; i++) {
-		const struct agg_part *part = &set->part[set->grow[i]];
-		const uint8_t *p = (const uint8_t *)cell + part->offset, *text;
-		uint32_t bytes;
-
-		if (part->kind == AGG_PART_TOP) {
-			topk_prefetch((const struct topk *)p, a);
-		} else if (part->kind == AGG_PART_DISTINCT) {
-			if (hll_prefetch((const struct hll *)p, a))
-				continue;
-			text = record_field(rec, part->field, &bytes);
-			if (text)
-				hll_prefetch_hash((const struct hll *)p, a, hash_bytes(text, bytes, 0));
-		} else if (part->kind == AGG_PART_QUANTILES) {
-			struct input in;
-
-			if (dds_prefetch((const struct dds *)p, a))
-				continue;
-			in.text = record_field(rec, part->field, &in.bytes);
-			if (in.text && number_read(part->decimal, &in))
-				dds_prefetch_number((const struct dds *)p, a, in.number);
-		}
 	}
 }
 

@@ -355,10 +355,16 @@ static void layout_make(struct agg_set *set)
 
 		if (!group || group->field != part->field) {
 			group = &set->group[set->group_count++];
-			*group = (struct agg_group){part->field, part->number, part->decimal, false, i, 0};
+			*group = (struct agg_group){.field = part->field,
+				.number = part->number,
+				.decimal = part->decimal,
+				.first = i};
 		}
 		group->count++;
 		group->hashed |= part->kind == AGG_PART_DISTINCT || part->kind == AGG_PART_TOP;
+		group->keys |= part->kind == AGG_PART_QUANTILES;
+		group->moments |= part->kind == AGG_PART_MOMENTS;
+		set->edges |= part->kind == AGG_PART_FIRST || part->kind == AGG_PART_LAST;
 		part->offset = set->cell_bytes;
 		set->cell_bytes += agg_part_ops[part->kind].bytes[part->decimal];
 		if (part->kind == AGG_PART_PRESENT)

@@ -42,7 +42,9 @@ struct agg_part {
 struct agg_group {
 	enum field_id field; /* FIELD_NONE: parts that look at the whole record */
 	bool number, decimal;
-	bool hashed; /* a part needs the value's hash */
+	bool hashed;  /* a part needs the value's hash */
+	bool keys;    /* a part needs the number's bucket */
+	bool moments; /* MOMENTS is there: it counts PRESENT along */
 	uint32_t first, count;
 };
 
@@ -57,6 +59,7 @@ struct agg_set {
 	uint8_t grow[AGG_PARTS_MAX]; /* parts that may have memory in the arena */
 	enum field_id error_field[4];
 	uint32_t error_field_count;
+	bool edges;					       /* a part needs the events' order */
 	uint64_t empty[AGG_PARTS_MAX * AGG_PART_CELL_MAX / 8]; /* a cell in which nothing is */
 };
 

@@ -161,7 +161,7 @@ static const double bucket_middle[DDS_PER_OCTAVE] = {
 
 /* ---- mapping ---- */
 
-int32_t dds_key(double x)
+static inline int32_t key_of(double x)
 {
 	uint64_t bits, mantissa;
 	uint32_t exponent, j;
@@ -178,6 +178,20 @@ int32_t dds_key(double x)
 	return bits >> 63 ? -key : key;
 }
 
+int32_t dds_key(double x)
+{
+	return key_of(x);
+}
+
+void dds_keys(const double *x, uint64_t mask, int32_t *key)
+{
+	for (; mask; mask &= mask - 1) {
+		uint32_t i = (uint32_t)__builtin_ctzll(mask);
+
+		key[i] = key_of(x[i]);
+	}
+}
+
 double dds_key_value(int32_t key)
 {
 	int32_t i = (key < 0 ? -key : key) - DDS_KEY_MIN;
@@ -189,29 +203,37 @@ double dds_key_value(int32_t key)
 	return key < 0 ? -v : v;
 }
 
-/* Where the key is; n if nowhere. */
-static uint32_t entry_find(const uint32_t *entry, uint32_t n, int32_t key)
+/* Bits of those of four entries that have the key. */
+static inline uint32_t entry_match(const uint32_t *entry, __m128i wanted)
+{
+	__m128i four = _mm_srli_epi32(_mm_loadu_si128((const __m128i *)entry), 14);
+
+	return (uint32_t)_mm_movemask_ps(_mm_castsi128_ps(_mm_cmpeq_epi32(four, wanted)));
+}
+
+/* Where the key is; n if nowhere. All are looked at, the last four once more: where a key stands is as good
+ * as random, and a branch that cannot be foreseen costs more than what is left. */
+static inline uint32_t entry_find(const uint32_t *entry, uint32_t n, int32_t key)
 {
 	uint32_t want = (uint32_t)(key - DDS_KEY_IGNORED), i = 0;
 	__m128i wanted = _mm_set1_epi32((int)want);
+	uint64_t match = 0;
 
-	for (; i + 4 <= n; i += 4) {
-		__m128i four = _mm_srli_epi32(_mm_loadu_si128((const __m128i *)(entry + i)), 14);
-		int mask = _mm_movemask_ps(_mm_castsi128_ps(_mm_cmpeq_epi32(four, wanted)));
-
-		if (mask)
-			return i + (uint32_t)__builtin_ctz((uint32_t)mask);
+	if (n <= DDS_INLINE) {
+		while (i < n && entry[i] >> 14 != want)
+			i++;
+		return i;
 	}
-	for (; i < n; i++)
-		if (entry[i] >> 14 == want)
-			return i;
-	return n;
+	for (; i + 4 < n; i += 4)
+		match |= (uint64_t)entry_match(entry + i, wanted) << i;
+	match |= (uint64_t)entry_match(entry + n - 4, wanted) << (n - 4);
+	return match ? (uint32_t)__builtin_ctzll(match) : n;
 }
 
 /* ---- adding ---- */
 
 /* Not inline: its stack would be paid by every caller. */
-static __attribute__((noinline)) bool list_join_one(
+static __attribute__((noinline, cold)) bool list_join_one(
 	struct dds *d, struct agg_arena *a, int32_t key, uint64_t count)
 {
 	struct dds_list one;
@@ -221,23 +243,33 @@ static __attribute__((noinline)) bool list_join_one(
 	return dds_list_join(d, a, &one);
 }
 
-/* A bucket more. */
-static bool sparse_new(struct dds *d, struct agg_arena *a, int32_t key, uint64_t count)
+/* True if a key lies so far from one of its sign that something collapses. Zeros do not, nor what is ignored:
+ * but these are rare, and are looked at one by one if anything is far away. */
+static bool sparse_collapses(const uint32_t *entry, uint32_t n, int32_t key)
 {
-	uint32_t n = d->form, had = sparse_bytes(n), want = sparse_bytes(n + 1), block,
-		 *entry = entries(d, a);
 	int32_t sign = key < 0 ? -1 : 1;
 
-	if (n == DDS_SPARSE_MAX)
-		return list_join_one(d, a, key, count);
 	for (uint32_t i = 0; i < n; i++) {
 		int32_t other = entry_key(entry[i]);
 
+		if (other - key < AGG_DDS_BUCKETS_MAX && key - other < AGG_DDS_BUCKETS_MAX)
+			continue;
 		if (other * sign > 0 && other != DDS_KEY_IGNORED && key != DDS_KEY_ZERO &&
-			key != DDS_KEY_IGNORED &&
-			(other - key >= AGG_DDS_BUCKETS_MAX || key - other >= AGG_DDS_BUCKETS_MAX))
-			return list_join_one(d, a, key, count); /* something collapses */
+			key != DDS_KEY_IGNORED)
+			return true;
 	}
+	return false;
+}
+
+/* A bucket more. */
+static __attribute__((noinline)) bool sparse_new(
+	struct dds *d, struct agg_arena *a, int32_t key, uint64_t count)
+{
+	uint32_t n = d->form, had = sparse_bytes(n), want = sparse_bytes(n + 1), block,
+		 *entry = entries(d, a);
+
+	if (n == DDS_SPARSE_MAX || sparse_collapses(entry, n, key))
+		return list_join_one(d, a, key, count);
 	if (agg_block_bytes(had) != agg_block_bytes(want)) {
 		if (!agg_arena_fits(a, had, want))
 			return false;
@@ -252,7 +284,7 @@ static bool sparse_new(struct dds *d, struct agg_arena *a, int32_t key, uint64_t
 	return true;
 }
 
-static bool sparse_add(struct dds *d, struct agg_arena *a, int32_t key, uint64_t count)
+static inline bool sparse_add(struct dds *d, struct agg_arena *a, int32_t key, uint64_t count)
 {
 	uint32_t *entry = entries(d, a), at = entry_find(entry, d->form, key);
 
@@ -331,16 +363,32 @@ static bool dense_add(struct dds *d, struct agg_arena *a, int32_t key)
 	return list_join_one(d, a, key, 1);
 }
 
-bool dds_add(struct dds *d, struct agg_arena *a, double x)
+static inline bool key_add(struct dds *d, struct agg_arena *a, int32_t key)
 {
-	int32_t key = dds_key(x);
-
 	if (!is_dense(d))
 		return sparse_add(d, a, key, 1);
 	if ((uint32_t)(key - d->low) < d->n &&
 		dense_raise(agg_arena_at(a, d->block), d->form, (uint32_t)(key - d->low)))
 		return true;
 	return dense_add(d, a, key);
+}
+
+bool dds_add(struct dds *d, struct agg_arena *a, double x)
+{
+	return key_add(d, a, key_of(x));
+}
+
+uint64_t dds_add_run(const struct agg_items *items, uint32_t offset, const int32_t *key)
+{
+	uint64_t lost = 0;
+
+	for (uint32_t k = 0; k < items->count; k++) {
+		uint32_t i = items->event[k];
+
+		if (!key_add((struct dds *)(items->cell[k] + offset), items->arena[k], key[i]))
+			lost |= 1ull << i;
+	}
+	return lost;
 }
 
 /* ---- merging ---- */
@@ -434,25 +482,31 @@ void dds_release(struct dds *d, struct agg_arena *a)
 	*d = (struct dds){0};
 }
 
-bool dds_prefetch(const struct dds *d, const struct agg_arena *a)
+void dds_prefetch(const struct dds *d, const struct agg_arena *a)
 {
 	const char *block;
 
-	if (d->form <= DDS_INLINE)
-		return true;
-	if (is_dense(d))
-		return false;
+	if (d->form <= DDS_INLINE || is_dense(d))
+		return;
 	block = agg_arena_at(a, d->block);
 	for (uint32_t at = 0; at < sparse_bytes(d->form); at += 64)
 		__builtin_prefetch(block + at, 1);
-	return true;
 }
 
-void dds_prefetch_number(const struct dds *d, const struct agg_arena *a, double x)
+void dds_prefetch_run(const struct agg_items *items, uint32_t offset, const int32_t *key)
 {
-	uint32_t at = (uint32_t)(dds_key(x) - d->low), width = d->form == DDS_DENSE64 ? 8 : 4;
+	for (uint32_t k = 0; k < items->count; k++) {
+		const struct dds *d = (const struct dds *)(items->cell[k] + offset);
+		uint32_t at, width;
 
-	__builtin_prefetch((const char *)agg_arena_at(a, d->block) +
-				   (at < d->n ? sizeof(struct dense_head) + (size_t)at * width : 0),
-		1);
+		if (!is_dense(d)) {
+			dds_prefetch(d, items->arena[k]);
+			continue;
+		}
+		at = (uint32_t)(key[items->event[k]] - d->low);
+		width = d->form == DDS_DENSE64 ? 8 : 4;
+		__builtin_prefetch((const char *)agg_arena_at(items->arena[k], d->block) +
+					   (at < d->n ? sizeof(struct dense_head) + (size_t)at * width : 0),
+			1);
+	}
 }

@@ -18,6 +18,7 @@
 
 #include "agg_arena.h"
 #include "agg_count.h"
+#include "agg_run.h"
 #include "bytes.h"
 #include "cursor.h"
 
@@ -63,15 +64,21 @@ struct dds_view {
 };
 
 int32_t dds_key(double x);
+/* The same for those of at most 64 numbers that the mask names, each to its place. */
+void dds_keys(const double *x, uint64_t mask, int32_t *key);
 double dds_key_value(int32_t key);
 
 /* False: the arena is full and the value was not counted. */
 bool dds_add(struct dds *d, struct agg_arena *a, double x);
 bool dds_merge(struct dds *d, struct agg_arena *a, const struct dds *src, const struct agg_arena *src_arena);
 void dds_release(struct dds *d, struct agg_arena *a);
-/* False: which part of its memory a value touches depends on the value. */
-bool dds_prefetch(const struct dds *d, const struct agg_arena *a);
-void dds_prefetch_number(const struct dds *d, const struct agg_arena *a, double x);
+/* What is not large, as a whole. */
+void dds_prefetch(const struct dds *d, const struct agg_arena *a);
+
+/* A run: the sketch at `offset` of each item's cell takes its event's number, by its key. Returns the events
+ * that were not counted. Before it, in a walk of its own, what that will touch beside the cells. */
+uint64_t dds_add_run(const struct agg_items *items, uint32_t offset, const int32_t *key);
+void dds_prefetch_run(const struct agg_items *items, uint32_t offset, const int32_t *key);
 
 /* Packed: counts of what was ignored and of zeros; then positive and negative buckets: how many, the first
  * magnitude's key, and each count with the difference of keys before all but the first; LEB128. */

@@ -33,18 +33,17 @@ static uint32_t form_bytes(uint32_t n)
 	return n <= HLL_TOKENS_MAX ? table_slots(n) * (uint32_t)sizeof(uint32_t) : HLL_REGISTERS;
 }
 
-static bool scan_find(const uint32_t *token, uint32_t n, uint32_t want)
+/* n: more than HLL_INLINE. The last four overlap others, and all are looked at: where a token stands is as
+ * good as random, and a branch that cannot be foreseen costs more than what is left. */
+static inline bool scan_find(const uint32_t *token, uint32_t n, uint32_t want)
 {
 	__m128i wanted = _mm_set1_epi32((int)want);
-	uint32_t i = 0;
+	__m128i found = _mm_cmpeq_epi32(_mm_loadu_si128((const __m128i *)(token + n - 4)), wanted);
 
-	for (; i + 4 <= n; i += 4)
-		if (_mm_movemask_epi8(_mm_cmpeq_epi32(_mm_loadu_si128((const __m128i *)(token + i)), wanted)))
-			return true;
-	for (; i < n; i++)
-		if (token[i] == want)
-			return true;
-	return false;
+	for (uint32_t i = 0; i + 4 < n; i += 4)
+		found = _mm_or_si128(
+			found, _mm_cmpeq_epi32(_mm_loadu_si128((const __m128i *)(token + i)), wanted));
+	return _mm_movemask_epi8(found);
 }
 
 /* The slot of the token, or the free one where it belongs. A token is hash bits from its top. */
@@ -138,7 +137,7 @@ static bool form_same(uint32_t n)
 
 /* ---- adding ---- */
 
-static bool token_new(struct hll *h, struct agg_arena *a, uint32_t token)
+static __attribute__((noinline)) bool token_new(struct hll *h, struct agg_arena *a, uint32_t token)
 {
 	uint32_t *slot;
 
@@ -163,7 +162,7 @@ static bool token_new(struct hll *h, struct agg_arena *a, uint32_t token)
 	return true;
 }
 
-static bool token_add(struct hll *h, struct agg_arena *a, uint32_t token)
+static inline bool token_add(struct hll *h, struct agg_arena *a, uint32_t token)
 {
 	uint32_t *block;
 
@@ -187,6 +186,19 @@ static bool token_add(struct hll *h, struct agg_arena *a, uint32_t token)
 bool hll_add(struct hll *h, struct agg_arena *a, uint64_t hash)
 {
 	return token_add(h, a, hll_token(hash));
+}
+
+uint64_t hll_add_run(const struct agg_items *items, uint32_t offset, const uint32_t *token)
+{
+	uint64_t lost = 0;
+
+	for (uint32_t k = 0; k < items->count; k++) {
+		uint32_t i = items->event[k];
+
+		if (!token_add((struct hll *)(items->cell[k] + offset), items->arena[k], token[i]))
+			lost |= 1ull << i;
+	}
+	return lost;
 }
 
 /* Every block that adding up to n tokens may need fits: then their order does not matter. */
@@ -253,26 +265,33 @@ void hll_release(struct hll *h, struct agg_arena *a)
 	*h = (struct hll){0};
 }
 
-bool hll_prefetch(const struct hll *h, const struct agg_arena *a)
+void hll_prefetch(const struct hll *h, const struct agg_arena *a)
 {
 	const char *block;
 
-	if (h->n <= HLL_INLINE)
-		return true;
-	if (h->n > HLL_SCAN_MAX)
-		return false;
+	if (h->n <= HLL_INLINE || h->n > HLL_SCAN_MAX)
+		return;
 	block = agg_arena_at(a, h->block);
 	__builtin_prefetch(block, 1);
 	if (h->n > 16)
 		__builtin_prefetch(block + 64, 1);
-	return true;
 }
 
-void hll_prefetch_hash(const struct hll *h, const struct agg_arena *a, uint64_t hash)
+void hll_prefetch_run(const struct agg_items *items, uint32_t offset, const uint32_t *token)
 {
-	uint64_t in = h->n == HLL_DENSE ? HLL_REGISTERS : form_bytes(h->n); /* both ascend with the hash */
+	for (uint32_t k = 0; k < items->count; k++) {
+		const struct hll *h = (const struct hll *)(items->cell[k] + offset);
+		uint64_t in;
 
-	__builtin_prefetch((const char *)agg_arena_at(a, h->block) + ((hash >> 32) * in >> 32), 1);
+		if (h->n <= HLL_SCAN_MAX) {
+			hll_prefetch(h, items->arena[k]);
+			continue;
+		}
+		in = h->n == HLL_DENSE ? HLL_REGISTERS : form_bytes(h->n); /* both ascend with the token */
+		__builtin_prefetch((const char *)agg_arena_at(items->arena[k], h->block) +
+					   (token[items->event[k]] * in >> 32),
+			1);
+	}
 }
 
 /* ---- packed ---- */

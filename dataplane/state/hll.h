@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "agg_arena.h"
+#include "agg_run.h"
 #include "bytes.h"
 #include "cursor.h"
 
@@ -48,8 +49,8 @@ struct hll_view {
 
 static inline uint32_t hll_token(uint64_t hash)
 {
-	uint64_t rest = hash << HLL_TOKEN_BITS;
-	uint32_t position = rest ? (uint32_t)__builtin_clzll(rest) + 1 : 64 - HLL_TOKEN_BITS + 1;
+	uint64_t rest = hash << HLL_TOKEN_BITS | 1ull << (HLL_TOKEN_BITS - 1);
+	uint32_t position = (uint32_t)__builtin_clzll(rest) + 1;
 
 	return (uint32_t)(hash >> (64 - HLL_TOKEN_BITS)) << 6 | position;
 }
@@ -68,9 +69,13 @@ static inline uint32_t hll_token_register(uint32_t token, uint32_t *value)
 bool hll_add(struct hll *h, struct agg_arena *a, uint64_t hash);
 bool hll_merge(struct hll *h, struct agg_arena *a, const struct hll *src, const struct agg_arena *src_arena);
 void hll_release(struct hll *h, struct agg_arena *a);
-/* False: which part of its memory a value touches depends on its hash. */
-bool hll_prefetch(const struct hll *h, const struct agg_arena *a);
-void hll_prefetch_hash(const struct hll *h, const struct agg_arena *a, uint64_t hash);
+/* What is not large, as a whole. */
+void hll_prefetch(const struct hll *h, const struct agg_arena *a);
+
+/* A run: the sketch at `offset` of each item's cell takes its event's token. Returns the events that were not
+ * counted. Before it, in a walk of its own, what that will touch beside the cells. */
+uint64_t hll_add_run(const struct agg_items *items, uint32_t offset, const uint32_t *token);
+void hll_prefetch_run(const struct agg_items *items, uint32_t offset, const uint32_t *token);
 
 /* Packed: number of tokens, then the tokens ascending as differences, LEB128; or 2^AGG_HLL_BITS registers of
  * 6 bits behind the number HLL_TOKENS_MAX + 1. */

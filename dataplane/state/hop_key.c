@@ -111,14 +111,15 @@ static bool key_has(const struct hopping *h, const struct hop_key *k, int64_t nu
 	return i >= 0 && hop_element_number(hop_element_at(h, k, (uint32_t)i)) == number;
 }
 
-struct keytab_entry *hop_key_get(struct hopping *h, const struct stage_pick *p)
+struct keytab_entry *hop_key_get(struct hopping *h, struct stage_pick *p)
 {
 	struct stage_window *w = &h->w;
 	uint64_t keys = h->keys.count - (h->other != NULL);
 	struct keytab_entry *e = NULL; /* p->entry is a guess */
 
-	if (p->entry && !p->other && !w->st->full && keytab_is(&h->keys, p->entry, p->key, p->key_bytes))
+	if (p->entry && !w->st->full && stage_key_is(&h->keys, p->entry, p))
 		return p->entry;
+	stage_key_want(w, p);
 	if (!p->other)
 		e = keytab_find(&h->keys, p->tag, p->key, p->key_bytes, NULL);
 	if (e && (!w->st->full || !w->def->group_count || key_has(h, keytab_value(e), p->at)))
@@ -297,21 +298,23 @@ static uint32_t element_get(struct hopping *h, struct hop_key *k, int64_t number
 	return (uint32_t)(i + 1);
 }
 
-/* Adds an event to a key's pane, and to what that pane has been folded into. */
+struct hop_element *hop_element_get(struct hopping *h, struct hop_key *k, int64_t number)
+{
+	return hop_element_at(h, k, element_get(h, k, number, false));
+}
+
+/* Adds an event to a closed pane of a key, and to what that pane has been folded into. */
 void hop_key_add(struct hopping *h, struct hop_key *k, int64_t number, const struct record *rec,
 	const struct agg_order *order)
 {
-	bool past = number <= h->closed; /* STAGE_NO_TIME is below all */
-	bool folded = past && number < h->block_first;
+	bool folded = number < h->block_first;
 	uint32_t i = element_get(h, k, number, folded);
 
 	element_add(h, hop_element_at(h, k, i), rec, order);
-	if (folded) {
-		while (i--)
-			element_add(h, hop_element_at(h, k, i), rec, order);
-	} else if (past) {
+	if (!folded)
 		prefix_add(h, k, rec, order);
-	}
+	while (folded && i--)
+		element_add(h, hop_element_at(h, k, i), rec, order);
 }
 
 /* ---- folds ---- */

@@ -96,7 +96,7 @@ static inline struct hop_pane *hop_pane_get(struct hopping *h, int64_t number)
 void hop_panes_expire(struct hopping *h);
 
 /* The entry of a pick's key, or that of `other`. */
-struct keytab_entry *hop_key_get(struct hopping *h, const struct stage_pick *p);
+struct keytab_entry *hop_key_get(struct hopping *h, struct stage_pick *p);
 /* A key that the table does not have. */
 struct keytab_entry *hop_key_new(
 	struct hopping *h, uint32_t tag, const uint8_t *key, uint32_t bytes, uint16_t flags);
@@ -105,7 +105,9 @@ void hop_key_drop(struct hopping *h, struct keytab_entry *e);
 /* Sorts the new keys and merges them into the order. */
 void hop_order_merge(struct hopping *h);
 
-/* Adds an event to a key's pane, and to what that pane has been folded into. */
+/* A key's element of a pane that is not closed, made if it is not there; until the next one is made. */
+struct hop_element *hop_element_get(struct hopping *h, struct hop_key *k, int64_t number);
+/* Adds an event to a closed pane of a key, and to what that pane has been folded into. */
 void hop_key_add(struct hopping *h, struct hop_key *k, int64_t number, const struct record *rec,
 	const struct agg_order *order);
 /* Gives back a key's room for elements. */

@@ -46,12 +46,12 @@ bool pane_list_load(
 
 /* The cell's entry of a key, or that of `other`. */
 struct keytab_entry *pane_entry_get(struct pane *pane, struct stage_window *w, const struct stage_pick *p);
-/* The same where p->entry is a guess. */
-static inline struct keytab_entry *pane_entry(
-	struct pane *pane, struct stage_window *w, const struct stage_pick *p)
+/* The same where p->entry is a guess, and the key perhaps not made. */
+static inline struct keytab_entry *pane_entry(struct pane *pane, struct stage_window *w, struct stage_pick *p)
 {
-	if (p->entry && !p->other && keytab_is(&pane->keys, p->entry, p->key, p->key_bytes))
+	if (p->entry && stage_key_is(&pane->keys, p->entry, p))
 		return p->entry;
+	stage_key_want(w, p);
 	return pane_entry_get(pane, w, p);
 }
 

@@ -34,6 +34,7 @@ static int window_setup(struct stage *st, uint32_t i, struct err *err)
 	w->text_key = def->group_count == 1 && field_table[def->group[0]].kind == FIELD_KIND_TEXT;
 	for (uint32_t k = 0; k < agg_set_count(def->aggs); k++)
 		w->sketches |= agg_set_spec(def->aggs, k)->kind >= AGG_distinct;
+	must(agg_run_reads(&st->aggs, def->aggs));
 	rc = kind->setup(w, err);
 	if (rc) {
 		free(w);
@@ -61,6 +62,7 @@ int stage_new(
 	st->plan_step_ms = params->plan->step_ms;
 	st->watermark_ms = st->step_ms = st->step_next_ms = STAGE_NO_TIME;
 	st->stats.watermark_ms = st->stats.step_ms = STAGE_NO_TIME;
+	agg_run_init(&st->aggs, st->run.rec, st->run.offset, params->partition);
 	st->keys = must_realloc(NULL, STAGE_RUN, STAGE_KEY_ROOM);
 	for (uint32_t i = 0; i < params->plan->count && !rc; i++)
 		rc = window_setup(st, i, err);
@@ -83,6 +85,7 @@ void stage_free(struct stage *st)
 	while (st->arena_count)
 		agg_arena_free(st->arena[--st->arena_count]);
 	huge_pool_free(&st->pool);
+	agg_run_free(&st->aggs);
 	bytes_free(&st->out);
 	free(st->sort[0]);
 	free(st->sort[1]);
@@ -109,7 +112,7 @@ static uint32_t key_of_text(
 	uint16_t head = text ? (uint16_t)bytes : ROW_KEY_ABSENT;
 	uint8_t *at = to + sizeof head;
 
-	if (bytes + sizeof head > WINDOW_KEY_BYTES_MAX) {
+	if (bytes > STAGE_TEXT_MAX) {
 		p->other = true;
 		return 0;
 	}
@@ -125,20 +128,22 @@ static uint32_t key_of_text(
 	return bytes + (uint32_t)sizeof head;
 }
 
-uint8_t *stage_key(const struct stage_window *w, const struct record *rec, struct stage_pick *p, uint8_t *to)
+void stage_key(const struct stage_window *w, struct stage_pick *p)
 {
+	const struct record *rec = w->st->run.rec[p->index];
+	uint8_t *to = w->st->keys + (size_t)p->index * STAGE_KEY_ROOM;
+
 	p->key = to;
+	p->text = NULL;
 	p->other = false;
 	if (w->text_key) {
 		p->key_bytes = key_of_text(w, rec, p, to);
-	} else {
-		p->key_bytes =
-			row_key_make(to, WINDOW_KEY_BYTES_MAX, w->def->group, w->def->group_count, rec);
-		p->other = !p->key_bytes && w->def->group_count;
-		memset(to + p->key_bytes, 0, 8);
-		p->tag = stage_tag(to, p->key_bytes);
+		return;
 	}
-	return to + (p->key_bytes + 7) / 8 * 8;
+	p->key_bytes = row_key_make(to, WINDOW_KEY_BYTES_MAX, w->def->group, w->def->group_count, rec);
+	p->other = !p->key_bytes && w->def->group_count;
+	memset(to + p->key_bytes, 0, 8);
+	p->tag = stage_tag(to, p->key_bytes);
 }
 
 int stage_row(struct stage_window *w, struct row *row, int64_t step_ms, const void *key, uint32_t key_bytes,
@@ -267,6 +272,7 @@ static int run_flush(struct stage *st)
 
 	if (!run->count)
 		return 0;
+	agg_run_begin(&st->aggs);
 	for (uint32_t i = 0; i < st->stats.window_count; i++)
 		st->window[i]->kind->take(st->window[i], run);
 	for (uint64_t left = run->late_mask; left && !rc; left &= left - 1) {
@@ -379,6 +385,8 @@ static inline int event_take(struct stage *st, const struct record *rec, uint64_
 		if (!time_usable(t) || !time_usable(rec->receive_time_ms))
 			return 0;
 	} else {
+		run->time_min_ms = run->count && run->time_min_ms < t ? run->time_min_ms : t;
+		run->time_max_ms = run->count && run->time_max_ms > t ? run->time_max_ms : t;
 		run->rec[run->count] = rec;
 		run->offset[run->count] = offset;
 		run->watermark_ms[run->count] = st->watermark_ms;

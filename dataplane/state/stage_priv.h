@@ -5,6 +5,7 @@
 #ifndef SLUICE_STAGE_PRIV_H
 #define SLUICE_STAGE_PRIV_H
 
+#include "agg_run.h"
 #include "cursor.h"
 #include "keysort.h"
 #include "keytab.h"
@@ -12,7 +13,7 @@
 #include "row.h"
 #include "stage.h"
 
-#define STAGE_RUN 64u
+#define STAGE_RUN AGG_RUN
 #define STAGE_NO_TIME INT64_MIN /* no watermark, no step yet */
 #define STAGE_NEVER INT64_MAX
 /* Event times beyond are taken by no window and move no watermark: sums of times then never overflow. */
@@ -28,6 +29,7 @@ struct stage_window;
 struct stage_run {
 	uint32_t count;
 	uint64_t late_mask;
+	int64_t time_min_ms, time_max_ms; /* of its events */
 	const struct record *rec[STAGE_RUN];
 	uint64_t offset[STAGE_RUN];
 	int64_t watermark_ms[STAGE_RUN]; /* before the event */
@@ -38,9 +40,10 @@ struct stage_run {
 struct stage_pick {
 	uint32_t index; /* in the run */
 	uint32_t tag;
-	const uint8_t *key; /* in stage.keys */
 	uint32_t key_bytes;
 	bool other;		    /* its key is too long */
+	const uint8_t *text;	    /* in the record: all of the key but its head; NULL: the key is made */
+	const uint8_t *key;	    /* in stage.keys */
 	int64_t at;		    /* the kind's: pane number */
 	void *place;		    /* the kind's: pane */
 	struct keytab_entry *entry; /* at first a guess */
@@ -80,6 +83,7 @@ struct stage_window {
 };
 
 #define STAGE_KEY_ROOM (WINDOW_KEY_BYTES_MAX + 8u)
+#define STAGE_TEXT_MAX (WINDOW_KEY_BYTES_MAX - sizeof(uint16_t)) /* of a key that is one text */
 
 /* While states of another number of partitions are loaded, one after the other. */
 struct stage_gather {
@@ -100,8 +104,10 @@ struct stage {
 	bool full;	      /* of memory: as of the last look */
 	bool begun;	      /* stats.input_offset says something */
 	struct stage_run run;
+	struct agg_run aggs; /* over `run` */
 	struct stage_pick pick[STAGE_RUN];
-	uint8_t *keys; /* of a run's picks */
+	struct agg_items items;
+	uint8_t *keys; /* of a run's events: STAGE_KEY_ROOM for each */
 	struct bytes out;
 	struct huge_pool pool;
 	struct agg_arena *arena[STAGE_ARENAS_KEPT]; /* empty ones, for the next panes */
@@ -141,6 +147,18 @@ static inline uint32_t stage_tag(const uint8_t *key, uint32_t bytes)
 	return keytab_tag(head, key + sizeof head, bytes - (uint32_t)sizeof head);
 }
 
+/* Both with at least 8 readable bytes before them. bytes: not 0. */
+static inline bool stage_text_same(const uint8_t *a, const uint8_t *b, size_t bytes)
+{
+	uint64_t differs = 0;
+	size_t at = 0;
+
+	for (; at + 8 < bytes; at += 8)
+		differs |= hash_load(a + at, 8) ^ hash_load(b + at, 8);
+	differs |= (hash_load(a + bytes - 8, 8) ^ hash_load(b + bytes - 8, 8)) >> (8 * (-bytes & 7));
+	return !differs;
+}
+
 static inline bool stage_filter(const struct stage_window *w, const struct record *rec)
 {
 	return !w->def->filter || window_filter_match(w->def->filter, rec);
@@ -154,9 +172,37 @@ static inline struct agg_order stage_order(const struct stage *st, const struct 
 /* The event is late for all windows of this definition. */
 void stage_late(struct stage_window *w, struct stage_run *run, uint32_t i);
 
-/* Makes the event's group key at `to`, at most WINDOW_KEY_BYTES_MAX bytes; returns where the next one goes.
- */
-uint8_t *stage_key(const struct stage_window *w, const struct record *rec, struct stage_pick *p, uint8_t *to);
+/* Makes the group key of event p->index of the run, in stage.keys. */
+void stage_key(const struct stage_window *w, struct stage_pick *p);
+/* The same, but a key that is one text is left where it is, for stage_key_is(): most are there already.
+ * Before any other use of the key, stage_key_want(). */
+static inline void stage_key_look(const struct stage_window *w, struct stage_pick *p)
+{
+	p->text = NULL;
+	if (w->text_key)
+		p->text = record_field(w->st->run.rec[p->index], w->def->group[0], &p->key_bytes);
+	if (!p->text || !p->key_bytes || p->key_bytes > STAGE_TEXT_MAX) {
+		stage_key(w, p);
+		return;
+	}
+	p->other = false;
+	p->tag = keytab_tag((uint16_t)p->key_bytes, p->text, p->key_bytes);
+	p->key_bytes += (uint32_t)sizeof(uint16_t);
+}
+static inline void stage_key_want(const struct stage_window *w, struct stage_pick *p)
+{
+	if (p->text)
+		stage_key(w, p);
+}
+/* True if the entry has the pick's key. */
+static inline bool stage_key_is(
+	const struct keytab *kt, const struct keytab_entry *e, const struct stage_pick *p)
+{
+	if (!p->text)
+		return !p->other && keytab_is(kt, e, p->key, p->key_bytes);
+	return e->key_bytes == p->key_bytes && stage_text_same(keytab_key(kt, e) + sizeof(uint16_t), p->text,
+						       p->key_bytes - sizeof(uint16_t));
+}
 
 /* A row: key, cell and the rest of *row, of which this fills window, step and lengths. 0 or what emit
  * returned. */

@@ -151,7 +151,8 @@ static void funnel_take(struct stage_window *w, struct stage_run *run)
 			continue;
 		}
 		w->stats->events++;
-		stage_key(w, rec, &p, w->st->keys);
+		p.index = i;
+		stage_key(w, &p);
 		if (p.other || w->st->full ||
 			(!keytab_find(&f->users, p.tag, p.key, p.key_bytes, &ev.user) && !room)) {
 			w->stats->other++;

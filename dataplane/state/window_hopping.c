@@ -70,7 +70,7 @@ static void hopping_free(struct stage_window *w)
 
 /* Revises the windows that were emitted and still take the event; counts those that it is too late for. True
  * if one was revised. */
-static bool late_windows(struct hopping *h, struct stage_run *run, struct stage_pick *p, uint8_t *keys)
+static bool late_windows(struct hopping *h, struct stage_run *run, struct stage_pick *p)
 {
 	const struct window_def *def = h->w.def;
 	int64_t first = p->at + 1, last = p->at + h->panes, gone;
@@ -87,7 +87,7 @@ static bool late_windows(struct hopping *h, struct stage_run *run, struct stage_
 		last = h->closed + 1;
 	if (h->closed == STAGE_NO_TIME || first > last)
 		return false;
-	stage_key(&h->w, run->rec[p->index], p, keys);
+	stage_key(&h->w, p);
 	for (; first <= last; first++)
 		revision_add(&h->revisions, &h->w, p, run, (first - h->panes) * def->slide_ms,
 			first * def->slide_ms);
@@ -107,7 +107,6 @@ static uint32_t hopping_pick(struct hopping *h, struct stage_run *run)
 {
 	struct stage_window *w = &h->w;
 	struct stage_pick *pick = w->st->pick;
-	uint8_t *keys = w->st->keys;
 	uint32_t count = 0;
 
 	for (uint32_t i = 0; i < run->count; i++) {
@@ -133,9 +132,9 @@ static uint32_t hopping_pick(struct hopping *h, struct stage_run *run)
 		}
 		w->stats->events++;
 		if (wm >= (p->at + 1) * w->def->slide_ms)
-			w->stats->late_allowed += late_windows(h, run, p, keys);
+			w->stats->late_allowed += late_windows(h, run, p);
 		if (count && p == &pick[count - 1]) {
-			keys = stage_key(w, run->rec[i], p, keys);
+			stage_key_look(w, p);
 			keytab_prefetch_slot(&h->keys, p->tag);
 		}
 	}
@@ -150,21 +149,35 @@ static inline void element_prefetch(const struct hopping *h, const struct hop_ke
 	__builtin_prefetch(e + h->stride - 1, 1);
 }
 
-static void sketch_prefetch(struct hopping *h, const struct stage_pick *p, const struct record *rec)
+/* Adds the events of these picks, whose elements are there. */
+static void elements_add(struct hopping *h, const struct stage_pick *pick, uint32_t count)
 {
-	const struct hop_key *k = keytab_value(p->entry);
-	struct hop_element *e = k->count ? hop_element_at(h, k, k->count - 1) : NULL;
+	struct stage *st = h->w.st;
+	struct agg_items *items = &st->items;
+	uint64_t lost;
 
-	if (e && hop_element_number(e) == p->at)
-		agg_cell_prefetch_event(
-			h->w.def->aggs, hop_element_cell(e), hop_pane_get(h, p->at)->arena, rec);
+	agg_items_clear(items);
+	for (uint32_t i = 0; i < count; i++) {
+		struct hop_element *e = hop_element_get(h, keytab_value(pick[i].entry), pick[i].at);
+
+		agg_items_put(items, pick[i].index, hop_element_cell(e), hop_pane_get(h, pick[i].at)->arena);
+	}
+	if (h->w.sketches)
+		agg_run_prefetch(&st->aggs, h->w.def->aggs, items);
+	lost = agg_run_add(&st->aggs, h->w.def->aggs, items);
+	for (uint32_t i = 0; lost && i < count; i++) {
+		if (!(lost >> items->event[i] & 1))
+			continue;
+		((struct hop_element *)items->cell[i] - 1)->number_cut |= 1;
+		h->w.stats->cut++;
+	}
 }
 
 static void hopping_take(struct stage_window *w, struct stage_run *run)
 {
 	struct hopping *h = (struct hopping *)w;
 	struct stage_pick *pick = w->st->pick;
-	uint32_t count = hopping_pick(h, run);
+	uint32_t count = hopping_pick(h, run), done = 0;
 
 	for (uint32_t i = 0; i < count; i++)
 		pick[i].entry = keytab_guess(&h->keys, pick[i].tag);
@@ -176,14 +189,19 @@ static void hopping_take(struct stage_window *w, struct stage_run *run)
 		if (k->count)
 			element_prefetch(h, k, k->count - 1);
 	}
-	for (uint32_t i = 0; i < count && w->sketches; i++)
-		sketch_prefetch(h, &pick[i], run->rec[pick[i].index]);
-	for (uint32_t i = 0; i < count; i++) {
-		const struct record *rec = run->rec[pick[i].index];
-		struct agg_order order = stage_order(w->st, run, pick[i].index);
+	for (uint32_t i = 0; i < count; i++) { /* elements move when others are made: first all of them */
+		struct agg_order order;
 
-		hop_key_add(h, keytab_value(pick[i].entry), pick[i].at, rec, &order);
+		if (pick[i].at > h->closed) {
+			hop_element_get(h, keytab_value(pick[i].entry), pick[i].at);
+			continue;
+		}
+		elements_add(h, pick + done, i - done);
+		order = stage_order(w->st, run, pick[i].index);
+		hop_key_add(h, keytab_value(pick[i].entry), pick[i].at, run->rec[pick[i].index], &order);
+		done = i + 1;
 	}
+	elements_add(h, pick + done, count - done);
 }
 
 /* ---- windows ---- */

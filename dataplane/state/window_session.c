@@ -10,55 +10,9 @@
 #include <assert.h>
 #include <errno.h>
 
-#include "due_heap.h"
-#include "stage_priv.h"
+#include "session_priv.h"
 
 #define AHEAD 8u /* sessions whose memory is fetched beforehand when many close */
-
-/* Value of an entry; the cell follows. */
-struct session {
-	int64_t start_ms, last_ms;
-	int64_t due_ms; /* of a key's first: the heap has it for this time */
-	uint32_t next;	/* reference of the key's next session; 0: none. In no order. */
-	uint32_t ref;	/* of this entry */
-};
-
-struct sessions {
-	struct stage_window w;
-	struct keytab keys;
-	struct keytab_entry *other;
-	struct agg_arena *arena;
-	struct due_heap heap;
-	struct due *ripe; /* taken out of the heap in this step */
-	size_t ripe_room;
-	struct closing {
-		struct session s;
-		const struct keytab_entry *key;
-		void *cell;
-		bool cut;
-	} * closing;
-	size_t closing_count, closing_room;
-};
-
-static inline void *session_cell(struct session *s)
-{
-	return s + 1;
-}
-
-static inline struct session *session_at(const struct sessions *ss, uint32_t ref)
-{
-	return ref ? keytab_value(keytab_at(&ss->keys, ref)) : NULL;
-}
-
-static inline struct keytab_entry *session_entry(struct session *s)
-{
-	return (struct keytab_entry *)s - 1;
-}
-
-static inline int64_t session_end(const struct sessions *ss, const struct session *s)
-{
-	return s->last_ms + ss->w.def->gap_ms;
-}
 
 static int session_setup(struct stage_window *w, struct err *err)
 {
@@ -86,8 +40,7 @@ static void session_free(struct stage_window *w)
 
 /* ---- one key ---- */
 
-/* Puts the key into the heap if this end comes before what it is there for. */
-static void key_due(struct sessions *ss, struct session *first, int64_t end_ms)
+void session_key_due(struct sessions *ss, struct session *first, int64_t end_ms)
 {
 	if (end_ms >= first->due_ms)
 		return;
@@ -104,8 +57,7 @@ static void session_begin(struct sessions *ss, struct session *s, uint32_t ref, 
 	agg_cell_init(ss->w.def->aggs, session_cell(s));
 }
 
-/* Another session of a key. */
-static struct session *session_more(struct sessions *ss, struct session *first, int64_t t)
+struct session *session_more(struct sessions *ss, struct session *first, int64_t t)
 {
 	uint32_t ref;
 	struct session *s = keytab_value(keytab_add_aside(&ss->keys, "", 0, 0, &ref));
@@ -153,11 +105,6 @@ static void session_remove(struct sessions *ss, struct session *first, struct se
 	keytab_remove(&ss->keys, s->ref);
 }
 
-static bool session_live(const struct sessions *ss, const struct session *s, int64_t wm)
-{
-	return session_end(ss, s) > wm;
-}
-
 /* A live session that the event at t belongs to, other than `but`. */
 static struct session *session_find(
 	const struct sessions *ss, struct session *first, const struct session *but, int64_t t, int64_t wm)
@@ -169,10 +116,7 @@ static struct session *session_find(
 	return NULL;
 }
 
-/* The event lies between two sessions: the later becomes part of the earlier, whose cell takes the other's.
- */
-static struct session *session_join(
-	struct sessions *ss, struct session *first, struct session *a, struct session *b)
+struct session *session_join(struct sessions *ss, struct session *first, struct session *a, struct session *b)
 {
 	struct session *early = a->start_ms < b->start_ms ? a : b, *late = early == a ? b : a;
 
@@ -193,7 +137,7 @@ static struct session *session_join(
 }
 
 /* ---- events ---- */
-static struct session *key_first(struct sessions *ss, const struct stage_pick *p, int64_t t, bool other)
+struct session *session_key_first(struct sessions *ss, const struct stage_pick *p, int64_t t, bool other)
 {
 	struct keytab_entry *e;
 	uint32_t ref;
@@ -206,14 +150,25 @@ static struct session *key_first(struct sessions *ss, const struct stage_pick *p
 	return keytab_value(e);
 }
 
-static void session_add(struct sessions *ss, struct session *s, const struct stage_run *run, uint32_t i)
+/* Adds the events that wait, each to its session. Before a session takes another's cell, or gives its own
+ * away. */
+static void events_add(struct sessions *ss)
 {
-	struct agg_order order = stage_order(ss->w.st, run, i);
+	struct agg_items *items = &ss->w.st->items;
+	uint64_t lost;
 
-	if (!agg_cell_add(ss->w.def->aggs, session_cell(s), ss->arena, run->rec[i], &order)) {
+	if (ss->w.sketches)
+		agg_run_prefetch(&ss->w.st->aggs, ss->w.def->aggs, items);
+	lost = agg_run_add(&ss->w.st->aggs, ss->w.def->aggs, items);
+	for (uint32_t i = 0; lost && i < items->count; i++) {
+		struct session *s = (struct session *)items->cell[i] - 1;
+
+		if (!(lost >> items->event[i] & 1))
+			continue;
 		session_entry(s)->flags |= KEYTAB_F_CUT;
 		ss->w.stats->cut++;
 	}
+	agg_items_clear(items);
 }
 
 /* No more sessions of their own for new keys, nor more for known ones. */
@@ -222,11 +177,20 @@ static bool session_room(const struct sessions *ss)
 	return ss->keys.count < ss->w.def->keys_max && !ss->w.st->full;
 }
 
-static void session_take_one(struct sessions *ss, struct stage_run *run, const struct stage_pick *p)
+/* The entry of the pick's key; NULL: none. */
+static struct keytab_entry *key_find(struct sessions *ss, struct stage_pick *p)
+{
+	if (p->entry && stage_key_is(&ss->keys, p->entry, p))
+		return p->entry;
+	stage_key_want(&ss->w, p);
+	return p->other ? NULL : keytab_find(&ss->keys, p->tag, p->key, p->key_bytes, NULL);
+}
+
+static void session_take_one(struct sessions *ss, struct stage_run *run, struct stage_pick *p)
 {
 	struct stage_window *w = &ss->w;
 	int64_t t = run->rec[p->index]->event_time_ms, wm = run->watermark_ms[p->index];
-	struct keytab_entry *e = p->other ? NULL : keytab_find(&ss->keys, p->tag, p->key, p->key_bytes, NULL);
+	struct keytab_entry *e = key_find(ss, p);
 	struct session *first = e ? keytab_value(e) : NULL;
 	struct session *s = session_find(ss, first, NULL, t, wm), *more;
 	bool other = !s && (p->other || !session_room(ss));
@@ -242,25 +206,26 @@ static void session_take_one(struct sessions *ss, struct stage_run *run, const s
 	w->stats->events++;
 	w->stats->other += other;
 	if (!s) {
-		s = first ? session_more(ss, first, t) : key_first(ss, p, t, other);
+		s = first ? session_more(ss, first, t) : session_key_first(ss, p, t, other);
 		first = first ? first : s;
 	} else {
-		while ((more = session_find(ss, first, s, t, wm)))
+		while ((more = session_find(ss, first, s, t, wm))) {
+			events_add(ss);
 			s = session_join(ss, first, s, more);
+		}
 	}
 	if (t < s->start_ms)
 		s->start_ms = t;
 	if (t > s->last_ms)
 		s->last_ms = t;
-	session_add(ss, s, run, p->index);
-	key_due(ss, first, session_end(ss, s));
+	agg_items_put(&w->st->items, p->index, session_cell(s), ss->arena);
+	session_key_due(ss, first, session_end(ss, s));
 }
 
 static void session_take(struct stage_window *w, struct stage_run *run)
 {
 	struct sessions *ss = (struct sessions *)w;
 	struct stage_pick *pick = w->st->pick;
-	uint8_t *keys = w->st->keys;
 	uint32_t count = 0;
 
 	for (uint32_t i = 0; i < run->count; i++) {
@@ -271,14 +236,16 @@ static void session_take(struct stage_window *w, struct stage_run *run)
 			continue;
 		}
 		p->index = i;
-		keys = stage_key(w, run->rec[i], p, keys);
+		stage_key_look(w, p);
 		keytab_prefetch_slot(&ss->keys, p->tag);
 		count++;
 	}
 	for (uint32_t i = 0; i < count; i++)
-		(void)keytab_guess(&ss->keys, pick[i].tag);
+		pick[i].entry = keytab_guess(&ss->keys, pick[i].tag);
+	agg_items_clear(&w->st->items);
 	for (uint32_t i = 0; i < count; i++)
 		session_take_one(ss, run, &pick[i]);
+	events_add(ss);
 }
 
 /* ---- closing ---- */
@@ -350,7 +317,7 @@ static void key_settle(struct sessions *ss, struct session *first, int64_t step_
 		if (session_end(ss, s) < end_ms)
 			end_ms = session_end(ss, s);
 	first->due_ms = STAGE_NEVER;
-	key_due(ss, first, end_ms);
+	session_key_due(ss, first, end_ms);
 }
 
 /* Entries of the heap may be out of date: the key is gone, another has its place, or it is there for another
@@ -454,133 +421,6 @@ static void session_measure(const struct stage_window *w, uint64_t *keys, uint64
 static void session_limit(struct stage_window *w, size_t arena_bytes)
 {
 	agg_arena_limit(((struct sessions *)w)->arena, arena_bytes);
-}
-
-/* ---- saved state ---- */
-
-/* The key's session that follows `after` in (start, last event); NULL: the first, or there is none. */
-static struct session *session_after(
-	const struct sessions *ss, struct session *first, const struct session *after)
-{
-	struct session *best = NULL;
-
-	for (struct session *s = first; s; s = session_at(ss, s->next)) {
-		if (after && (s->start_ms < after->start_ms ||
-				     (s->start_ms == after->start_ms && s->last_ms <= after->last_ms)))
-			continue;
-		if (!best || s->start_ms < best->start_ms ||
-			(s->start_ms == best->start_ms && s->last_ms < best->last_ms))
-			best = s;
-	}
-	return best;
-}
-
-static bool entry_is_key(const struct sessions *ss, const struct keytab_entry *e)
-{
-	return !(e->flags & KEYTAB_F_ASIDE) || e == ss->other;
-}
-
-static void session_save(const struct stage_window *w, struct bytes *out)
-{
-	const struct sessions *ss = (const struct sessions *)w;
-	struct stage *st = w->st;
-	const struct keytab_entry *e;
-	uint32_t at = 0, ref;
-	size_t keys = 0;
-
-	stage_sort_room(st, ss->keys.count);
-	while ((e = keytab_next(&ss->keys, &at, &ref)))
-		if (entry_is_key(ss, e))
-			st->sort[0][keys++].entry = (struct keytab_entry *)e;
-	keysort(&ss->keys, st->sort[0], st->sort[1], keys);
-	bytes_put_u64(out, keys);
-	for (size_t i = 0; i < keys; i++) {
-		struct session *first = keytab_value(st->sort[0][i].entry), *s = NULL;
-		uint32_t count = 0;
-
-		for (s = first; s; s = session_at(ss, s->next))
-			count++;
-		stage_put_key(&ss->keys, st->sort[0][i].entry, out);
-		bytes_put_u32(out, count);
-		while ((s = session_after(ss, first, s))) {
-			bytes_put_i64(out, s->start_ms);
-			bytes_put_i64(out, s->last_ms);
-			bytes_put_u8(out, !!(session_entry(s)->flags & KEYTAB_F_CUT));
-			stage_put_cell(w, session_cell(s), ss->arena, out);
-		}
-	}
-}
-
-/* A session that was added to those of a key: joins what it touches. */
-static void session_gather(struct sessions *ss, struct session *first, struct session *s)
-{
-	int64_t wm = ss->w.st->watermark_ms;
-	struct session *x = first;
-
-	while (x && session_live(ss, s, wm)) {
-		if (x == s || !session_live(ss, x, wm) || x->start_ms > session_end(ss, s) ||
-			s->start_ms > session_end(ss, x)) {
-			x = session_at(ss, x->next);
-			continue;
-		}
-		s = session_join(ss, first, s, x);
-		x = first;
-	}
-}
-
-static bool key_load(struct sessions *ss, struct cursor *c)
-{
-	struct stage_pick p;
-	uint16_t flags;
-	uint32_t count;
-	struct session *first = NULL, *s;
-	bool mine, meets;
-
-	if (!stage_get_key(&ss->w, c, &p, &flags))
-		return false;
-	count = cursor_le32(c);
-	if (!count)
-		return false;
-	mine = stage_gathers(&ss->w, &p, flags);
-	meets = flags & KEYTAB_F_OTHER && ss->other && ss->w.st->gather;
-	if (meets)
-		first = keytab_value(ss->other);
-	else if (flags & KEYTAB_F_OTHER ? !!ss->other
-					: !!keytab_find(&ss->keys, p.tag, p.key, p.key_bytes, NULL))
-		return false;
-	for (uint32_t i = 0; i < count; i++) {
-		int64_t start = stage_get_time(c), last = stage_get_time(c);
-		uint8_t cut = cursor_u8(c);
-
-		if (c->failed || last < start || cut > 1 || last + ss->w.def->gap_ms <= ss->w.st->step_ms)
-			return false;
-		if (!mine) {
-			cursor_take(c, cursor_le32(c));
-			continue;
-		}
-		s = first ? session_more(ss, first, start) : key_first(ss, &p, start, flags & KEYTAB_F_OTHER);
-		first = first ? first : s;
-		s->last_ms = last;
-		if (cut)
-			session_entry(s)->flags |= KEYTAB_F_CUT;
-		if (!stage_get_cell(&ss->w, session_cell(s), ss->arena, c))
-			return false;
-		key_due(ss, first, session_end(ss, s));
-		if (meets)
-			session_gather(ss, first, s);
-	}
-	return !c->failed;
-}
-
-static bool session_load(struct stage_window *w, struct cursor *c)
-{
-	struct sessions *ss = (struct sessions *)w;
-	uint64_t keys = cursor_le64(c);
-
-	for (uint64_t i = 0; i < keys; i++)
-		if (!key_load(ss, c))
-			return false;
-	return !c->failed;
 }
 
 const struct stage_kind stage_session = {

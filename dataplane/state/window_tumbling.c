@@ -24,45 +24,65 @@ static void tumbling_free(struct stage_window *w)
 	revision_free(&t->revisions, w->st);
 }
 
-/* First walk: which events count, in which pane, by which key. Revisions, which are rare, are done here. */
+/* True if all events of a run fall into a window that is not closed: nothing has to be asked of each. */
+static bool run_inside(const struct pane *pane, const struct stage_window *w, const struct stage_run *run)
+{
+	return pane && run->time_max_ms < pane->end_ms && pane->end_ms > w->st->step_ms &&
+	       run->watermark_ms[run->count - 1] < pane->end_ms + w->def->lateness_ms;
+}
+
+/* The pane that the event counts in. NULL: it does not, or was a revision, which are rare and done here. */
+static struct pane *event_pane(struct tumbling *tw, struct stage_run *run, struct stage_pick *p)
+{
+	struct stage_window *w = &tw->w;
+	int64_t t = run->rec[p->index]->event_time_ms, start, end;
+	struct pane *pane = pane_list_last(&tw->panes, t);
+
+	start = pane ? pane->start_ms : stage_floor(t, w->def->size_ms);
+	end = start + w->def->size_ms;
+	if (run->watermark_ms[p->index] >= end + w->def->lateness_ms) {
+		stage_late(w, run, p->index);
+		return NULL;
+	}
+	if (end <= w->st->step_ms) {
+		stage_key(w, p);
+		revision_add(&tw->revisions, w, p, run, start, end);
+		w->stats->late_allowed++;
+		w->stats->events++;
+		return NULL;
+	}
+	if (!pane)
+		pane = pane_list_get(&tw->panes, w, start, end);
+	if (!pane)
+		w->stats->filtered++;
+	return pane;
+}
+
+/* First walk: which events count, in which pane, by which key. */
 static uint32_t tumbling_pick(struct tumbling *tw, struct stage_run *run)
 {
 	struct stage_window *w = &tw->w;
 	struct stage_pick *pick = w->st->pick;
-	uint8_t *keys = w->st->keys;
+	struct pane *all = pane_list_last(&tw->panes, run->time_min_ms);
 	uint32_t count = 0;
 
+	if (!run_inside(all, w, run))
+		all = NULL;
 	for (uint32_t i = 0; i < run->count; i++) {
 		struct stage_pick *p = &pick[count];
-		int64_t t = run->rec[i]->event_time_ms, start, end;
-		struct pane *pane = pane_list_last(&tw->panes, t);
+		struct pane *pane = all;
 
 		if (!stage_filter(w, run->rec[i])) {
 			w->stats->filtered++;
 			continue;
 		}
-		start = pane ? pane->start_ms : stage_floor(t, w->def->size_ms);
-		end = start + w->def->size_ms;
-		if (run->watermark_ms[i] >= end + w->def->lateness_ms) {
-			stage_late(w, run, i);
-			continue;
-		}
 		p->index = i;
-		if (end <= w->st->step_ms) {
-			stage_key(w, run->rec[i], p, keys);
-			revision_add(&tw->revisions, w, p, run, start, end);
-			w->stats->late_allowed++;
-			w->stats->events++;
-			continue;
-		}
+		if (!all)
+			pane = event_pane(tw, run, p);
 		if (!pane)
-			pane = pane_list_get(&tw->panes, w, start, end);
-		if (!pane) {
-			w->stats->filtered++;
 			continue;
-		}
 		p->place = pane;
-		keys = stage_key(w, run->rec[i], p, keys);
+		stage_key_look(w, p);
 		keytab_prefetch_slot(&pane->keys, p->tag);
 		count++;
 	}
@@ -74,19 +94,28 @@ static void tumbling_take(struct stage_window *w, struct stage_run *run)
 {
 	struct tumbling *t = (struct tumbling *)w;
 	struct stage_pick *pick = w->st->pick;
+	struct agg_items *items = &w->st->items;
 	uint32_t count = tumbling_pick(t, run);
+	uint64_t lost;
 
 	for (uint32_t i = 0; i < count; i++)
 		pick[i].entry = keytab_guess(&((struct pane *)pick[i].place)->keys, pick[i].tag);
+	agg_items_clear(items);
 	for (uint32_t i = 0; i < count; i++) {
 		struct pane *pane = pick[i].place;
 
 		pick[i].entry = pane_entry(pane, w, &pick[i]);
-		agg_cell_prefetch_event(
-			w->def->aggs, keytab_value(pick[i].entry), pane->arena, run->rec[pick[i].index]);
+		agg_items_put(items, pick[i].index, keytab_value(pick[i].entry), pane->arena);
 	}
-	for (uint32_t i = 0; i < count; i++)
-		pane_add(pick[i].place, w, pick[i].entry, run, pick[i].index);
+	if (w->sketches)
+		agg_run_prefetch(&w->st->aggs, w->def->aggs, items);
+	lost = agg_run_add(&w->st->aggs, w->def->aggs, items);
+	for (uint32_t i = 0; lost && i < count; i++) {
+		if (!(lost >> pick[i].index & 1))
+			continue;
+		pick[i].entry->flags |= KEYTAB_F_CUT;
+		w->stats->cut++;
+	}
 }
 
 static int64_t tumbling_due(const struct stage_window *w)

@@ -1,0 +1,359 @@
+/* Adding events: see agg_run.h. In: records. Out: cells. Pure; memory is the caller's cells and arenas. */
+#include "agg_run.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "agg_priv.h"
+
+/* ---- what the events have ---- */
+
+/* Those with other than 8 bytes are no records of ours. */
+static uint64_t numbers_look(struct agg_input *in, uint64_t has)
+{
+	for (uint64_t left = has; left; left &= left - 1) {
+		uint32_t i = (uint32_t)__builtin_ctzll(left);
+		double number;
+
+		if (in->bytes[i] != sizeof number) {
+			has &= ~(1ull << i);
+			continue;
+		}
+		if (in->decimal) {
+			in->decimal_of[i] = (int64_t)agg_u64(in->text[i]);
+			number = field_decimal_double(in->decimal_of[i]);
+		} else {
+			number = agg_f64(in->text[i]) + 0.0; /* no negative zero */
+		}
+		in->number_of[i] = number;
+		in->finite |= (uint64_t) !!isfinite(number) << i;
+	}
+	return has;
+}
+
+static void hashes_look(struct agg_input *in, uint64_t has)
+{
+	for (uint64_t left = has; left; left &= left - 1) {
+		uint32_t i = (uint32_t)__builtin_ctzll(left);
+		uint64_t hash = hash_text(in->text[i], in->bytes[i]);
+
+		in->hash[i] = hash;
+		in->token[i] = hll_token(hash);
+	}
+}
+
+static void input_look(struct agg_input *in, const struct record *const *rec, uint64_t events)
+{
+	uint64_t has = 0;
+
+	events &= ~in->looked;
+	in->looked |= events;
+	for (uint64_t left = events; left; left &= left - 1) {
+		uint32_t i = (uint32_t)__builtin_ctzll(left);
+
+		in->text[i] = record_field(rec[i], in->field, &in->bytes[i]);
+		has |= (uint64_t)(in->text[i] != NULL) << i;
+	}
+	if (in->number)
+		has = numbers_look(in, has);
+	if (in->hashed)
+		hashes_look(in, has);
+	if (in->keys)
+		dds_keys(in->number_of, has, in->key);
+	in->has |= has;
+}
+
+static void input_want(struct agg_input *in, const struct agg_group *group)
+{
+	in->field = group->field;
+	in->number = group->number;
+	in->decimal = group->decimal;
+	in->hashed |= group->hashed;
+	in->keys |= group->keys;
+}
+
+static void input_begin(struct agg_input *in)
+{
+	in->looked = in->has = in->finite = 0;
+}
+
+/* ---- adding ---- */
+
+/* Those of the items whose events are in the mask: all of them as they are, else in *some. */
+static const struct agg_items *items_of(const struct agg_items *items, uint64_t mask, struct agg_items *some)
+{
+	if (!(items->events & ~mask))
+		return items;
+	agg_items_clear(some);
+	for (uint32_t k = 0; k < items->count; k++)
+		if (mask >> items->event[k] & 1)
+			agg_items_put(some, items->event[k], items->cell[k], items->arena[k]);
+	return some;
+}
+
+static inline void count_up(uint8_t *p)
+{
+	agg_u64_set(p, agg_u64(p) + 1);
+}
+
+static void counts_add(const struct agg_part *part, const struct agg_items *items)
+{
+	for (uint32_t k = 0; k < items->count; k++)
+		count_up(items->cell[k] + part->offset);
+}
+
+static void sums_add(const struct agg_part *part, const struct agg_items *items, const struct agg_input *in)
+{
+	for (uint32_t k = 0; !part->decimal && k < items->count; k++) {
+		uint8_t *p = items->cell[k] + part->offset;
+
+		agg_f64_set(p, agg_f64(p) + in->number_of[items->event[k]]);
+	}
+	for (uint32_t k = 0; part->decimal && k < items->count; k++) {
+		uint8_t *p = items->cell[k] + part->offset;
+
+		agg_u128_set(p, agg_u128(p) + (unsigned __int128)(__int128)in->decimal_of[items->event[k]]);
+	}
+}
+
+/* The mean and squares of each event follow from how many there were before it: PRESENT is counted here. */
+static void moments_add(
+	const struct agg_part *part, const struct agg_items *items, const struct agg_input *in)
+{
+	for (uint32_t k = 0; k < items->count; k++) {
+		count_up(items->cell[k] + part->present);
+		agg_part_number_add(part, items->cell[k], 0, in->number_of[items->event[k]]);
+	}
+}
+
+static void extremes_add(
+	const struct agg_part *part, const struct agg_items *items, const struct agg_input *in)
+{
+	for (uint32_t k = 0; k < items->count; k++) {
+		uint32_t i = items->event[k];
+
+		agg_part_number_add(part, items->cell[k], in->decimal_of[i], in->number_of[i]);
+	}
+}
+
+static void matches_add(
+	const struct agg_part *part, const struct agg_items *items, const struct agg_input *in)
+{
+	for (uint32_t k = 0; k < items->count; k++) {
+		uint32_t i = items->event[k];
+
+		if (in->bytes[i] == part->value_bytes && !memcmp(in->text[i], part->value, in->bytes[i]))
+			count_up(items->cell[k] + part->offset);
+	}
+}
+
+static uint64_t edges_add(const struct agg_part *part, const struct agg_items *items,
+	const struct agg_input *in, const struct agg_order *order)
+{
+	uint64_t lost = 0;
+
+	for (uint32_t k = 0; k < items->count; k++) {
+		uint32_t i = items->event[k];
+
+		if (!agg_part_edge_offer(
+			    part, items->cell[k], items->arena[k], &order[i], in->text[i], in->bytes[i]))
+			lost |= 1ull << i;
+	}
+	return lost;
+}
+
+static uint64_t tops_add(
+	const struct agg_part *part, const struct agg_items *items, const struct agg_input *in)
+{
+	uint64_t lost = 0;
+
+	for (uint32_t k = 0; k < items->count; k++) {
+		uint32_t i = items->event[k];
+
+		if (!topk_add((struct topk *)(items->cell[k] + part->offset), items->arena[k],
+			    topk_capacity(part->k), in->text[i], in->bytes[i], in->hash[i]))
+			lost |= 1ull << i;
+	}
+	return lost;
+}
+
+/* all: events that have the field; finite: those with a number that counts. */
+static uint64_t part_add(const struct agg_part *part, const struct agg_items *all,
+	const struct agg_items *finite, const struct agg_input *in, const struct agg_order *order)
+{
+	switch (part->kind) {
+	case AGG_PART_MATCH:
+		matches_add(part, all, in);
+		return 0;
+	case AGG_PART_PRESENT:
+		counts_add(part, finite);
+		return 0;
+	case AGG_PART_SUM:
+		sums_add(part, finite, in);
+		return 0;
+	case AGG_PART_MIN:
+	case AGG_PART_MAX:
+		extremes_add(part, finite, in);
+		return 0;
+	case AGG_PART_MOMENTS:
+		moments_add(part, finite, in);
+		return 0;
+	case AGG_PART_FIRST:
+	case AGG_PART_LAST:
+		return edges_add(part, all, in, order);
+	case AGG_PART_DISTINCT:
+		return hll_add_run(all, part->offset, in->token);
+	case AGG_PART_QUANTILES:
+		return dds_add_run(all, part->offset, in->key);
+	case AGG_PART_TOP:
+		return tops_add(part, all, in);
+	default:
+		return 0;
+	}
+}
+
+static uint64_t group_add(const struct agg_set *set, const struct agg_group *group,
+	const struct agg_input *in, const struct agg_items *items, const struct agg_order *order)
+{
+	struct agg_items room[2];
+	const struct agg_items *all = items_of(items, in->has, &room[0]), *finite = all;
+	uint64_t lost = 0;
+
+	if (group->number)
+		finite = items_of(all, in->finite, &room[1]);
+	for (uint32_t i = group->first; i < group->first + group->count; i++)
+		if (set->part[i].kind != AGG_PART_PRESENT || !group->moments)
+			lost |= part_add(&set->part[i], all, finite, in, order);
+	return lost;
+}
+
+/* Parts that look at the whole record. */
+static void wholes_add(const struct agg_set *set, const struct agg_group *group,
+	const struct record *const *rec, const struct agg_items *items)
+{
+	for (uint32_t i = group->first; i < group->first + group->count; i++) {
+		const struct agg_part *part = &set->part[i];
+
+		if (part->kind == AGG_PART_COUNT)
+			counts_add(part, items);
+		for (uint32_t k = 0; part->kind == AGG_PART_MATCH && k < items->count; k++)
+			if (rec[items->event[k]]->type == part->value[0])
+				count_up(items->cell[k] + part->offset);
+		for (uint32_t k = 0; part->kind == AGG_PART_ERRORS && k < items->count; k++)
+			if (agg_error_match(set, rec[items->event[k]]))
+				count_up(items->cell[k] + part->offset);
+	}
+}
+
+bool agg_cell_add(const struct agg_set *set, void *cell, struct agg_arena *a, const struct record *rec,
+	const struct agg_order *order)
+{
+	struct agg_items items;
+	struct agg_input in;
+	uint64_t lost = 0;
+
+	agg_items_clear(&items);
+	agg_items_put(&items, 0, cell, a);
+	for (uint32_t g = 0; g < set->group_count; g++) {
+		const struct agg_group *group = &set->group[g];
+
+		if (group->field == FIELD_NONE) {
+			wholes_add(set, group, &rec, &items);
+			continue;
+		}
+		in.hashed = in.keys = false;
+		input_want(&in, group);
+		input_begin(&in);
+		input_look(&in, &rec, 1);
+		lost |= group_add(set, group, &in, &items, order);
+	}
+	return !lost;
+}
+
+/* ---- runs ---- */
+
+void agg_run_init(
+	struct agg_run *run, const struct record *const *rec, const uint64_t *offset, uint32_t partition)
+{
+	*run = (struct agg_run){.rec = rec, .offset = offset, .partition = partition};
+}
+
+void agg_run_free(struct agg_run *run)
+{
+	for (uint32_t i = 0; i < FIELD_ID_MAX; i++) {
+		free(run->input[i]);
+		run->input[i] = NULL;
+	}
+}
+
+bool agg_run_reads(struct agg_run *run, const struct agg_set *set)
+{
+	for (uint32_t g = 0; g < set->group_count; g++) {
+		const struct agg_group *group = &set->group[g];
+		struct agg_input **in = &run->input[group->field];
+
+		if (group->field == FIELD_NONE)
+			continue;
+		if (!*in)
+			*in = calloc(1, sizeof **in);
+		if (!*in)
+			return false;
+		input_want(*in, group);
+	}
+	return true;
+}
+
+void agg_run_begin(struct agg_run *run)
+{
+	for (uint32_t i = 0; i < FIELD_ID_MAX; i++)
+		if (run->input[i])
+			input_begin(run->input[i]);
+}
+
+void agg_run_prefetch(struct agg_run *run, const struct agg_set *set, const struct agg_items *items)
+{
+	for (uint32_t i = 0; i < set->grow_count; i++) {
+		const struct agg_part *part = &set->part[set->grow[i]];
+		struct agg_input *in = run->input[part->field];
+		const struct agg_items *all;
+		struct agg_items some;
+
+		input_look(in, run->rec, items->events);
+		all = items_of(items, in->has, &some);
+		if (part->kind == AGG_PART_DISTINCT)
+			hll_prefetch_run(all, part->offset, in->token);
+		else if (part->kind == AGG_PART_QUANTILES)
+			dds_prefetch_run(all, part->offset, in->key);
+		for (uint32_t k = 0; part->kind == AGG_PART_TOP && k < all->count; k++)
+			topk_prefetch((const struct topk *)(all->cell[k] + part->offset), all->arena[k]);
+	}
+}
+
+static void orders_make(const struct agg_run *run, const struct agg_items *items, struct agg_order *order)
+{
+	for (uint32_t k = 0; k < items->count; k++) {
+		uint32_t i = items->event[k];
+
+		order[i] = (struct agg_order){run->rec[i]->event_time_ms, run->partition, run->offset[i]};
+	}
+}
+
+uint64_t agg_run_add(struct agg_run *run, const struct agg_set *set, const struct agg_items *items)
+{
+	struct agg_order order[AGG_RUN];
+	uint64_t lost = 0;
+
+	if (set->edges)
+		orders_make(run, items, order);
+	for (uint32_t g = 0; g < set->group_count; g++) {
+		const struct agg_group *group = &set->group[g];
+
+		if (group->field == FIELD_NONE) {
+			wholes_add(set, group, run->rec, items);
+			continue;
+		}
+		input_look(run->input[group->field], run->rec, items->events);
+		lost |= group_add(set, group, run->input[group->field], items, order);
+	}
+	return lost;
+}
