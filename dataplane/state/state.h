@@ -33,7 +33,7 @@ int state_start(struct state *s, struct err *err);
  * deadline_ns: monotonic; what is not done by then is replayed after the next start. Readers of the output
  * log may go on until close. */
 void state_stop(struct state *s, uint64_t deadline_ns);
-/* Moves the deadline of a stop that is under way. Any thread. */
+/* Brings forward the deadline of a stop that is under way, or that is just about to begin. Any thread. */
 void state_hurry(struct state *s, uint64_t deadline_ns);
 void state_close(struct state *s);
 

@@ -174,15 +174,18 @@ struct state {
 	_Atomic uint64_t request;     /* number of the last one */
 	_Atomic bool stop_parts, stop_merge, stop_saver;
 	_Atomic uint64_t stop_deadline_ns; /* 0: not stopping */
-	struct state_part *part;	   /* P */
+	/* state_hurry()'s; apart, so that it holds also if the stop begins only now. 0: none */
+	_Atomic uint64_t hurry_deadline_ns;
+	struct state_part *part; /* P */
 	struct state_merge merge;
 };
 
 static inline bool state_gives_up(const struct state *s, uint64_t now_ns)
 {
 	uint64_t deadline = atomic_load_explicit(&s->stop_deadline_ns, memory_order_relaxed);
+	uint64_t hurry = atomic_load_explicit(&s->hurry_deadline_ns, memory_order_relaxed);
 
-	return deadline && now_ns > deadline;
+	return deadline && (now_ns > deadline || (hurry && now_ns > hurry));
 }
 void state_nap(uint32_t us);
 /* "begin anew" in words, for refusals. */
