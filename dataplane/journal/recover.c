@@ -438,6 +438,7 @@ int part_recover(struct journal_part *part, struct err *err)
 	rc = walk_init(&r.walk, part->dir, &at, err);
 	if (rc != 0)
 		return rc;
+	r.walk.cached_below = part->mark.segment;
 	rc = recover_list(&r, err);
 	if (rc == 0)
 		rc = recover_run(&r, err);
