@@ -67,8 +67,9 @@ struct state_save {	   /* one a producer */
 				    it, too, when there is nothing new to save */
 	_Atomic uint64_t count, failures, seq, bytes, ns;
 	_Atomic int64_t ms;
+	_Atomic uint64_t gather_ns; /* producer's: how long it took to give its state away */
 	/* producer's */
-	uint64_t due_ns, pressure_ns, next_seq;
+	uint64_t due_ns, pressure_ns, next_seq, began_ns;
 };
 void *saver_main(void *arg);
 /* True if a checkpoint is due now: by time, by request, or since a log is full (pressure). */

@@ -51,15 +51,20 @@ void save_info(const struct state *s, struct state_save *v, const struct state_o
 	info->created_ms = clock_wall_ms();
 	info->partitions = s->partitions;
 	info->step_ms = s->terms.step_ms;
+	v->began_ns = clock_mono_ns();
 	bytes_reset(&v->body);
 }
 
 void save_post(struct state *s, struct state_save *v, uint64_t progress)
 {
+	uint64_t now_ns;
+
 	v->progress = progress;
 	v->request = atomic_load(&s->request);
 	v->next_seq++;
-	v->due_ns = clock_mono_ns() + s->cfg->state.checkpoint_every * 1000000ull;
+	now_ns = clock_mono_ns();
+	atomic_store(&v->gather_ns, now_ns - v->began_ns);
+	v->due_ns = now_ns + s->cfg->state.checkpoint_every * 1000000ull;
 	atomic_store_explicit(&v->state, SAVE_POSTED, memory_order_release);
 	pthread_mutex_lock(&s->save_lock);
 	pthread_cond_signal(&s->save_cond);
