@@ -404,15 +404,16 @@ static void *drain_main(void *arg)
 
 void daemon_stop(struct daemon *d, bool now)
 {
-	if (now) {
+	if (now)
+		atomic_store(&d->stop_now, true);
+	if (now && d->stopper_started) {
+		/* The stopper may have read stop_now already and be anywhere before, in or behind its stops.
+		 */
 		uint64_t deadline = clock_mono_ns() + DAEMON_DRAIN_NOW_MS * 1000000ull;
 
-		atomic_store(&d->stop_now, true);
 		if (d->state)
 			state_hurry(d->state, deadline);
-		for (int i = 0; i < SINK_GROUP_MAX && d->stopper_started; i++)
-			for (uint32_t p = 0; p < d->sinks[i].part_count; p++)
-				atomic_store(&d->sinks[i].part[p].stop_deadline_ns, deadline);
+		sinks_hurry(d->sinks, deadline);
 	}
 	if (d->stopper_started)
 		return;

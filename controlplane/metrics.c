@@ -21,7 +21,7 @@ struct metrics_daemon {
 struct metrics_state {
 	uint64_t up, failed, records, behind, appended, compared, mismatches, waiting;
 	uint64_t checkpoints, checkpoint_failures, checkpoint_bytes;
-	double watermark_seconds, checkpoint_age_seconds;
+	double watermark_seconds, checkpoint_age_seconds, checkpoint_gather_seconds, checkpoint_write_seconds;
 };
 
 struct metrics_window {
@@ -234,6 +234,8 @@ static struct metrics_state state_of_part(const struct view *v, uint32_t p)
 		.checkpoints = part->checkpoints,
 		.checkpoint_failures = part->checkpoint_failures,
 		.checkpoint_bytes = part->checkpoint_bytes,
+		.checkpoint_gather_seconds = (double)part->checkpoint_gather_ns / 1e9,
+		.checkpoint_write_seconds = (double)part->checkpoint_ns / 1e9,
 		.watermark_seconds = seconds_of(part->stage.watermark_ms),
 		.checkpoint_age_seconds =
 			part->checkpoint_ms ? (double)(v->now_ms - part->checkpoint_ms) / 1000 : NAN};
@@ -254,6 +256,8 @@ static struct metrics_state state_of_merge(const struct view *v)
 		.checkpoints = merge->merge_checkpoints,
 		.checkpoint_failures = merge->merge_checkpoint_failures,
 		.checkpoint_bytes = merge->merge_checkpoint_bytes,
+		.checkpoint_gather_seconds = (double)merge->merge_checkpoint_gather_ns / 1e9,
+		.checkpoint_write_seconds = (double)merge->merge_checkpoint_ns / 1e9,
 		.watermark_seconds = seconds_of(merge->merge.step_ms),
 		.checkpoint_age_seconds = merge->merge_checkpoint_ms
 						  ? (double)(v->now_ms - merge->merge_checkpoint_ms) / 1000

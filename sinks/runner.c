@@ -64,16 +64,21 @@ void sink_error(struct sink_part *part, const char *text)
 	log_warn(part->group->name, "partition=%u %s", part->partition, text);
 }
 
+static bool sink_overdue(const struct sink_part *part)
+{
+	uint64_t now_ns = clock_mono_ns(), hurry = atomic_load(&part->hurry_deadline_ns);
+
+	return now_ns > atomic_load(&part->stop_deadline_ns) || (hurry && now_ns > hurry);
+}
+
 bool sink_drained(const struct sink_part *part, uint64_t position)
 {
-	return position >= journal_durable_offset(part->journal, part->partition) ||
-	       clock_mono_ns() > atomic_load(&part->stop_deadline_ns);
+	return position >= journal_durable_offset(part->journal, part->partition) || sink_overdue(part);
 }
 
 bool sink_gives_up(void)
 {
-	return sink_self && sink_stopping(sink_self) &&
-	       clock_mono_ns() > atomic_load(&sink_self->stop_deadline_ns);
+	return sink_self && sink_stopping(sink_self) && sink_overdue(sink_self);
 }
 
 /* Sleeps in short steps, so that a stop is seen soon. */
@@ -301,6 +306,13 @@ void sinks_stop(struct sink_group *group, uint64_t drain_ms)
 				pthread_join(group[i].part[p].thread, NULL);
 			group[i].part[p].joined = true;
 		}
+}
+
+void sinks_hurry(struct sink_group *group, uint64_t deadline_ns)
+{
+	for (int i = 0; i < SINK_GROUP_MAX; i++)
+		for (uint32_t p = 0; p < group[i].part_count; p++)
+			atomic_store(&group[i].part[p].hurry_deadline_ns, deadline_ns);
 }
 
 void sinks_free(struct sink_group *group)

@@ -104,7 +104,8 @@ struct sink_part {
 	bool opened;  /* its thread's: open has succeeded once */
 	struct sink_stats stats;
 	_Atomic bool stop;
-	_Atomic uint64_t stop_deadline_ns; /* monotonic; with stop: give up then */
+	_Atomic uint64_t stop_deadline_ns;  /* monotonic; with stop: give up then */
+	_Atomic uint64_t hurry_deadline_ns; /* or then: sinks_hurry(). 0: none */
 	pthread_mutex_t error_lock;
 	char error[512]; /* last error, under error_lock */
 	void *priv;	 /* the sink's own, from open to close */
@@ -157,6 +158,9 @@ int sinks_start(struct sink_group *group, const struct sink_env *env, struct err
 /* Asks all to stop and waits: each delivers what is durable, for at most drain_ms. The parts stay readable
  * until sinks_free(), so that the control socket can show the drain. */
 void sinks_stop(struct sink_group *group, uint64_t drain_ms);
+/* Brings forward the deadline (monotonic) of a stop that is under way, or that is just about to begin. Any
+ * thread. */
+void sinks_hurry(struct sink_group *group, uint64_t deadline_ns);
 void sinks_free(struct sink_group *group);
 
 extern const struct sink_ops sink_kafka_ops, sink_clickhouse_ops;

@@ -12,6 +12,8 @@
 
 #include "hash.h"
 
+#define RECOVER_THREADS 16u
+
 void journal_params_from_config(struct journal_params *p, const struct config *cfg)
 {
 	memset(p, 0, sizeof *p);
@@ -182,6 +184,53 @@ static void part_stats_init(struct journal_part *part)
 	s->generation = part->generation_max;
 }
 
+/* Partitions are independent of each other; one after the other they would wait for the disk in turn. */
+struct recover_work {
+	struct journal *j;
+	_Atomic uint32_t next; /* partition that nobody has begun */
+	struct recover_result {
+		int rc;
+		struct err err;
+	} * result;
+};
+
+static void *recover_main(void *arg)
+{
+	struct recover_work *w = arg;
+	uint32_t i;
+
+	while ((i = atomic_fetch_add(&w->next, 1)) < w->j->params.partitions)
+		w->result[i].rc = part_recover(&w->j->part[i], &w->result[i].err);
+	return NULL;
+}
+
+/* This thread, and helpers as far as there are any to be had. The first partition that failed speaks. */
+static int recover_all(struct journal *j, struct err *err)
+{
+	struct recover_work w = {.j = j, .result = calloc(j->params.partitions, sizeof *w.result)};
+	pthread_t helper[RECOVER_THREADS - 1];
+	uint32_t helpers = 0;
+	int rc = 0;
+
+	if (!w.result)
+		return err_set(err, -ENOMEM, "journal: out of memory");
+	while (helpers < RECOVER_THREADS - 1 && helpers + 1 < j->params.partitions &&
+		pthread_create(&helper[helpers], NULL, recover_main, &w) == 0)
+		helpers++;
+	(void)recover_main(&w);
+	while (helpers)
+		pthread_join(helper[--helpers], NULL);
+	for (uint32_t i = 0; i < j->params.partitions && rc == 0; i++) {
+		rc = w.result[i].rc;
+		if (rc != 0)
+			*err = w.result[i].err;
+		else
+			part_stats_init(&j->part[i]);
+	}
+	free(w.result);
+	return rc;
+}
+
 static int journal_recover(struct journal *j, struct err *err)
 {
 	j->part = aligned_alloc(64, j->params.partitions * sizeof *j->part);
@@ -191,13 +240,10 @@ static int journal_recover(struct journal *j, struct err *err)
 	for (uint32_t i = 0; i < j->params.partitions; i++) {
 		int rc = part_init(j, i, err);
 
-		if (rc == 0)
-			rc = part_recover(&j->part[i], err);
 		if (rc != 0)
 			return rc;
-		part_stats_init(&j->part[i]);
 	}
-	return 0;
+	return recover_all(j, err);
 }
 
 static void part_free(struct journal_part *part)

@@ -34,6 +34,7 @@ void segment_path(char out[PATH_BYTES], const char *part_dir, uint64_t number);
 /* Ascending numbers of the segment files, malloc'ed; removes what was not finished if `clean`. */
 int segment_list(const char *part_dir, bool clean, uint64_t **numbers, uint32_t *count, struct err *err);
 int segment_open(const char *part_dir, uint64_t number, bool write, struct err *err); /* fd or -errno */
+int segment_open_cached(const char *part_dir, uint64_t number, struct err *err);      /* to read */
 int segment_make(const char *part_dir, uint64_t number, uint64_t bytes, struct err *err);
 int segment_recycle(const char *part_dir, uint64_t from, uint64_t to, struct err *err);
 int segment_zero(int fd, uint64_t from, uint64_t bytes);
@@ -45,7 +46,8 @@ struct walk {
 	struct block_place at;
 	int fd;
 	uint64_t fd_segment;
-	uint8_t *buf; /* what was read from fd at buf_at */
+	uint64_t cached_below; /* segments before it are read through the page cache: see walk.c */
+	uint8_t *buf;	       /* what was read from fd at buf_at */
 	uint32_t buf_bytes, filled;
 	uint64_t buf_at;
 	uint64_t buf_limit; /* blocks from this sequence number on may have been half written when it was read

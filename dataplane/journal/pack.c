@@ -95,6 +95,7 @@ static void pack_copy(struct journal_part *part, const void *from, uint32_t byte
 static void pack_records(struct journal_part *part, struct batch *b, uint32_t count)
 {
 	uint32_t from = 0, duplicates = 0, events = 0;
+	bool derived = part->journal->params.derived;
 	int64_t time_ms = part->receive_last_ms;
 
 	for (uint32_t i = 0; i < count; i++) {
@@ -104,6 +105,8 @@ static void pack_records(struct journal_part *part, struct batch *b, uint32_t co
 		events += rec->kind == RECORD_EVENT;
 		if (rec->receive_time_ms > time_ms)
 			time_ms = rec->receive_time_ms;
+		else if (!derived) /* a clock that was set back, or another worker's batch that waited */
+			rec->receive_time_ms = time_ms;
 		if (part->pack_hash[i] &&
 			!dedup_add(&part->dedup, rec->event_id, part->pack_hash[i], time_ms)) {
 			pack_copy(part, b->data + from, at - from);

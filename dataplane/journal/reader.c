@@ -117,6 +117,7 @@ int journal_reader_open(
 	r->offset = offset;
 	part_place_init(&j->meta, partition, &at);
 	rc = walk_init(&r->walk, r->part->dir, &at, err);
+	r->walk.cached_below = r->part->recovered.segment;
 	if (rc == 0)
 		rc = reader_place(r, err);
 	if (rc != 0) {

@@ -1,5 +1,6 @@
 /* Recovery of one partition: finds the durable prefix, cuts the torn end, rebuilds what the writer goes on
- * from (offset, CRC chain, counters, watermark, remembered ids). Set-up thread, before the writer exists.
+ * from (offset, CRC chain, counters, watermark, remembered ids). One set-up thread a partition at a time,
+ * before the writer exists.
  *
  * Read in full are only the segments from the durable mark on and those inside the deduplication window; of
  * older ones the first header, and whatever a reader reads later is checked then. Memory: one read buffer. */
@@ -10,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#define IDS_AHEAD 16u
 
 struct recovery {
 	struct journal_part *part;
@@ -129,20 +132,37 @@ static uint32_t recover_first(const struct recovery *r)
 	return first;
 }
 
+static bool recover_has_id(const struct record *rec)
+{
+	return rec->kind == RECORD_EVENT && (rec->field_mask & FBIT(event_id));
+}
+
+/* Ids are spread over tens of megabytes: their places are drawn into the cache some records ahead. */
 static void recover_ids(struct journal_part *part, const struct block_header *h)
 {
-	const uint8_t *p = (const uint8_t *)h + BLOCK_HEADER_BYTES;
+	const uint8_t *p = (const uint8_t *)h + BLOCK_HEADER_BYTES, *front = p;
+	struct dedup *dedup = &part->dedup;
+	uint64_t hash[IDS_AHEAD];
 
-	if (!part->dedup.window_ms)
+	if (!dedup->window_ms)
 		return;
-	for (uint32_t i = 0; i < h->record_count; i++) {
+	for (uint32_t i = 0, ahead = 0; i < h->record_count; i++) {
 		const struct record *rec = (const struct record *)p;
 
+		for (; ahead < h->record_count && ahead < i + IDS_AHEAD; ahead++) {
+			const struct record *next = (const struct record *)front;
+
+			front += next->bytes;
+			if (!recover_has_id(next))
+				continue;
+			hash[ahead % IDS_AHEAD] = dedup_hash(dedup, next->event_id);
+			dedup_prefetch(dedup, hash[ahead % IDS_AHEAD]);
+			dedup_prefetch_oldest(dedup, ahead - i);
+		}
 		if (rec->receive_time_ms > part->receive_last_ms)
 			part->receive_last_ms = rec->receive_time_ms;
-		if (rec->kind == RECORD_EVENT && (rec->field_mask & FBIT(event_id)))
-			(void)dedup_add(&part->dedup, rec->event_id, dedup_hash(&part->dedup, rec->event_id),
-				part->receive_last_ms);
+		if (recover_has_id(rec))
+			(void)dedup_add(dedup, rec->event_id, hash[i % IDS_AHEAD], part->receive_last_ms);
 		p += rec->bytes;
 	}
 }
@@ -418,6 +438,7 @@ int part_recover(struct journal_part *part, struct err *err)
 	rc = walk_init(&r.walk, part->dir, &at, err);
 	if (rc != 0)
 		return rc;
+	r.walk.cached_below = part->mark.segment;
 	rc = recover_list(&r, err);
 	if (rc == 0)
 		rc = recover_run(&r, err);

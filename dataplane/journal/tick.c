@@ -11,6 +11,7 @@
 				    */
 #define CLOCK_PERIOD_NS 1000000000ull
 #define CLOCK_STEP_MS 500
+#define CLOCK_READ_NS 50000000ull
 
 /* Lowest watermark of the partitions to which events came lately; INT64_MAX: there is none. */
 static int64_t tick_others(const struct journal_part *part, uint64_t now_ns, uint64_t lately_ns)
@@ -82,16 +83,33 @@ void tick_run(struct journal_part *part, uint64_t now_ns)
 	part->watermark_next_ms = target;
 }
 
+static void clock_stepped(struct journal_part *part)
+{
+	part->totals.clock_steps++;
+	stat_set(&part->stats.clock_steps, part->totals.clock_steps);
+}
+
 void tick_clock_check(struct journal_part *part, uint64_t now_ns)
 {
-	int64_t offset_ms = clock_wall_ms() - (int64_t)(now_ns / 1000000);
-	int64_t step_ms = offset_ms - part->clock_offset_ms;
+	uint64_t before_ns = clock_mono_ns();
+	int64_t wall_ms = clock_wall_ms();
+	int64_t offset_ms = wall_ms - (int64_t)(before_ns / 1000000),
+		step_ms = offset_ms - part->clock_offset_ms;
 
 	if (part->clock_due_ns && now_ns < part->clock_due_ns)
 		return;
+	if (clock_mono_ns() - before_ns > CLOCK_READ_NS)
+		return; /* this thread stood still between the two clocks: at the next tick again */
+	if (!part->clock_due_ns && wall_ms < part->receive_last_ms - CLOCK_STEP_MS) {
+		clock_stepped(part);
+		log_warn("journal",
+			"the wall clock is %" PRId64
+			" ms behind the journal: receive times stand still until "
+			"it has come there partition=%u",
+			part->receive_last_ms - wall_ms, part->index);
+	}
 	if (part->clock_due_ns && (step_ms > CLOCK_STEP_MS || step_ms < -CLOCK_STEP_MS)) {
-		part->totals.clock_steps++;
-		stat_set(&part->stats.clock_steps, part->totals.clock_steps);
+		clock_stepped(part);
 		log_warn("journal", "the wall clock stepped by %" PRId64 " ms partition=%u", step_ms,
 			part->index);
 	}

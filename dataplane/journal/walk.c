@@ -1,4 +1,9 @@
-/* Reads blocks one after another from segment files, in large pieces. One thread per walk. */
+/* Reads blocks one after another from segment files, in large pieces. One thread per walk.
+ *
+ * Segments that were full when the journal was opened are read through the page cache: recovery reads them
+ * for the ids, then the state stage for its replay, then sinks that lag. The kernel reads ahead of the first
+ * of them, and the others find the pages. The segment that is written to is read past it, as it is written.
+ */
 #include "journal_priv.h"
 
 #include <errno.h>
@@ -54,7 +59,9 @@ static int walk_read(struct walk *w, uint64_t seq_limit, struct err *err)
 	if (w->fd < 0 || w->fd_segment != w->at.segment) {
 		if (w->fd >= 0)
 			close(w->fd);
-		w->fd = segment_open(w->part_dir, w->at.segment, false, err);
+		w->fd = w->at.segment < w->cached_below
+				? segment_open_cached(w->part_dir, w->at.segment, err)
+				: segment_open(w->part_dir, w->at.segment, false, err);
 		if (w->fd < 0)
 			return w->fd;
 		w->fd_segment = w->at.segment;

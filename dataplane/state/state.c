@@ -213,6 +213,7 @@ void state_part_stats(const struct state *s, uint32_t partition, struct state_pa
 	out->checkpoint_failures = atomic_load(&v->failures);
 	out->checkpoint_seq = atomic_load(&v->seq);
 	out->checkpoint_bytes = atomic_load(&v->bytes);
+	out->checkpoint_gather_ns = atomic_load(&v->gather_ns);
 	out->checkpoint_ns = atomic_load(&v->ns);
 	out->checkpoint_ms = atomic_load(&v->ms);
 }
@@ -239,5 +240,7 @@ void state_stats(const struct state *s, struct state_stats *out)
 	out->merge_checkpoint_failures = atomic_load(&v->failures);
 	out->merge_checkpoint_seq = atomic_load(&v->seq);
 	out->merge_checkpoint_bytes = atomic_load(&v->bytes);
+	out->merge_checkpoint_gather_ns = atomic_load(&v->gather_ns);
+	out->merge_checkpoint_ns = atomic_load(&v->ns);
 	out->merge_checkpoint_ms = atomic_load(&v->ms);
 }

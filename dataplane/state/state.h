@@ -33,7 +33,7 @@ int state_start(struct state *s, struct err *err);
  * deadline_ns: monotonic; what is not done by then is replayed after the next start. Readers of the output
  * log may go on until close. */
 void state_stop(struct state *s, uint64_t deadline_ns);
-/* Moves the deadline of a stop that is under way. Any thread. */
+/* Brings forward the deadline of a stop that is under way, or that is just about to begin. Any thread. */
 void state_hurry(struct state *s, uint64_t deadline_ns);
 void state_close(struct state *s);
 
@@ -58,8 +58,9 @@ struct state_part_stats {
 	uint64_t replay_from,
 		replay_to; /* input offsets: recovery's progress is stage.input_offset between them */
 	uint64_t checkpoints, checkpoint_failures, checkpoint_seq, checkpoint_bytes;
-	uint64_t checkpoint_ns; /* how long the last one took */
-	int64_t checkpoint_ms;	/* wall clock of the last one; 0: none */
+	uint64_t checkpoint_gather_ns; /* how long the partition stood still for the last one */
+	uint64_t checkpoint_ns;	       /* how long it then took to write it */
+	int64_t checkpoint_ms;	       /* wall clock of the last one; 0: none */
 };
 struct state_stats {
 	uint32_t partitions;
@@ -68,6 +69,7 @@ struct state_stats {
 	char merge_error[256];
 	uint64_t merge_output_offset, merge_compared, merge_skipped, merge_appended, merge_mismatches;
 	uint64_t merge_checkpoints, merge_checkpoint_failures, merge_checkpoint_seq, merge_checkpoint_bytes;
+	uint64_t merge_checkpoint_gather_ns, merge_checkpoint_ns;
 	int64_t merge_checkpoint_ms;
 	bool merge_waiting;
 };

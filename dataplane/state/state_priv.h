@@ -67,8 +67,9 @@ struct state_save {	   /* one a producer */
 				    it, too, when there is nothing new to save */
 	_Atomic uint64_t count, failures, seq, bytes, ns;
 	_Atomic int64_t ms;
+	_Atomic uint64_t gather_ns; /* producer's: how long it took to give its state away */
 	/* producer's */
-	uint64_t due_ns, pressure_ns, next_seq;
+	uint64_t due_ns, pressure_ns, next_seq, began_ns;
 };
 void *saver_main(void *arg);
 /* True if a checkpoint is due now: by time, by request, or since a log is full (pressure). */
@@ -174,15 +175,18 @@ struct state {
 	_Atomic uint64_t request;     /* number of the last one */
 	_Atomic bool stop_parts, stop_merge, stop_saver;
 	_Atomic uint64_t stop_deadline_ns; /* 0: not stopping */
-	struct state_part *part;	   /* P */
+	/* state_hurry()'s; apart, so that it holds also if the stop begins only now. 0: none */
+	_Atomic uint64_t hurry_deadline_ns;
+	struct state_part *part; /* P */
 	struct state_merge merge;
 };
 
 static inline bool state_gives_up(const struct state *s, uint64_t now_ns)
 {
 	uint64_t deadline = atomic_load_explicit(&s->stop_deadline_ns, memory_order_relaxed);
+	uint64_t hurry = atomic_load_explicit(&s->hurry_deadline_ns, memory_order_relaxed);
 
-	return deadline && now_ns > deadline;
+	return deadline && (now_ns > deadline || (hurry && now_ns > hurry));
 }
 void state_nap(uint32_t us);
 /* "begin anew" in words, for refusals. */

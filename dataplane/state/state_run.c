@@ -129,8 +129,7 @@ void state_stop(struct state *s, uint64_t deadline_ns)
 
 void state_hurry(struct state *s, uint64_t deadline_ns)
 {
-	if (atomic_load(&s->stop_deadline_ns))
-		atomic_store(&s->stop_deadline_ns, deadline_ns ? deadline_ns : 1);
+	atomic_store(&s->hurry_deadline_ns, deadline_ns ? deadline_ns : 1);
 }
 
 /* ---- checkpoints by command ---- */

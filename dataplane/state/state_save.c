@@ -15,6 +15,17 @@
 
 /* ---- producers ---- */
 
+/* Each has a time of its own within checkpoint_every: all at once, partitions with many keys would take every
+ * core for a while. */
+static uint64_t save_next_ns(const struct state *s, const struct state_save *v, uint64_t now_ns)
+{
+	uint64_t every_ns = s->cfg->state.checkpoint_every * 1000000ull;
+	uint64_t place_ns = every_ns * v->out_partition / (s->partitions + 1);
+	uint64_t next_ns = now_ns + every_ns - (now_ns + every_ns - place_ns) % every_ns;
+
+	return next_ns < now_ns + every_ns / 2 ? next_ns + every_ns : next_ns;
+}
+
 bool save_due(struct state *s, struct state_save *v, uint64_t progress, bool pressure)
 {
 	uint64_t now_ns, request = atomic_load(&s->request);
@@ -27,7 +38,7 @@ bool save_due(struct state *s, struct state_save *v, uint64_t progress, bool pre
 		atomic_store(&v->served, request);
 	now_ns = clock_mono_ns();
 	if (!v->due_ns)
-		v->due_ns = now_ns + s->cfg->state.checkpoint_every * 1000000ull;
+		v->due_ns = save_next_ns(s, v, now_ns);
 	/* A full log waits for the oldest checkpoint kept to go: also the same state once more moves it on.
 	 */
 	if (pressure && now_ns - v->pressure_ns > STATE_PRESSURE_NS) {
@@ -51,15 +62,20 @@ void save_info(const struct state *s, struct state_save *v, const struct state_o
 	info->created_ms = clock_wall_ms();
 	info->partitions = s->partitions;
 	info->step_ms = s->terms.step_ms;
+	v->began_ns = clock_mono_ns();
 	bytes_reset(&v->body);
 }
 
 void save_post(struct state *s, struct state_save *v, uint64_t progress)
 {
+	uint64_t now_ns;
+
 	v->progress = progress;
 	v->request = atomic_load(&s->request);
 	v->next_seq++;
-	v->due_ns = clock_mono_ns() + s->cfg->state.checkpoint_every * 1000000ull;
+	now_ns = clock_mono_ns();
+	atomic_store(&v->gather_ns, now_ns - v->began_ns);
+	v->due_ns = save_next_ns(s, v, now_ns);
 	atomic_store_explicit(&v->state, SAVE_POSTED, memory_order_release);
 	pthread_mutex_lock(&s->save_lock);
 	pthread_cond_signal(&s->save_cond);

@@ -30,7 +30,7 @@ def file_ports(*pcaps, more=""):
 
 class Daemon:
     def __init__(self, rig, name, ports, workers=2, sinks=True, data=None, **sections):
-        self.rig, self.name, self.child = rig, name, None
+        self.rig, self.name, self.child, self.env = rig, name, None, {}
         self.data = data or rig.path(name)
         self.socket = rig.path(name + ".sock")
         self.log = name + ".log"
@@ -74,11 +74,11 @@ class Daemon:
         return args
 
     def start(self, crash=None, wait=60, program=None, env=None):
-        """Returns whether it came up. With wait=0 it is not waited for."""
+        """Returns whether it came up. With wait=0 it is not waited for. self.env: of every start."""
         config = self.rig.path(self.name + ".yaml")
         with open(config, "w", encoding="utf-8") as f:
             f.write(yaml_of(self.config))
-        env = dict(env or {}, SLUICE_CRASH=crash or "")
+        env = dict(self.env, **(env or {}), SLUICE_CRASH=crash or "")
         self.child = self.rig.spawn([program or self.rig.program("sluiced"), "--config", config], self.log, env)
         return not wait or self.wait_running(wait)
 

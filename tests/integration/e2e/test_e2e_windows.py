@@ -1,6 +1,7 @@
 """The state stage end to end: windows of every kind with short sizes, live traffic, kill -9 of sluiced at every named
 step of the state stage, the journals and the sinks and at random while windows close; definitions change between kills;
-then the traffic of one user alone, which leaves the other partitions idle.
+the wall clock of sluiced steps back and forth all the time; then by more than what events are judged by allows; then
+the traffic of one user alone, which leaves the other partitions idle.
 
 Shown: merged rows, alerts and late events in Kafka, in ClickHouse and in the output log are those of an offline replay
 of the journal that survived (windows.py), and a further start with nothing new adds nothing. The state stage's own
@@ -8,13 +9,13 @@ comparison never stops a partition."""
 import os
 import re
 import sys
-import time
 
 from chaos import CLICKHOUSE_POINTS, KAFKA_POINTS, Killer
 from daemon import UDP_PORT, Daemon, now_ms
 from netns import Sender
 from rig import Rig, say, wait_until
-from windows import PARTITIONS, Windows, windows_config
+from wall_clock import WallClock
+from windows import Windows, log_of, settle, step_ms, stopped, windows_config
 
 # The largest pass at which to kill, and how often. Passes grow with the time that sluiced has been up.
 STATE_POINTS = {"state_batch_sealed": (60, 3), "state_output_durable": (12, 3), "state_checkpoint_written": (12, 3),
@@ -29,6 +30,9 @@ SINK_POINTS = {name: (6, 1) for name in (*KAFKA_POINTS, *CLICKHOUSE_POINTS)}
 RANDOM_KILLS = 14
 KILLS_LEAST = 50
 LIMIT = 3.0  # seconds up, if the pass does not come
+# Where the clock steps to and back from, ms; back ones first, for receive times stand still after one ahead.
+CLOCK_MS = [-2000, 1500, -4000, 6000, -1000, 30000, -3000, 90000]
+FUTURE_MS, PAST_MS = 40000, 600000  # how events are judged
 MIX = dict(mix="all", rate=3000, events_per_datagram=4, flows=16, users=300, pages=300, dup_permille=20,
            escape_permille=20, utf8_permille=20, bad_permille=5, disorder_ms=300, late=0.02, late_by=1500)
 
@@ -37,26 +41,14 @@ def plans_of(rig, points):
     return [f"{name}:{rig.random.randint(1, most)}" for name, (most, times) in points.items() for _ in range(times)]
 
 
-def stopped(daemon):
-    """What says in the log that a partition has stopped."""
-    return re.findall(r".*(?:STATE STOPPED|REPLAY DIFFERS).*", rig_log(daemon))
-
-
-def rig_log(daemon):
-    return daemon.rig.text(daemon.log)
-
-
-def state_of(daemon):
-    return daemon.ctl("windows") or {}
-
-
-def kills_phase(rig, daemon, sender):
+def kills_phase(rig, daemon, sender, clock):
     killer, version = Killer(rig, daemon), 0
     killer.run(f"journal_meta_renamed:{rig.random.randint(1, 2)}")  # of the journal, of the output log
     rig.expect(killer.start(), "sluiced runs before the traffic begins")
     gen = sender.gen("live", 4, UDP_PORT, seed=rig.seed, **MIX)
     rig.expect(wait_until(lambda: daemon.counter("events") > 2000, 60, "live traffic"), "live traffic arrives")
     killer.strike("random")
+    clock.keep_stepping(CLOCK_MS)
     plans = plans_of(rig, {**STATE_POINTS, **JOURNAL_POINTS, **CHANGE_POINTS, **SINK_POINTS})
     plans += ["random"] * RANDOM_KILLS
     rig.random.shuffle(plans)
@@ -70,23 +62,36 @@ def kills_phase(rig, daemon, sender):
         daemon.config["windows"] = windows_config(version)
         killer.run(f"{name}:1", limit=30)
     rig.expect(killer.start(), "up after the last kill")
+    clock.stop()
+    judged_phase(rig, daemon, clock, killer)
     rig.gen_stop("live", gen)
     return killer
+
+
+def judged_phase(rig, daemon, clock, killer):
+    """Event times are judged by the clock as it is: right ones are refused while it is wrong by too much."""
+    def grows(what, count, least=1000):
+        before = count()
+        return wait_until(lambda: count() > before + least, 30, what)
+
+    def accepted():
+        return daemon.counter("accepted")
+
+    for at_ms, reason in ((-FUTURE_MS - 20000, "timestamp_future"), (PAST_MS + 20000, "timestamp_past")):
+        rig.expect(grows("accepted events", accepted), "the clock is right: events are accepted")
+        clock.set(at_ms)
+        good = grows(reason, lambda: daemon.drops().get(reason, 0))
+        before = accepted()
+        good = good and grows(reason, lambda: daemon.drops().get(reason, 0))
+        rig.expect(good and accepted() == before, f"the clock is {at_ms} ms off: events are refused as {reason}")
+        clock.set(0)
+    rig.expect(grows("accepted events", accepted), "the clock is right again: events are accepted")
+    clock.check_counters(len(killer.kills))
 
 
 def missed(killer):
     must = {*STATE_POINTS, *CHANGE_POINTS, *SINK_POINTS}
     return sorted(must - {k.plan.split(":")[0] for k in killer.reached()})
-
-
-def step_ms(daemon):
-    """Event time up to which the merge has come."""
-    text = (state_of(daemon).get("merge") or {}).get("up_to")
-    if not text:
-        return 0
-    seconds, _, rest = text.rstrip("Z").partition(".")
-    whole = time.strptime(seconds, "%Y-%m-%dT%H:%M:%S")
-    return int((time.mktime(whole) - time.timezone) * 1000) + int((rest or "0").ljust(3, "0")[:3])
 
 
 def idle_phase(rig, daemon, sender, killer):
@@ -103,27 +108,16 @@ def idle_phase(rig, daemon, sender, killer):
     rig.gen_stop("one", gen)
 
 
-def settle(rig, daemon, until_ms):
-    """Input over, windows closed up to there, everything delivered. Where nobody sends, event time goes on by the
-    clock."""
-    rig.expect(wait_until(lambda: step_ms(daemon) >= until_ms, 60, "the last windows", step=0.3),
-               "windows close while nothing comes")
-    rig.expect(daemon.drain(), "everything is delivered")  # never quiet: ticks and marks go on
-    status = state_of(daemon)
-    parts = status.get("partitions", [])
-    rig.expect(len(parts) == PARTITIONS and all(p["state"] == "running" and not p["mismatches"] for p in parts) and
-               status["merge"]["state"] == "running", f"every partition runs: {[p['state'] for p in parts]}")
-    daemon.expect_balanced("drained")
-
-
 with Rig(sys.argv[1], kafka=3, clickhouse=True, root=True) as rig:
     sender = Sender(rig)
-    daemon = Daemon(rig, "win", sender.af_packet(2), time={"out_of_orderness": "500ms", "tick": "200ms"},
+    daemon = Daemon(rig, "win", sender.af_packet(2), time={"out_of_orderness": "500ms", "tick": "200ms",
+                                                           "future_max": f"{FUTURE_MS}ms", "past_max": f"{PAST_MS}ms"},
                     kafka={"topic_late": "win.late", "topic_aggregates": "win.window."},
                     state={"enabled": True, "step": "500ms", "checkpoint_every": "300ms", "checkpoints_kept": 2,
                            "segment_bytes": "4MiB", "segments_max": 3})
     daemon.config["windows"] = windows_config(0)
-    killer = kills_phase(rig, daemon, sender)
+    clock = WallClock(rig, daemon)
+    killer = kills_phase(rig, daemon, sender, clock)
     idle_phase(rig, daemon, sender, killer)
     settle(rig, daemon, now_ms() + 6000)
     end_ms = step_ms(daemon)
@@ -132,12 +126,14 @@ with Rig(sys.argv[1], kafka=3, clickhouse=True, root=True) as rig:
     rig.expect(not missed(killer), f"every step of the state stage and the sinks was the place of a kill, but: "
                f"{missed(killer) or 'none'}")
     rig.expect(not stopped(daemon), f"no partition's replay ever differed {stopped(daemon)[:2] or ''}")
-    compared = sum(map(int, re.findall(r"recovered partition=.* compared=(\d+)", rig_log(daemon))))
+    compared = sum(map(int, re.findall(r"recovered partition=.* compared=(\d+)", log_of(daemon))))
     rig.expect(compared, f"after the starts {compared} records were computed again and found equal")
 
     feeder = os.path.join(rig.build, "tests", "integration", "state", "state_feeder")
     first = Windows(rig, daemon, feeder)
     first.check_all(least=5000)
+    clock.check_alarm(least=20)
+    clock.check_journal()
     rig.verify(daemon, "raw events", strangers_ok=True)
 
     rig.expect(daemon.start(), "started again")

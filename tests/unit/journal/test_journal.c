@@ -116,6 +116,66 @@ static void missing_ids_are_made_and_stay(void **state)
 	rig_free(&rig);
 }
 
+/* Of all records in order. */
+static void assert_times_rise(struct rig *rig, uint32_t events)
+{
+	int64_t last = INT64_MIN;
+	struct journal_reader *reader;
+	struct journal_block block;
+	struct err err;
+
+	assert_int_equal(journal_reader_open(&reader, rig->journal, 0, 0, &err), 0);
+	while (events && journal_reader_next(reader, &block, 5000, &err) == 1) {
+		const uint8_t *p = block.data;
+
+		for (uint32_t i = 0; i < block.record_count; i++) {
+			const struct record *rec = (const struct record *)p;
+
+			p += rec->bytes;
+			assert_true(rec->receive_time_ms >= last);
+			last = rec->receive_time_ms;
+			events -= rec->kind == RECORD_EVENT;
+		}
+		assert_true(block.receive_last_ms >= last);
+		last = block.receive_last_ms;
+	}
+	assert_int_equal(events, 0);
+	journal_reader_close(reader);
+}
+
+/* The wall clock is set back, also between two runs; another worker's batch comes late. */
+static void receive_times_do_not_go_back(void **state)
+{
+	static const int64_t steps_ms[] = {0, 60000, 59990, 3600000, -3600000, 10};
+	uint64_t end_ns = clock_mono_ns() + 60000000000ull;
+	int64_t now_ms = clock_wall_ms();
+	struct rig rig;
+
+	(void)state;
+	rig_init(&rig, 1, 2);
+	rig.params.tick_ms = 20;
+	rig_start(&rig);
+	for (uint32_t i = 0; i < sizeof steps_ms / sizeof *steps_ms; i++) {
+		struct batch *b = rig_batch(&rig, i % 2, 0);
+
+		b->receive_first_ms = b->receive_last_ms = now_ms + steps_ms[i];
+		for (uint32_t k = 0; k < 3; k++)
+			assert_true(rig_event(&rig, b, 1 + 10 * i + k, now_ms, now_ms + steps_ms[i] - k));
+		rig_seal(&rig, b);
+		rig_settle(&rig, 0);
+	}
+	assert_times_rise(&rig, 18);
+	assert_int_equal(rig_stats(&rig, 0).clock_steps, 0); /* this machine's clock was right all the time */
+	rig_restart(&rig);
+	while (rig_stats(&rig, 0).clock_steps == 0 && clock_mono_ns() < end_ns)
+		rig_settle(&rig, 0);
+	assert_int_equal(rig_stats(&rig, 0).clock_steps, 1); /* an hour behind the journal */
+	rig_feed(&rig, 0, 0, 1000, 5);
+	rig_settle(&rig, 0);
+	assert_times_rise(&rig, 23);
+	rig_free(&rig);
+}
+
 static void a_block_has_one_generation(void **state)
 {
 	struct rig rig;
@@ -219,6 +279,7 @@ int main(void)
 		cmocka_unit_test(what_is_written_is_read),
 		cmocka_unit_test(duplicates_are_counted_not_written),
 		cmocka_unit_test(missing_ids_are_made_and_stay),
+		cmocka_unit_test(receive_times_do_not_go_back),
 		cmocka_unit_test(a_block_has_one_generation),
 		cmocka_unit_test(counters_survive),
 		cmocka_unit_test(wrong_owners_are_refused),

@@ -311,6 +311,38 @@ static void lost_files_are_refused(void **state)
 	reset();
 }
 
+/* All at once, each with its own ids; of those that cannot be, the first one is named. */
+static void partitions_are_recovered_side_by_side(void **state)
+{
+	const uint32_t partitions = 5;
+	struct err err = {""};
+	struct rig many;
+
+	(void)state;
+	rig_init(&many, partitions, 1);
+	many.params.segment_bytes = 131072;
+	rig_start(&many);
+	for (uint32_t p = 0; p < partitions; p++)
+		rig_feed(&many, 0, p, 1 + p * 100000, 1500);
+	for (uint32_t p = 0; p < partitions; p++)
+		rig_settle(&many, p);
+	rig_restart(&many);
+	for (uint32_t p = 0; p < partitions; p++) {
+		rig_feed(&many, 0, p, 1 + p * 100000, 1600); /* 100 of them new */
+		rig_settle(&many, p);
+		assert_int_equal(rig_stats(&many, p).duplicates, 1500);
+		assert_int_equal(rig_stats(&many, p).dedup_ids, 1600);
+	}
+	rig_close(&many);
+	for (uint32_t p = 3; p > 1; p--)
+		command("dd if=/dev/zero of='%s/p%u/seg-0000000001.log' bs=4096 seek=4 count=3 conv=notrunc "
+			"2>/dev/null",
+			many.dir, p);
+	assert_int_equal(rig_open_rc(&many, &err), -EBADMSG);
+	assert_non_null(strstr(err.text, "/p2/"));
+	rig_free(&many);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -321,6 +353,7 @@ int main(void)
 		cmocka_unit_test(later_blocks_behind_a_gap_do_not_come_back),
 		cmocka_unit_test(damage_is_set_aside_only_on_demand),
 		cmocka_unit_test(lost_files_are_refused),
+		cmocka_unit_test(partitions_are_recovered_side_by_side),
 	};
 
 	rig_eal("recover");

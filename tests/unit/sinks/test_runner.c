@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "clock.h"
 #include "log.h"
@@ -253,6 +254,20 @@ static void test_deadline_reaches_a_slow_run(void **state)
 	assert_false(sink_gives_up()); /* this is no sink thread */
 }
 
+/* Whoever asks for haste may be a moment earlier than the stop itself. */
+static void test_haste_before_the_stop_counts(void **state)
+{
+	(void)state;
+	script.run_ignores_deadline = true;
+	start();
+	wait_for(SINK_RUNNING);
+	alarm(60);
+	sinks_hurry(group, clock_mono_ns() + 1000000);
+	stop(3600000);
+	alarm(0);
+	assert_int_equal(script.closes, PARTS);
+}
+
 static void test_positions_found_at_reopening(void **state)
 {
 	uint64_t start_sum = 0, found = 0;
@@ -359,6 +374,7 @@ int main(void)
 		cmocka_unit_test_setup(test_stop_while_target_is_away, setup),
 		cmocka_unit_test_setup(test_stop_while_prepare_blocks, setup),
 		cmocka_unit_test_setup(test_deadline_reaches_a_slow_run, setup),
+		cmocka_unit_test_setup(test_haste_before_the_stop_counts, setup),
 		cmocka_unit_test_setup(test_positions_found_at_reopening, setup),
 		cmocka_unit_test_setup(test_start_fails_whole, setup),
 		cmocka_unit_test_setup(test_committed_counts, setup),

@@ -318,6 +318,37 @@ static void a_full_disk_takes_older_checkpoints(void **state)
 	assert_int_equal(rmdir(dir), 0);
 }
 
+/* Whoever asks for haste may be a moment earlier than the stop itself: it would then wait for its own
+ * deadline, which is none here. */
+static void haste_before_the_stop_counts(void **state)
+{
+	uint64_t end_ns = clock_mono_ns() + LIMIT_NS;
+	struct err err = {""};
+	struct srig r;
+	int reader;
+
+	(void)state;
+	srig_init(&r, NULL, 1, 0, 3600000);
+	assert_int_equal(srig_open(&r, &err), 0);
+	reader = journal_consumer_add(state_output(r.state), 0, "reader", &err);
+	assert_true(reader >= 0);
+	journal_consumer_set(state_output(r.state), reader, 0); /* and stands still */
+	srig_start(&r);
+	for (uint64_t i = 0; !part_of(&r, 0).waiting && clock_mono_ns() < end_ns; i++)
+		feed(&r, i * 100000, 2000);
+	assert_true(part_of(&r, 0).waiting);
+	alarm((unsigned)(LIMIT_NS / 1000000000ull));
+	state_hurry(r.state, clock_mono_ns() + 1000000);
+	rig_stop(&r.rig);
+	state_stop(r.state, UINT64_MAX);
+	alarm(0);
+	assert_int_equal(part_of(&r, 0).phase, STATE_FAILED);
+	assert_non_null(strstr(part_of(&r, 0).error, "stopped while output log partition 0 was full"));
+	srig_close(&r);
+	assert_check(&r, false);
+	srig_free(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -327,6 +358,7 @@ int main(void)
 		cmocka_unit_test(what_does_not_fit_is_refused),
 		cmocka_unit_test(retention_follows_the_checkpoints),
 		cmocka_unit_test(a_full_disk_takes_older_checkpoints),
+		cmocka_unit_test(haste_before_the_stop_counts),
 	};
 
 	rig_eal("state");
