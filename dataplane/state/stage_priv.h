@@ -101,7 +101,8 @@ struct stage {
 	bool begun;	      /* stats.input_offset says something */
 	struct stage_run run;
 	struct stage_pick pick[STAGE_RUN];
-	uint8_t *keys; /* of a run's picks */
+	uint8_t *keys;	   /* of a run's picks */
+	struct bytes rows; /* a ROW_PARTIALS in the making, or empty */
 	struct bytes out;
 	struct huge_pool pool;
 	struct agg_arena *arena[STAGE_ARENAS_KEPT]; /* empty ones, for the next panes */
@@ -158,10 +159,14 @@ void stage_late(struct stage_window *w, struct stage_run *run, uint32_t i);
  */
 uint8_t *stage_key(const struct stage_window *w, const struct record *rec, struct stage_pick *p, uint8_t *to);
 
-/* A row: key, cell and the rest of *row, of which this fills window, step and lengths. 0 or what emit
+/* The record of a window's rows of one step and revision, times and revision as *row says: the open one, or a
+ * new one; and its end, which a mark is, too. 0 or what emit returned. */
+int stage_rows_begin(struct stage_window *w, const struct row *row, int64_t step_ms);
+int stage_rows_end(struct stage *st);
+/* A row, behind the one before in order: key, cell, and *row's times, revision and flags. 0 or what emit
  * returned. */
-int stage_row(struct stage_window *w, struct row *row, int64_t step_ms, const void *key, uint32_t key_bytes,
-	const void *cell, const struct agg_arena *arena);
+int stage_row(struct stage_window *w, const struct row *row, int64_t step_ms, const void *key,
+	uint32_t key_bytes, const void *cell, const struct agg_arena *arena);
 
 /* An empty arena, bound as all are now; and back, with all that is in it. What a pane took is kept for the
  * next ones, so that these do not begin with cleared pages. */
