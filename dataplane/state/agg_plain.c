@@ -97,3 +97,39 @@ uint8_t *agg_plain_pack(const struct agg_set *set, const __int128 value[AGG_PLAI
 	}
 	return to;
 }
+
+uint8_t *agg_plain_pack_cells(const struct agg_set *set, const void *cell, const void *more, uint8_t *to)
+{
+	const uint8_t *a = cell, *b = more ? more : set->empty;
+	bool present = false;
+
+	for (uint32_t i = 0; i < set->part_count; i++) {
+		const struct agg_part *part = &set->part[i];
+
+		if (part->kind != AGG_PART_SUM) {
+			uint64_t n = agg_count_add(agg_u64(a + part->offset), agg_u64(b + part->offset));
+
+			present = part->kind == AGG_PART_PRESENT ? n != 0 : present;
+			to += varint_put(to, n);
+		} else if (present) {
+			to += agg_sum_put(
+				to, (__int128)(agg_u128(a + part->offset) + agg_u128(b + part->offset)));
+		}
+	}
+	return to;
+}
+
+void agg_plain_merge(const struct agg_set *set, void *dst, const void *src)
+{
+	uint8_t *to = dst;
+	const uint8_t *from = src;
+
+	for (uint32_t i = 0; i < set->part_count; i++) {
+		uint32_t at = set->part[i].offset;
+
+		if (set->part[i].kind != AGG_PART_SUM)
+			agg_u64_set(to + at, agg_count_add(agg_u64(to + at), agg_u64(from + at)));
+		else
+			agg_u128_set(to + at, agg_u128(to + at) + agg_u128(from + at));
+	}
+}

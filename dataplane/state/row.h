@@ -272,19 +272,27 @@ static inline uint8_t *row_many_room(struct bytes *out, uint32_t key_bytes, uint
 	return to + sizeof(struct row_many_item) + key_bytes;
 }
 
-/* The item whose aggregates stand between `to`, from row_many_room(), and `end`. */
-static inline void row_many_put(struct bytes *out, const void *key, uint32_t key_bytes, uint32_t flags,
-	uint8_t *to, const uint8_t *end)
+/* The item whose key and aggregates have been written: these between `to`, from row_many_room(), and `end`.
+ */
+static inline void row_many_item(
+	struct bytes *out, uint32_t key_bytes, uint32_t flags, uint8_t *to, const uint8_t *end)
 {
 	struct row_many_item item = {(uint16_t)key_bytes, (uint16_t)(end - to), flags};
 	uint8_t *at = to - key_bytes - sizeof item;
 	struct row_many *rows = (struct row_many *)(out->data + sizeof(struct record));
 
 	memcpy(at, &item, sizeof item);
-	memcpy(at + sizeof item, key, key_bytes);
 	memset((uint8_t *)(uintptr_t)end, 0, sizeof(uint64_t));
 	out->bytes += (size_t)(end - at + RECORD_ALIGN - 1) & ~(size_t)(RECORD_ALIGN - 1);
 	rows->count++;
+}
+
+/* The same with the key. */
+static inline void row_many_put(struct bytes *out, const void *key, uint32_t key_bytes, uint32_t flags,
+	uint8_t *to, const uint8_t *end)
+{
+	memcpy(to - key_bytes, key, key_bytes);
+	row_many_item(out, key_bytes, flags, to, end);
 }
 
 #endif

@@ -5,6 +5,7 @@
 #ifndef SLUICE_STAGE_PRIV_H
 #define SLUICE_STAGE_PRIV_H
 
+#include "agg_plain.h"
 #include "cursor.h"
 #include "keysort.h"
 #include "keytab.h"
@@ -75,8 +76,9 @@ struct stage_window {
 	struct stage *st;
 	struct stage_window_stats *stats;
 	uint32_t cell_bytes;
-	bool text_key; /* the key is one TEXT field */
-	bool sketches; /* cells have memory beside themselves */
+	bool text_key;	/* the key is one TEXT field */
+	bool sketches;	/* cells have memory beside themselves */
+	bool rows_open; /* see stage_row_plain() */
 };
 
 #define STAGE_KEY_ROOM (WINDOW_KEY_BYTES_MAX + 8u)
@@ -167,6 +169,11 @@ int stage_rows_end(struct stage *st);
  * returned. */
 int stage_row(struct stage_window *w, const struct row *row, int64_t step_ms, const void *key,
 	uint32_t key_bytes, const void *cell, const struct agg_arena *arena);
+
+/* The same of a window whose cells are plain (agg_plain.h), first revision: the cell is the sum of one or
+ * two. w->rows_open: the open record is that of the row before, with the same times. */
+int stage_row_plain(struct stage_window *w, const struct row *row, int64_t step_ms, const struct keytab *kt,
+	const struct keytab_entry *e, const void *cell, const void *more);
 
 /* An empty arena, bound as all are now; and back, with all that is in it. What a pane took is kept for the
  * next ones, so that these do not begin with cleared pages. */
