@@ -1,6 +1,6 @@
 /* The state and merge stages over the events of a file (perf/peers/flink, Event.java has its format): what
  * perf/peer_windows.py pairs with Flink. Journal blocks are made before the clock starts. Prints one line:
- * events, rows, checksum (sum over rows of FNV-1a of start, end, key, count and sum of amounts, as the peer
+ * events, rows, checksum (sum over rows of a mix of start, end, key, count and sum of amounts, as the peer
  * does it), CPU time of the process, and what the stages hold when the last event is in and nothing has been
  * closed for it: held = growth of the resident set, counted = their own account. bench_windows FILE
  * DEFINITION-AS-YAML PARTITIONS OUT_OF_ORDERNESS_MS [count] With `count` rows are counted only, and the
@@ -13,6 +13,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "agg_column.h"
 #include "bench_util.h"
 #include "bytes.h"
 #include "hash.h"
@@ -41,6 +42,8 @@ struct run {
 	uint64_t held, counted; /* bytes; held: of the process, until it is taken */
 	bool held_taken;
 	bool count_only; /* rows are not looked at: what they cost without that */
+	struct agg_column column[2];
+	uint32_t columns, count_column, sum_column; /* of `column`; UINT32_MAX: there is none */
 };
 
 static void die(const char *what, const struct err *err)
@@ -180,94 +183,104 @@ static void events_load(struct run *r, const char *path)
 
 /* ---- rows ---- */
 
-struct row_line {
-	char text[4096];
-	size_t bytes;
-	uint64_t count, amounts;
-	__int128 sum;
-};
-
-static void text_put(struct row_line *t, const void *data, size_t bytes)
+/* A step of splitmix64. */
+static uint64_t mix(uint64_t h, uint64_t v)
 {
-	memcpy(t->text + t->bytes, data, bytes);
-	t->bytes += bytes;
+	uint64_t z = (h ^ v) + 0x9e3779b97f4a7c15ull;
+
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
+	z = (z ^ z >> 27) * 0x94d049bb133111ebull;
+	return z ^ z >> 31;
 }
 
-static void number_put(struct row_line *t, int64_t v)
+/* Java's hash of the key as the peer writes it: ASCII, parts separated, those that are absent marked. */
+static int32_t key_hash(const struct row *row, uint32_t parts)
 {
-	char digits[24], *p = digits + sizeof digits;
-	uint64_t u = v < 0 ? -(uint64_t)v : (uint64_t)v;
+	uint32_t h = 0;
 
-	do
-		*--p = (char)('0' + u % 10);
-	while (u /= 10);
-	if (v < 0)
-		*--p = '-';
-	text_put(t, p, (size_t)(digits + sizeof digits - p));
-}
-
-static int value_take(void *arg, const struct agg_value *v)
-{
-	struct row_line *t = arg;
-
-	if (!strcmp(v->label, "count"))
-		t->count = v->u64;
-	if (!strcmp(v->label, "sum_amount") && v->kind == AGG_VALUE_DECIMAL)
-		t->sum = v->decimal;
-	return 0;
-}
-
-static int merged(void *arg, const struct record *rec)
-{
-	struct run *r = arg;
-	const struct row *row = row_of(rec);
-	const struct window_def *def;
-	struct row_line t;
-	uint64_t h = 0xcbf29ce484222325ull;
-
-	if (rec->kind != RECORD_ROW || rec->type == ROW_ALERT)
-		return 0;
-	if (r->count_only) {
-		r->rows++;
-		return 0;
-	}
-	t.bytes = 0;
-	t.count = 0;
-	t.sum = 0;
-	def = window_plan_find(r->plan, row->window_uid);
-	(void)agg_values(def->aggs, row_agg(row), row->agg_bytes, value_take, &t);
-	number_put(&t, row->start_ms);
-	text_put(&t, "\t", 1);
-	number_put(&t, row->end_ms);
-	text_put(&t, "\t", 1);
-	for (uint32_t i = 0; i < def->group_count; i++) {
+	for (uint32_t i = 0; i < parts; i++) {
 		const uint8_t *data;
 		uint32_t bytes;
 
 		(void)row_key_part(row, i, &data, &bytes);
 		if (i)
-			t.text[t.bytes++] = 0x1f;
+			h = 31 * h + 0x1f;
 		if (!data)
-			t.text[t.bytes++] = 0x1e;
-		else
-			memcpy(t.text + t.bytes, data, bytes);
-		t.bytes += data ? bytes : 0;
+			h = 31 * h + 0x1e;
+		for (uint32_t k = 0; k < bytes; k++)
+			h = 31 * h + data[k];
 	}
-	text_put(&t, "\t", 1);
-	number_put(&t, (int64_t)t.count);
-	text_put(&t, "\t", 1);
-	number_put(&t, (int64_t)t.sum);
-	for (size_t i = 0; i < t.bytes; i++)
-		h = (h ^ (uint8_t)t.text[i]) * 0x100000001b3ull;
-	r->sum += h;
-	r->rows++;
+	return (int32_t)h;
+}
+
+struct row_values {
+	struct run *run;
+	uint64_t count, sum;
+};
+
+static int value_take(void *arg, uint32_t index, const struct agg_column_value *v)
+{
+	struct row_values *values = arg;
+
+	if (index == values->run->count_column)
+		values->count = v->u64;
+	if (index == values->run->sum_column)
+		values->sum = (uint64_t)v->decimal;
 	return 0;
+}
+
+static int merged(void *arg, const struct record *rec)
+{
+	static struct agg_register item[AGG_REGISTERS_MAX];
+	struct run *r = arg;
+	const struct row *row = row_of(rec);
+	struct row_values values = {.run = r};
+	const struct window_def *def;
+	uint64_t h = 0;
+
+	if (rec->kind != RECORD_ROW || rec->type == ROW_ALERT)
+		return 0;
+	r->rows++;
+	if (r->count_only)
+		return 0;
+	def = window_plan_find(r->plan, row->window_uid);
+	(void)agg_column_values(
+		def->aggs, r->column, r->columns, row_agg(row), row->agg_bytes, item, value_take, &values);
+	h = mix(mix(h, (uint64_t)row->start_ms), (uint64_t)row->end_ms);
+	h = mix(h, (uint64_t)(int64_t)key_hash(row, def->group_count));
+	r->sum += mix(mix(h, values.count), values.sum);
+	return 0;
+}
+
+/* The two of a row's values that are looked at, by the names that the peer knows. */
+static void columns_find(struct run *r)
+{
+	struct agg_column all[AGG_COLUMNS_MAX];
+	uint32_t count = agg_columns(r->plan->def[0]->aggs, all);
+
+	r->count_column = r->sum_column = UINT32_MAX;
+	for (uint32_t i = 0; i < count; i++) {
+		bool counts = !strcmp(all[i].name, "count");
+
+		if (!counts && strcmp(all[i].name, "sum_amount"))
+			continue;
+		*(counts ? &r->count_column : &r->sum_column) = r->columns;
+		r->column[r->columns++] = all[i];
+	}
 }
 
 static int partial(void *arg, const struct record *rec)
 {
 	bytes_put(&((struct partition *)arg)->out, rec, rec->bytes);
 	return 0;
+}
+
+/* What the merge has taken goes, so that new rows come where the cache is warm, as in a log's batches. */
+static void rows_forget(struct partition *part)
+{
+	part->out.bytes -= part->out_taken;
+	memmove(part->out.data, part->out.data + part->out_taken, part->out.bytes);
+	part->out_taken = 0;
 }
 
 /* Hands over what the merge takes, until it takes no more. */
@@ -295,10 +308,8 @@ static void partials_merge(struct run *r)
 			}
 			if (rc && rc != -EAGAIN)
 				die("merge", &err);
-			if (part->out_taken == part->out.bytes) {
-				bytes_reset(&part->out);
-				part->out_taken = 0;
-			}
+			if (part->out_taken > part->out.bytes / 2) /* one is always ahead of the others */
+				rows_forget(part);
 		}
 		if (merge_run(r->merge, &err))
 			die("merge", &err);
@@ -384,6 +395,7 @@ int main(int argc, char **argv)
 	if (config_parse(cfg, argv[2], strlen(argv[2]), "definition", &err) ||
 		window_plan_make(&r.plan, cfg, &err))
 		die("definition", &err);
+	columns_find(&r);
 	r.part = calloc(r.partitions, sizeof *r.part);
 	events_load(&r, argv[1]);
 	mp.step_ms = r.plan->step_ms;

@@ -235,7 +235,7 @@ static json_t *record_json(const struct journal_block *block, const struct recor
 {
 	static const char *const kind[] = {"?", "event", "refused", "control", "tick", "row", "late", "mark"};
 	/* by enum row_type */
-	static const char *const row[] = {"?", "partial", "window", "session", "funnel", "alert"};
+	static const char *const row[] = {"?", "partial", "window", "session", "funnel", "alert", "partials"};
 	const char *type = rec->kind != RECORD_ROW		  ? type_table[rec->type].name
 			   : rec->type < sizeof row / sizeof *row ? row[rec->type]
 								  : row[0];

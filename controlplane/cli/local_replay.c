@@ -52,6 +52,26 @@ static void late_put_json(struct replay_cli *r, uint32_t partition, const struct
 	bytes_put(&r->text, "}", 1);
 }
 
+static int replay_row(void *arg, uint32_t partition, uint64_t offset, const struct record *rec);
+
+/* Each row as if it had a record of its own. */
+static int replay_rows(struct replay_cli *r, uint32_t partition, uint64_t offset, const struct record *rec)
+{
+	struct bytes one = {0};
+	struct row_walk walk;
+	int rc = 0;
+
+	row_walk_first(&walk, rec);
+	do {
+		bytes_reset(&one);
+		row_walk_put(&walk, rec->receive_time_ms, &one);
+		rc = one.failed ? err_set(&r->err, -ENOMEM, "no memory for a row")
+				: replay_row(r, partition, offset, (const struct record *)one.data);
+	} while (rc == 0 && row_walk_next(&walk));
+	bytes_free(&one);
+	return rc;
+}
+
 static int replay_row(void *arg, uint32_t partition, uint64_t offset, const struct record *rec)
 {
 	struct replay_cli *r = arg;
@@ -60,10 +80,11 @@ static int replay_row(void *arg, uint32_t partition, uint64_t offset, const stru
 	const struct window_def *def;
 	int rc = 0;
 
-	(void)offset;
 	if ((rec->kind != RECORD_ROW && rec->kind != RECORD_LATE) ||
 		r->wanted != (merged ? ROWS_MERGED : ROWS_PARTIAL))
 		return 0;
+	if (rec->kind == RECORD_ROW && rec->type == ROW_PARTIALS)
+		return replay_rows(r, partition, offset, rec);
 	bytes_reset(&r->text);
 	if (rec->kind == RECORD_LATE) {
 		late_put_json(r, partition, rec);

@@ -29,16 +29,22 @@ static inline void bytes_put_varint(struct bytes *b, uint64_t v)
 		b->bytes -= VARINT_BYTES_MAX - varint_put(p, v);
 }
 
+/* Returns the bytes written, at most VARINT128_BYTES_MAX. */
+static inline size_t varint128_put(uint8_t *p, unsigned __int128 v)
+{
+	size_t n = 0;
+
+	for (; v >> 64; v >>= 7)
+		p[n++] = (uint8_t)(v | 0x80);
+	return n + varint_put(p + n, (uint64_t)v);
+}
+
 static inline void bytes_put_varint128(struct bytes *b, unsigned __int128 v)
 {
 	uint8_t *p = bytes_room(b, VARINT128_BYTES_MAX);
-	size_t n = 0;
 
-	if (!p)
-		return;
-	for (; v >> 64; v >>= 7)
-		p[n++] = (uint8_t)(v | 0x80);
-	b->bytes -= VARINT128_BYTES_MAX - n - varint_put(p + n, (uint64_t)v);
+	if (p)
+		b->bytes -= VARINT128_BYTES_MAX - varint128_put(p, v);
 }
 
 /* Fails (and gives 0) on a number of more than `bits` bits, and on a longer form than needed. */

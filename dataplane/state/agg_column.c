@@ -189,13 +189,13 @@ int agg_column_values(const struct agg_set *set, const struct agg_column *column
 	int (*each)(void *arg, uint32_t index, const struct agg_column_value *v), void *arg)
 {
 	struct agg_view view[AGG_PARTS_MAX];
+	struct top_find top; /* large, and seldom needed */
 	int rc = agg_read(set, packed, bytes, view), n;
 
 	for (uint32_t i = 0; !rc && i < count; i++) {
 		const struct agg_spec *spec = &set->spec[column[i].spec];
 		const uint8_t *at = set->at[column[i].spec];
 		struct agg_column_value v = {0};
-		struct top_find top = {.label = spec->label};
 		char text[DECIMAL_TEXT_BYTES];
 
 		switch (column[i].kind) {
@@ -207,6 +207,8 @@ int agg_column_values(const struct agg_set *set, const struct agg_column *column
 			v.item_count = n < 0 ? 0 : (uint32_t)n;
 			break;
 		case AGG_COLUMN_TOP:
+			top.label = spec->label;
+			top.value.top_count = 0;
 			rc = agg_values(set, packed, bytes, top_take, &top);
 			v.top = top.value.top;
 			v.top_count = top.value.top_count;

@@ -101,8 +101,6 @@ uint32_t agg_part_count_packed_max(const struct agg_part *part)
 	return AGG_COUNT_BYTES;
 }
 
-#define SUM_MAX (((__int128)1 << (AGG_SUM_BITS - 1)) - 1)
-
 /* ---- sum: 0 if there is no value; nothing is packed then ---- */
 
 void agg_part_sum_init(const struct agg_part *part, uint8_t *cell)
@@ -138,7 +136,7 @@ void agg_part_sum_pack(
 	const struct agg_part *part, const uint8_t *cell, const struct agg_arena *a, struct bytes *out)
 {
 	const uint8_t *p = cell + part->offset;
-	__int128 v;
+	uint8_t *to;
 
 	(void)a;
 	if (!agg_u64(cell + part->present))
@@ -147,10 +145,9 @@ void agg_part_sum_pack(
 		double_pack(out, agg_f64(p));
 		return;
 	}
-	v = (__int128)agg_u128(p);
-	if (v > SUM_MAX || v < -SUM_MAX) /* not by events: by rows that somebody made */
-		v = v > 0 ? SUM_MAX : -SUM_MAX;
-	bytes_put_varint128(out, (unsigned __int128)v << 1 ^ (unsigned __int128)(v >> 127));
+	to = bytes_room(out, VARINT128_BYTES_MAX);
+	if (to)
+		out->bytes -= VARINT128_BYTES_MAX - agg_sum_put(to, (__int128)agg_u128(p));
 }
 
 void agg_part_sum_read(const struct agg_part *part, struct cursor *c, uint64_t n, struct agg_view *view)

@@ -188,4 +188,14 @@ static inline void agg_u128_set(uint8_t *p, unsigned __int128 v)
 	memcpy(p, &v, sizeof v);
 }
 
+/* A decimal sum as it stands in packed cells; returns its bytes, at most VARINT128_BYTES_MAX. */
+static inline size_t agg_sum_put(uint8_t *p, __int128 v)
+{
+	const __int128 most = ((__int128)1 << (AGG_SUM_BITS - 1)) - 1;
+
+	if (v > most || v < -most) /* not by events: by rows that somebody made */
+		v = v > 0 ? most : -most;
+	return varint128_put(p, (unsigned __int128)v << 1 ^ (unsigned __int128)(v >> 127));
+}
+
 #endif

@@ -321,7 +321,6 @@ void hop_key_add(struct hopping *h, struct hop_key *k, int64_t number, const str
 /* Folds a key's elements of blocks before `first` into suffixes. */
 void hop_key_fold(struct hopping *h, struct hop_key *k, int64_t first)
 {
-	const struct agg_set *aggs = h->w.def->aggs;
 	int64_t i = element_find(h, k, first - 1);
 
 	for (i--; i >= 0; i--) {
@@ -329,7 +328,7 @@ void hop_key_fold(struct hopping *h, struct hop_key *k, int64_t first)
 				   *next = hop_element_at(h, k, (uint32_t)i + 1);
 
 		e->number_cut |= next->number_cut & 1;
-		if (!agg_cell_merge(aggs, hop_element_cell(e), hop_pane_get(h, hop_element_number(e))->arena,
+		if (!hop_cell_merge(h, hop_element_cell(e), hop_pane_get(h, hop_element_number(e))->arena,
 			    hop_element_cell(next), hop_pane_get(h, hop_element_number(next))->arena))
 			e->number_cut |= 1;
 	}
@@ -338,19 +337,23 @@ void hop_key_fold(struct hopping *h, struct hop_key *k, int64_t first)
 /* Adds the key's element of the pane that closes to its prefix. */
 void hop_prefix_fold(struct hopping *h, struct hop_key *k, int64_t number, int64_t block)
 {
-	int64_t i = element_find(h, k, number);
+	uint64_t guess = k->count ? (uint64_t)(number - hop_element_number(hop_element_at(h, k, 0))) : 0;
 	struct hop_element *e;
 	void *prefix;
+	int64_t i;
 
-	if (i < 0)
-		return;
-	e = hop_element_at(h, k, (uint32_t)i);
+	if (guess >= k->count || hop_element_number(hop_element_at(h, k, (uint32_t)guess)) != number) {
+		i = element_find(h, k, number);
+		if (i < 0)
+			return;
+		guess = (uint64_t)i;
+	}
+	e = hop_element_at(h, k, (uint32_t)guess); /* that of `number` if no pane is missing before it */
 	if (hop_element_number(e) != number)
 		return;
 	prefix = hop_prefix_get(h, k, block);
 	k->prefix_cut |= e->number_cut & 1;
-	if (!agg_cell_merge(
-		    h->w.def->aggs, prefix, h->prefixes, hop_element_cell(e), hop_pane_get(h, number)->arena))
+	if (!hop_cell_merge(h, prefix, h->prefixes, hop_element_cell(e), hop_pane_get(h, number)->arena))
 		k->prefix_cut |= 1;
 }
 

@@ -34,6 +34,7 @@ struct hopping {
 	int64_t block, block_first; /* of `closed`: its block, the block's first pane */
 	int64_t at_number, at_ms;   /* pane that was looked for last, where it begins */
 	uint32_t stride;	    /* of elements */
+	bool plain;		    /* cells are of counts and decimal sums alone */
 	uint64_t elements;
 	struct huge_slab slab; /* of keys' elements: class i has room for 2^i */
 	struct keytab keys;    /* value: struct hop_key, prefix */
@@ -68,6 +69,16 @@ static inline void *hop_element_cell(struct hop_element *e)
 static inline void *hop_prefix_cell(struct hop_key *k)
 {
 	return k + 1;
+}
+
+/* dst += src; false: no memory. */
+static inline bool hop_cell_merge(const struct hopping *h, void *dst, struct agg_arena *dst_arena,
+	const void *src, const struct agg_arena *src_arena)
+{
+	if (!h->plain)
+		return agg_cell_merge(h->w.def->aggs, dst, dst_arena, src, src_arena);
+	agg_plain_merge(h->w.def->aggs, dst, src);
+	return true;
 }
 
 static inline int64_t hop_block_of(const struct hopping *h, int64_t number)

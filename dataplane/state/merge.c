@@ -14,9 +14,11 @@ static bool merge_make(struct merge *m)
 	for (m->leaves = 1; m->leaves < partitions;)
 		m->leaves *= 2;
 	m->tree = calloc(2 * (size_t)m->leaves, sizeof *m->tree);
+	m->lane = calloc(m->leaves, sizeof *m->lane);
+	m->lane_tree = calloc(2 * (size_t)m->leaves, sizeof *m->lane_tree);
 	m->arena = agg_arena_new(MERGE_ARENA_BYTES);
 	m->anomaly = anomaly_new(m->params.memory_bytes / 2, partitions);
-	if (!m->part || !m->ref || !m->tree || !m->arena || !m->anomaly)
+	if (!m->part || !m->ref || !m->tree || !m->lane || !m->lane_tree || !m->arena || !m->anomaly)
 		return false;
 	for (uint32_t i = 0; i < partitions; i++)
 		m->part[i].mark_ms = MERGE_NO_STEP;
@@ -72,7 +74,10 @@ void merge_free(struct merge *m)
 	bytes_free(&m->out);
 	bytes_free(&m->text);
 	free(m->cell);
+	bytes_free(&m->first);
 	free(m->ref);
+	free(m->lane_tree);
+	free(m->lane);
 	free(m->tree);
 	free(m->part);
 	free(m);
@@ -134,6 +139,8 @@ static struct merge_window *window_make(struct merge *m, uint64_t uid, uint32_t 
 		return NULL;
 	}
 	w->def = def;
+	w->plain = agg_plain(def->aggs);
+	w->simple = def->lateness_ms <= 0 && !def->anomaly[0];
 	memmove(grown + at + 1, grown + at, (m->windows - at) * sizeof(struct merge_window *));
 	grown[at] = w;
 	m->windows++;
@@ -159,29 +166,31 @@ struct merge_window *merge_window_of(struct merge *m, uint64_t uid, int *rc, str
 
 /* ---- queues ---- */
 
-bool merge_passed(const struct merge_part *part, const struct row *row)
+bool merge_passed(const struct merge_part *part, const struct row_walk *row)
 {
-	if (part->mark_ms >= row->step_ms)
+	if (part->mark_ms >= row->row.step_ms)
 		return true;
 	/* what waits is in order: the latest one is beyond the row, or all are of its window and key */
-	return merge_head(part) && !merge_row_same(merge_entry_row(merge_entry_at(part, part->last)), row);
+	return merge_first(part) &&
+	       row_place_compare_at(&part->last, part->queue.data + part->last_key, &row->row, row->key);
 }
 
 static int lower(const struct merge *m, int a, int b)
 {
+	const struct row_walk *x, *y;
+
 	if (a < 0 || b < 0)
 		return a < 0 ? b : a;
-	return row_place_compare(merge_entry_row(merge_head(&m->part[a])),
-		       merge_entry_row(merge_head(&m->part[b]))) <= 0
-		       ? a
-		       : b;
+	x = &m->part[a].walk;
+	y = &m->part[b].walk;
+	return row_place_compare_at(&x->row, x->key, &y->row, y->key) <= 0 ? a : b;
 }
 
 void merge_head_changed(struct merge *m, uint32_t partition)
 {
 	uint32_t at = m->leaves + partition;
 
-	m->tree[at] = merge_head(&m->part[partition]) ? (int)partition : -1;
+	m->tree[at] = merge_first(&m->part[partition]) ? (int)partition : -1;
 	for (; at > 1; at /= 2)
 		m->tree[at / 2] = lower(m, m->tree[at & ~1u], m->tree[at | 1]);
 	m->low = m->tree[1];
@@ -192,9 +201,9 @@ bool merge_step_done(const struct merge *m)
 	if (m->open_step_ms == MERGE_NO_STEP)
 		return false;
 	for (uint32_t i = 0; i < m->params.partitions; i++) {
-		const struct merge_entry *e = merge_head(&m->part[i]);
+		const struct row_walk *row = merge_first(&m->part[i]);
 
-		if (e ? merge_entry_row(e)->step_ms <= m->open_step_ms : m->part[i].mark_ms < m->open_step_ms)
+		if (row ? row->row.step_ms <= m->open_step_ms : m->part[i].mark_ms < m->open_step_ms)
 			return false;
 	}
 	return true;
@@ -203,7 +212,7 @@ bool merge_step_done(const struct merge *m)
 int merge_wants(const struct merge *m, int after)
 {
 	uint32_t count = m->params.partitions;
-	const struct row *low = m->low < 0 ? NULL : merge_entry_row(merge_head(&m->part[m->low]));
+	const struct row_walk *low = m->low < 0 ? NULL : merge_first(&m->part[m->low]);
 	int64_t least = INT64_MAX;
 
 	if (!low && merge_step_done(m))
@@ -241,71 +250,130 @@ static bool row_fits(const struct merge_window *w, const struct row *row)
 	       row->agg_bytes <= agg_set_packed_max(w->def->aggs) && !row->delta_bytes;
 }
 
-static bool row_queue(struct merge_part *part, struct merge_window *w, const struct record *rec,
-	uint64_t offset, uint32_t same)
+/* Room behind the queue, at whose end MERGE_SLACK more bytes can be read; what the first row points to moves
+ * along. */
+static uint8_t *queue_room(struct merge_part *part, size_t bytes)
+{
+	struct row_walk *walk = &part->walk;
+	bool waits = merge_first(part) != NULL;
+	const uint8_t *data = part->queue.data;
+	size_t key = waits ? (size_t)(walk->key - data) : 0, agg = waits ? (size_t)(walk->agg - data) : 0;
+	size_t next = waits && walk->next ? (size_t)(walk->next - data) : 0, gone = 0;
+	uint8_t *to;
+
+	if (!waits) {
+		bytes_reset(&part->queue);
+		part->head = 0;
+	} else if (part->head > MERGE_QUEUE_BYTES && part->head > part->queue.bytes / 2) {
+		gone = part->head;
+		part->queue.bytes -= gone;
+		memmove(part->queue.data, part->queue.data + gone, part->queue.bytes);
+		part->head = 0;
+	}
+	to = bytes_room(&part->queue, bytes + MERGE_SLACK);
+	if (!to)
+		return NULL;
+	part->queue.bytes -= MERGE_SLACK;
+	memset(to + bytes, 0, MERGE_SLACK);
+	if (waits) {
+		walk->key = part->queue.data + key - gone;
+		walk->agg = part->queue.data + agg - gone;
+		walk->next = next ? part->queue.data + next - gone : NULL;
+	}
+	return to;
+}
+
+static bool row_queue(
+	struct merge_part *part, struct merge_window *w, const struct record *rec, uint64_t offset)
 {
 	struct merge_entry e = {.offset = offset,
 		.mark_before_ms = part->mark_ms,
 		.window = w,
-		.same = same,
-		.bytes = (uint32_t)sizeof e + rec->bytes};
-	uint8_t *to;
+		.bytes = sizeof e + rec->bytes};
+	bool waits = merge_first(part) != NULL;
+	uint8_t *to = queue_room(part, e.bytes);
 
-	if (part->head == part->queue.bytes) {
-		bytes_reset(&part->queue);
-		part->head = 0;
-	} else if (part->head > MERGE_QUEUE_BYTES && part->head > part->queue.bytes / 2) {
-		memmove(part->queue.data, part->queue.data + part->head, part->queue.bytes - part->head);
-		part->queue.bytes -= part->head;
-		part->head = 0;
-	}
-	to = bytes_room(&part->queue, e.bytes);
 	if (!to)
 		return false;
-	part->last = part->queue.bytes - e.bytes;
-	part->any = true;
 	memcpy(to, &e, sizeof e);
 	memcpy(to + sizeof e, rec, rec->bytes);
+	if (!waits) {
+		uint32_t taken = part->taken;
+
+		row_walk_first(&part->walk, (const struct record *)(to + sizeof e));
+		while (taken--)
+			(void)row_walk_next(
+				&part->walk); /* that many rows were out when the state was saved */
+	}
 	return true;
+}
+
+/* The first row of a record stands behind the last one that came. *same: rows of its window and key. */
+static bool row_follows(const struct merge_part *part, const struct row_walk *first, uint32_t *same)
+{
+	int d;
+
+	*same = 1;
+	if (!part->any)
+		return true;
+	d = row_place_compare_at(&part->last, part->queue.data + part->last_key, &first->row, first->key);
+	if (d > 0 || (!d && part->last.revision >= first->row.revision))
+		return false;
+	if (!d)
+		*same = part->last_same + 1;
+	return true;
+}
+
+/* What of the queued record, at its end, is the last row. */
+static void row_last(struct merge_part *part, const struct record *rec, uint32_t same)
+{
+	const struct record *copy =
+		(const struct record *)(part->queue.data + part->queue.bytes - rec->bytes);
+	struct row_walk walk;
+
+	row_walk_first(&walk, copy);
+	part->last_same = walk.left ? 1 : same;
+	while (row_walk_next(&walk))
+		;
+	part->any = true;
+	part->last = walk.row;
+	part->last_key = (size_t)(walk.key - part->queue.data);
 }
 
 static int row_feed(
 	struct merge *m, uint32_t partition, const struct record *rec, uint64_t offset, struct err *err)
 {
 	struct merge_part *part = &m->part[partition];
-	const struct row *row = row_of(rec);
+	bool waits = merge_first(part) != NULL;
+	struct row_walk first = {.key = NULL};
 	struct merge_window *w;
-	uint32_t same = 1;
+	uint32_t same;
 	int rc = 0;
 
-	w = merge_window_of(m, row->window_uid, &rc, err);
+	if (rec->type != ROW_ALERT)
+		row_walk_first(&first, rec);
+	w = merge_window_of(m, first.row.window_uid, &rc, err);
 	if (!w)
 		return rc;
-	if (rec->type != ROW_PARTIAL || !row_fits(w, row))
+	if (!row_partial(rec) || !row_fits(w, &first.row))
 		return err_set(err, -EBADMSG, "partition %u, offset %llu: not a partial row of window %s",
 			partition, (unsigned long long)offset, w->def->name);
-	if (row->step_ms <= part->mark_ms)
+	if (first.row.step_ms <= part->mark_ms)
 		return err_set(err, -EBADMSG,
 			"partition %u, offset %llu: a row of step %lld behind the mark of %lld", partition,
-			(unsigned long long)offset, (long long)row->step_ms, (long long)part->mark_ms);
-	if (part->any) {
-		const struct merge_entry *last = merge_entry_at(part, part->last);
-		int d = row_place_compare(merge_entry_row(last), row);
-
-		if (d > 0 || (!d && merge_entry_row(last)->revision >= row->revision))
-			return err_set(err, -EBADMSG, "partition %u, offset %llu: a row out of order",
-				partition, (unsigned long long)offset);
-		if (!d)
-			same = last->same + 1;
-	}
+			(unsigned long long)offset, (long long)first.row.step_ms, (long long)part->mark_ms);
+	if (!row_follows(part, &first, &same))
+		return err_set(err, -EBADMSG, "partition %u, offset %llu: a row out of order", partition,
+			(unsigned long long)offset);
 	if (same > MERGE_SAME_MAX)
 		return err_set(err, -EBADMSG,
 			"partition %u, offset %llu: more than %d rows of one window and key", partition,
 			(unsigned long long)offset, MERGE_SAME_MAX);
-	if (!row_queue(part, w, rec, offset, same))
+	if (!row_queue(part, w, rec, offset))
 		return err_set(err, -ENOMEM, "no memory for rows that wait");
-	m->stats.rows_in++;
-	if (part->last == part->head)
+	row_last(part, rec, same);
+	m->stats.rows_in += row_count(rec) - (waits ? 0 : part->taken);
+	if (!waits)
 		merge_head_changed(m, partition);
 	return 0;
 }
@@ -314,10 +382,9 @@ static int mark_feed(
 	struct merge *m, uint32_t partition, const struct record *rec, uint64_t offset, struct err *err)
 {
 	struct merge_part *part = &m->part[partition];
-	const struct row *last = part->any ? merge_entry_row(merge_entry_at(part, part->last)) : NULL;
 
 	if (time_bad(rec->event_time_ms) || rec->event_time_ms < part->mark_ms ||
-		(last && rec->event_time_ms < last->step_ms))
+		(part->any && rec->event_time_ms < part->last.step_ms))
 		return err_set(err, -EBADMSG, "partition %u, offset %llu: a mark of %lld that goes back",
 			partition, (unsigned long long)offset, (long long)rec->event_time_ms);
 	part->mark_ms = rec->event_time_ms;
@@ -348,12 +415,16 @@ int merge_feed(
 	if (offset < part->next)
 		return err_set(err, -EINVAL, "partition %u: offset %llu again, the next is %llu", partition,
 			(unsigned long long)offset, (unsigned long long)part->next);
-	if (part->queue.bytes - part->head >= MERGE_QUEUE_BYTES &&
-		merge_passed(part, merge_entry_row(merge_head(&m->part[m->low]))))
+	if (part->queue.bytes - part->head >= MERGE_QUEUE_BYTES && merge_passed(part, &m->part[m->low].walk))
 		return err_set(err, -EAGAIN, "partition %u: as much as may wait", partition);
 	if (!row_valid(rec))
 		return err_set(err, -EBADMSG, "partition %u, offset %llu: a damaged record", partition,
 			(unsigned long long)offset);
+	if (part->taken && !merge_first(part) &&
+		(rec->kind != RECORD_ROW || rec->type != ROW_PARTIALS || row_count(rec) <= part->taken))
+		return err_set(err, -EBADMSG,
+			"partition %u, offset %llu: not the record of which %u rows were taken", partition,
+			(unsigned long long)offset, part->taken);
 	switch (rec->kind) {
 	case RECORD_ROW:
 		rc = row_feed(m, partition, rec, offset, err);

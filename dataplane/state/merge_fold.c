@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "hash.h"
+
 static int64_t round_up(int64_t ms, int64_t step)
 {
 	int64_t over = ms % step;
@@ -19,7 +21,7 @@ int64_t merge_limit(const struct merge *m, const struct window_def *def, int64_t
 		m->params.step_ms);
 }
 
-static enum row_type type_of(const struct window_def *def)
+enum row_type merge_type(const struct window_def *def)
 {
 	switch (def->kind) {
 	case WINDOW_SESSION:
@@ -42,16 +44,35 @@ static int emit_out(struct merge *m, struct err *err)
 	return rc;
 }
 
-static int cells_bad(const struct window_def *def, struct err *err)
+int merge_cells_bad(const struct window_def *def, struct err *err)
 {
 	return err_set(err, -EBADMSG, "window %s: aggregates that cannot be read", def->name);
 }
 
+static int plain_fold(const struct window_def *def, const uint8_t *const *packed, const uint32_t *bytes,
+	uint32_t count, struct bytes *out, struct err *err)
+{
+	__int128 value[AGG_PLAIN_MAX] = {0};
+	uint8_t *to = bytes_room(out, AGG_PLAIN_BYTES);
+
+	for (uint32_t i = 0; i < count; i++)
+		if (!agg_plain_add(def->aggs, value, packed[i], bytes[i]))
+			return merge_cells_bad(def, err);
+	if (!to)
+		return err_set(err, -ENOMEM, "no memory for a row");
+	out->bytes = (size_t)(agg_plain_pack(def->aggs, value, to) - out->data);
+	return 0;
+}
+
 /* Packs the sum of packed cells. Sets *flags' CUT if one did not fit. */
-static int cells_fold(struct merge *m, const struct window_def *def, const uint8_t *const *packed,
+static int cells_fold(struct merge *m, const struct merge_window *w, const uint8_t *const *packed,
 	const uint32_t *bytes, uint32_t count, struct bytes *out, uint32_t *flags, struct err *err)
 {
+	const struct window_def *def = w->def;
+
 	bytes_reset(out);
+	if (w->plain)
+		return plain_fold(def, packed, bytes, count, out, err);
 	agg_arena_reset(m->arena);
 	agg_cell_init(def->aggs, m->cell);
 	for (uint32_t i = 0; i < count; i++) {
@@ -60,35 +81,23 @@ static int cells_fold(struct merge *m, const struct window_def *def, const uint8
 		if (rc == -ENOSPC)
 			*flags |= ROW_F_CUT;
 		else if (rc)
-			return cells_bad(def, err);
+			return merge_cells_bad(def, err);
 	}
 	agg_cell_pack(def->aggs, m->cell, m->arena, out);
 	return out->failed ? err_set(err, -ENOMEM, "no memory for a row") : 0;
 }
 
-struct merged {
-	struct merge_window *window;
-	struct row row; /* without key and aggregates */
-	const struct row *first;
-	const uint8_t *sum; /* of the partials: packed; m->delta's, or that of the only one */
-	uint32_t sum_bytes;
-	bool alone;
-	uint64_t key_hash;
-	int64_t receive_ms;
-};
-
-/* The partials' sum. One alone passes as it is, once it has been looked at: packing is canonical. */
-static int refs_fold(struct merge *m, struct merged *g, uint32_t count, struct err *err)
+/* One alone passes as it is, once it has been looked at: packing is canonical. */
+int merge_refs_fold(struct merge *m, struct merged *g, uint32_t count, struct err *err)
 {
 	const struct window_def *def = g->window->def;
 	const uint8_t *packed[MERGE_SAME_MAX];
 	uint32_t bytes[MERGE_SAME_MAX], done = 0;
 
-	g->alone = count == 1;
-	if (g->alone) {
-		g->sum = row_agg(g->first);
-		g->sum_bytes = g->first->agg_bytes;
-		return agg_packed_valid(def->aggs, g->sum, g->sum_bytes) ? 0 : cells_bad(def, err);
+	if (count == 1) {
+		g->sum = m->ref[0].agg;
+		g->sum_bytes = m->ref[0].bytes;
+		return agg_packed_valid(def->aggs, g->sum, g->sum_bytes) ? 0 : merge_cells_bad(def, err);
 	}
 	while (done < count) { /* from the second round on the sum so far comes first */
 		uint32_t n = 0;
@@ -103,10 +112,10 @@ static int refs_fold(struct merge *m, struct merged *g, uint32_t count, struct e
 			bytes[n++] = (uint32_t)m->text.bytes;
 		}
 		while (n < MERGE_SAME_MAX && done < count) {
-			packed[n] = row_agg(m->ref[done].row);
-			bytes[n++] = m->ref[done++].row->agg_bytes;
+			packed[n] = m->ref[done].agg;
+			bytes[n++] = m->ref[done++].bytes;
 		}
-		rc = cells_fold(m, def, packed, bytes, n, &m->delta, &g->row.flags, err);
+		rc = cells_fold(m, g->window, packed, bytes, n, &m->delta, &g->row.flags, err);
 		if (rc)
 			return rc;
 	}
@@ -115,41 +124,16 @@ static int refs_fold(struct merge *m, struct merged *g, uint32_t count, struct e
 	return 0;
 }
 
-static void merged_count(struct merge *m, const struct merged *g)
-{
-	m->stats.rows_out++;
-	m->open_step_ms = g->row.step_ms;
-	if (g->receive_ms > m->open_receive_ms)
-		m->open_receive_ms = g->receive_ms;
-}
-
 /* agg: the whole, where the partials' sum only is what came since the revision before; or NULL. */
 static int merged_emit(struct merge *m, struct merged *g, const struct bytes *agg, struct err *err)
 {
 	g->row.key_bytes = g->first->key_bytes;
 	g->row.agg_bytes = agg ? (uint32_t)agg->bytes : g->sum_bytes;
 	g->row.delta_bytes = agg ? g->sum_bytes : 0;
-	row_put(&m->out, type_of(g->window->def), &g->row, row_key(g->first), agg ? agg->data : g->sum,
+	row_put(&m->out, merge_type(g->window->def), &g->row, row_key(g->first), agg ? agg->data : g->sum,
 		g->sum, g->key_hash, g->receive_ms);
-	merged_count(m, g);
+	merge_row_count(m, g->row.step_ms, g->receive_ms);
 	return emit_out(m, err);
-}
-
-/* The first row of a window of which there is one partial is that partial, but for its type. It stays in its
- * queue, where the next one is compared with it. */
-static int alone_emit(struct merge *m, struct merged *g)
-{
-	struct record *rec = m->ref[0].rec;
-	struct row *row = (struct row *)(rec + 1);
-	uint32_t revision = row->revision;
-	int rc;
-
-	row_retype(rec, type_of(g->window->def));
-	row->revision = 0;
-	merged_count(m, g);
-	rc = m->emit(m->emit_arg, rec);
-	row->revision = revision;
-	return rc;
 }
 
 static int merged_alert(struct merge *m, const struct merged *g, struct err *err)
@@ -181,7 +165,7 @@ static int merged_alert(struct merge *m, const struct merged *g, struct err *err
 static int merged_first(struct merge *m, struct merged *g, struct err *err)
 {
 	const struct window_def *def = g->window->def;
-	int rc = g->alone ? alone_emit(m, g) : merged_emit(m, g, NULL, err);
+	int rc = merged_emit(m, g, NULL, err);
 
 	if (!rc)
 		rc = merged_alert(m, g, err);
@@ -202,7 +186,7 @@ static int merged_revise(struct merge *m, struct merged *g, struct kept *e, stru
 	int rc;
 
 	g->row.flags |= e->flags;
-	rc = cells_fold(m, g->window->def, packed, bytes, 2, &m->full, &g->row.flags, err);
+	rc = cells_fold(m, g->window, packed, bytes, 2, &m->full, &g->row.flags, err);
 	if (rc)
 		return rc;
 	g->row.revision = ++e->revision;
@@ -216,37 +200,47 @@ static int merged_revise(struct merge *m, struct merged *g, struct kept *e, stru
 	return 0;
 }
 
+/* The lowest row with its key behind it, in m->first. */
+static const struct row *first_copy(struct merge *m, const struct row_walk *walk)
+{
+	bytes_reset(&m->first);
+	bytes_put(&m->first, &walk->row, sizeof walk->row);
+	bytes_put(&m->first, walk->key, walk->row.key_bytes);
+	return m->first.failed ? NULL : (const struct row *)m->first.data;
+}
+
 /* Takes the rows of the lowest one's window and key from all partitions, by partition. */
 static uint32_t refs_take(struct merge *m, struct merged *g)
 {
 	const struct merge_entry *lowest = merge_head(&m->part[m->low]);
-	const struct row *first = merge_entry_row(lowest);
+	const struct record *rec = merge_entry_record(lowest);
+	const struct row_walk first = m->part[m->low].walk;
+	const struct row *row = &first.row;
 	uint32_t count = 0;
 
-	*g = (struct merged){.window = lowest->window, .first = first};
-	g->key_hash = merge_entry_record(lowest)->key_hash;
+	*g = (struct merged){.window = lowest->window, .first = first_copy(m, &first)};
+	g->key_hash = rec->type == ROW_PARTIALS ? hash_bytes(first.key, row->key_bytes, 0) : rec->key_hash;
 	g->receive_ms = INT64_MIN;
-	g->row = (struct row){.window_uid = first->window_uid,
-		.start_ms = first->start_ms,
-		.end_ms = first->end_ms,
-		.step_ms = first->step_ms};
+	g->row = (struct row){.window_uid = row->window_uid,
+		.start_ms = row->start_ms,
+		.end_ms = row->end_ms,
+		.step_ms = row->step_ms};
 	do {
 		uint32_t partition = (uint32_t)m->low;
 		struct merge_part *part = &m->part[partition];
-		const struct merge_entry *e;
 
-		while ((e = merge_head(part)) &&
-			(merge_entry_row(e) == first || merge_row_same(merge_entry_row(e), first))) {
-			struct record *rec = merge_entry_record(e);
+		do {
+			const struct row *r = &part->walk.row;
+			const struct record *from = merge_entry_record(merge_head(part));
 
-			m->ref[count++] = (struct merge_ref){.row = merge_entry_row(e), .rec = rec};
-			g->row.flags |= merge_entry_row(e)->flags;
-			if (rec->receive_time_ms > g->receive_ms)
-				g->receive_ms = rec->receive_time_ms;
-			part->head += e->bytes; /* they stay there until the next feed */
-		}
+			m->ref[count++] = (struct merge_ref){part->walk.agg, r->agg_bytes};
+			g->row.flags |= r->flags;
+			if (from->receive_time_ms > g->receive_ms)
+				g->receive_ms = from->receive_time_ms;
+			merge_take(part);
+		} while (merge_first(part) && merge_row_same(&part->walk, &first));
 		merge_head_changed(m, partition);
-	} while (m->low >= 0 && merge_row_same(merge_entry_row(merge_head(&m->part[m->low])), first));
+	} while (m->low >= 0 && merge_row_same(&m->part[m->low].walk, &first));
 	return count;
 }
 
@@ -258,6 +252,8 @@ static int merge_fold(struct merge *m, struct err *err)
 	const struct window_def *def = g.window->def;
 	int rc;
 
+	if (!g.first)
+		return err_set(err, -ENOMEM, "no memory for a row");
 	if (def->lateness_ms > 0) {
 		keep_expire(&m->keep, g.row.step_ms);
 		e = keep_find(&m->keep, g.window, g.first);
@@ -267,7 +263,7 @@ static int merge_fold(struct merge *m, struct err *err)
 			return 0;
 		}
 	}
-	rc = refs_fold(m, &g, count, err);
+	rc = merge_refs_fold(m, &g, count, err);
 	if (rc)
 		return rc;
 	return e ? merged_revise(m, &g, e, err) : merged_first(m, &g, err);
@@ -282,9 +278,9 @@ static int mark_emit(struct merge *m, struct err *err)
 }
 
 /* mark_ms: the least of all marks. */
-static bool all_passed(const struct merge *m, const struct row *row, int64_t mark_ms)
+static bool all_passed(const struct merge *m, const struct row_walk *row, int64_t mark_ms)
 {
-	if (row->step_ms <= mark_ms)
+	if (row->row.step_ms <= mark_ms)
 		return true;
 	for (uint32_t i = 0; i < m->params.partitions; i++)
 		if (!merge_passed(&m->part[i], row))
@@ -300,13 +296,16 @@ int merge_run(struct merge *m, struct err *err)
 	for (uint32_t i = 1; i < m->params.partitions; i++)
 		mark_ms = m->part[i].mark_ms < mark_ms ? m->part[i].mark_ms : mark_ms;
 	while (!rc && m->low >= 0) {
-		const struct row *row = merge_entry_row(merge_head(&m->part[m->low]));
+		const struct merge_part *part = &m->part[m->low];
+		const struct row_walk *row = &part->walk;
 
-		if (m->open_step_ms != MERGE_NO_STEP && row->step_ms > m->open_step_ms && merge_step_done(m))
+		if (m->open_step_ms != MERGE_NO_STEP && row->row.step_ms > m->open_step_ms &&
+			merge_step_done(m))
 			rc = mark_emit(m, err);
 		if (rc || !all_passed(m, row, mark_ms))
 			break;
-		rc = merge_fold(m, err);
+		rc = merge_head(part)->window->simple && row->row.step_ms <= mark_ms ? merge_group(m, err)
+										     : merge_fold(m, err);
 	}
 	if (!rc && merge_step_done(m))
 		rc = mark_emit(m, err);

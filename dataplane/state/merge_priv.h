@@ -2,6 +2,7 @@
 #ifndef SLUICE_MERGE_PRIV_H
 #define SLUICE_MERGE_PRIV_H
 
+#include "agg_plain.h"
 #include "anomaly.h"
 #include "merge.h"
 #include "merge_table.h"
@@ -17,6 +18,8 @@
 
 struct merge_window { /* of one definition */
 	const struct window_def *def;
+	bool plain;  /* agg_plain(): cells of counters and decimal sums */
+	bool simple; /* no revisions, no anomalies: a row is all that comes of partials */
 	bool lost; /* a window was put out for lack of memory; this one and all before it in order are gone */
 	int64_t lost_end_ms, lost_start_ms;
 	struct bytes lost_key;
@@ -56,26 +59,41 @@ bool keep_bound(struct keep *k);
 
 /* ---- queues of partitions (merge.c) ---- */
 
-struct merge_entry { /* a row that waits; the record follows */
+struct merge_entry { /* a record with rows that wait; the record follows */
 	uint64_t offset;
 	int64_t mark_before_ms; /* the partition's mark when it came */
 	struct merge_window *window;
-	uint32_t same; /* rows of its window and key so far */
-	uint32_t bytes;
+	uint64_t bytes;
 };
+
+#define MERGE_SLACK 16u /* bytes that can be read behind what a queue holds */
 
 struct merge_part {
 	struct bytes queue;
-	size_t head, last; /* places of entries; head = queue.bytes: none waits. last: the latest, waiting or
-			      not */
-	bool any;	   /* there is a last one */
+	size_t head;	      /* place of the first entry; queue.bytes: none waits */
+	struct row_walk walk; /* the first row that waits, in that entry */
+	uint32_t taken;	      /* rows of that entry's record before it. None waits: of the next record, see
+				 merge_load() */
+	bool any;	      /* a row came: the last one was this, waiting or not */
+	struct row last;
+	size_t last_key;    /* its place */
+	uint32_t last_same; /* rows of its window and key so far */
 	int64_t mark_ms;
 	uint64_t next; /* offset after the last record */
 };
 
 struct merge_ref { /* a partial that is being folded: in its partition's queue, until the next feed */
-	const struct row *row;
-	struct record *rec;
+	const uint8_t *agg;
+	uint32_t bytes;
+};
+
+/* A partition that takes part in a merge by keys (merge_group.c). */
+struct merge_lane {
+	uint64_t high, low; /* first 16 bytes of its key, as numbers; no more rows: all ones */
+	struct merge_part *part;
+	bool open;   /* it has a row */
+	bool hashed; /* its record has the row's hash */
+	int64_t receive_ms;
 };
 
 struct merge {
@@ -92,7 +110,10 @@ struct merge {
 	int64_t open_receive_ms;
 	struct keep keep;
 	struct anomaly *anomaly;
-	struct merge_ref *ref; /* partitions * MERGE_SAME_MAX */
+	struct merge_ref *ref;	 /* partitions * MERGE_SAME_MAX */
+	struct merge_lane *lane; /* by partition */
+	int *lane_tree;		 /* as `tree` */
+	struct bytes first;	 /* a row and its key, as they stand in a record */
 	struct agg_arena *arena;
 	void *cell;
 	size_t cell_bytes;
@@ -108,15 +129,35 @@ static inline struct merge_entry *merge_head(const struct merge_part *part)
 {
 	return part->head < part->queue.bytes ? merge_entry_at(part, part->head) : NULL;
 }
-static inline bool merge_row_same(const struct row *a, const struct row *b)
+static inline bool merge_row_same(const struct row_walk *a, const struct row_walk *b)
 {
-	return !row_place_compare(a, b);
+	return !row_place_compare_at(&a->row, a->key, &b->row, b->key);
+}
+static inline struct record *merge_entry_record(const struct merge_entry *e)
+{
+	return (struct record *)(e + 1);
+}
+/* The row that waits first in a partition, or NULL. */
+static inline const struct row_walk *merge_first(const struct merge_part *part)
+{
+	return part->head < part->queue.bytes ? &part->walk : NULL;
+}
+/* Takes that row; its bytes stay until the next feed. */
+static inline void merge_take(struct merge_part *part)
+{
+	part->taken++;
+	if (row_walk_next(&part->walk))
+		return;
+	part->head += merge_entry_at(part, part->head)->bytes;
+	part->taken = 0;
+	if (part->head < part->queue.bytes)
+		row_walk_first(&part->walk, merge_entry_record(merge_entry_at(part, part->head)));
 }
 /* Another row waits first in a partition, or none: finds m->low. Of rows of one window and key that of the
  * lowest partition is low. */
 void merge_head_changed(struct merge *m, uint32_t partition);
 /* True if no more rows of this row's window and key, or before it, can come from the partition. */
-bool merge_passed(const struct merge_part *part, const struct row *row);
+bool merge_passed(const struct merge_part *part, const struct row_walk *row);
 /* True if the open step is complete. */
 bool merge_step_done(const struct merge *m);
 /* The window of a definition; makes it. NULL with err: no such definition, no memory (*rc). */
@@ -124,20 +165,36 @@ struct merge_window *merge_window_of(struct merge *m, uint64_t uid, int *rc, str
 int64_t merge_limit(const struct merge *m, const struct window_def *def, int64_t end_ms);
 void merge_refresh(struct merge *m);
 
+/* ---- folding (merge_fold.c, merge_group.c) ---- */
+
+struct merged {
+	struct merge_window *window;
+	struct row row;		 /* without key and aggregates */
+	const struct row *first; /* in m->first, with the key behind it */
+	const uint8_t *sum;	 /* of the partials: packed; m->delta's, or that of the only one */
+	uint32_t sum_bytes;
+	uint64_t key_hash;
+	int64_t receive_ms;
+};
+enum row_type merge_type(const struct window_def *def);
+/* The partials' sum: of `count` of m->ref. */
+int merge_refs_fold(struct merge *m, struct merged *g, uint32_t count, struct err *err);
+int merge_cells_bad(const struct window_def *def, struct err *err);
+static inline void merge_row_count(struct merge *m, int64_t step_ms, int64_t receive_ms)
+{
+	m->stats.rows_out++;
+	m->open_step_ms = step_ms;
+	if (receive_ms > m->open_receive_ms)
+		m->open_receive_ms = receive_ms;
+}
+/* All rows of the lowest one's window and step, of a `simple` definition, which all partitions have passed.
+ */
+int merge_group(struct merge *m, struct err *err);
+
 /* ---- alerts (merge_alert.c) ---- */
 
 /* Appends the alert of a merged row as a record. */
 void merge_alert_put(struct bytes *out, const struct window_def *def, const struct row *row,
 	const struct anomaly_alert *alert, int64_t receive_time_ms);
-
-static inline struct record *merge_entry_record(const struct merge_entry *e)
-{
-	return (struct record *)(e + 1);
-}
-
-static inline const struct row *merge_entry_row(const struct merge_entry *e)
-{
-	return (const struct row *)(merge_entry_record(e) + 1); /* a valid row has nothing between them */
-}
 
 #endif

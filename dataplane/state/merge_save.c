@@ -1,7 +1,7 @@
 /* The merge's state as bytes, and back. Merge thread. Canonical: equal states give equal bytes.
  *
  *   u32 magic, u32 version, u32 partitions, u32 definitions, u64 retained windows
- *   each partition: u64 position, i64 mark
+ *   each partition: u64 position, u32 rows of the record there that are out, i64 mark
  *   i64 open step, i64 its receive time
  *   each definition that lost windows, by uid: u64 uid, i64 end, i64 start, u32 bytes, key
  *   each retained window, in order: u64 uid, i64 limit, i64 end, i64 start, u32 revision, u32 flags, u32
@@ -14,7 +14,7 @@
 #include "cursor.h"
 
 #define MERGE_MAGIC 0x67726d73u
-#define MERGE_VERSION 1u
+#define MERGE_VERSION 2u
 
 static int kept_order(const void *a, const void *b)
 {
@@ -64,6 +64,7 @@ void merge_save(const struct merge *m, struct bytes *out)
 		const struct merge_entry *e = merge_head(&m->part[i]);
 
 		bytes_put_u64(out, merge_position(m, i));
+		bytes_put_u32(out, m->part[i].taken);
 		bytes_put_i64(out, e ? e->mark_before_ms : m->part[i].mark_ms);
 	}
 	bytes_put_i64(out, m->open_step_ms);
@@ -171,6 +172,7 @@ static int kept_load(struct merge *m, struct cursor *c, const struct kept **befo
 static int part_load(struct merge_part *part, struct cursor *c, struct err *err)
 {
 	part->next = cursor_le64(c);
+	part->taken = cursor_le32(c);
 	part->mark_ms = (int64_t)cursor_le64(c);
 	return part->mark_ms != MERGE_NO_STEP && !time_good(part->mark_ms) ? load_bad(err, "a mark") : 0;
 }
@@ -187,6 +189,8 @@ static int parts_gather(struct merge *m, uint32_t saved, struct cursor *c, struc
 
 		if (rc)
 			return rc;
+		if (part.taken || first.taken)
+			return err_set(err, -EINVAL, "merge state: rows of a record wait");
 		if (i && part.mark_ms != first.mark_ms)
 			return err_set(err, -EINVAL,
 				"merge state: partitions stand at different steps: %lld ms and %lld ms",

@@ -67,6 +67,43 @@ static bool plain_row_valid(const struct record *rec)
 	return parts >= 0 && parts <= WINDOW_GROUP_MAX + 1; /* + the step of a funnel */
 }
 
+/* Every item lies in the payload, with zeros behind it; keys are well-formed and ascend. */
+static bool row_many_valid(const struct record *rec)
+{
+	const struct row_many *rows = (const struct row_many *)(rec + 1);
+	const uint8_t *at = (const uint8_t *)(rows + 1), *before = NULL;
+	const uint8_t *end = (const uint8_t *)(rec + 1) + rec->payload_bytes;
+	uint32_t before_bytes = 0;
+
+	if (rec->payload_bytes < sizeof *rows || rec->payload_bytes % RECORD_ALIGN || !rows->count ||
+		rows->start_ms > rows->end_ms)
+		return false;
+	for (uint32_t i = 0; i < rows->count; i++) {
+		struct row_many_item item;
+		uint32_t bytes, pad;
+		int parts;
+
+		if ((size_t)(end - at) < sizeof item)
+			return false;
+		memcpy(&item, at, sizeof item);
+		at += sizeof item;
+		bytes = (uint32_t)item.key_bytes + item.agg_bytes;
+		pad = -bytes & (RECORD_ALIGN - 1);
+		if ((size_t)(end - at) < bytes + pad)
+			return false;
+		if (pad && hash_load(at + bytes, pad))
+			return false;
+		parts = key_parts(at, item.key_bytes);
+		if (parts < 0 || parts > WINDOW_GROUP_MAX + 1 ||
+			(before && row_keys_compare(before, before_bytes, at, item.key_bytes) >= 0))
+			return false;
+		before = at;
+		before_bytes = item.key_bytes;
+		at += bytes + pad;
+	}
+	return at == end;
+}
+
 static bool late_valid(const struct record *rec)
 {
 	const struct span *span = record_spans(rec);
@@ -83,8 +120,10 @@ bool row_valid(const struct record *rec)
 {
 	switch (rec->kind) {
 	case RECORD_ROW:
-		if (!head_plain(rec) || rec->type < ROW_PARTIAL || rec->type > ROW_ALERT)
+		if (!head_plain(rec) || rec->type < ROW_PARTIAL || rec->type > ROW_PARTIALS)
 			return false;
+		if (rec->type == ROW_PARTIALS)
+			return row_many_valid(rec);
 		return rec->type == ROW_ALERT ? alert_valid(rec) : plain_row_valid(rec);
 	case RECORD_LATE:
 		return late_valid(rec);
@@ -121,64 +160,77 @@ static uint8_t *append(uint8_t *at, const void *data, uint32_t bytes)
 	return at + bytes;
 }
 
-size_t row_begin(struct bytes *out, const struct row *row, const void *key)
-{
-	size_t at = out->bytes;
-	uint8_t *to = bytes_room(out, sizeof(struct record) + sizeof *row + row->key_bytes);
-
-	if (!to)
-		return at;
-	memcpy(to + sizeof(struct record), row, sizeof *row);
-	append(to + sizeof(struct record) + sizeof *row, key, row->key_bytes);
-	return at;
-}
-
-void row_end(struct bytes *out, size_t at, enum row_type type, uint64_t key_hash, int64_t receive_time_ms)
-{
-	uint32_t bytes = (uint32_t)(out->bytes - at), pad = -bytes & (RECORD_ALIGN - 1);
-	uint8_t *end = bytes_room(out, RECORD_ALIGN);
-	struct record *rec;
-	struct row *row;
-
-	if (!end)
-		return;
-	rec = (struct record *)(out->data + at);
-	memset(end, 0, RECORD_ALIGN);
-	out->bytes -= RECORD_ALIGN - pad;
-	row = (struct row *)(rec + 1);
-	row->agg_bytes = bytes - (uint32_t)(sizeof *rec + sizeof *row) - row->key_bytes - row->delta_bytes;
-	*rec = (struct record){.bytes = bytes + pad,
-		.kind = RECORD_ROW,
-		.type = (uint8_t)type,
-		.event_time_ms = row->end_ms,
-		.receive_time_ms = receive_time_ms,
-		.key_hash = key_hash,
-		.payload_bytes = bytes - (uint32_t)sizeof *rec};
-}
-
 void row_put(struct bytes *out, enum row_type type, const struct row *row, const void *key, const void *agg,
 	const void *delta, uint64_t key_hash, int64_t receive_time_ms)
 {
-	size_t at = row_begin(out, row, key);
+	uint32_t bytes = (uint32_t)sizeof *row + row->key_bytes + row->agg_bytes + row->delta_bytes;
+	struct record *rec = record_room(out, RECORD_ROW, bytes);
+	uint8_t *to = (uint8_t *)(rec + 1);
 
-	bytes_put(out, agg, row->agg_bytes);
-	bytes_put(out, delta, row->delta_bytes);
-	row_end(out, at, type, key_hash, receive_time_ms);
+	if (!rec)
+		return;
+	rec->type = (uint8_t)type;
+	rec->event_time_ms = row->end_ms;
+	rec->receive_time_ms = receive_time_ms;
+	rec->key_hash = key_hash;
+	to = append(to, row, sizeof *row);
+	to = append(to, key, row->key_bytes);
+	to = append(to, agg, row->agg_bytes);
+	append(to, delta, row->delta_bytes);
 }
 
-void row_retype(struct record *rec, enum row_type type)
+void row_many_begin(struct bytes *out, const struct row *row)
 {
-	struct row *row = (struct row *)(rec + 1);
-	uint32_t bytes = (uint32_t)sizeof *rec + rec->payload_bytes;
+	struct row_many rows = {row->window_uid, row->start_ms, row->end_ms, row->step_ms, row->revision, 0};
+	uint8_t *to = bytes_room(out, sizeof(struct record) + sizeof rows);
 
-	*rec = (struct record){.bytes = rec->bytes,
+	if (to)
+		memcpy(to + sizeof(struct record), &rows, sizeof rows);
+}
+
+void row_many_end(struct bytes *out, int64_t receive_time_ms)
+{
+	struct record *rec = (struct record *)out->data;
+	const struct row_many *rows = (const struct row_many *)(rec + 1);
+
+	if (out->failed)
+		return;
+	*rec = (struct record){.bytes = (uint32_t)out->bytes,
 		.kind = RECORD_ROW,
-		.type = (uint8_t)type,
-		.event_time_ms = row->end_ms,
-		.receive_time_ms = rec->receive_time_ms,
-		.key_hash = rec->key_hash,
-		.payload_bytes = rec->payload_bytes};
-	memset((uint8_t *)rec + bytes, 0, rec->bytes - bytes);
+		.type = ROW_PARTIALS,
+		.event_time_ms = rows->end_ms,
+		.receive_time_ms = receive_time_ms,
+		.payload_bytes = (uint32_t)(out->bytes - sizeof *rec)};
+}
+
+void row_walk_first(struct row_walk *walk, const struct record *rec)
+{
+	const struct row_many *rows = (const struct row_many *)(rec + 1);
+	const struct row *row = (const struct row *)(rec + 1);
+
+	if (rec->type != ROW_PARTIALS) {
+		*walk = (struct row_walk){.row = *row, .key = row_key(row), .agg = row_agg(row)};
+		return;
+	}
+	*walk = (struct row_walk){.row = {.window_uid = rows->window_uid,
+					  .start_ms = rows->start_ms,
+					  .end_ms = rows->end_ms,
+					  .step_ms = rows->step_ms,
+					  .revision = rows->revision},
+		.next = (const uint8_t *)(rows + 1),
+		.left = rows->count - 1};
+	row_walk_item(walk);
+}
+
+uint32_t row_count(const struct record *rec)
+{
+	return rec->type == ROW_PARTIALS ? ((const struct row_many *)(rec + 1))->count : 1;
+}
+
+void row_walk_put(const struct row_walk *walk, int64_t receive_time_ms, struct bytes *out)
+{
+	row_put(out, ROW_PARTIAL, &walk->row, walk->key, walk->agg, NULL,
+		hash_bytes(walk->key, walk->row.key_bytes, 0), receive_time_ms);
 }
 
 void row_put_mark(struct bytes *out, int64_t step_ms, int64_t receive_time_ms)

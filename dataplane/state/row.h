@@ -4,6 +4,7 @@
  *                row_alert, texts, evidence. record.type = enum row_type. key_hash = hash of the key;
  *                event_time_ms = end_ms (alert: last_ms); receive_time_ms = that of the input block
  *                whose watermark closed it.
+ *                ROW_PARTIALS: many partial rows in one record, see struct row_many; key_hash 0.
  *   RECORD_LATE  an event that came too late for all its windows of at least one definition: its
  *                record, copied under another kind; the last 16 bytes of the payload are the uid of the
  *                first such definition and the input offset. One for each such event.
@@ -28,6 +29,9 @@ enum row_type {		 /* on disk: explicit, never reused; below EVENT_TYPE_MAX */
 	ROW_SESSION = 3, /* merged */
 	ROW_FUNNEL = 4,	 /* merged; the key's last field is the step's name */
 	ROW_ALERT = 5,	 /* payload: struct row_alert, then texts */
+	ROW_PARTIALS =
+		6, /* partial rows of one window, step and revision; payload: struct row_many, then items
+		    */
 };
 
 enum row_flags {
@@ -53,6 +57,23 @@ struct row {
 _Static_assert(sizeof(struct row) == 56, "row layout is on disk");
 
 #define ROW_KEY_ABSENT 0xffffu
+
+/* ROW_PARTIALS: what its rows share, then `count` >= 1 items, keys ascending. An item: struct row_many_item,
+ * key, packed aggregates, zero bytes up to a multiple of 8. */
+struct row_many {
+	uint64_t window_uid;
+	int64_t start_ms, end_ms, step_ms;
+	uint32_t revision;
+	uint32_t count;
+};
+_Static_assert(sizeof(struct row_many) == 40, "layout is on disk");
+struct row_many_item {
+	uint16_t key_bytes, agg_bytes;
+	uint32_t flags; /* enum row_flags */
+};
+_Static_assert(sizeof(struct row_many_item) == 8, "layout is on disk");
+#define ROW_MANY_BYTES 32768u	     /* a record of this many bytes takes no more rows */
+#define ROW_MANY_ITEM_MAX UINT16_MAX /* of key_bytes, agg_bytes */
 
 static inline const struct row *row_of(const struct record *rec)
 {
@@ -97,11 +118,6 @@ bool row_valid(const struct record *rec);
  * says. out->bytes must be a multiple of 8, as other records leave it. Without memory: out->failed. */
 void row_put(struct bytes *out, enum row_type type, const struct row *row, const void *key, const void *agg,
 	const void *delta, uint64_t key_hash, int64_t receive_time_ms);
-/* The same in two steps, for aggregates that are packed in place: header, row and key, behind which whoever
- * builds the row appends its cell (then its delta, if *row says how long it is); and what follows from that.
- * Returns where the record begins. */
-size_t row_begin(struct bytes *out, const struct row *row, const void *key);
-void row_end(struct bytes *out, size_t at, enum row_type type, uint64_t key_hash, int64_t receive_time_ms);
 void row_put_mark(struct bytes *out, int64_t step_ms, int64_t receive_time_ms);
 /* A copy of an event's record as RECORD_LATE. */
 void row_put_late(struct bytes *out, const struct record *rec, uint64_t window_uid, uint64_t input_offset);
@@ -120,8 +136,35 @@ const char *row_alert_text(const struct row_alert *a, enum row_text which, uint3
 /* The i-th piece of evidence; i < evidence_count. */
 struct row_evidence row_alert_evidence(const struct row_alert *a, uint32_t i);
 
-/* Makes a record of a row, which has no delta, in place what row_put() would write of it under this type. */
-void row_retype(struct record *rec, enum row_type type);
+/* A ROW_PARTIALS in steps: what its rows share, in an empty `out`; rows; the rest. Keys ascend. */
+void row_many_begin(struct bytes *out, const struct row *row);
+static inline uint8_t *row_many_room(struct bytes *out, uint32_t key_bytes, uint32_t agg_bytes);
+static inline void row_many_put(struct bytes *out, const void *key, uint32_t key_bytes, uint32_t flags,
+	uint8_t *to, const uint8_t *end);
+void row_many_end(struct bytes *out, int64_t receive_time_ms);
+
+/* One partition's share of a window and key, or many such shares. */
+static inline bool row_partial(const struct record *rec)
+{
+	return rec->kind == RECORD_ROW && (rec->type == ROW_PARTIAL || rec->type == ROW_PARTIALS);
+}
+
+/* Rows of a record that passed row_valid(), no alert, one after the other: the only one, or those of a
+ * ROW_PARTIALS. Borrows the record. */
+struct row_walk {
+	struct row row; /* its key does not follow */
+	const uint8_t *key, *agg;
+	const uint8_t *next; /* item */
+	uint32_t left;	     /* rows behind this one */
+};
+/* To the first. */
+void row_walk_first(struct row_walk *walk, const struct record *rec);
+/* To the next; false: there is none. */
+static inline bool row_walk_next(struct row_walk *walk);
+/* How many there are. */
+uint32_t row_count(const struct record *rec);
+/* The row as a record of its own, a ROW_PARTIAL, behind what is in out. */
+void row_walk_put(const struct row_walk *walk, int64_t receive_time_ms, struct bytes *out);
 
 /* Order of rows in a partition of the log: (step, uid, end, start, key, revision); memcmp-like. */
 int row_compare(const struct row *a, const struct row *b);
@@ -129,6 +172,9 @@ int row_compare(const struct row *a, const struct row *b);
 static inline int row_place_compare(const struct row *a, const struct row *b);
 /* Bytes of the keys alone. */
 static inline int row_key_compare(const struct row *a, const struct row *b);
+/* The same of rows whose keys stand elsewhere. */
+static inline int row_place_compare_at(
+	const struct row *a, const uint8_t *a_key, const struct row *b, const uint8_t *b_key);
 
 /* Builds a group key from an event's fields; returns its bytes, or 0 if it does not fit `cap` (without group
  * fields: 0, the only key). Text fields by their decoded bytes, the others by their canonical text
@@ -154,10 +200,9 @@ static inline uint64_t row_key_word(const uint8_t *p)
 	return __builtin_bswap64(word);
 }
 
-static inline int row_key_compare(const struct row *a, const struct row *b)
+static inline int row_keys_compare(const uint8_t *x, uint32_t x_bytes, const uint8_t *y, uint32_t y_bytes)
 {
-	const uint8_t *x = row_key(a), *y = row_key(b);
-	uint32_t least = a->key_bytes < b->key_bytes ? a->key_bytes : b->key_bytes;
+	uint32_t least = x_bytes < y_bytes ? x_bytes : y_bytes;
 
 	if (least >= 8 && least <= 16) { /* most are: two words, which may overlap */
 		ROW_COMPARE(row_key_word(x), row_key_word(y));
@@ -168,17 +213,86 @@ static inline int row_key_compare(const struct row *a, const struct row *b)
 		if (d)
 			return d;
 	}
-	ROW_COMPARE(a->key_bytes, b->key_bytes);
+	ROW_COMPARE(x_bytes, y_bytes);
 	return 0;
 }
 
-static inline int row_place_compare(const struct row *a, const struct row *b)
+static inline int row_key_compare(const struct row *a, const struct row *b)
+{
+	return row_keys_compare(row_key(a), a->key_bytes, row_key(b), b->key_bytes);
+}
+
+static inline int row_place_compare_at(
+	const struct row *a, const uint8_t *a_key, const struct row *b, const uint8_t *b_key)
 {
 	ROW_COMPARE(a->step_ms, b->step_ms);
 	ROW_COMPARE(a->window_uid, b->window_uid);
 	ROW_COMPARE(a->end_ms, b->end_ms);
 	ROW_COMPARE(a->start_ms, b->start_ms);
-	return row_key_compare(a, b);
+	return row_keys_compare(a_key, a->key_bytes, b_key, b->key_bytes);
+}
+
+static inline int row_place_compare(const struct row *a, const struct row *b)
+{
+	return row_place_compare_at(a, row_key(a), b, row_key(b));
+}
+
+static inline void row_walk_item(struct row_walk *walk)
+{
+	struct row_many_item item;
+
+	memcpy(&item, walk->next, sizeof item);
+	walk->row.key_bytes = item.key_bytes;
+	walk->row.agg_bytes = item.agg_bytes;
+	walk->row.flags = item.flags;
+	walk->key = walk->next + sizeof item;
+	walk->agg = walk->key + item.key_bytes;
+	walk->next += (sizeof item + item.key_bytes + item.agg_bytes + RECORD_ALIGN - 1) &
+		      ~(size_t)(RECORD_ALIGN - 1);
+}
+
+static inline bool row_walk_next(struct row_walk *walk)
+{
+	if (!walk->left)
+		return false;
+	walk->left--;
+	row_walk_item(walk);
+	return true;
+}
+
+/* Room for an item and two words behind it; returns where its aggregates go. */
+static inline uint8_t *row_many_room(struct bytes *out, uint32_t key_bytes, uint32_t agg_bytes)
+{
+	size_t room = sizeof(struct row_many_item) + key_bytes + agg_bytes + 2 * sizeof(uint64_t);
+	uint8_t *to = bytes_room(out, room);
+
+	if (!to)
+		return NULL;
+	out->bytes -= room;
+	return to + sizeof(struct row_many_item) + key_bytes;
+}
+
+/* The item whose key and aggregates have been written: these between `to`, from row_many_room(), and `end`.
+ */
+static inline void row_many_item(
+	struct bytes *out, uint32_t key_bytes, uint32_t flags, uint8_t *to, const uint8_t *end)
+{
+	struct row_many_item item = {(uint16_t)key_bytes, (uint16_t)(end - to), flags};
+	uint8_t *at = to - key_bytes - sizeof item;
+	struct row_many *rows = (struct row_many *)(out->data + sizeof(struct record));
+
+	memcpy(at, &item, sizeof item);
+	memset((uint8_t *)(uintptr_t)end, 0, sizeof(uint64_t));
+	out->bytes += (size_t)(end - at + RECORD_ALIGN - 1) & ~(size_t)(RECORD_ALIGN - 1);
+	rows->count++;
+}
+
+/* The same with the key. */
+static inline void row_many_put(struct bytes *out, const void *key, uint32_t key_bytes, uint32_t flags,
+	uint8_t *to, const uint8_t *end)
+{
+	memcpy(to - key_bytes, key, key_bytes);
+	row_many_item(out, key_bytes, flags, to, end);
 }
 
 #endif

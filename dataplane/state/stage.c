@@ -86,6 +86,7 @@ void stage_free(struct stage *st)
 		agg_arena_free(st->arena[--st->arena_count]);
 	huge_pool_free(&st->pool);
 	agg_run_free(&st->aggs);
+	bytes_free(&st->rows);
 	bytes_free(&st->out);
 	free(st->sort[0]);
 	free(st->sort[1]);
@@ -146,28 +147,6 @@ void stage_key(const struct stage_window *w, struct stage_pick *p)
 	p->tag = stage_tag(to, p->key_bytes);
 }
 
-int stage_row(struct stage_window *w, struct row *row, int64_t step_ms, const void *key, uint32_t key_bytes,
-	const void *cell, const struct agg_arena *arena)
-{
-	struct stage *st = w->st;
-	size_t at;
-
-	bytes_reset(&st->out);
-	row->window_uid = w->def->uid;
-	row->step_ms = step_ms;
-	row->key_bytes = key_bytes;
-	at = row_begin(&st->out, row, key);
-	agg_cell_pack(w->def->aggs, cell, arena, &st->out);
-	row_end(&st->out, at, ROW_PARTIAL, hash_bytes(key, key_bytes, 0), st->receive_ms);
-	must(!st->out.failed);
-	st->stats.rows++;
-	if (row->revision)
-		w->stats->revisions++;
-	else
-		w->stats->rows++;
-	return st->emit(st->arg, (const struct record *)st->out.data);
-}
-
 struct agg_arena *stage_arena_take(struct stage *st)
 {
 	struct agg_arena *arena = st->arena_count ? st->arena[--st->arena_count] : agg_arena_new(SIZE_MAX);
@@ -215,6 +194,10 @@ size_t stage_sort_keys(struct stage *st, const struct keytab *kt)
 /* ---- steps ---- */
 static int mark_emit(struct stage *st, int64_t step_ms)
 {
+	int rc = stage_rows_end(st);
+
+	if (rc)
+		return rc;
 	bytes_reset(&st->out);
 	row_put_mark(&st->out, step_ms, st->receive_ms);
 	must(!st->out.failed);

@@ -79,7 +79,7 @@ int stage_block(struct stage *st, const struct journal_block *block, uint64_t fr
 
 /* The whole state as bytes, canonical; and back. Load needs a fresh stage of a plan; windows of the saved
  * state that the plan does not have are dropped and counted in *dropped, those that the saved state does not
- * have start empty. -EINVAL for bytes that are no saved state of this version (the first). Hostile bytes are
+ * have start empty. -EINVAL for bytes that are no saved state of this version. Hostile bytes are
  * refused; the stage is then only good for freeing. */
 void stage_save(const struct stage *st, struct bytes *out);
 int stage_load(struct stage *st, const uint8_t *data, size_t bytes, uint32_t *dropped, struct err *err);
@@ -127,6 +127,7 @@ struct stage_stats {
 	uint64_t input_offset;		/* next record to be taken */
 	uint64_t records, events, late; /* late: events with a RECORD_LATE */
 	uint64_t rows, marks;		/* emitted */
+	uint64_t row_records;		/* in which these rows lie */
 	int64_t watermark_ms, step_ms;
 	uint32_t window_count;
 	struct stage_window_stats window[WINDOWS_MAX]; /* in plan order */

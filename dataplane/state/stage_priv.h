@@ -5,6 +5,7 @@
 #ifndef SLUICE_STAGE_PRIV_H
 #define SLUICE_STAGE_PRIV_H
 
+#include "agg_plain.h"
 #include "agg_run.h"
 #include "cursor.h"
 #include "keysort.h"
@@ -78,8 +79,9 @@ struct stage_window {
 	struct stage *st;
 	struct stage_window_stats *stats;
 	uint32_t cell_bytes;
-	bool text_key; /* the key is one TEXT field */
-	bool sketches; /* cells have memory beside themselves */
+	bool text_key;	/* the key is one TEXT field */
+	bool sketches;	/* cells have memory beside themselves */
+	bool rows_open; /* see stage_row_plain() */
 };
 
 #define STAGE_KEY_ROOM (WINDOW_KEY_BYTES_MAX + 8u)
@@ -107,7 +109,8 @@ struct stage {
 	struct agg_run aggs; /* over `run` */
 	struct stage_pick pick[STAGE_RUN];
 	struct agg_items items;
-	uint8_t *keys; /* of a run's events: STAGE_KEY_ROOM for each */
+	uint8_t *keys;	   /* of a run's events: STAGE_KEY_ROOM for each */
+	struct bytes rows; /* a ROW_PARTIALS in the making, or empty */
 	struct bytes out;
 	struct huge_pool pool;
 	struct agg_arena *arena[STAGE_ARENAS_KEPT]; /* empty ones, for the next panes */
@@ -204,10 +207,19 @@ static inline bool stage_key_is(
 						       p->key_bytes - sizeof(uint16_t));
 }
 
-/* A row: key, cell and the rest of *row, of which this fills window, step and lengths. 0 or what emit
+/* The record of a window's rows of one step and revision, times and revision as *row says: the open one, or a
+ * new one; and its end, which a mark is, too. 0 or what emit returned. */
+int stage_rows_begin(struct stage_window *w, const struct row *row, int64_t step_ms);
+int stage_rows_end(struct stage *st);
+/* A row, behind the one before in order: key, cell, and *row's times, revision and flags. 0 or what emit
  * returned. */
-int stage_row(struct stage_window *w, struct row *row, int64_t step_ms, const void *key, uint32_t key_bytes,
-	const void *cell, const struct agg_arena *arena);
+int stage_row(struct stage_window *w, const struct row *row, int64_t step_ms, const void *key,
+	uint32_t key_bytes, const void *cell, const struct agg_arena *arena);
+
+/* The same of a window whose cells are plain (agg_plain.h), first revision: the cell is the sum of one or
+ * two. w->rows_open: the open record is that of the row before, with the same times. */
+int stage_row_plain(struct stage_window *w, const struct row *row, int64_t step_ms, const struct keytab *kt,
+	const struct keytab_entry *e, const void *cell, const void *more);
 
 /* An empty arena, bound as all are now; and back, with all that is in it. What a pane took is kept for the
  * next ones, so that these do not begin with cleared pages. */

@@ -2,7 +2,8 @@
  * order, cells packed. State thread of a partition.
  *
  *   u64 magic, u32 version, u32 partition; i64 watermark, step; u8 full; u64 input offset, records, events,
- *   late, rows, marks; u32 sources, of each: u16 port, u64 events, i64 highest event time, last receive time
+ *   late, rows, row records, marks; u32 sources, of each: u16 port, u64 events, i64 highest event time, last
+ *   receive time
  *   u32 windows, of each: u64 uid, u32 kind, u64 bytes that follow: counters, then what the kind has
  *
  * Little endian. Any bytes may be loaded; what cannot be is refused. */
@@ -11,7 +12,7 @@
 #include "stage_priv.h"
 
 #define SAVE_MAGIC 0x3145474154534c53ull /* "SLSTAGE1" */
-#define SAVE_VERSION 1u
+#define SAVE_VERSION 2u
 #define COUNTERS 10u
 
 static void counters_of(struct stage_window_stats *s, uint64_t *counter[COUNTERS])
@@ -95,7 +96,8 @@ bool stage_gathers(const struct stage_window *w, const struct stage_pick *p, uin
 /* ---- the whole ---- */
 static void stats_save(const struct stage_stats *s, struct bytes *out)
 {
-	const uint64_t words[] = {s->input_offset, s->records, s->events, s->late, s->rows, s->marks};
+	const uint64_t words[] = {
+		s->input_offset, s->records, s->events, s->late, s->rows, s->row_records, s->marks};
 
 	bytes_put(out, words, sizeof words);
 	bytes_put_u32(out, s->source_count);
@@ -144,6 +146,7 @@ static bool stats_load(struct stage_stats *s, struct cursor *c)
 	s->events = cursor_le64(c);
 	s->late = cursor_le64(c);
 	s->rows = cursor_le64(c);
+	s->row_records = cursor_le64(c);
 	s->marks = cursor_le64(c);
 	s->source_count = cursor_le32(c);
 	if (s->source_count > STAGE_SOURCES_MAX) {
@@ -290,6 +293,7 @@ static void stats_gather(struct stage *st, struct stage_stats *sum)
 	sum->events += counts ? s->events : 0;
 	sum->late += counts ? s->late : 0;
 	sum->rows += counts ? s->rows : 0;
+	sum->row_records += counts ? s->row_records : 0;
 	sum->marks += counts ? s->marks : 0;
 	for (uint32_t i = 0; i < s->source_count; i++) {
 		const struct stage_source *from = &s->source[i];

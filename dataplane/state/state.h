@@ -40,7 +40,7 @@ void state_close(struct state *s);
 extern const char *const state_phase_name[];
 enum state_phase { STATE_OFF, STATE_RECOVERING, STATE_RUNNING, STATE_FAILED, STATE_STOPPED };
 struct state_counts {
-	uint64_t records, events, late, rows, marks;
+	uint64_t records, events, late, rows, row_records, marks;
 };
 struct state_part_stats {
 	enum state_phase phase;

@@ -81,6 +81,7 @@ static void part_counts(const struct state_part *p, struct state_counts *c)
 	c->events += now->events - base->events;
 	c->late += now->late - base->late;
 	c->rows += now->rows - base->rows;
+	c->row_records += now->row_records - base->row_records;
 	c->marks += now->marks - base->marks;
 }
 

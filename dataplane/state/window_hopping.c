@@ -34,6 +34,7 @@ static int hopping_setup(struct stage_window *w, struct err *err)
 			w->def->name);
 	h->panes = w->def->size_ms / w->def->slide_ms;
 	h->closed = STAGE_NO_TIME;
+	h->plain = agg_plain(w->def->aggs);
 	h->slab.pool = &w->st->pool;
 	h->stride = (uint32_t)sizeof(struct hop_element) + w->cell_bytes;
 	keytab_init(&h->keys, (uint32_t)sizeof(struct hop_key) + w->cell_bytes, &w->st->pool);
@@ -227,16 +228,20 @@ static int key_row(struct hopping *h, const struct keytab_entry *e, int64_t numb
 		arena = hop_pane_get(h, hop_element_number(suffix))->arena;
 		cut = suffix->number_cut & 1;
 	}
+	if (k->prefix_block == h->block)
+		cut |= k->prefix_cut;
+	row.start_ms = row.end_ms - h->w.def->size_ms;
+	row.flags = (e->flags & KEYTAB_F_OTHER ? ROW_F_OTHER : 0u) | (cut ? ROW_F_CUT : 0u);
+	if (h->plain)
+		return stage_row_plain(&h->w, &row, step_ms, &h->keys, e, cell,
+			suffix && k->prefix_block == h->block ? hop_prefix_cell(k) : NULL);
 	if (suffix && k->prefix_block == h->block) {
 		cut |= !agg_cell_merge(aggs, h->cell, h->scratch, cell, arena);
 		cut |= !agg_cell_merge(aggs, h->cell, h->scratch, hop_prefix_cell(k), h->prefixes);
 		cell = h->cell;
 		arena = h->scratch;
+		row.flags |= cut ? ROW_F_CUT : 0u;
 	}
-	if (k->prefix_block == h->block)
-		cut |= k->prefix_cut;
-	row.start_ms = row.end_ms - h->w.def->size_ms;
-	row.flags = (e->flags & KEYTAB_F_OTHER ? ROW_F_OTHER : 0u) | (cut ? ROW_F_CUT : 0u);
 	rc = stage_row(&h->w, &row, step_ms, keytab_key(&h->keys, e), e->key_bytes, cell, arena);
 	if (cell == h->cell)
 		agg_cell_clear(aggs, h->cell, h->scratch);
@@ -273,6 +278,7 @@ static int window_close(struct hopping *h, int64_t number, int64_t step_ms)
 
 	hop_order_merge(h);
 	hop_closed_set(h, number);
+	h->w.rows_open = false;
 	fold = before == STAGE_NO_TIME || h->block != block;
 	if (fold)
 		agg_arena_reset(h->prefixes);

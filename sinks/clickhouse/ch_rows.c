@@ -392,7 +392,7 @@ static int output_add(struct ch_rows *rows, struct ch_source *src, struct err *e
 	const struct record *rec = src->rec;
 	bool row = rec->kind == RECORD_ROW;
 
-	if (rec->kind != RECORD_LATE && (!row || rec->type == ROW_PARTIAL)) {
+	if (rec->kind != RECORD_LATE && (!row || row_partial(rec))) {
 		record_taken(rows, rec, 0); /* its time only: most of a partition may be such records */
 		rows->tally.other++;
 		return 0;

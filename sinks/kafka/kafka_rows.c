@@ -141,7 +141,7 @@ int kafka_rows_record(struct kafka_part *kp, const struct record *rec, struct er
 		rc = late_produce(kp, rec, err);
 	} else if (row && rec->type == ROW_ALERT) {
 		rc = alert_produce(kp, rec, err);
-	} else if (row && rec->type != ROW_PARTIAL) {
+	} else if (row && !row_partial(rec)) {
 		rc = row_produce(kp, rec, err);
 	} else {
 		kp->tally.other++;

@@ -2,7 +2,8 @@
  * and a save loads again as it was.
  *
  * Input: if the first byte is odd the rest is a save. Else instructions of a byte each, with what they need
- * behind them: rows in words, records in bytes, marks, runs, a save and load. */
+ * behind them: rows in words, alone or several in a record, records in bytes, marks, runs, a save and load.
+ */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -154,6 +155,33 @@ static int row_op(struct run *run, uint32_t p, struct cursor *c)
 	return rc;
 }
 
+/* Rows of keys from `key` on in one record. */
+static int many_op(struct run *run, uint32_t p, struct cursor *c)
+{
+	uint8_t which = cursor_u8(c), window = cursor_u8(c), step = cursor_u8(c), key = cursor_u8(c);
+	struct row row = {.window_uid = which % DEFS,
+		.end_ms = (window % 32) * 1000,
+		.step_ms = (step % 64) * 1000,
+		.revision = which >> 6};
+	struct bytes rec = {0};
+	int rc;
+
+	row.start_ms = row.end_ms - 2000;
+	row_many_begin(&rec, &row);
+	for (uint32_t i = 0; i <= (key >> 4) % 5; i++) {
+		uint8_t key_bytes[3] = {1, 0, (uint8_t)('a' + key % 5 + i)}, *to;
+		const struct bytes *cell = &cells[row.window_uid][(window >> 6 ^ i) % 4];
+
+		to = row_many_room(&rec, sizeof key_bytes, (uint32_t)cell->bytes);
+		memcpy(to, cell->data, cell->bytes);
+		row_many_put(&rec, key_bytes, sizeof key_bytes, step >> 6, to, to + cell->bytes);
+	}
+	row_many_end(&rec, step);
+	rc = feed(run, p, &rec);
+	bytes_free(&rec);
+	return rc;
+}
+
 static int bytes_op(struct run *run, uint32_t p, struct cursor *c)
 {
 	size_t n = (size_t)cursor_u8(c) * 8;
@@ -204,7 +232,7 @@ static int step(struct run *run, struct cursor *c)
 			run->m = again(run->m);
 		return rc;
 	default:
-		rc = row_op(run, p, c);
+		rc = op % 8 < 6 ? row_op(run, p, c) : many_op(run, p, c);
 		return rc == -EBADMSG ? 0 : rc; /* a row out of order is passed over, as if it had not come */
 	}
 }

@@ -43,6 +43,22 @@ static void row_touch(const struct row *row)
 		abort();
 }
 
+static void many_touch(const struct record *rec)
+{
+	struct bytes one = {0};
+	struct row_walk walk;
+
+	row_walk_first(&walk, rec);
+	do {
+		bytes_reset(&one);
+		row_walk_put(&walk, 1, &one);
+		if (!row_valid((const struct record *)one.data))
+			abort();
+		row_touch(row_of((const struct record *)one.data));
+	} while (row_walk_next(&walk));
+	bytes_free(&one);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct record *rec = malloc(size ? size : 1); /* as large as it is: a byte beyond is seen */
@@ -57,6 +73,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			sink ^= (uint8_t)(row_late_offset(rec) ^ row_late_window(rec));
 		else if (rec->kind == RECORD_ROW && rec->type == ROW_ALERT)
 			alert_touch(row_alert_of(rec));
+		else if (rec->kind == RECORD_ROW && rec->type == ROW_PARTIALS)
+			many_touch(rec);
 		else if (rec->kind == RECORD_ROW)
 			row_touch(row_of(rec));
 	}

@@ -49,8 +49,12 @@ static int emit(void *arg, const struct record *rec)
 		fail_unless(rec->event_time_ms > life->step_ms);
 		life->step_ms = rec->event_time_ms;
 	}
-	if (rec->kind == RECORD_ROW)
-		fail_unless(row_of(rec)->step_ms > life->step_ms);
+	if (rec->kind == RECORD_ROW) {
+		struct row_walk walk;
+
+		row_walk_first(&walk, rec);
+		fail_unless(walk.row.step_ms > life->step_ms);
+	}
 	return 0;
 }
 

@@ -181,8 +181,24 @@ int rig_collect(void *bytes, const struct record *rec)
 	return 0;
 }
 
-struct stage *rig_stage(
-	const struct window_plan *plan, uint64_t out_of_orderness_ms, size_t memory_bytes, struct bytes *out)
+int rig_collect_rows(void *bytes, const struct record *rec)
+{
+	struct row_walk walk;
+
+	if (rec->kind != RECORD_ROW)
+		return rig_collect(bytes, rec);
+	assert_true(record_valid(rec, rec->bytes));
+	assert_true(row_valid(rec));
+	assert_int_equal(rec->type, ROW_PARTIALS);
+	row_walk_first(&walk, rec);
+	do
+		row_walk_put(&walk, rec->receive_time_ms, bytes);
+	while (row_walk_next(&walk));
+	return 0;
+}
+
+static struct stage *stage_make(const struct window_plan *plan, uint64_t out_of_orderness_ms,
+	size_t memory_bytes, stage_emit emit, struct bytes *out)
 {
 	struct stage_params params = {.plan = plan,
 		.partition = 3,
@@ -192,9 +208,21 @@ struct stage *rig_stage(
 	struct stage *st;
 	struct err err;
 
-	if (stage_new(&st, &params, rig_collect, out, &err))
+	if (stage_new(&st, &params, emit, out, &err))
 		fail_msg("%s", err.text);
 	return st;
+}
+
+struct stage *rig_stage(
+	const struct window_plan *plan, uint64_t out_of_orderness_ms, size_t memory_bytes, struct bytes *out)
+{
+	return stage_make(plan, out_of_orderness_ms, memory_bytes, rig_collect_rows, out);
+}
+
+struct stage *rig_stage_raw(
+	const struct window_plan *plan, uint64_t out_of_orderness_ms, size_t memory_bytes, struct bytes *out)
+{
+	return stage_make(plan, out_of_orderness_ms, memory_bytes, rig_collect, out);
 }
 
 void rig_run(struct stage *st, const struct rig_stream *s, uint32_t first, uint32_t end)

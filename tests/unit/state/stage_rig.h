@@ -71,7 +71,12 @@ struct window_plan *rig_plan(int64_t step_ms, uint32_t count, const char *const 
 
 /* Collects records back to back. */
 int rig_collect(void *bytes, const struct record *rec);
+/* The same of a stage, each partial row as a record of its own: what rig_stage() is given. */
+int rig_collect_rows(void *bytes, const struct record *rec);
 struct stage *rig_stage(
+	const struct window_plan *plan, uint64_t out_of_orderness_ms, size_t memory_bytes, struct bytes *out);
+/* The same with rig_collect(). */
+struct stage *rig_stage_raw(
 	const struct window_plan *plan, uint64_t out_of_orderness_ms, size_t memory_bytes, struct bytes *out);
 void rig_run(struct stage *st, const struct rig_stream *s, uint32_t first, uint32_t end);
 /* A new stage with the state of `st`, which is freed. */

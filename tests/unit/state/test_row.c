@@ -70,28 +70,84 @@ static void test_row(void **state)
 	bytes_free(&out);
 }
 
-/* A row that was changed in place is what row_put() writes, whatever stood in its header. */
-static void test_retype(void **state)
+/* Many rows in a record: they come back one by one; what is changed is refused, or still a walk inside. */
+static void test_many(void **state)
 {
-	struct bytes want = {0}, got = {0};
+	static const char *const keys[] = {"", "a", "b", "c", "ab", "bbbbbbbbbbbbbbbbbbbbbb"};
+	const struct row shared = {.window_uid = 7, .start_ms = 1, .end_ms = 2, .step_ms = 3, .revision = 4};
+	struct bytes out = {0}, want = {0}, got = {0};
+	struct row_walk walk;
 	struct record *rec;
 
 	(void)state;
-	put_row(&want, key_de, sizeof key_de, 0);
-	put_row(&got, key_de, sizeof key_de, 0);
-	rec = (struct record *)got.data;
-	rec->type = ROW_PARTIAL;
-	rec->flags = 7;
-	rec->event_time_ms = 1;
-	memset(rec->event_id, 3, sizeof rec->event_id);
-	memset(rec->src_addr, 4, sizeof rec->src_addr);
-	rec->dst_port = rec->reason = 5;
-	got.data[sizeof *rec + rec->payload_bytes] = 6; /* padding */
-	row_retype(rec, ROW_WINDOW);
+	row_many_begin(&out, &shared);
+	for (uint32_t i = 0; i < 6; i++) {
+		uint16_t n = (uint16_t)strlen(keys[i]);
+		uint8_t key[40], *to = row_many_room(&out, n + 2u, i);
+		struct row row = shared;
+
+		memcpy(key, &n, 2);
+		memcpy(key + 2, keys[i], n);
+		memset(to, (int)i, i);
+		row_many_put(&out, key, n + 2u, i % 2, to, to + i);
+		row.key_bytes = n + 2u;
+		row.agg_bytes = i;
+		row.flags = i % 2;
+		row_put(&want, ROW_PARTIAL, &row, key, to, NULL, hash_bytes(key, n + 2u, 0), 99);
+	}
+	row_many_end(&out, 99);
+	rec = (struct record *)out.data;
+	assert_true(record_valid(rec, out.bytes) && row_valid(rec) && row_partial(rec));
+	assert_int_equal(row_count(rec), 6);
+	row_walk_first(&walk, rec);
+	do
+		row_walk_put(&walk, 99, &got);
+	while (row_walk_next(&walk));
 	assert_int_equal(got.bytes, want.bytes);
 	assert_memory_equal(got.data, want.data, want.bytes);
+	for (size_t at = sizeof *rec; at < out.bytes; at++)
+		for (int bit = 0; bit < 8; bit++) {
+			out.data[at] ^= (uint8_t)(1 << bit);
+			if (row_valid(rec)) {
+				row_walk_first(&walk, rec);
+				do
+					assert_true(walk.agg + walk.row.agg_bytes <= out.data + out.bytes);
+				while (row_walk_next(&walk));
+			}
+			out.data[at] ^= (uint8_t)(1 << bit);
+		}
+	bytes_free(&out);
 	bytes_free(&want);
 	bytes_free(&got);
+}
+
+/* Out of order, twice the same key, a count too high, bytes behind the last, padding that is not zero. */
+static void test_many_bad(void **state)
+{
+	static const uint8_t key[][3] = {{1, 0, 'a'}, {1, 0, 'b'}};
+	const struct row shared = {.window_uid = 7};
+
+	(void)state;
+	for (int what = 0; what < 6; what++) {
+		struct bytes out = {0};
+		struct record *rec;
+
+		row_many_begin(&out, &shared);
+		for (int i = 0; i < 2; i++) {
+			uint8_t *to = row_many_room(&out, 3, 1);
+
+			*to = 5;
+			row_many_put(&out, key[what == 1 ? 1 - i : what == 2 ? 0 : i], 3, 0, to, to + 1);
+		}
+		row_many_end(&out, 1);
+		rec = (struct record *)out.data;
+		((struct row_many *)(rec + 1))->count += what == 3;
+		((struct row_many *)(rec + 1))->count -= what == 4;
+		if (what == 5)
+			out.data[out.bytes - 1] = 1;
+		assert_int_equal(row_valid(rec), what == 0);
+		bytes_free(&out);
+	}
 }
 
 static void test_row_bad(void **state)
@@ -105,7 +161,7 @@ static void test_row_bad(void **state)
 	(void)state;
 	for (unsigned type = 0; type < 20; type++) {
 		rec->type = (uint8_t)type;
-		if (type != ROW_ALERT)
+		if (type != ROW_ALERT && type != ROW_PARTIALS)
 			assert_int_equal(row_valid(rec), type >= ROW_PARTIAL && type < ROW_ALERT);
 	}
 	rec->type = ROW_PARTIAL;
@@ -424,8 +480,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_row),
+		cmocka_unit_test(test_many),
+		cmocka_unit_test(test_many_bad),
 		cmocka_unit_test(test_row_bad),
-		cmocka_unit_test(test_retype),
 		cmocka_unit_test(test_key_compare),
 		cmocka_unit_test(test_mark),
 		cmocka_unit_test(test_late),

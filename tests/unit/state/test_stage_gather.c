@@ -105,7 +105,7 @@ static void shards_start(struct shard *shard, uint32_t count, const struct windo
 			.source_idle_ms = 1000,
 			.memory_bytes = SIZE_MAX};
 
-		assert_int_equal(stage_new(&shard[p].st, &params, rig_collect, &shard[p].log, &err), 0);
+		assert_int_equal(stage_new(&shard[p].st, &params, rig_collect_rows, &shard[p].log, &err), 0);
 	}
 }
 

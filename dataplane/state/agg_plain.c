@@ -1,0 +1,135 @@
+/* Plain packed cells; see agg_plain.h. Pure. */
+#include "agg_plain.h"
+
+#include "agg_priv.h"
+
+static bool part_counts(const struct agg_part *part)
+{
+	return part->kind == AGG_PART_COUNT || part->kind == AGG_PART_MATCH ||
+	       part->kind == AGG_PART_ERRORS || part->kind == AGG_PART_PRESENT;
+}
+
+bool agg_plain(const struct agg_set *set)
+{
+	for (uint32_t i = 0; i < set->part_count; i++)
+		if (!part_counts(&set->part[i]) &&
+			(set->part[i].kind != AGG_PART_SUM || !set->part[i].decimal))
+			return false;
+	return set->part_count <= AGG_PLAIN_MAX;
+}
+
+/* Bytes of the number at p if it has at most eight and is in its shortest form; else 0. 8 bytes can be read.
+ * *zero: it is 0. */
+static inline uint32_t short_bytes(const uint8_t *p, bool *zero)
+{
+	uint64_t word = hash_load(p, 8), ends = ~word & 0x8080808080808080ull;
+	uint32_t bit = (uint32_t)__builtin_ctzll(ends | 1ull << 63); /* of the last byte */
+
+	*zero = !(word & 0xff);
+	if (!ends)
+		return 0;
+	/* the last byte of several is not 0 */
+	return bit == 7 || (word >> (bit - 7) & 0x7f) ? bit / 8 + 1 : 0;
+}
+
+bool agg_plain_valid(const struct agg_set *set, const uint8_t *packed, size_t bytes)
+{
+	size_t at = 0;
+	bool present = false;
+
+	for (uint32_t i = 0; i < set->part_count; i++) {
+		const struct agg_part *part = &set->part[i];
+		uint32_t n;
+		bool zero;
+
+		if (part->kind == AGG_PART_SUM && !present)
+			continue;
+		if (at >= bytes)
+			return false;
+		n = short_bytes(packed + at, &zero);
+		/* long numbers are rare */
+		if (!n || n > bytes - at || (part->kind != AGG_PART_SUM && n > AGG_COUNT_BYTES))
+			return agg_packed_valid(set, packed, bytes);
+		if (part->kind == AGG_PART_PRESENT)
+			present = !zero;
+		at += n;
+	}
+	return at == bytes;
+}
+_Static_assert(AGG_COUNT_BITS == 7 * AGG_COUNT_BYTES, "a counter's bytes say that it fits");
+
+bool agg_plain_add(
+	const struct agg_set *set, __int128 value[AGG_PLAIN_MAX], const uint8_t *packed, size_t bytes)
+{
+	struct cursor c = cursor_of(packed, bytes);
+	uint64_t present = 0;
+
+	for (uint32_t i = 0; i < set->part_count; i++) {
+		const struct agg_part *part = &set->part[i];
+
+		if (part->kind != AGG_PART_SUM) {
+			uint64_t n = cursor_varint(&c, AGG_COUNT_BITS);
+
+			value[i] = (__int128)agg_count_add((uint64_t)value[i], n);
+			present = part->kind == AGG_PART_PRESENT ? n : present;
+		} else if (present) {
+			unsigned __int128 v = cursor_varint128(&c, AGG_SUM_BITS);
+
+			value[i] = (__int128)((unsigned __int128)value[i] + (v >> 1 ^ -(v & 1)));
+		}
+	}
+	return !c.failed && !cursor_left(&c);
+}
+
+uint8_t *agg_plain_pack(const struct agg_set *set, const __int128 value[AGG_PLAIN_MAX], uint8_t *to)
+{
+	bool present = false;
+
+	for (uint32_t i = 0; i < set->part_count; i++) {
+		const struct agg_part *part = &set->part[i];
+
+		if (part->kind != AGG_PART_SUM) {
+			present = part->kind == AGG_PART_PRESENT ? value[i] != 0 : present;
+			to += varint_put(to, agg_count_add((uint64_t)value[i], 0));
+		} else if (present) {
+			to += agg_sum_put(to, value[i]);
+		}
+	}
+	return to;
+}
+
+uint8_t *agg_plain_pack_cells(const struct agg_set *set, const void *cell, const void *more, uint8_t *to)
+{
+	const uint8_t *a = cell, *b = more ? more : set->empty;
+	bool present = false;
+
+	for (uint32_t i = 0; i < set->part_count; i++) {
+		const struct agg_part *part = &set->part[i];
+
+		if (part->kind != AGG_PART_SUM) {
+			uint64_t n = agg_count_add(agg_u64(a + part->offset), agg_u64(b + part->offset));
+
+			present = part->kind == AGG_PART_PRESENT ? n != 0 : present;
+			to += varint_put(to, n);
+		} else if (present) {
+			to += agg_sum_put(
+				to, (__int128)(agg_u128(a + part->offset) + agg_u128(b + part->offset)));
+		}
+	}
+	return to;
+}
+
+void agg_plain_merge(const struct agg_set *set, void *dst, const void *src)
+{
+	uint8_t *to = dst;
+	const uint8_t *from = src;
+
+	for (uint32_t i = 0; i < set->part_count; i++) {
+		uint32_t at = set->part[i].offset;
+
+		if (set->part[i].kind != AGG_PART_SUM)
+			agg_u64_set(to + at, agg_count_add(agg_u64(to + at), agg_u64(from + at)));
+		else
+			agg_u128_set(to + at, agg_u128(to + at) + agg_u128(from + at));
+	}
+}

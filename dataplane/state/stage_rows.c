@@ -1,0 +1,82 @@
+/* Rows of the stage: many of one window and step in a record. State thread of a partition; out: records by
+ * the stage's emit. */
+#include "stage_priv.h"
+
+int stage_rows_end(struct stage *st)
+{
+	if (!st->rows.bytes)
+		return 0;
+	row_many_end(&st->rows, st->receive_ms);
+	must(!st->rows.failed);
+	st->rows.bytes = 0;
+	st->stats.row_records++;
+	return st->emit(st->arg, (const struct record *)st->rows.data);
+}
+
+int stage_rows_begin(struct stage_window *w, const struct row *row, int64_t step_ms)
+{
+	struct stage *st = w->st;
+	const struct row_many *open = (const struct row_many *)(st->rows.data + sizeof(struct record));
+	struct row all = {.window_uid = w->def->uid,
+		.start_ms = row->start_ms,
+		.end_ms = row->end_ms,
+		.step_ms = step_ms,
+		.revision = row->revision};
+	int rc = 0;
+
+	if (st->rows.bytes) {
+		if (st->rows.bytes < ROW_MANY_BYTES && open->window_uid == all.window_uid &&
+			open->start_ms == all.start_ms && open->end_ms == all.end_ms &&
+			open->step_ms == all.step_ms && open->revision == all.revision)
+			return 0;
+		rc = stage_rows_end(st);
+	}
+	row_many_begin(&st->rows, &all);
+	return rc;
+}
+
+int stage_row(struct stage_window *w, const struct row *row, int64_t step_ms, const void *key,
+	uint32_t key_bytes, const void *cell, const struct agg_arena *arena)
+{
+	struct stage *st = w->st;
+	int rc = stage_rows_begin(w, row, step_ms);
+	size_t before = st->rows.bytes, from, end;
+
+	(void)row_many_room(&st->rows, key_bytes, 0);
+	must(!st->rows.failed);
+	from = st->rows.bytes += sizeof(struct row_many_item) + key_bytes;
+	agg_cell_pack(w->def->aggs, cell, arena, &st->rows);
+	end = st->rows.bytes;
+	st->rows.bytes = before;
+	(void)row_many_room(&st->rows, key_bytes, (uint32_t)(end - from));
+	must(!st->rows.failed);
+	row_many_put(&st->rows, key, key_bytes, row->flags, st->rows.data + from, st->rows.data + end);
+	st->stats.rows++;
+	if (row->revision)
+		w->stats->revisions++;
+	else
+		w->stats->rows++;
+	return rc;
+}
+
+int stage_row_plain(struct stage_window *w, const struct row *row, int64_t step_ms, const struct keytab *kt,
+	const struct keytab_entry *e, const void *cell, const void *more)
+{
+	struct stage *st = w->st;
+	int rc = st->rows.bytes && st->rows.bytes < ROW_MANY_BYTES && w->rows_open
+			 ? 0
+			 : stage_rows_begin(w, row, step_ms);
+	const uint8_t *key = keytab_key(kt, e);
+	uint32_t key_bytes = e->key_bytes;
+	uint8_t *to = row_many_room(&st->rows, key_bytes, AGG_PLAIN_BYTES), *end;
+
+	must(!st->rows.failed);
+	w->rows_open = true;
+	for (uint32_t i = 0; i < key_bytes; i += 8) /* there are zeros behind it */
+		memcpy(to - key_bytes + i, key + i, 8);
+	end = agg_plain_pack_cells(w->def->aggs, cell, more, to);
+	row_many_item(&st->rows, key_bytes, row->flags, to, end);
+	st->stats.rows++;
+	w->stats->rows++;
+	return rc;
+}
