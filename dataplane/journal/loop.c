@@ -198,6 +198,9 @@ void *writer_main(void *arg)
 	struct journal_part *part = arg;
 	int rc = loop_setup(part);
 
+	/* before the first batch, whose times would make a clock look wrong that was right */
+	if (rc == 0 && !part->journal->params.derived)
+		tick_clock_check(part, clock_mono_ns());
 	atomic_store_explicit(&part->writer_ready, rc ? rc : 1, memory_order_release);
 	if (rc != 0)
 		return NULL;
