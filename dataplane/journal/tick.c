@@ -100,7 +100,7 @@ void tick_clock_check(struct journal_part *part, uint64_t now_ns)
 		return;
 	if (clock_mono_ns() - before_ns > CLOCK_READ_NS)
 		return; /* this thread stood still between the two clocks: at the next tick again */
-	if (!part->clock_due_ns && wall_ms < part->receive_last_ms - CLOCK_STEP_MS) {
+	if (!part->clock_due_ns && wall_ms + CLOCK_STEP_MS < part->receive_last_ms) {
 		clock_stepped(part);
 		log_warn("journal",
 			"the wall clock is %" PRId64
