@@ -333,6 +333,7 @@ int daemon_start(struct daemon *d, const struct config *cfg, struct err *err)
 	d->cfg = *cfg;
 	d->signal_fd = -1;
 	d->started_ms = clock_wall_ms();
+	d->started_ns = clock_mono_ns();
 	journal_params_from_config(&d->journal_params, cfg);
 	pthread_mutex_init(&d->apply_lock, NULL);
 	pthread_mutex_init(&d->rules_lock, NULL);

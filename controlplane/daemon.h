@@ -29,7 +29,8 @@ struct daemon_sample {
 struct daemon {
 	struct config cfg;
 	struct journal_params journal_params;
-	int64_t started_ms;
+	int64_t started_ms;    /* wall clock */
+	uint64_t started_ns;   /* the same, monotonic: the wall clock may be set since */
 	_Atomic int phase;     /* enum daemon_phase; DRAINING is set under rules_lock */
 	_Atomic bool stop_now; /* do not wait for sinks */
 

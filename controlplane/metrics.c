@@ -126,7 +126,7 @@ static void sample_indexed(
 static void print_daemon(const struct view *v, const struct metric *m, FILE *out)
 {
 	struct metrics_daemon d = {
-		.uptime_seconds = (double)(v->now_ms - v->started_ms) / 1000,
+		.uptime_seconds = v->uptime_seconds,
 		.input_ended = v->input_ended,
 		.draining = v->phase == PHASE_DRAINING,
 		.generation = v->generation,
@@ -219,6 +219,14 @@ static double seconds_of(int64_t ms)
 	return ms > 0 ? (double)ms / 1000 : NAN;
 }
 
+/* Of a file that may be of an earlier run, hence by the wall clock: while it is set back, 0. */
+static double age_of(const struct view *v, int64_t made_ms)
+{
+	if (!made_ms)
+		return NAN;
+	return v->now_ms > made_ms ? (double)(v->now_ms - made_ms) / 1000 : 0;
+}
+
 static struct metrics_state state_of_part(const struct view *v, uint32_t p)
 {
 	const struct state_part_stats *part = &v->state_part[p];
@@ -237,8 +245,7 @@ static struct metrics_state state_of_part(const struct view *v, uint32_t p)
 		.checkpoint_gather_seconds = (double)part->checkpoint_gather_ns / 1e9,
 		.checkpoint_write_seconds = (double)part->checkpoint_ns / 1e9,
 		.watermark_seconds = seconds_of(part->stage.watermark_ms),
-		.checkpoint_age_seconds =
-			part->checkpoint_ms ? (double)(v->now_ms - part->checkpoint_ms) / 1000 : NAN};
+		.checkpoint_age_seconds = age_of(v, part->checkpoint_ms)};
 }
 
 static struct metrics_state state_of_merge(const struct view *v)
@@ -259,9 +266,7 @@ static struct metrics_state state_of_merge(const struct view *v)
 		.checkpoint_gather_seconds = (double)merge->merge_checkpoint_gather_ns / 1e9,
 		.checkpoint_write_seconds = (double)merge->merge_checkpoint_ns / 1e9,
 		.watermark_seconds = seconds_of(merge->merge.step_ms),
-		.checkpoint_age_seconds = merge->merge_checkpoint_ms
-						  ? (double)(v->now_ms - merge->merge_checkpoint_ms) / 1000
-						  : NAN};
+		.checkpoint_age_seconds = age_of(v, merge->merge_checkpoint_ms)};
 }
 
 static void print_state(const struct view *v, const struct metric *m, FILE *out)

@@ -71,7 +71,8 @@ struct view {
 	const char *node, *journal_dir;
 	uint64_t epoch;
 	enum daemon_phase phase;
-	int64_t now_ms, started_ms;
+	int64_t now_ms, started_ms; /* wall clock */
+	double uptime_seconds;
 	bool input_ended;
 	struct view_blind blind;
 	struct view_rates rate;

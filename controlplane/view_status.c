@@ -153,7 +153,7 @@ json_t *view_status(const struct view *v, const struct request *rq, struct err *
 	result = json_pack("{s:s, s:o, s:s, s:s, s:o, s:o, s:b}", "node", v->node, "epoch",
 		json_sprintf("%016" PRIx64, v->epoch), "version", SLUICE_VERSION, "phase",
 		daemon_phase_name[v->phase], "started", json_time(v->started_ms), "uptime_seconds",
-		json_real((double)(v->now_ms - v->started_ms) / 1000), "input_ended", v->input_ended);
+		json_real(v->uptime_seconds), "input_ended", v->input_ended);
 	json_object_set_new(result, "workers", status_workers(v));
 	json_object_set_new(result, "rules",
 		json_pack("{s:s, s:I, s:I, s:I}", "version", v->version, "generation",

@@ -187,6 +187,7 @@ void daemon_view_take(void *arg, struct view *v)
 	v->phase = (enum daemon_phase)atomic_load(&d->phase);
 	v->now_ms = clock_wall_ms();
 	v->started_ms = d->started_ms;
+	v->uptime_seconds = (double)((clock_mono_ns() - d->started_ns) / 1000000) / 1000;
 	v->input_ended = dataplane_input_ended(d->dp);
 	v->blind = d->blind;
 	v->rate = d->rate;

@@ -113,6 +113,7 @@ void made_view(struct view *v, struct config *cfg)
 	v->phase = PHASE_RUNNING;
 	v->started_ms = 1700000000000;
 	v->now_ms = 1700000010000;
+	v->uptime_seconds = 10;
 	v->blind = (struct view_blind){1699999998000, 1700000000500};
 	made_workers(v);
 	made_partitions(v);

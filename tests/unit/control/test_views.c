@@ -243,6 +243,23 @@ static void expect_line(const char *text, const char *line)
 		fail_msg("missing: %s\nin:\n%s", line, text);
 }
 
+static void test_a_clock_that_was_set_back(void **state)
+{
+	struct view v;
+	char *text;
+
+	(void)state;
+	made_view(&v, &cfg);
+	made_output(&v);
+	made_state(&v);
+	v.now_ms = v.started_ms - 3600000;
+	text = metrics_text(&v);
+	expect_line(text, "sluice_uptime_seconds 10");
+	expect_line(text, "sluice_state_checkpoint_age_seconds{partition=\"1\"} 0");
+	free(text);
+	view_free(&v);
+}
+
 static void test_metrics(void **state)
 {
 	struct view v;
@@ -451,7 +468,8 @@ int main(void)
 		cmocka_unit_test(test_ledger_state_recovering), cmocka_unit_test(test_windows),
 		cmocka_unit_test(test_ledger_finds_each_loss), cmocka_unit_test(test_ledger_unknown),
 		cmocka_unit_test(test_metrics), cmocka_unit_test(test_metric_names),
-		cmocka_unit_test(test_promtool), cmocka_unit_test(test_tables), cmocka_unit_test(test_status),
+		cmocka_unit_test(test_a_clock_that_was_set_back), cmocka_unit_test(test_promtool),
+		cmocka_unit_test(test_tables), cmocka_unit_test(test_status),
 		cmocka_unit_test(test_all_views)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
