@@ -25,7 +25,7 @@ int kafka_topic_names(struct kafka_names *names, const struct config_kafka *cfg,
 	names->name[KAFKA_TOPIC_POSITIONS] = cfg->topic_positions;
 	names->name[KAFKA_TOPIC_ENRICHED] = cfg->enriched ? cfg->topic_enriched : NULL;
 	for (int type = 0; type < EVENT_TYPE_MAX; type++)
-		names->name[KAFKA_TOPIC_EVENT + type] = names->event.name[type];
+		names->name[KAFKA_TOPIC_EVENT + type] = cfg->events ? names->event.name[type] : NULL;
 	return rc;
 }
 

@@ -61,8 +61,8 @@ static inline const struct config_kafka *kafka_config(const struct kafka_part *k
 	return &kp->part->env->cfg->kafka;
 }
 
-/* Topic names by enum kafka_topic, from the config; NULL where there is no such event type. Not to be copied;
- * borrows from cfg. */
+/* Topic names by enum kafka_topic, from the config; NULL where there is no such event type or it is not
+ * wanted. Not to be copied; borrows from cfg. */
 struct kafka_names {
 	const char *name[KAFKA_TOPIC_COUNT];
 	struct event_topics event;

@@ -67,25 +67,35 @@ static int span_enriched(struct kafka_part *kp, const struct record *rec, const 
 	return kafka_tx_produce(kp, &kp->msg, err);
 }
 
-static int span_event(struct kafka_part *kp, const struct record *rec, uint32_t generation, struct err *err)
+/* To the topic of its type. */
+static int span_raw(
+	struct kafka_part *kp, const struct record *rec, const struct record_key *key, struct err *err)
 {
-	struct record_key key;
-	int rc = 0;
-
-	record_key_of(&key, rec);
-	if (rec->flags & RECORD_F_SUPPRESSED) {
-		kp->tally.suppressed++;
-	} else if (kafka_message_event(&kp->msg, rec, &key, &kp->at)) {
+	if (kafka_message_event(&kp->msg, rec, key, &kp->at))
 		return err_set(err, -EINVAL,
 			"journal offset %lu of partition %u: event type %u has no topic here", kp->at.offset,
 			kp->at.partition, rec->type);
-	} else {
-		rc = kafka_tx_produce(kp, &kp->msg, err);
-		kp->tally.events++;
-		kp->tally.bytes += kp->msg.value_bytes;
-		if (rc == 0 && kp->topic[KAFKA_TOPIC_ENRICHED])
-			rc = span_enriched(kp, rec, &key, generation, err);
-	}
+	kp->tally.events++;
+	kp->tally.bytes += kp->msg.value_bytes;
+	return kafka_tx_produce(kp, &kp->msg, err);
+}
+
+static int span_event(struct kafka_part *kp, const struct record *rec, uint32_t generation, struct err *err)
+{
+	bool wanted = !(rec->flags & RECORD_F_SUPPRESSED), raw = wanted && kafka_config(kp)->events;
+	bool enriched = wanted && kp->topic[KAFKA_TOPIC_ENRICHED];
+	struct record_key key;
+	int rc = 0;
+
+	if (!raw)
+		kp->tally.suppressed++;
+	if (!raw && !enriched && !rec->hit_count)
+		return 0;
+	record_key_of(&key, rec);
+	if (raw)
+		rc = span_raw(kp, rec, &key, err);
+	if (rc == 0 && enriched)
+		rc = span_enriched(kp, rec, &key, generation, err);
 	return rc ? rc : span_alerts(kp, rec, &key, generation, err);
 }
 

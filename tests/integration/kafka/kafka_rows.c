@@ -46,6 +46,7 @@ static void config_make(struct config *cfg, char **arg)
 	snprintf(k->topic_late, sizeof k->topic_late, "%s.late", arg[2]);
 	snprintf(k->topic_positions, sizeof k->topic_positions, "%s.positions", arg[2]);
 	snprintf(k->topic_aggregates, sizeof k->topic_aggregates, "%s.aggregates.", arg[2]);
+	k->events = true;
 	k->partitions = 12;
 	k->partitions_other = 6;
 	k->replication = strtoull(arg[3], NULL, 10);

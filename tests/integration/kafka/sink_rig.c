@@ -37,6 +37,8 @@ void rig_config(struct config *cfg, const char *brokers, const char *prefix, uin
 	snprintf(k->topic_click, sizeof k->topic_click, "%s.click", prefix);
 	snprintf(k->topic_platform, sizeof k->topic_platform, "%s.platform", prefix);
 	snprintf(k->topic_alerts, sizeof k->topic_alerts, "%s.alerts", prefix);
+	/* Without raw events: the rest must be there all the same. */
+	k->events = !getenv("RIG_EVENTS_OFF");
 	k->enriched = true;
 	snprintf(k->topic_enriched, sizeof k->topic_enriched, "%s.enriched", prefix);
 	snprintf(k->topic_dead, sizeof k->topic_dead, "%s.dead", prefix);

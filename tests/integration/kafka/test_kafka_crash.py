@@ -1,5 +1,6 @@
 """kill -9 of the whole process at each step of a transaction and at random moments: each journaled record is in Kafka
 exactly once, under its own address, afterwards."""
+import os
 import signal
 import time
 
@@ -32,4 +33,10 @@ with Rig(1, 41091) as rig:
     child.terminate()
     rig.expect(child.wait(60) == 0, "SIGTERM drains")
     rig.compare("term", "after an orderly stop, without a second run")
+
+    os.environ["RIG_EVENTS_OFF"] = "1"  # what is made of events goes on without them
+    rc = rig.feed("made", 60000, rate=20000, crash=f"kafka_produced:{rig.random.randrange(6, 14)}")
+    rig.expect(rc == -signal.SIGKILL, f"without raw events: killed (rc {rc})")
+    rig.expect(rig.feed("made", 1000) == 0, "without raw events: the rest is delivered")
+    rig.compare("made", "without raw events")
 rig.done()
