@@ -19,7 +19,7 @@ COMMANDS="java=openjdk-17-jre-headless javac=openjdk-17-jdk-headless mvn=maven n
 KAFKA_VERSION=4.3.1
 KAFKA_JARS_MIN=40
 FLINK_VERSION=2.3.0
-FLINK_JARS_MIN=40
+FLINK_JARS_MIN=48
 CHDB=@chdb/lib-linux-x64-gnu
 CHDB_VERSION=26.7.3-stable.1
 CHDB_PACK_BYTES=177817999
@@ -167,7 +167,7 @@ main() {
 	[ "$(uname -m)" = x86_64 ] || die "this machine is $(uname -m); x86_64 is needed"
 	[ ${#packages[@]} -gt 0 ] && install_packages "${packages[@]}"
 	kafka_there || install_jars "Kafka $KAFKA_VERSION" tools/kafka/pom.xml "$SLUICE_KAFKA_LIBS" $KAFKA_JARS_MIN 44
-	flink_there || install_jars "Flink $FLINK_VERSION (tests only)" perf/peers/flink/pom.xml "$SLUICE_FLINK_LIBS" $FLINK_JARS_MIN 81
+	flink_there || install_jars "Flink $FLINK_VERSION (tests only)" perf/peers/flink/pom.xml "$SLUICE_FLINK_LIBS" $FLINK_JARS_MIN 100
 	chdb_there || install_chdb
 	promtool_there || install_promtool
 	check_versions

@@ -15,8 +15,9 @@ def libs():
 
 def missing():
     """What is not there, or None."""
-    if not glob.glob(os.path.join(libs(), "flink-streaming-java-*.jar")):
-        return "no Flink jars: ./run deps --flink"
+    for jar in ("flink-streaming-java", "flink-connector-kafka"):  # all of the peer is compiled
+        if not glob.glob(os.path.join(libs(), jar + "-*.jar")):
+            return f"no {jar}: ./run deps"
     if not any(os.access(os.path.join(p, "javac"), os.X_OK) for p in os.environ["PATH"].split(":")):
         return "no javac"
     return None
@@ -31,11 +32,16 @@ def build(scratch):
     return classes + ":" + os.path.join(libs(), "*")
 
 
-def run(class_path, heap="3g", **arguments):
-    """One job; returns its closing line as a dict."""
-    args = ["java", f"-Xmx{heap}", "-XX:+UseParallelGC", *OPENS,
+def java(class_path, name, heap, *more):
+    """Command line of one of the peer's programs."""
+    return ["java", f"-Xmx{heap}", "-XX:+UseParallelGC", *OPENS,
             "-Dlog4j2.configurationFile=" + os.path.join(PEER, "log4j2.properties"), "-cp", class_path,
-            "sluice.peer.Windows", *[f"{k}={v}" for k, v in arguments.items()]]
+            "sluice.peer." + name, *more]
+
+
+def run(class_path, heap="3g", program="Windows", **arguments):
+    """One job; returns its closing line as a dict."""
+    args = java(class_path, program, heap, *[f"{k}={v}" for k, v in arguments.items()])
     out = subprocess.run(args, capture_output=True, text=True, timeout=3600, check=False)
     lines = [x for x in out.stdout.splitlines() if x.startswith("events=")]
     if out.returncode or not lines:

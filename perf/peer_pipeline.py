@@ -1,0 +1,223 @@
+#!/usr/bin/env python3
+"""Whole pipelines per CPU-second: sluice from datagrams to window rows in Kafka, against Apache Flink from Kafka to
+Kafka, the same events, a real broker, in one run.
+
+    perf/peer_pipeline.py BUILD_DIR [EVENTS] [CASE...]     CASE: a word of the names that it prints; all if none
+
+JSON clicks, counted in tumbling minutes by page and country with a bound of 10 s; no event is late.
+
+  sluice   a capture file, six events a datagram, is read by a DPDK port as fast as the journal takes it: decoded, parsed
+           and validated, journaled durably, windows, rows by transactions. With the file no sender is paid for.
+  Flink    reads the same JSON from a topic of four partitions, one event a message, as the usual pipeline has them there.
+           What brought them there (a producer, its collector) is not counted for it either.
+
+The cost is the CPU time (user and system, all threads) of sluiced and of Flink's JVM; the broker's is shown beside it.
+sluice: the difference of two runs, one over a fifth of the events: what start and end cost falls out. Flink: one JVM
+runs the job over a fifth of the events first, so that code is compiled, then over all; from the first record on. Rows
+must be equal by value, but those of the windows that are still open at the end, which only Flink closes."""
+import collections
+import json
+import os
+import struct
+import subprocess
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+for folder in ("equality", "e2e"):
+    sys.path.insert(0, os.path.join(HERE, "..", "tests", "integration", folder))
+import flink  # noqa: E402  (needs the path above)
+from common import START_MS, cpu_seconds  # noqa: E402
+from daemon import UDP_PORT, Daemon, file_ports  # noqa: E402
+from rig import Rig, skip, wait_until  # noqa: E402
+
+EVENT_SECONDS, SIZE_MS, BOUND_MS, PAGES, PARTITIONS, FRACTION = 600, 60000, 10000, 200, 4, 5
+MINUTE = len("2026-01-01T00:00")  # of a time as text: nothing else closes windows
+BARE = {"kafka": {"events": False}, "journal": {"dedup_window": "0"}, "rules": {"dir": ""}}
+SLUICE = {
+    "sluice, rows only": BARE,
+    "sluice, rows only, ids deduplicated": {**BARE, "journal": {}},
+    "sluice, rows only, ids deduplicated, 19 rules": {"kafka": {"events": False}},
+    "sluice, all: ids deduplicated, 19 rules, alerts, each event to Kafka": {},
+}
+FLINK = {
+    "Flink, whole text parsed, at least once": dict(parser="whole", par=1),
+    "Flink, parsed up to the last field, at least once": dict(parser="stream", par=1),
+    "Flink, events as objects, at least once": dict(parser="object", par=1),
+    "Flink, whole text parsed, at least once, two slots": dict(parser="whole", par=2),
+    "Flink, whole text parsed, exactly once each 10 s": dict(parser="whole", par=1, exactly_once=10000),
+    "Flink, whole text parsed, exactly once each second": dict(parser="whole", par=1, exactly_once=1000),
+}
+
+
+def payloads(path):
+    """Of the UDP datagrams of a capture file that sluice-gen wrote."""
+    with open(path, "rb") as f:
+        data = f.read()
+    at, record = 24, struct.Struct("<8xI4x")
+    while at < len(data):
+        bytes_ = record.unpack_from(data, at)[0]
+        yield data[at + 16 + 14 + 20 + 8:at + 16 + bytes_]
+        at += 16 + bytes_
+
+
+def load(rig, name, events):
+    """Makes the capture file, and sends its events to a topic of the same name."""
+    rig.gen_run(name, timeout=600, pcap=rig.path(name + ".pcap"), seed=7, count=events, start_ts=START_MS, mix="click=1",
+                events_per_datagram=6, pages=PAGES, ts_rate=max(1, events // EVENT_SECONDS), disorder_ms=BOUND_MS - 1000)
+    lines = rig.path(name + ".lines")
+    with open(lines, "wb") as f:
+        for payload in payloads(rig.path(name + ".pcap")):
+            f.write(payload.rstrip(b"\n") + b"\n")
+    subprocess.run(["kcat", "-P", "-b", rig.kafka.brokers, "-t", name, "-z", "lz4", "-X", "linger.ms=50", "-l", lines],
+                   check=True, timeout=600)
+    os.unlink(lines)
+
+
+def rows_of(rig, topic, start, end):
+    """(start, page, country) -> count, as read-committed readers see it; a row that comes twice is an error."""
+    out = subprocess.run(["kcat", "-b", rig.kafka.brokers, "-X", "isolation.level=read_committed", "-C", "-t", topic, "-e",
+                          "-q"], capture_output=True, timeout=240, check=True).stdout
+    found = collections.Counter()
+    for line in out.splitlines():
+        row = json.loads(line)
+        key = (row[start], row[end], row["page"], row["country"])
+        if key in found:
+            sys.exit(f"{topic}: twice: {key}")
+        found[key] = row["count"]
+    return found
+
+
+def broker_cpu(rig):
+    return cpu_seconds(rig.kafka.pid(1))
+
+
+def threads_cpu(pid):
+    """CPU seconds of a process by its threads' names without numbers."""
+    sums = collections.Counter()
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{thread}/comm", encoding="ascii") as f:
+            sums[f.read().strip().rstrip("0123456789-/").split(":")[0]] += cpu_seconds(f"{pid}/task/{thread}")
+    return sums
+
+
+class Sluice:
+    """One run of sluiced over a capture file."""
+
+    def __init__(self, rig, number, sections, source, events):
+        self.rig, self.events, self.threads = rig, events, None
+        name = f"s{number}"
+        d = Daemon(rig, name, file_ports(rig.path(source + ".pcap")), workers=1, sinks=False)
+        self.topic = name + ".window.pages"
+        d.config["kafka"] = {"enabled": True, "brokers": rig.kafka.brokers, "partitions": PARTITIONS,
+                             "partitions_other": PARTITIONS, "replication": 1, "min_isr": 1,
+                             "topic_aggregates": name + ".window.", "topic_positions": name + ".positions",
+                             "topic_click": name + ".clicks", "topic_alerts": name + ".alerts", "topic_dead": name + ".dead",
+                             "topic_platform": name + ".other", "topic_late": name + ".late"}
+        d.config["journal"] = {"partitions": PARTITIONS, "segment_bytes": "64MiB", "segments_max": 256}
+        d.config["time"] = {"past_max": "0", "out_of_orderness": f"{BOUND_MS}ms"}
+        d.config["windows"] = [{"name": "pages", "size": f"{SIZE_MS}ms", "by": "page, country", "aggregates": "count"}]
+        for section, body in sections.items():
+            d.config[section].update(body)
+        self.daemon = d
+
+    def delivered(self):
+        """Everything is journaled, in windows, and passed on or over by the sink; every row of a closed window is
+        committed. Ticks go on, so that a lag need not become 0."""
+        if self.daemon.counter("journaled") < self.events:
+            return False
+        windows, sinks = self.daemon.ctl("windows"), self.daemon.ctl("sinks")["sinks"]
+        parts, merge = windows["partitions"], windows["merge"]
+        return (not any(p["behind"] for p in parts) and
+                merge["up_to"][:MINUTE] >= min(p["step"] for p in parts)[:MINUTE] and
+                merge["rows"] == sum(s["rows"] for s in sinks if s["sink"] == "kafka-output") and
+                sum(s["events"] + s["suppressed"] for s in sinks if s["sink"] == "kafka") == self.events)
+
+    def run(self):
+        """CPU seconds of sluiced and of the broker, seconds; the rows, by their keys."""
+        broker, start = broker_cpu(self.rig), time.monotonic()
+        if not self.rig.expect(self.daemon.start(), "sluiced runs") or \
+                not self.rig.expect(wait_until(self.delivered, 180, "all rows", step=0.1), "all rows are committed"):
+            sys.exit(self.daemon.log_tail())
+        self.threads = threads_cpu(self.daemon.child.pid)
+        cost = [cpu_seconds(self.daemon.child.pid), broker_cpu(self.rig) - broker, time.monotonic() - start]
+        status = self.daemon.ctl("status")
+        lost = [d for d in status.get("drops", []) if d["count"]]
+        late = sum(s["late"] for s in status["sinks"])
+        self.rig.expect(status["events"]["journaled"] == self.events and not lost and not late,
+                        f"{self.events} events journaled, lost {lost}, late {late}")
+        self.daemon.stop_well("sluiced")
+        return cost
+
+
+def measure_sluice(rig, number, sections, events):
+    """CPU ns an event of sluiced and of the broker, events/s; the rows."""
+    first, main = Sluice(rig, number, sections, "warm", events // FRACTION), Sluice(rig, number + 1, sections, "clicks", events)
+    small, large, more = first.run(), main.run(), events - events // FRACTION
+    own, broker, wall = [(b - a) / more * 1e9 for a, b in zip(small, large)]
+    print("ns an event by threads: " + ", ".join(f"{name} {(s - first.threads[name]) / more * 1e9:.0f}"
+                                                 for name, s in main.threads.most_common()))
+    return own, broker, 1e9 / wall, rows_of(rig, main.topic, "start_ms", "end_ms")
+
+
+def measure_flink(rig, number, class_path, arguments, events):
+    out, broker = f"f{number}", broker_cpu(rig)
+    topics(rig, class_path, **{out: PARTITIONS, out + ".warm": PARTITIONS})
+    said = flink.run(class_path, heap="2g", program="Pipeline", brokers=rig.kafka.brokers, warm="warm", out=out,
+                     size=SIZE_MS, bound=BOUND_MS, dir=rig.path(out), **{"in": "clicks", "exactly_once": 0, **arguments})
+    rig.expect(int(said["events"]) == events, f"Flink's rows count {said['events']} of {events} events")
+    broker = (broker_cpu(rig) - broker) / (events + events // FRACTION) * 1e9
+    return (int(said["cpu_ns"]) / events, broker, events / int(said["wall_ns"]) * 1e9,
+            rows_of(rig, out, "start_ms", "end_ms"))
+
+
+def topics(rig, class_path, **partitions):
+    subprocess.run(flink.java(class_path, "Topics", "256m", rig.kafka.brokers, *[f"{t}={n}" for t, n in partitions.items()]),
+                   check=True, timeout=120)
+
+
+def compare(rig, results):
+    """Every window that sluice has closed, in all runs alike."""
+    rows = {name: r[3] for name, r in results.items()}
+    until = min(max((k[1] for k in r), default=0) for r in rows.values())
+    closed = {name: {k: n for k, n in r.items() if k[1] <= until} for name, r in rows.items()}
+    first = next(iter(closed.values()))
+    for name, r in closed.items():
+        differ = [(k, r.get(k), first.get(k)) for k in r.keys() | first.keys() if r.get(k) != first.get(k)]
+        rig.expect(not differ and r, f"{name}: {len(r)} rows of {len({k[0] for k in r})} windows, {sum(r.values())} events, "
+                   f"equal to the first case's {differ[:3] or ''}")
+
+
+def report(results):
+    ours = {n: r for n, r in results.items() if n in SLUICE}
+    theirs = {n: r for n, r in results.items() if n in FLINK}
+    for name, (own, broker, rate, _) in results.items():
+        print(f"{name:70} {own:7.0f} ns of CPU an event = {1e3 / own:6.3f} M events per CPU-second; {rate / 1e6:.2f} M "
+              f"events/s; broker {broker:5.0f} ns")
+    for a, x in ours.items():
+        for b, y in theirs.items():
+            print(f"{y[0] / x[0]:6.1f} times: {a} / {b}")
+
+
+def main():
+    events = int(sys.argv[2]) if len(sys.argv) > 2 else 5000000
+    wanted = [n for n in (*SLUICE, *FLINK) if not sys.argv[3:] or any(word in n for word in sys.argv[3:])]
+    reason = flink.missing()
+    if reason:
+        skip(reason)
+    os.environ.setdefault("KAFKA_HEAP", "1g")
+    with Rig(sys.argv[1], kafka=1) as rig:
+        class_path, results = flink.build(rig.dir), {}
+        topics(rig, class_path, warm=PARTITIONS, clicks=PARTITIONS)
+        load(rig, "warm", events // FRACTION)
+        load(rig, "clicks", events)
+        for number, name in enumerate(wanted):
+            results[name] = (measure_sluice(rig, 10 * number, SLUICE[name], events) if name in SLUICE else
+                             measure_flink(rig, number, class_path, FLINK[name], events))
+            print(f"{name}: {results[name][0]:.0f} ns", flush=True)
+        compare(rig, results)
+    report(results)
+    rig.done()
+
+
+main()
