@@ -182,12 +182,19 @@ static int producer_conf(struct kafka_part *kp, rd_kafka_conf_t *conf, struct er
 }
 
 /* Defaults that kafka.options may change, hence set before them. */
-static int producer_defaults(rd_kafka_conf_t *conf, struct err *err)
+static int producer_defaults(struct kafka_part *kp, rd_kafka_conf_t *conf, struct err *err)
 {
+	char linger[24];
+
+	/* Nothing can be seen before the commit, which sends what is left: so there is time to gather, and
+	 * few large requests cost both ends less. Also librdkafka spins while a partition has messages that
+	 * are due and five requests without an answer. Half the age, so that the commit does not wait for all
+	 * of it. */
+	snprintf(linger, sizeof linger, "%lu", kafka_age_ms(kp) / 2);
 	/* Per partition: four partitions hold at most 128 MiB of payload. */
 	if (kafka_conf_set(conf, "queue.buffering.max.kbytes", "32768", err) ||
 		kafka_conf_set(conf, "queue.buffering.max.messages", "60000", err) ||
-		kafka_conf_set(conf, "linger.ms", "5", err))
+		kafka_conf_set(conf, "linger.ms", linger, err))
 		return -EINVAL;
 	return 0;
 }
@@ -225,7 +232,7 @@ int kafka_producer_new(struct kafka_part *kp, struct err *err)
 
 	if (!conf)
 		return -EINVAL;
-	if (producer_defaults(conf, err) || conf_options(conf, kafka_config(kp)->options, err) ||
+	if (producer_defaults(kp, conf, err) || conf_options(conf, kafka_config(kp)->options, err) ||
 		producer_conf(kp, conf, err)) {
 		rd_kafka_conf_destroy(conf);
 		return -EINVAL;

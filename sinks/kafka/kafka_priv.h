@@ -61,6 +61,14 @@ static inline const struct config_kafka *kafka_config(const struct kafka_part *k
 	return &kp->part->env->cfg->kafka;
 }
 
+/* Age at which a transaction with messages is committed. */
+static inline uint64_t kafka_age_ms(const struct kafka_part *kp)
+{
+	const struct config_kafka *cfg = kafka_config(kp);
+
+	return kp->part->log == SINK_LOG_OUTPUT ? cfg->tx_age_output : cfg->tx_age;
+}
+
 /* Topic names by enum kafka_topic, from the config; NULL where there is no such event type or it is not
  * wanted. Not to be copied; borrows from cfg. */
 struct kafka_names {

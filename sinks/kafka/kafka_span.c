@@ -162,8 +162,7 @@ static uint64_t span_age_ms(const struct kafka_part *kp)
 
 static uint64_t span_age_max_ms(const struct kafka_part *kp)
 {
-	const struct config_kafka *cfg = kafka_config(kp);
-	uint64_t age = kp->part->log == SINK_LOG_OUTPUT ? cfg->tx_age_output : cfg->tx_age;
+	uint64_t age = kafka_age_ms(kp);
 
 	return kp->tx_messages || age > SPAN_EMPTY_AGE_MS ? age : SPAN_EMPTY_AGE_MS;
 }
