@@ -187,14 +187,17 @@ static int producer_defaults(struct kafka_part *kp, rd_kafka_conf_t *conf, struc
 	char linger[24];
 
 	/* Nothing can be seen before the commit, which sends what is left: so there is time to gather, and
-	 * few large requests cost both ends less. Also librdkafka spins while a partition has messages that
-	 * are due and five requests without an answer. Half the age, so that the commit does not wait for all
-	 * of it. */
+	 * few large requests cost both ends less. Half the age, so that the commit does not wait for all of
+	 * it. */
 	snprintf(linger, sizeof linger, "%lu", kafka_age_ms(kp) / 2);
 	/* Per partition: four partitions hold at most 128 MiB of payload. */
 	if (kafka_conf_set(conf, "queue.buffering.max.kbytes", "32768", err) ||
 		kafka_conf_set(conf, "queue.buffering.max.messages", "60000", err) ||
-		kafka_conf_set(conf, "linger.ms", linger, err))
+		kafka_conf_set(conf, "linger.ms", linger, err) ||
+		/* librdkafka's broker thread spins while a partition has a request without an answer and more
+		 * messages that are due, unless requests of other partitions wait for their turn: so let few
+		 * of them be under way at a time. */
+		kafka_conf_set(conf, "max.in.flight.requests.per.connection", "2", err))
 		return -EINVAL;
 	return 0;
 }
