@@ -34,7 +34,7 @@ struct kafka_part {
 	uint64_t floor;	    /* written beside the journal, at floor_ns */
 	uint64_t floor_ns;
 	uint64_t next;		/* first offset that the open span does not hold */
-	uint64_t span_start_ns; /* when the span's first record was taken */
+	uint64_t span_start_ns; /* when the span's first record was taken, or its first message made */
 	bool in_tx;
 	uint32_t tx_messages;
 	struct sink_tally tally; /* of [committed, next) */

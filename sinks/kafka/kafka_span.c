@@ -101,6 +101,7 @@ static int span_event(struct kafka_part *kp, const struct record *rec, uint32_t 
 
 static int span_record(struct kafka_part *kp, const struct record *rec, uint32_t generation, struct err *err)
 {
+	uint32_t messages = kp->tx_messages;
 	int rc = 0;
 
 	if (kp->next == kp->committed)
@@ -119,6 +120,10 @@ static int span_record(struct kafka_part *kp, const struct record *rec, uint32_t
 	}
 	if (rec->receive_time_ms)
 		kp->tally.last_time_ms = rec->receive_time_ms;
+	/* The age of marks and ticks is not that of the first message behind them: it would go alone, and
+	 * what comes with it would wait for that commit. */
+	if (!messages && kp->tx_messages)
+		kp->span_start_ns = clock_mono_ns();
 	return rc;
 }
 
