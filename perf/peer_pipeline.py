@@ -2,13 +2,14 @@
 """Whole pipelines per CPU-second: sluice from datagrams to window rows in Kafka, against Apache Flink from Kafka to
 Kafka, the same events, a real broker, in one run.
 
-    perf/peer_pipeline.py BUILD_DIR [EVENTS] [CASE...]     CASE: a word of the names that it prints; all if none
+    perf/peer_pipeline.py BUILD_DIR [EVENTS] [CASE...]     CASE: one of the names that it prints, or a
+                                                          part of several; all if none
 
 JSON clicks, counted in tumbling minutes by page and country with a bound of 10 s; no event is late.
 
-  sluice   a capture file, six events a datagram, is read by a DPDK port as fast as the journal takes it: decoded, parsed
-           and validated, journaled durably, windows, rows by transactions. With the file no sender is paid for.
-  Flink    reads the same JSON from a topic of four partitions, one event a message, as the usual pipeline has them there.
+  sluice   a capture file, six events a datagram, is read by a DPDK port as fast as the journal takes it: decoded,
+           parsed and validated, journaled durably, windows, rows by transactions. With the file no sender is paid for.
+  Flink    reads the same JSON from a topic of four partitions, one event a message, as the usual pipeline has them.
            What brought them there (a producer, its collector) is not counted for it either.
 
 The cost is the CPU time (user and system, all threads) of sluiced and of Flink's JVM; the broker's is shown beside it.
@@ -63,8 +64,9 @@ def payloads(path):
 
 def load(rig, name, events):
     """Makes the capture file, and sends its events to a topic of the same name."""
-    rig.gen_run(name, timeout=600, pcap=rig.path(name + ".pcap"), seed=7, count=events, start_ts=START_MS, mix="click=1",
-                events_per_datagram=6, pages=PAGES, ts_rate=max(1, events // EVENT_SECONDS), disorder_ms=BOUND_MS - 1000)
+    rig.gen_run(name, timeout=600, pcap=rig.path(name + ".pcap"), seed=7, count=events, start_ts=START_MS,
+                mix="click=1", events_per_datagram=6, pages=PAGES, ts_rate=max(1, events // EVENT_SECONDS),
+                disorder_ms=BOUND_MS - 1000)
     lines = rig.path(name + ".lines")
     with open(lines, "wb") as f:
         for payload in payloads(rig.path(name + ".pcap")):
@@ -76,8 +78,8 @@ def load(rig, name, events):
 
 def rows_of(rig, topic, start, end):
     """(start, page, country) -> count, as read-committed readers see it; a row that comes twice is an error."""
-    out = subprocess.run(["kcat", "-b", rig.kafka.brokers, "-X", "isolation.level=read_committed", "-C", "-t", topic, "-e",
-                          "-q"], capture_output=True, timeout=240, check=True).stdout
+    out = subprocess.run(["kcat", "-b", rig.kafka.brokers, "-X", "isolation.level=read_committed", "-C", "-t", topic,
+                          "-e", "-q"], capture_output=True, timeout=240, check=True).stdout
     found = collections.Counter()
     for line in out.splitlines():
         row = json.loads(line)
@@ -112,9 +114,10 @@ class Sluice:
         d.config["kafka"] = {"enabled": True, "brokers": rig.kafka.brokers, "partitions": PARTITIONS,
                              "partitions_other": PARTITIONS, "replication": 1, "min_isr": 1,
                              "topic_aggregates": name + ".window.", "topic_positions": name + ".positions",
-                             "topic_click": name + ".clicks", "topic_alerts": name + ".alerts", "topic_dead": name + ".dead",
-                             "topic_platform": name + ".other", "topic_late": name + ".late"}
-        d.config["journal"] = {"partitions": PARTITIONS, "segment_bytes": "64MiB", "segments_max": 256}
+                             "topic_click": name + ".clicks", "topic_alerts": name + ".alerts",
+                             "topic_dead": name + ".dead", "topic_platform": name + ".other",
+                             "topic_late": name + ".late"}
+        d.config["journal"] = {"partitions": os.cpu_count(), "segment_bytes": "64MiB", "segments_max": 256}
         d.config["time"] = {"past_max": "0", "out_of_orderness": f"{BOUND_MS}ms"}
         d.config["windows"] = [{"name": "pages", "size": f"{SIZE_MS}ms", "by": "page, country", "aggregates": "count"}]
         for section, body in sections.items():
@@ -152,7 +155,8 @@ class Sluice:
 
 def measure_sluice(rig, number, sections, events):
     """CPU ns an event of sluiced and of the broker, events/s; the rows."""
-    first, main = Sluice(rig, number, sections, "warm", events // FRACTION), Sluice(rig, number + 1, sections, "clicks", events)
+    first = Sluice(rig, number, sections, "warm", events // FRACTION)
+    main = Sluice(rig, number + 1, sections, "clicks", events)
     small, large, more = first.run(), main.run(), events - events // FRACTION
     own, broker, wall = [(b - a) / more * 1e9 for a, b in zip(small, large)]
     print("ns an event by threads: " + ", ".join(f"{name} {(s - first.threads[name]) / more * 1e9:.0f}"
@@ -163,8 +167,9 @@ def measure_sluice(rig, number, sections, events):
 def measure_flink(rig, number, class_path, arguments, events):
     out, broker = f"f{number}", broker_cpu(rig)
     topics(rig, class_path, **{out: PARTITIONS, out + ".warm": PARTITIONS})
+    more = {"in": "clicks", "exactly_once": 0, **arguments}
     said = flink.run(class_path, heap="2g", program="Pipeline", brokers=rig.kafka.brokers, warm="warm", out=out,
-                     size=SIZE_MS, bound=BOUND_MS, dir=rig.path(out), **{"in": "clicks", "exactly_once": 0, **arguments})
+                     size=SIZE_MS, bound=BOUND_MS, dir=rig.path(out), **more)
     rig.expect(int(said["events"]) == events, f"Flink's rows count {said['events']} of {events} events")
     broker = (broker_cpu(rig) - broker) / (events + events // FRACTION) * 1e9
     return (int(said["cpu_ns"]) / events, broker, events / int(said["wall_ns"]) * 1e9,
@@ -172,8 +177,8 @@ def measure_flink(rig, number, class_path, arguments, events):
 
 
 def topics(rig, class_path, **partitions):
-    subprocess.run(flink.java(class_path, "Topics", "256m", rig.kafka.brokers, *[f"{t}={n}" for t, n in partitions.items()]),
-                   check=True, timeout=120)
+    named = [f"{t}={n}" for t, n in partitions.items()]
+    subprocess.run(flink.java(class_path, "Topics", "256m", rig.kafka.brokers, *named), check=True, timeout=120)
 
 
 def compare(rig, results):
@@ -184,8 +189,8 @@ def compare(rig, results):
     first = next(iter(closed.values()))
     for name, r in closed.items():
         differ = [(k, r.get(k), first.get(k)) for k in r.keys() | first.keys() if r.get(k) != first.get(k)]
-        rig.expect(not differ and r, f"{name}: {len(r)} rows of {len({k[0] for k in r})} windows, {sum(r.values())} events, "
-                   f"equal to the first case's {differ[:3] or ''}")
+        rig.expect(not differ and r, f"{name}: {len(r)} rows of {len({k[0] for k in r})} windows, {sum(r.values())} "
+                   f"events, equal to the first case's {differ[:3] or ''}")
 
 
 def report(results):
@@ -201,7 +206,8 @@ def report(results):
 
 def main():
     events = int(sys.argv[2]) if len(sys.argv) > 2 else 5000000
-    wanted = [n for n in (*SLUICE, *FLINK) if not sys.argv[3:] or any(word in n for word in sys.argv[3:])]
+    known, words = [*SLUICE, *FLINK], sys.argv[3:]
+    wanted = [n for n in known if not words or any(w == n or (w in n and w not in known) for w in words)]
     reason = flink.missing()
     if reason:
         skip(reason)

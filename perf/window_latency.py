@@ -1,20 +1,26 @@
 #!/usr/bin/env python3
-"""How long after the watermark a closed window is there for a read-committed consumer.
+"""How long after the watermark a closed window is in Kafka, and there for a read-committed consumer.
 
-    perf/window_latency.py BUILD_DIR [RATE] [SECONDS]
+    perf/window_latency.py BUILD_DIR [RATE] [SECONDS] [rows] [K=V...]    rows: kafka.events is off; K=V: kafka.options
 
 sluice-gen sends RATE events a second from a network namespace to DPDK's af_packet, a real single-node Kafka and the
-consumer (kcat) run beside sluiced on the same cores; all events go to Kafka, too. Windows of 1 s by source and page
-close at steps of 100 ms, the shortest there are. For each row: the consumer's clock when it got the row, minus
+consumer (kcat) run beside sluiced on the same cores; all events go to Kafka, too, if not told
+otherwise. Windows of 1 s by source and page close at steps of 100 ms, the shortest there are. For each row two moments:
+
+  acked    the broker's clock when it appended the row (its topic has LogAppendTime): what follows is the answer
+  visible  the consumer's clock when it got the row, after its transaction was committed
+
+each minus
 
   closed   the receive time of the row: of the input block whose watermark closed the window in the row's partitions
   passed   the receive time of the block with which the last of all partitions passed the window's end: merged rows wait
            for it; as the marks of the output log state it
 
-so that both include the journal's write, the output log's and the transaction. Then what load the machine held: a
-latency under a load that did not get through says nothing. Needs root, what ./run deps installs, and about 1 GB of
-scratch space for each million events."""
+so that all include the journal's write and the output log's. Then what load the machine held: a latency under a load
+that did not get through says nothing. Needs root, what ./run deps installs, and about 1 GB of scratch space for each
+million events."""
 import bisect
+import collections
 import json
 import os
 import subprocess
@@ -42,10 +48,10 @@ SECTIONS = {
 
 
 class Consumer:
-    """kcat, read-committed; notes when each row came."""
+    """kcat, read-committed; notes when the broker appended each row, and when it came."""
 
     def __init__(self, rig):
-        self.seen, self.rig, self.child = {}, rig, None
+        self.seen, self.newest_ms, self.rig, self.child = {}, 0, rig, None
         self.topic = SECTIONS["kafka"]["topic_aggregates"] + WINDOW
         self.kcat = ["kcat", "-b", rig.kafka.brokers]
 
@@ -53,18 +59,24 @@ class Consumer:
         out = subprocess.run([*self.kcat, "-L", "-J"], capture_output=True, text=True, timeout=30, check=False).stdout
         return out and any(t["topic"] == self.topic and t["partitions"] for t in json.loads(out)["topics"])
 
+    def in_time(self):
+        """Producers and consumer have connected and caught up: the newest row's window has just ended."""
+        return self.newest_ms > (time.time() - WARM_SECONDS) * 1000
+
     def start(self):
         self.child = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", *self.kcat, "-X", "isolation.level=read_committed", "-C", "-t",
-             self.topic, "-o", "end", "-q", "-u", "-f", "%h\\n"], stdout=subprocess.PIPE, text=True)
+             self.topic, "-o", "end", "-q", "-u", "-f", "%T %h %s\\n"], stdout=subprocess.PIPE, text=True)
         self.rig.children.append(self.child)
         threading.Thread(target=self.read, daemon=True).start()
 
     def read(self):
         for line in self.child.stdout:
             now = time.time() * 1000
-            headers = dict(h.split("=", 1) for h in line.strip().split(","))
-            self.seen[int(headers["sluice-address"].split("/")[3])] = now
+            appended, headers, row = line.strip().split(" ", 2)
+            self.newest_ms = json.loads(row)["end_ms"]
+            headers = dict(h.split("=", 1) for h in headers.split(","))
+            self.seen[int(headers["sluice-address"].split("/")[3])] = (int(appended), now)
 
 
 def records(rig, daemon, partition):
@@ -129,7 +141,7 @@ def report_load(rate, a, b):
 
 def report_rows(rig, daemon, seen, begin_ms):
     """Rows whose window ended after begin_ms: the consumer was there."""
-    passed, closed, waited, windows, lost = Passed(rig, daemon), [], [], {}, 0
+    passed, times, last, lost = Passed(rig, daemon), collections.defaultdict(list), collections.Counter(), 0
     for r in records(rig, daemon, PARTITIONS):
         if r["kind"] != "row" or r["event_time_ms"] < begin_ms or r["event_time_ms"] > begin_ms + SECONDS * 1000:
             continue
@@ -137,35 +149,42 @@ def report_rows(rig, daemon, seen, begin_ms):
         if at is None:
             lost += 1
             continue
-        closed.append(at - r["receive_time_ms"])
-        waited.append(at - passed.at(end_ms))
-        windows[end_ms] = max(windows.get(end_ms, 0), waited[-1])
-    if not closed:
+        for name, moment in zip(("acked", "visible"), at):
+            times[name + ", from closed"].append(moment - r["receive_time_ms"])
+            times[name + ", from passed"].append(moment - passed.at(end_ms))
+        last[end_ms] = max(last[end_ms], at[1] - passed.at(end_ms))
+        times["passed, from closed"].append(passed.at(end_ms) - r["receive_time_ms"])
+    if not times:
         sys.exit("no row came")
-    print(f"{len(closed)} rows of {len(windows)} windows, {lost} not seen by the consumer")
-    print(line("  a row, from closed", closed))
-    print(line("  a row, from passed", waited))
-    print(line("  the last row of a window, from passed", windows.values()))
+    print(f"{len(times['passed, from closed'])} rows of {len(last)} windows, {lost} not seen by the consumer")
+    for name, ms in times.items():
+        print(line("  a row " + name, ms))
+    print(line("  the last row of a window visible, from passed", last.values()))
     return not lost
 
 
 RATE = int(sys.argv[2]) if len(sys.argv) > 2 else 200000
 SECONDS = int(sys.argv[3]) if len(sys.argv) > 3 else 30
+ROWS_ONLY = "rows" in sys.argv[4:]
+OPTIONS = ",".join(word for word in sys.argv[4:] if "=" in word)
 os.environ.setdefault("KAFKA_HEAP", "1g")
 with Rig(sys.argv[1], kafka=1, root=True) as rig:
     sender = Sender(rig)
     daemon = Daemon(rig, "lat", sender.af_packet(1), workers=1, sinks=False)
-    daemon.config["kafka"] = {"enabled": True, "brokers": rig.kafka.brokers, "replication": 1, "min_isr": 1}
+    daemon.config["kafka"] = {"enabled": True, "events": not ROWS_ONLY, "options": OPTIONS, "replication": 1,
+                              "min_isr": 1, "brokers": rig.kafka.brokers}
     for section, body in SECTIONS.items():
         daemon.config.setdefault(section, {}).update(body)
     daemon.config["windows"] = [{"name": WINDOW, "size": "1s", "by": "source, page", "aggregates": "count"}]
     if not rig.expect(daemon.start(), "sluiced runs"):
         sys.exit(daemon.log_tail())
+    consumer = Consumer(rig)
+    rig.expect(wait_until(consumer.topic_there, 60, "the windows' topic"), "topics are there")
+    rig.kafka.verb("config", SECTIONS["kafka"]["topic_aggregates"] + WINDOW, "message.timestamp.type=LogAppendTime")
     gen = sender.gen("load", 4, UDP_PORT, mix="click=1,platform=1", rate=RATE, events_per_datagram=6, flows=16,
                      disorder_ms=ORDER_MS // 2)
-    consumer = Consumer(rig)
-    rig.expect(wait_until(consumer.topic_there, 60, "the first window"), "windows close")
     consumer.start()
+    rig.expect(wait_until(consumer.in_time, 60, "rows in time"), "rows come in time")
     time.sleep(WARM_SECONDS)
     begin_ms, before = time.time() * 1000, load(daemon)
     time.sleep(SECONDS)
