@@ -34,7 +34,7 @@ from rig import Rig, skip, wait_until  # noqa: E402
 
 EVENT_SECONDS, SIZE_MS, BOUND_MS, PAGES, PARTITIONS, FRACTION = 600, 60000, 10000, 200, 4, 5
 MINUTE = len("2026-01-01T00:00")  # of a time as text: nothing else closes windows
-BARE = {"kafka": {"events": False}, "journal": {"dedup_window": "0"}, "rules": {"dir": ""}}
+BARE = {"kafka": {"events": False}, "journal": {"dedup_window": "0"}, "rules": {"dir": ""}}  # what the Flink job does
 SLUICE = {
     "sluice, rows only": BARE,
     "sluice, rows only, ids deduplicated": {**BARE, "journal": {}},
@@ -117,7 +117,9 @@ class Sluice:
                              "topic_click": name + ".clicks", "topic_alerts": name + ".alerts",
                              "topic_dead": name + ".dead", "topic_platform": name + ".other",
                              "topic_late": name + ".late"}
-        d.config["journal"] = {"partitions": os.cpu_count(), "segment_bytes": "64MiB", "segments_max": 256}
+        # As a partition a core and for throughput; a block waits 5 ms at most, where Flink's buffers wait 100.
+        d.config["journal"] = {"partitions": os.cpu_count(), "segment_bytes": "64MiB", "segments_max": 256,
+                               "block_bytes": "1MiB", "block_age": "5ms"}
         d.config["time"] = {"past_max": "0", "out_of_orderness": f"{BOUND_MS}ms"}
         d.config["windows"] = [{"name": "pages", "size": f"{SIZE_MS}ms", "by": "page, country", "aggregates": "count"}]
         for section, body in sections.items():
