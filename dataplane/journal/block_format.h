@@ -75,7 +75,9 @@ struct meta_file {
 	int64_t created_ms;
 	char node[72];
 	uint32_t flags; /* enum meta_flags */
-	uint8_t reserved[124];
+	uint32_t reserved0;
+	uint64_t before; /* epoch of the journal that this one goes on from; 0: none */
+	uint8_t reserved[112];
 };
 _Static_assert(sizeof(struct meta_file) == 256, "journal.meta layout is on disk");
 

@@ -97,6 +97,7 @@ static int journal_make(struct journal *j, struct err *err)
 		.partitions = p->partitions,
 		.created_ms = clock_wall_ms(),
 		.flags = p->derived ? META_F_DERIVED : 0,
+		.before = p->before,
 	};
 	memcpy(j->meta.node, p->node, sizeof p->node);
 	for (uint32_t i = 0; i < p->partitions; i++) {
@@ -118,9 +119,8 @@ static int meta_check(struct journal *j, struct err *err)
 			m->node, p->node);
 	if (m->partitions != p->partitions)
 		return err_set(err, -EINVAL,
-			"%s: the journal was made with %u partitions, the configuration has %u; the number "
-			"is fixed "
-			"when a journal is made",
+			"%s: the journal was made with %u partitions, the configuration has %u: set it back, "
+			"or change the journal by `sluiced --repartition`",
 			p->dir, m->partitions, p->partitions);
 	if (!!(m->flags & META_F_DERIVED) != p->derived)
 		return err_set(err, -EINVAL, "%s: this is %s journal, it cannot be used as %s", p->dir,
@@ -369,4 +369,9 @@ const char *journal_node(const struct journal *j)
 uint32_t journal_partitions(const struct journal *j)
 {
 	return j->params.partitions;
+}
+
+uint64_t journal_before(const struct journal *j)
+{
+	return j->meta.before;
 }

@@ -40,6 +40,8 @@ struct journal_params {
 	 * that a consumer has not passed, or before segments_max is reached. After a stop or failure the
 	 * producer makes the rest again. Fixed when the journal is made. */
 	bool derived;
+	/* When it is made: epoch of the journal that it goes on from, 0 if none. Kept in journal.meta. */
+	uint64_t before;
 };
 
 void journal_params_from_config(struct journal_params *p, const struct config *cfg);
@@ -67,11 +69,15 @@ void journal_close(struct journal *j);
  * partition has failed; -EBUSY: an earlier one is still on its way. */
 #define JOURNAL_NOTE_MAX 1000u
 int journal_note(struct journal *j, const char *text, uint32_t timeout_ms, struct err *err);
+/* The same with a tick: a record with this watermark in every partition, from which on none stands before it.
+ */
+int journal_tick(struct journal *j, int64_t watermark_ms, uint32_t timeout_ms, struct err *err);
 
 uint64_t journal_epoch(const struct journal *j); /* random at creation, never 0 */
 const char *journal_node(const struct journal *j);
 const char *journal_dir(const struct journal *j);
 uint32_t journal_partitions(const struct journal *j);
+uint64_t journal_before(const struct journal *j); /* as in the parameters when it was made */
 
 /* Lowest ruleset generation that a kept block may name; 0: unknown, or none is named. Only between open and
  * start: later, batches that are on their way may name older ones than any block. */
@@ -152,6 +158,9 @@ struct journal_scan_block {
  * if it is not intact it is the last; 0: the end; -errno. */
 struct journal_scanner;
 int journal_scanner_open(struct journal_scanner **out, const char *dir, uint32_t partition, struct err *err);
+/* The same from a segment on that begins before anything that was received at since_ms or later. */
+int journal_scanner_open_since(
+	struct journal_scanner **out, const char *dir, uint32_t partition, int64_t since_ms, struct err *err);
 int journal_scanner_next(struct journal_scanner *s, struct journal_scan_block *b, struct err *err);
 void journal_scanner_close(struct journal_scanner *s);
 /* Calls back for every block of a partition from the oldest on, and stops at the first that is not intact
@@ -164,11 +173,22 @@ struct journal_meta {
 	uint32_t partitions;
 	uint64_t segment_bytes;
 	bool derived;
+	uint64_t before;
 };
 /* Takes the lock that keeps other processes from the journal, until the descriptor is closed: journal_open()
  * does, and so does what changes files beside it. Returns the descriptor, -EBUSY if another process has it,
  * or -errno. */
 int journal_lock(const char *dir, struct err *err);
 int journal_meta_read(const char *dir, struct journal_meta *meta, struct err *err);
+
+/* ---- going on in another number of partitions (carry.c) ---- */
+/* What a new journal goes on from: between open and start of one without a record. Its partitions then never
+ * stand before this watermark, receive time and generation. INT64_MIN, 0: nothing. */
+void journal_carry(struct journal *j, int64_t watermark_ms, int64_t receive_last_ms, uint32_t generation);
+/* Writes p<k>/ids of a new journal: the ids that the one in from_dir, which nobody writes, has taken within
+ * the window before its newest record, in the partitions where such events go now, by age. Recovery remembers
+ * them. *count: how many. */
+int journal_carry_ids(
+	struct journal *to, const char *from_dir, uint64_t window_ms, uint64_t *count, struct err *err);
 
 #endif

@@ -162,6 +162,8 @@ struct journal_part {
 	 */
 	_Atomic int note_state;
 	char note_text[JOURNAL_NOTE_MAX + 1];
+	bool note_is_tick;
+	int64_t note_tick_ms;
 	_Atomic uint64_t note_end; /* writer: offset behind the last note placed */
 
 	/* Keeper; after it has ended, journal_stop(). */
@@ -246,6 +248,11 @@ bool tail_wait(struct journal_part *part, uint64_t seq, uint32_t timeout_ms);
 /* ---- recover.c ---- */
 int part_recover(struct journal_part *part, struct err *err); /* -EBADMSG: damage below the durable mark */
 void part_place_init(const struct meta_file *meta, uint32_t partition, struct block_place *at);
+
+/* ---- carry.c ---- */
+/* Remembers the ids of p<k>/ids, if there is one, before any of a block; removes it when all are older than
+ * the window. */
+int carry_ids_load(struct journal_part *part, struct err *err);
 
 /* ---- quarantine.c ---- */
 bool quarantine_wanted(const char *dir);

@@ -204,9 +204,14 @@ enum pack_answer pack_note(struct journal_part *part, uint64_t now_ns)
 	if (atomic_load_explicit(&part->note_state, memory_order_acquire) != NOTE_POSTED)
 		return PACK_DONE;
 	part->seal_due = part->open_buf >= 0 && part->open_records;
-	answer = pack_own(part, RECORD_CONTROL, part->note_text, 0, now_ns);
+	answer = pack_own(part, part->note_is_tick ? RECORD_TICK : RECORD_CONTROL,
+		part->note_is_tick ? NULL : part->note_text, part->note_tick_ms, now_ns);
 	if (answer != PACK_DONE)
 		return answer;
+	if (part->note_is_tick && part->note_tick_ms > part->watermark_next_ms) {
+		part->watermark_next_ms = part->note_tick_ms;
+		part->watermark_ns = now_ns;
+	}
 	part->seal_due = true;
 	atomic_store_explicit(&part->note_end, part->place.offset, memory_order_relaxed);
 	/* Release: pairs with the acquire in journal_note(), which then reads note_end. */

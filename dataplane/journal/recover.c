@@ -434,6 +434,9 @@ int part_recover(struct journal_part *part, struct err *err)
 			"aside "
 			"and begin a new one",
 			part->dir, part->journal->params.dir);
+	rc = carry_ids_load(part, err);
+	if (rc != 0)
+		return rc;
 	part_place_init(meta, part->index, &at);
 	rc = walk_init(&r.walk, part->dir, &at, err);
 	if (rc != 0)

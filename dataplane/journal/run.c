@@ -141,15 +141,14 @@ static int note_wait(struct journal *j, uint32_t timeout_ms, struct err *err)
 	return 0;
 }
 
-int journal_note(struct journal *j, const char *text, uint32_t timeout_ms, struct err *err)
+/* text, or a tick. */
+static int note_post(
+	struct journal *j, const char *text, int64_t tick_ms, uint32_t timeout_ms, struct err *err)
 {
 	int rc = 0;
 
 	if (j->params.derived || !j->started || j->stopped)
 		return err_set(err, -EINVAL, "journal: it takes no notes now");
-	if (strnlen(text, JOURNAL_NOTE_MAX + 1) > JOURNAL_NOTE_MAX)
-		return err_set(err, -EINVAL, "journal: the text of a note is longer than %u bytes",
-			JOURNAL_NOTE_MAX);
 	pthread_mutex_lock(&j->note_lock);
 	for (uint32_t i = 0; i < j->params.partitions && rc == 0; i++)
 		if (!note_settled(&j->part[i]))
@@ -158,13 +157,28 @@ int journal_note(struct journal *j, const char *text, uint32_t timeout_ms, struc
 	for (uint32_t i = 0; i < j->params.partitions && rc == 0; i++) {
 		struct journal_part *part = &j->part[i];
 
-		snprintf(part->note_text, sizeof part->note_text, "%s", text);
+		snprintf(part->note_text, sizeof part->note_text, "%s", text ? text : "");
+		part->note_is_tick = !text;
+		part->note_tick_ms = tick_ms;
 		atomic_store_explicit(&part->note_state, NOTE_POSTED, memory_order_release);
 	}
 	if (rc == 0)
 		rc = note_wait(j, timeout_ms, err);
 	pthread_mutex_unlock(&j->note_lock);
 	return rc;
+}
+
+int journal_note(struct journal *j, const char *text, uint32_t timeout_ms, struct err *err)
+{
+	if (strnlen(text, JOURNAL_NOTE_MAX + 1) > JOURNAL_NOTE_MAX)
+		return err_set(err, -EINVAL, "journal: the text of a note is longer than %u bytes",
+			JOURNAL_NOTE_MAX);
+	return note_post(j, text, 0, timeout_ms, err);
+}
+
+int journal_tick(struct journal *j, int64_t watermark_ms, uint32_t timeout_ms, struct err *err)
+{
+	return note_post(j, NULL, watermark_ms, timeout_ms, err);
 }
 
 /* ---- consumers ---- */

@@ -19,6 +19,7 @@ int journal_meta_read(const char *dir, struct journal_meta *meta, struct err *er
 	meta->partitions = file.partitions;
 	meta->segment_bytes = file.segment_bytes;
 	meta->derived = file.flags & META_F_DERIVED;
+	meta->before = file.before;
 	return 0;
 }
 
@@ -65,13 +66,44 @@ struct journal_scanner {
 	bool ended;
 };
 
+/* The newest segment whose first block was received before since_ms; the oldest if there is none. */
+static int scan_first(struct walk *w, const uint64_t *number, uint32_t count, int64_t since_ms,
+	uint64_t *first, struct err *err)
+{
+	struct block_place at = w->at;
+
+	*first = count ? number[0] : 1;
+	for (uint32_t i = 1; i < count && since_ms != INT64_MIN; i++) {
+		const struct block_header *h;
+		int rc;
+
+		at.segment = number[i];
+		walk_seek(w, &at);
+		rc = walk_peek(w, UINT64_MAX, false, &h, err);
+		if (rc < 0)
+			return rc;
+		if (rc != WALK_BLOCK || h->receive_first_ms >= since_ms)
+			break;
+		*first = number[i];
+	}
+	at.segment = *first;
+	walk_seek(w, &at);
+	return 0;
+}
+
 int journal_scanner_open(struct journal_scanner **out, const char *dir, uint32_t partition, struct err *err)
+{
+	return journal_scanner_open_since(out, dir, partition, INT64_MIN, err);
+}
+
+int journal_scanner_open_since(
+	struct journal_scanner **out, const char *dir, uint32_t partition, int64_t since_ms, struct err *err)
 {
 	char part_dir[PATH_BYTES];
 	struct journal_scanner *s;
 	struct meta_file meta;
 	struct block_place at;
-	uint64_t *number;
+	uint64_t *number, first;
 	uint32_t count;
 	int rc = store_meta_read(dir, &meta, err);
 
@@ -84,14 +116,18 @@ int journal_scanner_open(struct journal_scanner **out, const char *dir, uint32_t
 	if (rc != 0)
 		return rc;
 	part_place_init(&meta, partition, &at);
-	at.segment = count ? number[0] : 1;
-	free(number);
 	s = calloc(1, sizeof *s);
-	if (!s)
+	if (!s) {
+		free(number);
 		return err_set(err, -ENOMEM, "%s: out of memory", dir);
+	}
 	scan_mark(part_dir, &meta, partition, &s->mark);
 	rc = walk_init(&s->walk, part_dir, &at, err);
+	if (rc == 0)
+		rc = scan_first(&s->walk, number, count, since_ms, &first, err);
+	free(number);
 	if (rc != 0) {
+		walk_free(&s->walk);
 		free(s);
 		return rc;
 	}
