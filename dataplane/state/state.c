@@ -37,15 +37,15 @@ static int dirs_make(struct state *s, struct checkpoint_entry **list, uint32_t *
 	return rc ? rc : recover_output_check(s, *count, err);
 }
 
-static void output_params(const struct state *s, struct journal_params *p)
+void state_output_params(const struct config *cfg, uint32_t partitions, struct journal_params *p)
 {
-	journal_params_from_config(p, s->cfg);
-	snprintf(p->dir, sizeof p->dir, "%.255s", s->output_dir);
-	p->partitions = s->partitions + 1;
+	journal_params_from_config(p, cfg);
+	snprintf(p->dir, sizeof p->dir, "%.200s/output", cfg->node.data_dir);
+	p->partitions = partitions + 1;
 	if (p->block_bytes < STATE_BLOCK_BYTES)
 		p->block_bytes = STATE_BLOCK_BYTES;
-	p->segment_bytes = s->cfg->state.segment_bytes / 4096 * 4096;
-	p->segments_max = (uint32_t)s->cfg->state.segments_max;
+	p->segment_bytes = cfg->state.segment_bytes / 4096 * 4096;
+	p->segments_max = (uint32_t)cfg->state.segments_max;
 	p->derived = true;
 }
 
@@ -113,7 +113,7 @@ int state_open(struct state **out, const struct config *cfg, struct journal *inp
 	if (rc == 0)
 		rc = dirs_make(s, &list, &count, err);
 	if (rc == 0) {
-		output_params(s, &params);
+		state_output_params(cfg, s->partitions, &params);
 		rc = journal_open(&s->output, &params, err);
 	}
 	if (rc == 0)

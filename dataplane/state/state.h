@@ -22,6 +22,8 @@ struct state;
  * so that retention keeps what replay needs: hence before journal_start(). cfg and input outlive the state.
  * -EINVAL: what is on disk does not fit together; the text says what to do. */
 int state_open(struct state **out, const struct config *cfg, struct journal *input, struct err *err);
+/* Of the output log of a journal with so many partitions. */
+void state_output_params(const struct config *cfg, uint32_t partitions, struct journal_params *p);
 struct journal *state_output(struct state *s); /* for sinks: register them before state_start() */
 struct window_store *state_windows(struct state *s);
 const struct window_plan *state_plan(const struct state *s);
@@ -36,6 +38,17 @@ void state_stop(struct state *s, uint64_t deadline_ns);
 /* Brings forward the deadline of a stop that is under way, or that is just about to begin. Any thread. */
 void state_hurry(struct state *s, uint64_t deadline_ns);
 void state_close(struct state *s);
+
+/* What another number of partitions starts from, into a new directory of state: after state_stop(), before
+ * close, where journal_tick() has brought all partitions to one watermark. -EIO: something has not ended in
+ * order, or not in time; -EINVAL: partitions stand at different steps. What lies in state_dir then is of no
+ * use. */
+struct state_gather_to {
+	const char *state_dir; /* made here: windows/ and checkpoints/ */
+	uint64_t input_epoch, output_epoch;
+	uint32_t partitions;
+};
+int state_gather(struct state *s, const struct state_gather_to *to, struct err *err);
 
 extern const char *const state_phase_name[];
 enum state_phase { STATE_OFF, STATE_RECOVERING, STATE_RUNNING, STATE_FAILED, STATE_STOPPED };

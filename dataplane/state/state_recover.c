@@ -126,7 +126,7 @@ static int check_places(const struct start *st, struct err *err)
 	return text[0] ? refuse(st, text, err) : 0;
 }
 
-/* Without a checkpoint: from the very beginning, if that is still there. */
+/* Without a checkpoint: from the very beginning, if that is still there, and if nothing was before it. */
 static int start_over(struct start *st, const char *why, struct err *err)
 {
 	const struct state *s = st->state;
@@ -134,6 +134,13 @@ static int start_over(struct start *st, const char *why, struct err *err)
 	uint32_t last = st->who == CHECKPOINT_MERGE ? s->partitions - 1 : st->who;
 	char text[360], name[32];
 
+	if (journal_before(s->input) && journal_before(s->output)) {
+		snprintf(text, sizeof text,
+			"no checkpoint (%.200s), and its journal goes on from %016" PRIx64
+			": its state does not begin empty",
+			why, journal_before(s->input));
+		return refuse(st, text, err);
+	}
 	for (uint32_t p = first; p <= last; p++) {
 		struct journal_partition_stats stats;
 

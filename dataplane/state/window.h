@@ -72,6 +72,8 @@ struct window_store;
 int window_store_open(struct window_store **out, const char *dir, struct err *err);
 void window_store_close(struct window_store *st);
 int window_store_put(struct window_store *st, const struct window_def *def, struct err *err); /* durable */
+/* All its files under a second name in `dir`, of the same file system; durable. */
+int window_store_link(const struct window_store *st, const char *dir, struct err *err);
 /* Borrowed until close. NULL with err: not there, or damaged. */
 const struct window_def *window_store_get(struct window_store *st, uint64_t uid, struct err *err);
 /* The plan of these uids, for replay under the definitions of a checkpoint. */

@@ -1,6 +1,7 @@
 /* Definitions on disk: DIR/<uid as 16 hex digits>.window, one line, the text whose hash is the uid. Written
  * once, never changed. Any thread: one lock, held while a file is read and compiled; what get() gives lives
  * until close. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -174,4 +175,29 @@ int window_store_plan(struct window_plan **out, struct window_store *st, const u
 	}
 	*out = plan;
 	return 0;
+}
+
+int window_store_link(const struct window_store *st, const char *dir, struct err *err)
+{
+	DIR *d = opendir(st->dir);
+	int rc = 0;
+
+	if (!d)
+		return err_set(err, -errno, "%s: %s", st->dir, strerror(errno));
+	for (struct dirent *e = readdir(d); e && rc == 0; e = readdir(d)) {
+		char from[1024], to[1024], again[32];
+
+		file_name(again, strtoull(e->d_name, NULL, 16));
+		if (strcmp(again, e->d_name) != 0)
+			continue;
+		snprintf(from, sizeof from, "%.900s/%.32s", st->dir, again);
+		snprintf(to, sizeof to, "%.900s/%.32s", dir, again);
+		if (link(from, to) != 0 && errno != EEXIST)
+			rc = err_set(err, -errno, "%s: %s", to, strerror(errno));
+	}
+	closedir(d);
+	if (rc != 0)
+		return rc;
+	rc = durable_dir_sync(dir);
+	return rc ? err_set(err, rc, "%s: %s", dir, strerror(-rc)) : 0;
 }
