@@ -234,7 +234,10 @@ static int writers_up(struct daemon *d, struct err *err)
 {
 	int rc;
 
-	d->env = (struct sink_env){.cfg = &d->cfg, .journal = d->journal, .rules = d->store};
+	d->env = (struct sink_env){.cfg = &d->cfg,
+		.journal = d->journal,
+		.rules = d->store,
+		.data_dir = d->cfg.node.data_dir};
 	if (d->state) {
 		d->env.output = state_output(d->state);
 		d->env.plan = state_plan(d->state);

@@ -64,11 +64,17 @@ void sink_error(struct sink_part *part, const char *text)
 	log_warn(part->group->name, "partition=%u %s", part->partition, text);
 }
 
+static bool sink_asked(const struct sink_part *part)
+{
+	return atomic_load_explicit(&part->stop, memory_order_acquire);
+}
+
 static bool sink_overdue(const struct sink_part *part)
 {
 	uint64_t now_ns = clock_mono_ns(), hurry = atomic_load(&part->hurry_deadline_ns);
 
-	return now_ns > atomic_load(&part->stop_deadline_ns) || (hurry && now_ns > hurry);
+	return sink_asked(part) &&
+	       (now_ns > atomic_load(&part->stop_deadline_ns) || (hurry && now_ns > hurry));
 }
 
 bool sink_drained(const struct sink_part *part, uint64_t position)
@@ -78,7 +84,7 @@ bool sink_drained(const struct sink_part *part, uint64_t position)
 
 bool sink_gives_up(void)
 {
-	return sink_self && sink_stopping(sink_self) && sink_overdue(sink_self);
+	return sink_self && sink_overdue(sink_self);
 }
 
 /* Sleeps in short steps, so that a stop is seen soon. */
@@ -86,7 +92,7 @@ static void sink_sleep(struct sink_part *part, uint64_t ms)
 {
 	uint64_t until = clock_mono_ns() + ms * 1000000u;
 
-	while (!sink_stopping(part) && clock_mono_ns() < until)
+	while (!sink_asked(part) && clock_mono_ns() < until)
 		nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
 }
 
@@ -157,9 +163,9 @@ static bool sink_back_off(struct sink_part *part, int rc, uint64_t *backoff_ms)
 
 	atomic_store(&part->stats.state, rc == -EINVAL ? SINK_REFUSED : SINK_BACKOFF);
 	*backoff_ms = *backoff_ms * 2 < BACKOFF_MAX_MS ? *backoff_ms * 2 : BACKOFF_MAX_MS;
-	if (!sink_stopping(part))
+	if (!sink_asked(part))
 		sink_sleep(part, rc == -EINVAL ? REFUSED_WAIT_MS : wait_ms);
-	if (!sink_stopping(part))
+	if (!sink_asked(part))
 		return true;
 	/* At a stop, tries go on until the deadline: what is durable should still leave. A refusal stands. */
 	if (rc == -EINVAL || sink_gives_up())
@@ -168,13 +174,65 @@ static bool sink_back_off(struct sink_part *part, int rc, uint64_t *backoff_ms)
 	return !sink_gives_up();
 }
 
+static bool group_delivered(const struct sink_group *group)
+{
+	for (uint32_t p = 0; p < group->part_count; p++)
+		if (!atomic_load_explicit(&group->part[p].delivered, memory_order_acquire))
+			return false;
+	return true;
+}
+
+bool sinks_before_delivered(const struct sink_group *group)
+{
+	bool any = false;
+
+	for (int i = SINK_GROUP_BEFORE; i < SINK_GROUP_MAX; i++) {
+		any |= group[i].part_count > 0;
+		if (!group_delivered(&group[i]))
+			return false;
+	}
+	return any;
+}
+
+/* Nothing of a log goes out before all of the log before it, so that a key's events and revisions stay in
+ * order. False: stopped before. */
+static bool sink_wait_turn(struct sink_part *part)
+{
+	if (!part->group->after || group_delivered(part->group->after))
+		return true;
+	atomic_store(&part->stats.state, SINK_WAITING);
+	while (!group_delivered(part->group->after)) {
+		if (sink_gives_up())
+			return false;
+		nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+	}
+	return true;
+}
+
+static void sink_end(struct sink_part *part, int rc)
+{
+	bool all =
+		rc == 0 && part->ends &&
+		atomic_load(&part->stats.position) >= journal_durable_offset(part->journal, part->partition);
+
+	atomic_store(&part->stats.state, all ? SINK_DELIVERED : SINK_STOPPED);
+	/* Release: whoever sees it finds the positions that are committed. */
+	atomic_store_explicit(&part->delivered, all, memory_order_release);
+	if (all)
+		log_info(part->group->name, "partition=%u delivered to its end", part->partition);
+}
+
 static void *sink_thread(void *arg)
 {
 	struct sink_part *part = arg;
 	uint64_t backoff_ms = BACKOFF_MIN_MS;
-	int rc;
+	int rc = -ECANCELED;
 
 	sink_self = part;
+	if (!sink_wait_turn(part)) {
+		sink_end(part, rc);
+		return NULL;
+	}
 	do {
 		struct err err = {.text = "unknown error"};
 		bool progress = false;
@@ -187,7 +245,7 @@ static void *sink_thread(void *arg)
 		if (progress)
 			backoff_ms = BACKOFF_MIN_MS;
 	} while (sink_back_off(part, rc, &backoff_ms));
-	atomic_store(&part->stats.state, SINK_STOPPED);
+	sink_end(part, rc);
 	return NULL;
 }
 
@@ -228,7 +286,9 @@ static int group_register(
 
 int sinks_register(const struct sink_env *env, struct err *err)
 {
-	return groups_each(env, group_register, NULL, err);
+	int rc = groups_each(env, group_register, NULL, err);
+
+	return rc == 0 && env->before ? groups_each(env->before, group_register, NULL, err) : rc;
 }
 
 static int part_start(struct sink_group *group, uint32_t p, struct err *err)
@@ -243,6 +303,7 @@ static int part_start(struct sink_group *group, uint32_t p, struct err *err)
 	part->log = group->log;
 	part->journal = sink_journal(group->env, group->log);
 	part->partition = p;
+	part->ends = group->ends;
 	part->group = group;
 	pthread_mutex_init(&part->error_lock, NULL);
 	part->consumer = journal_consumer_add(part->journal, p, group->ops->name, err);
@@ -251,8 +312,8 @@ static int part_start(struct sink_group *group, uint32_t p, struct err *err)
 	rc = pthread_create(&part->thread, NULL, sink_thread, part);
 	if (rc)
 		return err_set(err, -rc, "sink %s: thread: %s", group->name, strerror(rc));
-	snprintf(name, sizeof name, "%.8s%s/%u", group->ops->name, group->log == SINK_LOG_OUTPUT ? "-o" : "",
-		p);
+	snprintf(name, sizeof name, "%.8s%s%s/%u", group->ops->name,
+		group->log == SINK_LOG_OUTPUT ? "-o" : "", group->ends ? "-b" : "", p);
 	pthread_setname_np(part->thread, name);
 	group->part_count++;
 	return 0;
@@ -269,8 +330,8 @@ static int group_start(
 	group->id = id;
 	group->log = log;
 	group->env = env;
-	snprintf(group->name, sizeof group->name, "%s%s", group->ops->name,
-		log == SINK_LOG_OUTPUT ? "-output" : "");
+	snprintf(group->name, sizeof group->name, "%s%s%s", group->ops->name,
+		log == SINK_LOG_OUTPUT ? "-output" : "", group->ends ? "-before" : "");
 	pthread_mutex_init(&group->prepare_lock, NULL);
 	group->part = calloc(partitions, sizeof *group->part);
 	if (!group->part)
@@ -282,8 +343,16 @@ static int group_start(
 
 int sinks_start(struct sink_group *group, const struct sink_env *env, struct err *err)
 {
-	int rc = groups_each(env, group_start, group, err);
+	int rc = 0;
 
+	for (int i = 0; i < SINK_GROUP_BEFORE && env->before; i++) {
+		group[SINK_GROUP_BEFORE + i].ends = true;
+		group[i].after = &group[SINK_GROUP_BEFORE + i];
+	}
+	if (env->before)
+		rc = groups_each(env->before, group_start, group + SINK_GROUP_BEFORE, err);
+	if (rc == 0)
+		rc = groups_each(env, group_start, group, err);
 	if (rc) {
 		sinks_stop(group, 0);
 		sinks_free(group);
@@ -321,5 +390,7 @@ void sinks_free(struct sink_group *group)
 		free(group[i].part);
 		group[i].part = NULL;
 		group[i].part_count = 0;
+		group[i].ends = false;
+		group[i].after = NULL;
 	}
 }

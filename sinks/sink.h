@@ -25,7 +25,17 @@ enum sink_id {
 	SINK_ID_MAX = 8
 };
 
-enum sink_state { SINK_OFF, SINK_CONNECTING, SINK_RUNNING, SINK_BACKOFF, SINK_REFUSED, SINK_STOPPED };
+/* WAITING: for the logs of the epoch before; DELIVERED: such a log, to its end. */
+enum sink_state {
+	SINK_OFF,
+	SINK_CONNECTING,
+	SINK_RUNNING,
+	SINK_BACKOFF,
+	SINK_REFUSED,
+	SINK_STOPPED,
+	SINK_WAITING,
+	SINK_DELIVERED
+};
 extern const char *const sink_state_name[];
 
 enum sink_log { SINK_LOG_INPUT, SINK_LOG_OUTPUT, SINK_LOG_COUNT };
@@ -43,6 +53,11 @@ struct sink_env {
 	struct journal *output;
 	const struct window_plan *plan;
 	struct window_store *windows;
+	const char *data_dir; /* where sinks keep what belongs to these logs */
+	/* The logs that these go on from, in another number of partitions, as long as a sink may not have
+	 * delivered them: nobody writes them any more. A sink begins with its log here when it has delivered
+	 * the one before to its end. NULL: there are none. */
+	const struct sink_env *before;
 };
 
 static inline struct journal *sink_journal(const struct sink_env *env, enum sink_log log)
@@ -62,8 +77,8 @@ struct sink_ops {
 	 * is not yet delivered, or -errno (as above). */
 	int (*open)(struct sink_part *part, uint64_t *position, struct err *err);
 	/* Delivers until sink_stopping(part): then what is durable is delivered up to part's stop offset,
-	 * within its stop deadline, and 0 is returned. -errno: the runner closes, backs off with jitter,
-	 * opens again. */
+	 * within its stop deadline if it has one, and 0 is returned. -errno: the runner closes, backs off
+	 * with jitter, opens again. */
 	int (*run)(struct sink_part *part, struct err *err);
 	/* After each open(), also one that failed. */
 	void (*close)(struct sink_part *part);
@@ -100,8 +115,10 @@ struct sink_part {
 	enum sink_log log;
 	struct journal *journal; /* the log */
 	uint32_t partition;
-	int consumer; /* of journal_consumer_add() */
-	bool opened;  /* its thread's: open has succeeded once */
+	int consumer;		/* of journal_consumer_add() */
+	bool ends;		/* its log takes no more records: run() returns when all is delivered */
+	_Atomic bool delivered; /* with ends: it is */
+	bool opened;		/* its thread's: open has succeeded once */
 	struct sink_stats stats;
 	_Atomic bool stop;
 	_Atomic uint64_t stop_deadline_ns;  /* monotonic; with stop: give up then */
@@ -125,7 +142,7 @@ struct sink_tally {
 void sink_committed(struct sink_part *part, uint64_t position, const struct sink_tally *tally);
 static inline bool sink_stopping(const struct sink_part *part)
 {
-	return atomic_load_explicit(&part->stop, memory_order_acquire);
+	return part->ends || atomic_load_explicit(&part->stop, memory_order_acquire);
 }
 /* True when the calling sink thread has been asked to stop and its deadline has passed. Every loop that waits
  * for the target looks at it, also in prepare() and open(), and ends with -ECANCELED. False on other threads.
@@ -137,17 +154,21 @@ void sink_error(struct sink_part *part, const char *text);
 bool sink_drained(const struct sink_part *part, uint64_t position);
 
 /* ---- the runner: a group is a sink with all partitions of a log ---- */
-#define SINK_GROUP_MAX (SINK_LOG_COUNT * SINK_ID_MAX) /* group of (log, id): log * SINK_ID_MAX + id */
+/* Group of (log, id): log * SINK_ID_MAX + id; of the epoch before: SINK_GROUP_BEFORE + that. */
+#define SINK_GROUP_BEFORE (SINK_LOG_COUNT * SINK_ID_MAX)
+#define SINK_GROUP_MAX (2 * SINK_GROUP_BEFORE)
 struct sink_group {
 	const struct sink_ops *ops;
 	enum sink_id id;
 	enum sink_log log;
-	char name[24]; /* kafka, kafka-output */
+	char name[32]; /* kafka, kafka-output; of the epoch before: kafka-before, kafka-output-before */
 	const struct sink_env *env;
 	uint32_t part_count;
 	struct sink_part *part;
 	pthread_mutex_t prepare_lock;
 	bool prepared;
+	bool ends;			/* of the epoch before: see sink_part */
+	const struct sink_group *after; /* to be delivered first, or NULL */
 };
 /* Registers the consumers of all enabled sinks in both logs, so that nothing they may still need is removed.
  * To be called before journal_start() of either: retention begins with that. */
@@ -162,6 +183,8 @@ void sinks_stop(struct sink_group *group, uint64_t drain_ms);
  * thread. */
 void sinks_hurry(struct sink_group *group, uint64_t deadline_ns);
 void sinks_free(struct sink_group *group);
+/* True if there were logs of the epoch before, and every sink has delivered them. Any thread. */
+bool sinks_before_delivered(const struct sink_group *group);
 
 extern const struct sink_ops sink_kafka_ops, sink_clickhouse_ops;
 

@@ -2,4 +2,5 @@
  * Constant. */
 #include "sink.h"
 
-const char *const sink_state_name[] = {"off", "connecting", "running", "backoff", "refused", "stopped"};
+const char *const sink_state_name[] = {
+	"off", "connecting", "running", "backoff", "refused", "stopped", "waiting", "delivered"};

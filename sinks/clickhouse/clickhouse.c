@@ -141,7 +141,7 @@ static int ch_open(struct sink_part *part, uint64_t *position, struct err *err)
 	if (rc == 0)
 		rc = ch_catalog_make(&p->catalog, logs_of(part->log), env->plan, err);
 	if (rc == 0)
-		rc = ch_intent_open(&p->intent, env->cfg->node.data_dir,
+		rc = ch_intent_open(&p->intent, env->data_dir,
 			part->log == SINK_LOG_OUTPUT ? CH_INTENT_OUTPUT : CH_INTENT_INPUT, part->partition,
 			err);
 	if (rc == 0)

@@ -270,7 +270,7 @@ static int run(char **arg)
 	static struct sink_group group[SINK_GROUP_MAX];
 	struct journal_params params = params_of(arg[0]);
 	struct config cfg = config_of(arg);
-	struct sink_env env = {.cfg = &cfg};
+	struct sink_env env = {.cfg = &cfg, .data_dir = cfg.node.data_dir};
 	struct handoff handoff;
 	uint32_t generation;
 	struct err err;

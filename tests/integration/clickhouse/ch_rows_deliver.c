@@ -107,7 +107,7 @@ static int run(char **arg)
 	static struct sink_group group[SINK_GROUP_MAX];
 	static struct config cfg;
 	static struct rows_rig rig;
-	struct sink_env env = {.cfg = &cfg};
+	struct sink_env env = {.cfg = &cfg, .data_dir = cfg.node.data_dir};
 	struct err err;
 	int rc;
 

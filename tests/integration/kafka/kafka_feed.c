@@ -97,7 +97,7 @@ int main(int argc, char **argv)
 	static struct config cfg;
 	static struct sink_group group[SINK_GROUP_MAX];
 	struct journal_params params;
-	struct sink_env env = {.cfg = &cfg};
+	struct sink_env env = {.cfg = &cfg, .data_dir = cfg.node.data_dir};
 	struct handoff handoff;
 	struct rig_feed feed = {.handoff = &handoff, .nonce = clock_mono_ns() ^ (uint64_t)getpid() << 40};
 	struct err err = {0};

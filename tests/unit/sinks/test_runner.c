@@ -20,20 +20,23 @@
 #define PARTS 3
 #define OUTPUT ((struct journal *)&output_log) /* has a partition more */
 
-static char output_log;
-static _Atomic uint64_t durable = 100, consumed[2 * PARTS + 1];
+#define BEFORE_PARTS 2
+#define BEFORE ((struct journal *)&before_log) /* of the epoch before */
+
+static char output_log, before_log;
+static _Atomic uint64_t durable = 100, consumed[2 * PARTS + 1 + BEFORE_PARTS];
 static _Atomic int consumer_fail_at = -1;
 
 static struct script {
 	_Atomic int prepare_failures, open_failures, run_failures, code;
-	_Atomic int prepares, opens, runs, closes, prepared[SINK_LOG_COUNT];
+	_Atomic int prepares, opens, runs, closes, prepared[SINK_LOG_COUNT], early;
 	_Atomic uint64_t found;
 	_Atomic bool prepare_blocks, run_ignores_deadline;
 } script;
 
 uint32_t journal_partitions(const struct journal *j)
 {
-	return j == OUTPUT ? PARTS + 1 : PARTS;
+	return j == BEFORE ? BEFORE_PARTS : j == OUTPUT ? PARTS + 1 : PARTS;
 }
 
 uint64_t journal_durable_offset(const struct journal *j, uint32_t partition)
@@ -47,7 +50,7 @@ int journal_consumer_add(struct journal *j, uint32_t partition, const char *name
 	(void)name;
 	if ((int)partition == consumer_fail_at)
 		return err_set(err, -ENOSPC, "no room for a consumer");
-	return (int)partition + (j == OUTPUT ? PARTS : 0);
+	return (int)partition + (j == BEFORE ? 2 * PARTS + 1 : j == OUTPUT ? PARTS : 0);
 }
 
 void journal_consumer_set(struct journal *j, int consumer, uint64_t offset)
@@ -60,6 +63,8 @@ static void pause_ms(int ms)
 {
 	nanosleep(&(struct timespec){.tv_nsec = ms * 1000000}, NULL);
 }
+
+static struct sink_group group[SINK_GROUP_MAX];
 
 static int fake_prepare(const struct sink_env *env, enum sink_log log, struct err *err)
 {
@@ -82,6 +87,7 @@ static int fake_open(struct sink_part *part, uint64_t *position, struct err *err
 {
 	assert_null(part->priv);
 	part->priv = &script;
+	script.early += !part->ends && part->env->before && !sinks_before_delivered(group);
 	script.opens++;
 	*position = part->partition + (part->opened ? script.found : 0);
 	if (script.open_failures > 0) {
@@ -118,7 +124,6 @@ static void fake_close(struct sink_part *part)
 const struct sink_ops sink_kafka_ops = {"kafka", fake_prepare, fake_open, fake_run, fake_close};
 const struct sink_ops sink_clickhouse_ops = {"clickhouse", fake_prepare, fake_open, fake_run, fake_close};
 
-static struct sink_group group[SINK_GROUP_MAX];
 static struct config cfg;
 static struct sink_env env = {.cfg = &cfg};
 
@@ -133,6 +138,7 @@ static int setup(void **state)
 	cfg.kafka.enabled = true;
 	cfg.clickhouse.enabled = false;
 	env.output = NULL;
+	env.before = NULL;
 	return 0;
 }
 
@@ -366,6 +372,73 @@ static void test_second_log_fails(void **state)
 		assert_null(group[i].part);
 }
 
+static struct sink_env before_env = {.cfg = &cfg, .journal = BEFORE};
+
+static enum sink_state before_state(uint32_t p)
+{
+	return (enum sink_state)atomic_load(&group[SINK_GROUP_BEFORE + SINK_kafka].part[p].stats.state);
+}
+
+/* Nothing is opened before all partitions of the log before are delivered, though one of them fails for a
+ * while. */
+static void test_the_epoch_before_comes_first(void **state)
+{
+	const struct sink_group *old = &group[SINK_GROUP_BEFORE + SINK_kafka];
+
+	(void)state;
+	env.before = &before_env;
+	script.open_failures = 5;
+	script.run_failures = 2;
+	start();
+	assert_false(sinks_before_delivered(group));
+	assert_string_equal(old->name, "kafka-before");
+	assert_int_equal(old->part_count, BEFORE_PARTS);
+	wait_for(SINK_RUNNING);
+	assert_true(sinks_before_delivered(group));
+	for (uint32_t p = 0; p < BEFORE_PARTS; p++) {
+		assert_int_equal(before_state(p), SINK_DELIVERED);
+		assert_int_equal(old->part[p].stats.position, 100);
+		assert_int_equal(consumed[2 * PARTS + 1 + p], 100);
+	}
+	assert_int_equal(script.early, 0);
+	assert_int_equal(script.opens, PARTS + BEFORE_PARTS + 7);
+	stop(5000);
+	assert_int_equal(script.opens, script.closes);
+	assert_null(old->part);
+}
+
+/* A refusal is tried again, as everywhere; those that wait see a stop and its deadline. */
+static void test_stop_while_the_epoch_before_is_held(void **state)
+{
+	uint64_t since;
+
+	(void)state;
+	env.before = &before_env;
+	script.open_failures = 1000000;
+	start();
+	wait_for(SINK_WAITING);
+	since = clock_mono_ns();
+	stop(300);
+	assert_true(clock_mono_ns() - since < 30000000000ull);
+	assert_true(clock_mono_ns() - since >= 300000000ull);
+	assert_int_equal(script.opens, script.closes);
+	assert_false(sinks_before_delivered(group));
+}
+
+/* Nobody has to deliver it: then it is not delivered. */
+static void test_no_sink_delivers_nothing(void **state)
+{
+	struct err err;
+
+	(void)state;
+	env.before = &before_env;
+	cfg.kafka.enabled = false;
+	assert_int_equal(sinks_start(group, &env, &err), 0);
+	assert_false(sinks_before_delivered(group));
+	sinks_stop(group, 0);
+	sinks_free(group);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test_setup(test_start_deliver_stop, setup),
@@ -379,7 +452,10 @@ int main(void)
 		cmocka_unit_test_setup(test_start_fails_whole, setup),
 		cmocka_unit_test_setup(test_committed_counts, setup),
 		cmocka_unit_test_setup(test_second_log, setup),
-		cmocka_unit_test_setup(test_second_log_fails, setup)};
+		cmocka_unit_test_setup(test_second_log_fails, setup),
+		cmocka_unit_test_setup(test_the_epoch_before_comes_first, setup),
+		cmocka_unit_test_setup(test_stop_while_the_epoch_before_is_held, setup),
+		cmocka_unit_test_setup(test_no_sink_delivers_nothing, setup)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
