@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -65,6 +66,33 @@ int durable_dir_make(const char *dir, struct err *err)
 		if (was == '\0')
 			return 0;
 	}
+}
+
+int durable_move(const char *from, const char *to, struct err *err)
+{
+	int rc;
+
+	if (access(to, F_OK) == 0)
+		return err_set(err, -EEXIST, "%s is there already: %s cannot be moved to it", to, from);
+	if (rename(from, to) != 0)
+		return err_set(err, -errno, "%s to %s: %s", from, to, strerror(errno));
+	rc = parent_sync(to);
+	if (rc == 0)
+		rc = parent_sync(from);
+	return rc ? err_set(err, rc, "%s: fsync above: %s", to, strerror(-rc)) : 0;
+}
+
+static int tree_entry(const char *path, const struct stat *s, int type, struct FTW *ftw)
+{
+	(void)s, (void)type, (void)ftw;
+	return remove(path) && errno != ENOENT ? -1 : 0;
+}
+
+int durable_tree_remove(const char *path, struct err *err)
+{
+	if (nftw(path, tree_entry, 16, FTW_DEPTH | FTW_PHYS) != 0 && errno != ENOENT)
+		return err_set(err, -errno, "%s: cannot remove it: %s", path, strerror(errno));
+	return 0;
 }
 
 static int write_all(int fd, const uint8_t *data, size_t bytes)

@@ -13,6 +13,11 @@ int durable_dir_sync(const char *dir);
 /* mkdir -p, each new name durable. */
 int durable_dir_make(const char *dir, struct err *err);
 
+/* Moves a file or directory to a name that is free, in the same file system; both directories are synced. */
+int durable_move(const char *from, const char *to, struct err *err);
+/* rm -r; nothing there is no error. Not in one piece: what a crash leaves is for the caller. */
+int durable_tree_remove(const char *path, struct err *err);
+
 struct durable_piece {
 	const void *data;
 	size_t bytes;
