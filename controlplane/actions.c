@@ -83,7 +83,9 @@ static const struct sink_part *drain_behind(struct daemon *d, const struct drain
 		for (uint32_t p = 0; p < d->sinks[i].part_count; p++) {
 			const struct sink_part *part = &d->sinks[i].part[p];
 
-			if (atomic_load(&part->stats.position) < ends->end[part->log][part->partition])
+			if (part->ends ? !atomic_load(&part->delivered)
+				       : atomic_load(&part->stats.position) <
+						 ends->end[part->log][part->partition])
 				return part;
 		}
 	return NULL;
@@ -109,7 +111,9 @@ json_t *run_drain(void *arg, const struct peer *peer, const struct request *rq, 
 			"not drained after %.1f s: sink %s, partition %u is at %llu of %llu (%s)",
 			(double)(clock_mono_ns() - start) / 1e9, behind->group->name, behind->partition,
 			(unsigned long long)atomic_load(&behind->stats.position),
-			(unsigned long long)ends.end[behind->log][behind->partition],
+			(unsigned long long)(behind->ends ? journal_durable_offset(
+								    behind->journal, behind->partition)
+							  : ends.end[behind->log][behind->partition]),
 			sink_state_name[atomic_load(&behind->stats.state)]);
 	if (!taken)
 		err_set(err, -ENOMEM, "no memory");

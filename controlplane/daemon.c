@@ -30,7 +30,10 @@ static void signalled(void *arg, int signo)
 
 static void ticked(void *arg)
 {
-	daemon_tick(arg);
+	struct daemon *d = arg;
+
+	daemon_tick(d);
+	epoch_before_tick(&d->before, d->sinks);
 }
 
 static char *requested(
@@ -61,6 +64,20 @@ static int dir_up(struct daemon *d, struct err *err)
 	}
 	close(fd);
 	return 0;
+}
+
+/* Behind the socket, whose refusal says more. */
+static int lock_up(struct daemon *d, struct err *err)
+{
+	d->dir_lock = epoch_lock(d->cfg.node.data_dir, err);
+	return d->dir_lock < 0 ? d->dir_lock : epoch_check(d->cfg.node.data_dir, err);
+}
+
+static void lock_down(struct daemon *d)
+{
+	if (d->dir_lock >= 0)
+		close(d->dir_lock);
+	d->dir_lock = -1;
 }
 
 static int server_up(struct daemon *d, struct err *err)
@@ -105,6 +122,8 @@ static void rules_trim(struct daemon *d)
 	uint32_t floor = journal_generation_floor(d->journal);
 	uint32_t back = d->generation > RULES_KEPT ? d->generation - RULES_KEPT : 0;
 
+	if (d->before.env.journal && journal_generation_floor(d->before.env.journal) < floor)
+		floor = journal_generation_floor(d->before.env.journal);
 	if (d->applied && d->applied < floor)
 		floor = d->applied;
 	ruleset_store_trim(d->store, back < floor ? back : floor);
@@ -204,6 +223,21 @@ static void state_down(struct daemon *d)
 	free(d->output_base);
 }
 
+static int before_up(struct daemon *d, struct err *err)
+{
+	return epoch_before_open(&d->before, &d->cfg, err);
+}
+
+static void before_down(struct daemon *d)
+{
+	epoch_before_close(&d->before);
+}
+
+static void nothing_down(struct daemon *d)
+{
+	(void)d;
+}
+
 static int dataplane_up(struct daemon *d, struct err *err)
 {
 	return dataplane_create(&d->dp, &d->cfg, err);
@@ -234,10 +268,11 @@ static int writers_up(struct daemon *d, struct err *err)
 {
 	int rc;
 
-	d->env = (struct sink_env){.cfg = &d->cfg,
-		.journal = d->journal,
-		.rules = d->store,
-		.data_dir = d->cfg.node.data_dir};
+	d->env = (struct sink_env){
+		.cfg = &d->cfg, .journal = d->journal, .rules = d->store, .data_dir = d->cfg.node.data_dir};
+	d->before.env.rules = d->store;
+	if (d->before.env.journal)
+		d->env.before = &d->before.env;
 	if (d->state) {
 		d->env.output = state_output(d->state);
 		d->env.plan = state_plan(d->state);
@@ -297,11 +332,6 @@ static void workers_down(struct daemon *d)
 	d->workers_running = false;
 }
 
-static void nothing_down(struct daemon *d)
-{
-	(void)d;
-}
-
 static const struct part {
 	const char *name;
 	int (*up)(struct daemon *d, struct err *err);
@@ -309,8 +339,10 @@ static const struct part {
 } part_table[] = {
 	{"data directory", dir_up, nothing_down},
 	{"control socket", server_up, server_down},
+	{"data directory's lock", lock_up, lock_down},
 	{"journal", journal_up, journal_down},
 	{"state", state_up, state_down},
+	{"epoch before", before_up, before_down},
 	{"rules", rules_up, rules_down},
 	{"ports", dataplane_up, dataplane_down},
 	{"lanes", handoff_up, handoff_down},
@@ -334,7 +366,7 @@ int daemon_start(struct daemon *d, const struct config *cfg, struct err *err)
 {
 	memset(d, 0, sizeof *d);
 	d->cfg = *cfg;
-	d->signal_fd = -1;
+	d->signal_fd = d->dir_lock = -1;
 	d->started_ms = clock_wall_ms();
 	d->started_ns = clock_mono_ns();
 	journal_params_from_config(&d->journal_params, cfg);

@@ -8,6 +8,7 @@
 #include "config.h"
 #include "dataplane.h"
 #include "dispatch.h"
+#include "epoch.h"
 #include "journal.h"
 #include "ruleset.h"
 #include "server.h"
@@ -52,6 +53,8 @@ struct daemon {
 	struct handoff handoff;
 	bool handoff_made;
 	struct sink_env env;
+	struct epoch_before before;
+	int dir_lock; /* of the data directory; -1: not taken */
 	struct sink_group sinks[SINK_GROUP_MAX];
 	bool sinks_running;
 

@@ -82,6 +82,19 @@ static int run(const struct config *cfg)
 	return 0;
 }
 
+static int change(const struct config *cfg, bool raise)
+{
+	struct err err = {0};
+
+	log_init((enum log_level)cfg->log.level, cfg->log.format == 1);
+	umask(027);
+	if (config_check(cfg, &err) || event_config_check(cfg, &err) || repartition(cfg, raise, &err)) {
+		fprintf(stderr, "sluiced: %s\n", err.text);
+		return 1;
+	}
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	static struct config cfg;
@@ -106,6 +119,9 @@ int main(int argc, char **argv)
 		return 0;
 	case OPTIONS_CHECK:
 		return check(&cfg);
+	case OPTIONS_REPARTITION:
+	case OPTIONS_REPARTITION_RAISE:
+		return change(&cfg, what == OPTIONS_REPARTITION_RAISE);
 	default:
 		return run(&cfg);
 	}

@@ -5,7 +5,17 @@
 #include <getopt.h>
 #include <string.h>
 
-enum { OPT_CONFIG = 256, OPT_SET, OPT_KAFKA, OPT_CLICKHOUSE, OPT_CHECK, OPT_PRINT, OPT_VERSION, OPT_HELP };
+enum {
+	OPT_CONFIG = 256,
+	OPT_SET,
+	OPT_KAFKA,
+	OPT_CLICKHOUSE,
+	OPT_CHECK,
+	OPT_PRINT,
+	OPT_VERSION,
+	OPT_HELP,
+	OPT_REPARTITION
+};
 
 static const struct option option_table[] = {
 	{"config", required_argument, NULL, OPT_CONFIG},
@@ -14,6 +24,7 @@ static const struct option option_table[] = {
 	{"clickhouse", required_argument, NULL, OPT_CLICKHOUSE},
 	{"check-config", no_argument, NULL, OPT_CHECK},
 	{"print-config", no_argument, NULL, OPT_PRINT},
+	{"repartition", optional_argument, NULL, OPT_REPARTITION},
 	{"version", no_argument, NULL, OPT_VERSION},
 	{"help", no_argument, NULL, OPT_HELP},
 	{0},
@@ -23,13 +34,17 @@ void options_help(FILE *out)
 {
 	fputs("usage: sluiced [--config FILE] [--set section.key=value]... [--kafka=HOST:PORT] "
 	      "[--clickhouse=URL]\n"
-	      "               [--check-config | --print-config | --version | --help]\n\n"
+	      "               [--check-config | --print-config | --repartition[=raise] | --version | "
+	      "--help]\n\n"
 	      "  --config FILE            configuration (YAML); docs/config.md lists the keys\n"
 	      "  --set section.key=value  set one key; stands above the file; repeatable\n"
 	      "  --kafka=HOST:PORT        deliver to this Kafka (kafka.enabled, kafka.brokers)\n"
 	      "  --clickhouse=URL         deliver to this ClickHouse (clickhouse.enabled, clickhouse.url)\n"
 	      "  --check-config           check configuration and rules, run nothing; exit code 0 or 1\n"
 	      "  --print-config           print the configuration that would be in force, as YAML\n"
+	      "  --repartition[=raise]    change the data directory to journal.partitions, while no daemon "
+	      "runs;\n"
+	      "                           raise: also if watermarks of partitions are far apart\n"
 	      "  --version                print the version\n\n"
 	      "SIGTERM drains and ends (exit code 0); a second SIGTERM ends at once.\n",
 		out);
@@ -71,6 +86,11 @@ static int option_apply(int opt, struct config *cfg, enum options_do *what, stru
 		break;
 	case OPT_PRINT:
 		*what = OPTIONS_PRINT;
+		break;
+	case OPT_REPARTITION:
+		if (optarg && strcmp(optarg, "raise") != 0)
+			return err_set(err, -EINVAL, "--repartition=%.40s: only raise can be given", optarg);
+		*what = optarg ? OPTIONS_REPARTITION_RAISE : OPTIONS_REPARTITION;
 		break;
 	case OPT_VERSION:
 		*what = OPTIONS_VERSION;

@@ -8,7 +8,15 @@
 #include "config.h"
 #include "err.h"
 
-enum options_do { OPTIONS_RUN, OPTIONS_CHECK, OPTIONS_PRINT, OPTIONS_VERSION, OPTIONS_HELP };
+enum options_do {
+	OPTIONS_RUN,
+	OPTIONS_CHECK,
+	OPTIONS_PRINT,
+	OPTIONS_VERSION,
+	OPTIONS_HELP,
+	OPTIONS_REPARTITION,
+	OPTIONS_REPARTITION_RAISE
+};
 
 /* Reads the command line into a configuration: the file first, then the assignments in their order. Returns
  * 0, -EINVAL for usage, or what config_load() gave. */

@@ -16,6 +16,8 @@ void view_free(struct view *v)
 	free(v->rule);
 	free(v->state_part);
 	free(v->output_base);
+	for (int log = 0; log < SINK_LOG_COUNT; log++)
+		free(v->before[log]);
 	for (uint32_t i = 0; i < v->sinks; i++)
 		free(v->sink[i].part);
 	memset(v, 0, sizeof *v);

@@ -39,6 +39,7 @@ struct view_sink {
 	const char *name;
 	uint32_t parts;
 	struct view_part *part;
+	bool before; /* of the epoch before */
 };
 
 struct view_rule {
@@ -84,8 +85,9 @@ struct view {
 	struct journal_partition_stats *base; /* the same as the journal was opened, before it started */
 	uint32_t outputs;		      /* partitions of the output log; 0: the state stage is off */
 	struct journal_partition_stats *output;
-	struct journal_partition_stats *output_base; /* the same as it was opened */
-	uint32_t state_parts;			     /* partitions of the state stage; 0: off */
+	struct journal_partition_stats *output_base;		/* the same as it was opened */
+	struct journal_partition_stats *before[SINK_LOG_COUNT]; /* of the epoch before, or NULL */
+	uint32_t state_parts;					/* partitions of the state stage; 0: off */
 	struct state_part_stats *state_part;
 	struct state_stats state;
 	const struct window_plan *plan; /* borrowed */
@@ -107,6 +109,8 @@ void view_free(struct view *v);
 static inline const struct journal_partition_stats *view_part_log(
 	const struct view *v, const struct view_sink *sink, const struct view_part *part)
 {
+	if (sink->before)
+		return &v->before[sink->log][part->partition];
 	return sink->log == SINK_LOG_OUTPUT ? &v->output[part->partition] : &v->partition[part->partition];
 }
 

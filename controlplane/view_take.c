@@ -58,6 +58,22 @@ static void take_output(const struct daemon *d, struct view *v)
 	v->outputs = v->output ? count : 0;
 }
 
+/* Nobody writes these logs any more. */
+static bool take_before(const struct daemon *d, struct view *v)
+{
+	for (int log = 0; log < SINK_LOG_COUNT && d->env.before; log++) {
+		struct journal *j = sink_journal(d->env.before, (enum sink_log)log);
+		uint32_t count = j ? journal_partitions(j) : 0;
+
+		v->before[log] = calloc(count + 1, sizeof *v->before[log]);
+		if (!v->before[log])
+			return false;
+		for (uint32_t p = 0; p < count; p++)
+			journal_stats(j, p, &v->before[log][p]);
+	}
+	return true;
+}
+
 /* Before the logs' numbers, so that no place is beyond a durable end. */
 static void take_state(const struct daemon *d, struct view *v)
 {
@@ -111,7 +127,7 @@ static void take_sinks(struct daemon *d, struct view *v)
 
 		if (!group->part_count)
 			continue;
-		*sink = (struct view_sink){i, group->log, group->name, group->part_count, NULL};
+		*sink = (struct view_sink){i, group->log, group->name, group->part_count, NULL, group->ends};
 		sink->part = calloc(sink->parts, sizeof *sink->part);
 		for (uint32_t p = 0; sink->part && p < sink->parts; p++)
 			take_part(&sink->part[p], &group->part[p]);
@@ -197,7 +213,7 @@ void daemon_view_take(void *arg, struct view *v)
 	take_partitions(d, v);
 	take_output(d, v);
 	take_workers(d, v);
-	if (!v->partitions || (d->env.output && !v->outputs))
+	if (!take_before(d, v) || !v->partitions || (d->env.output && !v->outputs))
 		v->sinks = 0;
 	for (uint32_t i = 0; i < v->sinks; i++)
 		for (uint32_t k = 0; k < v->sink[i].parts; k++)

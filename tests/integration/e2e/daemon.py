@@ -73,11 +73,15 @@ class Daemon:
                      self.config["clickhouse"]["database"]]
         return args
 
-    def start(self, crash=None, wait=60, program=None, env=None):
-        """Returns whether it came up. With wait=0 it is not waited for. self.env: of every start."""
+    def write_config(self):
         config = self.rig.path(self.name + ".yaml")
         with open(config, "w", encoding="utf-8") as f:
             f.write(yaml_of(self.config))
+        return config
+
+    def start(self, crash=None, wait=60, program=None, env=None):
+        """Returns whether it came up. With wait=0 it is not waited for. self.env: of every start."""
+        config = self.write_config()
         env = dict(self.env, **(env or {}), SLUICE_CRASH=crash or "")
         self.child = self.rig.spawn([program or self.rig.program("sluiced"), "--config", config], self.log, env)
         return not wait or self.wait_running(wait)

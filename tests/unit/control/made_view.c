@@ -83,7 +83,7 @@ static void made_sink(struct view *v)
 {
 	v->sinks = 1;
 	v->sink[0] = (struct view_sink){
-		SINK_kafka, SINK_LOG_INPUT, "kafka", 2, calloc(2, sizeof *v->sink[0].part)};
+		SINK_kafka, SINK_LOG_INPUT, "kafka", 2, calloc(2, sizeof *v->sink[0].part), false};
 	for (uint32_t p = 0; p < 2; p++) {
 		struct view_part *part = &v->sink[0].part[p];
 
@@ -144,7 +144,7 @@ void made_output(struct view *v)
 	v->outputs = 3;
 	v->output = calloc(3, sizeof *v->output);
 	v->sink[v->sinks++] = (struct view_sink){
-		SINK_LOG_OUTPUT * SINK_ID_MAX + SINK_kafka, SINK_LOG_OUTPUT, "kafka-output", 3, part};
+		SINK_LOG_OUTPUT * SINK_ID_MAX + SINK_kafka, SINK_LOG_OUTPUT, "kafka-output", 3, part, false};
 	for (uint32_t p = 0; p < 3; p++) {
 		struct journal_partition_stats *s = &v->output[p];
 

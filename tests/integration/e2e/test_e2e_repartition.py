@@ -1,0 +1,381 @@
+"""Another number of partitions under real sinks: 4 -> 3 with a kill -9 at every step of the change, then 3 -> 6 with
+ClickHouse dead before, during and after it. Windows, hopping windows and sessions are open across both changes, late
+events revise windows across them, and events from before each are sent again behind it.
+
+Shown: every event id once in Kafka (read committed) and in ClickHouse; rows of all windows in Kafka (the last revision)
+and in ClickHouse (sums of differences) are those that a count in this file gives for all events; revisions of a window
+are 0, 1, 2, ...; no address twice; nothing of the epoch before stays behind when all is delivered."""
+import collections
+import glob
+import json
+import os
+import random
+import re
+import signal
+import struct
+import subprocess
+import sys
+import time
+import uuid
+
+from daemon import UDP_PORT, Daemon, file_ports
+from rig import Rig, say, wait_until
+from windows import messages
+
+# Event time runs a hundred times as fast as the clock could: what a slow machine adds between two feeds is little
+# beside the windows' sizes.
+START = int(time.time() * 1000) // 200000 * 200000 - 24 * 3600_000
+STEP_MS, USERS, PAGES = 400, 80, 9
+OUT_OF_ORDER, LATE_BY = 50_000, 150_000
+GAP, SIZE, HOP, SLIDE = 40_000, 200_000, 400_000, 100_000
+WINDOWS = [
+    {"name": "pages", "size": f"{SIZE}ms", "by": "page", "types": "page_view", "lateness": "400s",
+     "aggregates": "count"},
+    {"name": "load", "kind": "hopping", "size": f"{HOP}ms", "slide": f"{SLIDE}ms", "by": "page", "types": "click",
+     "aggregates": "count, distinct(user_id)"},
+    {"name": "visits", "kind": "session", "gap": f"{GAP}ms", "by": "user_id", "types": "click",
+     "aggregates": "count, first(page), last(page)"},
+]
+# Steps of the change at which nothing of the old installation has been given up, and those behind it.
+OLD_POINTS = ["state_checkpoint_written:2", "repartition_old_ended:1", "journal_segment_made:2", "repartition_ids:1",
+              "journal_meta_renamed:1", "journal_meta_renamed:2", "journal_block_built:6", "checkpoint_renamed:7",
+              "state_gathered:3", "repartition_built:1", "repartition_written:1", "repartition_synced:1"]
+NEW_POINTS = ["repartition_renamed:1", *["repartition_out:1", "repartition_in:1"] * 4, "repartition_swapped:1",
+              "repartition_done:1"]
+
+
+def frame(payload):
+    udp = struct.pack(">HHHH", 40000, UDP_PORT, 8 + len(payload), 0) + payload
+    head = struct.pack(">BBHHHBBHII", 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0, 0x0A000001, 0x0A000002)
+    total = sum(struct.unpack(">10H", head))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    head = head[:10] + struct.pack(">H", total ^ 0xFFFF) + head[12:]
+    return bytes.fromhex("020000000002020000000001") + b"\x08\x00" + head + udp
+
+
+def write_pcap(path, events):
+    lines = [json.dumps(e) for e in events]
+    with open(path, "wb") as f:
+        f.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1))
+        for i in range(0, len(lines), 6):
+            fr = frame("\n".join(lines[i:i + 6]).encode())
+            f.write(struct.pack("<IIII", 0, 0, len(fr), len(fr)) + fr)
+
+
+def event(rng, number, last_ms):
+    """In order of time but for jitter within the bound; page views may be later, within their windows' lateness."""
+    view = rng.random() < 0.4
+    ts = last_ms - rng.randrange(OUT_OF_ORDER - 1000)
+    if view and rng.random() < 0.05:
+        ts -= LATE_BY
+    body = {"event_id": str(uuid.UUID(int=(number + 1) << 64 | 0x8000_0000_0000_0001)),
+            "user_id": f"u{rng.randrange(USERS)}", "ts": ts, "page": f"/p{rng.randrange(PAGES)}"}
+    return dict(body, type="page_view") if view else body
+
+
+class Feed:
+    """All events, in the order in which they are sent."""
+
+    def __init__(self, seed):
+        self.random, self.sent, self.last_ms, self.looked = random.Random(seed), [], START, time.monotonic()
+
+    def more(self, count):
+        """Where nobody sends event time goes on by the clock: events that come then are not behind it."""
+        events, now = [], time.monotonic()
+        self.last_ms += int((now - self.looked) * 1000)
+        self.looked = now
+        for _ in range(count):
+            self.last_ms += self.random.randrange(2 * STEP_MS)
+            events.append(event(self.random, len(self.sent), self.last_ms))
+            self.sent.append(events[-1])
+        return events
+
+    def again(self, count):
+        return self.random.sample(self.sent, count) + self.sent[-count:]
+
+    def beyond(self):
+        """Events far ahead, in every partition: what was open is closed."""
+        self.last_ms += 6000_000
+        return self.more(400)
+
+
+def reference(events, end_ms):
+    """window -> {(start, end, key): values} of all that ends by end_ms."""
+    pages, load, users = collections.Counter(), collections.defaultdict(set), collections.defaultdict(list)
+    hops = collections.Counter()
+    for number, e in enumerate(events):
+        ts = e["ts"]
+        if "type" in e:
+            start = ts // SIZE * SIZE
+            pages[(start, start + SIZE, e["page"])] += 1
+            continue
+        users[e["user_id"]].append((ts, number, e["page"]))
+        start = ts // SLIDE * SLIDE
+        while start > ts - HOP:
+            hops[(start, start + HOP, e["page"])] += 1
+            load[(start, start + HOP, e["page"])].add(e["user_id"])
+            start -= SLIDE
+    visits = {}
+    for user, clicks in users.items():
+        clicks.sort()
+        group = []
+        for click in clicks + [(1 << 60, 0, "")]:
+            if group and click[0] > group[-1][0] + GAP:
+                same_first = {c[2] for c in group if c[0] == group[0][0]}
+                same_last = {c[2] for c in group if c[0] == group[-1][0]}
+                visits[(group[0][0], group[-1][0] + GAP, user)] = (len(group), same_first, same_last)
+                group = []
+            group.append(click)
+    everything = {"pages": pages, "load": {k: (n, len(load[k])) for k, n in hops.items()}, "visits": visits}
+    return {w: {k: v for k, v in rows.items() if k[1] <= end_ms} for w, rows in everything.items()}
+
+
+def change(rig, daemon, partitions, crash="", more=()):
+    daemon.config["journal"]["partitions"] = partitions
+    daemon.write_config()
+    word = "=".join(["--repartition", *more])
+    return subprocess.run([rig.program("sluiced"), "--config", rig.path(daemon.name + ".yaml"), word],
+                          capture_output=True, text=True, timeout=180, check=False,
+                          env=dict(os.environ, SLUICE_CRASH=crash))
+
+
+def refusal(rig, daemon):
+    done = subprocess.run([rig.program("sluiced"), "--config", rig.path(daemon.name + ".yaml")], capture_output=True,
+                          text=True, timeout=60, check=False, env=dict(os.environ, SLUICE_CRASH=""))
+    return done.stderr if done.returncode == 1 else f"no refusal: {done.returncode}"
+
+
+def epochs(daemon):
+    return sorted(glob.glob(os.path.join(daemon.data, "*")))
+
+
+def run(rig, daemon, name, events, kill=False, drain=True):
+    """Feeds events through a port until all have been taken; then stops in order."""
+    write_pcap(rig.path(name + ".pcap"), events)
+    daemon.config["ports"] = file_ports(rig.path(name + ".pcap"))
+    if not rig.expect(daemon.start(), f"{name}: up"):
+        print(daemon.log_tail(4000), flush=True)
+        return
+    if kill:
+        wait_until(lambda: daemon.counter("journaled") > len(events) // 3, 30, "a third of the events", step=0.005)
+        daemon.kill()
+        rig.expect(daemon.start(), f"{name}: up again after kill -9")
+    rig.expect(daemon.wait_input_ended(), f"{name}: all input taken")
+    if drain:
+        rig.expect(daemon.drain(), f"{name}: drained")
+        daemon.expect_balanced(name)
+
+
+def kill_everywhere(rig, daemon, partitions):
+    """The change, killed at each of its steps; between them the old installation is whole, or a start is refused."""
+    old = daemon.config["journal"]["partitions"]
+    for point in OLD_POINTS:
+        done = change(rig, daemon, partitions, point)
+        marker = os.path.exists(os.path.join(daemon.data, "repartition"))
+        rig.expect(done.returncode == -signal.SIGKILL and not marker, f"killed at {point}: nothing is given up "
+                   f"({done.returncode} {done.stderr[-300:] if done.returncode != -signal.SIGKILL else ''})")
+        said = refusal(rig, daemon)
+        rig.expect("sluiced --repartition" in said and f"made with {old} partitions" in said,
+                   f"the old installation is in its place ({said.strip()[-160:]})")
+    daemon.config["journal"]["partitions"] = old
+    rig.expect(daemon.start(), "the old installation still runs")
+    rig.expect(daemon.wait_input_ended() and daemon.drain(), "and drains")
+    daemon.stop_well("the old installation")
+    for point in NEW_POINTS:
+        done = change(rig, daemon, partitions, point)
+        marker = os.path.exists(os.path.join(daemon.data, "repartition"))
+        rig.expect(done.returncode == -signal.SIGKILL and marker == (point != "repartition_done:1"),
+                   f"killed at {point} ({done.returncode}{' ' + done.stderr[-300:] if done.returncode + 9 else ''})")
+        if marker:
+            said = refusal(rig, daemon)
+            rig.expect("run `sluiced --repartition`" in said, f"a start is refused ({said.strip()[-120:]})")
+            other = change(rig, daemon, partitions + 4)
+            rig.expect(other.returncode == 1 and f"set journal.partitions to {partitions}" in other.stderr,
+                       "so is another number")
+    done = change(rig, daemon, partitions)
+    rig.expect(done.returncode == 0 and "nothing to do" in done.stdout, f"it is done: {done.stdout}{done.stderr}")
+
+
+# ---- what came out ----
+
+def check_ids(rig, daemon, feed):
+    want = {e["event_id"] for e in feed.sent}
+    kafka = collections.Counter()
+    for topic in (".clicks", ".platform"):
+        for _, _, value in messages(rig, daemon.name + topic):
+            kafka[json.loads(value)["event_id"]] += 1
+    rig.expect(set(kafka) == want and max(kafka.values()) == 1,
+               f"Kafka: {len(want)} events sent, {len(kafka)} there, {sum(n > 1 for n in kafka.values())} twice, "
+               f"{len(want - set(kafka))} missing")
+    rows = rig.clickhouse.query(
+        f"SELECT toString(event_id), count() FROM (SELECT event_id FROM {daemon.name}.clicks_raw "
+        f"UNION ALL SELECT event_id FROM {daemon.name}.events_raw) GROUP BY 1").split("\n")
+    have = {r.split("\t")[0]: int(r.split("\t")[1]) for r in rows if r}
+    rig.expect(set(have) == want and max(have.values()) == 1,
+               f"ClickHouse: {len(have)} events, {sum(n > 1 for n in have.values())} twice, "
+               f"{len(want - set(have))} missing")
+
+
+def key_of(row):
+    return (row["start_ms"], row["end_ms"], row["user_id"] if row["window"] == "visits" else row["page"])
+
+
+def same(window, want, have):
+    """A session's first and last page: any of those with that time."""
+    if window != "visits":
+        return want == have
+    return want[0] == have[0] and have[1] in want[1] and have[2] in want[2]
+
+
+def compare(rig, what, window, want, have):
+    differ = [(k, want[k], have[k]) for k in want if k in have and not same(window, want[k], have[k])]
+    missing, unknown = want.keys() - have.keys(), have.keys() - want.keys()
+    rig.expect(not differ and not missing and not unknown and want,
+               f"{what}: {len(have)} of {len(want)} rows; missing {sorted(missing)[:3]}, unknown "
+               f"{sorted(unknown)[:3]}, differing {differ[:3]}")
+
+
+def check_kafka_rows(rig, daemon, want, end_ms):
+    for window, rows in want.items():
+        have, next_revision, wrong, addresses = {}, collections.Counter(), [], collections.Counter()
+        for headers, _, value in messages(rig, f"{daemon.name}.window.{window}"):
+            row = json.loads(value)
+            addresses[headers["sluice-address"]] += 1
+            if row["end_ms"] > end_ms:
+                continue
+            key = key_of(row)
+            wrong += [row] if row["revision"] != next_revision[key] else []
+            next_revision[key] += 1
+            have[key] = {"pages": lambda r: r["count"], "load": lambda r: (r["count"], r["distinct_user_id"]),
+                         "visits": lambda r: (r["count"], r["first_page"], r["last_page"])}[window](row)
+        compare(rig, f"Kafka, {window}", window, rows, have)
+        revised = sum(n > 1 for n in next_revision.values())
+        rig.expect(not wrong and max(addresses.values()) == 1 and (revised or window != "pages"),
+                   f"Kafka, {window}: revisions are 0, 1, 2, ..., {revised} rows revised, "
+                   f"{len({a.split('/')[1] for a in addresses})} epochs {wrong[:2] or ''}")
+
+
+def check_clickhouse_rows(rig, daemon, want, end_ms):
+    for window, rows in want.items():
+        table = f"{daemon.name}.{window}" + ("" if window == "visits" else "_agg")
+        key = "user_id" if window == "visits" else "page"
+        value = {"pages": "toString(sum(count))", "load": "toString(sum(count))",
+                 "visits": "concat(toString(sum(count)), ' ', any(first_page), ' ', any(last_page))"}[window]
+        have, lines = {}, rig.clickhouse.query(
+            "SELECT toUnixTimestamp64Milli(window_start) AS a, toUnixTimestamp64Milli(window_end) AS b, "
+            f"{key}, {value}, count(), uniqExact(_revision) FROM {table} WHERE b <= {end_ms} GROUP BY a, b, {key}"
+        ).split("\n")
+        revisions = 0
+        for line in filter(None, lines):
+            a, b, name, text, count, unique = line.split("\t")
+            revisions += count != unique
+            words = text.split(" ")
+            have[(int(a), int(b), name)] = (int(words[0]), *words[1:]) if window == "visits" else int(words[0])
+        if window == "load":
+            rows = {k: v[0] for k, v in rows.items()}
+        compare(rig, f"ClickHouse, {window}", window, rows, have)
+        twice = rig.clickhouse.query(
+            f"SELECT count() - uniqExact(_node, _epoch, _partition, _offset) FROM {table}").strip()
+        rig.expect(twice == "0" and not revisions, f"ClickHouse, {window}: no address twice, no revision twice "
+                   f"({twice}, {revisions})")
+
+
+def check_all(rig, daemon, feed, end_ms):
+    want = reference(feed.sent, end_ms)
+    check_ids(rig, daemon, feed)
+    check_kafka_rows(rig, daemon, want, end_ms)
+    check_clickhouse_rows(rig, daemon, want, end_ms)
+    late = len(messages(rig, daemon.name + ".late"))
+    rig.expect(not late, f"{late} events came late: none was made so by a change")
+
+
+# ---- the two changes ----
+
+def first_change(rig, daemon, feed):
+    """4 -> 3 with all sinks there."""
+    run(rig, daemon, "a", feed.more(6000))
+    daemon.stop_well("a")
+    kill_everywhere(rig, daemon, 3)
+    run(rig, daemon, "b", feed.again(1500) + feed.more(5000), kill=True)
+    rig.expect(wait_until(lambda: not os.path.exists(os.path.join(daemon.data, "before")), 30, "the epoch before goes"),
+               "the epoch before is delivered, and gone")
+    duplicates = (daemon.ctl("status") or {}).get("events", {}).get("duplicates", 0)
+    rig.expect(duplicates >= 3000, f"{duplicates} duplicates of events before the change are known")
+    daemon.stop_well("b")
+
+
+def sinks_of(daemon):
+    return {s["sink"]: s for s in daemon.ctl("status")["sinks"]}
+
+
+def dead_sink(rig, daemon, feed):
+    """3 -> 6 while ClickHouse is dead; it comes back later."""
+    rig.clickhouse.kill()
+    run(rig, daemon, "c", feed.again(500) + feed.more(4000), drain=False)
+    rig.expect(wait_until(lambda: sinks_of(daemon)["kafka"]["lag_events"] == 0, 60, "Kafka"), "c: Kafka has it")
+    daemon.kill()
+    done = change(rig, daemon, 6)
+    rig.expect(done.returncode == 0 and "has 6 partitions instead of 3" in done.stdout,
+               f"changed with a dead sink: {done.stdout}{done.stderr[-300:] if done.returncode else ''}")
+    run(rig, daemon, "d", feed.again(1500) + feed.more(3000), kill=True, drain=False)
+    wait_until(lambda: sinks_of(daemon)["kafka"]["lag_events"] == 0, 60, "Kafka")
+    sinks = sinks_of(daemon)
+    rig.expect(sinks["kafka-before"]["state"] == "delivered" and sinks["kafka"]["lag_events"] == 0 and
+               sinks["clickhouse-before"]["lag_events"] > 0 and sinks["clickhouse"]["state"] == "waiting",
+               f"Kafka goes on, ClickHouse has its old log first: { {n: s['state'] for n, s in sinks.items()} }")
+    daemon.ctl("stop", "--now")
+    rig.expect(daemon.wait_dead(60) == 0, "d: stopped with ClickHouse dead")
+    done = change(rig, daemon, 2)
+    rig.expect(done.returncode == 1 and "before is still there" in done.stderr,
+               f"no further change: {done.stderr[-200:]}")
+    daemon.config["journal"]["partitions"] = 6
+    rig.clickhouse.start()
+    run(rig, daemon, "e", feed.again(500) + feed.more(2000))
+    rig.expect(wait_until(lambda: not os.path.exists(os.path.join(daemon.data, "before")), 30, "the epoch before goes"),
+               "the epoch before is delivered, and gone")
+    daemon.stop_well("e")
+    end_ms = feed.last_ms - 1000_000
+    run(rig, daemon, "f", feed.beyond())
+    daemon.stop_well("f")
+    return end_ms
+
+
+def far_apart(rig, daemon, feed):
+    """One partition is hours ahead: refused, but when it is meant. 6 -> 4."""
+    feed.last_ms += 4 * 3600_000
+    since = time.monotonic()
+    run(rig, daemon, "g", [e.update(user_id="u1") or e for e in feed.more(200)])
+    daemon.stop_well("g")
+    done = change(rig, daemon, 4)
+    if time.monotonic() - since > 55:
+        say("too slow a machine: ticks have brought the partitions together")
+        return
+    rig.expect(done.returncode == 1 and "ms apart" in done.stderr and "--repartition=raise" in done.stderr,
+               f"watermarks far apart are refused: {done.stderr[-400:]}")
+    done = change(rig, daemon, 4, more=["raise"])
+    rig.expect(done.returncode == 0 and "has 4 partitions instead of 6" in done.stdout,
+               f"but when it is meant: {done.stdout}{done.stderr[-300:] if done.returncode else ''}")
+    run(rig, daemon, "h", feed.again(200) + feed.more(400))
+    daemon.stop_well("h")
+    check_ids(rig, daemon, feed)
+
+
+with Rig(sys.argv[1], kafka=1, clickhouse=True) as rig:
+    feed = Feed(rig.seed)
+    daemon = Daemon(rig, "rep", [], workers=1, time={"out_of_orderness": f"{OUT_OF_ORDER}ms", "tick": "1m",
+                                                     "past_max": 0},
+                    kafka={"topic_late": "rep.late", "topic_aggregates": "rep.window."},
+                    state={"enabled": True, "step": "50s", "checkpoint_every": "300ms", "checkpoints_kept": 2,
+                           "segment_bytes": "4MiB", "segments_max": 64})
+    daemon.config["windows"] = WINDOWS
+    first_change(rig, daemon, feed)
+    end_ms = dead_sink(rig, daemon, feed)
+    left = [os.path.basename(p) for p in epochs(daemon) if re.search("before|next|repartition", p)]
+    rig.expect(not left, f"nothing is left over {left}")
+    stopped = re.findall(r".*(?:STATE STOPPED|MERGE STOPPED|REPLAY DIFFERS).*", daemon.rig.text(daemon.log))
+    rig.expect(not stopped, f"no replay differed {stopped[:2] or ''}")
+    check_all(rig, daemon, feed, end_ms)
+    far_apart(rig, daemon, feed)
+    say(f"{len(feed.sent)} events")
+rig.done()
