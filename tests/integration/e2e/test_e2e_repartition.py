@@ -27,7 +27,7 @@ from windows import messages
 START = int(time.time() * 1000) // 200000 * 200000 - 24 * 3600_000
 STEP_MS, USERS, PAGES = 400, 80, 9
 OUT_OF_ORDER, LATE_BY = 50_000, 150_000
-GAP, SIZE, HOP, SLIDE = 40_000, 200_000, 400_000, 100_000
+GAP, SIZE, HOP, SLIDE = 120_000, 200_000, 400_000, 100_000
 WINDOWS = [
     {"name": "pages", "size": f"{SIZE}ms", "by": "page", "types": "page_view", "lateness": "400s",
      "aggregates": "count"},
@@ -79,6 +79,7 @@ class Feed:
 
     def __init__(self, seed):
         self.random, self.sent, self.last_ms, self.looked = random.Random(seed), [], START, time.monotonic()
+        self.cuts = []  # event times at which the number of partitions changed
 
     def more(self, count):
         """Where nobody sends event time goes on by the clock: events that come then are not behind it."""
@@ -283,6 +284,9 @@ def check_clickhouse_rows(rig, daemon, want, end_ms):
 
 def check_all(rig, daemon, feed, end_ms):
     want = reference(feed.sent, end_ms)
+    for cut in feed.cuts:
+        open_then = {w: sum(k[0] < cut < k[1] for k in rows) for w, rows in want.items()}
+        rig.expect(min(open_then.values()) > 0, f"windows and sessions that were open over a change: {open_then}")
     check_ids(rig, daemon, feed)
     check_kafka_rows(rig, daemon, want, end_ms)
     check_clickhouse_rows(rig, daemon, want, end_ms)
@@ -296,6 +300,7 @@ def first_change(rig, daemon, feed):
     """4 -> 3 with all sinks there."""
     run(rig, daemon, "a", feed.more(6000))
     daemon.stop_well("a")
+    feed.cuts.append(feed.last_ms)
     kill_everywhere(rig, daemon, 3)
     run(rig, daemon, "b", feed.again(1500) + feed.more(5000), kill=True)
     rig.expect(wait_until(lambda: not os.path.exists(os.path.join(daemon.data, "before")), 30, "the epoch before goes"),
@@ -315,6 +320,7 @@ def dead_sink(rig, daemon, feed):
     run(rig, daemon, "c", feed.again(500) + feed.more(4000), drain=False)
     rig.expect(wait_until(lambda: sinks_of(daemon)["kafka"]["lag_events"] == 0, 60, "Kafka"), "c: Kafka has it")
     daemon.kill()
+    feed.cuts.append(feed.last_ms)
     done = change(rig, daemon, 6)
     rig.expect(done.returncode == 0 and "has 6 partitions instead of 3" in done.stdout,
                f"changed with a dead sink: {done.stdout}{done.stderr[-300:] if done.returncode else ''}")
