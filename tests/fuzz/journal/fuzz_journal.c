@@ -1,6 +1,7 @@
 /* Segment files of arbitrary bytes: the block checks, the offline scan and recovery end in an error or in
  * blocks that keep every promise. The input is laid over a journal's only segment; blocks whose first byte
- * asks for it get right keys and CRCs, so that what lies behind those checks is reached too. */
+ * asks for it get right keys and CRCs, so that what lies behind those checks is reached too. If its last byte
+ * asks for it the input is the file of remembered ids as well, with a right header or its own. */
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 
 /* The sources themselves, so that they are built for coverage. */
 #include "block_check.c"
+#include "carry.c"
 #include "recover.c"
 #include "scan.c"
 #include "walk.c"
@@ -97,6 +99,35 @@ static void mend(uint8_t *image, size_t bytes)
 	}
 }
 
+static void ids_make(const uint8_t *data, size_t size)
+{
+	static uint8_t image[SEGMENT];
+	struct ids_head *head = (struct ids_head *)image;
+	char path[PATH_BYTES + 8];
+	int fd;
+
+	ids_path(path, part_dir);
+	(void)unlink(path);
+	if (size < 2 * sizeof *head || data[size - 1] % 4 != 3)
+		return;
+	memcpy(image, data, size);
+	if (data[size - 2] & 1) {
+		size_t body = (size - sizeof *head) / sizeof(struct ids_entry) * sizeof(struct ids_entry);
+
+		*head = (struct ids_head){.magic = IDS_MAGIC,
+			.version = JOURNAL_FORMAT_VERSION,
+			.epoch = meta.epoch,
+			.count = body / sizeof(struct ids_entry),
+			.body_crc = crc32c(0, image + sizeof *head, body)};
+		head->crc = ids_head_crc(*head);
+		size = sizeof *head + body;
+	}
+	fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+	if (fd < 0 || write(fd, image, size) != (ssize_t)size)
+		abort();
+	close(fd);
+}
+
 static int each(void *arg, const struct journal_scan_block *b)
 {
 	const uint8_t *p = b->block.data;
@@ -139,6 +170,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (fd < 0 || store_mark_write(fd, &mark) != 0)
 		abort();
 	close(fd);
+	ids_make(data, size);
 	(void)journal_scan(dir, 0, each, NULL, &err);
 	snprintf(p.dir, sizeof p.dir, "%s", dir);
 	if (journal_open(&j, &p, &err) == 0) {

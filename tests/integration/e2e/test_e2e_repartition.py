@@ -6,7 +6,6 @@ Shown: every event id once in Kafka (read committed) and in ClickHouse; rows of 
 and in ClickHouse (sums of differences) are those that a count in this file gives for all events; revisions of a window
 are 0, 1, 2, ...; no address twice; nothing of the epoch before stays behind when all is delivered."""
 import collections
-import glob
 import json
 import os
 import random
@@ -147,14 +146,17 @@ def refusal(rig, daemon):
     return done.stderr if done.returncode == 1 else f"no refusal: {done.returncode}"
 
 
-def epochs(daemon):
-    return sorted(glob.glob(os.path.join(daemon.data, "*")))
+def left_over(daemon):
+    return [name for name in os.listdir(daemon.data) if re.search("before|next|repartition", name)]
 
 
-def run(rig, daemon, name, events, kill=False, drain=True):
+def run(rig, daemon, name, events, kill=False, drain=True, points=()):
     """Feeds events through a port until all have been taken; then stops in order."""
     write_pcap(rig.path(name + ".pcap"), events)
     daemon.config["ports"] = file_ports(rig.path(name + ".pcap"))
+    for point in points:
+        daemon.start(crash=point, wait=0)
+        rig.expect(daemon.wait_dead(90) == -signal.SIGKILL, f"{name}: killed at {point}")
     if not rig.expect(daemon.start(), f"{name}: up"):
         print(daemon.log_tail(4000), flush=True)
         return
@@ -362,7 +364,8 @@ def far_apart(rig, daemon, feed):
     done = change(rig, daemon, 4, more=["raise"])
     rig.expect(done.returncode == 0 and "has 4 partitions instead of 6" in done.stdout,
                f"but when it is meant: {done.stdout}{done.stderr[-300:] if done.returncode else ''}")
-    run(rig, daemon, "h", feed.again(200) + feed.more(400))
+    run(rig, daemon, "h", feed.again(200) + feed.more(400), points=["epoch_before_delivered:1", "epoch_before_moved:1"])
+    rig.expect(wait_until(lambda: not left_over(daemon), 30, "the epoch before goes"), "nothing is left over")
     daemon.stop_well("h")
     check_ids(rig, daemon, feed)
 
@@ -377,8 +380,7 @@ with Rig(sys.argv[1], kafka=1, clickhouse=True) as rig:
     daemon.config["windows"] = WINDOWS
     first_change(rig, daemon, feed)
     end_ms = dead_sink(rig, daemon, feed)
-    left = [os.path.basename(p) for p in epochs(daemon) if re.search("before|next|repartition", p)]
-    rig.expect(not left, f"nothing is left over {left}")
+    rig.expect(not left_over(daemon), f"nothing is left over {left_over(daemon)}")
     stopped = re.findall(r".*(?:STATE STOPPED|MERGE STOPPED|REPLAY DIFFERS).*", daemon.rig.text(daemon.log))
     rig.expect(not stopped, f"no replay differed {stopped[:2] or ''}")
     check_all(rig, daemon, feed, end_ms)
