@@ -191,13 +191,15 @@ static int replay_do(
 	const char *path = json_string_value(json_object_get(cli->args, "out"));
 	struct state_replay_params params = {.emit = replay_row, .arg = r};
 	struct state_replay_result result = {0};
-	char journal_dir[4200];
+	char journal_dir[4200], checkpoint_dir[4200];
 	uint32_t damaged = 0;
 	struct config cfg;
 	int rc;
 
 	snprintf(journal_dir, sizeof journal_dir, "%s/journal", data_dir);
 	params.journal_dir = journal_dir;
+	snprintf(checkpoint_dir, sizeof checkpoint_dir, "%s/state/checkpoints", data_dir);
+	params.checkpoint_dir = checkpoint_dir;
 	rc = journal_meta_read(journal_dir, &r->meta, err);
 	if (rc == 0)
 		rc = replay_options(cli, r, &params, err);

@@ -117,6 +117,7 @@ static int gather_write(struct state *s, const struct state_gather_to *to, const
 	int rc;
 
 	snprintf(info.node, sizeof info.node, "%s", journal_node(s->input));
+	snprintf(info.savepoint, sizeof info.savepoint, "%s", STATE_SAVEPOINT_GATHERED);
 	memcpy(info.window_uid, s->terms.window_uid, sizeof info.window_uid);
 	if (body->failed)
 		return err_set(err, -ENOMEM, "no memory for the state");

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "crc32c.h"
-#include "merge.h"
+#include "state_priv.h"
 
 struct replay;
 
@@ -185,6 +185,69 @@ static int part_next(struct replay_part *p, const struct record **rec, struct er
 	return 1;
 }
 
+/* ---- a journal that goes on from another one ---- */
+
+static int gathered_read(
+	const struct replay *r, uint64_t epoch, uint32_t who, struct bytes *body, struct err *err)
+{
+	const char *dir = r->params->checkpoint_dir;
+	struct checkpoint_entry *list;
+	struct checkpoint_info info;
+	uint32_t count;
+	int rc = checkpoint_list(dir, &list, &count, err), found = 0;
+
+	if (rc != 0)
+		return rc;
+	for (uint32_t i = 0; i < count && !found; i++) {
+		found = list[i].good && list[i].info.who == who && list[i].info.input_epoch == epoch &&
+			strcmp(list[i].info.savepoint, STATE_SAVEPOINT_GATHERED) == 0;
+		if (found)
+			rc = checkpoint_read(list[i].path, &info, body, err);
+	}
+	free(list);
+	return found ? rc
+		     : err_set(err, -ENODATA,
+			       "%s: the journal goes on from another one, and the savepoint \"%s\" with what "
+			       "it "
+			       "began with is gone: give a configuration to begin empty",
+			       dir, STATE_SAVEPOINT_GATHERED);
+}
+
+static int part_begin(struct replay_part *p, uint64_t epoch, struct err *err)
+{
+	struct bytes body = {0};
+	uint32_t dropped;
+	size_t head;
+	int rc = gathered_read(p->replay, epoch, p->partition, &body, err);
+
+	if (rc == 0)
+		rc = part_body_terms(body.data, body.bytes, &p->terms, &head, err);
+	if (rc > 0)
+		rc = part_stage(p, err);
+	if (rc == 0 && p->stage)
+		rc = stage_load(p->stage, body.data + head, body.bytes - head, &dropped, err);
+	p->termed = p->stage != NULL;
+	bytes_free(&body);
+	return rc;
+}
+
+static int replay_begin(struct replay *r, uint64_t epoch, struct err *err)
+{
+	const struct state_replay_params *params = r->params;
+	struct bytes body = {0};
+	int rc = 0;
+
+	for (uint32_t i = 0; i < r->result->partitions && rc == 0; i++)
+		if (r->part[i].scanner)
+			rc = part_begin(&r->part[i], epoch, err);
+	if (rc == 0 && params->partition == UINT32_MAX)
+		rc = gathered_read(r, epoch, CHECKPOINT_MERGE, &body, err);
+	if (rc == 0 && body.bytes)
+		rc = merge_load(r->merge, body.data, body.bytes, err);
+	bytes_free(&body);
+	return rc;
+}
+
 /* ---- all ---- */
 
 /* Until the merge wants a record of a partition that has ended; then nothing more can come out of it. */
@@ -299,6 +362,8 @@ int state_replay(
 	result->log = calloc(meta.partitions + 1, sizeof *result->log);
 	r.part = calloc(meta.partitions, sizeof *r.part);
 	rc = result->log && r.part ? replay_open(&r, err) : err_set(err, -ENOMEM, "no memory");
+	if (rc == 0 && meta.before && params->checkpoint_dir && !params->plan && params->from_ms == INT64_MIN)
+		rc = replay_begin(&r, meta.epoch, err);
 	if (rc == 0)
 		rc = replay_run(&r, err);
 	for (uint32_t i = 0; r.part && i < meta.partitions; i++) {

@@ -13,6 +13,10 @@ struct state_replay_params {
 	/* Not NULL: these hold from the first block on, and notes are passed over. Both or none; borrowed. */
 	const struct window_plan *plan;
 	const struct state_terms *terms;
+	/* Where a journal that goes on from another one finds what it begins with, if the replay is from the
+	 * first block on and under the journal's own definitions: the savepoint of the change. NULL: state
+	 * begins empty. */
+	const char *checkpoint_dir;
 	/* Blocks whose last receive time lies in [from_ms, to_ms); state before them is empty. */
 	int64_t from_ms, to_ms;
 	uint32_t partition; /* only this one; UINT32_MAX: all */
@@ -39,7 +43,7 @@ struct state_replay_result {
 	struct state_replay_log *log; /* P + 1; the last: merged. Caller frees */
 };
 
-/* 0; what emit returned; -ENOENT: there is no note, and no plan was given; -errno. */
+/* 0; what emit returned; -ENOENT: there is no note, and no plan was given; -ENODATA: no savepoint; -errno. */
 int state_replay(
 	const struct state_replay_params *params, struct state_replay_result *result, struct err *err);
 

@@ -346,6 +346,10 @@ def dead_sink(rig, daemon, feed):
     end_ms = feed.last_ms - 1000_000
     run(rig, daemon, "f", feed.beyond())
     daemon.stop_well("f")
+    feeder = os.path.join(rig.build, "tests", "integration", "state", "state_feeder")
+    done = subprocess.run([feeder, "check", daemon.data], capture_output=True, text=True, timeout=240, check=False)
+    rig.expect(done.returncode == 0 and "complete=1" in done.stdout and "damaged=0" in done.stdout,
+               f"the new epoch's output log = offline replay: {done.stdout.strip()} {done.stderr.strip()[-300:]}")
     return end_ms
 
 

@@ -342,8 +342,9 @@ static int check_each(void *arg, uint32_t p, uint64_t offset, const struct recor
 
 bool srig_check(const char *dir, struct srig_check *out)
 {
-	char journal_dir[160], output_dir[160], windows_dir[160];
+	char journal_dir[160], output_dir[160], windows_dir[160], checkpoint_dir[160];
 	struct state_replay_params params = {.journal_dir = journal_dir,
+		.checkpoint_dir = checkpoint_dir,
 		.from_ms = INT64_MIN,
 		.to_ms = INT64_MAX,
 		.partition = UINT32_MAX,
@@ -360,6 +361,7 @@ bool srig_check(const char *dir, struct srig_check *out)
 	snprintf(journal_dir, sizeof journal_dir, "%s/journal", dir);
 	snprintf(output_dir, sizeof output_dir, "%s/output", dir);
 	snprintf(windows_dir, sizeof windows_dir, "%s/state/windows", dir);
+	snprintf(checkpoint_dir, sizeof checkpoint_dir, "%s/state/checkpoints", dir);
 	params.arg = &c;
 	rc = window_store_open(&params.windows, windows_dir, &err);
 	for (uint32_t p = 0; rc == 0 && p < 17; p++) {

@@ -27,7 +27,8 @@ static void command(const char *format, ...)
 	assert_int_equal(system(text), 0);
 }
 
-static void old_run(struct srig *r, bool raise)
+/* Returns the highest watermark. */
+static int64_t old_run(struct srig *r, bool raise)
 {
 	struct err err = {""};
 	int64_t mark = INT64_MIN;
@@ -52,6 +53,7 @@ static void old_run(struct srig *r, bool raise)
 	if (raise && journal_tick(r->rig.journal, mark, 5000, &err) != 0)
 		fail_msg("%s", err.text);
 	srig_stop(r, 30000);
+	return mark;
 }
 
 /* Journals of the new epoch in r->dir/next; fills what state_gather() wants. */
@@ -87,7 +89,7 @@ static void partitions_apart_are_refused(void **state)
 	struct srig r;
 
 	(void)state;
-	old_run(&r, false);
+	(void)old_run(&r, false);
 	next_make(&r, 3, &to, dir);
 	/* Its rows wait for the others. */
 	if (state_gather(r.state, &to, &err) != -EIO || !strstr(err.text, "is not merged yet"))
@@ -138,12 +140,14 @@ static void a_new_number_goes_on(void **state)
 	for (int i = 0; i < 2; i++) {
 		struct state_gather_to to;
 		struct checkpoint_entry *list;
+		struct srig_check check;
 		struct srig r, n;
 		char dir[200], next[160];
 		uint32_t count, good = 0;
+		int64_t mark;
 		uint64_t events;
 
-		old_run(&r, true);
+		mark = old_run(&r, true);
 		next_make(&r, counts[i], &to, dir);
 		if (state_gather(r.state, &to, &err) != 0)
 			fail_msg("%s", err.text);
@@ -163,6 +167,7 @@ static void a_new_number_goes_on(void **state)
 			if (srig_open(&n, &err) != 0)
 				fail_msg("%s", err.text);
 			srig_start(&n);
+			n.start_ms = mark + 5000 + round * 30000;
 			srig_feed(&n, 0, 10000 + (uint64_t)round * 3000, 3000);
 			srig_feed(&n, 1, 10000 + (uint64_t)round * 3000, 3000);
 			for (uint32_t p = 0; p < counts[i]; p++)
@@ -172,8 +177,20 @@ static void a_new_number_goes_on(void **state)
 			assert_int_equal(sum_events(&n), events);
 			srig_stop(&n, 30000);
 			srig_close(&n);
+			if (!srig_check(next, &check) || !check.complete)
+				fail_msg("%s", check.fault);
+			assert_true(check.merged > 0);
 		}
+		command("rm -f %s/state/checkpoints/p1-*.ckpt", next);
+		if (srig_open(&n, &err) != 0) /* from the savepoint */
+			fail_msg("%s", err.text);
+		srig_start(&n);
+		assert_true(srig_settle(&n));
+		srig_stop(&n, 30000);
+		srig_close(&n);
 		command("rm -f %s/state/checkpoints/p1-*", next);
+		if (srig_check(next, &check) || !strstr(check.fault, "is gone"))
+			fail_msg("%s", check.fault);
 		assert_int_equal(srig_open(&n, &err), -EINVAL);
 		assert_non_null(strstr(err.text, "does not begin empty"));
 		handoff_free(&n.rig.handoff);
