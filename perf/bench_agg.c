@@ -82,10 +82,11 @@ static void adds_range(struct run *run, uint32_t from, uint32_t to)
 static void adds_ahead_range(struct run *run, uint32_t from, uint32_t end)
 {
 	static const struct record *rec[BURST];
+	static const uint8_t *payload[BURST];
 	static uint64_t offset[BURST];
 	struct agg_run aggs;
 
-	agg_run_init(&aggs, rec, offset, 0);
+	agg_run_init(&aggs, rec, payload, offset, 0);
 	if (!agg_run_reads(&aggs, run->set))
 		abort();
 	for (; from < end; from += BURST) {
@@ -96,6 +97,7 @@ static void adds_ahead_range(struct run *run, uint32_t from, uint32_t end)
 			uint8_t *cell = run->cells + (size_t)run->key[from + i] * run->stride;
 
 			rec[i] = (const struct record *)(run->records + run->offset[from + i]);
+			payload[i] = record_payload(rec[i]);
 			offset[i] = from + i;
 			for (uint32_t at = 0; at < 192; at += 64)
 				__builtin_prefetch((const uint8_t *)rec[i] + at);

@@ -281,41 +281,53 @@ static void sliding(const char *window, const char *aggregates, uint64_t keys, u
 static const char *const plain = "count, sum(metric)";
 static const char *const full = "count, sum(metric), distinct(user_id), quantiles(metric)";
 
-/* which: 0, 1, 2 or, all of these, 3. */
+/* which: 0, 1, 2; any other: all of these. */
 static void tumblings(uint64_t keys, uint64_t rounds, uint64_t which)
 {
-	if (which == 0 || which == 3) {
+	if (which == 0 || which > 2) {
 		printf("-- %s\n", plain);
 		tumbling(plain, keys, 1000000, 4096, rounds);
 	}
-	if (which == 1 || which == 3) {
+	if (which == 1 || which > 2) {
 		printf("-- %s: 20 users, metrics over 20 %%\n", full);
 		tumbling(full, keys, 20, 1.2, rounds);
 	}
-	if (which == 2 || which == 3) {
+	if (which == 2 || which > 2) {
 		printf("-- %s: 1 M users, metrics over three decades\n", full);
 		tumbling(full, keys, 1000000, 4096, rounds);
 	}
 }
 
-/* Arguments: none: everything; KEYS [ROUNDS [WHICH]]: tumbling windows of so many keys, 0: the others; WHICH:
- * 0, 1 or 2 of the lists of aggregates. */
+static void slidings(uint64_t which)
+{
+	static const struct {
+		const char *window, *aggregates;
+		uint64_t keys, events_per_ms;
+	} run[] = {{"kind=hopping size=10s slide=1s by=page", plain, 100000, 1000},
+		{"kind=hopping size=10s slide=1s by=page", plain, 100000, 200},
+		{"kind=hopping size=10s slide=1s by=page", full, 10000, 200},
+		{"kind=session gap=2s by=user_id", plain, 100000, 200},
+		{"kind=session gap=2s by=user_id", full, 10000, 200}};
+	const uint64_t count = sizeof run / sizeof *run;
+
+	for (uint64_t i = 0; i < count; i++)
+		if (which == i || which >= count)
+			sliding(run[i].window, run[i].aggregates, run[i].keys, run[i].events_per_ms);
+}
+
+/* Arguments: none: everything; KEYS [ROUNDS [WHICH]]: tumbling windows of so many keys, with one of the lists
+ * of aggregates (0, 1, 2) or all; 0 0 [WHICH]: one of the others (0 to 4), or all. */
 int main(int argc, char **argv)
 {
 	static const uint64_t keys[] = {1000, 10000, 100000, 1000000};
 	uint64_t only = argc > 1 ? strtoull(argv[1], NULL, 10) : 0;
 	uint64_t rounds = argc > 2 ? strtoull(argv[2], NULL, 10) : 200;
-	uint64_t which = argc > 3 ? strtoull(argv[3], NULL, 10) : 3;
+	uint64_t which = argc > 3 ? strtoull(argv[3], NULL, 10) : UINT64_MAX;
 
 	for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
 		if (argc == 1 || only == keys[i])
 			tumblings(keys[i], rounds, which);
-	if (only)
-		return 0;
-	sliding("kind=hopping size=10s slide=1s by=page", plain, 100000, 1000);
-	sliding("kind=hopping size=10s slide=1s by=page", plain, 100000, 200);
-	sliding("kind=hopping size=10s slide=1s by=page", full, 10000, 200);
-	sliding("kind=session gap=2s by=user_id", plain, 100000, 200);
-	sliding("kind=session gap=2s by=user_id", full, 10000, 200);
+	if (!only)
+		slidings(which);
 	return 0;
 }

@@ -76,8 +76,9 @@ static inline const uint8_t *record_payload(const struct record *rec)
 }
 
 /* Decoded bytes of a field; NULL (and 0) if the record does not have it. NUMBER: 8 bytes, a double; DECIMAL:
- * 8 bytes, see record_decimal(). */
-static inline const uint8_t *record_field(const struct record *rec, enum field_id id, uint32_t *bytes)
+ * 8 bytes, see record_decimal(). payload: record_payload(rec). */
+static inline const uint8_t *record_field_in(
+	const struct record *rec, const uint8_t *payload, enum field_id id, uint32_t *bytes)
 {
 	uint64_t bit = 1ull << id;
 
@@ -87,7 +88,12 @@ static inline const uint8_t *record_field(const struct record *rec, enum field_i
 	}
 	struct span s = record_spans(rec)[__builtin_popcountll(rec->field_mask & (bit - 1))];
 	*bytes = s.bytes;
-	return record_payload(rec) + s.offset;
+	return payload + s.offset;
+}
+
+static inline const uint8_t *record_field(const struct record *rec, enum field_id id, uint32_t *bytes)
+{
+	return record_field_in(rec, record_payload(rec), id, bytes);
 }
 
 /* Millionths of a DECIMAL field; false (and 0) if the record does not have it. */

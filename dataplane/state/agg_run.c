@@ -1,66 +1,85 @@
 /* Adding events: see agg_run.h. In: records. Out: cells. Pure; memory is the caller's cells and arenas. */
 #include "agg_run.h"
 
-#include <math.h>
 #include <stdlib.h>
 
 #include "agg_priv.h"
 
 /* ---- what the events have ---- */
 
-/* Those with other than 8 bytes are no records of ours. */
-static uint64_t numbers_look(struct agg_input *in, uint64_t has)
-{
-	for (uint64_t left = has; left; left &= left - 1) {
-		uint32_t i = (uint32_t)__builtin_ctzll(left);
-		double number;
+#define FINITE_BELOW 0xffe0000000000000ull /* bits of a double without its sign, shifted out */
 
-		if (in->bytes[i] != sizeof number) {
-			has &= ~(1ull << i);
+static uint64_t texts_look(
+	struct agg_input *in, const struct record *const *rec, const uint8_t *const *payload, uint64_t events)
+{
+	const enum field_id field = in->field;
+	const bool hashed = in->hashed;
+	uint64_t has = 0, hash;
+
+	for (uint64_t left = events; left; left &= left - 1) {
+		uint32_t i = (uint32_t)__builtin_ctzll(left), bytes;
+		const uint8_t *text = record_field_in(rec[i], payload[i], field, &bytes);
+
+		if (!text)
 			continue;
-		}
-		if (in->decimal) {
-			in->decimal_of[i] = (int64_t)agg_u64(in->text[i]);
-			number = field_decimal_double(in->decimal_of[i]);
-		} else {
-			number = agg_f64(in->text[i]) + 0.0; /* no negative zero */
-		}
-		in->number_of[i] = number;
-		in->finite |= (uint64_t) !!isfinite(number) << i;
+		has |= 1ull << i;
+		in->text[i] = text;
+		in->bytes[i] = bytes;
+		if (!hashed)
+			continue;
+		hash = hash_text(text, bytes);
+		in->hash[i] = hash;
+		in->token[i] = hll_token(hash);
 	}
 	return has;
 }
 
-static void hashes_look(struct agg_input *in, uint64_t has)
+/* Those with other than 8 bytes are no records of ours. */
+static uint64_t numbers_look(
+	struct agg_input *in, const struct record *const *rec, const uint8_t *const *payload, uint64_t events)
 {
-	for (uint64_t left = has; left; left &= left - 1) {
-		uint32_t i = (uint32_t)__builtin_ctzll(left);
-		uint64_t hash = hash_text(in->text[i], in->bytes[i]);
+	const enum field_id field = in->field;
+	const bool decimal = in->decimal, hashed = in->hashed, keys = in->keys;
+	uint64_t has = 0, finite = 0, bits;
 
-		in->hash[i] = hash;
-		in->token[i] = hll_token(hash);
+	for (uint64_t left = events; left; left &= left - 1) {
+		uint32_t i = (uint32_t)__builtin_ctzll(left), bytes;
+		const uint8_t *text = record_field_in(rec[i], payload[i], field, &bytes);
+		double number;
+
+		if (!text || bytes != sizeof number)
+			continue;
+		bits = agg_u64(text);
+		has |= 1ull << i;
+		in->text[i] = text;
+		in->bytes[i] = bytes;
+		if (decimal) {
+			in->decimal_of[i] = (int64_t)bits;
+			number = field_decimal_double((int64_t)bits);
+			memcpy(&bits, &number, sizeof bits);
+		} else {
+			memcpy(&number, &bits, sizeof number);
+		}
+		in->number_of[i] = number + 0.0; /* no negative zero */
+		if (bits << 1 < FINITE_BELOW)
+			finite |= 1ull << i;
+		if (keys)
+			in->key[i] = dds_key_of_bits(bits);
+		if (hashed)
+			in->token[i] = hll_token(in->hash[i] = hash_text(text, bytes));
 	}
+	in->finite |= finite;
+	return has;
 }
 
-static void input_look(struct agg_input *in, const struct record *const *rec, uint64_t events)
+static inline void input_look(
+	struct agg_input *in, const struct record *const *rec, const uint8_t *const *payload, uint64_t events)
 {
-	uint64_t has = 0;
-
 	events &= ~in->looked;
+	if (!events)
+		return;
 	in->looked |= events;
-	for (uint64_t left = events; left; left &= left - 1) {
-		uint32_t i = (uint32_t)__builtin_ctzll(left);
-
-		in->text[i] = record_field(rec[i], in->field, &in->bytes[i]);
-		has |= (uint64_t)(in->text[i] != NULL) << i;
-	}
-	if (in->number)
-		has = numbers_look(in, has);
-	if (in->hashed)
-		hashes_look(in, has);
-	if (in->keys)
-		dds_keys(in->number_of, has, in->key);
-	in->has |= has;
+	in->has |= (in->number ? numbers_look : texts_look)(in, rec, payload, events);
 }
 
 static void input_want(struct agg_input *in, const struct agg_group *group)
@@ -98,21 +117,26 @@ static inline void count_up(uint8_t *p)
 
 static void counts_add(const struct agg_part *part, const struct agg_items *items)
 {
-	for (uint32_t k = 0; k < items->count; k++)
-		count_up(items->cell[k] + part->offset);
+	const uint32_t count = items->count, offset = part->offset;
+
+	for (uint32_t k = 0; k < count; k++)
+		count_up(items->cell[k] + offset);
 }
 
 static void sums_add(const struct agg_part *part, const struct agg_items *items, const struct agg_input *in)
 {
-	for (uint32_t k = 0; !part->decimal && k < items->count; k++) {
-		uint8_t *p = items->cell[k] + part->offset;
+	const uint32_t count = items->count, offset = part->offset;
+
+	for (uint32_t k = 0; !part->decimal && k < count; k++) {
+		uint8_t *p = items->cell[k] + offset;
 
 		agg_f64_set(p, agg_f64(p) + in->number_of[items->event[k]]);
 	}
-	for (uint32_t k = 0; part->decimal && k < items->count; k++) {
-		uint8_t *p = items->cell[k] + part->offset;
+	for (uint32_t k = 0; part->decimal && k < count; k++) {
+		uint8_t *p = items->cell[k] + offset;
+		__int128 decimal = in->decimal_of[items->event[k]];
 
-		agg_u128_set(p, agg_u128(p) + (unsigned __int128)(__int128)in->decimal_of[items->event[k]]);
+		agg_u128_set(p, agg_u128(p) + (unsigned __int128)decimal);
 	}
 }
 
@@ -249,6 +273,7 @@ bool agg_cell_add(const struct agg_set *set, void *cell, struct agg_arena *a, co
 	const struct agg_order *order)
 {
 	struct agg_items items;
+	const uint8_t *payload = record_payload(rec);
 	struct agg_input in;
 	uint64_t lost = 0;
 
@@ -264,7 +289,7 @@ bool agg_cell_add(const struct agg_set *set, void *cell, struct agg_arena *a, co
 		in.hashed = in.keys = false;
 		input_want(&in, group);
 		input_begin(&in);
-		input_look(&in, &rec, 1);
+		input_look(&in, &rec, &payload, 1);
 		lost |= group_add(set, group, &in, &items, order);
 	}
 	return !lost;
@@ -272,10 +297,10 @@ bool agg_cell_add(const struct agg_set *set, void *cell, struct agg_arena *a, co
 
 /* ---- runs ---- */
 
-void agg_run_init(
-	struct agg_run *run, const struct record *const *rec, const uint64_t *offset, uint32_t partition)
+void agg_run_init(struct agg_run *run, const struct record *const *rec, const uint8_t *const *payload,
+	const uint64_t *offset, uint32_t partition)
 {
-	*run = (struct agg_run){.rec = rec, .offset = offset, .partition = partition};
+	*run = (struct agg_run){.rec = rec, .payload = payload, .offset = offset, .partition = partition};
 }
 
 void agg_run_free(struct agg_run *run)
@@ -318,7 +343,7 @@ void agg_run_prefetch(struct agg_run *run, const struct agg_set *set, const stru
 		const struct agg_items *all;
 		struct agg_items some;
 
-		input_look(in, run->rec, items->events);
+		input_look(in, run->rec, run->payload, items->events);
 		all = items_of(items, in->has, &some);
 		if (part->kind == AGG_PART_DISTINCT)
 			hll_prefetch_run(all, part->offset, in->token);
@@ -352,7 +377,7 @@ uint64_t agg_run_add(struct agg_run *run, const struct agg_set *set, const struc
 			wholes_add(set, group, run->rec, items);
 			continue;
 		}
-		input_look(run->input[group->field], run->rec, items->events);
+		input_look(run->input[group->field], run->rec, run->payload, items->events);
 		lost |= group_add(set, group, run->input[group->field], items, order);
 	}
 	return lost;

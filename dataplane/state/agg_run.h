@@ -55,15 +55,17 @@ struct agg_input {
 };
 
 struct agg_run {
-	const struct record *const *rec; /* borrowed, as offset */
+	const struct record *const *rec; /* borrowed, as payload and offset */
+	const uint8_t *const *payload;
 	const uint64_t *offset;
 	uint32_t partition;
 	struct agg_input *input[FIELD_ID_MAX]; /* NULL: no set reads it */
 };
 
-/* rec, offset: where those of each run's events will stand. Nothing to undo. */
-void agg_run_init(
-	struct agg_run *run, const struct record *const *rec, const uint64_t *offset, uint32_t partition);
+/* rec, payload (record_payload() of each), offset: where those of each run's events will stand. Nothing to
+ * undo. */
+void agg_run_init(struct agg_run *run, const struct record *const *rec, const uint8_t *const *payload,
+	const uint64_t *offset, uint32_t partition);
 void agg_run_free(struct agg_run *run);
 /* Set-up: this set's fields will be read. False: no memory. */
 bool agg_run_reads(struct agg_run *run, const struct agg_set *set);

@@ -7,9 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-/* bucket_start[j]: least mantissa (52 bits) of a number that is at least 2^(j/35): ceil((2^(j/35) - 1) *
- * 2^52). */
-static const uint64_t bucket_start[DDS_PER_OCTAVE + 1] = {
+const uint64_t dds_bucket_start[DDS_PER_OCTAVE + 1] = {
 	0x0000000000000,
 	0x051ed35254d7b,
 	0x0a57de9c16bc8,
@@ -48,9 +46,7 @@ static const uint64_t bucket_start[DDS_PER_OCTAVE + 1] = {
 	0x10000000000000,
 };
 
-/* By the mantissa's first 6 bits: the bucket of the least such number. No 64th of an octave has two starts.
- */
-static const uint8_t bucket_guess[64] = {
+const uint8_t dds_bucket_guess[DDS_GUESSES] = {
 	0,
 	0,
 	1,
@@ -156,41 +152,7 @@ static const double bucket_middle[DDS_PER_OCTAVE] = {
 	0x1.faee276e7302dp+0,
 };
 
-#define MANTISSA_BITS 52
-#define EXPONENT_BIAS 1023
-
 /* ---- mapping ---- */
-
-static inline int32_t key_of(double x)
-{
-	uint64_t bits, mantissa;
-	uint32_t exponent, j;
-	int32_t key;
-
-	memcpy(&bits, &x, sizeof bits);
-	exponent = bits >> MANTISSA_BITS & 0x7ff;
-	mantissa = bits & ((1ull << MANTISSA_BITS) - 1);
-	if (exponent - 1 >= 0x7fe)
-		return exponent ? DDS_KEY_IGNORED : DDS_KEY_ZERO;
-	j = bucket_guess[mantissa >> (MANTISSA_BITS - 6)];
-	j += mantissa >= bucket_start[j + 1];
-	key = ((int32_t)exponent - EXPONENT_BIAS) * DDS_PER_OCTAVE + (int32_t)j + DDS_OFFSET;
-	return bits >> 63 ? -key : key;
-}
-
-int32_t dds_key(double x)
-{
-	return key_of(x);
-}
-
-void dds_keys(const double *x, uint64_t mask, int32_t *key)
-{
-	for (; mask; mask &= mask - 1) {
-		uint32_t i = (uint32_t)__builtin_ctzll(mask);
-
-		key[i] = key_of(x[i]);
-	}
-}
 
 double dds_key_value(int32_t key)
 {
@@ -375,14 +337,15 @@ static inline bool key_add(struct dds *d, struct agg_arena *a, int32_t key)
 
 bool dds_add(struct dds *d, struct agg_arena *a, double x)
 {
-	return key_add(d, a, key_of(x));
+	return key_add(d, a, dds_key(x));
 }
 
 uint64_t dds_add_run(const struct agg_items *items, uint32_t offset, const int32_t *key)
 {
+	const uint32_t count = items->count;
 	uint64_t lost = 0;
 
-	for (uint32_t k = 0; k < items->count; k++) {
+	for (uint32_t k = 0; k < count; k++) {
 		uint32_t i = items->event[k];
 
 		if (!key_add((struct dds *)(items->cell[k] + offset), items->arena[k], key[i]))
@@ -482,25 +445,34 @@ void dds_release(struct dds *d, struct agg_arena *a)
 	*d = (struct dds){0};
 }
 
+static inline void sparse_prefetch(const struct dds *d, const struct agg_arena *a)
+{
+	const uint8_t *from = agg_arena_at(a, d->block), *last = from + sparse_bytes(d->form) - 4;
+
+	__builtin_prefetch(from, 1);
+	__builtin_prefetch(last, 1);
+	for (from += 64; from < last; from += 64)
+		__builtin_prefetch(from, 1);
+}
+
 void dds_prefetch(const struct dds *d, const struct agg_arena *a)
 {
-	const char *block;
-
-	if (d->form <= DDS_INLINE || is_dense(d))
-		return;
-	block = agg_arena_at(a, d->block);
-	for (uint32_t at = 0; at < sparse_bytes(d->form); at += 64)
-		__builtin_prefetch(block + at, 1);
+	if (d->form > DDS_INLINE && !is_dense(d))
+		sparse_prefetch(d, a);
 }
 
 void dds_prefetch_run(const struct agg_items *items, uint32_t offset, const int32_t *key)
 {
-	for (uint32_t k = 0; k < items->count; k++) {
+	const uint32_t count = items->count;
+
+	for (uint32_t k = 0; k < count; k++) {
 		const struct dds *d = (const struct dds *)(items->cell[k] + offset);
 		uint32_t at, width;
 
+		if (d->form <= DDS_INLINE)
+			continue;
 		if (!is_dense(d)) {
-			dds_prefetch(d, items->arena[k]);
+			sparse_prefetch(d, items->arena[k]);
 			continue;
 		}
 		at = (uint32_t)(key[items->event[k]] - d->low);

@@ -63,9 +63,37 @@ struct dds_view {
 	uint32_t bytes;
 };
 
-int32_t dds_key(double x);
-/* The same for those of at most 64 numbers that the mask names, each to its place. */
-void dds_keys(const double *x, uint64_t mask, int32_t *key);
+#define DDS_MANTISSA_BITS 52
+#define DDS_EXPONENT_BIAS 1023
+#define DDS_GUESS_BITS 6
+#define DDS_GUESSES (1 << DDS_GUESS_BITS)
+/* [j]: least mantissa of a number that is at least 2^(j/35): ceil((2^(j/35) - 1) * 2^52). */
+extern const uint64_t dds_bucket_start[DDS_PER_OCTAVE + 1];
+/* By the mantissa's first bits: the bucket of the least such number. No 64th of an octave has two starts. */
+extern const uint8_t dds_bucket_guess[DDS_GUESSES];
+
+/* Of a double, given by its bits. */
+static inline int32_t dds_key_of_bits(uint64_t bits)
+{
+	uint64_t mantissa = bits & ((1ull << DDS_MANTISSA_BITS) - 1);
+	uint32_t exponent = bits >> DDS_MANTISSA_BITS & 0x7ff, j;
+	int32_t key;
+
+	if (exponent - 1 >= 0x7fe)
+		return exponent ? DDS_KEY_IGNORED : DDS_KEY_ZERO;
+	j = dds_bucket_guess[mantissa >> (DDS_MANTISSA_BITS - DDS_GUESS_BITS)];
+	j += mantissa >= dds_bucket_start[j + 1];
+	key = (int32_t)(exponent * DDS_PER_OCTAVE + j) + DDS_OFFSET - DDS_EXPONENT_BIAS * DDS_PER_OCTAVE;
+	return bits >> 63 ? -key : key;
+}
+
+static inline int32_t dds_key(double x)
+{
+	uint64_t bits;
+
+	__builtin_memcpy(&bits, &x, sizeof bits);
+	return dds_key_of_bits(bits);
+}
 double dds_key_value(int32_t key);
 
 /* False: the arena is full and the value was not counted. */

@@ -190,9 +190,10 @@ bool hll_add(struct hll *h, struct agg_arena *a, uint64_t hash)
 
 uint64_t hll_add_run(const struct agg_items *items, uint32_t offset, const uint32_t *token)
 {
+	const uint32_t count = items->count;
 	uint64_t lost = 0;
 
-	for (uint32_t k = 0; k < items->count; k++) {
+	for (uint32_t k = 0; k < count; k++) {
 		uint32_t i = items->event[k];
 
 		if (!token_add((struct hll *)(items->cell[k] + offset), items->arena[k], token[i]))
@@ -265,26 +266,34 @@ void hll_release(struct hll *h, struct agg_arena *a)
 	*h = (struct hll){0};
 }
 
+/* A block that is searched has its first and last token on one cache line, two or three. */
+static inline void scan_prefetch(const struct hll *h, const struct agg_arena *a)
+{
+	const uint32_t *token = agg_arena_at(a, h->block);
+
+	__builtin_prefetch(token, 1);
+	__builtin_prefetch(token + h->n / 2, 1);
+	__builtin_prefetch(token + h->n - 1, 1);
+}
+
 void hll_prefetch(const struct hll *h, const struct agg_arena *a)
 {
-	const char *block;
-
-	if (h->n <= HLL_INLINE || h->n > HLL_SCAN_MAX)
-		return;
-	block = agg_arena_at(a, h->block);
-	__builtin_prefetch(block, 1);
-	if (h->n > 16)
-		__builtin_prefetch(block + 64, 1);
+	if (h->n > HLL_INLINE && h->n <= HLL_SCAN_MAX)
+		scan_prefetch(h, a);
 }
 
 void hll_prefetch_run(const struct agg_items *items, uint32_t offset, const uint32_t *token)
 {
-	for (uint32_t k = 0; k < items->count; k++) {
+	const uint32_t count = items->count;
+
+	for (uint32_t k = 0; k < count; k++) {
 		const struct hll *h = (const struct hll *)(items->cell[k] + offset);
 		uint64_t in;
 
+		if (h->n <= HLL_INLINE)
+			continue;
 		if (h->n <= HLL_SCAN_MAX) {
-			hll_prefetch(h, items->arena[k]);
+			scan_prefetch(h, items->arena[k]);
 			continue;
 		}
 		in = h->n == HLL_DENSE ? HLL_REGISTERS : form_bytes(h->n); /* both ascend with the token */

@@ -123,33 +123,52 @@ static inline struct keytab_part *keytab_part_of(const struct keytab *kt, uint32
 	return kt->part[(uint64_t)tag >> (32 - kt->depth)];
 }
 
-/* First pass of a burst: the slot. */
-static inline void keytab_prefetch_slot(const struct keytab *kt, uint32_t tag)
+/* First pass of a burst: the slot, fetched. NULL: the table is empty. */
+static inline const struct keytab_slot *keytab_prefetch_slot(const struct keytab *kt, uint32_t tag)
 {
-	if (kt->part)
-		__builtin_prefetch(&keytab_part_of(kt, tag)->slot[tag & kt->mask]);
+	const struct keytab_slot *slot;
+
+	if (!kt->part)
+		return NULL;
+	slot = &keytab_part_of(kt, tag)->slot[tag & kt->mask];
+	__builtin_prefetch(slot);
+	return slot;
+}
+
+/* An entry up to where most keys end. */
+static inline void keytab_prefetch_entry(const struct keytab *kt, const struct keytab_entry *e)
+{
+	const uint8_t *from = (const uint8_t *)e, *last = from + kt->value_bytes + 24;
+
+	__builtin_prefetch(from, 1);
+	for (from += 64; from < last; from += 64)
+		__builtin_prefetch(from, 1);
+	__builtin_prefetch(last, 1);
 }
 
 /* Second pass: the entry that the key probably has, fetched; NULL: none. keytab_is() says if it is the one.
  */
-static inline struct keytab_entry *keytab_guess(const struct keytab *kt, uint32_t tag)
+static inline struct keytab_entry *keytab_guess(
+	const struct keytab *kt, const struct keytab_slot *slot, uint32_t tag)
 {
 	const struct keytab_part *part;
+	struct keytab_entry *e;
 
-	if (!kt->part)
+	if (!slot)
 		return NULL;
-	part = keytab_part_of(kt, tag);
-	for (uint32_t i = tag & kt->mask; part->slot[i].ref; i = (i + 1) & kt->mask) {
-		struct keytab_entry *e;
-
-		if (part->slot[i].tag != tag)
-			continue;
-		e = keytab_at(kt, part->slot[i].ref);
-		for (uint32_t at = 0; at < kt->value_bytes + 32; at += 64)
-			__builtin_prefetch((const uint8_t *)e + at, 1);
-		return e;
+	if (slot->tag != tag || !slot->ref) {
+		part = keytab_part_of(kt, tag);
+		for (uint32_t i = tag & kt->mask;; i = (i + 1) & kt->mask) {
+			slot = &part->slot[i];
+			if (!slot->ref)
+				return NULL;
+			if (slot->tag == tag)
+				break;
+		}
 	}
-	return NULL;
+	e = keytab_at(kt, slot->ref);
+	keytab_prefetch_entry(kt, e);
+	return e;
 }
 
 static inline bool keytab_is(

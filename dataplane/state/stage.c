@@ -15,6 +15,14 @@ static const struct stage_kind *const kinds[] = {
 };
 
 /* ---- life ---- */
+static void run_begin(struct stage_run *run)
+{
+	run->count = 0;
+	run->late_mask = 0;
+	run->time_min_ms = INT64_MAX;
+	run->time_max_ms = INT64_MIN;
+}
+
 static int window_setup(struct stage *st, uint32_t i, struct err *err)
 {
 	const struct window_def *def = st->params.plan->def[i];
@@ -60,9 +68,10 @@ int stage_new(
 	st->emit = emit;
 	st->arg = arg;
 	st->plan_step_ms = params->plan->step_ms;
+	run_begin(&st->run);
 	st->watermark_ms = st->step_ms = st->step_next_ms = STAGE_NO_TIME;
 	st->stats.watermark_ms = st->stats.step_ms = STAGE_NO_TIME;
-	agg_run_init(&st->aggs, st->run.rec, st->run.offset, params->partition);
+	agg_run_init(&st->aggs, st->run.rec, st->run.payload, st->run.offset, params->partition);
 	st->keys = must_realloc(NULL, STAGE_RUN, STAGE_KEY_ROOM);
 	for (uint32_t i = 0; i < params->plan->count && !rc; i++)
 		rc = window_setup(st, i, err);
@@ -145,6 +154,43 @@ void stage_key(const struct stage_window *w, struct stage_pick *p)
 	p->other = !p->key_bytes && w->def->group_count;
 	memset(to + p->key_bytes, 0, 8);
 	p->tag = stage_tag(to, p->key_bytes);
+}
+
+/* What does not change is copied: it stays in registers, whatever is written. */
+void stage_keys_look(
+	const struct stage_window *w, const struct keytab *kt, struct stage_pick *pick, uint32_t count)
+{
+	const struct record *const *rec = w->st->run.rec;
+	const uint8_t *const *payload = w->st->run.payload;
+	const enum field_id field = w->def->group[0];
+	const uint32_t bytes_max = w->text_key ? STAGE_TEXT_MAX : 0;
+	const struct keytab keys = *kt;
+
+	for (const struct stage_pick *end = pick + count; pick < end; pick++) {
+		const uint32_t i = pick->index;
+		uint32_t bytes, tag;
+		const uint8_t *text = record_field_in(rec[i], payload[i], field, &bytes);
+
+		if (bytes - 1 < bytes_max) {
+			tag = keytab_tag((uint16_t)bytes, text, bytes);
+			pick->other = false;
+			pick->tag = tag;
+			pick->key_bytes = bytes + (uint32_t)sizeof(uint16_t);
+			pick->text = text;
+		} else {
+			stage_key(w, pick);
+			tag = pick->tag;
+		}
+		pick->slot = keytab_prefetch_slot(&keys, tag);
+	}
+}
+
+void stage_keys_guess(const struct keytab *kt, struct stage_pick *pick, uint32_t count)
+{
+	const struct keytab keys = *kt;
+
+	for (const struct stage_pick *end = pick + count; pick < end; pick++)
+		pick->entry = keytab_guess(&keys, pick->slot, pick->tag);
 }
 
 struct agg_arena *stage_arena_take(struct stage *st)
@@ -267,8 +313,7 @@ static int run_flush(struct stage *st)
 		st->stats.late++;
 		rc = st->emit(st->arg, (const struct record *)st->out.data);
 	}
-	run->count = 0;
-	run->late_mask = 0;
+	run_begin(run);
 	return rc;
 }
 
@@ -335,13 +380,13 @@ static struct stage_source *source_get(struct stage_stats *s, uint16_t port)
 
 static inline void source_count(struct stage *st, const struct record *rec)
 {
-	struct stage_source *source = &st->stats.source[st->source_last];
+	struct stage_source *source = st->source;
 
-	if (source->port != rec->dst_port || !st->stats.source_count) {
+	if (!source || source->port != rec->dst_port) {
 		source = source_get(&st->stats, rec->dst_port);
 		if (!source)
 			return;
-		st->source_last = (uint32_t)(source - st->stats.source);
+		st->source = source;
 	}
 	source->events++;
 	if (rec->event_time_ms > source->event_time_max_ms)
@@ -354,23 +399,24 @@ static inline bool time_usable(int64_t t)
 	return (uint64_t)t + STAGE_TIME_MAX <= 2 * (uint64_t)STAGE_TIME_MAX;
 }
 
-static inline int event_take(struct stage *st, const struct record *rec, uint64_t offset)
+static int event_take(struct stage *st, const struct record *rec, uint64_t offset)
 {
 	struct stage_run *run = &st->run;
-	int64_t t = rec->event_time_ms;
+	int64_t t = rec->event_time_ms, receive = rec->receive_time_ms;
 	int rc;
 
 	st->stats.events++;
 	source_count(st, rec);
-	if (!time_usable(t) || !time_usable(rec->receive_time_ms) || rec->flags & RECORD_F_SUPPRESSED) {
+	if (!time_usable(t) || !time_usable(receive) || rec->flags & RECORD_F_SUPPRESSED) {
 		for (uint32_t i = 0; i < st->stats.window_count; i++)
 			st->stats.window[i].filtered++;
-		if (!time_usable(t) || !time_usable(rec->receive_time_ms))
+		if (!time_usable(t) || !time_usable(receive))
 			return 0;
 	} else {
-		run->time_min_ms = run->count && run->time_min_ms < t ? run->time_min_ms : t;
-		run->time_max_ms = run->count && run->time_max_ms > t ? run->time_max_ms : t;
+		run->time_min_ms = run->time_min_ms < t ? run->time_min_ms : t;
+		run->time_max_ms = run->time_max_ms > t ? run->time_max_ms : t;
 		run->rec[run->count] = rec;
+		run->payload[run->count] = record_payload(rec);
 		run->offset[run->count] = offset;
 		run->watermark_ms[run->count] = st->watermark_ms;
 		if (++run->count == STAGE_RUN) {
@@ -379,12 +425,12 @@ static inline int event_take(struct stage *st, const struct record *rec, uint64_
 				return rc;
 		}
 	}
-	if (t > rec->receive_time_ms)
-		t = rec->receive_time_ms;
+	if (t > receive)
+		t = receive;
 	return watermark_raise(st, t - (int64_t)st->params.out_of_orderness_ms);
 }
 
-static inline int record_take(struct stage *st, const struct record *rec, uint64_t offset)
+static int record_take(struct stage *st, const struct record *rec, uint64_t offset)
 {
 	int rc = 0;
 
@@ -401,14 +447,86 @@ static inline int record_take(struct stage *st, const struct record *rec, uint64
 	return rc;
 }
 
-/* Draws a record's worth of what comes some records later into the cache: records are looked at here and
- * there, by too few lines in a row for the machine to see where that goes. */
-static inline void block_prefetch(const struct journal_block *block, uint32_t at)
+/* Draws a record's worth of what comes some records later into the cache, of whatever lies there: records are
+ * looked at here and there, by too few lines in a row for the machine to see where that goes. */
+static inline void ahead_prefetch(const uint8_t *rec, uint32_t bytes)
 {
-	uint32_t from = at + PREFETCH_BYTES, end = from + ((const struct record *)(block->data + at))->bytes;
+	const uint8_t *from = rec + PREFETCH_BYTES, *end = from + bytes;
 
-	for (; from < end && from < block->bytes; from += 64)
-		__builtin_prefetch(block->data + from);
+	do {
+		__builtin_prefetch(from);
+		__builtin_prefetch(from + 64);
+		from += 128;
+	} while (from < end);
+}
+
+/* What is known after events_take() took some events. */
+static void events_taken(struct stage *st, uint32_t count, int64_t low_ms, int64_t high_ms, int64_t wm)
+{
+	struct stage_run *run = &st->run;
+	struct stage_source *source = st->source;
+
+	st->watermark_ms = wm;
+	st->stats.events += count;
+	st->stats.records += count;
+	run->count += count;
+	run->time_min_ms = run->time_min_ms < low_ms ? run->time_min_ms : low_ms;
+	run->time_max_ms = run->time_max_ms > high_ms ? run->time_max_ms : high_ms;
+	source->events += count;
+	source->receive_last_ms = run->rec[run->count - 1]->receive_time_ms;
+	if (high_ms > source->event_time_max_ms)
+		source->event_time_max_ms = high_ms;
+	st->stats.input_offset = run->offset[run->count - 1] + 1;
+}
+
+/* Takes events as most are, up to one that is not, or after which something is to be done: that is for
+ * record_take(). In: a block, the next record's place and offset; moves the place, returns the offset. */
+static uint64_t events_take(
+	struct stage *st, const struct journal_block *block, uint32_t *place, uint64_t offset, uint64_t end)
+{
+	const int64_t step_next_ms = st->step_next_ms, delay_ms = (int64_t)st->params.out_of_orderness_ms;
+	const uint8_t *at = block->data + *place, *stop = block->data + block->bytes;
+	int64_t wm = st->watermark_ms, low_ms = INT64_MAX, high_ms = INT64_MIN;
+	struct stage_run *run = &st->run;
+	const uint16_t port = st->source ? st->source->port : 0;
+	uint32_t n = run->count;
+	uint64_t last = offset + STAGE_RUN - 1 - n, look = offset | (STAGE_MEMORY_EVERY - 1);
+
+	if (!st->source)
+		return offset;
+	last = last < look ? last : look;
+	for (last = last < end ? last : end; offset < last; n++, offset++) {
+		const struct record *rec = (const struct record *)at;
+		size_t room = (size_t)(stop - at);
+		uint32_t bytes = room < sizeof *rec ? 0 : rec->bytes;
+		int64_t t, receive, to;
+
+		if (bytes < sizeof *rec || bytes > room)
+			break;
+		ahead_prefetch(at, bytes);
+		t = rec->event_time_ms;
+		receive = rec->receive_time_ms;
+		if (rec->kind != RECORD_EVENT || rec->flags & RECORD_F_SUPPRESSED || rec->dst_port != port ||
+			((uint64_t)(t + STAGE_TIME_MAX) | (uint64_t)(receive + STAGE_TIME_MAX)) >=
+				2 * (uint64_t)STAGE_TIME_MAX)
+			break;
+		to = (t < receive ? t : receive) - delay_ms;
+		to = to > wm ? to : wm;
+		if (to >= step_next_ms)
+			break;
+		run->rec[n] = rec;
+		run->payload[n] = record_payload(rec);
+		run->offset[n] = offset;
+		run->watermark_ms[n] = wm;
+		wm = to;
+		low_ms = low_ms < t ? low_ms : t;
+		high_ms = high_ms > t ? high_ms : t;
+		at += bytes;
+	}
+	if (n > run->count)
+		events_taken(st, n - run->count, low_ms, high_ms, wm);
+	*place = (uint32_t)(at - block->data);
+	return offset;
 }
 
 int stage_block(struct stage *st, const struct journal_block *block, uint64_t from, struct err *err)
@@ -424,14 +542,18 @@ int stage_block(struct stage *st, const struct journal_block *block, uint64_t fr
 	st->begun = true;
 	st->receive_ms = block->receive_last_ms;
 	for (; offset < end && !rc; offset++) {
+		if (offset >= from)
+			offset = events_take(st, block, &at, offset, end);
+		if (offset == end)
+			break;
 		const struct record *rec = (const struct record *)(block->data + at);
+		uint32_t left = block->bytes - at, bytes = left < sizeof *rec ? 0 : rec->bytes;
 
-		if (block->bytes - at < sizeof *rec || rec->bytes < sizeof *rec ||
-			rec->bytes > block->bytes - at)
+		if (bytes < sizeof *rec || bytes > left)
 			return err_set(err, -EBADMSG, "record %llu does not lie in its block",
 				(unsigned long long)offset);
-		block_prefetch(block, at);
-		at += rec->bytes;
+		ahead_prefetch(block->data + at, bytes);
+		at += bytes;
 		if (offset >= from)
 			rc = record_take(st, rec, offset);
 	}

@@ -30,8 +30,9 @@ struct stage_window;
 struct stage_run {
 	uint32_t count;
 	uint64_t late_mask;
-	int64_t time_min_ms, time_max_ms; /* of its events */
+	int64_t time_min_ms, time_max_ms; /* of its events; none: INT64_MAX, INT64_MIN */
 	const struct record *rec[STAGE_RUN];
+	const uint8_t *payload[STAGE_RUN]; /* of each record */
 	uint64_t offset[STAGE_RUN];
 	int64_t watermark_ms[STAGE_RUN]; /* before the event */
 	uint64_t late_uid[STAGE_RUN];	 /* valid where late_mask has the bit */
@@ -42,12 +43,13 @@ struct stage_pick {
 	uint32_t index; /* in the run */
 	uint32_t tag;
 	uint32_t key_bytes;
-	bool other;		    /* its key is too long */
-	const uint8_t *text;	    /* in the record: all of the key but its head; NULL: the key is made */
-	const uint8_t *key;	    /* in stage.keys */
-	int64_t at;		    /* the kind's: pane number */
-	void *place;		    /* the kind's: pane */
-	struct keytab_entry *entry; /* at first a guess */
+	bool other;	     /* its key is too long */
+	const uint8_t *text; /* in the record: all of the key but its head; NULL: the key is made */
+	const uint8_t *key;  /* in stage.keys */
+	int64_t at;	     /* the kind's: pane number */
+	void *place;	     /* the kind's: pane */
+	const struct keytab_slot *slot; /* where the key's search begins; until a key is added */
+	struct keytab_entry *entry;	/* at first a guess */
 };
 
 struct stage_kind {
@@ -100,11 +102,11 @@ struct stage {
 	void *arg;
 	int64_t plan_step_ms;
 	int64_t watermark_ms, step_ms;
-	int64_t step_next_ms; /* no step before it: STAGE_NO_TIME: look */
-	int64_t receive_ms;   /* of the block in hand */
-	uint32_t source_last; /* that had an event last */
-	bool full;	      /* of memory: as of the last look */
-	bool begun;	      /* stats.input_offset says something */
+	int64_t step_next_ms;	     /* no step before it: STAGE_NO_TIME: look */
+	int64_t receive_ms;	     /* of the block in hand */
+	struct stage_source *source; /* of the last event; NULL: look */
+	bool full;		     /* of memory: as of the last look */
+	bool begun;		     /* stats.input_offset says something */
 	struct stage_run run;
 	struct agg_run aggs; /* over `run` */
 	struct stage_pick pick[STAGE_RUN];
@@ -156,6 +158,9 @@ static inline bool stage_text_same(const uint8_t *a, const uint8_t *b, size_t by
 	uint64_t differs = 0;
 	size_t at = 0;
 
+	if (bytes - 8 <= 8)
+		return !((hash_load(a, 8) ^ hash_load(b, 8)) |
+			 (hash_load(a + bytes - 8, 8) ^ hash_load(b + bytes - 8, 8)));
 	for (; at + 8 < bytes; at += 8)
 		differs |= hash_load(a + at, 8) ^ hash_load(b + at, 8);
 	differs |= (hash_load(a + bytes - 8, 8) ^ hash_load(b + bytes - 8, 8)) >> (8 * (-bytes & 7));
@@ -177,21 +182,12 @@ void stage_late(struct stage_window *w, struct stage_run *run, uint32_t i);
 
 /* Makes the group key of event p->index of the run, in stage.keys. */
 void stage_key(const struct stage_window *w, struct stage_pick *p);
-/* The same, but a key that is one text is left where it is, for stage_key_is(): most are there already.
- * Before any other use of the key, stage_key_want(). */
-static inline void stage_key_look(const struct stage_window *w, struct stage_pick *p)
-{
-	p->text = NULL;
-	if (w->text_key)
-		p->text = record_field(w->st->run.rec[p->index], w->def->group[0], &p->key_bytes);
-	if (!p->text || !p->key_bytes || p->key_bytes > STAGE_TEXT_MAX) {
-		stage_key(w, p);
-		return;
-	}
-	p->other = false;
-	p->tag = keytab_tag((uint16_t)p->key_bytes, p->text, p->key_bytes);
-	p->key_bytes += (uint32_t)sizeof(uint16_t);
-}
+/* Two walks over picks of one table, which stays as it is: their keys, and the slots where these are looked
+ * for; then the entries that they probably have. A key that is one text is left where it is, for
+ * stage_key_is(): most are there already. Before any other use of the key, stage_key_want(). */
+void stage_keys_look(
+	const struct stage_window *w, const struct keytab *kt, struct stage_pick *pick, uint32_t count);
+void stage_keys_guess(const struct keytab *kt, struct stage_pick *pick, uint32_t count);
 static inline void stage_key_want(const struct stage_window *w, struct stage_pick *p)
 {
 	if (p->text)

@@ -134,10 +134,6 @@ static uint32_t hopping_pick(struct hopping *h, struct stage_run *run)
 		w->stats->events++;
 		if (wm >= (p->at + 1) * w->def->slide_ms)
 			w->stats->late_allowed += late_windows(h, run, p);
-		if (count && p == &pick[count - 1]) {
-			stage_key_look(w, p);
-			keytab_prefetch_slot(&h->keys, p->tag);
-		}
 	}
 	return count;
 }
@@ -180,8 +176,8 @@ static void hopping_take(struct stage_window *w, struct stage_run *run)
 	struct stage_pick *pick = w->st->pick;
 	uint32_t count = hopping_pick(h, run), done = 0;
 
-	for (uint32_t i = 0; i < count; i++)
-		pick[i].entry = keytab_guess(&h->keys, pick[i].tag);
+	stage_keys_look(w, &h->keys, pick, count);
+	stage_keys_guess(&h->keys, pick, count);
 	for (uint32_t i = 0; i < count; i++) {
 		const struct hop_key *k;
 

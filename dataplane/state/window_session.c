@@ -236,12 +236,10 @@ static void session_take(struct stage_window *w, struct stage_run *run)
 			continue;
 		}
 		p->index = i;
-		stage_key_look(w, p);
-		keytab_prefetch_slot(&ss->keys, p->tag);
 		count++;
 	}
-	for (uint32_t i = 0; i < count; i++)
-		pick[i].entry = keytab_guess(&ss->keys, pick[i].tag);
+	stage_keys_look(w, &ss->keys, pick, count);
+	stage_keys_guess(&ss->keys, pick, count);
 	agg_items_clear(&w->st->items);
 	for (uint32_t i = 0; i < count; i++)
 		session_take_one(ss, run, &pick[i]);

@@ -58,48 +58,68 @@ static struct pane *event_pane(struct tumbling *tw, struct stage_run *run, struc
 	return pane;
 }
 
-/* First walk: which events count, in which pane, by which key. */
+/* First walk: which events count, in which pane. */
 static uint32_t tumbling_pick(struct tumbling *tw, struct stage_run *run)
 {
 	struct stage_window *w = &tw->w;
 	struct stage_pick *pick = w->st->pick;
-	struct pane *all = pane_list_last(&tw->panes, run->time_min_ms);
 	uint32_t count = 0;
 
-	if (!run_inside(all, w, run))
-		all = NULL;
 	for (uint32_t i = 0; i < run->count; i++) {
-		struct stage_pick *p = &pick[count];
-		struct pane *pane = all;
-
 		if (!stage_filter(w, run->rec[i])) {
 			w->stats->filtered++;
 			continue;
 		}
-		p->index = i;
-		if (!all)
-			pane = event_pane(tw, run, p);
-		if (!pane)
-			continue;
-		p->place = pane;
-		stage_key_look(w, p);
-		keytab_prefetch_slot(&pane->keys, p->tag);
-		count++;
+		pick[count].index = i;
+		pick[count].place = event_pane(tw, run, &pick[count]);
+		count += pick[count].place != NULL;
 	}
-	w->stats->events += count;
 	return count;
 }
 
-static void tumbling_take(struct stage_window *w, struct stage_run *run)
+/* The same where all events that pass the filter go to one pane. */
+static uint32_t tumbling_pick_all(
+	const struct stage_window *w, const struct stage_run *run, struct pane *pane)
 {
-	struct tumbling *t = (struct tumbling *)w;
+	const struct window_filter *filter = w->def->filter;
+	const uint32_t run_count = run->count;
 	struct stage_pick *pick = w->st->pick;
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < run_count; i++) {
+		if (filter && !window_filter_match(filter, run->rec[i]))
+			continue;
+		pick[count].index = i;
+		pick[count++].place = pane;
+	}
+	w->stats->filtered += run_count - count;
+	return count;
+}
+
+/* How many of the picks from the first on are of its pane: most often all. */
+static uint32_t picks_of_pane(const struct stage_pick *pick, uint32_t count)
+{
+	uint32_t n = 1;
+
+	while (n < count && pick[n].place == pick[0].place)
+		n++;
+	return n;
+}
+
+/* Further walks: keys, entries, perhaps new; then the aggregates. */
+static void tumbling_add(struct stage_window *w, struct stage_pick *pick, uint32_t count)
+{
 	struct agg_items *items = &w->st->items;
-	uint32_t count = tumbling_pick(t, run);
 	uint64_t lost;
 
-	for (uint32_t i = 0; i < count; i++)
-		pick[i].entry = keytab_guess(&((struct pane *)pick[i].place)->keys, pick[i].tag);
+	for (uint32_t i = 0, n; i < count; i += n) {
+		n = picks_of_pane(pick + i, count - i);
+		stage_keys_look(w, &((struct pane *)pick[i].place)->keys, pick + i, n);
+	}
+	for (uint32_t i = 0, n; i < count; i += n) {
+		n = picks_of_pane(pick + i, count - i);
+		stage_keys_guess(&((struct pane *)pick[i].place)->keys, pick + i, n);
+	}
 	agg_items_clear(items);
 	for (uint32_t i = 0; i < count; i++) {
 		struct pane *pane = pick[i].place;
@@ -116,6 +136,20 @@ static void tumbling_take(struct stage_window *w, struct stage_run *run)
 		pick[i].entry->flags |= KEYTAB_F_CUT;
 		w->stats->cut++;
 	}
+}
+
+static void tumbling_take(struct stage_window *w, struct stage_run *run)
+{
+	struct tumbling *t = (struct tumbling *)w;
+	struct pane *all = pane_list_last(&t->panes, run->time_min_ms);
+	uint32_t count;
+
+	if (run_inside(all, w, run))
+		count = tumbling_pick_all(w, run, all);
+	else
+		count = tumbling_pick(t, run);
+	w->stats->events += count;
+	tumbling_add(w, w->st->pick, count);
 }
 
 static int64_t tumbling_due(const struct stage_window *w)

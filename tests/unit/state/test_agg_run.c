@@ -145,12 +145,13 @@ static uint64_t rounds_run(uint32_t rounds, uint32_t limit_from)
 	static struct pair pair[SETS];
 	static struct agg_record made[AGG_RUN];
 	static const struct record *rec[AGG_RUN];
+	static const uint8_t *payload[AGG_RUN];
 	static uint64_t offset[AGG_RUN];
 	uint64_t at = 0;
 	struct agg_run run;
 	uint32_t users = 1 + random_size(4000);
 
-	agg_run_init(&run, rec, offset, 3);
+	agg_run_init(&run, rec, payload, offset, 3);
 	pairs_begin(pair, SIZE_MAX);
 	for (uint32_t s = 0; s < SETS; s++)
 		assert_true(agg_run_reads(&run, pair[s].set));
@@ -159,6 +160,7 @@ static uint64_t rounds_run(uint32_t rounds, uint32_t limit_from)
 
 		for (uint32_t i = 0; i < count; i++) {
 			rec[i] = event_make(&made[i], users);
+			payload[i] = record_payload(rec[i]);
 			offset[i] = at++;
 		}
 		agg_run_begin(&run);
