@@ -236,7 +236,7 @@ static int merged(void *arg, const struct record *rec)
 	const struct row *row = row_of(rec);
 	struct row_values values = {.run = r};
 	const struct window_def *def;
-	uint64_t h = 0;
+	uint64_t h;
 
 	if (rec->kind != RECORD_ROW || rec->type == ROW_ALERT)
 		return 0;
@@ -246,9 +246,9 @@ static int merged(void *arg, const struct record *rec)
 	def = window_plan_find(r->plan, row->window_uid);
 	(void)agg_column_values(
 		def->aggs, r->column, r->columns, row_agg(row), row->agg_bytes, item, value_take, &values);
-	h = mix(mix(h, (uint64_t)row->start_ms), (uint64_t)row->end_ms);
-	h = mix(h, (uint64_t)(int64_t)key_hash(row, def->group_count));
-	r->sum += mix(mix(h, values.count), values.sum);
+	h = mix((uint64_t)row->start_ms * 31 + (uint64_t)row->end_ms,
+		(uint64_t)(int64_t)key_hash(row, def->group_count));
+	r->sum += mix(h, values.count * 0x9e3779b97f4a7c15ull + values.sum);
 	return 0;
 }
 

@@ -21,6 +21,24 @@ static inline size_t varint_put(uint8_t *p, uint64_t v)
 	return n;
 }
 
+/* The same without a loop for most numbers; writes VARINT_BYTES_MAX bytes, of which those behind what it
+ * returns say nothing. */
+static inline size_t varint_put_wide(uint8_t *p, uint64_t v)
+{
+	uint32_t bits = 64u - (uint32_t)__builtin_clzll(v | 1),
+		 n = (bits * 9 + 64) >> 6; /* = (bits + 6) / 7 */
+	uint64_t x = v;
+
+	if (v >> 56)
+		return varint_put(p, v);
+	x = (x & 0x00fffffff0000000ull) << 4 | (x & 0x000000000fffffffull);
+	x = (x & 0x0fffc0000fffc000ull) << 2 | (x & 0x00003fff00003fffull);
+	x = (x & 0x3f803f803f803f80ull) << 1 | (x & 0x007f007f007f007full);
+	x |= 0x8080808080808080ull & ((1ull << (8 * (n - 1))) - 1);
+	memcpy(p, &x, sizeof x);
+	return n;
+}
+
 static inline void bytes_put_varint(struct bytes *b, uint64_t v)
 {
 	uint8_t *p = bytes_room(b, VARINT_BYTES_MAX);

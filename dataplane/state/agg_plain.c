@@ -100,20 +100,24 @@ uint8_t *agg_plain_pack(const struct agg_set *set, const __int128 value[AGG_PLAI
 
 uint8_t *agg_plain_pack_cells(const struct agg_set *set, const void *cell, const void *more, uint8_t *to)
 {
-	const uint8_t *a = cell, *b = more ? more : set->empty;
+	const uint8_t *a = cell, *b = more ? more : (const uint8_t *)set->empty;
+	const struct agg_part *part = set->part, *end = part + set->part_count;
 	bool present = false;
 
-	for (uint32_t i = 0; i < set->part_count; i++) {
-		const struct agg_part *part = &set->part[i];
+	for (; part < end; part++) {
+		const uint8_t *p = a + part->offset, *q = b + part->offset;
 
 		if (part->kind != AGG_PART_SUM) {
-			uint64_t n = agg_count_add(agg_u64(a + part->offset), agg_u64(b + part->offset));
+			uint64_t n = agg_count_add(agg_u64(p), agg_u64(q));
 
 			present = part->kind == AGG_PART_PRESENT ? n != 0 : present;
-			to += varint_put(to, n);
+			to += varint_put_wide(to, n);
 		} else if (present) {
-			to += agg_sum_put(
-				to, (__int128)(agg_u128(a + part->offset) + agg_u128(b + part->offset)));
+			__int128 v = (__int128)(agg_u128(p) + agg_u128(q));
+			int64_t low = (int64_t)v;
+
+			to += v == low && low >> 54 == low >> 63 ? varint_put_wide(to, varint_zigzag(low))
+								 : agg_sum_put(to, v);
 		}
 	}
 	return to;

@@ -133,40 +133,53 @@ static bool out_start(struct merge *m, const struct window_def *def, const struc
 	return true;
 }
 
+/* A row that was taken from its lane: its aggregates follow its key. */
+struct partial {
+	const uint8_t *key;
+	uint32_t key_bytes, agg_bytes, flags;
+};
+
+/* The lane's row is of the same key. */
+static bool lane_has(const struct merge_lane *lane, const struct partial *of)
+{
+	const struct row_walk *walk = &lane->part->walk;
+
+	return lane->open && !row_keys_compare(walk->key, walk->row.key_bytes, of->key, of->key_bytes);
+}
+
 /* A row of one partial: its bytes. The key and the aggregates behind it are copied in words. */
 static inline int alone_put(
-	struct merge *m, const struct row_walk *walk, uint64_t key_hash, int64_t receive_ms)
+	struct merge *m, const struct partial *from, uint64_t key_hash, int64_t receive_ms)
 {
 	struct record *rec = (struct record *)m->out.data;
 	struct row *row = (struct row *)(rec + 1);
 	uint8_t *to = (uint8_t *)(row + 1);
-	uint32_t bytes = walk->row.key_bytes + walk->row.agg_bytes;
+	uint32_t bytes = from->key_bytes + from->agg_bytes;
 
 	for (uint32_t i = 0; i < bytes; i += MERGE_SLACK)
-		memcpy(to + i, walk->key + i, MERGE_SLACK);
+		memcpy(to + i, from->key + i, MERGE_SLACK);
 	memset(to + bytes, 0, RECORD_ALIGN);
 	rec->payload_bytes = (uint32_t)sizeof *row + bytes;
 	rec->bytes = ((uint32_t)sizeof *rec + rec->payload_bytes + RECORD_ALIGN - 1) & ~(RECORD_ALIGN - 1);
 	rec->receive_time_ms = receive_ms;
 	rec->key_hash = key_hash;
-	row->flags = walk->row.flags;
-	row->key_bytes = walk->row.key_bytes;
-	row->agg_bytes = walk->row.agg_bytes;
+	row->flags = from->flags;
+	row->key_bytes = from->key_bytes;
+	row->agg_bytes = from->agg_bytes;
 	merge_row_count(m, row->step_ms, receive_ms);
 	return m->emit(m->emit_arg, rec);
 }
 
 /* A row of several partials: takes those that other lanes have of its key, and puts out the sum. */
-static int several_put(struct merge *m, struct merged *g, const struct row_walk *walk,
-	struct merge_lane *lane, struct err *err)
+static int several_put(struct merge *m, struct merged *g, const struct partial *from, struct merge_lane *lane,
+	struct err *err)
 {
 	uint32_t count = 0;
 	int rc;
 
-	m->ref[count++] = (struct merge_ref){walk->agg, walk->row.agg_bytes};
-	g->row.flags = walk->row.flags;
-	while (lane->open && !row_keys_compare(lane->part->walk.key, lane->part->walk.row.key_bytes,
-				     walk->key, walk->row.key_bytes)) {
+	m->ref[count++] = (struct merge_ref){from->key + from->key_bytes, from->agg_bytes};
+	g->row.flags = from->flags;
+	while (lane_has(lane, from)) {
 		const struct row_walk *more = &lane->part->walk;
 
 		m->ref[count++] = (struct merge_ref){more->agg, more->row.agg_bytes};
@@ -179,10 +192,10 @@ static int several_put(struct merge *m, struct merged *g, const struct row_walk 
 	rc = merge_refs_fold(m, g, count, err);
 	if (rc)
 		return rc;
-	g->row.key_bytes = walk->row.key_bytes;
+	g->row.key_bytes = from->key_bytes;
 	g->row.agg_bytes = g->sum_bytes;
 	bytes_reset(&m->text);
-	row_put(&m->text, merge_type(g->window->def), &g->row, walk->key, g->sum, NULL, g->key_hash,
+	row_put(&m->text, merge_type(g->window->def), &g->row, from->key, g->sum, NULL, g->key_hash,
 		g->receive_ms);
 	if (m->text.failed)
 		return err_set(err, -ENOMEM, "no memory for a row");
@@ -193,22 +206,22 @@ static int several_put(struct merge *m, struct merged *g, const struct row_walk 
 static int row_next(struct merge *m, struct merged *g, struct merge_lane *lane, struct err *err)
 {
 	const struct window_def *def = g->window->def;
-	const struct row_walk walk = lane->part->walk; /* its bytes stay */
+	const struct row_walk *walk = &lane->part->walk;
+	const struct partial from = {walk->key, walk->row.key_bytes, walk->row.agg_bytes, walk->row.flags};
+	const uint8_t *agg = from.key + from.key_bytes;
 	uint64_t high = lane->high, low = lane->low;
 
 	g->receive_ms = lane->receive_ms;
 	g->key_hash = lane->hashed ? merge_entry_record(merge_head(lane->part))->key_hash
-				   : hash_bytes(walk.key, walk.row.key_bytes, 0);
+				   : hash_bytes(from.key, from.key_bytes, 0);
 	lane_take(lane, &g->row);
 	lane = lanes_first(m, (int)(lane - m->lane));
-	if (lane->high == high && lane->low == low && lane->open &&
-		!row_keys_compare(
-			lane->part->walk.key, lane->part->walk.row.key_bytes, walk.key, walk.row.key_bytes))
-		return several_put(m, g, &walk, lane, err);
-	if (g->window->plain ? !agg_plain_valid(def->aggs, walk.agg, walk.row.agg_bytes)
-			     : !agg_packed_valid(def->aggs, walk.agg, walk.row.agg_bytes))
+	if (lane->high == high && lane->low == low && lane_has(lane, &from))
+		return several_put(m, g, &from, lane, err);
+	if (g->window->plain ? !agg_plain_valid(def->aggs, agg, from.agg_bytes)
+			     : !agg_packed_valid(def->aggs, agg, from.agg_bytes))
 		return merge_cells_bad(def, err);
-	return alone_put(m, &walk, g->key_hash, g->receive_ms);
+	return alone_put(m, &from, g->key_hash, g->receive_ms);
 }
 
 int merge_group(struct merge *m, struct err *err)

@@ -116,7 +116,7 @@ public final class Windows {
                 HELD.set(ManagementFactory.getMemoryMXBean().getHeapMemoryUsage().getUsed());
             }
             Acc a = in.iterator().next();
-            long h = mix(mix(mix(mix(mix(0, c.window().getStart()), c.window().getEnd()), key.hashCode()), a.count), a.micros);
+            long h = mix(mix(c.window().getStart() * 31 + c.window().getEnd(), key.hashCode()), a.count * 0x9e3779b97f4a7c15L + a.micros);
             SUM.setPlain(SUM.getPlain() + h);
             ROWS.setPlain(ROWS.getPlain() + 1);
             if (!text) {
