@@ -111,7 +111,10 @@ uint8_t *agg_plain_pack_cells(const struct agg_set *set, const void *cell, const
 			uint64_t n = agg_count_add(agg_u64(p), agg_u64(q));
 
 			present = part->kind == AGG_PART_PRESENT ? n != 0 : present;
-			to += varint_put_wide(to, n);
+			if (n < 0x80) /* most are */
+				*to++ = (uint8_t)n;
+			else
+				to += varint_put_wide(to, n);
 		} else if (present) {
 			__int128 v = (__int128)(agg_u128(p) + agg_u128(q));
 			int64_t low = (int64_t)v;

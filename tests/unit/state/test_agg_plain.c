@@ -1,0 +1,152 @@
+/* Plain cells: whatever the shortcuts give is what the way by a cell gives, byte for byte; any bytes are
+ * taken for a packed cell or not as by agg_packed_valid(). */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "agg_plain.h"
+#include "agg_priv.h"
+
+#define ROUNDS 20000
+
+static uint64_t seed = 11;
+
+static uint64_t random_word(void)
+{
+	uint64_t z = seed += 0x9e3779b97f4a7c15ull;
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
+	return z ^ (z >> 31);
+}
+
+/* Of any length in bits up to `bits`. */
+static unsigned __int128 random_number(unsigned bits)
+{
+	unsigned __int128 v = (unsigned __int128)random_word() << 64 | random_word();
+	unsigned take = (unsigned)(random_word() % (bits + 1));
+
+	return take ? v >> (128 - take) : 0;
+}
+
+static struct agg_set *set_of(const char *text)
+{
+	struct agg_set *set;
+	struct err err;
+
+	assert_int_equal(agg_set_parse(&set, text, &err), 0);
+	return set;
+}
+
+static size_t packed_make(const struct agg_set *set, uint8_t packed[AGG_PLAIN_BYTES])
+{
+	__int128 value[AGG_PLAIN_MAX] = {0};
+	bool present = false;
+
+	for (uint32_t i = 0; i < set->part_count; i++) {
+		if (set->part[i].kind != AGG_PART_SUM)
+			value[i] = (__int128)random_number(AGG_COUNT_BITS);
+		else if (present)
+			value[i] = (__int128)random_number(AGG_SUM_BITS - 2) * (random_word() & 1 ? 1 : -1);
+		if (set->part[i].kind == AGG_PART_PRESENT)
+			present = value[i] != 0;
+	}
+	return (size_t)(agg_plain_pack(set, value, packed) - packed);
+}
+
+static void test_same(void **state)
+{
+	static const char *const text[] = {"count", "count, sum(amount)", "avg(amount), count(type=click)",
+		"error_rate, sum(amount), count(page=/a)"};
+	struct agg_arena *arena = agg_arena_new(1 << 20);
+
+	(void)state;
+	for (uint32_t s = 0; s < 4; s++) {
+		struct agg_set *set = set_of(text[s]);
+		struct bytes out = {0};
+
+		assert_true(agg_plain(set) && agg_set_cell_bytes(set) <= 256);
+		for (int round = 0; round < ROUNDS; round++) {
+			uint8_t packed[2][AGG_PLAIN_BYTES + 16] = {{0}}, got[AGG_PLAIN_BYTES];
+			_Alignas(16) uint8_t a[256] = {0}, b[256] = {0}, c[256];
+			__int128 value[AGG_PLAIN_MAX] = {0};
+			size_t n[2];
+
+			for (int i = 0; i < 2; i++) {
+				n[i] = packed_make(set, packed[i]);
+				agg_cell_init(set, i ? b : a);
+				assert_int_equal(agg_cell_unpack(set, i ? b : a, arena, packed[i], n[i]), 0);
+				bytes_reset(&out);
+				agg_cell_pack(set, i ? b : a, arena, &out);
+				assert_int_equal(out.bytes, n[i]);
+				assert_memory_equal(out.data, packed[i], n[i]);
+				assert_int_equal(agg_plain_pack_cells(set, i ? b : a, NULL, got) - got, n[i]);
+				assert_memory_equal(got, packed[i], n[i]);
+				assert_true(agg_plain_add(set, value, packed[i], n[i]));
+			}
+			memcpy(c, a, sizeof c);
+			assert_true(agg_cell_merge(set, c, arena, b, arena));
+			bytes_reset(&out);
+			agg_cell_pack(set, c, arena, &out);
+			assert_int_equal(agg_plain_pack(set, value, got) - got, out.bytes);
+			assert_memory_equal(got, out.data, out.bytes);
+			assert_int_equal(agg_plain_pack_cells(set, a, b, got) - got, out.bytes);
+			assert_memory_equal(got, out.data, out.bytes);
+			agg_plain_merge(set, a, b);
+			assert_memory_equal(a, c, agg_set_cell_bytes(set));
+		}
+		bytes_free(&out);
+		agg_set_free(set);
+	}
+	agg_arena_free(arena);
+}
+
+static void test_valid(void **state)
+{
+	struct agg_set *set = set_of("count, sum(amount), count(type=click)");
+	uint32_t good = 0, bad = 0;
+
+	(void)state;
+	for (int round = 0; round < 10 * ROUNDS; round++) {
+		uint8_t packed[AGG_PLAIN_BYTES + 16] = {0};
+		size_t n = packed_make(set, packed);
+		bool valid;
+
+		for (uint64_t k = random_word() % 3; k; k--)
+			packed[random_word() % n] ^= (uint8_t)(1u << random_word() % 8);
+		n = random_word() % 8 ? n : random_word() % (n + 8);
+		valid = agg_packed_valid(set, packed, n);
+		assert_int_equal(agg_plain_valid(set, packed, n), valid);
+		good += valid;
+		bad += !valid;
+	}
+	assert_true(good > 1000 && bad > 1000);
+	agg_set_free(set);
+}
+
+static void test_which(void **state)
+{
+	static const char *const other[] = {"count, sum(metric)", "max(amount)", "distinct(user_id)",
+		"variance(amount)", "count, last(page)"};
+
+	(void)state;
+	for (uint32_t i = 0; i < sizeof other / sizeof *other; i++) {
+		struct agg_set *set = set_of(other[i]);
+
+		assert_false(agg_plain(set));
+		agg_set_free(set);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_same), cmocka_unit_test(test_valid), cmocka_unit_test(test_which)};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
