@@ -1,10 +1,10 @@
 /* The state and merge stages over the events of a file (perf/peers/flink, Event.java has its format): what
  * perf/peer_windows.py pairs with Flink. Journal blocks are made before the clock starts. Prints one line:
  * events, rows, checksum (sum over rows of a mix of start, end, key, count and sum of amounts, as the peer
- * does it), CPU time of the process, and what the stages hold when the last event is in and nothing has been
- * closed for it: held = growth of the resident set, counted = their own account. bench_windows FILE
- * DEFINITION-AS-YAML PARTITIONS OUT_OF_ORDERNESS_MS [count] With `count` rows are counted only, and the
- * checksum is 0. */
+ * does it), CPU time of the process, and what the stages hold when the last event of all partitions is in and
+ * nothing has been closed for it: held = growth of the resident set, counted = their own account.
+ * bench_windows FILE DEFINITION-AS-YAML PARTITIONS OUT_OF_ORDERNESS_MS [count] With `count` rows are counted
+ * only, and the checksum is 0. */
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
@@ -332,8 +332,9 @@ static void held_take(struct run *r, struct stage **stage)
 			r->counted += stage_stats(stage[p])->window[i].memory_bytes;
 }
 
-/* Blocks of all partitions by turns, as they would come. Behind the last ones time goes on second by second,
- * so that windows close one after the other, as in a stream that does not end; then it closes everything. */
+/* Blocks of all partitions by turns, as they would come. Behind the last ones of all of them time goes on
+ * second by second, so that windows close one after the other, as in a stream that does not end; then it
+ * closes everything. */
 #define ENDING 40
 static void blocks_run(struct run *r, struct stage **stage)
 {
@@ -351,7 +352,7 @@ static void blocks_run(struct run *r, struct stage **stage)
 				.watermark_ms = INT64_MIN,
 				.receive_last_ms = 1};
 
-			if (next[p] > count + ENDING)
+			if (next[p] > count + ENDING || (next[p] == count && !r->held_taken))
 				continue;
 			if (next[p] < count) {
 				block.data = part->data.data + place[0];
@@ -370,8 +371,10 @@ static void blocks_run(struct run *r, struct stage **stage)
 			left++;
 			unread += next[p] < count;
 		}
-		if (!unread && !r->held_taken)
+		if (!unread && !r->held_taken) {
 			held_take(r, stage);
+			left++;
+		}
 		partials_merge(r);
 	}
 }

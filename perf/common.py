@@ -38,9 +38,9 @@ def write_events(path, events, keys, per_ms, spread=1, late=0.0, late_by=0, user
             f.write(struct.pack("<qqqd", ts, i, amount, value) + (user or text(f"u{key}")) + page + rest)
 
 
-def bench_windows(build, path, windows, bound_ms, *more):
+def bench_windows(build, path, windows, bound_ms, *more, partitions=PARTITIONS):
     """One run of perf/bench_windows over such a file; windows: definitions as YAML. Its line as a dict."""
-    out = subprocess.run([os.path.join(build, "perf", "bench_windows"), path, f"windows: [{windows}]", str(PARTITIONS),
+    out = subprocess.run([os.path.join(build, "perf", "bench_windows"), path, f"windows: [{windows}]", str(partitions),
                           str(bound_ms), *more], capture_output=True, text=True, check=False)
     if out.returncode:
         sys.exit(out.stderr)

@@ -23,6 +23,7 @@ import org.apache.flink.connector.datagen.source.DataGeneratorSource;
 import org.apache.flink.connector.datagen.source.GeneratorFunction;
 import org.apache.flink.streaming.api.datastream.DataStream;
 import org.apache.flink.streaming.api.datastream.SingleOutputStreamOperator;
+import org.apache.flink.streaming.api.datastream.WindowedStream;
 import org.apache.flink.streaming.api.environment.StreamExecutionEnvironment;
 import org.apache.flink.streaming.api.functions.sink.v2.DiscardingSink;
 import org.apache.flink.streaming.api.functions.windowing.ProcessWindowFunction;
@@ -39,7 +40,8 @@ import org.apache.flink.util.OutputTag;
  * in (file), kind (tumbling, hopping, session), size, slide, gap (ms), by (fields, comma-separated), types (comma-separated, all if
  * not given), bound (ms), lateness (ms), full (distinct users and quantiles, exact), watermark (record: after each event; periodic: as
  * most jobs have it), made (1: all objects are made before the job starts), out (rows as tab-separated lines), late (offsets of late events, one a line), par,
- * held (1: the heap is collected and measured when the first row is made, which is after the last event where all lie in one window).
+ * held (1: accumulators have nothing that the window does not need, and the heap is collected and measured when the first row is made,
+ * which is after the last event where all lie in one window).
  * Prints a line of key=value at the end: events, rows, checksum (sum of a mix of start, end, key, count and sum of amounts of each row),
  * cpu_ns of the process from the first event on, wall_ns, held (bytes of the heap; 0: not asked for). Without `out` a row is no text: what
  * goes to the sink is its key, so that no time is spent on what nobody reads.
@@ -50,6 +52,28 @@ public final class Windows {
 
     static long cpu() {
         return ((com.sun.management.OperatingSystemMXBean) ManagementFactory.getOperatingSystemMXBean()).getProcessCpuTime();
+    }
+
+    /** The heap, collected, when the first row is made. */
+    static void heldTake() {
+        if (HELD.compareAndSet(-1, 0)) {
+            System.gc();
+            HELD.set(ManagementFactory.getMemoryMXBean().getHeapMemoryUsage().getUsed());
+        }
+    }
+
+    static long mix(long h, long v) {
+        long z = (h ^ v) + 0x9e3779b97f4a7c15L;
+        z = (z ^ z >>> 30) * 0xbf58476d1ce4e5b9L;
+        z = (z ^ z >>> 27) * 0x94d049bb133111ebL;
+        return z ^ z >>> 31;
+    }
+
+    static void rowCount(TimeWindow w, String key, long count, long micros) {
+        long h = mix(mix(w.getStart() * 31 + w.getEnd(), key.hashCode()), count * 0x9e3779b97f4a7c15L + micros);
+
+        SUM.setPlain(SUM.getPlain() + h);
+        ROWS.setPlain(ROWS.getPlain() + 1);
     }
 
     /** The event of an index. */
@@ -102,23 +126,10 @@ public final class Windows {
         }
 
         /** A step of splitmix64. */
-        static long mix(long h, long v) {
-            long z = (h ^ v) + 0x9e3779b97f4a7c15L;
-            z = (z ^ z >>> 30) * 0xbf58476d1ce4e5b9L;
-            z = (z ^ z >>> 27) * 0x94d049bb133111ebL;
-            return z ^ z >>> 31;
-        }
-
         @Override
         public void process(String key, Context c, Iterable<Acc> in, Collector<String> out) {
-            if (HELD.compareAndSet(-1, 0)) {
-                System.gc();
-                HELD.set(ManagementFactory.getMemoryMXBean().getHeapMemoryUsage().getUsed());
-            }
             Acc a = in.iterator().next();
-            long h = mix(mix(c.window().getStart() * 31 + c.window().getEnd(), key.hashCode()), a.count * 0x9e3779b97f4a7c15L + a.micros);
-            SUM.setPlain(SUM.getPlain() + h);
-            ROWS.setPlain(ROWS.getPlain() + 1);
+            rowCount(c.window(), key, a.count, a.micros);
             if (!text) {
                 out.collect(key);
                 return;
@@ -227,13 +238,17 @@ public final class Windows {
         if (a.get("kind").equals("session")) {
             events = events.filter(e -> keyOf(e, by).indexOf('\u001e') < 0);
         }
-        SingleOutputStreamOperator<String> rows = events.keyBy(e -> keyOf(e, by), Types.STRING).window(assigner(a)).allowedLateness(ms(a, "lateness"))
-            .sideOutputLateData(LATE).aggregate(new Acc.Fn(full), new Row(full, a.containsKey("out")), TypeInformation.of(Acc.class), TypeInformation.of(Acc.class), Types.STRING);
+        boolean held = a.getOrDefault("held", "0").equals("1");
+        WindowedStream<Event, String, TimeWindow> windows = events.keyBy(e -> keyOf(e, by), Types.STRING).window(assigner(a))
+            .allowedLateness(ms(a, "lateness")).sideOutputLateData(LATE);
+        SingleOutputStreamOperator<String> rows = held
+            ? windows.aggregate(new Lean.Fn(full), new Lean.Row(), TypeInformation.of(Lean.class), TypeInformation.of(Lean.class), Types.STRING)
+            : windows.aggregate(new Acc.Fn(full), new Row(full, a.containsKey("out")), TypeInformation.of(Acc.class), TypeInformation.of(Acc.class), Types.STRING);
         (a.containsKey("out") ? rows.map(new Lines(a.get("out"))) : rows).sinkTo(new DiscardingSink<>());
         if (a.containsKey("late")) {
             rows.getSideOutput(LATE).map(e -> Long.toString(e.offset)).returns(Types.STRING).map(new Lines(a.get("late"))).sinkTo(new DiscardingSink<>());
         }
-        HELD.set(a.getOrDefault("held", "0").equals("1") ? -1 : 0);
+        HELD.set(held ? -1 : 0);
         long t0 = System.nanoTime();
         env.execute("windows");
         System.out.printf("events=%d rows=%d checksum=%016x cpu_ns=%d wall_ns=%d held=%d%n", n, ROWS.get(), SUM.get(), cpu() - FIRST_CPU.get(), System.nanoTime() - t0,
