@@ -16,7 +16,7 @@ int stage_rows_end(struct stage *st)
 int stage_rows_begin(struct stage_window *w, const struct row *row, int64_t step_ms)
 {
 	struct stage *st = w->st;
-	const struct row_many *open = (const struct row_many *)(st->rows.data + sizeof(struct record));
+	const struct row_many *open = NULL;
 	struct row all = {.window_uid = w->def->uid,
 		.start_ms = row->start_ms,
 		.end_ms = row->end_ms,
@@ -25,6 +25,7 @@ int stage_rows_begin(struct stage_window *w, const struct row *row, int64_t step
 	int rc = 0;
 
 	if (st->rows.bytes) {
+		open = (const struct row_many *)(st->rows.data + sizeof(struct record));
 		if (st->rows.bytes < ROW_MANY_BYTES && open->window_uid == all.window_uid &&
 			open->start_ms == all.start_ms && open->end_ms == all.end_ms &&
 			open->step_ms == all.step_ms && open->revision == all.revision)
