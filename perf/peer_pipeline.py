@@ -22,7 +22,6 @@ import os
 import struct
 import subprocess
 import sys
-import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 for folder in ("equality", "e2e"):
@@ -139,13 +138,13 @@ class Sluice:
                 sum(s["events"] + s["suppressed"] for s in sinks if s["sink"] == "kafka") == self.events)
 
     def run(self):
-        """CPU seconds of sluiced and of the broker, seconds; the rows, by their keys."""
-        broker, start = broker_cpu(self.rig), time.monotonic()
+        """CPU seconds of sluiced and of the broker."""
+        broker = broker_cpu(self.rig)
         if not self.rig.expect(self.daemon.start(), "sluiced runs") or \
                 not self.rig.expect(wait_until(self.delivered, 180, "all rows", step=0.1), "all rows are committed"):
             sys.exit(self.daemon.log_tail())
         self.threads = threads_cpu(self.daemon.child.pid)
-        cost = [cpu_seconds(self.daemon.child.pid), broker_cpu(self.rig) - broker, time.monotonic() - start]
+        cost = [cpu_seconds(self.daemon.child.pid), broker_cpu(self.rig) - broker]
         status = self.daemon.ctl("status")
         lost = [d for d in status.get("drops", []) if d["count"]]
         late = sum(s["late"] for s in status["sinks"])
@@ -156,14 +155,14 @@ class Sluice:
 
 
 def measure_sluice(rig, number, sections, events):
-    """CPU ns an event of sluiced and of the broker, events/s; the rows."""
+    """CPU ns an event of sluiced and of the broker; the rows, by their keys."""
     first = Sluice(rig, number, sections, "warm", events // FRACTION)
     main = Sluice(rig, number + 1, sections, "clicks", events)
     small, large, more = first.run(), main.run(), events - events // FRACTION
-    own, broker, wall = [(b - a) / more * 1e9 for a, b in zip(small, large)]
+    own, broker = [(b - a) / more * 1e9 for a, b in zip(small, large)]
     print("ns an event by threads: " + ", ".join(f"{name} {(s - first.threads[name]) / more * 1e9:.0f}"
                                                  for name, s in main.threads.most_common()))
-    return own, broker, 1e9 / wall, rows_of(rig, main.topic, "start_ms", "end_ms")
+    return own, broker, rows_of(rig, main.topic, "start_ms", "end_ms")
 
 
 def measure_flink(rig, number, class_path, arguments, events):
@@ -174,8 +173,7 @@ def measure_flink(rig, number, class_path, arguments, events):
                      size=SIZE_MS, bound=BOUND_MS, dir=rig.path(out), **more)
     rig.expect(int(said["events"]) == events, f"Flink's rows count {said['events']} of {events} events")
     broker = (broker_cpu(rig) - broker) / (events + events // FRACTION) * 1e9
-    return (int(said["cpu_ns"]) / events, broker, events / int(said["wall_ns"]) * 1e9,
-            rows_of(rig, out, "start_ms", "end_ms"))
+    return int(said["cpu_ns"]) / events, broker, rows_of(rig, out, "start_ms", "end_ms")
 
 
 def topics(rig, class_path, **partitions):
@@ -185,7 +183,7 @@ def topics(rig, class_path, **partitions):
 
 def compare(rig, results):
     """Every window that sluice has closed, in all runs alike."""
-    rows = {name: r[3] for name, r in results.items()}
+    rows = {name: r[2] for name, r in results.items()}
     until = min(max((k[1] for k in r), default=0) for r in rows.values())
     closed = {name: {k: n for k, n in r.items() if k[1] <= until} for name, r in rows.items()}
     first = next(iter(closed.values()))
@@ -198,9 +196,9 @@ def compare(rig, results):
 def report(results):
     ours = {n: r for n, r in results.items() if n in SLUICE}
     theirs = {n: r for n, r in results.items() if n in FLINK}
-    for name, (own, broker, rate, _) in results.items():
-        print(f"{name:70} {own:7.0f} ns of CPU an event = {1e3 / own:6.3f} M events per CPU-second; {rate / 1e6:.2f} M "
-              f"events/s; broker {broker:5.0f} ns")
+    for name, (own, broker, _) in results.items():
+        print(f"{name:70} {own:7.0f} ns of CPU an event = {1e3 / own:6.3f} M events per CPU-second; broker "
+              f"{broker:5.0f} ns")
     for a, x in ours.items():
         for b, y in theirs.items():
             print(f"{y[0] / x[0]:6.1f} times: {a} / {b}")
