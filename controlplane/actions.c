@@ -146,6 +146,7 @@ static int rules_of_files(struct daemon *d, const json_t *files, struct ruleset 
 		source[i].name = json_string_value(json_object_get(file, "name"));
 		source[i].text = json_string_value(text);
 		source[i].bytes = json_string_length(text);
+		source[i].list = json_is_true(json_object_get(file, "list"));
 	}
 	rc = ruleset_compile(out, source, (uint32_t)count, (uint32_t)d->cfg.rules.patterns_max, err);
 	free(source);
@@ -215,18 +216,27 @@ static json_t *rules_apply_locked(
 	json_t *report = json_array(), *warnings = json_array();
 	struct ruleset *rs = NULL;
 	struct err note;
-	uint32_t failed = 0;
+	struct rule_test_counts tests = {0};
 	int rc;
 
 	if (from_dir && !d->cfg.rules.dir[0])
 		rc = err_set(err, -EINVAL, "no files given, and rules.dir is not set");
 	else
 		rc = from_dir ? rules_of_dir(&d->cfg, &rs, err) : rules_of_files(d, files, &rs, err);
-	if (rc == 0 && (failed = ruleset_run_tests(rs, report_line, report))) {
-		tests_failed(err, failed, report);
-		ruleset_free(rs);
+	if (rc == 0)
+		rc = rules_expire(rs, warnings, err);
+	if (rc == 0)
+		tests = ruleset_run_tests(rs, NULL, report_line, report);
+	if (tests.not_run)
+		json_array_append_new(
+			warnings, json_sprintf("%u tests of rules with state were not run", tests.not_run));
+	if (rc == 0 && tests.failed) {
+		tests_failed(err, tests.failed, report);
 		rc = -EINVAL;
-	} else if (rc == 0) {
+	}
+	if (rc) {
+		ruleset_free(rs);
+	} else {
 		rc = rules_publish(d, peer, from_dir ? "apply-dir" : "apply", rs, err);
 	}
 	json_decref(report);
@@ -276,8 +286,13 @@ static json_t *rules_rollback_locked(struct daemon *d, const struct peer *peer, 
 	int rc = to ? ruleset_store_load(d->store, to, (uint32_t)d->cfg.rules.patterns_max, &rs, err)
 		    : rules_before(d, &rs, err);
 
-	if (rc == 0)
-		rc = rules_publish(d, peer, "rollback", rs, err);
+	if (rc == 0) {
+		rc = rules_expire(rs, warnings, err);
+		if (rc)
+			ruleset_free(rs);
+		else
+			rc = rules_publish(d, peer, "rollback", rs, err);
+	}
 	if (rc == 0 && rules_active_write(&d->cfg, d->generation, &note))
 		json_array_append_new(warnings, json_sprintf("a restart will not know of it: %s", note.text));
 	if (rc) {

@@ -10,7 +10,7 @@
 #include "err.h"
 
 #define CONTROL_PROTOCOL 1
-#define CONTROL_REQUEST_BYTES_MAX (1u << 20) /* one line, with its newline */
+#define CONTROL_REQUEST_BYTES_MAX (16u << 20) /* one line, with its newline: lists of rules are long */
 
 enum command_id {
 #define COMMAND(id, words, access, where, help) COMMAND_##id,

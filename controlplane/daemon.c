@@ -138,6 +138,8 @@ static int rules_up(struct daemon *d, struct err *err)
 	if (rc == 0)
 		rc = rules_start(d, &d->ruleset, err);
 	if (rc == 0)
+		rc = rules_expire(d->ruleset, NULL, err);
+	if (rc == 0)
 		rc = ruleset_store_put(d->store, d->ruleset, &d->generation, err);
 	if (rc == 0)
 		log_info("rules", "in force: generation=%u version=%s rules=%u patterns=%u", d->generation,

@@ -113,6 +113,8 @@ int rules_start(struct daemon *d, struct ruleset **out, struct err *err);
 int rules_active_write(const struct config *cfg, uint32_t generation, struct err *err);
 void rules_audit(const struct config *cfg, const struct peer *peer, const char *action, uint32_t from,
 	const char *from_version, uint32_t to, const char *to_version);
+/* Takes rules out of force that have expired by now; logs each, and adds a line to warnings (may be NULL). */
+int rules_expire(struct ruleset *rs, json_t *warnings, struct err *err);
 /* rules.dir compiled; the empty ruleset if it is not set. */
 int rules_of_dir(const struct config *cfg, struct ruleset **out, struct err *err);
 

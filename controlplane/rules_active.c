@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "durable.h"
 #include "log.h"
 
@@ -24,6 +25,25 @@ int rules_of_dir(const struct config *cfg, struct ruleset **out, struct err *err
 		return ruleset_compile_dir(out, cfg->rules.dir, (uint32_t)cfg->rules.patterns_max, err);
 	*out = ruleset_empty();
 	return *out ? 0 : err_set(err, -ENOMEM, "rules: no memory");
+}
+
+int rules_expire(struct ruleset *rs, json_t *warnings, struct err *err)
+{
+	int count = ruleset_expire(rs, clock_wall_ms(), err);
+
+	for (uint32_t i = 0; count > 0 && i < ruleset_rule_count(rs); i++) {
+		const struct rule_info *rule = ruleset_rule(rs, i);
+
+		if (!rule->expired)
+			continue;
+		log_warn("rules", "%s:%u: rule %s has expired: it is not in force", rule->file, rule->line,
+			rule->id);
+		if (warnings)
+			json_array_append_new(
+				warnings, json_sprintf("%s:%u: rule %s has expired: it is not in force",
+						  rule->file, rule->line, rule->id));
+	}
+	return count < 0 ? count : 0;
 }
 
 /* "generation=N dir=VERSION": N, and the version; 0 for anything else. */

@@ -44,6 +44,17 @@ enum rule_order { RULE_ORDER_ARRIVAL, RULE_ORDER_EVENT_TIME };
 /* How a step follows the one before it: Flink CEP's next, followedBy, notNext, notFollowedBy. */
 enum rule_follow { RULE_NEXT, RULE_FOLLOWED_BY, RULE_NOT_NEXT, RULE_NOT_FOLLOWED_BY };
 
+/* What a hit index means to the state stage. */
+#define RULE_STATE_NONE 0xffff /* no state: a stateless rule, or one that is not in force */
+#define RULE_STEP_NONE 0xff    /* of a sequence: none of its steps */
+struct rule_use {
+	uint16_t state; /* index, or RULE_STATE_NONE */
+	/* Sequence, absence: index in step[]; other kinds: 0. RULE_STEP_NONE: the event passes the `when` of
+	 * a sequence that has one, which names the events among which `next` means the next one. */
+	uint8_t step;
+	uint8_t keyring; /* index; of that state */
+};
+
 /* After a match: RULE_SKIP_PAST_LAST forgets all partial matches of the key (Flink: skipPastLastEvent);
  * RULE_SKIP_NONE keeps them, so that every event that passes the first step begins a match of its own. */
 enum rule_skip { RULE_SKIP_PAST_LAST, RULE_SKIP_NONE };
@@ -61,8 +72,10 @@ struct rule_step {
 struct rule_keyring {
 	uint8_t count;
 	uint8_t field[RULE_BY_MAX]; /* enum field_id, in the rule's order */
-	uint64_t fields;	    /* FBIT of all that its rules read: what a shadow record carries */
-	uint32_t types;		    /* 1 << enum event_type of events that its rules can match */
+	/* FBIT of all that its rules read: what a shadow record carries. Of event_id and ts only the bits:
+	 * their values stand in the record's head. */
+	uint64_t fields;
+	uint32_t types; /* 1 << enum event_type of events that its rules can match */
 };
 
 struct rule_state {

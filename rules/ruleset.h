@@ -12,6 +12,8 @@
 
 #include "err.h"
 #include "event.h"
+#include "record.h"
+#include "rule_state.h"
 
 enum rule_severity { SEVERITY_INFO, SEVERITY_LOW, SEVERITY_MEDIUM, SEVERITY_HIGH, SEVERITY_CRITICAL };
 extern const char *const rule_severity_name[]; /* "info" ... "critical" */
@@ -24,16 +26,44 @@ struct rule_info {
 	uint8_t actions; /* RULE_ACTION_* of record.h */
 	const char *file;
 	uint32_t line;
+	bool stateful;	    /* its alerts are the state stage's; a hit says that an event passes its `when` */
+	bool expired;	    /* not in force: ruleset_expire() */
+	int64_t expires_ms; /* 0: never */
+	const char *owner;  /* NULL: none */
+	const char *route;  /* topic of RULE_ACTION_ROUTE; NULL: none */
 };
+
+/* What a hit of the rule makes of a record, without state. */
+static inline bool rule_alerts(const struct rule_info *rule)
+{
+	return rule->actions & RULE_ACTION_ALERT && !rule->stateful;
+}
+static inline bool rule_tags(const struct rule_info *rule)
+{
+	return rule->actions & RULE_ACTION_TAG || rule_alerts(rule);
+}
 
 struct ruleset; /* immutable; any thread may read it */
 
-/* One source file. */
+/* One source file: rules, or a list of values that rules name by {file: ...}. */
 struct rule_source {
-	const char *name; /* for error texts */
+	const char *name; /* for error texts; rules find lists by it, see rule_list_path() */
 	const char *text;
 	size_t bytes;
+	bool list;
 };
+
+/* Rule files and the lists that they name, read from disk, each list once. */
+struct rule_files {
+	struct rule_source *source;
+	uint32_t count;
+};
+/* Reads the files at path[] and then their lists. -EINVAL, -ENOMEM, or what open(2) gave; out is then empty.
+ */
+int rule_files_read(struct rule_files *out, const char *const *path, uint32_t count, struct err *err);
+/* The *.yaml of a directory in name order. */
+int rule_files_read_dir(struct rule_files *out, const char *dir, struct err *err);
+void rule_files_free(struct rule_files *files);
 
 /* Compiles all files together. limits: patterns_max text patterns. On success *out is owned by the caller.
  * Errors say file:line:column, rule id, and what would be right. Returns 0, -EINVAL, -ENOMEM. */
@@ -49,14 +79,51 @@ void ruleset_free(struct ruleset *rs);
 
 uint32_t ruleset_rule_count(const struct ruleset *rs);
 uint32_t ruleset_pattern_count(const struct ruleset *rs);
-/* index < ruleset_rule_count(): the index that events' and records' hits hold. */
+/* index < ruleset_rule_count(). Hits of events and records below that are rules' own; higher ones, below
+ * ruleset_match_count(), are steps of rules with state: no rule's, no tag, no alert. */
 const struct rule_info *ruleset_rule(const struct ruleset *rs, uint32_t index);
-/* 16 hex digits of the hash of rule contents: same rules in same order = same version. */
+/* 16 hex digits of the hash of rule contents: same rules in same order, and the same ones of them expired =
+ * same version. */
 const char *ruleset_version(const struct ruleset *rs);
 
-/* Runs the `tests:` samples of each rule. Returns the number that failed; report (may be NULL) gets a line
- * each. */
-uint32_t ruleset_run_tests(const struct ruleset *rs, void (*report)(void *arg, const char *line), void *arg);
+/* ---- rules with state (rule_state.h), also of a ruleset from the store; not of expired rules ---- */
+uint32_t ruleset_match_count(const struct ruleset *rs);
+uint32_t ruleset_state_count(const struct ruleset *rs);
+const struct rule_state *ruleset_state(const struct ruleset *rs, uint32_t index);
+uint32_t ruleset_keyring_count(const struct ruleset *rs);
+const struct rule_keyring *ruleset_keyring(const struct ruleset *rs, uint32_t index);
+/* By hit index, ruleset_match_count() of them. */
+const struct rule_use *ruleset_uses(const struct ruleset *rs);
+
+/* Takes rules out of force that expire at now_ms (wall clock) or before, and changes the version if there are
+ * more of them than before. Before a ruleset is shared: no matcher may exist. Returns how many are expired,
+ * or -ENOMEM. */
+int ruleset_expire(struct ruleset *rs, int64_t now_ms, struct err *err);
+
+/* Tests of rules with state need the state stage, which stands above this layer: it hands in how to run one.
+ */
+struct rule_test {
+	uint32_t rule;	/* index */
+	uint32_t state; /* index */
+	uint32_t line;	/* of the first event in the rule's file */
+	bool alert;	/* expected: at least one; else none */
+	uint32_t count;
+	const struct event *event; /* matched: hits and actions are set; in the order given */
+};
+struct rule_tester {
+	/* Feeds the events to fresh state, then moves the watermark beyond all that may still come of them.
+	 * Returns the number of the rule's alerts, or -errno with err. */
+	int (*run)(void *arg, const struct ruleset *rs, const struct rule_test *test, struct err *err);
+	void *arg;
+};
+struct rule_test_counts {
+	uint32_t passed, failed; /* failed: not run for want of memory, too */
+	uint32_t not_run;	 /* of rules with state, without a tester */
+};
+/* Runs the `tests:` of each rule that is not expired. tester NULL: those of rules with state are not run.
+ * report (may be NULL) gets a line for each that failed. A test of a stateless rule is one event. */
+struct rule_test_counts ruleset_run_tests(const struct ruleset *rs, const struct rule_tester *tester,
+	void (*report)(void *arg, const char *line), void *arg);
 
 /* ---- matching: one matcher per worker and ruleset; all its memory is allocated here ---- */
 struct matcher;
@@ -64,6 +131,7 @@ struct matcher;
 
 struct matcher *matcher_new(const struct ruleset *rs, struct err *err);
 void matcher_free(struct matcher *m);
+const struct ruleset *matcher_ruleset(const struct matcher *m);
 
 struct matcher_stats {			 /* written by the worker; read racily by control */
 	uint64_t events, scans, rescans; /* rescans: bursts over the hit budget, scanned field by field */
@@ -71,11 +139,12 @@ struct matcher_stats {			 /* written by the worker; read racily by control */
 };
 #define MATCH_HITS_MAX 1024
 const struct matcher_stats *matcher_stats(const struct matcher *m);
-/* Hits per rule, rule_count of them; written by the worker. */
+/* Hits per match, ruleset_match_count() of them, rules first; written by the worker. */
 const uint64_t *matcher_rule_hits(const struct matcher *m);
 
-/* Evaluates all rules over n <= MATCH_EVENTS_MAX accepted events: sets actions, hit and hit_count of each.
- * The hit lists stay valid until the next call. Worker thread: no allocation, lock, system call. */
+/* Evaluates all rules over n <= MATCH_EVENTS_MAX accepted events: sets actions, hit and hit_count of each. Of
+ * a rule with state the actions are RULE_ACTION_STATE and what it tags; of a step RULE_ACTION_STATE. The hit
+ * lists stay valid until the next call. Worker thread: no allocation, lock, system call. */
 void matcher_run(struct matcher *m, struct event *const *ev, uint32_t n);
 
 /* ---- generations on disk: DIR/rulesets/<generation>.yaml, kept while the journal names them ---- */

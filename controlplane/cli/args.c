@@ -6,7 +6,7 @@
 #include <string.h>
 #include <time.h>
 
-#define FILE_BYTES_MAX (64u << 20)
+#include "ruleset.h"
 
 static int usage(struct err *err, const char *fmt, const char *what)
 {
@@ -33,40 +33,40 @@ static const struct command *command_of(int argc, char **argv, int *used)
 	return NULL;
 }
 
-/* {"name", "text"} of a file; NULL with err. */
-static json_t *file_read(const char *path, struct err *err)
+/* Whether the array has a list of this name already. */
+static bool list_known(const json_t *files, const char *name)
 {
-	FILE *in = fopen(path, "re");
-	char *text = NULL;
-	size_t bytes = 0, cap = 0;
-	json_t *file = NULL, *body;
-	bool failed;
+	const json_t *it;
+	size_t i;
 
-	if (!in) {
-		err_set(err, -errno, "%s: %s", path, strerror(errno));
-		return NULL;
+	json_array_foreach(
+		files, i, it) if (json_is_true(json_object_get(it, "list")) &&
+				  !strcmp(json_string_value(json_object_get(it, "name")), name)) return true;
+	return false;
+}
+
+/* Appends {"name", "text"} of a rule file and {"name", "text", "list"} of the lists that it names. */
+static int files_append(json_t *files, const char *path, struct err *err)
+{
+	struct rule_files read;
+	int rc = rule_files_read(&read, &path, 1, err);
+
+	for (uint32_t i = 0; i < read.count && rc == 0; i++) {
+		const struct rule_source *source = &read.source[i];
+		json_t *text;
+
+		if (source->list && list_known(files, source->name))
+			continue;
+		text = json_stringn(source->text, source->bytes);
+		if (!text)
+			rc = err_set(err, -EINVAL, "%s: not UTF-8 text", source->name);
+		else
+			json_array_append_new(
+				files, json_pack("{s:o, s:o, s:b}", "name", json_text(source->name), "text",
+					       text, "list", (int)source->list));
 	}
-	do {
-		char *more = realloc(text, cap = cap ? cap * 2 : 65536);
-
-		if (!more || cap > FILE_BYTES_MAX) {
-			err_set(err, -EFBIG, "%s: too large", path);
-			free(more ? more : text);
-			fclose(in);
-			return NULL;
-		}
-		text = more;
-		bytes += fread(text + bytes, 1, cap - bytes, in);
-	} while (bytes == cap);
-	failed = ferror(in) != 0;
-	fclose(in);
-	body = failed ? NULL : json_stringn(text, bytes);
-	if (body)
-		file = json_pack("{s:o, s:o}", "name", json_text(path), "text", body);
-	else
-		err_set(err, -EINVAL, failed ? "%s: cannot be read" : "%s: not UTF-8 text", path);
-	free(text);
-	return file;
+	rule_files_free(&read);
+	return rc ? CLI_FAILED : CLI_OK;
 }
 
 /* One value of the kind; NULL: err is filled, *code says how bad. */
@@ -74,16 +74,10 @@ static json_t *value_of(const struct command_arg *arg, const char *text, struct 
 {
 	char *end;
 	unsigned long long v;
-	json_t *file;
 
 	*code = CLI_USAGE;
 	if (arg->kind == ARG_TEXT)
 		return json_text(text);
-	if (arg->kind == ARG_FILES) {
-		file = file_read(text, err);
-		*code = CLI_FAILED;
-		return file;
-	}
 	errno = 0;
 	v = strtoull(text, &end, 10);
 	if (errno || *end || text[0] < '0' || text[0] > '9' || v > INT64_MAX) {
@@ -116,19 +110,20 @@ static int take_positional(struct cli *cli, const char *word, struct err *err)
 
 	if (!arg)
 		return usage(err, "'%.60s': unexpected", word);
-	v = value_of(arg, word, err, &code);
-	if (!v)
-		return code;
-	if (arg->form == FORM_word) {
-		json_object_set_new(cli->args, arg->name, v);
-		return CLI_OK;
-	}
 	list = json_object_get(cli->args, arg->name);
-	if (!list) {
+	if (arg->form == FORM_words && !list) {
 		list = json_array();
 		json_object_set_new(cli->args, arg->name, list);
 	}
-	json_array_append_new(list, v);
+	if (arg->kind == ARG_FILES)
+		return files_append(list, word, err);
+	v = value_of(arg, word, err, &code);
+	if (!v)
+		return code;
+	if (arg->form == FORM_word)
+		json_object_set_new(cli->args, arg->name, v);
+	else
+		json_array_append_new(list, v);
 	return CLI_OK;
 }
 

@@ -27,7 +27,8 @@ struct ruleset *cli_files_compile(const struct cli *cli, struct err *err)
 		const json_t *file = json_array_get(files, i), *text = json_object_get(file, "text");
 
 		source[i] = (struct rule_source){json_string_value(json_object_get(file, "name")),
-			json_string_value(text), json_string_length(text)};
+			json_string_value(text), json_string_length(text),
+			json_is_true(json_object_get(file, "list"))};
 	}
 	if (!source)
 		err_set(err, -ENOMEM, "no memory");
@@ -40,21 +41,23 @@ struct ruleset *cli_files_compile(const struct cli *cli, struct err *err)
 enum cli_exit local_rules_check(const struct cli *cli, FILE *out, struct err *err)
 {
 	struct ruleset *rs = cli_files_compile(cli, err);
+	struct rule_test_counts tests;
 	json_t *report, *result;
-	uint32_t failed;
 
 	if (!rs)
 		return CLI_FAILED;
 	report = json_array();
-	failed = ruleset_run_tests(rs, report_line, report);
-	result = json_pack("{s:I, s:I, s:s, s:I, s:o}", "rules", (json_int_t)ruleset_rule_count(rs),
+	tests = ruleset_run_tests(rs, NULL, report_line, report);
+	result = json_pack("{s:I, s:I, s:I, s:s, s:I, s:I, s:I, s:o}", "rules",
+		(json_int_t)ruleset_rule_count(rs), "rules_with_state", (json_int_t)ruleset_state_count(rs),
 		"patterns", (json_int_t)ruleset_pattern_count(rs), "version", ruleset_version(rs),
-		"failed_tests", (json_int_t)failed, "report", report);
+		"passed_tests", (json_int_t)tests.passed, "failed_tests", (json_int_t)tests.failed,
+		"tests_not_run", (json_int_t)tests.not_run, "report", report);
 	cli_print(cli, out, result);
 	ruleset_free(rs);
-	if (failed)
-		err_set(err, -EINVAL, "%u tests failed", failed);
-	return failed ? CLI_FAILED : CLI_OK;
+	if (tests.failed)
+		err_set(err, -EINVAL, "%u tests failed", tests.failed);
+	return tests.failed ? CLI_FAILED : CLI_OK;
 }
 
 enum cli_exit local_schema_clickhouse(const struct cli *cli, FILE *out, struct err *err)

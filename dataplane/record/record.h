@@ -35,7 +35,13 @@ enum record_flags {
 	RECORD_F_CUT = 1 << 2, /* RECORD_REFUSED: payload is shorter than what came */
 };
 
-enum rule_action { RULE_ACTION_TAG = 1, RULE_ACTION_DROP = 2, RULE_ACTION_ALERT = 4 };
+enum rule_action {
+	RULE_ACTION_TAG = 1,
+	RULE_ACTION_DROP = 2,
+	RULE_ACTION_ALERT = 4,
+	RULE_ACTION_STATE = 8, /* of an event: a rule with state has to see it */
+	RULE_ACTION_ROUTE = 16
+};
 
 struct record {
 	uint32_t bytes; /* whole record with padding; multiple of 8 */

@@ -80,9 +80,9 @@ struct matcher {
 	uint64_t *bit;	   /* hit bits */
 	uint32_t *touched; /* bits that are set */
 	uint32_t touched_count;
-	uint32_t *stamp; /* rule -> event number when it was last looked at */
+	uint32_t *stamp; /* match -> event number when it was last looked at */
 	uint32_t stamp_now;
-	uint16_t *matched; /* rules that match */
+	uint16_t *matched; /* those that hold */
 	uint32_t matched_count;
 	uint64_t *rule_bit; /* for sorting many; zero between uses */
 	char *folded;	    /* a value in lower case */

@@ -8,6 +8,7 @@
  * alone, which is exact. Patterns that look at a value's edges are never in that scan: they have a database
  * of their own, for one value. Then, event by event: set its bits, look at the rules that they announce and
  * at those that need no bit. */
+#include "ip_text.h"
 #include "json_scan.h"
 #include "match_priv.h"
 
@@ -264,6 +265,30 @@ static bool eval_edge(struct matcher *m, const struct event *ev, const struct co
 	return c->nocase ? equal_folded(p, c->text->text, want) : !memcmp(p, c->text->text, want);
 }
 
+/* An address by its value: field or attribute; without a subject the packet's source. */
+static bool eval_cidr(struct matcher *m, const struct event *ev, const struct cond *c)
+{
+	uint32_t bytes, low = 0, high = c->range_count;
+	const uint8_t *text, *address = ev->src_addr;
+	uint8_t made[16];
+
+	if (c->subject) {
+		text = subject_text(m, ev, c->subject, &bytes);
+		if (!text || !ip_from_text(made, text, bytes))
+			return false;
+		address = made;
+	}
+	while (high - low > 1) {
+		uint32_t mid = (low + high) / 2;
+
+		if (memcmp(c->range[mid].first, address, 16) <= 0)
+			low = mid;
+		else
+			high = mid;
+	}
+	return memcmp(c->range[low].first, address, 16) <= 0 && memcmp(address, c->range[low].last, 16) <= 0;
+}
+
 /* False: an attribute that is no number. */
 static bool number_of(const struct matcher *m, const struct event *ev, uint32_t subject, double *number)
 {
@@ -334,9 +359,11 @@ static bool eval(struct matcher *m, const struct event *ev, const struct prog_no
 	default:
 		break;
 	}
-	if (!subject_there(m, ev, n->subject))
+	if (n->subject && !subject_there(m, ev, n->subject))
 		return false;
 	switch (n->op) {
+	case PROG_CIDR:
+		return eval_cidr(m, ev, m->rs->operand[n->arg]);
 	case PROG_NUMBERS:
 		return eval_numbers(m, ev, m->rs->operand[n->arg]);
 	case PROG_RANGE:
@@ -349,18 +376,18 @@ static bool eval(struct matcher *m, const struct event *ev, const struct prog_no
 	}
 }
 
-static void rule_look(struct matcher *m, struct event *ev, uint32_t rule)
+static void match_look(struct matcher *m, struct event *ev, uint32_t match)
 {
 	const struct ruleset *rs = m->rs;
 
-	if (m->stamp[rule] == m->stamp_now || !(rs->rule_types[rule] >> ev->type & 1))
+	if (m->stamp[match] == m->stamp_now || !(rs->match_types[match] >> ev->type & 1))
 		return;
-	m->stamp[rule] = m->stamp_now;
-	if (!eval(m, ev, &rs->prog[rs->rule_prog[rule]]))
+	m->stamp[match] = m->stamp_now;
+	if (!eval(m, ev, &rs->prog[rs->match_prog[match]]))
 		return;
-	ev->actions |= rs->rule_actions[rule];
-	m->rule_hits[rule]++;
-	m->matched[m->matched_count++] = (uint16_t)rule;
+	ev->actions |= rs->match_actions[match];
+	m->rule_hits[match]++;
+	m->matched[m->matched_count++] = (uint16_t)match;
 }
 
 /* Ascending. Few: by insertion; many: through a bit set. */
@@ -373,7 +400,7 @@ static void matched_sort(struct matcher *m)
 		for (uint32_t i = 0; i < n; i++)
 			m->rule_bit[list[i] / 64] |= 1ull << (list[i] % 64);
 		n = 0;
-		for (uint32_t w = 0; w <= m->rs->rule_count / 64; w++)
+		for (uint32_t w = 0; w <= m->rs->match_count / 64; w++)
 			for (; m->rule_bit[w]; m->rule_bit[w] &= m->rule_bit[w] - 1)
 				list[n++] = (uint16_t)(w * 64 + (uint32_t)__builtin_ctzll(m->rule_bit[w]));
 		return;
@@ -495,19 +522,19 @@ static void event_run(struct matcher *m, struct event *ev, uint32_t k)
 	if (ev->refused || ev->type >= EVENT_TYPE_MAX)
 		return;
 	if (!++m->stamp_now) {
-		memset(m->stamp, 0, rs->rule_count * sizeof *m->stamp);
+		memset(m->stamp, 0, rs->match_count * sizeof *m->stamp);
 		m->stamp_now = 1;
 	}
 	m->matched_count = 0;
 	m->now = k;
 	event_bits(m, ev, k);
 	for (uint32_t i = 0; i < rs->always_count[ev->type]; i++)
-		rule_look(m, ev, rs->always[ev->type][i]);
+		match_look(m, ev, rs->always[ev->type][i]);
 	for (uint32_t i = 0; i < m->touched_count; i++) {
 		uint32_t lit = m->touched[i];
 
 		for (uint32_t j = rs->lit_first[lit]; j < rs->lit_first[lit + 1]; j++)
-			rule_look(m, ev, rs->lit_rule[j]);
+			match_look(m, ev, rs->lit_match[j]);
 	}
 	for (uint32_t i = 0; i < m->touched_count; i++)
 		m->bit[m->touched[i] / 64] = 0;

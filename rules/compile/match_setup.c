@@ -48,7 +48,7 @@ static bool attrs_setup(struct matcher *m, const struct attr_tree *tree)
 struct matcher *matcher_new(const struct ruleset *rs, struct err *err)
 {
 	struct matcher *m = NULL;
-	size_t hits = rs->rule_count < MATCH_HITS_MAX ? rs->rule_count : MATCH_HITS_MAX;
+	size_t hits = rs->match_count < MATCH_HITS_MAX ? rs->match_count : MATCH_HITS_MAX;
 
 	if (rs->metadata_only) {
 		err_set(err, -EINVAL,
@@ -68,12 +68,12 @@ struct matcher *matcher_new(const struct ruleset *rs, struct err *err)
 	m->link = calloc(LINKS_MAX, sizeof *m->link);
 	m->bit = calloc(rs->lit_count / 64 + 1, sizeof *m->bit);
 	m->touched = calloc((size_t)rs->lit_count + 1, sizeof *m->touched);
-	m->stamp = calloc((size_t)rs->rule_count + 1, sizeof *m->stamp);
-	m->matched = calloc((size_t)rs->rule_count + 1, sizeof *m->matched);
-	m->rule_bit = calloc(rs->rule_count / 64 + 1, sizeof *m->rule_bit);
+	m->stamp = calloc((size_t)rs->match_count + 1, sizeof *m->stamp);
+	m->matched = calloc((size_t)rs->match_count + 1, sizeof *m->matched);
+	m->rule_bit = calloc(rs->match_count / 64 + 1, sizeof *m->rule_bit);
 	m->folded = calloc(1, folded_bytes(rs));
 	m->out = calloc(MATCH_EVENTS_MAX * hits + 1, sizeof *m->out);
-	m->rule_hits = calloc((size_t)rs->rule_count + 1, sizeof *m->rule_hits);
+	m->rule_hits = calloc((size_t)rs->match_count + 1, sizeof *m->rule_hits);
 	if (!attrs_setup(m, &rs->attrs) || !m->gather || !m->hit || !m->link || !m->bit || !m->touched ||
 		!m->stamp || !m->matched || !m->rule_bit || !m->folded || !m->out || !m->rule_hits ||
 		(rs->scratch && hs_clone_scratch(rs->scratch, &m->scratch) != HS_SUCCESS)) {
@@ -87,6 +87,11 @@ struct matcher *matcher_new(const struct ruleset *rs, struct err *err)
 const struct matcher_stats *matcher_stats(const struct matcher *m)
 {
 	return &m->stats;
+}
+
+const struct ruleset *matcher_ruleset(const struct matcher *m)
+{
+	return m->rs;
 }
 
 const uint64_t *matcher_rule_hits(const struct matcher *m)

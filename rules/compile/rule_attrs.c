@@ -7,7 +7,7 @@
 struct attr_maker {
 	struct ruleset *rs;
 	struct textmap map; /* path -> attribute */
-	const struct rule *rule;
+	const struct match *match;
 	const char *path[RULE_ATTRS_MAX];
 	struct err *err;
 };
@@ -21,13 +21,13 @@ static int attr_number(struct attr_maker *am, struct cond *c)
 		return ruleset_no_memory(am->err);
 	if (slot->value == TEXTMAP_NONE) {
 		if (tree->count == RULE_ATTRS_MAX)
-			return ruleset_rule_err(am->rule, c, am->err,
+			return ruleset_rule_err(am->match->rule, c, am->err,
 				"more than %d attributes are named in all rules", RULE_ATTRS_MAX);
 		am->path[tree->count] = c->attr;
 		slot->value = tree->count++;
 	}
 	c->subject = FIELD_ID_MAX + slot->value;
-	tree->types |= am->rule->types;
+	tree->types |= am->match->types;
 	return 0;
 }
 
@@ -109,9 +109,9 @@ int ruleset_attrs(struct ruleset *rs, struct err *err)
 	struct attr_maker am = {.rs = rs, .err = err};
 	int rc = 0;
 
-	for (uint32_t i = 0; i < rs->rule_count && !rc; i++) {
-		am.rule = rs->rule[i];
-		rc = conds_number(&am, rs->rule[i]->when);
+	for (uint32_t i = 0; i < rs->match_count && !rc; i++) {
+		am.match = &rs->match[i];
+		rc = conds_number(&am, am.match->when);
 	}
 	if (!rc && rs->attrs.count)
 		rc = tree_make(&am);

@@ -8,7 +8,7 @@
 
 struct collector {
 	struct ruleset *rs;
-	const struct rule *rule;
+	const struct match *match;
 	uint32_t patterns_max;
 	uint64_t size_sum, repeat_sum;
 	struct err *err;
@@ -29,9 +29,9 @@ static int walk_rules(struct collector *cl, cond_visit *visit)
 {
 	int rc = 0;
 
-	for (uint32_t i = 0; i < cl->rs->rule_count && !rc; i++) {
-		cl->rule = cl->rs->rule[i];
-		rc = walk(cl, cl->rs->rule[i]->when, visit);
+	for (uint32_t i = 0; i < cl->rs->match_count && !rc; i++) {
+		cl->match = &cl->rs->match[i];
+		rc = walk(cl, cl->match->when, visit);
 	}
 	return rc;
 }
@@ -54,13 +54,13 @@ static int pattern_measure(struct collector *cl, struct pattern *p, const struct
 	if (shape.size > c->text->bytes)
 		cl->repeat_sum += shape.size - c->text->bytes;
 	if (shape.verb)
-		return ruleset_rule_err(cl->rule, c, cl->err, "regex: (*VERB)s are not accepted");
+		return ruleset_rule_err(cl->match->rule, c, cl->err, "regex: (*VERB)s are not accepted");
 	if (shape.size > REGEX_SIZE_MAX)
-		return ruleset_rule_err(cl->rule, c, cl->err,
+		return ruleset_rule_err(cl->match->rule, c, cl->err,
 			"regex: its repeats make about %llu positions; at most %u",
 			(unsigned long long)shape.size, REGEX_SIZE_MAX);
 	if (hs_expression_info(p->expr, p->flags | HS_FLAG_ALLOWEMPTY, &info, &problem) != HS_SUCCESS) {
-		rc = ruleset_rule_err(cl->rule, c, cl->err, "regex: %s",
+		rc = ruleset_rule_err(cl->match->rule, c, cl->err, "regex: %s",
 			problem ? problem->message : "refused by Hyperscan");
 		hs_free_compile_error(problem);
 		return rc;
@@ -124,19 +124,19 @@ static int visit_pattern(struct collector *cl, struct cond *c)
 		return ruleset_no_memory(cl->err);
 	if (slot->value == TEXTMAP_NONE) {
 		if (rs->pattern_count == cl->patterns_max)
-			return ruleset_rule_err(cl->rule, c, cl->err,
+			return ruleset_rule_err(cl->match->rule, c, cl->err,
 				"more than %u text patterns in all rules", cl->patterns_max);
 		p = &rs->pattern[rs->pattern_count];
 		*p = (struct pattern){.expr = key + 2,
 			.subject = (uint8_t)c->subject,
-			.rule = cl->rule,
+			.rule = cl->match->rule,
 			.cond = c,
 			.flags = HS_FLAG_DOTALL | (c->nocase ? HS_FLAG_CASELESS : 0)};
 		rc = pattern_measure(cl, p, c);
 		if (rc)
 			return rc;
 		if (cl->size_sum > REGEX_SIZE_SUM_MAX || cl->repeat_sum > REGEX_REPEAT_SUM_MAX)
-			return ruleset_rule_err(cl->rule, c, cl->err,
+			return ruleset_rule_err(cl->match->rule, c, cl->err,
 				"the text patterns of all rules have more than %u positions, or %u from "
 				"repeats",
 				REGEX_SIZE_SUM_MAX, REGEX_REPEAT_SUM_MAX);
@@ -145,7 +145,7 @@ static int visit_pattern(struct collector *cl, struct cond *c)
 	c->lit = slot->value;
 	p = &rs->pattern[c->lit];
 	for (uint32_t t = 1; t < EVENT_TYPE_MAX; t++)
-		if (cl->rule->types & 1u << t)
+		if (cl->match->types & 1u << t)
 			subject_set_add(&(p->edge ? rs->edge_mask : rs->gather_mask)[t], c->subject);
 	return 0;
 }
@@ -185,7 +185,7 @@ static int visit_lit(struct collector *cl, struct cond *c)
 		return 0;
 	c->lit = cl->rs->lit_count++;
 	for (uint32_t t = 1; t < EVENT_TYPE_MAX; t++)
-		if (cl->rule->types & 1u << t)
+		if (cl->match->types & 1u << t)
 			subject_set_add(&cl->rs->dict_mask[t], c->subject);
 	for (uint32_t i = 0; i < c->text_count && !rc; i++)
 		rc = dict_add(cl, c, &c->text[i]);

@@ -1,5 +1,5 @@
-/* Conditions become programs over hit bits; and for each rule, the bits that announce it: if the condition
- * can only hold when one of a set of bits is set, the rule is looked at when one is, else for each event of
+/* Conditions become programs over hit bits; and for each match, the bits that announce it: if the condition
+ * can only hold when one of a set of bits is set, the match is looked at when one is, else for each event of
  * its types. Set-up only. */
 #include <errno.h>
 
@@ -35,7 +35,8 @@ static void emit(struct ruleset *rs, struct cond *c)
 		[COND_PREFIX] = PROG_PREFIX,
 		[COND_SUFFIX] = PROG_SUFFIX,
 		[COND_CONTAINS] = PROG_LIT,
-		[COND_REGEX] = PROG_LIT};
+		[COND_REGEX] = PROG_LIT,
+		[COND_CIDR] = PROG_CIDR};
 	uint32_t at = rs->prog_count++;
 	struct prog_node *n = &rs->prog[at];
 
@@ -136,9 +137,9 @@ static void visit_count(struct ruleset *rs, uint32_t lit, uint32_t rule)
 }
 
 /* lit_first[lit + 1] runs from the end of the previous list to the end of this one. */
-static void visit_fill(struct ruleset *rs, uint32_t lit, uint32_t rule)
+static void visit_fill(struct ruleset *rs, uint32_t lit, uint32_t match)
 {
-	rs->lit_rule[rs->lit_first[lit + 1]++] = (uint16_t)rule;
+	rs->lit_match[rs->lit_first[lit + 1]++] = (uint16_t)match;
 }
 
 /* Counts, then places: lit_first[lit] .. lit_first[lit + 1] are the rules of a bit. */
@@ -149,21 +150,21 @@ static int index_lits(struct ruleset *rs, struct err *err)
 	rs->lit_first = rule_pool_get(&rs->pool, (size_t)rs->lit_count + 2, sizeof *rs->lit_first);
 	if (!rs->lit_first)
 		return ruleset_no_memory(err);
-	for (uint32_t i = 0; i < rs->rule_count; i++)
-		if (trigger_count(rs->rule[i]->when) != LIT_NONE)
-			triggers(rs, rs->rule[i]->when, i, visit_count);
+	for (uint32_t i = 0; i < rs->match_count; i++)
+		if (trigger_count(rs->match[i].when) != LIT_NONE)
+			triggers(rs, rs->match[i].when, i, visit_count);
 	for (uint32_t lit = 0; lit <= rs->lit_count; lit++) {
 		uint32_t count = rs->lit_first[lit + 1];
 
 		rs->lit_first[lit + 1] = total;
 		total += count;
 	}
-	rs->lit_rule = rule_pool_get(&rs->pool, total, sizeof *rs->lit_rule);
-	if (!rs->lit_rule)
+	rs->lit_match = rule_pool_get(&rs->pool, total, sizeof *rs->lit_match);
+	if (!rs->lit_match)
 		return ruleset_no_memory(err);
-	for (uint32_t i = 0; i < rs->rule_count; i++)
-		if (trigger_count(rs->rule[i]->when) != LIT_NONE)
-			triggers(rs, rs->rule[i]->when, i, visit_fill);
+	for (uint32_t i = 0; i < rs->match_count; i++)
+		if (trigger_count(rs->match[i].when) != LIT_NONE)
+			triggers(rs, rs->match[i].when, i, visit_fill);
 	return 0;
 }
 
@@ -174,9 +175,9 @@ static int index_always(struct ruleset *rs, struct err *err)
 
 		for (int fill = 0; fill < 2; fill++) {
 			n = 0;
-			for (uint32_t i = 0; i < rs->rule_count; i++) {
-				if (!(rs->rule[i]->types & 1u << t) ||
-					trigger_count(rs->rule[i]->when) != LIT_NONE)
+			for (uint32_t i = 0; i < rs->match_count; i++) {
+				if (!(rs->match[i].types & 1u << t) ||
+					trigger_count(rs->match[i].when) != LIT_NONE)
 					continue;
 				if (fill)
 					rs->always[t][n] = (uint16_t)i;
@@ -197,20 +198,20 @@ int ruleset_programs(struct ruleset *rs, struct err *err)
 	size_t nodes = 0;
 	int rc;
 
-	for (uint32_t i = 0; i < rs->rule_count; i++)
-		nodes += cond_count(rs->rule[i]->when);
+	for (uint32_t i = 0; i < rs->match_count; i++)
+		nodes += cond_count(rs->match[i].when);
 	rs->prog = rule_pool_get(&rs->pool, nodes, sizeof *rs->prog);
 	rs->operand = rule_pool_get(&rs->pool, nodes, sizeof *rs->operand);
-	rs->rule_prog = rule_pool_get(&rs->pool, rs->rule_count, sizeof *rs->rule_prog);
-	rs->rule_types = rule_pool_get(&rs->pool, rs->rule_count, sizeof *rs->rule_types);
-	rs->rule_actions = rule_pool_get(&rs->pool, rs->rule_count, sizeof *rs->rule_actions);
-	if (!rs->prog || !rs->operand || !rs->rule_prog || !rs->rule_types || !rs->rule_actions)
+	rs->match_prog = rule_pool_get(&rs->pool, rs->match_count, sizeof *rs->match_prog);
+	rs->match_types = rule_pool_get(&rs->pool, rs->match_count, sizeof *rs->match_types);
+	rs->match_actions = rule_pool_get(&rs->pool, rs->match_count, sizeof *rs->match_actions);
+	if (!rs->prog || !rs->operand || !rs->match_prog || !rs->match_types || !rs->match_actions)
 		return ruleset_no_memory(err);
-	for (uint32_t i = 0; i < rs->rule_count; i++) {
-		rs->rule_prog[i] = rs->prog_count;
-		rs->rule_types[i] = (uint16_t)rs->rule[i]->types;
-		rs->rule_actions[i] = rs->rule[i]->info.actions;
-		emit_rule(rs, rs->rule[i]->when);
+	for (uint32_t i = 0; i < rs->match_count; i++) {
+		rs->match_prog[i] = rs->prog_count;
+		rs->match_types[i] = (uint16_t)rs->match[i].types;
+		rs->match_actions[i] = rs->match[i].actions;
+		emit_rule(rs, rs->match[i].when);
 	}
 	rc = index_lits(rs, err);
 	return rc ? rc : index_always(rs, err);

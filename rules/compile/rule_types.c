@@ -21,7 +21,7 @@ static uint32_t types_with(enum field_id field)
 {
 	uint32_t mask = 0;
 
-	if (field == FIELD_NONE) /* an attribute: any type may have it */
+	if (field == FIELD_NONE) /* an attribute, or the source address: any type may have it */
 		return types_all();
 	for (uint32_t i = 1; i < EVENT_TYPE_MAX; i++)
 		if (type_table[i].name && type_table[i].uses & 1ull << field)
@@ -73,19 +73,19 @@ static const struct cond *culprit(const struct cond *when)
 
 int ruleset_types(struct ruleset *rs, struct err *err)
 {
-	for (uint32_t i = 0; i < rs->rule_count; i++) {
-		struct rule *rule = rs->rule[i];
+	for (uint32_t i = 0; i < rs->match_count; i++) {
+		struct match *match = &rs->match[i];
 		const struct cond *at;
 
-		rule->types = types_of(rule->when).may;
-		if (rule->types)
+		match->types = types_of(match->when).may;
+		if (match->types)
 			continue;
-		at = culprit(rule->when);
+		at = culprit(match->when);
 		if (at->field)
-			return ruleset_rule_err(rule, at, err,
+			return ruleset_rule_err(match->rule, at, err,
 				"matches no event: no event type that is left here has the field %s",
 				field_table[at->field].name);
-		return ruleset_rule_err(rule, at, err, "matches no event: no event type is left here");
+		return ruleset_rule_err(match->rule, at, err, "matches no event: no event type is left here");
 	}
 	return 0;
 }

@@ -1,18 +1,11 @@
 /* Sources in, ruleset out; and what others may ask about one. Control threads make and free rulesets, any
  * thread reads them. A ruleset owns everything it points to, the sources' text included. */
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "ruleset_priv.h"
-#include "ytree.h"
-
-#define FILES_MAX 1000
 
 int ruleset_rule_err(const struct rule *rule, const struct cond *cond, struct err *err, const char *fmt, ...)
 {
@@ -77,13 +70,14 @@ static int read_sources(
 	if (!rs->source)
 		return ruleset_no_memory(err);
 	for (uint32_t i = 0; i < source_count; i++) {
-		int rc = rules_read(&rs->list, &rs->pool, &source[i], err);
+		int rc = source[i].list ? 0 : rules_read(&rs->list, &rs->pool, source, source_count, i, err);
 
 		if (rc)
 			return rc;
 		rs->source[i].name = rule_pool_text(&rs->pool, source[i].name, strlen(source[i].name));
 		rs->source[i].text = rule_pool_text(&rs->pool, source[i].text, source[i].bytes);
 		rs->source[i].bytes = source[i].bytes;
+		rs->source[i].list = source[i].list;
 		if (!rs->source[i].name || !rs->source[i].text)
 			return ruleset_no_memory(err);
 		rs->source_count++;
@@ -107,8 +101,11 @@ static int compile(struct ruleset **out, const struct rule_source *source, uint3
 	if (!rs)
 		return ruleset_no_memory(err);
 	rs->metadata_only = metadata_only;
+	rs->expire_ms = INT64_MIN;
 	rc = read_sources(rs, source, source_count, err);
+	rc = rc ? rc : ruleset_matches(rs, err);
 	rc = rc ? rc : ruleset_types(rs, err);
+	rc = rc ? rc : ruleset_states(rs, err);
 	if (!rc && !metadata_only) {
 		rc = ruleset_attrs(rs, err);
 		rc = rc ? rc : ruleset_patterns(rs, patterns_max, err);
@@ -142,85 +139,16 @@ struct ruleset *ruleset_empty(void)
 	return ruleset_compile(&rs, NULL, 0, 0, NULL) ? NULL : rs;
 }
 
-static int file_load(const char *path, char **text, size_t *bytes, struct err *err)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC), rc = 0;
-	struct stat st;
-	ssize_t n;
-
-	*text = NULL;
-	*bytes = 0;
-	if (fd < 0 || fstat(fd, &st)) {
-		rc = err_set(err, -errno, "%s: %m", path);
-	} else if (!S_ISREG(st.st_mode) || st.st_size > YTREE_BYTES_MAX) {
-		rc = err_set(err, -EINVAL, "%s: expected a file of at most %u bytes", path, YTREE_BYTES_MAX);
-	} else {
-		*text = malloc((size_t)st.st_size + 1);
-		if (!*text)
-			rc = ruleset_no_memory(err);
-		while (!rc && *bytes < (size_t)st.st_size) {
-			n = read(fd, *text + *bytes, (size_t)st.st_size - *bytes);
-			if (n < 0)
-				rc = err_set(err, -errno, "%s: %m", path);
-			if (n <= 0)
-				break;
-			*bytes += (size_t)n;
-		}
-	}
-	if (fd >= 0)
-		close(fd);
-	return rc;
-}
-
-static int is_yaml(const struct dirent *d)
-{
-	size_t n = strlen(d->d_name);
-
-	return d->d_name[0] != '.' && n > 5 && !strcmp(d->d_name + n - 5, ".yaml");
-}
-
-static int by_name(const struct dirent **a, const struct dirent **b)
-{
-	return strcmp((*a)->d_name, (*b)->d_name);
-}
-
 int ruleset_compile_dir(struct ruleset **out, const char *dir, uint32_t patterns_max, struct err *err)
 {
-	struct rule_source *source;
-	struct dirent **entry = NULL;
-	char **path;
-	int count = scandir(dir, &entry, is_yaml, by_name), rc = 0;
+	struct rule_files files;
+	int rc = rule_files_read_dir(&files, dir, err);
 
 	*out = NULL;
-	if (count < 0)
-		return err_set(err, -errno, "%s: %m", dir);
-	source = calloc((size_t)count + 1, sizeof *source);
-	path = calloc((size_t)count + 1, sizeof *path);
-	if (!source || !path)
-		rc = ruleset_no_memory(err);
-	if (count > FILES_MAX)
-		rc = err_set(err, -EINVAL, "%s: %d rule files; at most %d", dir, count, FILES_MAX);
-	for (int i = 0; i < count && !rc; i++) {
-		if (asprintf(&path[i], "%s/%s", dir, entry[i]->d_name) < 0) {
-			path[i] = NULL;
-			rc = ruleset_no_memory(err);
-			break;
-		}
-		source[i].name = path[i];
-		rc = file_load(path[i], (char **)&source[i].text, &source[i].bytes, err);
-	}
-	if (!rc)
-		rc = ruleset_compile(out, source, (uint32_t)count, patterns_max, err);
-	for (int i = 0; i < count; i++) {
-		if (source)
-			free((char *)source[i].text);
-		if (path)
-			free(path[i]);
-		free(entry[i]);
-	}
-	free(source);
-	free(path);
-	free(entry);
+	if (rc)
+		return rc;
+	rc = ruleset_compile(out, files.source, files.count, patterns_max, err);
+	rule_files_free(&files);
 	return rc;
 }
 

@@ -71,6 +71,7 @@ enum prog_op {
 	PROG_ABSENT,
 	PROG_NUMBERS,
 	PROG_RANGE,
+	PROG_CIDR,
 	PROG_PREFIX,
 	PROG_SUFFIX
 };
@@ -81,6 +82,15 @@ struct prog_node {
 	uint16_t types; /* PROG_TYPE */
 	uint32_t skip;
 	uint32_t arg; /* PROG_LIT: hit bit; others: index of operand[] */
+};
+
+/* What a hit index stands for: a rule's condition, or, behind all of those, that of a step of a rule with
+ * state. */
+struct match {
+	struct rule *rule;
+	struct cond *when;
+	uint32_t types;	 /* 1 << enum event_type of the types that can match; none once the rule is expired */
+	uint8_t actions; /* RULE_ACTION_* that it gives the event */
 };
 
 /* Values of eq and in on one subject: exact, and with ASCII letters in lower case. A slot's value is the
@@ -99,6 +109,15 @@ struct ruleset {
 	struct rule_list list;
 	struct rule **rule; /* rule_count */
 	uint32_t rule_count;
+	struct match *match; /* match_count: the rules first, in their order */
+	uint32_t match_count;
+	struct rule_state *state; /* those in force */
+	uint32_t state_count;
+	struct rule_keyring keyring[RULE_KEYRINGS_MAX];
+	uint32_t keyring_count;
+	struct rule_use *use; /* by match */
+	int64_t expire_ms;    /* rules that expire until then are not in force; INT64_MIN: all are */
+	uint32_t expired_count;
 	char version[17];
 	struct rule_source *source;
 	uint32_t source_count;
@@ -113,13 +132,13 @@ struct ruleset {
 	uint32_t prog_count;
 	const struct cond **operand;
 	uint32_t operand_count;
-	uint32_t *rule_prog;  /* rule -> its first node */
-	uint16_t *rule_types; /* rule -> mask of event types */
-	uint8_t *rule_actions;
+	uint32_t *match_prog;  /* match -> its first node */
+	uint16_t *match_types; /* match -> mask of event types */
+	uint8_t *match_actions;
 
-	/* Rules to look at when a bit is set, and per type those that no bit announces. */
+	/* Matches to look at when a bit is set, and per type those that no bit announces. */
 	uint32_t *lit_first; /* lit_count + 1 */
-	uint16_t *lit_rule;
+	uint16_t *lit_match;
 	uint16_t *always[EVENT_TYPE_MAX];
 	uint32_t always_count[EVENT_TYPE_MAX];
 
@@ -175,7 +194,10 @@ int ruleset_rule_err(const struct rule *rule, const struct cond *cond, struct er
 int ruleset_no_memory(struct err *err);
 
 /* Steps of ruleset_compile(), in this order. */
-int ruleset_types(struct ruleset *rs, struct err *err);				  /* rule.types */
+int ruleset_matches(struct ruleset *rs, struct err *err); /* match[] */
+int ruleset_types(struct ruleset *rs, struct err *err);	  /* match.types */
+int ruleset_states(
+	struct ruleset *rs, struct err *err); /* state[], keyring[], use[]; again after some expired */
 int ruleset_attrs(struct ruleset *rs, struct err *err);				  /* cond.subject, attrs */
 int ruleset_patterns(struct ruleset *rs, uint32_t patterns_max, struct err *err); /* pattern[], lits, dicts */
 int ruleset_programs(struct ruleset *rs, struct err *err);			  /* prog, triggers, always */

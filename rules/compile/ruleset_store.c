@@ -6,8 +6,10 @@
  *   ...600 bytes...
  *   # file ...
  *
- * bytes and crc32c cover all that follows the first line. Control threads put and trim, sink threads get: one
- * lock, held while a file is read and its rules are parsed. */
+ * A list that rules name stands there as `# list` instead of `# file`. bytes and crc32c cover all that
+ * follows the first line. Rules that were not in force since they had expired are told by expired_ms=TIME at
+ * its end. Control threads put and trim, sink threads get: one lock, held while a file is read and its rules
+ * are parsed. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -170,6 +172,7 @@ static int load(struct ruleset_store *st, const char *name, char **text, size_t 
 struct stored_head {
 	uint32_t generation, files, crc;
 	uint64_t bytes;
+	int64_t expire_ms; /* INT64_MIN: no rule has expired */
 	char version[17];
 };
 
@@ -186,15 +189,17 @@ static char *line_end(char *at, const char *end)
 static bool head_read(char *text, size_t bytes, struct stored_head *head, char **body)
 {
 	char *newline = line_end(text, text + bytes);
-	int used = 0;
+	int used = 0, more = 0;
 
 	if (!newline ||
 		sscanf(text,
 			"# sluice-ruleset 1 generation=%" SCNu32 " version=%16[0-9a-f] files=%" SCNu32
 			" crc32c=%" SCNx32 " bytes=%" SCNu64 "%n",
-			&head->generation, head->version, &head->files, &head->crc, &head->bytes,
-			&used) != 5 ||
-		text[used])
+			&head->generation, head->version, &head->files, &head->crc, &head->bytes, &used) != 5)
+		return false;
+	head->expire_ms = INT64_MIN;
+	if (text[used] && (sscanf(text + used, " expired_ms=%" SCNd64 "%n", &head->expire_ms, &more) != 1 ||
+				  text[used + more]))
 		return false;
 	*body = newline + 1;
 	return head->files <= STORE_FILES_MAX && head->bytes == (size_t)(text + bytes - *body) &&
@@ -208,8 +213,11 @@ static bool files_read(char *at, const char *end, struct rule_source *source, ui
 		uint64_t bytes;
 		int used = 0;
 
-		if (!newline || sscanf(at, "# file bytes=%" SCNu64 " name=%n", &bytes, &used) != 1 || !used)
+		source[i].list = !strncmp(at, "# list ", 7);
+		if (!newline || (!source[i].list && strncmp(at, "# file ", 7) != 0) ||
+			sscanf(at + 7, "bytes=%" SCNu64 " name=%n", &bytes, &used) != 1 || !used)
 			return false;
+		used += 7;
 		source[i].name = at + used;
 		source[i].text = newline + 1;
 		if (bytes >= (size_t)(end - source[i].text) || source[i].text[bytes] != '\n')
@@ -252,8 +260,12 @@ static int generation_load(struct ruleset_store *st, uint32_t generation, uint32
 	}
 	rc = patterns_max ? ruleset_compile(out, source, head.files, patterns_max, err)
 			  : ruleset_compile_metadata(out, source, head.files, err);
+	if (!rc && ruleset_expire(*out, head.expire_ms, err) < 0)
+		rc = -ENOMEM;
 	if (rc) {
 		err_prefix(err, "%s/%s", st->dir, name);
+		ruleset_free(*out);
+		*out = NULL;
 		goto out;
 	}
 	if (strcmp((*out)->version, head.version)) {
@@ -341,7 +353,7 @@ static char *render(const struct ruleset *rs, uint32_t generation, size_t *bytes
 	if (!f)
 		return NULL;
 	for (uint32_t i = 0; i < rs->source_count; i++) {
-		fprintf(f, "# file bytes=%zu name=", rs->source[i].bytes);
+		fprintf(f, "# %s bytes=%zu name=", rs->source[i].list ? "list" : "file", rs->source[i].bytes);
 		put_name(f, rs->source[i].name);
 		fputc('\n', f);
 		fwrite(rs->source[i].text, 1, rs->source[i].bytes, f);
@@ -355,8 +367,11 @@ static char *render(const struct ruleset *rs, uint32_t generation, size_t *bytes
 	if (f) {
 		fprintf(f,
 			"# sluice-ruleset 1 generation=%" PRIu32 " version=%s files=%" PRIu32
-			" crc32c=%08" PRIx32 " bytes=%zu\n",
+			" crc32c=%08" PRIx32 " bytes=%zu",
 			generation, rs->version, rs->source_count, crc32c(0, body, body_bytes), body_bytes);
+		if (rs->expired_count)
+			fprintf(f, " expired_ms=%" PRId64, rs->expire_ms);
+		fputc('\n', f);
 		fwrite(body, 1, body_bytes, f);
 		if (fclose(f)) {
 			free(text);

@@ -10,12 +10,14 @@
 
 #define RULE_ID_BYTES_MAX 64
 #define RULE_TITLE_BYTES_MAX 200
+#define RULE_TOPIC_BYTES_MAX 249
 #define RULE_DEPTH_MAX 8      /* any/all/not inside each other */
 #define RULE_CONDS_MAX 4096   /* tests of one rule */
 #define RULE_COUNT_MAX 65535u /* a rule index is 16 bits in records */
 #define REGEX_BYTES_MAX 4096
-#define ATTR_BYTES_MAX 200 /* of an attribute's names and dots */
-#define ATTR_NAMES_MAX 8   /* names of an attribute, one inside the other */
+#define RULE_TEST_EVENTS_MAX 10000 /* of one test */
+#define ATTR_BYTES_MAX 200	   /* of an attribute's names and dots */
+#define ATTR_NAMES_MAX 8	   /* names of an attribute, one inside the other */
 
 enum cond_kind {
 	COND_ALL,      /* each child holds */
@@ -30,11 +32,17 @@ enum cond_kind {
 	COND_SUFFIX,   /* text[0] */
 	COND_CONTAINS, /* text[0] */
 	COND_REGEX,    /* text[0] */
+	COND_CIDR,     /* the value, or the packet's source address (FIELD_NONE), is an address in range[] */
 };
 
 struct rule_text {
 	const char *text; /* NUL-terminated */
 	uint32_t bytes;
+};
+
+/* Addresses of COND_CIDR: first to last, IPv4-mapped where IPv4. */
+struct ip_range {
+	uint8_t first[16], last[16];
 };
 
 /* A test of a field that the event does not have is false (COND_PRESENT apart); under COND_NOT, so true. */
@@ -53,6 +61,8 @@ struct cond {
 	uint32_t number_count;
 	double *number;
 	double low, high;
+	struct ip_range *range; /* ascending, apart from each other */
+	uint32_t range_count;
 	struct cond *child, *next;
 	uint32_t lit; /* CONTAINS, REGEX, TEXTS: hit bit; set by compile/ */
 };
@@ -62,14 +72,26 @@ struct rule_sample {
 	struct event ev;
 	uint8_t expect; /* RULE_ACTION_*, 0: the rule must not match */
 	uint32_t line;
+	uint32_t test; /* index of the test that it belongs to */
 	struct rule_sample *next;
+};
+
+/* The stateful part of a rule. */
+struct rule_stateful {
+	struct rule_state spec; /* rule, keyring, match and step[].match are set by compile/ */
+	uint8_t by[RULE_BY_MAX];
+	uint8_t by_count;
+	bool stream;			   /* sequence: the rule's `when` stands beside its steps' */
+	struct cond *when[RULE_STEPS_MAX]; /* of each step; NULL: the rule's own */
+	uint64_t hash;			   /* of what the steps' conditions say */
+	uint32_t by_line, by_column;	   /* of `by` */
 };
 
 struct rule {
 	struct rule_info info;
 	uint32_t column;
 	struct cond *when;
-	uint32_t types; /* 1 << enum event_type of the types that can match; set by compile/ */
+	struct rule_stateful *state; /* NULL: none */
 	struct rule_sample *sample;
 	struct rule *next;
 };
@@ -77,12 +99,16 @@ struct rule {
 struct rule_list {
 	struct rule *head, **tail; /* tail: NULL in a zeroed list */
 	uint32_t count;
-	uint64_t version; /* hash of what the rules say, without comments and layout */
+	uint64_t version; /* hash of what the rules and lists say, without comments and layout */
 };
 
-/* Reads one file and appends its rules. err: "file:line:column: rule id: what is wrong". Ids are not yet
- * compared with each other. Returns 0, -EINVAL, -ENOMEM. */
-int rules_read(
-	struct rule_list *list, struct rule_pool *pool, const struct rule_source *source, struct err *err);
+/* The name of the list `file` that a rule file names: beside it. out has RULE_PATH_BYTES. */
+#define RULE_PATH_BYTES 4096
+bool rule_list_path(char *out, const char *rule_file, const char *file);
+
+/* Reads one file of source[] and appends its rules; lists are found among the others. err: "file:line:column:
+ * rule id: what is wrong". Ids are not yet compared with each other. Returns 0, -EINVAL, -ENOMEM. */
+int rules_read(struct rule_list *list, struct rule_pool *pool, const struct rule_source *source,
+	uint32_t source_count, uint32_t index, struct err *err);
 
 #endif

@@ -8,19 +8,8 @@
 
 const char *const rule_severity_name[] = {"info", "low", "medium", "high", "critical", NULL};
 
-/* Keys of later versions: named, so that nobody takes them for misspelled ones. */
-static const char *const later_keys[] = {"by", "count", "sum", "distinct", "sequence", "absence", "travel",
-	"anomaly", "rate_change", "suppress", "within", "key", NULL};
-
-static bool in_list(const char *const *list, const char *word)
-{
-	while (*list && strcmp(*list, word))
-		list++;
-	return *list != NULL;
-}
-
 /* What a rule says, without its layout: kinds, keys, texts, in order. */
-static uint64_t node_hash(const struct ynode *n, uint64_t h)
+uint64_t node_hash(const struct ynode *n, uint64_t h)
 {
 	uint8_t mark = (uint8_t)(n->kind * 2 + n->quoted);
 
@@ -49,19 +38,34 @@ static int id_read(struct rule_reader *rd, const struct ynode *n, struct rule *r
 	return rule->info.id ? 0 : rule_no_memory(rd);
 }
 
-static int title_read(struct rule_reader *rd, const struct ynode *n, struct rule *rule)
+/* One line of text; NULL if the key is not there. */
+static int line_read(
+	struct rule_reader *rd, const struct ynode *n, const char *what, uint32_t bytes_max, const char **out)
 {
-	if (!n) {
-		rule->info.title = rule->info.id;
+	*out = NULL;
+	if (!n)
 		return 0;
-	}
-	if (n->kind != YNODE_SCALAR || !n->text_bytes || n->text_bytes > RULE_TITLE_BYTES_MAX)
-		return rule_err(rd, n, "title: expected 1 to %d bytes of text", RULE_TITLE_BYTES_MAX);
+	if (n->kind != YNODE_SCALAR || !n->text_bytes || n->text_bytes > bytes_max)
+		return rule_err(rd, n, "%s: expected 1 to %u bytes of text", what, bytes_max);
 	for (size_t i = 0; i < n->text_bytes; i++)
 		if ((unsigned char)n->text[i] < ' ')
-			return rule_err(rd, n, "title: one line without control characters");
-	rule->info.title = rule_pool_text(rd->pool, n->text, n->text_bytes);
-	return rule->info.title ? 0 : rule_no_memory(rd);
+			return rule_err(rd, n, "%s: one line without control characters", what);
+	*out = rule_pool_text(rd->pool, n->text, n->text_bytes);
+	return *out ? 0 : rule_no_memory(rd);
+}
+
+static int texts_read(struct rule_reader *rd, const struct ynode *n, struct rule *rule)
+{
+	const struct ynode *expires = ynode_get(n, "expires");
+	int rc = line_read(rd, ynode_get(n, "title"), "title", RULE_TITLE_BYTES_MAX, &rule->info.title);
+
+	if (!rule->info.title)
+		rule->info.title = rule->info.id;
+	rc = rc ? rc : line_read(rd, ynode_get(n, "owner"), "owner", RULE_TITLE_BYTES_MAX, &rule->info.owner);
+	if (!rc && expires && (!value_date(expires, &rule->info.expires_ms) || rule->info.expires_ms <= 0))
+		rc = rule_err(rd, expires,
+			"expires: expected a date like 2027-01-31, or a time like 2027-01-31T12:00:00Z");
+	return rc;
 }
 
 static int severity_read(struct rule_reader *rd, const struct ynode *n, struct rule *rule)
@@ -79,15 +83,39 @@ static int severity_read(struct rule_reader *rd, const struct ynode *n, struct r
 	return rule_err_unknown(rd, n, false, "severity", rule_severity_name, 5);
 }
 
+/* {route: TOPIC} */
+static int route_read(struct rule_reader *rd, const struct ynode *n, struct rule *rule)
+{
+	static const char *const names[] = {"route", NULL};
+	const struct ynode *topic;
+	int rc = read_keys(rd, n, names);
+
+	rc = rc ? rc : read_child(rd, n, "route", &topic);
+	if (rc)
+		return rc;
+	if (rule->info.route)
+		return rule_err(rd, n, "then: route is given twice");
+	if (topic->kind != YNODE_SCALAR || !topic->text_bytes || topic->text_bytes > RULE_TOPIC_BYTES_MAX ||
+		strspn(topic->text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") !=
+			topic->text_bytes ||
+		!strcmp(topic->text, ".") || !strcmp(topic->text, ".."))
+		return rule_err(rd, topic,
+			"route: expected the name of a Kafka topic: 1 to %d letters, digits, - _ .",
+			RULE_TOPIC_BYTES_MAX);
+	rule->info.actions |= RULE_ACTION_ROUTE;
+	rule->info.route = rule_pool_text(rd->pool, topic->text, topic->text_bytes);
+	return rule->info.route ? 0 : rule_no_memory(rd);
+}
+
 static int action_read(struct rule_reader *rd, const struct ynode *n, struct rule *rule)
 {
 	static const char *const names[] = {"alert", "tag", "drop"};
 	static const uint8_t actions[] = {RULE_ACTION_ALERT, RULE_ACTION_TAG, RULE_ACTION_DROP};
 
-	if (n->kind == YNODE_MAP && ynode_get(n, "route"))
-		return rule_err(rd, n, "then: route is not supported by this version");
+	if (n->kind == YNODE_MAP)
+		return route_read(rd, n, rule);
 	if (n->kind != YNODE_SCALAR)
-		return rule_err(rd, n, "then: expected alert, tag or drop");
+		return rule_err(rd, n, "then: expected alert, tag, drop or {route: topic}");
 	for (int i = 0; i < 3; i++)
 		if (!strcmp(names[i], n->text)) {
 			if (rule->info.actions & actions[i])
@@ -102,10 +130,12 @@ static int then_read(struct rule_reader *rd, const struct ynode *n, struct rule 
 {
 	int rc = 0;
 
+	if (!n)
+		return 0;
 	if (n->kind != YNODE_SEQ)
 		return action_read(rd, n, rule);
 	if (!n->count)
-		return rule_err(rd, n, "then: at least one of alert, tag, drop");
+		return rule_err(rd, n, "then: at least one of alert, tag, drop, {route: topic}");
 	YNODE_EACH (it, n)
 		if (!rc)
 			rc = action_read(rd, it, rule);
@@ -114,17 +144,20 @@ static int then_read(struct rule_reader *rd, const struct ynode *n, struct rule 
 
 static int keys_check(struct rule_reader *rd, const struct ynode *n)
 {
-	static const char *const names[] = {"id", "title", "severity", "when", "then", "tests", NULL};
+	static const char *const names[] = {"id", "title", "severity", "owner", "expires", "when", "allow",
+		"then", "tests", "by", "count", "sum", "distinct", "rate_change", "sequence", "absence",
+		"travel", "anomaly", "order", "suppress", "evidence", "limits"};
+	uint32_t count = sizeof names / sizeof *names;
 
 	YNODE_EACH (it, n) {
-		if (in_list(names, it->key))
-			continue;
-		if (in_list(later_keys, it->key))
-			return rule_err_key(rd, it,
-				"%s is not supported by this version: rules have no state yet", it->key);
-		return rule_err_unknown(rd, it, true, "key of a rule", names, 6);
+		uint32_t i = 0;
+
+		while (i < count && strcmp(names[i], it->key))
+			i++;
+		if (i == count)
+			return rule_err_unknown(rd, it, true, "key of a rule", names, count);
 	}
-	if (!ynode_get(n, "when"))
+	if (!ynode_get(n, "when") && !ynode_get(n, "sequence"))
 		return rule_err(rd, n, "a rule needs `when`");
 	if (!ynode_get(n, "then"))
 		return rule_err(rd, n, "a rule needs `then`");
@@ -141,10 +174,10 @@ static int rule_read(struct rule_reader *rd, const struct ynode *n, struct rule 
 		return rule_err(rd, n, "expected a rule, a mapping with id, when and then");
 	rc = id_read(rd, n, rule);
 	rc = rc ? rc : keys_check(rd, n);
-	rc = rc ? rc : title_read(rd, ynode_get(n, "title"), rule);
+	rc = rc ? rc : texts_read(rd, n, rule);
 	rc = rc ? rc : severity_read(rd, ynode_get(n, "severity"), rule);
 	rc = rc ? rc : then_read(rd, ynode_get(n, "then"), rule);
-	rc = rc ? rc : cond_read(rd, ynode_get(n, "when"), &rule->when);
+	rc = rc ? rc : state_read(rd, n, rule);
 	tests = ynode_get(n, "tests");
 	if (!rc && tests)
 		rc = samples_read(rd, tests, rule);
@@ -187,23 +220,27 @@ static int file_read(struct rule_list *list, struct rule_reader *rd, const char 
 		list->count++;
 		list->version = node_hash(it, list->version);
 	}
+	if (rd->lists)
+		list->version = hash_bytes(&rd->lists, sizeof rd->lists, list->version);
 	return 0;
 }
 
-int rules_read(
-	struct rule_list *list, struct rule_pool *pool, const struct rule_source *source, struct err *err)
+int rules_read(struct rule_list *list, struct rule_pool *pool, const struct rule_source *source,
+	uint32_t source_count, uint32_t index, struct err *err)
 {
+	const struct rule_source *mine = &source[index];
 	struct ytree tree;
-	struct rule_reader rd = {.pool = pool, .tree = &tree, .err = err};
+	struct rule_reader rd = {
+		.pool = pool, .tree = &tree, .source = source, .source_count = source_count, .err = err};
 	const char *file;
 	int rc;
 
 	if (!list->tail)
 		list->tail = &list->head;
-	rc = ytree_parse(&tree, source->text, source->bytes, source->name, err);
+	rc = ytree_parse(&tree, mine->text, mine->bytes, mine->name, err);
 	if (rc)
 		return rc;
-	file = rule_pool_text(pool, source->name, strlen(source->name));
+	file = rule_pool_text(pool, mine->name, strlen(mine->name));
 	rc = file ? file_read(list, &rd, file) : rule_no_memory(&rd);
 	ytree_free(&tree);
 	return rc;

@@ -8,8 +8,11 @@
 struct rule_reader {
 	struct rule_pool *pool;
 	const struct ytree *tree;
-	const char *rule_id; /* NULL until known */
-	uint32_t conds;	     /* of the rule so far */
+	const char *rule_id;		  /* NULL until known */
+	uint32_t conds;			  /* of the rule so far */
+	const struct rule_source *source; /* all of the ruleset, lists among them */
+	uint32_t source_count;
+	uint64_t lists; /* hash of the lists that have been read */
 	struct err *err;
 };
 
@@ -37,8 +40,71 @@ bool value_bool(const struct ynode *n, bool *out);
 bool value_time(const struct ynode *n, int64_t *out);
 bool value_uuid(const char *text, size_t bytes, uint8_t out[16]);
 
-/* `when:` */
-int cond_read(struct rule_reader *rd, const struct ynode *when, struct cond **out);
+/* Whole numbers only. */
+bool value_uint(const struct ynode *n, uint64_t *out);
+/* A plain date or RFC 3339 text: the date's first millisecond (UTC). */
+bool value_date(const struct ynode *n, int64_t *out);
+/* A duration of min_ms to max_ms, both included; a whole number from min to max. Errors name the key. */
+int read_duration(
+	const struct rule_reader *rd, const struct ynode *n, uint64_t min_ms, uint64_t max_ms, int64_t *out);
+int read_uint(const struct rule_reader *rd, const struct ynode *n, uint64_t min, uint64_t max, uint64_t *out);
+int read_double(const struct rule_reader *rd, const struct ynode *n, double min, double max, double *out);
+/* A mapping with known keys only. */
+int read_keys(const struct rule_reader *rd, const struct ynode *n, const char *const *names);
+/* A child that must be there. */
+int read_child(
+	const struct rule_reader *rd, const struct ynode *n, const char *name, const struct ynode **out);
+
+/* ---- rule_field.c: one field's mapping ---- */
+struct field_reader {
+	enum field_id field;
+	const char *attr; /* as in struct cond */
+	const char *name; /* for errors */
+	int kind;	  /* enum field_kind, or one of rule_field.c */
+	uint32_t len_max;
+	bool nocase, nocase_used;
+	const struct ynode *range; /* first of lt, le, gt, ge */
+	double low, high;
+	bool low_open, high_open;
+	struct cond *all; /* COND_ALL that takes the tests */
+};
+#define RULE_ATTR_PREFIX "attributes."
+/* Kind of an attribute: any JSON value; text by its characters, numbers and booleans by their text; ranges
+ * see numbers. */
+#define RULE_KIND_ATTR FIELD_KIND_COUNT
+struct cond *cond_new(struct rule_reader *rd, enum cond_kind kind, const struct ynode *at);
+void cond_append(struct cond *parent, struct cond *c); /* and what hangs on c */
+void cond_subject(struct cond *c, const struct field_reader *fr);
+int field_read(struct rule_reader *rd, const struct ynode *n, struct field_reader *fr);
+int attr_read(struct rule_reader *rd, const struct ynode *n, struct cond *all);
+int address_read(struct rule_reader *rd, const struct ynode *n, struct cond *all); /* src_addr */
+/* A text, checked against the field; a number; errors name the field. */
+int set_text(
+	struct rule_reader *rd, const struct ynode *n, const struct field_reader *f, struct rule_text *out);
+int set_number(struct rule_reader *rd, const struct ynode *n, const struct field_reader *f, double *out);
+
+/* ---- rule_list.c: many values ---- */
+/* `in`: a list, or {file: ...}. eq: one value. */
+int values_read(struct rule_reader *rd, struct field_reader *fr, const struct ynode *n, bool list);
+/* `cidr`: a text, a list, or {file: ...}. */
+int cidr_read(struct rule_reader *rd, struct field_reader *fr, const struct ynode *n);
+
+/* ---- rule_cond.c ---- */
+/* The conditions of `when`, of a step, and that none of `allow` holds, all together; each may be NULL, but
+ * not all. */
+int conds_read(struct rule_reader *rd, const struct ynode *when, const struct ynode *step,
+	const struct ynode *allow, struct cond **out);
+
+/* ---- rule_stateful.c, rule_sequence.c ---- */
+/* Whether it is a key of the stateful part. */
+bool state_key(const char *key);
+/* The stateful part of a rule, and its `when`. rule->state stays NULL for a rule without. */
+int state_read(struct rule_reader *rd, const struct ynode *n, struct rule *rule);
+int sequence_read(struct rule_reader *rd, const struct ynode *rule_node, struct rule *rule);
+int absence_read(struct rule_reader *rd, const struct ynode *rule_node, struct rule *rule);
+/* What a node says, without its layout: kinds, keys, texts, in order. */
+uint64_t node_hash(const struct ynode *n, uint64_t h);
+
 /* `tests:` */
 int samples_read(struct rule_reader *rd, const struct ynode *tests, struct rule *rule);
 

@@ -54,6 +54,14 @@ static bool attr_named(const struct cond *c, const char *key)
 	return false;
 }
 
+static bool attr_wanted(const struct rule *rule, const char *key)
+{
+	for (uint32_t i = 0; rule->state && i < rule->state->spec.step_count; i++)
+		if (rule->state->when[i] && attr_named(rule->state->when[i], key))
+			return true;
+	return attr_named(rule->when, key);
+}
+
 /* ---- JSON ---- */
 
 /* A JSON string. True if something had to be escaped. */
@@ -290,7 +298,7 @@ static int put_keys(struct rule_reader *rd, struct sample_builder *b, const stru
 				return rc;
 			continue;
 		}
-		if (!is_type && !known && !attr_named(b->rule->when, it->key)) {
+		if (!is_type && !known && !attr_wanted(b->rule, it->key)) {
 			if (!key)
 				return key_unknown(rd, it);
 			return rule_err(rd, send, "the sample is a %s event, which has no field %s",
@@ -415,26 +423,30 @@ static int sample_read(
 
 static int expect_read(struct rule_reader *rd, const struct ynode *n, const struct rule *rule, uint8_t *out)
 {
-	static const char *const names[] = {"alert", "tag", "drop", "none"};
-	static const uint8_t actions[] = {RULE_ACTION_ALERT, RULE_ACTION_TAG, RULE_ACTION_DROP, 0};
+	static const char *const names[] = {"alert", "tag", "drop", "route", "none"};
+	static const uint8_t actions[] = {
+		RULE_ACTION_ALERT, RULE_ACTION_TAG, RULE_ACTION_DROP, RULE_ACTION_ROUTE, 0};
 
 	if (n->kind != YNODE_SCALAR)
-		return rule_err(rd, n, "expect: expected alert, tag, drop or none");
-	for (uint32_t i = 0; i < 4; i++) {
+		return rule_err(rd, n, "expect: expected alert, tag, drop, route or none");
+	for (uint32_t i = 0; i < 5; i++) {
 		if (strcmp(n->text, names[i]))
 			continue;
+		if (rule->state && actions[i] && actions[i] != RULE_ACTION_ALERT)
+			return rule_err(rd, n, "expect: a rule with state gives alert or none");
 		if (actions[i] && !(rule->info.actions & actions[i]))
 			return rule_err(rd, n, "expect: %s, but `then` has no %s", names[i], names[i]);
 		*out = actions[i];
 		return 0;
 	}
-	return rule_err_unknown(rd, n, false, "expectation", names, 4);
+	return rule_err_unknown(rd, n, false, "expectation", names, 5);
 }
 
 int samples_read(struct rule_reader *rd, const struct ynode *tests, struct rule *rule)
 {
 	static const char *const names[] = {"send", "expect"};
 	struct rule_sample **tail = &rule->sample;
+	uint32_t index = 0;
 
 	if (tests->kind != YNODE_SEQ)
 		return rule_err(rd, tests, "tests: expected a list of {send: [...], expect: ...}");
@@ -448,17 +460,24 @@ int samples_read(struct rule_reader *rd, const struct ynode *tests, struct rule 
 				if (it != send && it != expect)
 					return rule_err_unknown(rd, it, true, "key of a test", names, 2);
 		if (!send || !expect || send->kind != YNODE_SEQ || !send->count)
-			return rule_err(
-				rd, test, "a test is {send: [ {event}, ... ], expect: alert|tag|drop|none}");
+			return rule_err(rd, test,
+				"a test is {send: [ {event}, ... ], expect: alert|tag|drop|route|none}");
 		rc = expect_read(rd, expect, rule, &action);
+		if (!rc && send->count > RULE_TEST_EVENTS_MAX)
+			rc = rule_err(rd, send, "send: more than %d events", RULE_TEST_EVENTS_MAX);
 		YNODE_EACH (it, send) {
 			if (!rc)
 				rc = sample_read(rd, it, rule, tail);
+			if (!rc && rule->state && !((*tail)->ev.field_mask & FBIT(ts)))
+				rc = rule_err(
+					rd, it, "send: of a rule with state each event needs its time, `ts`");
 			if (rc)
 				return rc;
 			(*tail)->expect = action;
+			(*tail)->test = index;
 			tail = &(*tail)->next;
 		}
+		index++;
 	}
 	return 0;
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config_table.h"
 #include "nearest.h"
 #include "rule_read_priv.h"
 
@@ -213,4 +214,87 @@ bool value_uuid(const char *text, size_t bytes, uint8_t out[16])
 		n++;
 	}
 	return true;
+}
+
+bool value_uint(const struct ynode *n, uint64_t *out)
+{
+	uint64_t v = 0;
+
+	if (n->kind != YNODE_SCALAR || n->quoted || !n->text_bytes || n->text_bytes > 19)
+		return false;
+	for (const char *p = n->text; *p; p++) {
+		if (*p < '0' || *p > '9')
+			return false;
+		v = v * 10 + (uint64_t)(*p - '0');
+	}
+	*out = v;
+	return true;
+}
+
+bool value_date(const struct ynode *n, int64_t *out)
+{
+	char text[40];
+
+	if (n->kind != YNODE_SCALAR || n->text_bytes >= sizeof text)
+		return false;
+	snprintf(text, sizeof text, n->text_bytes == 10 ? "%sT00:00:00Z" : "%s", n->text);
+	return time_rfc3339(text, out);
+}
+
+int read_duration(
+	const struct rule_reader *rd, const struct ynode *n, uint64_t min_ms, uint64_t max_ms, int64_t *out)
+{
+	uint64_t ms;
+
+	if (n->kind != YNODE_SCALAR || !config_duration(n->text, &ms))
+		return rule_err(rd, n, "%s: expected a duration, as in 60s, 5m, 1h or 1d", n->key);
+	if (ms < min_ms || ms > max_ms)
+		return rule_err(rd, n, "%s: expected a duration from %llums to %llud", n->key,
+			(unsigned long long)min_ms, (unsigned long long)(max_ms / 86400000u));
+	*out = (int64_t)ms;
+	return 0;
+}
+
+int read_uint(const struct rule_reader *rd, const struct ynode *n, uint64_t min, uint64_t max, uint64_t *out)
+{
+	if (!value_uint(n, out) || *out < min || *out > max)
+		return rule_err(rd, n, "%s: expected a whole number from %llu to %llu", n->key,
+			(unsigned long long)min, (unsigned long long)max);
+	return 0;
+}
+
+int read_double(const struct rule_reader *rd, const struct ynode *n, double min, double max, double *out)
+{
+	if (!value_number(n, out) || *out < min || *out > max)
+		return rule_err(rd, n, "%s: expected a number from %g to %g", n->key, min, max);
+	return 0;
+}
+
+int read_keys(const struct rule_reader *rd, const struct ynode *n, const char *const *names)
+{
+	char what[80];
+	uint32_t count = 0;
+
+	while (names[count])
+		count++;
+	if (n->kind != YNODE_MAP)
+		return rule_err(rd, n, "%s: expected a mapping with %s%s", n->key ? n->key : "here", names[0],
+			count > 1 ? " and others" : "");
+	snprintf(what, sizeof what, "key of %.60s", n->key ? n->key : "this");
+	YNODE_EACH (it, n) {
+		uint32_t i = 0;
+
+		while (i < count && strcmp(names[i], it->key))
+			i++;
+		if (i == count)
+			return rule_err_unknown(rd, it, true, what, names, count);
+	}
+	return 0;
+}
+
+int read_child(
+	const struct rule_reader *rd, const struct ynode *n, const char *name, const struct ynode **out)
+{
+	*out = ynode_get(n, name);
+	return *out ? 0 : rule_err(rd, n, "%s: %s is missing", n->key ? n->key : "here", name);
 }

@@ -152,13 +152,18 @@ static int ruleset_load(
 		rows->ruleset_generation = generation;
 	}
 	for (uint32_t i = 0; i < rec->hit_count; i++)
-		if (record_hits(rec)[i] >= ruleset_rule_count(rows->ruleset))
+		if (record_hits(rec)[i] >= ruleset_match_count(rows->ruleset))
 			return err_set(err, -EINVAL,
 				"clickhouse: partition %u offset %lu: hit of rule %u, but ruleset generation "
-				"%u has only %u rules",
+				"%u has only %u rules and steps",
 				rows->partition, offset, record_hits(rec)[i], generation,
-				ruleset_rule_count(rows->ruleset));
+				ruleset_match_count(rows->ruleset));
 	return 0;
+}
+
+const struct rule_info *ch_rows_rule(const struct ch_rows *rows, uint16_t hit)
+{
+	return hit < ruleset_rule_count(rows->ruleset) ? ruleset_rule(rows->ruleset, hit) : NULL;
 }
 
 /* Bytes of memory that the record's rows will take at most, about. */
@@ -167,10 +172,10 @@ static uint64_t record_weight(const struct ch_rows *rows, const struct record *r
 	uint64_t weight = rec->bytes + 256;
 
 	for (uint32_t i = 0; i < rec->hit_count; i++) {
-		const struct rule_info *rule = ruleset_rule(rows->ruleset, record_hits(rec)[i]);
+		const struct rule_info *rule = ch_rows_rule(rows, record_hits(rec)[i]);
 
-		weight += strlen(rule->id) + 16;
-		if (rule->actions & RULE_ACTION_ALERT)
+		weight += rule ? strlen(rule->id) + 16 : 0;
+		if (rule && rule_alerts(rule))
 			weight += 512;
 	}
 	return weight;

@@ -15,6 +15,9 @@ struct ch_source {
 	const struct ch_window *window; /* rows of windows */
 };
 
+/* The rule of a hit of the record whose ruleset has been loaded; NULL: a step of a rule with state. */
+const struct rule_info *ch_rows_rule(const struct ch_rows *rows, uint16_t hit);
+
 /* ---- ch_values.c ---- */
 /* The columns of a row of ch_tables.def. */
 void ch_put_record(struct native_block *b, const struct ch_table *table, const struct ch_source *src);

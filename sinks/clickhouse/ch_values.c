@@ -52,9 +52,9 @@ static void put_tags(struct native_block *b, uint32_t column, const struct ch_so
 	const uint16_t *hit = record_hits(src->rec);
 
 	for (uint32_t i = 0; i < src->rec->hit_count; i++) {
-		const struct rule_info *rule = ruleset_rule(src->rows->ruleset, hit[i]);
+		const struct rule_info *rule = ch_rows_rule(src->rows, hit[i]);
 
-		if (rule->actions & (RULE_ACTION_TAG | RULE_ACTION_ALERT))
+		if (rule && rule_tags(rule))
 			native_put_item_text(b, column, rule->id, strlen(rule->id));
 	}
 	native_put_array_end(b, column);

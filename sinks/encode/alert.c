@@ -12,16 +12,19 @@ int alert_of_hit(struct alert *out, const struct record *rec, uint32_t hit, cons
 	const struct rule_info *rule;
 	size_t bytes;
 
-	if (index >= ruleset_rule_count(rs)) {
+	if (index >= ruleset_match_count(rs)) {
 		address_text(out->evidence, at);
 		return err_set(err, -EINVAL,
-			"record %s: hit of rule %u, but ruleset generation %u has only %u rules: the stored "
+			"record %s: hit of rule %u, but ruleset generation %u has only %u rules and steps: "
+			"the stored "
 			"ruleset "
 			"is not the one that the journal was written with",
-			out->evidence, index, generation, ruleset_rule_count(rs));
+			out->evidence, index, generation, ruleset_match_count(rs));
 	}
+	if (index >= ruleset_rule_count(rs)) /* a step of a rule with state */
+		return 0;
 	rule = ruleset_rule(rs, index);
-	if (!(rule->actions & RULE_ACTION_ALERT))
+	if (!rule_alerts(rule))
 		return 0;
 	bytes = strlen(rule->id);
 	if (bytes >= ALERT_RULE_ID_BYTES)

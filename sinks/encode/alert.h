@@ -30,7 +30,8 @@ struct alert {
 };
 
 /* Hit number `hit` (< rec->hit_count) of a record at `at`, whose block has the ruleset rs of `generation`.
- * 1: *out is filled. 0: that rule does not alert. -EINVAL: the hit names a rule that rs does not have. */
+ * 1: *out is filled. 0: that rule does not alert, or not without state. -EINVAL: the hit names a rule that rs
+ * does not have. */
 int alert_of_hit(struct alert *out, const struct record *rec, uint32_t hit, const struct record_key *key,
 	const struct address *at, const struct ruleset *rs, uint32_t generation, struct err *err);
 

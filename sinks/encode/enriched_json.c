@@ -81,11 +81,13 @@ static int put_tags(struct bytes *out, const struct record *rec, const struct ru
 	for (uint32_t i = 0; i < rec->hit_count; i++) {
 		const struct rule_info *rule;
 
-		if (!rs || hit[i] >= ruleset_rule_count(rs))
+		if (!rs || hit[i] >= ruleset_match_count(rs))
 			return err_set(err, -EINVAL,
 				"hit of rule %u, which the block's ruleset does not have", hit[i]);
+		if (hit[i] >= ruleset_rule_count(rs)) /* steps of rules with state */
+			break;
 		rule = ruleset_rule(rs, hit[i]);
-		if (!(rule->actions & (RULE_ACTION_TAG | RULE_ACTION_ALERT)))
+		if (!rule_tags(rule))
 			continue;
 		bytes_put(out, comma, strlen(comma));
 		json_put_string(out, rule->id, strlen(rule->id));

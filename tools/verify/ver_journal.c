@@ -34,11 +34,11 @@ static int add_alerts(struct scan *s, const struct record *rec, struct ver_row r
 			index < ruleset_rule_count(rs) ? ruleset_rule(rs, index) : NULL;
 		int rc;
 
-		if (!rule)
+		if (index >= ruleset_match_count(rs))
 			return err_set(s->err, -EINVAL,
 				"a record names rule %u, which generation %u does not have", index,
 				generation);
-		if (!(rule->actions & RULE_ACTION_ALERT))
+		if (!rule || !rule_alerts(rule))
 			continue;
 		row.extra = hash_bytes(rule->id, strlen(rule->id), 0);
 		row.digest = 0;

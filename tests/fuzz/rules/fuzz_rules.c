@@ -61,14 +61,15 @@ static void match(const struct ruleset *rs, const uint8_t *data, size_t bytes)
 	matcher_run(m, burst, count);
 	for (uint32_t i = 0; i < count; i++)
 		for (uint32_t k = 0; k < ev[i].hit_count; k++)
-			if (ev[i].hit[k] >= ruleset_rule_count(rs) || (k && ev[i].hit[k] <= ev[i].hit[k - 1]))
+			if (ev[i].hit[k] >= ruleset_match_count(rs) ||
+				(k && ev[i].hit[k] <= ev[i].hit[k - 1]))
 				abort();
 	matcher_free(m);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
-	struct rule_source source = {"fuzz", (const char *)data, bytes};
+	struct rule_source source = {"fuzz", (const char *)data, bytes, false};
 	struct ruleset *rs = NULL;
 	struct err err = {{0}};
 	size_t sum = 0;
@@ -80,7 +81,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	}
 	if (bytes)
 		match(rs, data, bytes);
-	ruleset_run_tests(rs, keep_line, &sum);
+	ruleset_run_tests(rs, NULL, keep_line, &sum);
 	ruleset_free(rs);
 	return 0;
 }

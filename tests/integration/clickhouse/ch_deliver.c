@@ -229,7 +229,7 @@ static int wait_delivered(const struct sink_group *group, const struct journal *
 
 static uint32_t rules_load(struct ruleset_store **store, const char *dir)
 {
-	struct rule_source source = {"rules.yaml", rules_yaml, sizeof rules_yaml - 1};
+	struct rule_source source = {"rules.yaml", rules_yaml, sizeof rules_yaml - 1, false};
 	struct ruleset *rs;
 	uint32_t generation;
 	struct err err;

@@ -79,7 +79,7 @@ void rig_journal_params(struct journal_params *params, const char *dir)
 
 uint32_t rig_ruleset(struct ruleset_store **store, const char *dir, struct err *err)
 {
-	const struct rule_source source = {"rig.yaml", rules_text, sizeof rules_text - 1};
+	const struct rule_source source = {"rig.yaml", rules_text, sizeof rules_text - 1, false};
 	struct ruleset *rs = NULL;
 	uint32_t generation = 0;
 	char path[300];

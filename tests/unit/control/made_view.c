@@ -120,11 +120,20 @@ void made_view(struct view *v, struct config *cfg)
 	made_sink(v);
 	v->rules = 2;
 	v->rule = calloc(2, sizeof *v->rule);
-	v->rule[0] = (struct view_rule){{"bots", "Scripted clients", SEVERITY_HIGH,
-						RULE_ACTION_TAG | RULE_ACTION_ALERT, "bots.yaml", 3},
+	v->rule[0] = (struct view_rule){{.id = "bots",
+						.title = "Scripted clients",
+						.severity = SEVERITY_HIGH,
+						.actions = RULE_ACTION_TAG | RULE_ACTION_ALERT,
+						.file = "bots.yaml",
+						.line = 3},
 		42};
-	v->rule[1] = (struct view_rule){
-		{"noise", "Health checks", SEVERITY_INFO, RULE_ACTION_DROP, "noise.yaml", 1}, 10};
+	v->rule[1] = (struct view_rule){{.id = "noise",
+						.title = "Health checks",
+						.severity = SEVERITY_INFO,
+						.actions = RULE_ACTION_DROP,
+						.file = "noise.yaml",
+						.line = 1},
+		10};
 	v->enrich_tables = 2;
 	v->enrich[0] = (struct view_enrich){
 		{"geoip_city", "/etc/sluice/city.mmdb", 1000, 65536, 0xabcd, 2}, 150, 20};

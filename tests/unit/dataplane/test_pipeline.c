@@ -49,7 +49,7 @@ static const char rules_text[] = "rules:\n"
 
 static void start(uint32_t batches, uint32_t dead_rate)
 {
-	struct rule_source src = {"rules.yaml", rules_text, sizeof rules_text - 1};
+	struct rule_source src = {"rules.yaml", rules_text, sizeof rules_text - 1, false};
 	struct err err = {0};
 	struct rte_mempool *pool = fx.pool;
 
@@ -330,7 +330,7 @@ static void test_enrich(void **state)
 	static const char text[] = "rules:\n  - id: gold\n    title: t\n    severity: low\n"
 				   "    when: {user_segment: gold}\n    then: [tag]\n";
 	static struct config tables;
-	struct rule_source src = {"rules.yaml", text, sizeof text - 1};
+	struct rule_source src = {"rules.yaml", text, sizeof text - 1, false};
 	struct enrich_set *set;
 	struct err err = {0};
 	uint32_t gold = 0;

@@ -118,7 +118,7 @@ static void feed(struct rte_ring **rings, struct rte_mempool *pool, uint32_t fro
 
 static struct ruleset *rules_of(unsigned k)
 {
-	struct rule_source src = {"r.yaml", NULL, 0};
+	struct rule_source src = {"r.yaml", NULL, 0, false};
 	struct ruleset *rs = NULL;
 	struct err err = {0};
 	char text[256];

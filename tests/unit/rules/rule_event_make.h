@@ -64,7 +64,7 @@ static inline void made_time(struct made_event *m, int64_t ms)
 
 static inline struct ruleset *compiled(const char *text)
 {
-	struct rule_source source = {"t.yaml", text, strlen(text)};
+	struct rule_source source = {"t.yaml", text, strlen(text), false};
 	struct ruleset *rs = NULL;
 	struct err err = {0};
 

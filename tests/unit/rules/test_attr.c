@@ -463,7 +463,7 @@ static void test_bounds(void **state)
 	for (int i = 0; i < 65; i++)
 		fprintf(out, "  - {id: r%d, when: {attributes.n%d: 1}, then: tag}\n", i, i);
 	fclose(out);
-	source = (struct rule_source){"t.yaml", yaml, strlen(yaml)};
+	source = (struct rule_source){"t.yaml", yaml, strlen(yaml), false};
 	assert_int_not_equal(ruleset_compile(&rs, &source, 1, 1000, &err), 0);
 	assert_non_null(strstr(err.text, "rule r64: more than 64 attributes"));
 	free(yaml);

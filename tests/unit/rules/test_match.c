@@ -272,7 +272,7 @@ static void test_empty_ruleset(void **state)
 	assert_int_equal(run(m), 0);
 	assert_int_equal(made.ev.actions, 0);
 	assert_int_equal(ruleset_rule_count(rs), 0);
-	assert_int_equal(ruleset_run_tests(rs, NULL, NULL), 0);
+	assert_int_equal(ruleset_run_tests(rs, NULL, NULL, NULL).failed, 0);
 	matcher_free(m);
 	ruleset_free(rs);
 }

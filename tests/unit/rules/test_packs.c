@@ -34,7 +34,7 @@ static void test_packs(void **state)
 			fail_msg("%s has no sample that it must%s match", ruleset_rule(rs, i)->id,
 				hits ? " not" : "");
 	}
-	assert_int_equal(ruleset_run_tests(rs, report, NULL), 0);
+	assert_int_equal(ruleset_run_tests(rs, NULL, report, NULL).failed, 0);
 	print_message("%u rules, %u patterns\n", ruleset_rule_count(rs), ruleset_pattern_count(rs));
 	ruleset_free(rs);
 }

@@ -106,8 +106,8 @@ static void test_boundaries(void **state)
 {
 	static const char tricky[] = "# file bytes=3 name=x\n# sluice-ruleset 1\n";
 	static const char text[] = "rules:\n- {id: a, when: {page: 'x'}, then: tag}";
-	struct rule_source source[3] = {
-		{"one\n.yaml", tricky, sizeof tricky - 1}, {"", text, sizeof text - 1}, {"three", "", 0}};
+	struct rule_source source[3] = {{"one\n.yaml", tricky, sizeof tricky - 1, false},
+		{"", text, sizeof text - 1, false}, {"three", "", 0, false}};
 	struct ruleset_store *st = store_open();
 	const struct ruleset *back;
 	struct ruleset *rs;

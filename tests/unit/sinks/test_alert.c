@@ -27,6 +27,11 @@ static const struct rule_info rules[] = {
 		.severity = SEVERITY_CRITICAL,
 		.actions = RULE_ACTION_ALERT | RULE_ACTION_DROP},
 	{.id = long_id, .title = "", .severity = SEVERITY_INFO, .actions = RULE_ACTION_ALERT},
+	{.id = "counted",
+		.title = "c",
+		.severity = SEVERITY_LOW,
+		.actions = RULE_ACTION_ALERT | RULE_ACTION_TAG,
+		.stateful = true},
 };
 const char *const rule_severity_name[] = {"info", "low", "medium", "high", "critical"};
 
@@ -34,6 +39,11 @@ uint32_t ruleset_rule_count(const struct ruleset *rs)
 {
 	(void)rs;
 	return sizeof rules / sizeof *rules;
+}
+
+uint32_t ruleset_match_count(const struct ruleset *rs)
+{
+	return ruleset_rule_count(rs) + 1; /* one step of a rule with state */
 }
 
 const struct rule_info *ruleset_rule(const struct ruleset *rs, uint32_t index)
@@ -93,11 +103,11 @@ static void test_alert(void **state)
 static void test_refused(void **state)
 {
 	const struct address at = {"n", 0x1f, 2, 9};
-	const uint16_t hit[] = {3, 4};
+	const uint16_t hit[] = {3, 4, 5, 6};
 	struct record_key key;
 	struct alert a;
 	struct sample s;
-	const struct record *rec = sample_click(&s, "u1", hit, 2);
+	const struct record *rec = sample_click(&s, "u1", hit, 4);
 	struct err err;
 
 	(void)state;
@@ -107,8 +117,11 @@ static void test_refused(void **state)
 	long_id[ALERT_RULE_ID_BYTES - 1] = 0;
 	assert_int_equal(alert_of_hit(&a, rec, 0, &key, &at, NULL, 5, &err), 1);
 	assert_int_equal(strlen(a.id), strlen(a.evidence) + 1 + ALERT_RULE_ID_BYTES - 1);
+	/* The alerts of a rule with state are not made of one hit, nor are those of its steps. */
+	assert_int_equal(alert_of_hit(&a, rec, 1, &key, &at, NULL, 5, &err), 0);
+	assert_int_equal(alert_of_hit(&a, rec, 2, &key, &at, NULL, 5, &err), 0);
 	/* A rule that the ruleset does not have is an error, never a skipped alert. */
-	assert_int_equal(alert_of_hit(&a, rec, 1, &key, &at, NULL, 5, &err), -EINVAL);
+	assert_int_equal(alert_of_hit(&a, rec, 3, &key, &at, NULL, 5, &err), -EINVAL);
 	assert_non_null(strstr(err.text, "n/000000000000001f/2/9"));
 }
 

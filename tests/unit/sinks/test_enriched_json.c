@@ -18,6 +18,8 @@ static const struct rule_info rules[] = {
 	{.id = "tagged", .actions = RULE_ACTION_TAG},
 	{.id = "dropped", .actions = RULE_ACTION_DROP},
 	{.id = "al\"ert", .actions = RULE_ACTION_ALERT},
+	{.id = "counted", .actions = RULE_ACTION_ALERT, .stateful = true},
+	{.id = "seen", .actions = RULE_ACTION_ALERT | RULE_ACTION_TAG, .stateful = true},
 };
 static const struct ruleset *const some_rules = (const struct ruleset *)rules;
 static const struct address at = {"box", 0x1f, 2, 9};
@@ -28,6 +30,11 @@ uint32_t ruleset_rule_count(const struct ruleset *rs)
 {
 	(void)rs;
 	return sizeof rules / sizeof *rules;
+}
+
+uint32_t ruleset_match_count(const struct ruleset *rs)
+{
+	return ruleset_rule_count(rs) + 1; /* one step of a rule with state */
 }
 
 const struct rule_info *ruleset_rule(const struct ruleset *rs, uint32_t index)
@@ -103,18 +110,19 @@ static void test_forged(void **state)
 
 static void test_tags(void **state)
 {
-	const uint16_t hit[] = {0, 1, 2}, beyond[] = {3};
+	const uint16_t hit[] = {0, 1, 2, 3, 4, 5}, beyond[] = {6}; /* 5: a step */
 	struct err err = {{0}};
 	json_t *o, *tags;
 
 	(void)state;
-	assert_int_equal(encode("{\"a\":1}", 7, "DEX\xff\"", hit, 3, &err), 0);
+	assert_int_equal(encode("{\"a\":1}", 7, "DEX\xff\"", hit, 6, &err), 0);
 	o = json_loadb((const char *)out.data, out.bytes, JSON_REJECT_DUPLICATES, NULL);
 	assert_non_null(o);
 	tags = json_object_get(o, "_tags");
-	assert_int_equal(json_array_size(tags), 2);
+	assert_int_equal(json_array_size(tags), 3);
 	assert_string_equal(json_string_value(json_array_get(tags, 0)), "tagged");
 	assert_string_equal(json_string_value(json_array_get(tags, 1)), "al\"ert");
+	assert_string_equal(json_string_value(json_array_get(tags, 2)), "seen");
 	assert_string_equal(json_string_value(json_object_get(json_object_get(o, "_enrichment"), "geo_city")),
 		"X\xef\xbf\xbd\"");
 	json_decref(o);

@@ -20,6 +20,11 @@ uint32_t ruleset_rule_count(const struct ruleset *rs)
 	(void)rs;
 	return 0;
 }
+uint32_t ruleset_match_count(const struct ruleset *rs)
+{
+	return ruleset_rule_count(rs) + 1; /* one step of a rule with state */
+}
+
 const struct rule_info *ruleset_rule(const struct ruleset *rs, uint32_t index)
 {
 	(void)rs, (void)index;
