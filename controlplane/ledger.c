@@ -112,7 +112,7 @@ static void ledger_handoff(struct ledger *l, const struct view *v)
 	char name[32];
 
 	view_totals(v, &t);
-	eq_begin(&eq, "records batched", t.accepted + t.refused_kept);
+	eq_begin(&eq, "records batched", t.accepted + t.refused_kept + t.shadows);
 	snprintf(eq.place, sizeof eq.place, "handoff");
 	for (uint32_t p = 0; p < v->partitions; p++) {
 		snprintf(name, sizeof name, "partition %u", p);
@@ -131,7 +131,11 @@ static void ledger_partitions(struct ledger *l, const struct view *v)
 		snprintf(eq.place, sizeof eq.place, "partition %u", p);
 		eq_add(&eq, "journaled_events", view_records(v, p, RECORD_EVENT));
 		eq_add(&eq, "journaled_refused", view_records(v, p, RECORD_REFUSED));
+		eq_add(&eq, "journaled_shadows", view_records(v, p, RECORD_SHADOW & 7));
 		eq_add(&eq, "duplicate", s->duplicates);
+		eq_add(&eq, "shadow_duplicate",
+			s->drops[DROP_shadow_duplicate] - base->drops[DROP_shadow_duplicate]);
+		eq_add(&eq, "shadow_lost", s->drops[DROP_shadow_lost] - base->drops[DROP_shadow_lost]);
 		eq_add(&eq, "journal_full", s->drops[DROP_journal_full] - base->drops[DROP_journal_full]);
 		eq_add(&eq, "journal_failed",
 			s->drops[DROP_journal_failed] - base->drops[DROP_journal_failed]);
@@ -248,11 +252,11 @@ static void ledger_sinks(struct ledger *l, const struct view *v)
 static json_t *life_of(const char *log, uint32_t partition, const struct journal_partition_stats *s)
 {
 	static const char *const kind_name[] = {
-		NULL, "event", "refused", "control", "tick", "row", "late", "mark"};
+		"shadow", "event", "refused", "control", "tick", "row", "late", "mark"};
 	json_t *records = json_object(), *drops = json_object();
 
-	for (int k = RECORD_EVENT; k <= RECORD_MARK; k++)
-		if (k <= RECORD_TICK || s->records[k])
+	for (int k = 0; k <= RECORD_MARK; k++)
+		if ((k && k <= RECORD_TICK) || s->records[k])
 			json_object_set_new(records, kind_name[k], json_u64(s->records[k]));
 	for (int i = 1; i < DROP_ID_MAX; i++)
 		if (drop_table[i].name && s->drops[i])

@@ -52,6 +52,7 @@ void view_totals(const struct view *v, struct view_totals *sum)
 	for (uint32_t w = 0; w < v->workers; w++) {
 		sum->frames += v->worker[w].frames;
 		sum->frame_bytes += v->worker[w].frame_bytes;
+		sum->shadows += v->worker[w].shadows;
 		sum->busy_cycles += v->worker[w].busy_cycles;
 		sum->idle_cycles += v->worker[w].idle_cycles;
 	}
@@ -76,7 +77,8 @@ void view_totals(const struct view *v, struct view_totals *sum)
 
 bool view_drop_is_journal(enum drop_reason reason)
 {
-	return reason == DROP_journal_failed || reason == DROP_journal_full || reason == DROP_duplicate;
+	return reason == DROP_journal_failed || reason == DROP_journal_full || reason == DROP_duplicate ||
+	       reason == DROP_shadow_duplicate || reason == DROP_shadow_lost;
 }
 
 uint64_t view_drop(const struct view *v, enum drop_reason reason)

@@ -117,7 +117,7 @@ static inline const struct journal_partition_stats *view_part_log(
 /* Sums over workers. */
 void view_listener_sum(const struct view *v, uint32_t listener, struct listener_stats *sum);
 struct view_totals {
-	uint64_t frames, frame_bytes, datagrams, events, accepted, refused, refused_kept, dropped;
+	uint64_t frames, frame_bytes, datagrams, events, accepted, refused, refused_kept, dropped, shadows;
 	uint64_t journaled;  /* RECORD_EVENT made durable by this process */
 	uint64_t duplicates; /* by this process */
 	uint64_t busy_cycles, idle_cycles;

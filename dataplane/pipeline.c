@@ -6,6 +6,7 @@
 
 #include "hash.h"
 #include "ndjson.h"
+#include "rule_shadow.h"
 
 static uint32_t partition_of(const struct pipeline *pl, uint64_t key_hash)
 {
@@ -76,6 +77,29 @@ static void batch_count(struct pipeline *pl, struct batch *b, uint32_t bytes)
 	b->receive_last_ms = pl->now.wall_ms;
 }
 
+/* The event once more where keys of rules have their state. It is in a batch already: what has no room here
+ * is lost for those rules only. */
+static void append_shadows(struct pipeline *pl, const struct event *ev, int64_t base, uint16_t flags)
+{
+	const struct ruleset *rs = matcher_ruleset(pl->matcher);
+	struct rule_shadow shadow[RULE_KEYRINGS_MAX];
+	uint32_t count = rule_shadows(rs, ev, shadow);
+
+	for (uint32_t i = 0; i < count; i++) {
+		struct batch *b = batch_room(pl, partition_of(pl, shadow[i].key_hash), shadow[i].bytes);
+
+		if (!b) {
+			pl->stats->drops[DROP_shadow_no_batch]++;
+			continue;
+		}
+		if (base > b->watermark_base_ms)
+			b->watermark_base_ms = base;
+		rule_shadow_write(b->data + b->bytes, rs, ev, &shadow[i], pl->now.wall_ms, flags);
+		batch_count(pl, b, shadow[i].bytes);
+		pl->stats->shadows++;
+	}
+}
+
 static void append_event(struct pipeline *pl, const struct event *ev, uint8_t listener)
 {
 	const uint8_t *key;
@@ -83,7 +107,9 @@ static void append_event(struct pipeline *pl, const struct event *ev, uint8_t li
 	uint64_t key_hash = event_partition_key(ev, &key, &key_bytes);
 	uint32_t partition = partition_of(pl, key_hash);
 	int64_t base = ev->event_time_ms < pl->now.wall_ms ? ev->event_time_ms : pl->now.wall_ms;
-	bool dropped = ev->actions & RULE_ACTION_DROP, alert = ev->actions & RULE_ACTION_ALERT;
+	bool dropped = ev->actions & RULE_ACTION_DROP;
+	bool kept = !dropped || ev->actions & (RULE_ACTION_ALERT | RULE_ACTION_STATE);
+	uint16_t flags = dropped ? RECORD_F_SUPPRESSED : 0;
 	struct batch *b;
 
 	if (bytes > pl->handoff->batch_bytes) {
@@ -91,10 +117,10 @@ static void append_event(struct pipeline *pl, const struct event *ev, uint8_t li
 		return;
 	}
 	/* A rule that drops does not hold event time back: the watermark is taken before filters. */
-	b = dropped && !alert ? batch_open(pl, partition) : batch_room(pl, partition, bytes);
+	b = kept ? batch_room(pl, partition, bytes) : batch_open(pl, partition);
 	if (b && base > b->watermark_base_ms)
 		b->watermark_base_ms = base;
-	if (dropped && !alert) {
+	if (!kept) {
 		event_drop(pl, listener, DROP_rule_drop);
 		return;
 	}
@@ -102,10 +128,10 @@ static void append_event(struct pipeline *pl, const struct event *ev, uint8_t li
 		event_drop(pl, listener, DROP_no_batch);
 		return;
 	}
-	batch_count(pl, b,
-		record_write_event(b->data + b->bytes, ev, key_hash, pl->now.wall_ms,
-			dropped ? RECORD_F_SUPPRESSED : 0));
+	batch_count(pl, b, record_write_event(b->data + b->bytes, ev, key_hash, pl->now.wall_ms, flags));
 	pl->stats->listener[listener].accepted++;
+	if (ev->actions & RULE_ACTION_STATE)
+		append_shadows(pl, ev, base, flags);
 }
 
 /* Dead letters are spread by source, under a byte quota, so that garbage cannot fill the disk. */

@@ -111,12 +111,13 @@ static int survey_block(void *arg, const struct journal_scan_block *b)
 
 static json_t *survey_row(const struct survey *s)
 {
-	return json_pack("{s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s}", "partition",
+	return json_pack("{s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s}", "partition",
 		(json_int_t)s->partition, "oldest_offset", json_u64(s->oldest), "next_offset",
 		json_u64(s->end), "blocks", json_u64(s->total_blocks), "records", json_u64(s->total_records),
 		"events", json_u64(s->kind[RECORD_EVENT]), "refused", json_u64(s->kind[RECORD_REFUSED]),
-		"other", json_u64(s->kind[RECORD_CONTROL] + s->kind[RECORD_TICK]), "bytes",
-		json_u64(s->total_bytes), "state", s->damaged ? "damaged" : "intact");
+		"shadows", json_u64(s->kind[RECORD_SHADOW & 7]), "other",
+		json_u64(s->kind[RECORD_CONTROL] + s->kind[RECORD_TICK]), "bytes", json_u64(s->total_bytes),
+		"state", s->damaged ? "damaged" : "intact");
 }
 
 /* Scans all partitions. *damaged counts those with a fault, which `faults` describes. */
@@ -233,7 +234,8 @@ static json_t *enrichment_json(const struct record *rec)
 
 static json_t *record_json(const struct journal_block *block, const struct record *rec, uint64_t offset)
 {
-	static const char *const kind[] = {"?", "event", "refused", "control", "tick", "row", "late", "mark"};
+	static const char *const kind[] = {
+		"?", "event", "refused", "control", "tick", "row", "late", "mark", "shadow"};
 	/* by enum row_type */
 	static const char *const row[] = {"?", "partial", "window", "session", "funnel", "alert", "partials"};
 	const char *type = rec->kind != RECORD_ROW		  ? type_table[rec->type].name
@@ -255,7 +257,7 @@ static json_t *record_json(const struct journal_block *block, const struct recor
 	}
 	out = json_pack("{s:I, s:o, s:s, s:s, s:s, s:I, s:I, s:s, s:I, s:I, s:I, s:i, s:o}", "partition",
 		(json_int_t)block->partition, "offset", json_u64(offset), "kind",
-		kind[rec->kind <= RECORD_MARK ? rec->kind : 0], "type", type ? type : "", "event_id", id,
+		kind[rec->kind <= RECORD_SHADOW ? rec->kind : 0], "type", type ? type : "", "event_id", id,
 		"event_time_ms", (json_int_t)rec->event_time_ms, "receive_time_ms",
 		(json_int_t)rec->receive_time_ms, "source", src, "source_port", (json_int_t)rec->src_port,
 		"udp_port", (json_int_t)rec->dst_port, "generation", (json_int_t)block->generation, "flags",

@@ -13,7 +13,7 @@ const struct drop_info drop_table[DROP_ID_MAX] = {
 
 const char *drop_unit_name(enum drop_unit unit)
 {
-	static const char *const name[] = {"frame", "datagram", "event"};
+	static const char *const name[] = {"frame", "datagram", "event", "shadow"};
 
 	return name[unit];
 }

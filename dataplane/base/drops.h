@@ -12,7 +12,7 @@ enum drop_reason {
 	DROP_ID_MAX = 64 /* size of counter arrays; part of the journal's block format */
 };
 
-enum drop_unit { DROP_UNIT_frame, DROP_UNIT_datagram, DROP_UNIT_event };
+enum drop_unit { DROP_UNIT_frame, DROP_UNIT_datagram, DROP_UNIT_event, DROP_UNIT_shadow };
 
 struct drop_info {
 	const char *name; /* NULL where an id is not in use */

@@ -58,6 +58,25 @@ uint64_t dedup_hash(const struct dedup *d, const uint8_t id[16])
 	return hash_bytes(id, 16, d->seed);
 }
 
+uint64_t dedup_of_record(
+	const struct dedup *d, const struct record *rec, uint8_t room[16], const uint8_t **id)
+{
+	uint64_t word[2];
+
+	*id = rec->event_id;
+	if (!d->window_ms || !(rec->field_mask & FBIT(event_id)))
+		return 0;
+	if (rec->kind == RECORD_SHADOW) {
+		word[0] = hash_bytes(rec->event_id, 16, rec->key_hash);
+		word[1] = hash_bytes(rec->event_id, 16, rec->key_hash ^ hash_u64(rec->reason_field + 1u));
+		memcpy(room, word, sizeof word);
+		*id = room;
+	} else if (rec->kind != RECORD_EVENT) {
+		return 0;
+	}
+	return dedup_hash(d, *id) | 1;
+}
+
 /* Empties a slot and moves later entries of its run back, so that no tombstones are needed. */
 static void dedup_slot_clear(struct dedup *d, uint32_t at)
 {
@@ -140,4 +159,14 @@ bool dedup_add(struct dedup *d, const uint8_t id[16], uint64_t hash, int64_t now
 		;
 	d->slot[at] = (uint64_t)tag << 32 | (index + 1u);
 	return true;
+}
+
+bool dedup_add_record(struct dedup *d, const struct record *rec, uint64_t hash, int64_t now_ms)
+{
+	const uint8_t *id = rec->event_id;
+	uint8_t room[16];
+
+	if (rec->kind == RECORD_SHADOW)
+		(void)dedup_of_record(d, rec, room, &id);
+	return dedup_add(d, id, hash, now_ms);
 }

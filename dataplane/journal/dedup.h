@@ -7,6 +7,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "record.h"
+
 struct dedup_id {
 	uint8_t id[16];
 	int64_t time_ms;
@@ -29,6 +31,12 @@ int dedup_init(struct dedup *d, uint64_t window_ms, uint64_t ids_max, uint64_t s
 void dedup_free(struct dedup *d);
 uint64_t dedup_hash(const struct dedup *d, const uint8_t id[16]);
 
+/* The id under which a record is remembered, and its hash; 0: it is not deduplicated. A shadow's is made of
+ * the event's, of the key that it stands for and of that key's first field: it is apart from the event's and
+ * from other shadows'. id: where it is to be looked up, in the record itself or in room. */
+uint64_t dedup_of_record(
+	const struct dedup *d, const struct record *rec, uint8_t room[16], const uint8_t **id);
+
 static inline void dedup_prefetch(const struct dedup *d, uint64_t hash)
 {
 	__builtin_prefetch(&d->slot[(uint32_t)(hash >> 32) & d->mask], 1);
@@ -40,5 +48,8 @@ void dedup_prefetch_oldest(const struct dedup *d, uint32_t nth);
 /* Remembers an id that came at now_ms (never less than in the call before). Returns false, and changes
  * nothing, if it is known. */
 bool dedup_add(struct dedup *d, const uint8_t id[16], uint64_t hash, int64_t now_ms);
+
+/* The same for a record whose dedup_of_record() is hash, which is not 0. */
+bool dedup_add_record(struct dedup *d, const struct record *rec, uint64_t hash, int64_t now_ms);
 
 #endif

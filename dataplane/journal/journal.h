@@ -124,7 +124,7 @@ void journal_consumer_set(
 struct journal_partition_stats { /* each word written by the partition's writer, read by anyone */
 	uint64_t durable_offset; /* next offset after the durable prefix = records ever journaled */
 	uint64_t oldest_offset;	 /* first offset still kept */
-	uint64_t records[8];	 /* durable, by record_kind */
+	uint64_t records[8];	 /* durable, by record_kind & 7: [0] are RECORD_SHADOW */
 	uint64_t durable_bytes;	 /* blocks, with padding */
 	uint64_t blocks;
 	uint64_t batch_records;	  /* records taken from lanes */

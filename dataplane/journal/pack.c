@@ -31,15 +31,17 @@ static uint32_t pack_index(struct journal_part *part, const struct batch *b)
 
 	for (uint32_t at = 0; at < b->bytes; count++) {
 		const struct record *rec = (const struct record *)(b->data + at);
-		uint64_t hash = 0;
+		const uint8_t *id;
+		uint8_t room[16];
+		uint64_t hash;
 
 		if (count == part->pack_max || !record_valid(rec, b->bytes - at)) {
 			log_error("journal", "malformed record from worker %u at byte %u of a batch",
 				b->worker, at);
 			abort();
 		}
-		if (rec->kind == RECORD_EVENT && dedup->window_ms && (rec->field_mask & FBIT(event_id))) {
-			hash = dedup_hash(dedup, rec->event_id) | 1;
+		hash = dedup_of_record(dedup, rec, room, &id);
+		if (hash) {
 			dedup_prefetch(dedup, hash);
 			dedup_prefetch_oldest(dedup, count);
 		}
@@ -94,7 +96,7 @@ static void pack_copy(struct journal_part *part, const void *from, uint32_t byte
 /* The records that are no duplicates, with the offsets from part->place.offset on. */
 static void pack_records(struct journal_part *part, struct batch *b, uint32_t count)
 {
-	uint32_t from = 0, duplicates = 0, events = 0;
+	uint32_t from = 0, duplicates = 0, shadows = 0, events = 0;
 	bool derived = part->journal->params.derived;
 	int64_t time_ms = part->receive_last_ms;
 
@@ -107,11 +109,10 @@ static void pack_records(struct journal_part *part, struct batch *b, uint32_t co
 			time_ms = rec->receive_time_ms;
 		else if (!derived) /* a clock that was set back, or another worker's batch that waited */
 			rec->receive_time_ms = time_ms;
-		if (part->pack_hash[i] &&
-			!dedup_add(&part->dedup, rec->event_id, part->pack_hash[i], time_ms)) {
+		if (part->pack_hash[i] && !dedup_add_record(&part->dedup, rec, part->pack_hash[i], time_ms)) {
 			pack_copy(part, b->data + from, at - from);
 			from = at + rec->bytes;
-			duplicates++;
+			*(rec->kind == RECORD_SHADOW ? &shadows : &duplicates) += 1;
 			continue;
 		}
 		if (rec->kind == RECORD_EVENT && !(rec->field_mask & FBIT(event_id)))
@@ -121,7 +122,7 @@ static void pack_records(struct journal_part *part, struct batch *b, uint32_t co
 	}
 	pack_copy(part, b->data + from, b->bytes - from);
 	part->receive_last_ms = time_ms;
-	part->open_records += count - duplicates;
+	part->open_records += count - duplicates - shadows;
 	stat_set(&part->stats.assigned_offset, part->place.offset);
 	stat_set(&part->stats.batch_records, part->stats.batch_records + count);
 	stat_set(&part->stats.events_batched, part->stats.events_batched + events);
@@ -131,6 +132,8 @@ static void pack_records(struct journal_part *part, struct batch *b, uint32_t co
 		stat_set(&part->stats.duplicates, part->stats.duplicates + duplicates);
 		drop_count(part, DROP_duplicate, duplicates);
 	}
+	if (shadows)
+		drop_count(part, DROP_shadow_duplicate, shadows);
 }
 
 enum pack_answer pack_batch(struct journal_part *part, struct batch *b, uint64_t now_ns)
@@ -221,15 +224,20 @@ enum pack_answer pack_note(struct journal_part *part, uint64_t now_ns)
 
 void pack_discard(struct journal_part *part, struct batch *b, enum drop_reason reason)
 {
-	uint32_t count = pack_index(part, b), events = 0;
+	uint32_t count = pack_index(part, b), events = 0, shadows = 0;
 
-	for (uint32_t i = 0; i < count; i++)
-		events += ((const struct record *)(b->data + part->pack_at[i]))->kind == RECORD_EVENT;
+	for (uint32_t i = 0; i < count; i++) {
+		const struct record *rec = (const struct record *)(b->data + part->pack_at[i]);
+
+		events += rec->kind == RECORD_EVENT;
+		shadows += rec->kind == RECORD_SHADOW;
+	}
 	stat_set(&part->stats.batch_records, part->stats.batch_records + count);
 	stat_set(&part->stats.events_batched, part->stats.events_batched + events);
 	/* A refused event has been counted under its own reason already: here it only loses its dead letter.
 	 */
-	stat_set(&part->stats.refused_lost, part->stats.refused_lost + count - events);
+	stat_set(&part->stats.refused_lost, part->stats.refused_lost + count - events - shadows);
 	drop_count(part, reason, events);
+	drop_count(part, DROP_shadow_lost, shadows);
 	pack_drops(part, b);
 }

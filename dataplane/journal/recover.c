@@ -132,11 +132,6 @@ static uint32_t recover_first(const struct recovery *r)
 	return first;
 }
 
-static bool recover_has_id(const struct record *rec)
-{
-	return rec->kind == RECORD_EVENT && (rec->field_mask & FBIT(event_id));
-}
-
 /* Ids are spread over tens of megabytes: their places are drawn into the cache some records ahead. */
 static void recover_ids(struct journal_part *part, const struct block_header *h)
 {
@@ -151,18 +146,20 @@ static void recover_ids(struct journal_part *part, const struct block_header *h)
 
 		for (; ahead < h->record_count && ahead < i + IDS_AHEAD; ahead++) {
 			const struct record *next = (const struct record *)front;
+			uint8_t room[16];
+			const uint8_t *id;
 
 			front += next->bytes;
-			if (!recover_has_id(next))
+			hash[ahead % IDS_AHEAD] = dedup_of_record(dedup, next, room, &id);
+			if (!hash[ahead % IDS_AHEAD])
 				continue;
-			hash[ahead % IDS_AHEAD] = dedup_hash(dedup, next->event_id);
 			dedup_prefetch(dedup, hash[ahead % IDS_AHEAD]);
 			dedup_prefetch_oldest(dedup, ahead - i);
 		}
 		if (rec->receive_time_ms > part->receive_last_ms)
 			part->receive_last_ms = rec->receive_time_ms;
-		if (recover_has_id(rec))
-			(void)dedup_add(dedup, rec->event_id, hash[i % IDS_AHEAD], part->receive_last_ms);
+		if (hash[i % IDS_AHEAD])
+			(void)dedup_add_record(dedup, rec, hash[i % IDS_AHEAD], part->receive_last_ms);
 		p += rec->bytes;
 	}
 }

@@ -14,6 +14,8 @@ void writer_fail(struct journal_part *part, const char *what, int code)
 	uint64_t events = part->totals.records[RECORD_EVENT] - part->stats.records[RECORD_EVENT];
 	uint64_t refused = part->totals.records[RECORD_REFUSED] - part->stats.records[RECORD_REFUSED];
 
+	uint64_t shadows = part->totals.records[RECORD_SHADOW & 7] - part->stats.records[RECORD_SHADOW & 7];
+
 	if (part->failed)
 		return;
 	part->failed = true;
@@ -21,6 +23,7 @@ void writer_fail(struct journal_part *part, const char *what, int code)
 		"PARTITION STOPPED: %s: %s partition=%u block=%" PRIu64 " durable_offset=%" PRIu64, what,
 		strerror(code), part->index, part->place.seq, atomic_load(&part->durable_offset));
 	drop_count(part, DROP_journal_failed, events);
+	drop_count(part, DROP_shadow_lost, shadows);
 	stat_set(&part->stats.refused_lost, part->stats.refused_lost + refused);
 	__atomic_store_n(&part->stats.failed, 1, __ATOMIC_RELAXED);
 }

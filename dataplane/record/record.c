@@ -125,7 +125,7 @@ bool record_valid(const void *p, uint64_t left)
 
 	if (left < sizeof *rec || rec->bytes > left || rec->bytes < sizeof *rec || rec->bytes % RECORD_ALIGN)
 		return false;
-	if (rec->kind < RECORD_EVENT || rec->kind > RECORD_MARK || rec->type >= EVENT_TYPE_MAX)
+	if (rec->kind < RECORD_EVENT || rec->kind > RECORD_SHADOW || rec->type >= EVENT_TYPE_MAX)
 		return false;
 	if (rec->field_mask >> FIELD_ID_MAX || rec->raw_bytes > rec->payload_bytes)
 		return false;

@@ -26,12 +26,18 @@ enum record_kind {
 	RECORD_ROW = 5,	 /* a row of the state stage; type is an enum row_type */
 	RECORD_LATE = 6, /* an event that came too late for its windows */
 	RECORD_MARK = 7, /* event_time_ms = step up to which all rows are out */
+	/* In the journal again: an event once more, in the partition of a key that rules with state have
+	 * (rules/rule_shadow.h): its times, id, type, source and flags; of its fields only those that these
+	 * rules read, one after the other as payload, raw_bytes 0 (of event_id and ts only the bits); of its
+	 * hits those that belong to these rules. key_hash: of that key; reason_field: the key's first field.
+	 * For the state stage alone. */
+	RECORD_SHADOW = 8,
 };
 
 enum record_flags {
 	RECORD_F_ID_MADE = 1 << 0, /* event_id was missing; made from the address by the writer */
 	RECORD_F_SUPPRESSED =
-		1 << 1,	       /* a drop rule matched beside an alert rule: alerts only, raw sinks skip it */
+		1 << 1, /* a drop rule matched beside a rule that alerts or has state: raw sinks skip it */
 	RECORD_F_CUT = 1 << 2, /* RECORD_REFUSED: payload is shorter than what came */
 };
 

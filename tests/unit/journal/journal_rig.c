@@ -267,7 +267,7 @@ static void log_block(struct rig_log *log, const struct journal_block *block)
 		const struct record *rec = (const struct record *)p;
 
 		assert_true(record_valid(p, block->bytes - (uint64_t)(p - block->data)));
-		log->kinds[rec->kind]++;
+		log->kinds[rec->kind & 7]++;
 		if (rec->kind == RECORD_EVENT)
 			log->id[log->count++] = rig_id_number(rec->event_id);
 		p += rec->bytes;

@@ -273,11 +273,68 @@ static void wrong_owners_are_refused(void **state)
 	rig_free(&rig);
 }
 
+/* Appends event `id` as a shadow under a key. */
+static void shadow_put(struct rig *rig, struct batch *b, uint64_t id, uint64_t key_hash, uint8_t field)
+{
+	struct record *rec = (struct record *)(b->data + b->bytes);
+
+	assert_true(rig_event(rig, b, id, 1000, 1000));
+	rec->kind = RECORD_SHADOW;
+	rec->key_hash = key_hash;
+	rec->reason_field = field;
+}
+
+/* Events and their shadows are duplicates of their own kind only, each shadow of its key's, also behind a
+ * restart. */
+static void shadows_are_deduplicated_apart(void **state)
+{
+	struct journal_partition_stats s;
+	struct rig rig;
+
+	(void)state;
+	rig_init(&rig, 1, 1);
+	rig_start(&rig);
+	for (int run = 0; run < 2; run++) {
+		for (int copy = 0; copy < 2; copy++) {
+			struct batch *b = rig_batch(&rig, 0, 0);
+
+			assert_true(rig_event(&rig, b, 1, 1000, 1000));
+			shadow_put(&rig, b, 1, 77, FIELD_country);
+			shadow_put(&rig, b, 1, 77, FIELD_device); /* the same value of another field */
+			shadow_put(&rig, b, 1, 78, FIELD_country);
+			shadow_put(&rig, b, 2, 77, FIELD_country);
+			rig_seal(&rig, b);
+		}
+		rig_settle(&rig, 0);
+		s = rig_stats(&rig, 0);
+		assert_int_equal(s.records[RECORD_EVENT], 1);
+		assert_int_equal(s.records[RECORD_SHADOW & 7], 4);
+		assert_int_equal(s.duplicates, run ? 2 : 1); /* of a run */
+		assert_int_equal(s.drops[DROP_duplicate], run ? 3 : 1);
+		assert_int_equal(s.drops[DROP_shadow_duplicate], run ? 12 : 4);
+		assert_int_equal(s.batch_records, 10);
+		assert_int_equal(s.events_batched, 2);
+		if (!run)
+			rig_restart(&rig);
+	}
+	/* Without an id nothing can be told. */
+	for (int copy = 0; copy < 2; copy++) {
+		struct batch *b = rig_batch(&rig, 0, 0);
+
+		shadow_put(&rig, b, 0, 77, FIELD_country);
+		rig_seal(&rig, b);
+	}
+	rig_settle(&rig, 0);
+	assert_int_equal(rig_stats(&rig, 0).records[RECORD_SHADOW & 7], 6);
+	rig_free(&rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_written_is_read),
 		cmocka_unit_test(duplicates_are_counted_not_written),
+		cmocka_unit_test(shadows_are_deduplicated_apart),
 		cmocka_unit_test(missing_ids_are_made_and_stay),
 		cmocka_unit_test(receive_times_do_not_go_back),
 		cmocka_unit_test(a_block_has_one_generation),
