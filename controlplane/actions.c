@@ -156,9 +156,10 @@ static int rules_of_files(struct daemon *d, const json_t *files, struct ruleset 
 /* Puts rs_take in force under a new generation. Under apply_lock. On error rs_take is freed and nothing
  * changes. */
 static int rules_publish(struct daemon *d, const struct peer *peer, const char *action,
-	struct ruleset *rs_take, struct err *err)
+	struct ruleset *rs_take, json_t *warnings, struct err *err)
 {
 	struct ruleset *old = NULL;
+	struct err note;
 	uint32_t generation, old_generation = d->generation;
 	int rc = ruleset_store_put(d->store, rs_take, &generation, err);
 
@@ -184,6 +185,13 @@ static int rules_publish(struct daemon *d, const struct peer *peer, const char *
 		ruleset_version(d->ruleset));
 	log_info("rules", "%s by uid=%u: generation=%u version=%s rules=%u", action, (unsigned)peer->uid,
 		generation, ruleset_version(d->ruleset), ruleset_rule_count(d->ruleset));
+	/* The workers have left the old rules. */
+	if (generation != old_generation && rules_note(d, RULES_NOTE_MS, &note))
+		json_array_append_new(warnings,
+			json_sprintf(
+				"rules with state are on their way: they change over where the journal takes "
+				"the note: %s",
+				note.text));
 	ruleset_free(old ? old : rs_take); /* the same rules again: what runs stays */
 	return 0;
 }
@@ -237,7 +245,7 @@ static json_t *rules_apply_locked(
 	if (rc) {
 		ruleset_free(rs);
 	} else {
-		rc = rules_publish(d, peer, from_dir ? "apply-dir" : "apply", rs, err);
+		rc = rules_publish(d, peer, from_dir ? "apply-dir" : "apply", rs, warnings, err);
 	}
 	json_decref(report);
 	if (rc == 0 && rules_active_write(&d->cfg, d->generation, &note))
@@ -291,7 +299,7 @@ static json_t *rules_rollback_locked(struct daemon *d, const struct peer *peer, 
 		if (rc)
 			ruleset_free(rs);
 		else
-			rc = rules_publish(d, peer, "rollback", rs, err);
+			rc = rules_publish(d, peer, "rollback", rs, warnings, err);
 	}
 	if (rc == 0 && rules_active_write(&d->cfg, d->generation, &note))
 		json_array_append_new(warnings, json_sprintf("a restart will not know of it: %s", note.text));

@@ -323,6 +323,13 @@ static void sinks_down(struct daemon *d)
 
 static int workers_up(struct daemon *d, struct err *err)
 {
+	struct err note;
+
+	/* Before the first event. */
+	if (rules_note(d, RULES_NOTE_MS, &note))
+		log_warn("rules",
+			"rules with state change over where the journal says so, which it does later: %s",
+			note.text);
 	d->workers_running = true; /* a part of them, if it fails */
 	return dataplane_start(d->dp, &d->handoff, d->ruleset, d->generation, err);
 }

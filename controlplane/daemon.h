@@ -40,8 +40,9 @@ struct daemon {
 	pthread_mutex_t rules_lock; /* of the next three, and held while a view borrows from them */
 	struct ruleset *ruleset;    /* in force; owned */
 	uint32_t generation;
-	struct enrich_set *enrich; /* in force, under both locks as well; NULL: nothing is configured */
-	uint32_t applied;	   /* generation that rules-active names and that the start took; 0: none */
+	struct enrich_set *enrich;   /* in force, under both locks as well; NULL: nothing is configured */
+	_Atomic bool rules_note_due; /* the generation in force is not noted in the journal yet */
+	uint32_t applied;	     /* generation that rules-active names and that the start took; 0: none */
 
 	struct journal *journal;
 	struct journal_partition_stats *base; /* as opened, per partition */
@@ -113,6 +114,13 @@ int rules_start(struct daemon *d, struct ruleset **out, struct err *err);
 int rules_active_write(const struct config *cfg, uint32_t generation, struct err *err);
 void rules_audit(const struct config *cfg, const struct peer *peer, const char *action, uint32_t from,
 	const char *from_version, uint32_t to, const char *to_version);
+#define RULES_NOTE_MS 5000u
+/* Notes the generation in force in the journal of every partition; there, from then on, its rules with state
+ * are in force. Under apply_lock or before threads. 0; -ETIMEDOUT: it is on its way, a partition is full;
+ * -EIO: a partition has failed; -EBUSY: an earlier note is on its way, and rules_note_again() will try again.
+ */
+int rules_note(struct daemon *d, uint32_t timeout_ms, struct err *err);
+void rules_note_again(struct daemon *d); /* server thread, each tick; does not wait */
 /* Takes rules out of force that have expired by now; logs each, and adds a line to warnings (may be NULL). */
 int rules_expire(struct ruleset *rs, json_t *warnings, struct err *err);
 /* rules.dir compiled; the empty ruleset if it is not set. */

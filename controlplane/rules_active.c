@@ -139,3 +139,32 @@ void rules_audit(const struct config *cfg, const struct peer *peer, const char *
 	if (fd >= 0)
 		close(fd);
 }
+
+/* ---- the journal's note: where rules with state change over ---- */
+
+int rules_note(struct daemon *d, uint32_t timeout_ms, struct err *err)
+{
+	char text[64];
+	int rc;
+
+	snprintf(text, sizeof text, "event=rules generation=%" PRIu32, d->generation);
+	rc = journal_note(d->journal, text, timeout_ms, err);
+	/* Nothing was posted: an earlier note waits in a partition that is full. daemon_tick() tries again.
+	 */
+	atomic_store(&d->rules_note_due, rc == -EBUSY);
+	return rc;
+}
+
+void rules_note_again(struct daemon *d)
+{
+	struct err err;
+	int rc;
+
+	/* Whoever posts notes holds the lock for as long as that takes: this thread has others to serve. */
+	if (!atomic_load(&d->rules_note_due) || pthread_mutex_trylock(&d->apply_lock))
+		return;
+	rc = atomic_load(&d->rules_note_due) ? rules_note(d, 0, &err) : -EBUSY;
+	if (rc != -EBUSY)
+		log_info("rules", "generation %" PRIu32 " is on its way into the journal", d->generation);
+	pthread_mutex_unlock(&d->apply_lock);
+}

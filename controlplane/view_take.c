@@ -273,6 +273,7 @@ void daemon_tick(struct daemon *d)
 	struct view v;
 	double seconds;
 
+	rules_note_again(d);
 	daemon_view_take(d, &v);
 	sample_make(d, &v, &now);
 	daemon_view_release(d, &v);
