@@ -109,6 +109,16 @@ json_t *json_u64(uint64_t v)
 	return json_string(digits);
 }
 
+/* {name, text}; of a list of values that rules name also list: true. */
+static bool file_ok(const json_t *file)
+{
+	const json_t *list = json_object_get(file, "list");
+
+	return json_is_string(json_object_get(file, "name")) &&
+	       json_is_string(json_object_get(file, "text")) && (!list || json_is_boolean(list)) &&
+	       json_object_size(file) == (list ? 3 : 2);
+}
+
 static bool files_ok(const json_t *v)
 {
 	const json_t *file;
@@ -116,9 +126,7 @@ static bool files_ok(const json_t *v)
 
 	if (!json_is_array(v))
 		return false;
-	json_array_foreach(v, i, file) if (!json_is_string(json_object_get(file, "name")) ||
-					   !json_is_string(json_object_get(file, "text")) ||
-					   json_object_size(file) != 2) return false;
+	json_array_foreach(v, i, file) if (!file_ok(file)) return false;
 	return true;
 }
 

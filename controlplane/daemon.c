@@ -131,7 +131,13 @@ static void rules_trim(struct daemon *d)
 
 static int rules_up(struct daemon *d, struct err *err)
 {
+	struct err why;
+	char cache[300];
 	int rc = ruleset_store_open(&d->store, d->cfg.node.data_dir, err);
+
+	snprintf(cache, sizeof cache, "%s/rules-cache", d->cfg.node.data_dir);
+	if (rc == 0 && ruleset_cache_set(cache, &why))
+		log_warn("rules", "compiled patterns are not kept: %s", why.text);
 
 	for (uint32_t p = 0; rc == 0 && p < journal_partitions(d->journal); p++)
 		ruleset_store_reserve(d->store, d->base[p].generation);

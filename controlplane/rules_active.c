@@ -64,12 +64,6 @@ static uint32_t active_read(const char *line, char *version, size_t bytes)
 	return (uint32_t)n;
 }
 
-/* Which version rules.dir has, as text. Takes the ruleset only to look at it. */
-static const char *dir_version(const struct config *cfg, const struct ruleset *rs_dir)
-{
-	return cfg->rules.dir[0] ? ruleset_version(rs_dir) : "none";
-}
-
 int rules_start(struct daemon *d, struct ruleset **out, struct err *err)
 {
 	char path[320], line[128], version[64] = "";
@@ -88,7 +82,7 @@ int rules_start(struct daemon *d, struct ruleset **out, struct err *err)
 	if (fgets(line, sizeof line, in))
 		generation = active_read(line, version, sizeof version);
 	fclose(in);
-	if (!generation || strcmp(version, dir_version(&d->cfg, *out)) != 0) {
+	if (!generation || strcmp(version, d->cfg.rules.dir[0] ? ruleset_version(*out) : "none") != 0) {
 		log_info("rules", "rules.dir has changed since generation %u was applied: taking rules.dir",
 			generation);
 		return 0;
@@ -106,16 +100,12 @@ int rules_start(struct daemon *d, struct ruleset **out, struct err *err)
 
 int rules_active_write(const struct config *cfg, uint32_t generation, struct err *err)
 {
-	struct ruleset *rs_dir = NULL;
-	char text[128];
-	int rc = rules_of_dir(cfg, &rs_dir, err);
+	char text[128], version[17] = "none";
 
-	if (rc) /* broken files there: whatever is mended later is a change */
-		snprintf(text, sizeof text, "generation=%u dir=broken\n", generation);
-	else
-		snprintf(text, sizeof text, "generation=%u dir=%s\n", generation, dir_version(cfg, rs_dir));
-	if (rs_dir)
-		ruleset_free(rs_dir);
+	/* Broken files there: whatever is mended later is a change. */
+	if (cfg->rules.dir[0] && ruleset_dir_version(version, cfg->rules.dir, err))
+		snprintf(version, sizeof version, "broken");
+	snprintf(text, sizeof text, "generation=%u dir=%s\n", generation, version);
 	return durable_write(cfg->node.data_dir, "rules-active", &(struct durable_piece){text, strlen(text)},
 		1, NULL, err);
 }

@@ -233,6 +233,10 @@ int main(int argc, char **argv)
 	struct err err = {{0}};
 	uint64_t start = bench_now_ns();
 
+	if (argc > 2 && ruleset_cache_set(argv[2], &err)) { /* a folder of compiled databases */
+		fprintf(stderr, "%s\n", err.text);
+		return 1;
+	}
 	if (ruleset_compile_dir(&run.rs, argc > 1 ? argv[1] : "rules/packs", 20000, &err)) {
 		fprintf(stderr, "%s\n", err.text);
 		return 1;

@@ -73,6 +73,13 @@ int ruleset_compile(struct ruleset **out, const struct rule_source *source, uint
 /* Reads each *.yaml of a directory in name order and compiles. An empty directory gives the empty ruleset. */
 int ruleset_compile_dir(struct ruleset **out, const char *dir, uint32_t patterns_max, struct err *err);
 
+/* Compiled databases are kept in this folder (made if need be) and taken from it: see rule_cache.h. NULL:
+ * not. Once, before the first compile and before threads. */
+int ruleset_cache_set(const char *dir, struct err *err);
+
+/* The version that the rule files of a directory give, without compiling their patterns. */
+int ruleset_dir_version(char version[17], const char *dir, struct err *err);
+
 /* A ruleset without rules. */
 struct ruleset *ruleset_empty(void);
 void ruleset_free(struct ruleset *rs);

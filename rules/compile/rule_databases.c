@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <errno.h>
 
+#include "rule_cache.h"
 #include "ruleset_priv.h"
 
 struct expressions {
@@ -19,14 +20,21 @@ struct expressions {
 static int build(struct ruleset *rs, const struct expressions *ex, hs_database_t **db, struct err *err)
 {
 	hs_compile_error_t *problem = NULL;
+	struct rule_cache_key key;
 	const struct pattern *p;
 	int rc;
 
 	if (!ex->count)
 		return 0;
-	if (hs_compile_multi(ex->expr, ex->flags, ex->id, ex->count, HS_MODE_BLOCK, NULL, db, &problem) ==
-		HS_SUCCESS)
+	key = rule_cache_key(ex->expr, ex->flags, ex->id, ex->count);
+	*db = rule_cache_get(&key);
+	if (*db)
 		return 0;
+	if (hs_compile_multi(ex->expr, ex->flags, ex->id, ex->count, HS_MODE_BLOCK, NULL, db, &problem) ==
+		HS_SUCCESS) {
+		rule_cache_put(&key, *db);
+		return 0;
+	}
 	if (problem && problem->expression >= 0 && (uint32_t)problem->expression < ex->count) {
 		p = &rs->pattern[ex->id[problem->expression]];
 		rc = ruleset_rule_err(p->rule, p->cond, err, "regex: %s", problem->message);

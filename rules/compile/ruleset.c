@@ -152,6 +152,22 @@ int ruleset_compile_dir(struct ruleset **out, const char *dir, uint32_t patterns
 	return rc;
 }
 
+int ruleset_dir_version(char version[17], const char *dir, struct err *err)
+{
+	struct rule_files files;
+	struct ruleset *rs = NULL;
+	int rc = rule_files_read_dir(&files, dir, err);
+
+	if (rc)
+		return rc;
+	rc = ruleset_compile_metadata(&rs, files.source, files.count, err);
+	if (rc == 0)
+		memcpy(version, rs->version, sizeof rs->version);
+	ruleset_free(rs);
+	rule_files_free(&files);
+	return rc;
+}
+
 uint32_t ruleset_rule_count(const struct ruleset *rs)
 {
 	return rs->rule_count;

@@ -122,7 +122,8 @@ static void dump_events_fields(void)
 
 static void dump_command(const struct command *c)
 {
-	static const char *const kind[] = {"text", "number", "true or false", "list of {name, text}"};
+	static const char *const kind[] = {"text", "number", "true or false",
+		"list of {name, text}, and of lists of values {name, text, list: true}"};
 	char usage[60];
 	bool any = false;
 

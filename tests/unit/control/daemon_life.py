@@ -103,6 +103,34 @@ def first_run(ids, frames):
     assert not os.path.exists(SOCKET)
 
 
+def rules_of_files(generation):
+    """Lists in files of their own, expired rules, state, and the journal's note of each generation."""
+    path, values = os.path.join(DIR, "with.yaml"), os.path.join(DIR, "pages.txt")
+    with open(path, "w", encoding="utf-8") as f:
+        f.write("rules:\n- {id: listed, when: {page: {in: {file: pages.txt}}}, then: tag}\n"
+                "- {id: old, when: {page: /x}, then: tag, expires: 2020-01-01}\n"
+                "- {id: counted, when: {page: /x}, by: country, count: {at_least: 2, within: 1m}, then: alert,\n"
+                "   tests: [{send: [{page: /x, country: DE, ts: 1}], expect: none}]}\n")
+    with open(values, "w", encoding="utf-8") as f:
+        f.writelines("/page/%d\n" % i for i in range(100000))
+    first = result("rules", "apply", path)
+    assert first["rules"] == 3, first
+    assert any("rule old has expired" in w for w in first["warnings"]), first
+    assert any("1 tests of rules with state were not run" in w for w in first["warnings"]), first
+    with open(values, "a", encoding="utf-8") as f:
+        f.write("/another\n")
+    second = result("rules", "apply", path)
+    assert second["generation"] == first["generation"] + 1, (first, second)
+    os.remove(values)
+    code, _, text = ctl("rules", "check", path, check=False)
+    assert code == 1 and "with.yaml:2:" in text and "pages.txt" in text, text
+    assert result("rules", "apply", rule("eee", "/p/5"))["rules"] == 1
+    assert result("rules", "rollback")["rules"] == 3  # the generation has its list
+    notes = [json.loads(line)["payload"] for line in ctl("journal", "dump")[1].splitlines()]
+    for g in range(generation, second["generation"] + 1):
+        assert "event=rules generation=%d" % g in notes, (g, [n for n in notes if n.startswith("event=rules")])
+
+
 def rules_run():
     p = start()
     a, b = rule("aaa", "/p/1"), rule("bbb", "/p/2")
@@ -131,9 +159,12 @@ def rules_run():
     assert changes[0]["to"] == result("rules", "list")["generation"]
     assert changes[0]["to_version"] == result("rules", "list")["version"]
     assert changes[0]["from"] == changes[1]["to"] and changes[0]["uid"] == os.getuid()
+    rules_of_files(g)
+    assert result("rules", "apply", *both)["rules"] == 2
     audit = open(os.path.join(DATA, "rules-audit.log")).read().splitlines()
     assert [line.split()[1] for line in audit] == ["action=" + a for a in (
-        "apply", "apply", "rollback", "apply", "apply", "rollback", "rollback", "rollback", "apply")]
+        "apply", "apply", "rollback", "apply", "apply", "rollback", "rollback", "rollback", "apply",
+        "apply", "apply", "apply", "rollback", "apply")]
     assert "uid=%d" % os.getuid() in audit[0]
     p.kill()  # the socket file is left over
     p.wait()
