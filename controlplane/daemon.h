@@ -121,7 +121,8 @@ void rules_audit(const struct config *cfg, const struct peer *peer, const char *
  */
 int rules_note(struct daemon *d, uint32_t timeout_ms, struct err *err);
 void rules_note_again(struct daemon *d); /* server thread, each tick; does not wait */
-/* Takes rules out of force that have expired by now; logs each, and adds a line to warnings (may be NULL). */
+/* Takes rules out of force that have expired by now; logs each of them, and those that ask for what no sink
+ * does, and adds a line to warnings (may be NULL). */
 int rules_expire(struct ruleset *rs, json_t *warnings, struct err *err);
 /* rules.dir compiled; the empty ruleset if it is not set. */
 int rules_of_dir(const struct config *cfg, struct ruleset **out, struct err *err);

@@ -27,21 +27,26 @@ int rules_of_dir(const struct config *cfg, struct ruleset **out, struct err *err
 	return *out ? 0 : err_set(err, -ENOMEM, "rules: no memory");
 }
 
+static void rule_warn(const struct rule_info *rule, json_t *warnings, const char *text)
+{
+	log_warn("rules", "%s:%u: rule %s %s", rule->file, rule->line, rule->id, text);
+	if (warnings)
+		json_array_append_new(
+			warnings, json_sprintf("%s:%u: rule %s %s", rule->file, rule->line, rule->id, text));
+}
+
 int rules_expire(struct ruleset *rs, json_t *warnings, struct err *err)
 {
 	int count = ruleset_expire(rs, clock_wall_ms(), err);
 
-	for (uint32_t i = 0; count > 0 && i < ruleset_rule_count(rs); i++) {
+	for (uint32_t i = 0; count >= 0 && i < ruleset_rule_count(rs); i++) {
 		const struct rule_info *rule = ruleset_rule(rs, i);
 
-		if (!rule->expired)
-			continue;
-		log_warn("rules", "%s:%u: rule %s has expired: it is not in force", rule->file, rule->line,
-			rule->id);
-		if (warnings)
-			json_array_append_new(
-				warnings, json_sprintf("%s:%u: rule %s has expired: it is not in force",
-						  rule->file, rule->line, rule->id));
+		if (rule->expired)
+			rule_warn(rule, warnings, "has expired: it is not in force");
+		else if (rule->route)
+			rule_warn(rule, warnings,
+				"routes, but no sink of this version has topics of rules: it matches only");
 	}
 	return count < 0 ? count : 0;
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "rule_shadow.h"
 #include "ruleset.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
@@ -67,21 +68,78 @@ static void match(const struct ruleset *rs, const uint8_t *data, size_t bytes)
 	matcher_free(m);
 }
 
+/* What the state stage relies on. */
+static void states_check(const struct ruleset *rs)
+{
+	const struct rule_use *use = ruleset_uses(rs);
+
+	for (uint32_t i = 0; i < ruleset_match_count(rs); i++)
+		if (use[i].state != RULE_STATE_NONE && (use[i].state >= ruleset_state_count(rs) ||
+							       use[i].keyring >= ruleset_keyring_count(rs)))
+			abort();
+	for (uint32_t i = 0; i < ruleset_state_count(rs); i++) {
+		const struct rule_state *s = ruleset_state(rs, i);
+
+		if (s->within_ms < 0 || s->events_max < s->at_least || s->rule >= ruleset_rule_count(rs) ||
+			s->match >= ruleset_match_count(rs) || s->step_count > RULE_STEPS_MAX ||
+			use[s->match].state != i)
+			abort();
+		for (uint32_t k = 0; k < s->step_count; k++)
+			if (use[s->step[k].match].state != i || use[s->step[k].match].step != k ||
+				s->step[k].times_min < 1 || s->step[k].times_max < s->step[k].times_min)
+				abort();
+	}
+}
+
+/* Shadows of the samples are whole records. */
+static int states_look(void *arg, const struct ruleset *rs, const struct rule_test *test, struct err *err)
+{
+	static uint64_t out[EVENT_BYTES_MAX / 8 + 1000];
+	struct rule_shadow shadow[RULE_KEYRINGS_MAX];
+
+	(void)arg, (void)err;
+	for (uint32_t i = 0; i < test->count; i++) {
+		uint32_t n = rule_shadows(rs, &test->event[i], shadow);
+
+		for (uint32_t k = 0; k < n; k++) {
+			uint64_t hash;
+
+			if (shadow[k].bytes > record_bytes_of(&test->event[i]) ||
+				shadow[k].bytes > sizeof out)
+				abort();
+			rule_shadow_write((uint8_t *)out, rs, &test->event[i], &shadow[k], 1, 0);
+			if (!record_valid(out, shadow[k].bytes) ||
+				!rule_key_of_record(ruleset_keyring(rs, shadow[k].keyring),
+					(struct record *)out, &hash) ||
+				hash != shadow[k].key_hash)
+				abort();
+		}
+	}
+	return 0;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
-	struct rule_source source = {"fuzz", (const char *)data, bytes, false};
+	/* The same bytes are the list that rules may name. */
+	struct rule_source source[] = {
+		{"fuzz", (const char *)data, bytes, false}, {"l.txt", (const char *)data, bytes, true}};
+	struct rule_tester tester = {states_look, NULL};
 	struct ruleset *rs = NULL;
 	struct err err = {{0}};
 	size_t sum = 0;
 
-	if (ruleset_compile(&rs, &source, 1, 100, &err)) {
-		if (rs || (strncmp(err.text, "fuzz:", 5) && !strstr(err.text, "together")))
+	if (ruleset_compile(&rs, source, 2, 100, &err)) {
+		if (rs || (strncmp(err.text, "fuzz:", 5) && strncmp(err.text, "l.txt:", 6) &&
+				  !strstr(err.text, "together")))
 			abort();
 		return 0;
 	}
 	if (bytes)
 		match(rs, data, bytes);
-	ruleset_run_tests(rs, NULL, keep_line, &sum);
+	if (ruleset_run_tests(rs, &tester, keep_line, &sum).not_run ||
+		ruleset_expire(rs, 1800000000000, &err) < 0)
+		abort();
+	states_check(rs);
 	ruleset_free(rs);
 	return 0;
 }
