@@ -148,7 +148,9 @@ static void event_judge(struct try_run *t, uint32_t i)
 			uint32_t rule = t->side[s].hit[i][k];
 			struct try_row *row;
 
-			if (!(ruleset_rule(t->side[s].rs, rule)->actions & RULE_ACTION_ALERT))
+			if (rule >= ruleset_rule_count(t->side[s].rs)) /* steps of rules with state */
+				break;
+			if (!rule_alerts(ruleset_rule(t->side[s].rs, rule)))
 				continue;
 			row = &t->row[t->side[s].row[rule]];
 			if (!row->mark)
