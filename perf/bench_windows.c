@@ -238,7 +238,7 @@ static int merged(void *arg, const struct record *rec)
 	const struct window_def *def;
 	uint64_t h;
 
-	if (rec->kind != RECORD_ROW || rec->type == ROW_ALERT)
+	if (rec->kind != RECORD_ROW || row_is_alert(rec))
 		return 0;
 	r->rows++;
 	if (r->count_only)

@@ -75,8 +75,7 @@ static int replay_rows(struct replay_cli *r, uint32_t partition, uint64_t offset
 static int replay_row(void *arg, uint32_t partition, uint64_t offset, const struct record *rec)
 {
 	struct replay_cli *r = arg;
-	bool merged = partition == r->meta.partitions,
-	     alert = rec->kind == RECORD_ROW && rec->type == ROW_ALERT;
+	bool alert = row_is_alert(rec), merged = partition == r->meta.partitions || alert;
 	const struct window_def *def;
 	int rc = 0;
 

@@ -427,6 +427,8 @@ int merge_feed(
 			(unsigned long long)offset, part->taken);
 	switch (rec->kind) {
 	case RECORD_ROW:
+		if (rec->type == ROW_RULE_ALERT) /* a partition's own affair */
+			break;
 		rc = row_feed(m, partition, rec, offset, err);
 		break;
 	case RECORD_MARK:

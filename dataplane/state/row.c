@@ -52,6 +52,18 @@ static bool alert_valid(const struct record *rec)
 					     (uint64_t)a->evidence_count * sizeof(struct row_evidence);
 }
 
+static bool rule_alert_valid(const struct record *rec)
+{
+	const struct row_rule_alert *a = row_rule_alert_of(rec);
+
+	if (rec->payload_bytes < sizeof *a || a->head.evidence_count > a->head.evidence_total || a->reserved)
+		return false;
+	return rec->payload_bytes ==
+	       sizeof *a + a->head.rule_bytes + a->head.title_bytes + a->head.severity_bytes +
+		       a->head.key_bytes + a->version_bytes +
+		       (uint64_t)a->head.evidence_count * sizeof(struct row_rule_evidence);
+}
+
 static bool plain_row_valid(const struct record *rec)
 {
 	const struct row *row = row_of(rec);
@@ -120,10 +132,12 @@ bool row_valid(const struct record *rec)
 {
 	switch (rec->kind) {
 	case RECORD_ROW:
-		if (!head_plain(rec) || rec->type < ROW_PARTIAL || rec->type > ROW_PARTIALS)
+		if (!head_plain(rec) || rec->type < ROW_PARTIAL || rec->type > ROW_RULE_ALERT)
 			return false;
 		if (rec->type == ROW_PARTIALS)
 			return row_many_valid(rec);
+		if (rec->type == ROW_RULE_ALERT)
+			return rule_alert_valid(rec);
 		return rec->type == ROW_ALERT ? alert_valid(rec) : plain_row_valid(rec);
 	case RECORD_LATE:
 		return late_valid(rec);
@@ -286,46 +300,93 @@ static uint32_t text_bytes(const struct row_alert *a, uint32_t which)
 	return bytes[which];
 }
 
-const char *row_alert_text(const struct row_alert *a, enum row_text which, uint32_t *bytes)
+const char *row_alert_text(const struct record *rec, enum row_text which, uint32_t *bytes)
 {
-	const char *at = (const char *)(a + 1);
+	const struct row_alert *a = row_alert_of(rec);
+	const struct row_rule_alert *rule = row_rule_alert_of(rec);
+	const char *at = rule ? (const char *)(rule + 1) : (const char *)(a + 1);
 
 	for (uint32_t i = 0; i < which; i++)
 		at += text_bytes(a, i);
-	*bytes = text_bytes(a, which);
+	if (which == ROW_TEXT_VERSION)
+		*bytes = rule ? rule->version_bytes : 0;
+	else
+		*bytes = text_bytes(a, which);
 	return at;
 }
 
-struct row_evidence row_alert_evidence(const struct row_alert *a, uint32_t i)
+struct row_rule_evidence row_alert_evidence(const struct record *rec, uint32_t i)
 {
-	struct row_evidence e;
+	struct row_rule_evidence e = {0};
+	struct row_evidence old;
 	uint32_t bytes;
-	const char *key = row_alert_text(a, ROW_TEXT_KEY, &bytes);
+	const char *end;
 
-	memcpy(&e, key + bytes + i * sizeof e, sizeof e);
+	if (rec->type == ROW_RULE_ALERT) {
+		end = row_alert_text(rec, ROW_TEXT_VERSION, &bytes);
+		memcpy(&e, end + bytes + i * sizeof e, sizeof e);
+	} else {
+		end = row_alert_text(rec, ROW_TEXT_KEY, &bytes);
+		memcpy(&old, end + bytes + i * sizeof old, sizeof old);
+		e.partition = old.partition;
+		e.offset = old.offset;
+		e.time_ms = INT64_MIN;
+	}
 	return e;
+}
+
+/* The record's head, the alert's struct; where the texts go. NULL without memory. */
+static uint8_t *alert_begin(struct bytes *out, enum row_type type, const struct row_alert *a, uint32_t head,
+	uint32_t bytes, const char *key, int64_t receive_time_ms)
+{
+	struct record *rec = record_room(out, RECORD_ROW, bytes);
+
+	if (!rec)
+		return NULL;
+	rec->type = (uint8_t)type;
+	rec->event_time_ms = a->last_ms;
+	rec->receive_time_ms = receive_time_ms;
+	rec->key_hash = hash_bytes(key, a->key_bytes, 0);
+	return append((uint8_t *)(rec + 1), a, head);
 }
 
 void row_put_alert(struct bytes *out, const struct row_alert *a, const char *const text[4],
 	const struct row_evidence *evidence, int64_t receive_time_ms)
 {
 	uint32_t bytes = (uint32_t)sizeof *a + a->evidence_count * (uint32_t)sizeof *evidence;
-	struct record *rec;
 	uint8_t *at;
 
 	for (uint32_t i = 0; i < 4; i++)
 		bytes += text_bytes(a, i);
-	rec = record_room(out, RECORD_ROW, bytes);
-	if (!rec)
+	at = alert_begin(out, ROW_ALERT, a, sizeof *a, bytes, text[ROW_TEXT_KEY], receive_time_ms);
+	if (!at)
 		return;
-	rec->type = ROW_ALERT;
-	rec->event_time_ms = a->last_ms;
-	rec->receive_time_ms = receive_time_ms;
-	rec->key_hash = hash_bytes(text[ROW_TEXT_KEY], a->key_bytes, 0);
-	at = append((uint8_t *)(rec + 1), a, sizeof *a);
 	for (uint32_t i = 0; i < 4; i++)
 		at = append(at, text[i], text_bytes(a, i));
 	append(at, evidence, a->evidence_count * (uint32_t)sizeof *evidence);
+}
+
+void row_put_rule_alert(struct bytes *out, const struct row_rule_alert *a, const char *const text[5],
+	const struct row_rule_evidence *evidence, int64_t receive_time_ms)
+{
+	uint32_t bytes =
+		(uint32_t)sizeof *a + a->version_bytes + a->head.evidence_count * (uint32_t)sizeof *evidence;
+	size_t begin = out->bytes;
+	uint8_t *at;
+
+	for (uint32_t i = 0; i < 4; i++)
+		bytes += text_bytes(&a->head, i);
+	at = alert_begin(
+		out, ROW_RULE_ALERT, &a->head, sizeof *a, bytes, text[ROW_TEXT_KEY], receive_time_ms);
+	if (!at)
+		return;
+	for (uint32_t i = 0; i < 4; i++)
+		at = append(at, text[i], text_bytes(&a->head, i));
+	at = append(at, text[ROW_TEXT_VERSION], a->version_bytes);
+	if (a->head.evidence_count)
+		memcpy(((struct record *)(out->data + begin))->event_id,
+			evidence[a->head.evidence_count - 1].event_id, 16);
+	append(at, evidence, a->head.evidence_count * (uint32_t)sizeof *evidence);
 }
 
 /* ---- order ---- */

@@ -1,18 +1,18 @@
 /* Rows: what the state stage writes into the output log, as records of these kinds (record.h):
  *
  *   RECORD_ROW   payload: struct row, key, packed aggregates, packed delta; of a ROW_ALERT: struct
- *                row_alert, texts, evidence. record.type = enum row_type. key_hash = hash of the key;
- *                event_time_ms = end_ms (alert: last_ms); receive_time_ms = that of the input block
- *                whose watermark closed it.
- *                ROW_PARTIALS: many partial rows in one record, see struct row_many; key_hash 0.
- *   RECORD_LATE  an event that came too late for all its windows of at least one definition: its
+ *                row_alert, texts, evidence (ROW_RULE_ALERT: row_rule_alert). record.type = enum row_type.
+ * key_hash = hash of the key; event_time_ms = end_ms (alert: last_ms); receive_time_ms = that of the input
+ * block whose watermark closed it. ROW_PARTIALS: many partial rows in one record, see struct row_many;
+ * key_hash 0. RECORD_LATE  an event that came too late for all its windows of at least one definition: its
  *                record, copied under another kind; the last 16 bytes of the payload are the uid of the
  *                first such definition and the input offset. One for each such event.
  *   RECORD_MARK  event_time_ms = step: no more rows of this step or earlier follow in this partition.
  *
  * Partition p < P of the output log holds partial rows, late events and marks of input partition p, in the
- * order (step, window uid, end, start, key, revision); partition P holds merged rows, anomaly alerts, and
- * marks of its own. Little endian; whoever reads a log passes row_valid() first. Pure; any thread. */
+ * order (step, window uid, end, start, key, revision), and alerts of stateful rules where they came out;
+ * partition P holds merged rows, anomaly alerts, and marks of its own. Little endian; whoever reads a log
+ * passes row_valid() first. Pure; any thread. */
 #ifndef SLUICE_ROW_H
 #define SLUICE_ROW_H
 
@@ -32,6 +32,8 @@ enum row_type {		 /* on disk: explicit, never reused; below EVENT_TYPE_MAX */
 	ROW_PARTIALS =
 		6, /* partial rows of one window, step and revision; payload: struct row_many, then items
 		    */
+	ROW_RULE_ALERT =
+		7, /* of a stateful rule, in partitions p < P; payload: struct row_rule_alert, texts */
 };
 
 enum row_flags {
@@ -94,7 +96,7 @@ static inline const uint8_t *row_delta(const struct row *row)
 
 /* An alert of the state stage. Texts follow in the order of enum row_text, without ends; then the evidence,
  * unaligned. */
-enum row_text { ROW_TEXT_RULE, ROW_TEXT_TITLE, ROW_TEXT_SEVERITY, ROW_TEXT_KEY };
+enum row_text { ROW_TEXT_RULE, ROW_TEXT_TITLE, ROW_TEXT_SEVERITY, ROW_TEXT_KEY, ROW_TEXT_VERSION };
 struct row_alert {
 	uint8_t id[16]; /* a function of rule, key and time: the same in every replay */
 	int64_t first_ms, last_ms;
@@ -108,6 +110,23 @@ struct row_evidence { /* address of an input record */
 	uint32_t partition;
 	uint32_t reserved;
 	uint64_t offset;
+};
+
+/* An alert of a stateful rule (cep.h). Texts: one more, the ruleset's version. */
+struct row_rule_alert {
+	struct row_alert head; /* window_uid 0 */
+	uint64_t rule_uid;
+	uint32_t generation; /* of rules that was in force */
+	uint16_t version_bytes;
+	uint16_t reserved;
+};
+_Static_assert(sizeof(struct row_rule_alert) == 96, "alert layout is on disk");
+struct row_rule_evidence {
+	uint32_t partition; /* UINT32_MAX: the address is not known any more, the id is */
+	uint32_t reserved;
+	uint64_t offset;
+	int64_t time_ms; /* INT64_MIN: not kept */
+	uint8_t event_id[16];
 };
 
 /* True if a ROW, LATE or MARK record that has passed record_valid() is well-formed inside: every accessor
@@ -127,14 +146,29 @@ uint64_t row_late_window(const struct record *rec);
 /* text: by enum row_text, with the lengths that *a says. key_hash is made of the key's text. */
 void row_put_alert(struct bytes *out, const struct row_alert *a, const char *const text[4],
 	const struct row_evidence *evidence, int64_t receive_time_ms);
+/* The same for a ROW_RULE_ALERT: five texts. The record's event_id is that of the last piece of evidence. */
+void row_put_rule_alert(struct bytes *out, const struct row_rule_alert *a, const char *const text[5],
+	const struct row_rule_evidence *evidence, int64_t receive_time_ms);
+
+/* ---- both kinds of alerts ---- */
+static inline bool row_is_alert(const struct record *rec)
+{
+	return rec->kind == RECORD_ROW && (rec->type == ROW_ALERT || rec->type == ROW_RULE_ALERT);
+}
 static inline const struct row_alert *row_alert_of(const struct record *rec)
 {
 	return (const struct row_alert *)record_payload(rec);
 }
-/* Borrowed; without a terminating zero. */
-const char *row_alert_text(const struct row_alert *a, enum row_text which, uint32_t *bytes);
-/* The i-th piece of evidence; i < evidence_count. */
-struct row_evidence row_alert_evidence(const struct row_alert *a, uint32_t i);
+/* NULL: no alert of a stateful rule. */
+static inline const struct row_rule_alert *row_rule_alert_of(const struct record *rec)
+{
+	return rec->type == ROW_RULE_ALERT ? (const struct row_rule_alert *)record_payload(rec) : NULL;
+}
+/* Borrowed; without a terminating zero. Empty if this kind has no such text. */
+const char *row_alert_text(const struct record *rec, enum row_text which, uint32_t *bytes);
+/* The i-th piece of evidence; i < evidence_count. Without an event id and a time where none is kept (zero).
+ */
+struct row_rule_evidence row_alert_evidence(const struct record *rec, uint32_t i);
 
 /* A ROW_PARTIALS in steps: what its rows share, in an empty `out`; rows; the rest. Keys ascend. */
 void row_many_begin(struct bytes *out, const struct row *row);

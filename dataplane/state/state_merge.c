@@ -31,7 +31,7 @@ static void merge_fail(struct state_merge *m, const char *text)
 
 static void merge_hot_put(struct state_merge *m, const struct record *rec)
 {
-	if (rec->kind == RECORD_ROW && rec->type != ROW_ALERT)
+	if (rec->kind == RECORD_ROW && !row_is_alert(rec))
 		hot_put(m->state->hot, rec);
 }
 

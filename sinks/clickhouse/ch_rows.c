@@ -406,8 +406,7 @@ static int output_add(struct ch_rows *rows, struct ch_source *src, struct err *e
 		return err_set(err, -EINVAL,
 			"clickhouse: partition %u offset %lu of the output log is no well-formed row",
 			rows->partition, src->offset);
-	return row && rec->type != ROW_ALERT ? window_row_add(rows, src, err)
-					     : output_record_add(rows, src, err);
+	return row && !row_is_alert(rec) ? window_row_add(rows, src, err) : output_record_add(rows, src, err);
 }
 
 int ch_rows_add(

@@ -138,14 +138,16 @@ static void put_state_alert_value(
 		enum ch_value value;
 		enum row_text text;
 	} text_of[] = {{CH_VALUE_RULE_ID, ROW_TEXT_RULE}, {CH_VALUE_TITLE, ROW_TEXT_TITLE},
-		{CH_VALUE_SEVERITY, ROW_TEXT_SEVERITY}, {CH_VALUE_KEY, ROW_TEXT_KEY}};
+		{CH_VALUE_SEVERITY, ROW_TEXT_SEVERITY}, {CH_VALUE_KEY, ROW_TEXT_KEY},
+		{CH_VALUE_RULESET, ROW_TEXT_VERSION}};
+	const struct row_rule_alert *rule = row_rule_alert_of(src->rec);
 	const struct row_alert *a = row_alert_of(src->rec);
 	char id[ADDRESS_TEXT_BYTES];
 	uint32_t bytes;
 
 	for (size_t k = 0; k < sizeof text_of / sizeof *text_of; k++)
 		if (text_of[k].value == value) {
-			const char *text = row_alert_text(a, text_of[k].text, &bytes);
+			const char *text = row_alert_text(src->rec, text_of[k].text, &bytes);
 
 			native_put_text(b, i, text, bytes);
 			return;
@@ -156,9 +158,8 @@ static void put_state_alert_value(
 		put_chars(b, i, id);
 		break;
 	case CH_VALUE_GENERATION:
-		native_put_uint(b, i, 0);
+		native_put_uint(b, i, rule ? rule->generation : 0);
 		break;
-	case CH_VALUE_RULESET:
 	case CH_VALUE_TYPE:
 		native_put_text(b, i, "", 0);
 		break;

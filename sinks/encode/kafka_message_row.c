@@ -66,14 +66,13 @@ void kafka_message_row(struct kafka_message *msg, const struct record *rec, cons
 void kafka_message_row_alert(struct kafka_message *msg, const struct record *rec, const struct address *at,
 	const struct bytes *json)
 {
-	const struct row_alert *a = row_alert_of(rec);
 	uint32_t bytes, used;
-	const char *text = row_alert_text(a, ROW_TEXT_RULE, &bytes);
+	const char *text = row_alert_text(rec, ROW_TEXT_RULE, &bytes);
 
 	begin(msg, KAFKA_TOPIC_ALERTS, at, "application/json");
 	used = key_append(msg, 0, text, bytes);
 	used = key_append(msg, used, "/", 1);
-	text = row_alert_text(a, ROW_TEXT_KEY, &bytes);
+	text = row_alert_text(rec, ROW_TEXT_KEY, &bytes);
 	msg->key = msg->made_key;
 	msg->key_bytes = key_append(msg, used, text, bytes);
 	set_json(msg, json);

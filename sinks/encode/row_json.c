@@ -205,11 +205,10 @@ void row_alert_id(char *out, const struct row_alert *a)
 	uuid_text(out, a->id);
 }
 
-static void put_alert_text(
-	struct bytes *out, const char *name, const struct row_alert *a, enum row_text which)
+static void put_alert_text(struct bytes *out, const char *name, const struct record *rec, enum row_text which)
 {
 	uint32_t bytes;
-	const char *text = row_alert_text(a, which, &bytes);
+	const char *text = row_alert_text(rec, which, &bytes);
 
 	json_put_name(out, name);
 	json_put_string(out, text, bytes);
@@ -221,34 +220,57 @@ static void put_score(struct bytes *out, const char *name, double v)
 	put_double(out, v);
 }
 
+/* Addresses, and of a stateful rule's alert the events' ids beside them. An address that is not known is
+ * null. */
+static void put_evidence(struct bytes *out, const struct record *rec, const char *node, uint64_t input_epoch)
+{
+	uint32_t count = row_alert_of(rec)->evidence_count;
+	char text[ADDRESS_TEXT_BYTES];
+
+	json_put_name(out, "evidence");
+	bytes_put(out, "[", 1);
+	for (uint32_t i = 0; i < count; i++) {
+		struct row_rule_evidence e = row_alert_evidence(rec, i);
+		struct address at = {node, input_epoch, e.partition, e.offset};
+
+		bytes_put(out, ",", i ? 1 : 0);
+		if (e.partition == UINT32_MAX)
+			put_null(out);
+		else
+			json_put_string(out, text, address_text(text, &at));
+	}
+	bytes_put(out, "]", 1);
+	if (!row_rule_alert_of(rec))
+		return;
+	json_put_name(out, "event_ids");
+	bytes_put(out, "[", 1);
+	for (uint32_t i = 0; i < count; i++) {
+		bytes_put(out, ",", i ? 1 : 0);
+		json_put_string(out, text, uuid_text(text, row_alert_evidence(rec, i).event_id));
+	}
+	bytes_put(out, "]", 1);
+}
+
 void row_alert_put_json(struct bytes *out, const struct record *rec, const char *window, const char *node,
 	uint64_t input_epoch)
 {
+	const struct row_rule_alert *rule = row_rule_alert_of(rec);
 	const struct row_alert *a = row_alert_of(rec);
 	char text[ADDRESS_TEXT_BYTES];
 
 	bytes_put(out, "{", 1);
 	row_alert_id(text, a);
 	put_text(out, "alert_id", text);
-	put_alert_text(out, "rule_id", a, ROW_TEXT_RULE);
-	put_alert_text(out, "title", a, ROW_TEXT_TITLE);
-	put_alert_text(out, "severity", a, ROW_TEXT_SEVERITY);
-	put_integer(out, "generation", 0);
-	put_text(out, "ruleset", "");
+	put_alert_text(out, "rule_id", rec, ROW_TEXT_RULE);
+	put_alert_text(out, "title", rec, ROW_TEXT_TITLE);
+	put_alert_text(out, "severity", rec, ROW_TEXT_SEVERITY);
+	put_integer(out, "generation", rule ? rule->generation : 0);
+	put_alert_text(out, "ruleset", rec, ROW_TEXT_VERSION);
 	put_text(out, "type", "");
-	put_alert_text(out, "key", a, ROW_TEXT_KEY);
+	put_alert_text(out, "key", rec, ROW_TEXT_KEY);
 	put_integer(out, "first_time", a->first_ms);
 	put_integer(out, "last_time", a->last_ms);
-	json_put_name(out, "evidence");
-	bytes_put(out, "[", 1);
-	for (uint32_t i = 0; i < a->evidence_count; i++) {
-		struct row_evidence e = row_alert_evidence(a, i);
-		struct address at = {node, input_epoch, e.partition, e.offset};
-
-		bytes_put(out, ",", i ? 1 : 0);
-		json_put_string(out, text, address_text(text, &at));
-	}
-	bytes_put(out, "]", 1);
+	put_evidence(out, rec, node, input_epoch);
 	put_integer(out, "evidence_total", a->evidence_total);
 	put_text(out, "window", window);
 	put_score(out, "score", a->score);

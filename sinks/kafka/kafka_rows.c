@@ -139,7 +139,7 @@ int kafka_rows_record(struct kafka_part *kp, const struct record *rec, struct er
 	}
 	if (late) {
 		rc = late_produce(kp, rec, err);
-	} else if (row && rec->type == ROW_ALERT) {
+	} else if (row_is_alert(rec)) {
 		rc = alert_produce(kp, rec, err);
 	} else if (row && !row_partial(rec)) {
 		rc = row_produce(kp, rec, err);

@@ -15,17 +15,17 @@ static void touch(const void *data, uint32_t bytes)
 		sink ^= ((const uint8_t *)data)[i];
 }
 
-static void alert_touch(const struct row_alert *a)
+static void alert_touch(const struct record *rec)
 {
 	uint32_t bytes;
 
-	for (int i = 0; i < 4; i++) {
-		const char *text = row_alert_text(a, (enum row_text)i, &bytes);
+	for (int i = 0; i < 5; i++) {
+		const char *text = row_alert_text(rec, (enum row_text)i, &bytes);
 
 		touch(text, bytes);
 	}
-	for (uint32_t i = 0; i < a->evidence_count; i++)
-		sink ^= (uint8_t)row_alert_evidence(a, i).offset;
+	for (uint32_t i = 0; i < row_alert_of(rec)->evidence_count; i++)
+		sink ^= (uint8_t)row_alert_evidence(rec, i).offset;
 }
 
 static void row_touch(const struct row *row)
@@ -71,8 +71,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (record_valid(rec, size) && row_valid(rec)) {
 		if (rec->kind == RECORD_LATE)
 			sink ^= (uint8_t)(row_late_offset(rec) ^ row_late_window(rec));
-		else if (rec->kind == RECORD_ROW && rec->type == ROW_ALERT)
-			alert_touch(row_alert_of(rec));
+		else if (row_is_alert(rec))
+			alert_touch(rec);
 		else if (rec->kind == RECORD_ROW && rec->type == ROW_PARTIALS)
 			many_touch(rec);
 		else if (rec->kind == RECORD_ROW)

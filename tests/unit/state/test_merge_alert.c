@@ -38,10 +38,10 @@ static const struct row_alert *put(struct bytes *out, const struct window_def *d
 	return row_alert_of((const struct record *)out->data);
 }
 
-static void text_is(const struct row_alert *a, enum row_text which, const char *want)
+static void text_is(const struct row_alert *alert, enum row_text which, const char *want)
 {
 	uint32_t bytes;
-	const char *text = row_alert_text(a, which, &bytes);
+	const char *text = row_alert_text((const struct record *)alert - 1, which, &bytes);
 
 	if (bytes != strlen(want) || memcmp(text, want, bytes))
 		fail_msg("%.*s, expected %s", (int)bytes, text, want);
