@@ -122,7 +122,7 @@ uint32_t agg_arena_swap(struct agg_arena *a, uint32_t bytes)
 {
 	uint32_t class = class_of(bytes), handle = a->free[class];
 
-	assert(bytes && bytes <= AGG_BLOCK_BYTES_MAX);
+	assert(bytes && class < AGG_ARENA_CLASSES);
 	a->used += class_bytes(class);
 	if (handle) {
 		memcpy(&a->free[class], agg_arena_at(a, handle), sizeof a->free[class]);

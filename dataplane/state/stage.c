@@ -73,6 +73,9 @@ int stage_new(
 	st->stats.watermark_ms = st->stats.step_ms = STAGE_NO_TIME;
 	agg_run_init(&st->aggs, st->run.rec, st->run.payload, st->run.offset, params->partition);
 	st->keys = must_realloc(NULL, STAGE_RUN, STAGE_KEY_ROOM);
+	if (params->rules)
+		st->rules = cep_new(&(struct cep_params){
+			params->partition, params->rules, params->rules_arg, stage_rules_emit, st});
 	for (uint32_t i = 0; i < params->plan->count && !rc; i++)
 		rc = window_setup(st, i, err);
 	if (rc) {
@@ -93,6 +96,7 @@ void stage_free(struct stage *st)
 	}
 	while (st->arena_count)
 		agg_arena_free(st->arena[--st->arena_count]);
+	cep_free(st->rules);
 	huge_pool_free(&st->pool);
 	agg_run_free(&st->aggs);
 	bytes_free(&st->rows);
@@ -256,8 +260,10 @@ static int steps_emit(struct stage *st, int64_t step_ms)
 {
 	uint32_t count = st->stats.window_count;
 	int64_t due, last = STAGE_NO_TIME;
-	int rc;
+	int rc = st->rules ? cep_reach(st->rules, step_ms, st->receive_ms) : 0;
 
+	if (rc)
+		return rc;
 	for (uint32_t i = 0; i < count; i++)
 		if (st->window[i]->kind->reach)
 			st->window[i]->kind->reach(st->window[i], step_ms);
@@ -294,7 +300,7 @@ static int steps_emit(struct stage *st, int64_t step_ms)
 }
 
 /* ---- runs ---- */
-static int run_flush(struct stage *st)
+int stage_run_flush(struct stage *st)
 {
 	struct stage_run *run = &st->run;
 	int rc = 0;
@@ -326,7 +332,7 @@ static __attribute__((noinline)) int step_reach(struct stage *st)
 	st->step_next_ms = step_ms + st->plan_step_ms;
 	if (step_ms <= st->step_ms)
 		return 0;
-	rc = run_flush(st);
+	rc = stage_run_flush(st);
 	return rc ? rc : steps_emit(st, step_ms);
 }
 
@@ -412,7 +418,13 @@ static int event_take(struct stage *st, const struct record *rec, uint64_t offse
 			st->stats.window[i].filtered++;
 		if (!time_usable(t) || !time_usable(receive))
 			return 0;
+		rc = rec->hit_count && st->rules ? stage_rules_take(st, rec, offset) : 0;
+		if (rc)
+			return rc;
 	} else {
+		rc = rec->hit_count && st->rules ? stage_rules_take(st, rec, offset) : 0;
+		if (rc)
+			return rc;
 		run->time_min_ms = run->time_min_ms < t ? run->time_min_ms : t;
 		run->time_max_ms = run->time_max_ms > t ? run->time_max_ms : t;
 		run->rec[run->count] = rec;
@@ -420,7 +432,7 @@ static int event_take(struct stage *st, const struct record *rec, uint64_t offse
 		run->offset[run->count] = offset;
 		run->watermark_ms[run->count] = st->watermark_ms;
 		if (++run->count == STAGE_RUN) {
-			rc = run_flush(st);
+			rc = stage_run_flush(st);
 			if (rc)
 				return rc;
 		}
@@ -439,9 +451,11 @@ static int record_take(struct stage *st, const struct record *rec, uint64_t offs
 		rc = event_take(st, rec, offset);
 	else if (rec->kind == RECORD_TICK && time_usable(rec->event_time_ms))
 		rc = watermark_raise(st, rec->event_time_ms);
+	else if (rec->kind == RECORD_SHADOW && rec->hit_count && st->rules && time_usable(rec->event_time_ms))
+		rc = stage_rules_take(st, rec, offset);
 	st->stats.input_offset = offset + 1;
 	if (!rc && st->stats.input_offset % STAGE_MEMORY_EVERY == 0) {
-		rc = run_flush(st);
+		rc = stage_run_flush(st);
 		measure(st);
 	}
 	return rc;
@@ -489,6 +503,7 @@ static uint64_t events_take(
 	int64_t wm = st->watermark_ms, low_ms = INT64_MAX, high_ms = INT64_MIN;
 	struct stage_run *run = &st->run;
 	const uint16_t port = st->source ? st->source->port : 0;
+	const uint32_t hits_mask = st->rules ? UINT16_MAX : 0; /* those of rules are not ordinary */
 	uint32_t n = run->count;
 	uint64_t last = offset + STAGE_RUN - 1 - n, look = offset | (STAGE_MEMORY_EVERY - 1);
 
@@ -507,6 +522,7 @@ static uint64_t events_take(
 		t = rec->event_time_ms;
 		receive = rec->receive_time_ms;
 		if (rec->kind != RECORD_EVENT || rec->flags & RECORD_F_SUPPRESSED || rec->dst_port != port ||
+			rec->hit_count & hits_mask ||
 			((uint64_t)(t + STAGE_TIME_MAX) | (uint64_t)(receive + STAGE_TIME_MAX)) >=
 				2 * (uint64_t)STAGE_TIME_MAX)
 			break;
@@ -541,6 +557,7 @@ int stage_block(struct stage *st, const struct journal_block *block, uint64_t fr
 			block->partition, (unsigned long long)offset);
 	st->begun = true;
 	st->receive_ms = block->receive_last_ms;
+	st->place = (struct cep_place){block->generation, block->receive_last_ms};
 	for (; offset < end && !rc; offset++) {
 		if (offset >= from)
 			offset = events_take(st, block, &at, offset, end);
@@ -558,7 +575,9 @@ int stage_block(struct stage *st, const struct journal_block *block, uint64_t fr
 			rc = record_take(st, rec, offset);
 	}
 	if (!rc)
-		rc = run_flush(st);
+		rc = stage_run_flush(st);
+	if (!rc && st->rules)
+		rc = stage_rules_note(st, block, err);
 	if (!rc && time_usable(block->watermark_ms))
 		rc = watermark_raise(st, block->watermark_ms);
 	for (uint32_t i = 0; i < st->stats.source_count; i++)
@@ -569,6 +588,8 @@ int stage_block(struct stage *st, const struct journal_block *block, uint64_t fr
 	st->stats.watermark_ms = st->watermark_ms;
 	if (!rc)
 		measure(st);
+	if (st->rules_err.text[0])
+		*err = st->rules_err;
 	return rc;
 }
 

@@ -39,6 +39,11 @@
  * that were reached, or, with conversion_rate, of all. Users beyond keys_max are not followed: their events
  * are counted as `other`, in no row.
  *
+ * Stateful rules (cep.h): a note "event=rules generation=N", alone in its block, puts generation N in force
+ * behind it. Hits mean the generation in their block's header. Alerts of an event come out before it would as
+ * a late one, and behind all late ones before it; those of a step before the step's rows. Suppressed events
+ * count.
+ *
  * Memory: keys beyond keys_max (tumbling: of a window; hopping: that are in any pane; sessions: at a time)
  * and keys that are too long go to the key `other`. When the logical bytes of all windows together have
  * reached memory_bytes new keys do so, too, and in hopping windows known keys in new panes; sketches and
@@ -52,6 +57,7 @@
 #include <stdint.h>
 
 #include "bytes.h"
+#include "cep.h"
 #include "journal.h"
 #include "window.h"
 
@@ -61,6 +67,10 @@ struct stage_params {
 	uint64_t out_of_orderness_ms;
 	uint64_t source_idle_ms;
 	size_t memory_bytes; /* logical bound of all windows of this partition together */
+	/* Stateful rules of a generation; NULL: there are none, and notes about them are passed over.
+	 * Generations that a saved state or a block in hand names must be there. */
+	cep_rules_get rules;
+	void *rules_arg;
 };
 
 /* Takes one record of the output log; records come in order, each exactly once. The bytes are the stage's
@@ -128,6 +138,7 @@ struct stage_stats {
 	uint64_t records, events, late; /* late: events with a RECORD_LATE */
 	uint64_t rows, marks;		/* emitted */
 	uint64_t row_records;		/* in which these rows lie */
+	uint64_t alerts;		/* of stateful rules, since this stage was made */
 	int64_t watermark_ms, step_ms;
 	uint32_t window_count;
 	struct stage_window_stats window[WINDOWS_MAX]; /* in plan order */
@@ -135,5 +146,7 @@ struct stage_stats {
 	struct stage_source source[STAGE_SOURCES_MAX];
 };
 const struct stage_stats *stage_stats(const struct stage *st);
+/* The stateful rules' numbers; NULL without params.rules. */
+struct cep *stage_rules(const struct stage *st);
 
 #endif

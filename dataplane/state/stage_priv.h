@@ -120,6 +120,9 @@ struct stage {
 	struct keysort_item *sort[2]; /* of sort_room items each */
 	size_t sort_room;
 	struct stage_window *window[WINDOWS_MAX];
+	struct cep *rules; /* NULL: none */
+	struct cep_place place;
+	struct err rules_err;
 	struct stage_stats stats;
 };
 
@@ -226,6 +229,14 @@ void stage_arena_give(struct stage *st, struct agg_arena *arena);
 void stage_sort_room(struct stage *st, size_t count);
 /* All entries of a table, by key, in stage.sort[0]; returns their number. */
 size_t stage_sort_keys(struct stage *st, const struct keytab *kt);
+
+/* ---- stateful rules: stage_rules.c ---- */
+int stage_rules_take(struct stage *st, const struct record *rec, uint64_t offset);
+/* A block begins. 0, or -errno with err: a note of a generation that is not there. */
+int stage_rules_note(struct stage *st, const struct journal_block *block, struct err *err);
+int stage_rules_emit(void *arg, const struct record *rec);
+/* What waits in the run is out before an alert is. */
+int stage_run_flush(struct stage *st);
 
 /* ---- saved state ---- */
 void stage_put_cell(

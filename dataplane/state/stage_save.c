@@ -5,6 +5,7 @@
  *   late, rows, row records, marks; u32 sources, of each: u16 port, u64 events, i64 highest event time, last
  *   receive time
  *   u32 windows, of each: u64 uid, u32 kind, u64 bytes that follow: counters, then what the kind has
+ *   from version 3 on: u64 bytes of what cep_save() gives, which follow; 0: no rules
  *
  * Little endian. Any bytes may be loaded; what cannot be is refused. */
 #include <errno.h>
@@ -12,7 +13,8 @@
 #include "stage_priv.h"
 
 #define SAVE_MAGIC 0x3145474154534c53ull /* "SLSTAGE1" */
-#define SAVE_VERSION 2u
+#define SAVE_VERSION 3u
+#define SAVE_VERSION_BEFORE 2u /* without rules */
 #define COUNTERS 10u
 
 static void counters_of(struct stage_window_stats *s, uint64_t *counter[COUNTERS])
@@ -109,6 +111,21 @@ static void stats_save(const struct stage_stats *s, struct bytes *out)
 	}
 }
 
+static void rules_save(const struct stage *st, struct bytes *out)
+{
+	size_t at = out->bytes;
+	uint64_t bytes;
+
+	bytes_put_u64(out, 0);
+	if (!st->rules || !cep_generation(st->rules))
+		return;
+	cep_save(st->rules, out);
+	if (out->failed)
+		return;
+	bytes = out->bytes - at - sizeof bytes;
+	memcpy(out->data + at, &bytes, sizeof bytes);
+}
+
 void stage_save(const struct stage *st, struct bytes *out)
 {
 	bytes_put_u64(out, SAVE_MAGIC);
@@ -137,6 +154,7 @@ void stage_save(const struct stage *st, struct bytes *out)
 		bytes = out->bytes - at - sizeof bytes;
 		memcpy(out->data + at, &bytes, sizeof bytes);
 	}
+	rules_save(st, out);
 }
 
 static bool stats_load(struct stage_stats *s, struct cursor *c)
@@ -171,11 +189,14 @@ static bool time_or_none(int64_t t)
 	return t == STAGE_NO_TIME || (t >= -STAGE_TIME_MAX * 2 && t <= STAGE_TIME_MAX);
 }
 
-static bool head_load(struct stage *st, struct cursor *c, uint8_t *full)
+static bool head_load(struct stage *st, struct cursor *c, uint8_t *full, uint32_t *version)
 {
 	uint32_t partition;
 
-	if (cursor_le64(c) != SAVE_MAGIC || cursor_le32(c) != SAVE_VERSION)
+	if (cursor_le64(c) != SAVE_MAGIC)
+		return false;
+	*version = cursor_le32(c);
+	if (*version != SAVE_VERSION && *version != SAVE_VERSION_BEFORE)
 		return false;
 	partition = cursor_le32(c);
 	if (!st->gather && partition != st->params.partition)
@@ -256,7 +277,26 @@ static bool windows_load(struct stage *st, struct cursor *c, uint32_t *dropped)
 		good = window_load(st, c, &uid, &known);
 		*dropped += good && !known;
 	}
-	return good && !c->failed && !cursor_left(c);
+	return good && !c->failed;
+}
+
+/* A state with rules needs a stage that can have some: their alerts would be missing. */
+static int rules_load(struct stage *st, struct cursor *c, uint32_t version, const struct cep_gather *gather,
+	struct err *err)
+{
+	uint64_t bytes = version == SAVE_VERSION_BEFORE ? 0 : cursor_le64(c);
+	const uint8_t *part = cursor_take(c, bytes);
+
+	if (!part || cursor_left(c))
+		return load_bad(st, err);
+	if (!bytes)
+		return 0;
+	if (!st->rules)
+		return err_set(err, -EINVAL,
+			"saved state of partition %u: it has rules, but there are no rulesets",
+			st->params.partition);
+	return gather ? cep_load_more(st->rules, gather, part, bytes, err)
+		      : cep_load(st->rules, part, bytes, err);
 }
 
 static void windows_limit(struct stage *st)
@@ -269,13 +309,18 @@ int stage_load(struct stage *st, const uint8_t *data, size_t bytes, uint32_t *dr
 {
 	struct cursor c = cursor_of(data, bytes);
 	uint8_t full = 0;
+	uint32_t version;
+	int rc;
 
 	*dropped = 0;
-	if (!head_load(st, &c, &full))
+	if (!head_load(st, &c, &full, &version))
 		return load_bad(st, err);
 	windows_settle(st);
 	if (!windows_load(st, &c, dropped))
 		return load_bad(st, err);
+	rc = rules_load(st, &c, version, NULL, err);
+	if (rc)
+		return rc;
 	st->full = full; /* from here on: what was saved had room */
 	windows_limit(st);
 	return 0;
@@ -318,15 +363,17 @@ static void stats_gather(struct stage *st, struct stage_stats *sum)
 	st->stats = *sum;
 }
 
-static int gather_one(struct stage *st, const struct stage_saved *saved, bool first, struct err *err)
+static int gather_one(
+	struct stage *st, const struct stage_saved *saved, const struct cep_gather *rules, struct err *err)
 {
+	bool first = rules->index == 0;
 	struct cursor c = cursor_of(saved->data, saved->bytes);
 	int64_t watermark_ms = st->watermark_ms, step_ms = st->step_ms;
 	struct stage_stats sum = st->stats;
-	uint32_t dropped = 0;
+	uint32_t dropped = 0, version;
 	uint8_t full;
 
-	if (!head_load(st, &c, &full))
+	if (!head_load(st, &c, &full, &version))
 		return load_bad(st, err);
 	if (!first && st->step_ms != step_ms)
 		return err_set(err, -EINVAL, "saved states stand at different steps: %lld ms and %lld ms",
@@ -336,7 +383,7 @@ static int gather_one(struct stage *st, const struct stage_saved *saved, bool fi
 	stats_gather(st, &sum);
 	if (first)
 		windows_settle(st);
-	return windows_load(st, &c, &dropped) ? 0 : load_bad(st, err);
+	return windows_load(st, &c, &dropped) ? rules_load(st, &c, version, rules, err) : load_bad(st, err);
 }
 
 int stage_gather(struct stage *st, const struct stage_saved *saved, uint32_t count, uint32_t partitions,
@@ -347,8 +394,10 @@ int stage_gather(struct stage *st, const struct stage_saved *saved, uint32_t cou
 
 	st->gather = &gather;
 	for (uint32_t i = 0; i < count && !rc; i++) {
-		gather.panes = i % partitions == st->params.partition;
-		rc = gather_one(st, &saved[i], i == 0, err);
+		struct cep_gather rules = {partitions, i, count, i % partitions == st->params.partition};
+
+		gather.panes = rules.counts;
+		rc = gather_one(st, &saved[i], &rules, err);
 	}
 	st->gather = NULL;
 	windows_limit(st);

@@ -1,0 +1,263 @@
+/* Stateful rules: records in, to the machines of their hits. State thread of a partition; see cep.h. */
+#include "cep.h"
+
+#include <errno.h>
+
+#include "cep_priv.h"
+
+struct cep *cep_new(const struct cep_params *params)
+{
+	struct cep *cep = must_calloc(1, sizeof *cep);
+
+	cep->params = *params;
+	cep->step_ms = CEP_NO_TIME;
+	return cep;
+}
+
+void cep_free(struct cep *cep)
+{
+	if (!cep)
+		return;
+	for (uint32_t i = 0; i < cep->count; i++)
+		cep_machine_free(cep->machine[i]);
+	free(cep->machine);
+	free(cep->map);
+	free(cep->rules);
+	huge_pool_free(&cep->pool);
+	bytes_free(&cep->out);
+	for (int i = 0; i < 2; i++) {
+		free(cep->ready[i]);
+		free(cep->sort[i]);
+	}
+	free(cep);
+}
+
+uint32_t cep_generation(const struct cep *cep)
+{
+	return cep->generation;
+}
+
+/* ---- an event for a machine ---- */
+
+/* The field by which the journal has partitioned the event. */
+static enum field_id event_home(const struct record *rec)
+{
+	const uint8_t *chain = type_table[rec->type < EVENT_TYPE_MAX ? rec->type : EVENT_TYPE_NONE].part_key;
+
+	while (*chain && !(rec->field_mask >> *chain & 1))
+		chain++;
+	return (enum field_id) * chain;
+}
+
+/* True if this record is the one that the key's state is to see. */
+static bool is_here(const struct rule_keyring *ring, const struct record *rec)
+{
+	if (rec->kind != RECORD_EVENT)
+		return true;
+	return ring->count == 1 && event_home(rec) == (enum field_id)ring->field[0];
+}
+
+/* Bytes of the event's key, which is then in cep->key; 0: none. */
+static uint32_t key_make(struct cep *cep, const struct rule_keyring *ring, const struct record *rec)
+{
+	enum field_id field[RULE_BY_MAX];
+	uint32_t bytes;
+
+	for (uint32_t i = 0; i < ring->count && i < RULE_BY_MAX; i++) {
+		field[i] = (enum field_id)ring->field[i];
+		if (!(rec->field_mask >> ring->field[i] & 1))
+			return 0;
+	}
+	bytes = row_key_make(cep->key, CEP_KEY_BYTES_MAX, field, ring->count, rec);
+	memset(cep->key + bytes, 0, 8);
+	return bytes;
+}
+
+/* False: the event does not have what the rule looks at. */
+static bool value_of(const struct cep_machine *m, const struct record *rec, int64_t *value)
+{
+	enum field_id field = (enum field_id)(m->def.kind == RULE_STATE_TRAVEL ? m->def.place : m->def.field);
+	const uint8_t *data;
+	uint32_t bytes;
+	double number;
+
+	*value = 0;
+	if (cep_is_sequence(m) || m->def.kind == RULE_STATE_COUNT || m->def.kind == RULE_STATE_RATE ||
+		field == FIELD_NONE)
+		return true;
+	data = record_field(rec, field, &bytes);
+	if (!data)
+		return false;
+	if (m->def.kind == RULE_STATE_TRAVEL) {
+		*value = cep_country(data, bytes);
+		return *value >= 0;
+	}
+	if (field_kind_is_number(field_table[field].kind)) {
+		memcpy(value, data, sizeof *value);
+		memcpy(&number, data, sizeof number);
+		if (field_table[field].kind == FIELD_KIND_NUMBER && number == 0)
+			*value = 0; /* -0.0 is the same value */
+		return true;
+	}
+	*value = (int64_t)hash_bytes(data, bytes, 0);
+	return m->def.kind == RULE_STATE_DISTINCT;
+}
+
+int cep_judge(struct cep_machine *m, struct cep_key *key, const struct cep_event *ev)
+{
+	int rc = 0;
+
+	if (key->now_ms != CEP_NO_TIME && key->now_ms - ev->time_ms >= m->keep_ms) {
+		m->stats.late++;
+		return 0;
+	}
+	switch (m->def.kind) {
+	case RULE_STATE_COUNT:
+		rc = cep_count_take(m, key, ev);
+		break;
+	case RULE_STATE_SUM:
+		rc = cep_sum_take(m, key, ev);
+		break;
+	case RULE_STATE_DISTINCT:
+		rc = cep_distinct_take(m, key, ev);
+		break;
+	case RULE_STATE_RATE:
+		rc = cep_rate_take(m, key, ev);
+		break;
+	case RULE_STATE_SEQUENCE:
+	case RULE_STATE_ABSENCE:
+		rc = cep_sequence_take(m, key, ev);
+		break;
+	case RULE_STATE_TRAVEL:
+		rc = cep_travel_take(m, key, ev);
+		break;
+	case RULE_STATE_ANOMALY:
+		rc = cep_anomaly_take(m, key, ev);
+		break;
+	}
+	cep_key_due(m, key);
+	return rc;
+}
+
+static int machine_take(
+	struct cep_machine *m, const struct record *rec, uint64_t offset, int64_t watermark_ms)
+{
+	struct cep_event ev = {rec->event_time_ms, offset, rec->event_id, m->pick, 0};
+	struct cep_key *key;
+	uint32_t bytes;
+	int rc = 0;
+
+	if (!is_here(&m->keyring, rec)) {
+		m->cep->totals.not_here++;
+		return 0;
+	}
+	m->stats.hits++;
+	bytes = key_make(m->cep, &m->keyring, rec);
+	if (!bytes) {
+		m->stats.no_key++;
+		return 0;
+	}
+	if (!value_of(m, rec, &ev.value)) {
+		m->stats.no_value++;
+		return 0;
+	}
+	if (m->wait && ev.time_ms < watermark_ms) {
+		m->stats.late++;
+		return 0;
+	}
+	key = cep_key_use(m, bytes);
+	if (m->wait)
+		cep_wait_add(m, key, &ev);
+	else
+		rc = cep_judge(m, key, &ev);
+	cep_memory(m);
+	return rc;
+}
+
+int cep_take(struct cep *cep, const struct cep_place *place, const struct record *rec, uint64_t offset,
+	int64_t watermark_ms, struct err *err)
+{
+	struct cep_machine *list[RULE_STATES_MAX];
+	const uint16_t *hit = record_hits(rec);
+	uint32_t count = 0;
+	int rc = 0;
+
+	if (!cep->generation)
+		return 0;
+	if (place->generation != cep->map_generation)
+		rc = cep_map(cep, place->generation, err);
+	if (rc)
+		return rc;
+	cep->receive_ms = place->receive_ms;
+	for (uint32_t i = 0; i < rec->hit_count; i++) {
+		struct cep_machine *m;
+		struct cep_use use;
+
+		if (hit[i] >= cep->map_count)
+			return err_set(err, -EINVAL,
+				"offset %llu: hit %u, but ruleset generation %u has only %u matches",
+				(unsigned long long)offset, hit[i], place->generation, cep->map_count);
+		use = cep->map[hit[i]];
+		if (use.machine == RULE_STATE_NONE)
+			continue;
+		if (use.machine == CEP_NOT_IN_FORCE) {
+			cep->totals.not_in_force++;
+			continue;
+		}
+		m = cep->machine[use.machine];
+		if (!m->picked)
+			list[count++] = m;
+		m->picked = true;
+		m->pick |= use.step < RULE_STEPS_MAX ? 1u << use.step : 0;
+	}
+	for (uint32_t i = 0; i < count; i++) {
+		if (!rc)
+			rc = machine_take(list[i], rec, offset, watermark_ms);
+		list[i]->picked = false;
+		list[i]->pick = 0;
+	}
+	return rc;
+}
+
+int cep_reach(struct cep *cep, int64_t step_ms, int64_t receive_ms)
+{
+	int rc = 0;
+
+	cep->step_ms = step_ms;
+	cep->receive_ms = receive_ms;
+	for (uint32_t i = 0; i < cep->count && !rc; i++) {
+		struct cep_machine *m = cep->machine[i];
+
+		if (m->wait_count)
+			rc = cep_wait_reach(m, step_ms);
+		if (!rc)
+			rc = cep_keys_reach(m, step_ms);
+	}
+	return rc;
+}
+
+/* ---- numbers ---- */
+uint32_t cep_count(const struct cep *cep)
+{
+	return cep->count;
+}
+
+const struct cep_stats *cep_stats(const struct cep *cep, uint32_t i)
+{
+	struct cep_machine *m = cep->machine[i];
+
+	m->stats.keys = m->keys.count;
+	m->stats.waiting = m->waiting;
+	m->stats.memory_bytes = cep_bytes(m);
+	return &m->stats;
+}
+
+const char *cep_rule_id(const struct cep *cep, uint32_t i)
+{
+	return cep->machine[i]->id;
+}
+
+const struct cep_totals *cep_totals(const struct cep *cep)
+{
+	return &cep->totals;
+}

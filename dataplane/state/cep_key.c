@@ -1,0 +1,319 @@
+/* Keys of a machine: found, made, evicted, forgotten. Two heaps hold each key once, for the time when it is
+ * due and for when it was used last; an event that puts either off does not touch them: a key that comes up
+ * too early is put back. Entries of keys that are gone are told by the key itself. Stage's thread. */
+#include "cep_priv.h"
+
+#define HEAP_SLACK 64u
+#define EVICTIONS_LOOK 4096u
+#define REST_BYTES ((size_t)16 << 20) /* unused memory that is no reason to tidy up */
+
+static uint32_t value_bytes(const struct cep_machine *m)
+{
+	return (uint32_t)(sizeof(struct cep_key) +
+			  (m->def.kind == RULE_STATE_ANOMALY ? sizeof(struct cep_bucket) : 0));
+}
+
+void cep_keys_init(struct cep_machine *m)
+{
+	keytab_init(&m->keys, value_bytes(m), m->pool);
+	m->arena = agg_arena_new(SIZE_MAX);
+	must(m->arena);
+}
+
+void cep_keys_free(struct cep_machine *m)
+{
+	uint32_t at = 0, ref;
+	struct keytab_entry *e;
+
+	while (m->def.kind == RULE_STATE_ANOMALY && (e = keytab_next(&m->keys, &at, &ref)))
+		anomaly_base_free(&cep_bucket(keytab_value(e))->base);
+	keytab_free(&m->keys);
+	agg_arena_free(m->arena);
+	free(m->due.due);
+	free(m->oldest.due);
+	m->due = m->oldest = (struct due_heap){0};
+	m->arena = NULL;
+	m->bytes = 0;
+}
+
+uint64_t cep_bytes(const struct cep_machine *m)
+{
+	return keytab_logical_bytes(&m->keys) + m->bytes + m->waiting * sizeof(struct cep_wait);
+}
+
+bool cep_key_good(const struct rule_keyring *ring, const uint8_t *key, uint32_t bytes)
+{
+	uint32_t at = 0;
+
+	for (uint32_t i = 0; i < ring->count; i++) {
+		uint16_t n;
+
+		if (bytes - at < sizeof n)
+			return false;
+		memcpy(&n, key + at, sizeof n);
+		at += (uint32_t)sizeof n;
+		if (n > bytes - at)
+			return false;
+		at += n;
+	}
+	return at == bytes;
+}
+
+/* A key of one field: as the journal's partition key. */
+uint64_t cep_key_hash(const struct rule_keyring *ring, const uint8_t *key, uint32_t bytes)
+{
+	return ring->count == 1 ? hash_bytes(key + sizeof(uint16_t), bytes - sizeof(uint16_t), 0)
+				: hash_bytes(key, bytes, 0);
+}
+
+/* ---- heaps ---- */
+static void due_rebuild(struct cep_machine *m)
+{
+	uint32_t at = 0, ref;
+	struct keytab_entry *e;
+
+	m->due.count = 0;
+	while ((e = keytab_next(&m->keys, &at, &ref))) {
+		const struct cep_key *key = keytab_value(e);
+
+		if (key->due_ms != CEP_NEVER)
+			due_put(&m->due, key->due_ms, ref);
+	}
+}
+
+static void oldest_rebuild(struct cep_machine *m)
+{
+	uint32_t at = 0, ref;
+	struct keytab_entry *e;
+
+	m->oldest.count = 0;
+	while ((e = keytab_next(&m->keys, &at, &ref))) {
+		struct cep_key *key = keytab_value(e);
+
+		key->used_at = key->used;
+		due_put(&m->oldest, (int64_t)key->used, ref);
+	}
+}
+
+static int64_t key_keep(const struct cep_machine *m, const struct cep_key *key)
+{
+	int64_t until = key->now_ms == CEP_NO_TIME ? CEP_NO_TIME : key->now_ms + m->keep_ms;
+
+	return key->quiet_ms > until ? key->quiet_ms : until;
+}
+
+static int64_t key_next(const struct cep_machine *m, struct cep_key *key)
+{
+	int64_t next = key->waiting ? CEP_NEVER : key_keep(m, key), other = CEP_NEVER;
+
+	if (cep_is_sequence(m))
+		other = cep_sequence_due(m, key);
+	else if (m->def.kind == RULE_STATE_ANOMALY && cep_bucket(key)->end_ms != CEP_NO_TIME)
+		other = cep_bucket(key)->end_ms;
+	return other < next ? other : next;
+}
+
+void cep_key_due(struct cep_machine *m, struct cep_key *key)
+{
+	int64_t next = key_next(m, key);
+
+	if (next >= key->due_ms)
+		return;
+	key->due_ms = next;
+	due_put(&m->due, next, key->ref);
+	if (m->due.count > 2 * m->keys.count + HEAP_SLACK)
+		due_rebuild(m);
+}
+
+/* ---- coming and going ---- */
+void cep_key_remove(struct cep_machine *m, struct cep_key *key)
+{
+	if (cep_is_sequence(m)) {
+		struct cep_partial *p = cep_items(m, &key->list, m->item_bytes);
+
+		for (uint32_t i = 0; i < key->list.count; i++)
+			cep_partial_drop(m, &p[i]);
+		m->stats.partials -= key->list.count;
+	}
+	if (m->def.kind == RULE_STATE_ANOMALY) {
+		anomaly_base_free(&cep_bucket(key)->base);
+		m->bytes -= anomaly_base_bytes(&m->spec, m->def.every_ms);
+	}
+	cep_list_clear(m, &key->list, m->item_bytes);
+	cep_list_clear(m, &key->seen, sizeof(struct cep_seen));
+	m->waiting -= key->waiting;
+	keytab_remove(&m->keys, key->ref);
+}
+
+struct cep_key *cep_key_new(struct cep_machine *m, uint32_t tag, const uint8_t *bytes, uint32_t count)
+{
+	uint32_t ref;
+	struct cep_key *key = keytab_value(keytab_add(&m->keys, tag, bytes, count, &ref));
+
+	key->ref = ref;
+	key->serial = m->serial++;
+	key->now_ms = key->quiet_ms = CEP_NO_TIME;
+	key->due_ms = CEP_NEVER;
+	if (m->def.kind == RULE_STATE_ANOMALY) {
+		must(anomaly_base_init(&m->spec, &cep_bucket(key)->base));
+		cep_bucket(key)->end_ms = CEP_NO_TIME;
+		m->bytes += anomaly_base_bytes(&m->spec, m->def.every_ms);
+	}
+	return key;
+}
+
+static size_t keytab_mapped(const struct keytab *kt)
+{
+	return kt->chunk_count < 10 ? (size_t)4096 << kt->chunk_count
+				    : (size_t)(kt->chunk_count - 8) * HUGE_BLOCK_BYTES;
+}
+
+/* Keys and items of ever other sizes leave free blocks of all the sizes that there were. */
+static void tidy(struct cep_machine *m)
+{
+	struct bytes saved = {0};
+	struct cursor c;
+
+	if (keytab_mapped(&m->keys) + agg_arena_mapped(m->arena) < 3 * cep_bytes(m) + REST_BYTES)
+		return;
+	cep_machine_save(m, &saved);
+	must(!saved.failed);
+	cep_keys_free(m);
+	m->wait_count = 0;
+	m->waiting = m->stats.partials = 0;
+	cep_keys_init(m);
+	c = cursor_of(saved.data, saved.bytes);
+	must(cep_machine_load(m, &c, NULL));
+	bytes_free(&saved);
+}
+
+void cep_key_evict(struct cep_machine *m)
+{
+	for (;;) {
+		struct due top;
+		struct cep_key *key;
+
+		if (!m->oldest.count)
+			oldest_rebuild(m);
+		top = due_take(&m->oldest);
+		key = cep_key_at(m, top.ref);
+		if (keytab_at(&m->keys, top.ref)->flags & KEYTAB_F_DEAD ||
+			key->used_at != (uint64_t)top.at_ms)
+			continue;
+		if (key->used != key->used_at) {
+			key->used_at = key->used;
+			due_put(&m->oldest, (int64_t)key->used, top.ref);
+			continue;
+		}
+		m->stats.evicted_waiting += key->waiting;
+		cep_key_remove(m, key);
+		m->stats.evictions++;
+		return;
+	}
+}
+
+void cep_memory(struct cep_machine *m)
+{
+	bool any = false;
+
+	while (m->keys.count && cep_bytes(m) > m->def.memory_bytes_max) {
+		cep_key_evict(m);
+		any |= m->stats.evictions % EVICTIONS_LOOK == 0;
+	}
+	if (any)
+		tidy(m);
+}
+
+struct cep_key *cep_key_use(struct cep_machine *m, uint32_t bytes)
+{
+	const uint8_t *bytes_of = m->cep->key;
+	uint32_t tag = keytab_tag(0, bytes_of, bytes);
+	struct keytab_entry *e = keytab_find(&m->keys, tag, bytes_of, bytes, NULL);
+	struct cep_key *key;
+
+	if (e) {
+		key = keytab_value(e);
+		key->used = ++m->touched;
+		return key;
+	}
+	if (m->keys.count >= m->def.keys_max) {
+		cep_key_evict(m);
+		if (m->stats.evictions % EVICTIONS_LOOK == 0)
+			tidy(m);
+	}
+	key = cep_key_new(m, tag, bytes_of, bytes);
+	key->used = key->used_at = ++m->touched;
+	due_put(&m->oldest, (int64_t)key->used, key->ref);
+	if (m->oldest.count > 2 * m->keys.count + HEAP_SLACK)
+		oldest_rebuild(m);
+	return key;
+}
+
+/* ---- time ---- */
+struct ripe {
+	int64_t at_ms;
+	struct cep_key *key;
+};
+
+static int ripe_compare(const struct cep_machine *m, const struct ripe *a, const struct ripe *b)
+{
+	const struct keytab_entry *x = (const struct keytab_entry *)a->key - 1,
+				  *y = (const struct keytab_entry *)b->key - 1;
+
+	if (a->at_ms != b->at_ms)
+		return a->at_ms < b->at_ms ? -1 : 1;
+	return keysort_compare(keytab_key(&m->keys, x), x->key_bytes, keytab_key(&m->keys, y), y->key_bytes);
+}
+
+static int ripe_qsort(const void *a, const void *b, void *m)
+{
+	return ripe_compare(m, a, b);
+}
+
+/* What falls due is looked at in rounds: an entry of the heap says only that something may be. */
+static int key_look(struct cep_machine *m, struct cep_key *key, int64_t step_ms)
+{
+	int rc = 0;
+
+	if (cep_is_sequence(m))
+		rc = cep_sequence_reach(m, key, step_ms);
+	else if (m->def.kind == RULE_STATE_ANOMALY)
+		rc = cep_anomaly_reach(m, key, step_ms);
+	if (!key->waiting && key_keep(m, key) <= step_ms) {
+		cep_key_remove(m, key);
+		m->stats.expiries++;
+	} else {
+		cep_key_due(m, key);
+	}
+	return rc;
+}
+
+int cep_keys_reach(struct cep_machine *m, int64_t step_ms)
+{
+	struct ripe *ripe = NULL;
+	size_t count = 0, room = 0;
+	int rc = 0;
+
+	while (m->due.count && m->due.due[0].at_ms <= step_ms) {
+		struct due top = due_take(&m->due);
+		struct cep_key *key = cep_key_at(m, top.ref);
+
+		if (keytab_at(&m->keys, top.ref)->flags & KEYTAB_F_DEAD || key->due_ms != top.at_ms)
+			continue;
+		key->due_ms = CEP_NEVER;
+		if (count == room) {
+			room = room * 2 + 256;
+			ripe = must_realloc(ripe, room, sizeof *ripe);
+		}
+		ripe[count++] = (struct ripe){key_next(m, key), key};
+	}
+	if (count > 1)
+		qsort_r(ripe, count, sizeof *ripe, ripe_qsort, m);
+	for (size_t i = 0; i < count; i++) {
+		int one = rc ? 0 : key_look(m, ripe[i].key, step_ms);
+
+		rc = rc ? rc : one;
+	}
+	free(ripe);
+	return rc;
+}

@@ -1,0 +1,300 @@
+/* Stateful rules from inside. A machine is a rule in force with the state of all its keys. Everything that
+ * later output depends on is in the keys' logical content: where it lies, how much room it has, what the
+ * heaps hold beside it, may differ between two runs, and is never looked at. One thread. */
+#ifndef SLUICE_CEP_PRIV_H
+#define SLUICE_CEP_PRIV_H
+
+#include "agg_arena.h"
+#include "anomaly.h"
+#include "cep.h"
+#include "cursor.h"
+#include "due_heap.h"
+#include "keysort.h"
+#include "keytab.h"
+#include "must.h"
+#include "row.h"
+
+#define CEP_NO_TIME INT64_MIN
+#define CEP_NEVER INT64_MAX
+#define CEP_TIME_MAX ((int64_t)1 << 52)	       /* of an event, either side of 0 */
+#define CEP_SPAN_MAX ((int64_t)1 << 50)	       /* of a rule's times; longer ones are taken for this */
+#define CEP_SEQUENCE_MAX ((int64_t)UINT32_MAX) /* of a sequence's: 49 days */
+#define CEP_KEY_BYTES_MAX 2048u
+#define CEP_LIST_BYTES_MAX 524288u /* of a key's items: the arena's largest block but one */
+#define CEP_RATE_PARTS 512	   /* times of a rate are rounded down to this part of its `within` */
+#define CEP_NODE_UNKNOWN INT32_MIN
+#define CEP_OFFSET_UNKNOWN UINT64_MAX
+#define CEP_NONE 0xff
+
+/* Items of a key, back to back in a block of the arena; those before `from` are gone. */
+struct cep_list {
+	uint32_t block; /* 0: none */
+	uint32_t room, from, count;
+};
+
+/* What is remembered of an event to name it. */
+struct cep_seen {
+	int64_t time_ms;
+	uint64_t offset; /* CEP_OFFSET_UNKNOWN: of another journal */
+	uint8_t id[16];
+};
+
+struct cep_valued { /* sum: in order of time, distinct: value = hash; rate: count; travel: country */
+	int64_t time_ms;
+	int64_t value;
+};
+
+/* A sequence that has begun. Its events: the first one here, others in nodes, newest first, as many as an
+ * alert names. */
+struct cep_partial {
+	int64_t start_ms;
+	uint64_t offset;
+	uint8_t id[16];
+	uint32_t last_ms; /* behind start_ms: of the event taken last */
+	uint32_t more;	  /* first node; 0: none */
+	uint8_t step;	  /* that has events */
+	uint8_t apart;	  /* other events have come since the last one taken */
+	uint16_t times;	  /* events of the step */
+	uint16_t events;  /* all, counted to 65535 */
+	uint16_t nodes;
+};
+_Static_assert(sizeof(struct cep_partial) == 48, "a partial match of two events takes 72 bytes");
+
+struct cep_node {
+	uint8_t id[16];
+	int32_t behind; /* offset, counted from the first event's; CEP_NODE_UNKNOWN */
+	uint32_t next;
+};
+
+/* Value of a key's entry; of an anomaly a struct cep_bucket follows. */
+struct cep_key {
+	uint64_t used;	  /* the machine's `touched` when it was used last */
+	uint64_t used_at; /* the heap has it for this */
+	int64_t now_ms;	  /* highest event time judged */
+	int64_t quiet_ms; /* no alerts before it */
+	int64_t due_ms;	  /* the heap has it for this time; CEP_NEVER: it does not */
+	uint32_t serial;  /* of this use of the entry */
+	uint32_t waiting; /* events */
+	struct cep_list list, seen;
+	uint64_t sum[2]; /* sum of a decimal: 128 bits */
+	uint32_t ref;
+	uint32_t mark; /* while it is saved: its place */
+};
+
+struct cep_bucket { /* anomaly: what is being counted, and what was before */
+	struct anomaly_base base;
+	int64_t end_ms;			   /* CEP_NO_TIME: nothing is being counted */
+	int64_t first_end_ms, last_end_ms; /* of buckets that were taken */
+	uint64_t taken;
+	uint64_t events;
+	double number;	 /* sum of values in event order */
+	uint64_t sum[2]; /* the same, decimals */
+};
+
+struct cep_event {
+	int64_t time_ms;
+	uint64_t offset;
+	const uint8_t *id;
+	uint32_t steps; /* bit i: passes step i; 0: an event between */
+	int64_t value;	/* decimal, bits of a double, hash or country */
+};
+
+struct cep_wait { /* an event of a rule in order of event time */
+	int64_t time_ms;
+	uint64_t offset;
+	uint8_t id[16];
+	int64_t value;
+	uint32_t key, serial, steps;
+	uint32_t reserved;
+};
+
+struct cep_sequence {	/* of each step that is not negated */
+	uint8_t next;	/* such a step; CEP_NONE: the last */
+	uint8_t strict; /* next: at once */
+	uint16_t min, max;
+	uint32_t not_next, not_followed; /* steps that must not come before `next` does */
+};
+
+struct cep_machine {
+	struct cep *cep;
+	struct rule_state def; /* its texts are not its own and not looked at */
+	struct rule_keyring keyring;
+	bool alert, wait;
+	bool open_end; /* a sequence whose end is that something does not come */
+	char id[CEP_TEXT_BYTES], title[CEP_TEXT_BYTES], severity[16];
+	uint32_t item_bytes;
+	uint32_t events_max; /* clamped */
+	int64_t within_ms, keep_ms;
+	struct cep_sequence step[RULE_STEPS_MAX];
+	struct anomaly_spec spec;
+	struct huge_pool *pool;
+	struct keytab keys;
+	struct agg_arena *arena;
+	uint64_t bytes; /* logical, of items, nodes and baselines */
+	struct due_heap due, oldest;
+	uint64_t touched;
+	uint32_t serial;
+	struct cep_wait *wait_list; /* in order of arrival; may hold some of keys that are gone */
+	size_t wait_count, wait_room;
+	uint64_t waiting;
+	uint32_t pick; /* within cep_take(): steps; the event is for this machine if picked is set */
+	bool picked;
+	bool kept; /* within a switch */
+	struct cep_stats stats;
+};
+
+struct cep {
+	struct cep_params params;
+	uint32_t generation;
+	char version[CEP_VERSION_BYTES];
+	struct cep_machine **machine; /* ascending by uid */
+	uint32_t count;
+	/* What hits mean in the generation that records came with last. */
+	uint32_t map_generation; /* 0: none */
+	uint32_t map_count;
+	struct cep_use {
+		uint16_t machine; /* RULE_STATE_NONE: nothing; CEP_NOT_IN_FORCE */
+		uint8_t step;
+	} * map;
+	struct cep_rules *rules; /* scratch */
+	int64_t step_ms;
+	int64_t receive_ms;
+	struct huge_pool pool;
+	struct bytes out;
+	struct cep_wait *ready[2];
+	size_t ready_room;
+	struct keysort_item *sort[2];
+	size_t sort_room;
+	_Alignas(8) uint8_t key[CEP_KEY_BYTES_MAX + 16];
+	struct cep_totals totals;
+};
+#define CEP_NOT_IN_FORCE 0xfffe
+
+static inline __int128 cep_sum(const uint64_t sum[2])
+{
+	return (__int128)((unsigned __int128)sum[1] << 64 | sum[0]);
+}
+
+static inline void cep_sum_add(uint64_t sum[2], __int128 v)
+{
+	unsigned __int128 n = (unsigned __int128)cep_sum(sum) + (unsigned __int128)v;
+
+	sum[0] = (uint64_t)n;
+	sum[1] = (uint64_t)(n >> 64);
+}
+
+static inline struct cep_key *cep_key_at(const struct cep_machine *m, uint32_t ref)
+{
+	return keytab_value(keytab_at(&m->keys, ref));
+}
+
+static inline struct cep_bucket *cep_bucket(struct cep_key *key)
+{
+	return (struct cep_bucket *)(key + 1);
+}
+
+static inline bool cep_is_sequence(const struct cep_machine *m)
+{
+	return m->def.kind == RULE_STATE_SEQUENCE || m->def.kind == RULE_STATE_ABSENCE;
+}
+
+static inline struct cep_seen cep_seen_of(const struct cep_event *ev)
+{
+	struct cep_seen seen = {ev->time_ms, ev->offset, {0}};
+
+	memcpy(seen.id, ev->id, sizeof seen.id);
+	return seen;
+}
+
+/* ---- cep_list.c ---- */
+static inline void *cep_items(const struct cep_machine *m, const struct cep_list *list, uint32_t item_bytes)
+{
+	return list->block ? (uint8_t *)agg_arena_at(m->arena, list->block) + (size_t)list->from * item_bytes
+			   : NULL;
+}
+/* A new item before the one that is at place `at`, not filled; pointers to items are good until then. */
+void *cep_list_add(struct cep_machine *m, struct cep_list *list, uint32_t item_bytes, uint32_t at);
+void cep_list_drop(
+	struct cep_machine *m, struct cep_list *list, uint32_t item_bytes, uint32_t count); /* first */
+/* The first `count` items stay; those behind are gone. */
+void cep_list_keep(struct cep_machine *m, struct cep_list *list, uint32_t item_bytes, uint32_t count);
+void cep_list_clear(struct cep_machine *m, struct cep_list *list, uint32_t item_bytes);
+/* Remembers an event for alerts; beyond evidence_max the oldest is forgotten. */
+void cep_seen_add(struct cep_machine *m, struct cep_key *key, const struct cep_event *ev);
+
+/* ---- cep_key.c ---- */
+void cep_keys_init(struct cep_machine *m);
+void cep_keys_free(struct cep_machine *m);
+/* The key in cep->key, of `bytes`, marked as used; made if it is not there, for which another may go. */
+struct cep_key *cep_key_use(struct cep_machine *m, uint32_t bytes);
+struct cep_key *cep_key_new(struct cep_machine *m, uint32_t tag, const uint8_t *bytes, uint32_t count);
+void cep_key_remove(struct cep_machine *m, struct cep_key *key);
+/* Puts the key into the heap if it has to be looked at earlier than that knows. */
+void cep_key_due(struct cep_machine *m, struct cep_key *key);
+void cep_key_evict(struct cep_machine *m); /* the one used least recently */
+/* True if these bytes are a key of this keyring's fields; and the hash by which it belongs to a partition. */
+bool cep_key_good(const struct rule_keyring *ring, const uint8_t *key, uint32_t bytes);
+uint64_t cep_key_hash(const struct rule_keyring *ring, const uint8_t *key, uint32_t bytes);
+/* After what may have taken memory: evicts. */
+void cep_memory(struct cep_machine *m);
+/* Logical bytes. */
+uint64_t cep_bytes(const struct cep_machine *m);
+/* Looks at all keys that are due at step_ms. */
+int cep_keys_reach(struct cep_machine *m, int64_t step_ms);
+
+/* ---- kinds: an event that is not too old; 0 or what emit returned ---- */
+int cep_count_take(struct cep_machine *m, struct cep_key *key, const struct cep_event *ev);
+int cep_sum_take(struct cep_machine *m, struct cep_key *key, const struct cep_event *ev);
+int cep_distinct_take(struct cep_machine *m, struct cep_key *key, const struct cep_event *ev);
+int cep_rate_take(struct cep_machine *m, struct cep_key *key, const struct cep_event *ev);
+int cep_sequence_take(struct cep_machine *m, struct cep_key *key, const struct cep_event *ev);
+int cep_travel_take(struct cep_machine *m, struct cep_key *key, const struct cep_event *ev);
+int cep_anomaly_take(struct cep_machine *m, struct cep_key *key, const struct cep_event *ev);
+void cep_sequence_setup(struct cep_machine *m);
+/* Sequences and absences whose last step is that something does not come: those whose time is over at at_ms;
+ * others that are over are dropped. */
+int cep_sequence_reach(struct cep_machine *m, struct cep_key *key, int64_t at_ms);
+/* When the next of those is over; CEP_NEVER. */
+int64_t cep_sequence_due(const struct cep_machine *m, const struct cep_key *key);
+void cep_partial_drop(struct cep_machine *m, struct cep_partial *p);
+void cep_anomaly_setup(struct cep_machine *m);
+int cep_anomaly_reach(struct cep_machine *m, struct cep_key *key, int64_t at_ms);
+/* Country of an ISO 3166 alpha-2 code of any case; -1: none. */
+int cep_country(const uint8_t *code, uint32_t bytes);
+bool cep_country_is(int64_t country);
+double cep_country_km(int a, int b);
+
+/* ---- cep_wait.c ---- */
+void cep_wait_add(struct cep_machine *m, struct cep_key *key, const struct cep_event *ev);
+/* Judges the events before step_ms. */
+int cep_wait_reach(struct cep_machine *m, int64_t step_ms);
+/* Judges one event of a key. */
+int cep_judge(struct cep_machine *m, struct cep_key *key, const struct cep_event *ev);
+
+/* ---- cep_alert.c ---- */
+struct cep_alert {
+	int64_t at_ms; /* for suppression */
+	int64_t first_ms, last_ms;
+	double score, value, expected;
+	uint64_t total;		/* events */
+	const uint8_t *last_id; /* for the alert's id */
+	uint32_t seen_count;
+	struct cep_seen seen[RULE_EVIDENCE_MAX];
+};
+/* True if an alert at this time may come out; counts it as suppressed else. */
+bool cep_alert_due(struct cep_machine *m, const struct cep_key *key, int64_t at_ms);
+int cep_alert_put(struct cep_machine *m, struct cep_key *key, const struct cep_alert *a);
+/* Takes the remembered events, those after from_ms only. */
+void cep_alert_seen(
+	const struct cep_machine *m, const struct cep_key *key, int64_t after_ms, struct cep_alert *a);
+
+/* ---- cep_save.c ---- */
+void cep_machine_save(struct cep_machine *m, struct bytes *out);
+bool cep_machine_load(struct cep_machine *m, struct cursor *c, const struct cep_gather *gather);
+
+/* ---- cep_set.c ---- */
+void cep_machine_free(struct cep_machine *m);
+/* Makes cep->map that of a generation. 0 or -errno with err. */
+int cep_map(struct cep *cep, uint32_t generation, struct err *err);
+
+#endif

@@ -1,0 +1,554 @@
+/* Saved state of stateful rules: everything that later output depends on, and the counters. Canonical:
+ * machines by uid, keys in order, items in their own. State thread.
+ *
+ *   u64 magic, u32 version, u32 generation; totals; i64 step; u32 machines, of each: u64 uid, u32 kind, u64
+ * bytes that follow: counters, u64 touched, u64 keys, of each: u16 bytes, key, what struct cep_key says,
+ * list, seen, bucket; u64 waiting events, each with the place of its key.
+ *
+ * Little endian. Any bytes may be loaded; what cannot be is refused. */
+#include <errno.h>
+#include <math.h>
+
+#include "cep_priv.h"
+
+#define SAVE_MAGIC 0x3150454353ull /* "SCEP1" */
+#define SAVE_VERSION 1u
+#define COUNTERS 10u
+#define TOUCHED_MAX (1ull << 52)
+
+static void counters_of(struct cep_stats *s, uint64_t *counter[COUNTERS])
+{
+	uint64_t *all[COUNTERS] = {&s->hits, &s->no_key, &s->no_value, &s->late, &s->alerts, &s->suppressed,
+		&s->evictions, &s->evicted_waiting, &s->expiries, &s->cut};
+
+	memcpy(counter, all, sizeof all);
+}
+
+/* ---- saving ---- */
+static void partial_save(const struct cep_machine *m, const struct cep_partial *p, struct bytes *out)
+{
+	bytes_put(out, p, offsetof(struct cep_partial, more));
+	bytes_put_u8(out, p->step);
+	bytes_put_u8(out, p->apart);
+	bytes_put_u16(out, p->times);
+	bytes_put_u16(out, p->events);
+	bytes_put_u16(out, p->nodes);
+	for (uint32_t handle = p->more; handle;) { /* newest first */
+		const struct cep_node *node = agg_arena_at(m->arena, handle);
+
+		bytes_put(out, node, offsetof(struct cep_node, next));
+		handle = node->next;
+	}
+}
+
+static void bucket_save(const struct cep_machine *m, const struct cep_bucket *b, struct bytes *out)
+{
+	bytes_put_i64(out, b->end_ms);
+	bytes_put_i64(out, b->first_end_ms);
+	bytes_put_i64(out, b->last_end_ms);
+	bytes_put_u64(out, b->taken);
+	bytes_put_u64(out, b->events);
+	bytes_put_f64(out, b->number);
+	bytes_put(out, b->sum, sizeof b->sum);
+	anomaly_base_save(&m->spec, &b->base, m->def.every_ms, out);
+}
+
+static void key_save(const struct cep_machine *m, const struct keytab_entry *e, struct bytes *out)
+{
+	struct cep_key *key = keytab_value(e);
+	const uint8_t *item = cep_items(m, &key->list, m->item_bytes);
+
+	bytes_put_u16(out, e->key_bytes);
+	bytes_put(out, keytab_key(&m->keys, e), e->key_bytes);
+	bytes_put_u64(out, key->used);
+	bytes_put_i64(out, key->now_ms);
+	bytes_put_i64(out, key->quiet_ms);
+	bytes_put(out, key->sum, sizeof key->sum);
+	bytes_put_u32(out, key->list.count);
+	if (cep_is_sequence(m))
+		for (uint32_t i = 0; i < key->list.count; i++)
+			partial_save(m, (const struct cep_partial *)(const void *)item + i, out);
+	else
+		bytes_put(out, item, (size_t)key->list.count * m->item_bytes);
+	bytes_put_u32(out, key->seen.count);
+	bytes_put(out, cep_items(m, &key->seen, sizeof(struct cep_seen)),
+		(size_t)key->seen.count * sizeof(struct cep_seen));
+	if (m->def.kind == RULE_STATE_ANOMALY)
+		bucket_save(m, cep_bucket(key), out);
+}
+
+static size_t keys_sort(struct cep_machine *m)
+{
+	struct cep *cep = m->cep;
+	struct keytab_entry *e;
+	uint32_t at = 0, ref;
+	size_t count = 0;
+
+	if (cep->sort_room < m->keys.count) {
+		cep->sort_room = m->keys.count + m->keys.count / 2;
+		for (int i = 0; i < 2; i++) {
+			free(cep->sort[i]);
+			cep->sort[i] = must_realloc(NULL, cep->sort_room, sizeof *cep->sort[i]);
+		}
+	}
+	while ((e = keytab_next(&m->keys, &at, &ref)))
+		cep->sort[0][count++].entry = e;
+	if (count)
+		keysort(&m->keys, cep->sort[0], cep->sort[1], count);
+	return count;
+}
+
+void cep_machine_save(struct cep_machine *m, struct bytes *out)
+{
+	size_t count = keys_sort(m);
+	uint64_t *counter[COUNTERS], live = 0;
+
+	counters_of(&m->stats, counter);
+	for (uint32_t i = 0; i < COUNTERS; i++)
+		bytes_put_u64(out, *counter[i]);
+	bytes_put_u64(out, m->touched);
+	bytes_put_u64(out, count);
+	for (size_t i = 0; i < count; i++) {
+		const struct keytab_entry *e = m->cep->sort[0][i].entry;
+
+		((struct cep_key *)keytab_value(e))->mark = (uint32_t)i;
+		key_save(m, e, out);
+	}
+	bytes_put_u64(out, m->waiting);
+	for (size_t i = 0; i < m->wait_count; i++) {
+		const struct cep_wait *w = &m->wait_list[i];
+		const struct keytab_entry *e = keytab_at(&m->keys, w->key);
+		const struct cep_key *key = keytab_value(e);
+
+		if (e->flags & KEYTAB_F_DEAD || key->serial != w->serial)
+			continue;
+		live++;
+		bytes_put(out, w, offsetof(struct cep_wait, key));
+		bytes_put_u32(out, key->mark);
+		bytes_put_u32(out, w->steps);
+	}
+	must(live == m->waiting);
+}
+
+void cep_save(const struct cep *cep, struct bytes *out)
+{
+	bytes_put_u64(out, SAVE_MAGIC);
+	bytes_put_u32(out, SAVE_VERSION);
+	bytes_put_u32(out, cep->generation);
+	bytes_put(out, &cep->totals, sizeof cep->totals);
+	bytes_put_i64(out, cep->step_ms);
+	bytes_put_u32(out, cep->count);
+	for (uint32_t i = 0; i < cep->count; i++) {
+		struct cep_machine *m = cep->machine[i];
+		uint64_t bytes;
+		size_t at;
+
+		bytes_put_u64(out, m->def.uid);
+		bytes_put_u32(out, m->def.kind);
+		at = out->bytes;
+		bytes_put_u64(out, 0);
+		cep_machine_save(m, out);
+		if (out->failed)
+			return;
+		bytes = out->bytes - at - sizeof bytes;
+		memcpy(out->data + at, &bytes, sizeof bytes);
+	}
+}
+
+/* ---- loading ---- */
+static bool time_good(int64_t t)
+{
+	return t >= -CEP_TIME_MAX && t <= CEP_TIME_MAX;
+}
+
+static int64_t time_load(struct cursor *c)
+{
+	int64_t t = (int64_t)cursor_le64(c);
+
+	if (!time_good(t))
+		c->failed = true;
+	return t;
+}
+
+static int64_t time_or_none(struct cursor *c)
+{
+	int64_t t = (int64_t)cursor_le64(c);
+
+	if (t != CEP_NO_TIME && (t < -4 * CEP_TIME_MAX || t > 4 * CEP_TIME_MAX))
+		c->failed = true;
+	return t;
+}
+
+static bool nodes_load(
+	struct cep_machine *m, struct cep_partial *p, uint32_t count, bool strange, struct cursor *c)
+{
+	uint32_t before = 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		const uint8_t *data = cursor_take(c, offsetof(struct cep_node, next));
+		struct cep_node *node;
+		uint32_t handle;
+
+		if (!data)
+			return false;
+		handle = agg_arena_swap(m->arena, sizeof *node);
+		node = agg_arena_at(m->arena, handle);
+		memcpy(node, data, offsetof(struct cep_node, next));
+		if (strange)
+			node->behind = CEP_NODE_UNKNOWN;
+		node->next = 0;
+		if (before)
+			((struct cep_node *)agg_arena_at(m->arena, before))->next = handle;
+		else
+			p->more = handle;
+		before = handle;
+		p->nodes++;
+		m->bytes += sizeof *node;
+	}
+	return true;
+}
+
+/* A partial match that could be: of a step that is not negated, begun before now and not over. */
+static bool partial_load(struct cep_machine *m, struct cep_key *key, bool strange, struct cursor *c)
+{
+	struct cep_partial p = {0};
+	const uint8_t *data = cursor_take(c, offsetof(struct cep_partial, more));
+	uint32_t nodes;
+	bool good;
+
+	if (!data)
+		return false;
+	memcpy(&p, data, offsetof(struct cep_partial, more));
+	p.step = cursor_u8(c);
+	p.apart = cursor_u8(c);
+	data = cursor_take(c, 6);
+	if (!data)
+		return false;
+	memcpy(&p.times, data, 2);
+	memcpy(&p.events, data + 2, 2);
+	nodes = data[4] | (uint32_t)data[5] << 8;
+	if (strange)
+		p.offset = CEP_OFFSET_UNKNOWN;
+	if (!time_good(p.start_ms) || p.start_ms > key->now_ms || p.last_ms > key->now_ms - p.start_ms ||
+		p.step >= m->def.step_count || p.apart > 1 || !p.times || p.times > m->step[p.step].max ||
+		nodes >= p.events || nodes + 1 > (m->def.evidence_max ? m->def.evidence_max : 1))
+		return false;
+	good = nodes_load(m, &p, nodes, strange, c);
+	/* also what is not good: it is freed with its key */
+	*(struct cep_partial *)cep_list_add(m, &key->list, sizeof p, key->list.count) = p;
+	m->stats.partials++;
+	return good;
+}
+
+static bool items_good(const struct cep_machine *m, const struct cep_key *key)
+{
+	const struct cep_valued *item = cep_items(m, &key->list, sizeof *item);
+	const int64_t *time = cep_items(m, &key->list, sizeof *time);
+	bool ordered = m->def.kind != RULE_STATE_DISTINCT, dated = m->def.kind == RULE_STATE_COUNT;
+
+	for (uint32_t i = 0; i < key->list.count; i++) {
+		int64_t t = dated ? time[i] : item[i].time_ms;
+
+		if (!time_good(t) || t > key->now_ms)
+			return false;
+		if (i && ordered && t < (dated ? time[i - 1] : item[i - 1].time_ms))
+			return false;
+		if (m->def.kind == RULE_STATE_RATE &&
+			(item[i].value <= 0 || item[i].value > (int64_t)1 << 48))
+			return false;
+		if (m->def.kind == RULE_STATE_TRAVEL && (item[i].value < 0 || !cep_country_is(item[i].value)))
+			return false;
+	}
+	return true;
+}
+
+static bool list_load(struct cep_machine *m, struct cep_key *key, bool strange, struct cursor *c)
+{
+	uint32_t count = cursor_le32(c), most = m->events_max;
+
+	if (m->def.kind == RULE_STATE_RATE)
+		most = 2 * CEP_RATE_PARTS + 2;
+	if (m->def.kind == RULE_STATE_TRAVEL)
+		most = 1;
+	if (m->def.kind == RULE_STATE_ANOMALY)
+		most = 0;
+	if (c->failed || count > most || (count && key->now_ms == CEP_NO_TIME))
+		return false;
+	for (uint32_t i = 0; i < count; i++) {
+		const uint8_t *data;
+
+		if (cep_is_sequence(m)) {
+			if (!partial_load(m, key, strange, c))
+				return false;
+			continue;
+		}
+		data = cursor_take(c, m->item_bytes);
+		if (!data)
+			return false;
+		memcpy(cep_list_add(m, &key->list, m->item_bytes, i), data, m->item_bytes);
+	}
+	return cep_is_sequence(m) || items_good(m, key);
+}
+
+static bool seen_load(struct cep_machine *m, struct cep_key *key, bool strange, struct cursor *c)
+{
+	uint32_t count = cursor_le32(c), most = m->def.evidence_max;
+
+	if (m->def.kind == RULE_STATE_TRAVEL)
+		most = 1;
+	if (cep_is_sequence(m))
+		most = 0;
+	if (c->failed || count > most || (m->def.kind == RULE_STATE_TRAVEL && count != key->list.count))
+		return false;
+	for (uint32_t i = 0; i < count; i++) {
+		const uint8_t *data = cursor_take(c, sizeof(struct cep_seen));
+		struct cep_seen *seen;
+
+		if (!data)
+			return false;
+		seen = cep_list_add(m, &key->seen, sizeof *seen, i);
+		memcpy(seen, data, sizeof *seen);
+		if (strange)
+			seen->offset = CEP_OFFSET_UNKNOWN;
+	}
+	return true;
+}
+
+static bool bucket_load(struct cep_machine *m, struct cep_bucket *b, struct cursor *c)
+{
+	const uint8_t *sum;
+	uint64_t bits;
+
+	b->end_ms = time_or_none(c);
+	b->first_end_ms = time_load(c);
+	b->last_end_ms = time_load(c);
+	b->taken = cursor_le64(c);
+	b->events = cursor_le64(c);
+	bits = cursor_le64(c);
+	memcpy(&b->number, &bits, sizeof bits);
+	sum = cursor_take(c, sizeof b->sum);
+	if (!sum || (b->end_ms == CEP_NO_TIME) != !b->events || b->first_end_ms > b->last_end_ms)
+		return false;
+	if (b->end_ms != CEP_NO_TIME && (!time_good(b->end_ms) || (b->taken && b->end_ms <= b->last_end_ms)))
+		return false;
+	memcpy(b->sum, sum, sizeof b->sum);
+	return anomaly_base_load(&m->spec, &b->base, m->def.every_ms, b->last_end_ms, c) == 0;
+}
+
+/* What a key that is another partition's now has in the saved state. */
+static bool mine(
+	const struct cep_machine *m, const struct cep_gather *gather, const uint8_t *key, uint32_t bytes)
+{
+	uint64_t hash;
+
+	if (!gather)
+		return true;
+	hash = cep_key_hash(&m->keyring, key, bytes);
+	return (uint32_t)(((__uint128_t)hash * gather->partitions) >> 64) == m->cep->params.partition;
+}
+
+static bool key_load(struct cep_machine *m, const struct cep_gather *gather, uint32_t *ref, struct cursor *c)
+{
+	uint8_t *to = m->cep->key;
+	const uint8_t *data = cursor_take(c, 2), *sum;
+	uint32_t bytes, tag;
+	struct cep_key *key;
+	bool keep, good;
+
+	if (!data)
+		return false;
+	bytes = data[0] | (uint32_t)data[1] << 8;
+	data = cursor_take(c, bytes);
+	if (!data || !bytes || bytes > CEP_KEY_BYTES_MAX || !cep_key_good(&m->keyring, data, bytes))
+		return false;
+	memcpy(to, data, bytes);
+	memset(to + bytes, 0, 8);
+	tag = keytab_tag(0, to, bytes);
+	if (keytab_find(&m->keys, tag, to, bytes, NULL))
+		return false;
+	keep = mine(m, gather, to, bytes);
+	key = cep_key_new(m, tag, to, bytes);
+	key->used = cursor_le64(c);
+	good = key->used <= TOUCHED_MAX;
+	if (gather) /* no two alike */
+		key->used = key->used * gather->count + gather->index;
+	key->now_ms = time_or_none(c);
+	key->quiet_ms = time_or_none(c);
+	sum = cursor_take(c, sizeof key->sum);
+	if (sum)
+		memcpy(key->sum, sum, sizeof key->sum);
+	good = good && sum && (key->now_ms == CEP_NO_TIME || time_good(key->now_ms)) &&
+	       list_load(m, key, gather, c) && seen_load(m, key, gather, c) &&
+	       (m->def.kind != RULE_STATE_ANOMALY || bucket_load(m, cep_bucket(key), c));
+	*ref = key->ref;
+	if (!keep || !good) {
+		cep_key_remove(m, key);
+		*ref = 0;
+		return good;
+	}
+	return true;
+}
+
+static bool waits_load(struct cep_machine *m, const struct cep_gather *gather, const uint32_t *ref,
+	uint64_t keys, struct cursor *c)
+{
+	uint64_t count = cursor_le64(c);
+	uint64_t before = 0;
+
+	for (uint64_t i = 0; i < count; i++) {
+		const uint8_t *data = cursor_take(c, offsetof(struct cep_wait, key));
+		struct cep_event ev;
+		struct cep_wait w = {0};
+
+		if (!data)
+			return false;
+		memcpy(&w, data, offsetof(struct cep_wait, key));
+		w.key = cursor_le32(c);
+		ev = (struct cep_event){
+			w.time_ms, gather ? CEP_OFFSET_UNKNOWN : w.offset, w.id, cursor_le32(c), w.value};
+		if (c->failed || w.key >= keys || !time_good(w.time_ms) ||
+			(i && !gather && w.offset < before) || !m->wait || ev.steps >> RULE_STEPS_MAX)
+			return false;
+		if (m->def.kind == RULE_STATE_TRAVEL && !cep_country_is(w.value))
+			return false;
+		before = w.offset;
+		if (ref[w.key])
+			cep_wait_add(m, cep_key_at(m, ref[w.key]), &ev);
+	}
+	return true;
+}
+
+static void heaps_fill(struct cep_machine *m)
+{
+	struct keytab_entry *e;
+	uint32_t at = 0, ref;
+
+	m->oldest.count = m->due.count = 0;
+	while ((e = keytab_next(&m->keys, &at, &ref))) {
+		struct cep_key *key = keytab_value(e);
+
+		key->due_ms = CEP_NEVER;
+		key->used_at = key->used;
+		due_put(&m->oldest, (int64_t)key->used, ref);
+		cep_key_due(m, key);
+	}
+}
+
+/* Keys of several partitions: those used last stay, in the order of when that was. */
+static void keys_bound(struct cep_machine *m)
+{
+	while (m->keys.count > m->def.keys_max)
+		cep_key_evict(m);
+	cep_memory(m);
+}
+
+bool cep_machine_load(struct cep_machine *m, struct cursor *c, const struct cep_gather *gather)
+{
+	uint64_t *counter[COUNTERS], touched, keys;
+	uint32_t *ref = NULL;
+	bool good = true;
+
+	counters_of(&m->stats, counter);
+	for (uint32_t i = 0; i < COUNTERS; i++) {
+		uint64_t n = cursor_le64(c);
+
+		if (!gather)
+			*counter[i] = n;
+		else if (gather->counts)
+			*counter[i] += n;
+	}
+	touched = cursor_le64(c);
+	if (touched > TOUCHED_MAX)
+		return false;
+	touched = gather ? (touched + 1) * gather->count : touched;
+	m->touched = touched > m->touched ? touched : m->touched;
+	keys = cursor_le64(c);
+	if (c->failed || keys > cursor_left(c) / 2 || (!gather && keys > m->def.keys_max))
+		return false;
+	ref = must_calloc(keys + 1, sizeof *ref);
+	for (uint64_t i = 0; i < keys && good; i++)
+		good = key_load(m, gather, &ref[i], c);
+	good = good && waits_load(m, gather, ref, keys, c);
+	free(ref);
+	if (!good)
+		return false;
+	heaps_fill(m);
+	if (gather)
+		keys_bound(m);
+	return true;
+}
+
+static struct cep_machine *machine_of(struct cep *cep, uint64_t uid)
+{
+	for (uint32_t i = 0; i < cep->count; i++)
+		if (cep->machine[i]->def.uid == uid)
+			return cep->machine[i];
+	return NULL;
+}
+
+static int load_bad(const struct cep *cep, struct err *err)
+{
+	return err_set(err, -EINVAL,
+		"saved state of rules, partition %u: not one that this version writes, or damaged",
+		cep->params.partition);
+}
+
+static int machines_load(struct cep *cep, const struct cep_gather *gather, struct cursor *c, struct err *err)
+{
+	uint32_t count = cursor_le32(c);
+	uint64_t before = 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		uint64_t uid = cursor_le64(c), bytes;
+		uint32_t kind = cursor_le32(c);
+		struct cep_machine *m = machine_of(cep, uid);
+		const uint8_t *part;
+		struct cursor in;
+
+		bytes = cursor_le64(c);
+		part = cursor_take(c, bytes);
+		if (!part || (i && uid <= before) || (m && m->def.kind != kind) || (!m && !gather))
+			return load_bad(cep, err);
+		before = uid;
+		in = cursor_of(part, bytes);
+		if (m && (!cep_machine_load(m, &in, gather) || in.failed || cursor_left(&in)))
+			return load_bad(cep, err);
+	}
+	return c->failed || cursor_left(c) ? load_bad(cep, err) : 0;
+}
+
+int cep_load_more(
+	struct cep *cep, const struct cep_gather *gather, const uint8_t *data, size_t bytes, struct err *err)
+{
+	struct cursor c = cursor_of(data, bytes);
+	uint64_t magic = cursor_le64(&c);
+	uint32_t version = cursor_le32(&c), generation = cursor_le32(&c);
+	struct cep_totals totals;
+	const uint8_t *sums = cursor_take(&c, sizeof totals);
+	int64_t step_ms = (int64_t)cursor_le64(&c);
+	int rc = 0;
+
+	if (magic != SAVE_MAGIC || version != SAVE_VERSION || !sums || c.failed ||
+		(step_ms != CEP_NO_TIME && !time_good(step_ms)))
+		return load_bad(cep, err);
+	if (generation > cep->generation)
+		rc = cep_switch(cep, generation, err);
+	if (rc)
+		return rc;
+	memcpy(&totals, sums, sizeof totals);
+	if (!gather) {
+		cep->totals = totals;
+	} else if (gather->counts) {
+		cep->totals.rules_dropped += totals.rules_dropped;
+		cep->totals.keys_dropped += totals.keys_dropped;
+		cep->totals.not_in_force += totals.not_in_force;
+		cep->totals.not_here += totals.not_here;
+	}
+	cep->step_ms = step_ms;
+	return machines_load(cep, gather, &c, err);
+}
+
+int cep_load(struct cep *cep, const uint8_t *data, size_t bytes, struct err *err)
+{
+	return cep_load_more(cep, NULL, data, bytes, err);
+}

@@ -1,0 +1,207 @@
+/* The rules in force, and what the hits of a generation mean. State thread. */
+#include <errno.h>
+#include <stdio.h>
+
+#include "cep_priv.h"
+
+/* ---- machines ---- */
+static int64_t span(int64_t ms, int64_t most)
+{
+	if (ms <= 0)
+		return most;
+	return ms < most ? ms : most;
+}
+
+static uint32_t item_bytes(uint8_t kind)
+{
+	switch (kind) {
+	case RULE_STATE_COUNT:
+		return sizeof(int64_t);
+	case RULE_STATE_SEQUENCE:
+	case RULE_STATE_ABSENCE:
+		return sizeof(struct cep_partial);
+	default:
+		return sizeof(struct cep_valued);
+	}
+}
+
+static void machine_bounds(struct cep_machine *m)
+{
+	struct rule_state *def = &m->def;
+
+	if (!def->keys_max)
+		def->keys_max = 1;
+	if (def->evidence_max > RULE_EVIDENCE_MAX)
+		def->evidence_max = RULE_EVIDENCE_MAX;
+	if (def->every_ms <= 0 || def->every_ms > CEP_SPAN_MAX / 100000)
+		def->every_ms = def->every_ms <= 0 ? 1 : CEP_SPAN_MAX / 100000;
+	m->item_bytes = item_bytes(def->kind);
+	m->events_max = def->events_max ? def->events_max : 1;
+	if (m->events_max > CEP_LIST_BYTES_MAX / m->item_bytes - 1)
+		m->events_max = CEP_LIST_BYTES_MAX / m->item_bytes - 1;
+	m->within_ms = span(def->within_ms, cep_is_sequence(m) ? CEP_SEQUENCE_MAX : CEP_SPAN_MAX / 2);
+	m->keep_ms = def->kind == RULE_STATE_RATE ? 2 * m->within_ms : m->within_ms;
+	m->wait = def->order == RULE_ORDER_EVENT_TIME || def->kind == RULE_STATE_ABSENCE ||
+		  def->kind == RULE_STATE_ANOMALY;
+}
+
+static void machine_texts(struct cep_machine *m, const struct cep_rule *rule)
+{
+	m->alert = rule->alert;
+	snprintf(m->id, sizeof m->id, "%s", rule->id ? rule->id : "");
+	snprintf(m->title, sizeof m->title, "%s", rule->title ? rule->title : "");
+	snprintf(m->severity, sizeof m->severity, "%s", rule->severity ? rule->severity : "");
+}
+
+static struct cep_machine *machine_new(struct cep *cep, const struct cep_rule *rule)
+{
+	struct cep_machine *m = must_calloc(1, sizeof *m);
+
+	m->cep = cep;
+	m->def = *rule->state;
+	m->keyring = *rule->keyring;
+	m->stats.uid = m->def.uid;
+	m->pool = &cep->pool;
+	machine_texts(m, rule);
+	machine_bounds(m);
+	if (cep_is_sequence(m))
+		cep_sequence_setup(m);
+	if (m->def.kind == RULE_STATE_ANOMALY)
+		cep_anomaly_setup(m);
+	cep_keys_init(m);
+	return m;
+}
+
+void cep_machine_free(struct cep_machine *m)
+{
+	cep_keys_free(m);
+	free(m->wait_list);
+	free(m);
+}
+
+static struct cep_machine *machine_find(const struct cep *cep, uint64_t uid, uint32_t *at)
+{
+	uint32_t low = 0, high = cep->count;
+
+	while (low < high) {
+		uint32_t mid = (low + high) / 2;
+
+		if (cep->machine[mid]->def.uid == uid) {
+			*at = mid;
+			return cep->machine[mid];
+		}
+		if (cep->machine[mid]->def.uid < uid)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	*at = low;
+	return NULL;
+}
+
+/* ---- switching ---- */
+static int rules_get(struct cep *cep, uint32_t generation, struct err *err)
+{
+	if (!cep->params.rules)
+		return err_set(err, -EINVAL, "ruleset generation %u: there are no rulesets", generation);
+	if (!cep->rules)
+		cep->rules = must_calloc(1, sizeof *cep->rules);
+	return cep->params.rules(cep->params.rules_arg, generation, cep->rules, err);
+}
+
+static bool kind_known(uint8_t kind)
+{
+	return kind >= RULE_STATE_COUNT && kind <= RULE_STATE_ANOMALY;
+}
+
+static int machine_compare(const void *a, const void *b)
+{
+	uint64_t x = (*(struct cep_machine *const *)a)->def.uid,
+		 y = (*(struct cep_machine *const *)b)->def.uid;
+
+	return (x > y) - (x < y);
+}
+
+static void machines_drop(struct cep *cep)
+{
+	for (uint32_t i = 0; i < cep->count; i++) {
+		struct cep_machine *m = cep->machine[i];
+
+		if (m->kept)
+			continue;
+		if (m->keys.count) {
+			cep->totals.rules_dropped++;
+			cep->totals.keys_dropped += m->keys.count;
+		}
+		cep_machine_free(m);
+	}
+}
+
+int cep_switch(struct cep *cep, uint32_t generation, struct err *err)
+{
+	struct cep_machine **list;
+	uint32_t count = 0, at;
+	int rc = rules_get(cep, generation, err);
+
+	if (rc)
+		return rc;
+	list = must_calloc(cep->rules->count + 1, sizeof *list);
+	for (uint32_t i = 0; i < cep->count; i++)
+		cep->machine[i]->kept = false;
+	for (uint32_t i = 0; i < cep->rules->count; i++) {
+		const struct cep_rule *rule = &cep->rules->rule[i];
+		struct cep_machine *m;
+		bool twice = false;
+
+		if (!rule->state || !kind_known(rule->state->kind))
+			continue;
+		for (uint32_t k = 0; k < count; k++)
+			twice |= list[k]->def.uid == rule->state->uid;
+		if (twice)
+			continue;
+		m = machine_find(cep, rule->state->uid, &at);
+		if (m)
+			machine_texts(m, rule);
+		else
+			m = machine_new(cep, rule);
+		m->kept = true;
+		list[count++] = m;
+	}
+	machines_drop(cep);
+	free(cep->machine);
+	cep->machine = list;
+	cep->count = count;
+	if (count)
+		qsort(list, count, sizeof(void *), machine_compare);
+	cep->generation = generation;
+	memcpy(cep->version, cep->rules->version, sizeof cep->version);
+	cep->version[sizeof cep->version - 1] = 0;
+	cep->map_generation = 0;
+	return 0;
+}
+
+/* ---- hits ---- */
+int cep_map(struct cep *cep, uint32_t generation, struct err *err)
+{
+	const struct cep_rules *rules;
+	uint32_t at;
+	int rc = rules_get(cep, generation, err);
+
+	if (rc)
+		return rc;
+	rules = cep->rules;
+	cep->map = must_realloc(cep->map, rules->match_count + 1u, sizeof *cep->map);
+	for (uint32_t i = 0; i < rules->match_count; i++) {
+		const struct rule_use *use = &rules->use[i];
+
+		cep->map[i] = (struct cep_use){RULE_STATE_NONE, use->step};
+		if (use->state >= rules->count || !rules->rule[use->state].state)
+			continue;
+		cep->map[i].machine = machine_find(cep, rules->rule[use->state].state->uid, &at)
+					      ? (uint16_t)at
+					      : CEP_NOT_IN_FORCE;
+	}
+	cep->map_count = rules->match_count;
+	cep->map_generation = generation;
+	return 0;
+}

@@ -1,0 +1,125 @@
+/* Events of rules in order of event time, until the watermark's step has passed them. State thread. They lie
+ * in the order of their arrival, so that sorting them by time, stably, gives the order (event time, offset).
+ */
+#include "cep_priv.h"
+
+#define RADIX_BITS 11u
+#define RADIX (1u << RADIX_BITS)
+
+static bool wait_lives(const struct cep_machine *m, const struct cep_wait *w)
+{
+	const struct keytab_entry *e = keytab_at(&m->keys, w->key);
+
+	return !(e->flags & KEYTAB_F_DEAD) && ((struct cep_key *)keytab_value(e))->serial == w->serial;
+}
+
+/* Events of keys that are gone. */
+static void wait_compact(struct cep_machine *m)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < m->wait_count; i++)
+		if (wait_lives(m, &m->wait_list[i]))
+			m->wait_list[kept++] = m->wait_list[i];
+	m->wait_count = kept;
+}
+
+void cep_wait_add(struct cep_machine *m, struct cep_key *key, const struct cep_event *ev)
+{
+	struct cep_wait *w;
+
+	if (m->wait_count == m->wait_room && m->wait_count > 2 * m->waiting + 64)
+		wait_compact(m);
+	if (m->wait_count == m->wait_room) {
+		m->wait_room = m->wait_room * 2 + 256;
+		m->wait_list = must_realloc(m->wait_list, m->wait_room, sizeof *m->wait_list);
+	}
+	w = &m->wait_list[m->wait_count++];
+	*w = (struct cep_wait){.time_ms = ev->time_ms,
+		.offset = ev->offset,
+		.value = ev->value,
+		.key = key->ref,
+		.serial = key->serial,
+		.steps = ev->steps};
+	memcpy(w->id, ev->id, sizeof w->id);
+	key->waiting++;
+	m->waiting++;
+}
+
+/* Stable, by time. Returns which of the two buffers has the result. */
+static struct cep_wait *wait_sort(struct cep *cep, size_t count, int64_t least, int64_t most)
+{
+	uint64_t span = (uint64_t)(most - least);
+	struct cep_wait *from = cep->ready[0], *to = cep->ready[1];
+
+	for (uint32_t shift = 0; shift < 64 && span >> shift; shift += RADIX_BITS) {
+		uint32_t place[RADIX] = {0}, sum = 0;
+
+		for (size_t i = 0; i < count; i++)
+			place[(uint64_t)(from[i].time_ms - least) >> shift & (RADIX - 1)]++;
+		for (uint32_t i = 0; i < RADIX; i++) {
+			uint32_t n = place[i];
+
+			place[i] = sum;
+			sum += n;
+		}
+		for (size_t i = 0; i < count; i++)
+			to[place[(uint64_t)(from[i].time_ms - least) >> shift & (RADIX - 1)]++] = from[i];
+		from = to;
+		to = from == cep->ready[0] ? cep->ready[1] : cep->ready[0];
+	}
+	return from;
+}
+
+static void ready_room(struct cep *cep, size_t count)
+{
+	if (count <= cep->ready_room)
+		return;
+	cep->ready_room = count + count / 2;
+	for (int i = 0; i < 2; i++) {
+		free(cep->ready[i]);
+		cep->ready[i] = must_realloc(NULL, cep->ready_room, sizeof *cep->ready[i]);
+	}
+}
+
+int cep_wait_reach(struct cep_machine *m, int64_t step_ms)
+{
+	struct cep *cep = m->cep;
+	size_t count = 0, kept = 0;
+	int64_t least = CEP_NEVER, most = CEP_NO_TIME;
+	const struct cep_wait *ready;
+	bool sorted = true;
+	int rc = 0;
+
+	ready_room(cep, m->wait_count);
+	for (size_t i = 0; i < m->wait_count; i++) {
+		const struct cep_wait *w = &m->wait_list[i];
+
+		if (w->time_ms >= step_ms) {
+			m->wait_list[kept++] = *w;
+			continue;
+		}
+		sorted = sorted && w->time_ms >= most;
+		most = w->time_ms > most ? w->time_ms : most;
+		least = w->time_ms < least ? w->time_ms : least;
+		cep->ready[0][count++] = *w;
+	}
+	m->wait_count = kept;
+	ready = sorted ? cep->ready[0] : wait_sort(cep, count, least, most);
+	for (size_t i = 0; i < count; i++) {
+		const struct cep_wait *w = &ready[i];
+		struct cep_event ev = {w->time_ms, w->offset, w->id, w->steps, w->value};
+		struct cep_key *key;
+
+		if (i + 8 < count)
+			__builtin_prefetch(keytab_at(&m->keys, ready[i + 8].key));
+		if (rc || !wait_lives(m, w))
+			continue;
+		key = cep_key_at(m, w->key);
+		key->waiting--;
+		m->waiting--;
+		rc = cep_judge(m, key, &ev);
+		cep_memory(m);
+	}
+	return rc;
+}

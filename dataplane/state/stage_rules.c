@@ -1,0 +1,59 @@
+/* Stateful rules in the stage: records to them, their alerts out, notes about generations. State thread of a
+ * partition. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "stage_priv.h"
+
+int stage_rules_emit(void *arg, const struct record *rec)
+{
+	struct stage *st = arg;
+	int rc = stage_run_flush(st);
+
+	st->stats.alerts++;
+	return rc ? rc : st->emit(st->arg, rec);
+}
+
+int stage_rules_take(struct stage *st, const struct record *rec, uint64_t offset)
+{
+	return cep_take(st->rules, &st->place, rec, offset, st->watermark_ms, &st->rules_err);
+}
+
+/* 1: such a note. -1: it would be one, but cannot be read. */
+static int note_read(const struct journal_block *block, uint32_t *generation)
+{
+	static const char head[] = "event=rules generation=";
+	const struct record *rec = (const struct record *)block->data;
+	const uint8_t *text;
+	uint64_t n = 0;
+	uint32_t at = sizeof head - 1;
+
+	if (block->record_count != 1 || rec->kind != RECORD_CONTROL || rec->payload_bytes < at ||
+		memcmp(record_payload(rec), head, at) != 0)
+		return 0;
+	text = record_payload(rec);
+	for (; at < rec->payload_bytes && text[at] >= '0' && text[at] <= '9' && n <= UINT32_MAX; at++)
+		n = n * 10 + (uint64_t)(text[at] - '0');
+	*generation = (uint32_t)n;
+	return at > sizeof head - 1 && n && n <= UINT32_MAX && (at == rec->payload_bytes || text[at] == ' ')
+		       ? 1
+		       : -1;
+}
+
+int stage_rules_note(struct stage *st, const struct journal_block *block, struct err *err)
+{
+	uint32_t generation;
+	int note = note_read(block, &generation);
+
+	if (note < 0)
+		return err_set(err, -EBADMSG,
+			"partition %u, offset %llu: a note about rules that cannot be read", block->partition,
+			(unsigned long long)block->first_offset);
+	return note && generation != cep_generation(st->rules) ? cep_switch(st->rules, generation, err) : 0;
+}
+
+struct cep *stage_rules(const struct stage *st)
+{
+	return st->rules;
+}
