@@ -5,12 +5,15 @@
 
 #include "cep_priv.h"
 
+#define PEND_AHEAD 36u /* events between the first request for memory and its use: three times twelve */
+
 struct cep *cep_new(const struct cep_params *params)
 {
 	struct cep *cep = must_calloc(1, sizeof *cep);
 
 	cep->params = *params;
 	cep->step_ms = CEP_NO_TIME;
+	cep->pend_key = must_calloc(CEP_PENDS, CEP_KEY_ROOM);
 	return cep;
 }
 
@@ -23,6 +26,7 @@ void cep_free(struct cep *cep)
 	free(cep->machine);
 	free(cep->map);
 	free(cep->rules);
+	free(cep->pend_key);
 	huge_pool_free(&cep->pool);
 	bytes_free(&cep->out);
 	for (int i = 0; i < 2; i++) {
@@ -57,8 +61,8 @@ static bool is_here(const struct rule_keyring *ring, const struct record *rec)
 	return ring->count == 1 && event_home(rec) == (enum field_id)ring->field[0];
 }
 
-/* Bytes of the event's key, which is then in cep->key; 0: none. */
-static uint32_t key_make(struct cep *cep, const struct rule_keyring *ring, const struct record *rec)
+/* Bytes of the event's key; 0: none. */
+static uint32_t key_make(const struct rule_keyring *ring, const struct record *rec, uint8_t *key)
 {
 	enum field_id field[RULE_BY_MAX];
 	uint32_t bytes;
@@ -68,8 +72,8 @@ static uint32_t key_make(struct cep *cep, const struct rule_keyring *ring, const
 		if (!(rec->field_mask >> ring->field[i] & 1))
 			return 0;
 	}
-	bytes = row_key_make(cep->key, CEP_KEY_BYTES_MAX, field, ring->count, rec);
-	memset(cep->key + bytes, 0, 8);
+	bytes = row_key_make(key, CEP_KEY_BYTES_MAX, field, ring->count, rec);
+	memset(key + bytes, 0, 8);
 	return bytes;
 }
 
@@ -139,39 +143,94 @@ int cep_judge(struct cep_machine *m, struct cep_key *key, const struct cep_event
 	return rc;
 }
 
-static int machine_take(
-	struct cep_machine *m, const struct record *rec, uint64_t offset, int64_t watermark_ms)
+/* ---- events on their way ---- */
+static int pend_judge(struct cep *cep, const struct cep_pend *p)
 {
-	struct cep_event ev = {rec->event_time_ms, offset, rec->event_id, m->pick, 0};
-	struct cep_key *key;
-	uint32_t bytes;
+	const uint8_t *bytes = cep->pend_key + (size_t)(p - cep->pend) * CEP_KEY_ROOM;
+	const struct cep_event ev = {p->time_ms, p->offset, p->id, p->steps, p->value};
+	struct cep_machine *m = p->m;
+	struct cep_key *key = cep_key_use(m, p->tag, bytes, p->key_bytes);
 	int rc = 0;
 
-	if (!is_here(&m->keyring, rec)) {
-		m->cep->totals.not_here++;
-		return 0;
-	}
-	m->stats.hits++;
-	bytes = key_make(m->cep, &m->keyring, rec);
-	if (!bytes) {
-		m->stats.no_key++;
-		return 0;
-	}
-	if (!value_of(m, rec, &ev.value)) {
-		m->stats.no_value++;
-		return 0;
-	}
-	if (m->wait && ev.time_ms < watermark_ms) {
-		m->stats.late++;
-		return 0;
-	}
-	key = cep_key_use(m, bytes);
+	cep->judged = p->offset;
 	if (m->wait)
 		cep_wait_add(m, key, &ev);
 	else
 		rc = cep_judge(m, key, &ev);
 	cep_memory(m);
 	return rc;
+}
+
+/* Asks for the memory of those that are near enough, and judges those that are more than `left` from the end.
+ */
+static int pends_run(struct cep *cep, uint32_t left)
+{
+	int rc = 0;
+
+	for (; cep->tail - cep->found > left / 3 * 2; cep->found++) {
+		const struct cep_pend *p = &cep->pend[cep->found % CEP_PENDS];
+
+		(void)keytab_guess(&p->m->keys, p->tag);
+	}
+	for (; cep->tail - cep->near > left / 3; cep->near++) {
+		const struct cep_pend *p = &cep->pend[cep->near % CEP_PENDS];
+		const struct keytab_entry *e;
+
+		if (cep->near == cep->found)
+			break;
+		e = keytab_guess(&p->m->keys, p->tag);
+		if (e && !p->m->wait)
+			cep_key_prefetch(p->m, keytab_value(e));
+	}
+	for (; cep->tail - cep->head > left && !rc; cep->head++)
+		rc = pend_judge(cep, &cep->pend[cep->head % CEP_PENDS]);
+	cep->judged = UINT64_MAX;
+	return rc;
+}
+
+int cep_flush(struct cep *cep)
+{
+	int rc = pends_run(cep, 0);
+
+	cep->near = cep->found = cep->head = cep->tail;
+	return rc;
+}
+
+static int machine_take(
+	struct cep_machine *m, const struct record *rec, uint64_t offset, int64_t watermark_ms)
+{
+	struct cep *cep = m->cep;
+	uint32_t at = cep->tail % CEP_PENDS;
+	struct cep_pend *p = &cep->pend[at];
+	uint8_t *key = cep->pend_key + (size_t)at * CEP_KEY_ROOM;
+
+	if (!is_here(&m->keyring, rec)) {
+		cep->totals.not_here++;
+		return 0;
+	}
+	m->stats.hits++;
+	p->key_bytes = key_make(&m->keyring, rec, key);
+	if (!p->key_bytes) {
+		m->stats.no_key++;
+		return 0;
+	}
+	if (!value_of(m, rec, &p->value)) {
+		m->stats.no_value++;
+		return 0;
+	}
+	if (m->wait && rec->event_time_ms < watermark_ms) {
+		m->stats.late++;
+		return 0;
+	}
+	p->m = m;
+	p->tag = keytab_tag(0, key, p->key_bytes);
+	p->steps = m->pick;
+	p->time_ms = rec->event_time_ms;
+	p->offset = offset;
+	memcpy(p->id, rec->event_id, sizeof p->id);
+	keytab_prefetch_slot(&m->keys, p->tag);
+	cep->tail++;
+	return pends_run(cep, PEND_AHEAD);
 }
 
 int cep_take(struct cep *cep, const struct cep_place *place, const struct record *rec, uint64_t offset,
@@ -221,7 +280,7 @@ int cep_take(struct cep *cep, const struct cep_place *place, const struct record
 
 int cep_reach(struct cep *cep, int64_t step_ms, int64_t receive_ms)
 {
-	int rc = 0;
+	int rc = cep_flush(cep);
 
 	cep->step_ms = step_ms;
 	cep->receive_ms = receive_ms;

@@ -61,9 +61,9 @@ struct cep_params {
 	uint32_t partition;
 	cep_rules_get rules;
 	void *rules_arg;
-	/* Takes an alert, a record of kind RECORD_ROW and type ROW_RULE_ALERT. Non-zero ends the call with
-	 * it. */
-	int (*emit)(void *arg, const struct record *rec);
+	/* Takes an alert, a record of kind RECORD_ROW and type ROW_RULE_ALERT. offset: of the event that it
+	 * came with; UINT64_MAX: of a step. Non-zero ends the call with it. */
+	int (*emit)(void *arg, uint64_t offset, const struct record *rec);
 	void *arg;
 };
 
@@ -83,10 +83,14 @@ struct cep_place {
 	int64_t receive_ms; /* of the block: goes into alerts */
 };
 /* A RECORD_EVENT or shadow record with hits, with times of at most 2^52 ms either side of 0. watermark_ms:
- * before it. 0, what emit returned, or -EINVAL with err: a hit that its generation does not have, or no such
+ * before it. The alerts of an event may come out in a later call, in order; the record is not looked at any
+ * more. 0, what emit returned, or -EINVAL with err: a hit that its generation does not have, or no such
  * generation. */
 int cep_take(struct cep *cep, const struct cep_place *place, const struct record *rec, uint64_t offset,
 	int64_t watermark_ms, struct err *err);
+/* The alerts of all events that were taken. Before a switch and a save, and whenever what others put out has
+ * to stand behind them. */
+int cep_flush(struct cep *cep);
 /* The watermark has come to step_ms, which grows. 0 or what emit returned. */
 int cep_reach(struct cep *cep, int64_t step_ms, int64_t receive_ms);
 

@@ -117,5 +117,5 @@ int cep_alert_put(struct cep_machine *m, struct cep_key *key, const struct cep_a
 	bytes_reset(&cep->out);
 	row_put_rule_alert(&cep->out, &alert, texts, evidence, cep->receive_ms);
 	must(!cep->out.failed);
-	return cep->params.emit(cep->params.arg, (const struct record *)cep->out.data);
+	return cep->params.emit(cep->params.arg, cep->judged, (const struct record *)cep->out.data);
 }

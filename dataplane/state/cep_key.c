@@ -224,10 +224,8 @@ void cep_memory(struct cep_machine *m)
 		tidy(m);
 }
 
-struct cep_key *cep_key_use(struct cep_machine *m, uint32_t bytes)
+struct cep_key *cep_key_use(struct cep_machine *m, uint32_t tag, const uint8_t *bytes_of, uint32_t bytes)
 {
-	const uint8_t *bytes_of = m->cep->key;
-	uint32_t tag = keytab_tag(0, bytes_of, bytes);
 	struct keytab_entry *e = keytab_find(&m->keys, tag, bytes_of, bytes, NULL);
 	struct cep_key *key;
 

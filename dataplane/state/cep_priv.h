@@ -143,6 +143,19 @@ struct cep_machine {
 	struct cep_stats stats;
 };
 
+/* An event on its way to its key: taken, but not looked at before its key's memory has come into the cache.
+ */
+struct cep_pend {
+	struct cep_machine *m;
+	uint32_t tag, key_bytes, steps;
+	int64_t time_ms;
+	uint64_t offset;
+	int64_t value;
+	uint8_t id[16];
+};
+#define CEP_PENDS 64u
+#define CEP_KEY_ROOM (CEP_KEY_BYTES_MAX + 16u)
+
 struct cep {
 	struct cep_params params;
 	uint32_t generation;
@@ -159,13 +172,19 @@ struct cep {
 	struct cep_rules *rules; /* scratch */
 	int64_t step_ms;
 	int64_t receive_ms;
+	uint64_t judged; /* offset of the event in hand; UINT64_MAX: a step */
 	struct huge_pool pool;
 	struct bytes out;
 	struct cep_wait *ready[2];
 	size_t ready_room;
 	struct keysort_item *sort[2];
 	size_t sort_room;
-	_Alignas(8) uint8_t key[CEP_KEY_BYTES_MAX + 16];
+	_Alignas(8) uint8_t key[CEP_KEY_ROOM];
+	/* Events from `head` to `tail`; up to `found` the entry, up to `near` the items have been asked for.
+	 */
+	struct cep_pend pend[CEP_PENDS];
+	uint32_t head, near, found, tail;
+	uint8_t *pend_key; /* CEP_KEY_ROOM each */
 	struct cep_totals totals;
 };
 #define CEP_NOT_IN_FORCE 0xfffe
@@ -225,10 +244,25 @@ void cep_seen_add(struct cep_machine *m, struct cep_key *key, const struct cep_e
 /* ---- cep_key.c ---- */
 void cep_keys_init(struct cep_machine *m);
 void cep_keys_free(struct cep_machine *m);
-/* The key in cep->key, of `bytes`, marked as used; made if it is not there, for which another may go. */
-struct cep_key *cep_key_use(struct cep_machine *m, uint32_t bytes);
+/* The key, marked as used; made if it is not there, for which another may go. */
+struct cep_key *cep_key_use(struct cep_machine *m, uint32_t tag, const uint8_t *key, uint32_t bytes);
 struct cep_key *cep_key_new(struct cep_machine *m, uint32_t tag, const uint8_t *bytes, uint32_t count);
 void cep_key_remove(struct cep_machine *m, struct cep_key *key);
+/* Asks for its items. */
+static inline void cep_key_prefetch(const struct cep_machine *m, const struct cep_key *key)
+{
+	const uint8_t *item = cep_items(m, &key->list, m->item_bytes);
+
+	if (!item)
+		return;
+	if (m->item_bytes < sizeof(struct cep_partial)) /* the last ones */
+		item += (size_t)key->list.count * m->item_bytes;
+	__builtin_prefetch(item);
+	__builtin_prefetch(item + 64);
+	if (key->seen.block)
+		__builtin_prefetch((uint8_t *)agg_arena_at(m->arena, key->seen.block) +
+				   (size_t)(key->seen.from + key->seen.count) * sizeof(struct cep_seen));
+}
 /* Puts the key into the heap if it has to be looked at earlier than that knows. */
 void cep_key_due(struct cep_machine *m, struct cep_key *key);
 void cep_key_evict(struct cep_machine *m); /* the one used least recently */

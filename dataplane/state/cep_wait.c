@@ -111,8 +111,14 @@ int cep_wait_reach(struct cep_machine *m, int64_t step_ms)
 		struct cep_event ev = {w->time_ms, w->offset, w->id, w->steps, w->value};
 		struct cep_key *key;
 
-		if (i + 8 < count)
-			__builtin_prefetch(keytab_at(&m->keys, ready[i + 8].key));
+		if (i + 12 < count) {
+			const uint8_t *e = (const uint8_t *)keytab_at(&m->keys, ready[i + 12].key);
+
+			__builtin_prefetch(e);
+			__builtin_prefetch(e + 64);
+		}
+		if (i + 6 < count)
+			cep_key_prefetch(m, cep_key_at(m, ready[i + 6].key));
 		if (rc || !wait_lives(m, w))
 			continue;
 		key = cep_key_at(m, w->key);

@@ -97,6 +97,7 @@ void stage_free(struct stage *st)
 	while (st->arena_count)
 		agg_arena_free(st->arena[--st->arena_count]);
 	cep_free(st->rules);
+	bytes_free(&st->alerts);
 	huge_pool_free(&st->pool);
 	agg_run_free(&st->aggs);
 	bytes_free(&st->rows);
@@ -260,7 +261,7 @@ static int steps_emit(struct stage *st, int64_t step_ms)
 {
 	uint32_t count = st->stats.window_count;
 	int64_t due, last = STAGE_NO_TIME;
-	int rc = st->rules ? cep_reach(st->rules, step_ms, st->receive_ms) : 0;
+	int rc = st->rules ? stage_rules_reach(st, step_ms) : 0;
 
 	if (rc)
 		return rc;
@@ -300,7 +301,21 @@ static int steps_emit(struct stage *st, int64_t step_ms)
 }
 
 /* ---- runs ---- */
-int stage_run_flush(struct stage *st)
+static int late_emit(struct stage *st, uint32_t i)
+{
+	const struct stage_run *run = &st->run;
+	int rc = st->rules ? stage_rules_alerts(st, run->offset[i]) : 0;
+
+	if (rc)
+		return rc;
+	bytes_reset(&st->out);
+	row_put_late(&st->out, run->rec[i], run->late_uid[i], run->offset[i]);
+	must(!st->out.failed);
+	st->stats.late++;
+	return st->emit(st->arg, (const struct record *)st->out.data);
+}
+
+static int run_flush(struct stage *st)
 {
 	struct stage_run *run = &st->run;
 	int rc = 0;
@@ -310,17 +325,18 @@ int stage_run_flush(struct stage *st)
 	agg_run_begin(&st->aggs);
 	for (uint32_t i = 0; i < st->stats.window_count; i++)
 		st->window[i]->kind->take(st->window[i], run);
-	for (uint64_t left = run->late_mask; left && !rc; left &= left - 1) {
-		int i = __builtin_ctzll(left);
-
-		bytes_reset(&st->out);
-		row_put_late(&st->out, run->rec[i], run->late_uid[i], run->offset[i]);
-		must(!st->out.failed);
-		st->stats.late++;
-		rc = st->emit(st->arg, (const struct record *)st->out.data);
-	}
+	for (uint64_t left = run->late_mask; left && !rc; left &= left - 1)
+		rc = late_emit(st, (uint32_t)__builtin_ctzll(left));
 	run_begin(run);
 	return rc;
+}
+
+/* Late events and alerts of all that was taken are out. */
+static int all_flush(struct stage *st)
+{
+	int rc = run_flush(st);
+
+	return rc || !st->rules ? rc : stage_rules_alerts(st, UINT64_MAX);
 }
 
 static __attribute__((noinline)) int step_reach(struct stage *st)
@@ -332,7 +348,7 @@ static __attribute__((noinline)) int step_reach(struct stage *st)
 	st->step_next_ms = step_ms + st->plan_step_ms;
 	if (step_ms <= st->step_ms)
 		return 0;
-	rc = stage_run_flush(st);
+	rc = all_flush(st);
 	return rc ? rc : steps_emit(st, step_ms);
 }
 
@@ -432,7 +448,7 @@ static int event_take(struct stage *st, const struct record *rec, uint64_t offse
 		run->offset[run->count] = offset;
 		run->watermark_ms[run->count] = st->watermark_ms;
 		if (++run->count == STAGE_RUN) {
-			rc = stage_run_flush(st);
+			rc = run_flush(st);
 			if (rc)
 				return rc;
 		}
@@ -455,7 +471,7 @@ static int record_take(struct stage *st, const struct record *rec, uint64_t offs
 		rc = stage_rules_take(st, rec, offset);
 	st->stats.input_offset = offset + 1;
 	if (!rc && st->stats.input_offset % STAGE_MEMORY_EVERY == 0) {
-		rc = stage_run_flush(st);
+		rc = run_flush(st);
 		measure(st);
 	}
 	return rc;
@@ -575,7 +591,7 @@ int stage_block(struct stage *st, const struct journal_block *block, uint64_t fr
 			rc = record_take(st, rec, offset);
 	}
 	if (!rc)
-		rc = stage_run_flush(st);
+		rc = all_flush(st);
 	if (!rc && st->rules)
 		rc = stage_rules_note(st, block, err);
 	if (!rc && time_usable(block->watermark_ms))

@@ -122,6 +122,8 @@ struct stage {
 	struct stage_window *window[WINDOWS_MAX];
 	struct cep *rules; /* NULL: none */
 	struct cep_place place;
+	struct bytes alerts; /* that wait to be put out: u64 offset, record, of each */
+	size_t alerts_at;
 	struct err rules_err;
 	struct stage_stats stats;
 };
@@ -234,9 +236,10 @@ size_t stage_sort_keys(struct stage *st, const struct keytab *kt);
 int stage_rules_take(struct stage *st, const struct record *rec, uint64_t offset);
 /* A block begins. 0, or -errno with err: a note of a generation that is not there. */
 int stage_rules_note(struct stage *st, const struct journal_block *block, struct err *err);
-int stage_rules_emit(void *arg, const struct record *rec);
-/* What waits in the run is out before an alert is. */
-int stage_run_flush(struct stage *st);
+int stage_rules_emit(void *arg, uint64_t offset, const struct record *rec);
+/* Puts out the alerts of events up to this offset. */
+int stage_rules_alerts(struct stage *st, uint64_t offset_last);
+int stage_rules_reach(struct stage *st, int64_t step_ms);
 
 /* ---- saved state ---- */
 void stage_put_cell(

@@ -6,13 +6,47 @@
 
 #include "stage_priv.h"
 
-int stage_rules_emit(void *arg, const struct record *rec)
+int stage_rules_emit(void *arg, uint64_t offset, const struct record *rec)
 {
 	struct stage *st = arg;
-	int rc = stage_run_flush(st);
 
-	st->stats.alerts++;
-	return rc ? rc : st->emit(st->arg, rec);
+	bytes_put_u64(&st->alerts, offset);
+	bytes_put(&st->alerts, rec, rec->bytes);
+	must(!st->alerts.failed);
+	return 0;
+}
+
+/* Alerts come in the order of their offsets. */
+int stage_rules_alerts(struct stage *st, uint64_t offset_last)
+{
+	uint64_t offset;
+	int rc = cep_flush(st->rules);
+
+	if (rc)
+		return rc;
+	for (; st->alerts_at < st->alerts.bytes;) {
+		const struct record *rec =
+			(const struct record *)(st->alerts.data + st->alerts_at + sizeof offset);
+
+		memcpy(&offset, st->alerts.data + st->alerts_at, sizeof offset);
+		if (offset > offset_last)
+			return 0;
+		st->alerts_at += sizeof offset + rec->bytes;
+		st->stats.alerts++;
+		rc = st->emit(st->arg, rec);
+		if (rc)
+			return rc;
+	}
+	bytes_reset(&st->alerts);
+	st->alerts_at = 0;
+	return 0;
+}
+
+int stage_rules_reach(struct stage *st, int64_t step_ms)
+{
+	int rc = cep_reach(st->rules, step_ms, st->receive_ms);
+
+	return rc ? rc : stage_rules_alerts(st, UINT64_MAX);
 }
 
 int stage_rules_take(struct stage *st, const struct record *rec, uint64_t offset)

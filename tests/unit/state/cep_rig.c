@@ -89,7 +89,7 @@ static void evidence_check(const struct cep_rig *rig, const struct record *rec)
 	}
 }
 
-static int rig_emit(void *arg, const struct record *rec)
+static int rig_emit(void *arg, uint64_t offset, const struct record *rec)
 {
 	struct cep_rig *rig = arg;
 	const struct row_alert *a = row_alert_of(rec);
@@ -100,6 +100,7 @@ static int rig_emit(void *arg, const struct record *rec)
 
 	assert_true(record_valid(rec, rec->bytes) && row_valid(rec));
 	assert_int_equal(rec->type, ROW_RULE_ALERT);
+	assert_true(offset < rig->offset || offset == UINT64_MAX);
 	key = row_alert_text(rec, ROW_TEXT_KEY, &bytes);
 	assert_true(bytes < sizeof text);
 	memcpy(text, key, bytes);
@@ -169,6 +170,11 @@ void cep_rig_take(struct cep_rig *rig, uint32_t r, const struct rig_hit *hit, in
 		cep_take(rig->cep, &place, agg_record_done(&rec), rig->offset++, watermark_ms, &err), 0);
 }
 
+void cep_rig_flush(struct cep_rig *rig)
+{
+	assert_int_equal(cep_flush(rig->cep), 0);
+}
+
 void cep_rig_reach(struct cep_rig *rig, int64_t step_ms)
 {
 	assert_int_equal(cep_reach(rig->cep, step_ms, 5), 0);
@@ -180,6 +186,7 @@ void cep_rig_reload(struct cep_rig *rig)
 	struct bytes saved = {0}, again = {0};
 	struct err err = {""};
 
+	cep_rig_flush(rig);
 	cep_save(rig->cep, &saved);
 	if (cep_load(fresh, saved.data, saved.bytes, &err))
 		fail_msg("%s", err.text);
