@@ -10,6 +10,7 @@
 #include "clock.h"
 #include "log.h"
 #include "rules_trail.h"
+#include "state_rules.h"
 
 #define HISTORY_LAST 20u
 #define ROLLBACKS_MAX 64u /* rulesets that a rollback looks at */
@@ -234,7 +235,7 @@ static json_t *rules_apply_locked(
 	if (rc == 0)
 		rc = rules_expire(rs, warnings, err);
 	if (rc == 0)
-		tests = ruleset_run_tests(rs, NULL, report_line, report);
+		tests = ruleset_run_tests(rs, &state_rules_tester, report_line, report);
 	if (tests.not_run)
 		json_array_append_new(
 			warnings, json_sprintf("%u tests of rules with state were not run", tests.not_run));

@@ -13,6 +13,7 @@
 
 #include "clock.h"
 #include "log.h"
+#include "state_rules.h"
 
 #define RULES_KEPT 32u /* generations that stay for a rollback */
 
@@ -115,8 +116,8 @@ static void server_down(struct daemon *d)
 		close(d->signal_fd);
 }
 
-/* Only here, while no batch is on its way: what the journal names, what a restart takes, and some generations
- * to roll back to stay. */
+/* Only here, while no batch is on its way: what the journal and checkpoints name, what a restart takes, and
+ * some generations to roll back to stay. */
 static void rules_trim(struct daemon *d)
 {
 	uint32_t floor = journal_generation_floor(d->journal);
@@ -126,6 +127,8 @@ static void rules_trim(struct daemon *d)
 		floor = journal_generation_floor(d->before.env.journal);
 	if (d->applied && d->applied < floor)
 		floor = d->applied;
+	if (d->state && state_generation_floor(d->state) && state_generation_floor(d->state) < floor)
+		floor = state_generation_floor(d->state);
 	ruleset_store_trim(d->store, back < floor ? back : floor);
 }
 
@@ -304,7 +307,10 @@ static void writers_down(struct daemon *d)
 
 static int windows_up(struct daemon *d, struct err *err)
 {
-	return d->state ? state_start(d->state, err) : 0;
+	if (!d->state)
+		return 0;
+	state_rules(d->state, state_rules_get, d->store);
+	return state_start(d->state, err);
 }
 
 static void windows_down(struct daemon *d)

@@ -8,10 +8,11 @@
  * records that have such a hit, and takes it to the rule's state under the event's key.
  *
  * Order. RULE_ORDER_ARRIVAL: an event is judged when its record is read, in journal order; `now` of a key is
- * the highest event time that the rule has seen of it. An event that is older than now - within does not
- * count; other ones do, but a step of a sequence never follows one with a later event time.
- * RULE_ORDER_EVENT_TIME: an event waits until the watermark has passed it, and is judged in the order
- * (event time, offset), as Flink does; events behind the watermark are counted as late and not judged. */
+ * the highest event time that the rule has seen of it. Times are within each other if they are less than
+ * within_ms apart: an event at now - within or before does not count; other ones do, but a step of a sequence
+ * never follows one with a later event time. RULE_ORDER_EVENT_TIME: an event waits until the watermark has
+ * passed it, and is judged in the order (event time, offset), as Flink does; events behind the watermark are
+ * counted as late and not judged. */
 #ifndef SLUICE_RULE_STATE_H
 #define SLUICE_RULE_STATE_H
 

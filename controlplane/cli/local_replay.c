@@ -10,7 +10,9 @@
 
 #include "address.h"
 #include "row_json.h"
+#include "ruleset.h"
 #include "state_replay.h"
+#include "state_rules.h"
 
 enum rows_wanted { ROWS_MERGED, ROWS_PARTIAL, ROWS_NONE };
 
@@ -18,8 +20,9 @@ struct replay_cli {
 	FILE *rows;
 	enum rows_wanted wanted;
 	struct journal_meta meta;
-	struct window_store *store; /* NULL: the plan alone */
-	struct window_plan *plan;   /* of a configuration, or NULL */
+	struct window_store *store;	/* NULL: the plan alone */
+	struct window_plan *plan;	/* of a configuration, or NULL */
+	struct ruleset_store *rulesets; /* NULL: none */
 	struct state_terms terms;
 	struct bytes text;
 	struct err err;
@@ -156,6 +159,14 @@ static int replay_definitions(const struct cli *cli, struct replay_cli *r, const
 			return rc;
 		params->windows = r->store;
 	}
+	snprintf(dir, sizeof dir, "%s/rulesets", data_dir);
+	if (access(dir, R_OK | X_OK) == 0) {
+		rc = ruleset_store_open(&r->rulesets, data_dir, err);
+		if (rc != 0)
+			return rc;
+		params->rules = state_rules_get;
+		params->rules_arg = r->rulesets;
+	}
 	params->source_idle_ms = cfg->state.source_idle;
 	params->merge_memory_bytes = cfg->state.memory;
 	return 0;
@@ -239,5 +250,7 @@ enum cli_exit local_replay(const struct cli *cli, FILE *out, struct err *err)
 		window_store_close(r.store);
 	if (r.plan)
 		window_plan_free(r.plan);
+	if (r.rulesets)
+		ruleset_store_close(r.rulesets);
 	return code;
 }

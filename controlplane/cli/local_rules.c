@@ -8,6 +8,7 @@
 #include "clickhouse.h"
 #include "config.h"
 #include "ruleset.h"
+#include "state_rules.h"
 
 static void report_line(void *arg, const char *line)
 {
@@ -47,7 +48,7 @@ enum cli_exit local_rules_check(const struct cli *cli, FILE *out, struct err *er
 	if (!rs)
 		return CLI_FAILED;
 	report = json_array();
-	tests = ruleset_run_tests(rs, NULL, report_line, report);
+	tests = ruleset_run_tests(rs, &state_rules_tester, report_line, report);
 	result = json_pack("{s:I, s:I, s:I, s:s, s:I, s:I, s:I, s:o}", "rules",
 		(json_int_t)ruleset_rule_count(rs), "rules_with_state", (json_int_t)ruleset_state_count(rs),
 		"patterns", (json_int_t)ruleset_pattern_count(rs), "version", ruleset_version(rs),

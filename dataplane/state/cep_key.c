@@ -59,11 +59,61 @@ bool cep_key_good(const struct rule_keyring *ring, const uint8_t *key, uint32_t 
 	return at == bytes;
 }
 
-/* A key of one field: as the journal's partition key. */
+/* Millionths of what decimal_text() writes. */
+static int64_t decimal_of(const char *text)
+{
+	bool minus = *text == '-';
+	int64_t v = 0;
+	int places = -1;
+
+	for (text += minus; *text && places < 6; text++) {
+		if (*text == '.') {
+			places = 0;
+			continue;
+		}
+		v = (int64_t)((uint64_t)v * 10 + (uint64_t)(*text - '0'));
+		places += places >= 0;
+	}
+	for (places = places < 0 ? 0 : places; places < 6; places++)
+		v = (int64_t)((uint64_t)v * 10);
+	return minus ? (int64_t)(0 - (uint64_t)v) : v;
+}
+
+/* In keys numbers stand as text; the journal hashes their values. */
+static uint64_t value_hash(enum field_kind kind, const uint8_t *value, uint32_t bytes, uint64_t h)
+{
+	char text[64];
+	int64_t decimal;
+	double number;
+
+	if ((kind != FIELD_KIND_NUMBER && kind != FIELD_KIND_DECIMAL) || bytes >= sizeof text)
+		return hash_bytes(value, bytes, h);
+	memcpy(text, value, bytes);
+	text[bytes] = 0;
+	if (kind == FIELD_KIND_DECIMAL) {
+		decimal = decimal_of(text);
+		return hash_bytes(&decimal, sizeof decimal, h);
+	}
+	number = strtod(text, NULL);
+	number = number == 0 ? 0 : number;
+	return hash_bytes(&number, sizeof number, h);
+}
+
+/* As workers make it (rules/rule_shadow.h). */
 uint64_t cep_key_hash(const struct rule_keyring *ring, const uint8_t *key, uint32_t bytes)
 {
-	return ring->count == 1 ? hash_bytes(key + sizeof(uint16_t), bytes - sizeof(uint16_t), 0)
-				: hash_bytes(key, bytes, 0);
+	uint64_t h = ring->count == 1 ? 0 : hash_bytes(ring->field, ring->count, 0);
+	uint32_t at = 0;
+
+	for (uint32_t i = 0; i < ring->count && at + sizeof(uint16_t) <= bytes; i++) {
+		uint16_t n;
+
+		memcpy(&n, key + at, sizeof n);
+		at += (uint32_t)sizeof n;
+		h = value_hash(field_table[ring->field[i]].kind, key + at, n, h);
+		at += n;
+	}
+	return h;
 }
 
 /* ---- heaps ---- */

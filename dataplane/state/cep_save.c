@@ -434,7 +434,7 @@ static void heaps_fill(struct cep_machine *m)
 	}
 }
 
-/* Keys of several partitions: those used last stay, in the order of when that was. */
+/* Of keys of several partitions those used last stay, in the order of when that was. */
 static void keys_bound(struct cep_machine *m)
 {
 	while (m->keys.count > m->def.keys_max)
@@ -473,8 +473,7 @@ bool cep_machine_load(struct cep_machine *m, struct cursor *c, const struct cep_
 	if (!good)
 		return false;
 	heaps_fill(m);
-	if (gather)
-		keys_bound(m);
+	keys_bound(m);
 	return true;
 }
 

@@ -87,7 +87,7 @@ static void header_put(struct bytes *out, const struct checkpoint_info *info, co
 	bytes_put_u32(out, crc32c(0, body->data, body->bytes));
 	bytes_put_u32(out, info->partitions);
 	bytes_put_u32(out, info->window_count);
-	bytes_put_u32(out, 0);
+	bytes_put_u32(out, info->generation);
 	bytes_put(out, info->window_uid, info->window_count * sizeof *info->window_uid);
 	bytes_put(out, name, sizeof name);
 }
@@ -111,7 +111,7 @@ static bool header_read_1(struct cursor *c, struct checkpoint_info *info, uint32
 	*body_crc = cursor_le32(c);
 	info->partitions = cursor_le32(c);
 	info->window_count = cursor_le32(c);
-	(void)cursor_le32(c);
+	info->generation = cursor_le32(c);
 	if (info->window_count > WINDOWS_MAX)
 		return false;
 	for (uint32_t i = 0; i < info->window_count; i++)

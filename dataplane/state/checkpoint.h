@@ -4,9 +4,9 @@
  * newest that is good counts, a bad one is reported and the one before it taken.
  *
  *   header, 4096 bytes, little endian: magic, version, node, input epoch, output epoch, who, seq, input
- * offset, output offset, created, watermark, step, body bytes, partitions, CRC32C of the body, uids of the
- * windows in force, name of the savepoint; zeros; in the last 4 bytes CRC32C of what stands before. Then the
- * body.
+ * offset, output offset, created, watermark, step, body bytes, partitions, CRC32C of the body, the
+ * generation of rules in force, uids of the windows in force, name of the savepoint; zeros; in the last 4
+ * bytes CRC32C of what stands before. Then the body.
  *
  * Magic, version and the header's CRC stay where they are in every version: so any reader can tell a newer
  * file from a damaged one. The body's own format is its stage's. Set-up and a partition's own thread; blocks
@@ -39,7 +39,8 @@ struct checkpoint_info {
 	uint32_t partitions; /* P */
 	uint32_t window_count;
 	uint64_t window_uid[WINDOWS_MAX];
-	char savepoint[64]; /* its name; "": an ordinary checkpoint */
+	char savepoint[64];  /* its name; "": an ordinary checkpoint */
+	uint32_t generation; /* of rules in force, which the body names; 0: none */
 };
 
 /* info->savepoint tells under which end. DIR must exist. On an error (-ENOSPC, ...) the temporary file is

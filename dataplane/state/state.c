@@ -164,6 +164,17 @@ void state_close(struct state *s)
 
 /* ---- what others borrow ---- */
 
+void state_rules(struct state *s, cep_rules_get rules, void *arg)
+{
+	s->rules = rules;
+	s->rules_arg = arg;
+}
+
+uint32_t state_generation_floor(const struct state *s)
+{
+	return s->generation_floor;
+}
+
 struct journal *state_output(struct state *s)
 {
 	return s->output;

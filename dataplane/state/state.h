@@ -89,6 +89,11 @@ struct state_stats {
 };
 void state_stats(const struct state *s, struct state_stats *out);
 void state_part_stats(const struct state *s, uint32_t partition, struct state_part_stats *out);
+/* Where the stages get stateful rules from; before state_start(). Without it there are none. */
+void state_rules(struct state *s, cep_rules_get rules, void *arg);
+/* The lowest generation of rules that a checkpoint or savepoint names which was there when the state was
+ * opened; 0: none does. What it names must stay, or that one cannot be loaded. */
+uint32_t state_generation_floor(const struct state *s);
 struct hot *state_hot(struct state *s);
 /* Asks every thread for a checkpoint and waits for it; where nothing is new the last one stands. savepoint: a
  * name of letters, digits, - _ . for a second set of files (checkpoint.h) that stay until removed by hand;

@@ -126,8 +126,8 @@ static int part_make_stage(struct state_part *p, const struct state_terms *terms
 	struct window_plan *plan;
 	struct stage *stage;
 	uint32_t dropped = 0;
-	int rc = state_terms_stage(
-		terms, s->windows, p->partition, s->cfg->state.source_idle, part_emit, p, &plan, &stage, err);
+	int rc = state_terms_stage(terms, s->windows, p->partition, s->cfg->state.source_idle, s->rules,
+		s->rules_arg, part_emit, p, &plan, &stage, err);
 
 	if (rc != 0)
 		return rc;
@@ -210,6 +210,7 @@ static void part_save(struct state_part *p)
 	v->info.input_offset = offset;
 	if (p->stage) {
 		v->info.watermark_ms = stage_stats(p->stage)->watermark_ms;
+		v->info.generation = stage_rules(p->stage) ? cep_generation(stage_rules(p->stage)) : 0;
 		v->info.window_count = p->terms.window_count;
 		memcpy(v->info.window_uid, p->terms.window_uid, sizeof v->info.window_uid);
 		part_body(&p->terms, p->stage, &v->body);

@@ -164,6 +164,9 @@ struct state {
 	struct window_store *windows;
 	struct window_plan *plan;
 	struct state_terms terms; /* as configured */
+	cep_rules_get rules;
+	void *rules_arg;
+	uint32_t generation_floor; /* set-up thread */
 	struct hot *hot;
 	struct handoff handoff;
 	bool handoff_made, output_runs, saver_runs;

@@ -257,6 +257,13 @@ int recover_state(struct state *s, const struct checkpoint_entry *list, uint32_t
 {
 	int rc = consumers_add(s, err);
 
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t generation = list[i].good ? list[i].info.generation : 0;
+
+		if (generation && (!s->generation_floor || generation < s->generation_floor))
+			s->generation_floor = generation;
+	}
+
 	if (rc == 0 && state_is_new(s, list, count))
 		rc = first_checkpoints(s, err);
 	for (uint32_t i = 0; i <= s->partitions && rc == 0; i++) {

@@ -91,14 +91,16 @@ static int part_stage(struct replay_part *p, struct err *err)
 			.partition = p->partition,
 			.out_of_orderness_ms = params->terms->out_of_orderness_ms,
 			.source_idle_ms = params->source_idle_ms,
-			.memory_bytes = params->terms->memory_bytes};
+			.memory_bytes = params->terms->memory_bytes,
+			.rules = params->rules,
+			.rules_arg = params->rules_arg};
 
 		return stage_new(&p->stage, &sp, part_emit, p, err);
 	}
 	if (p->stage)
 		stage_save(p->stage, &saved);
-	rc = state_terms_stage(&p->terms, params->windows, p->partition, params->source_idle_ms, part_emit, p,
-		&plan, &stage, err);
+	rc = state_terms_stage(&p->terms, params->windows, p->partition, params->source_idle_ms,
+		params->rules, params->rules_arg, part_emit, p, &plan, &stage, err);
 	if (rc == 0 && p->stage)
 		rc = saved.failed ? err_set(err, -ENOMEM, "no memory")
 				  : stage_load(stage, saved.data, saved.bytes, &dropped, err);

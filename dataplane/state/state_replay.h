@@ -19,7 +19,9 @@ struct state_replay_params {
 	const char *checkpoint_dir;
 	/* Blocks whose last receive time lies in [from_ms, to_ms); state before them is empty. */
 	int64_t from_ms, to_ms;
-	uint32_t partition; /* only this one; UINT32_MAX: all */
+	uint32_t partition;  /* only this one; UINT32_MAX: all */
+	cep_rules_get rules; /* stateful rules; NULL: none */
+	void *rules_arg;
 	uint64_t source_idle_ms;
 	size_t merge_memory_bytes;
 	/* Called with each record and its offset in the output log of a run over the same input; non-zero

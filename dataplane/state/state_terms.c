@@ -106,13 +106,15 @@ int state_terms_of_block(const struct journal_block *block, struct state_terms *
 }
 
 int state_terms_stage(const struct state_terms *t, struct window_store *store, uint32_t partition,
-	uint64_t source_idle_ms, stage_emit emit, void *arg, struct window_plan **plan, struct stage **stage,
-	struct err *err)
+	uint64_t source_idle_ms, cep_rules_get rules, void *rules_arg, stage_emit emit, void *arg,
+	struct window_plan **plan, struct stage **stage, struct err *err)
 {
 	struct stage_params params = {.partition = partition,
 		.out_of_orderness_ms = t->out_of_orderness_ms,
 		.source_idle_ms = source_idle_ms,
-		.memory_bytes = t->memory_bytes};
+		.memory_bytes = t->memory_bytes,
+		.rules = rules,
+		.rules_arg = rules_arg};
 	int rc = window_store_plan(plan, store, t->window_uid, t->window_count, t->step_ms, err);
 
 	if (rc != 0)

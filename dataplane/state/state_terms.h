@@ -34,7 +34,7 @@ void state_terms_print(const struct state_terms *t, char out[JOURNAL_NOTE_MAX + 
 int state_terms_of_block(const struct journal_block *block, struct state_terms *t, struct err *err);
 /* A fresh stage under these terms; *plan is the caller's, and outlives the stage. */
 int state_terms_stage(const struct state_terms *t, struct window_store *store, uint32_t partition,
-	uint64_t source_idle_ms, stage_emit emit, void *arg, struct window_plan **plan, struct stage **stage,
-	struct err *err);
+	uint64_t source_idle_ms, cep_rules_get rules, void *rules_arg, stage_emit emit, void *arg,
+	struct window_plan **plan, struct stage **stage, struct err *err);
 
 #endif

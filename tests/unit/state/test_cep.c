@@ -1,0 +1,337 @@
+/* Stateful rules where the model does not reach: bounds, floods, what changes with a generation, anomalies,
+ * saved states of another number of partitions, and bytes that are no saved state. */
+#include "cep_rig.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "cep_priv.h"
+
+static void hit_at(struct cep_rig *rig, uint32_t r, uint32_t key, int64_t t, uint32_t steps)
+{
+	struct rig_hit hit = {CEP_RIG_TIME + t, key, steps, key % 4};
+
+	cep_rig_take(rig, r, &hit, INT64_MIN);
+}
+
+/* A million keys through a rule that may remember a thousand: what is held stays bounded, the last ones are
+ * there. */
+static void flood(uint8_t kind, uint64_t keys_max, uint64_t memory)
+{
+	struct rule_state rule = rig_rule((enum rule_state_kind)kind);
+	static struct cep_rig rig;
+	const struct cep_stats *s;
+	uint64_t peak = 0;
+
+	rule.keys_max = keys_max;
+	rule.memory_bytes_max = memory;
+	rule.within_ms = 1 << 30;
+	cep_rig_open(&rig, &rule);
+	for (uint32_t i = 0; i < 1000000; i++) {
+		hit_at(&rig, 0, i, i / 100, 1);
+		if (i % 1000)
+			continue;
+		s = cep_stats(rig.cep, 0);
+		assert_true(s->memory_bytes <= memory && s->keys <= keys_max);
+		peak = s->memory_bytes > peak ? s->memory_bytes : peak;
+	}
+	cep_rig_flush(&rig);
+	s = cep_stats(rig.cep, 0);
+	assert_int_equal(s->keys + s->evictions, 1000000);
+	assert_true(peak > memory / 2 || s->keys == keys_max);
+	assert_true(agg_arena_mapped(rig.cep->machine[0]->arena) < 4 * memory + (64u << 20));
+	/* the newest are known: their second event completes what they began */
+	rig.alerts.count = 0;
+	hit_at(&rig, 0, 999999, 10001, 2);
+	hit_at(&rig, 0, 999999, 10001, 2);
+	cep_rig_flush(&rig);
+	assert_int_equal(rig.alerts.count, 1);
+	hit_at(&rig, 0, 3, 10001, 2);
+	hit_at(&rig, 0, 3, 10001, 2);
+	cep_rig_flush(&rig);
+	assert_int_equal(rig.alerts.count, 1);
+	cep_rig_reload(&rig);
+	cep_rig_close(&rig);
+}
+
+static void test_flood(void **state)
+{
+	(void)state;
+	flood(RULE_STATE_COUNT, 1000, 1 << 30);
+	flood(RULE_STATE_COUNT, 1 << 30, 200000);
+	flood(RULE_STATE_SEQUENCE, 1 << 30, 200000);
+}
+
+/* Keys of ever other lengths and lists of ever other sizes: freed memory of one size is used for others. */
+static void test_sizes(void **state)
+{
+	struct rule_state rule = rig_rule(RULE_STATE_COUNT);
+	static struct cep_rig rig;
+	uint32_t key = 1;
+
+	(void)state;
+	rule.memory_bytes_max = 1 << 20;
+	rule.keys_max = 1 << 30;
+	rule.at_least = 1 << 30;
+	rule.events_max = 60000;
+	cep_rig_open(&rig, &rule);
+	for (uint32_t length = 1; length < 40000; length = length * 3 / 2 + 1)
+		for (uint32_t n = 0; n < 400000; n++, key += n % length == 0)
+			hit_at(&rig, 0, key, 0, 1);
+	cep_rig_flush(&rig);
+	assert_true(cep_stats(rig.cep, 0)->memory_bytes <= 1 << 20);
+	assert_true(agg_arena_mapped(rig.cep->machine[0]->arena) < 32 << 20);
+	cep_rig_close(&rig);
+}
+
+/* Partial matches beyond events_max are not begun, and counted. */
+static void test_sequence_bound(void **state)
+{
+	struct rule_state rule = rig_rule(RULE_STATE_SEQUENCE);
+	static struct cep_rig rig;
+
+	(void)state;
+	rule.skip = RULE_SKIP_NONE;
+	rule.events_max = 5;
+	rule.evidence_max = 2;
+	cep_rig_open(&rig, &rule);
+	for (uint32_t i = 0; i < 8; i++)
+		hit_at(&rig, 0, 1, i, 1);
+	cep_rig_flush(&rig);
+	assert_int_equal(cep_stats(rig.cep, 0)->partials, 5);
+	assert_int_equal(cep_stats(rig.cep, 0)->cut, 3);
+	hit_at(&rig, 0, 1, 20, 2);
+	cep_rig_flush(&rig);
+	assert_int_equal(rig.alerts.count, 5);
+	assert_int_equal(rig.alerts.alert[0].first_ms, CEP_RIG_TIME);
+	assert_int_equal(cep_stats(rig.cep, 0)->partials, 0);
+	cep_rig_close(&rig);
+}
+
+/* A partial match of two events: what perf/budget.md says of its memory. */
+static void test_partial_bytes(void **state)
+{
+	struct rule_state rule = rig_rule(RULE_STATE_SEQUENCE);
+	static struct cep_rig rig;
+	uint64_t before, one, two;
+
+	(void)state;
+	rule.step_count = 3;
+	cep_rig_open(&rig, &rule);
+	hit_at(&rig, 0, 1, 0, 1u << RULE_STEPS_MAX);
+	cep_rig_flush(&rig);
+	before = cep_stats(rig.cep, 0)->memory_bytes;
+	hit_at(&rig, 0, 1, 1, 1);
+	cep_rig_flush(&rig);
+	one = cep_stats(rig.cep, 0)->memory_bytes - before;
+	hit_at(&rig, 0, 1, 2, 2);
+	cep_rig_flush(&rig);
+	two = cep_stats(rig.cep, 0)->memory_bytes - before;
+	assert_int_equal(one, 48);
+	assert_int_equal(two, 72);
+	assert_true((one + two) / 2 <= 64);
+	cep_rig_close(&rig);
+}
+
+/* A rule that stays keeps what it knows; one that goes loses it; hits of another generation are counted. */
+static void test_switch(void **state)
+{
+	struct rule_state rule = rig_rule(RULE_STATE_COUNT), other = rule;
+	static struct cep_rig rig;
+	struct err err;
+
+	(void)state;
+	cep_rig_open(&rig, &rule);
+	other.uid = 3;
+	rig.rule[1] = other;
+	rig.rules = 2;
+	assert_int_equal(cep_switch(rig.cep, 3, &err), 0);
+	for (uint32_t r = 0; r < 2; r++)
+		for (uint32_t i = 0; i < 2; i++)
+			hit_at(&rig, r, 5, i, 1);
+	cep_rig_flush(&rig);
+	assert_int_equal(cep_count(rig.cep), 2);
+	assert_int_equal(cep_stats(rig.cep, 0)->uid, 3);
+	assert_int_equal(cep_switch(rig.cep, 1, &err), 0);
+	assert_int_equal(cep_count(rig.cep), 1);
+	assert_int_equal(cep_totals(rig.cep)->keys_dropped, 1);
+	hit_at(&rig, 1, 5, 3, 1); /* of generation 3, whose rule is gone */
+	cep_rig_flush(&rig);
+	assert_int_equal(cep_totals(rig.cep)->not_in_force, 1);
+	hit_at(&rig, 0, 5, 3, 1);
+	cep_rig_flush(&rig);
+	assert_int_equal(rig.alerts.count, 1);
+	assert_int_equal(cep_switch(rig.cep, 3, &err), 0);
+	hit_at(&rig, 1, 5, 4, 1);
+	cep_rig_flush(&rig);
+	assert_int_equal(rig.alerts.count, 1); /* it begins anew */
+	cep_rig_reload(&rig);
+	assert_int_equal(cep_generation(rig.cep), 3);
+	assert_int_equal(cep_switch(rig.cep, 99, &err), -22);
+	cep_rig_close(&rig);
+}
+
+/* Ten events in each 100 ms, then fifty. */
+static void test_anomaly(void **state)
+{
+	struct rule_state rule = rig_rule(RULE_STATE_ANOMALY);
+
+	(void)state;
+	for (uint32_t field = 0; field < 3; field++)
+		for (uint32_t detector = RULE_ZSCORE; detector <= RULE_SEASONAL; detector++) {
+			static struct cep_rig rig;
+
+			rule.field = field == 0 ? FIELD_NONE : field == 1 ? FIELD_metric : FIELD_amount;
+			rule.decimal = field == 2;
+			rule.anomaly = (uint8_t)detector;
+			rule.deviations = 5;
+			cep_rig_open(&rig, &rule);
+			for (int64_t t = 0; t < 10000; t += 10) {
+				bool burst = t >= 9000 && t < 9100;
+
+				for (uint32_t i = 0; i < (burst && !field ? 5 : 1); i++) {
+					struct rig_hit hit = {CEP_RIG_TIME + t, 1, 1, burst ? 50 : 10};
+
+					cep_rig_take(&rig, 0, &hit, CEP_RIG_TIME + t - 50);
+				}
+				if (t % 50 == 0)
+					cep_rig_reach(&rig, CEP_RIG_TIME + t - 50);
+				if (t % 370 == 0)
+					cep_rig_reload(&rig);
+			}
+			cep_rig_reach(&rig, CEP_RIG_TIME + 10000);
+			assert_true(rig.alerts.count >= 1);
+			assert_int_equal(rig.alerts.alert[0].first_ms, CEP_RIG_TIME + 9000);
+			assert_int_equal(rig.alerts.alert[0].last_ms, CEP_RIG_TIME + 9100);
+			assert_true(fabs(rig.alerts.alert[0].value - (field == 0	  ? 50
+									     : field == 1 ? 5
+											  : 50e-6)) < 1e-9);
+			cep_rig_reach(&rig, CEP_RIG_TIME + 100000000);
+			assert_int_equal(cep_stats(rig.cep, 0)->keys, 0);
+			assert_int_equal(cep_stats(rig.cep, 0)->memory_bytes, 0);
+			cep_rig_close(&rig);
+		}
+}
+
+static void test_countries(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 250; i++) {
+		assert_true(cep_country_is(i));
+		assert_true(cep_country_km(i, i) == 0);
+		for (int k = 0; k < 250; k++) {
+			double km = cep_country_km(i, k);
+
+			assert_true(km >= 0 && km < 20016 && fabs(km - cep_country_km(k, i)) < 1e-6);
+		}
+	}
+	assert_true(!cep_country_is(250));
+	assert_true(
+		cep_country((const uint8_t *)"ad", 2) == 0 && cep_country((const uint8_t *)"ZW", 2) == 249);
+	assert_true(
+		cep_country((const uint8_t *)"QQ", 2) == -1 && cep_country((const uint8_t *)"DEU", 3) == -1);
+	/* 51 N 9 E to 46 N 2 E */
+	assert_true(fabs(cep_country_km(cep_country((const uint8_t *)"DE", 2),
+				 cep_country((const uint8_t *)"FR", 2)) -
+			    757.704386) < 1e-5);
+}
+
+/* Every key of two partitions' states is in exactly one of three, with what it knows; waiting events, too. */
+static void gather(uint8_t kind)
+{
+	struct rule_state rule = rig_rule((enum rule_state_kind)kind);
+	static struct cep_rig from[2], to;
+	struct bytes saved[2] = {{0}, {0}};
+	uint64_t keys = 0, waiting = 0, hits = 0;
+	struct err err;
+
+	for (uint32_t i = 0; i < 2; i++) {
+		cep_rig_open(&from[i], &rule);
+		for (uint32_t key = i; key < 60; key += 2)
+			for (uint32_t n = 0; n < 2; n++)
+				hit_at(&from[i], 0, key, n, n ? 4 : 1);
+		if (kind == RULE_STATE_ABSENCE) {
+			cep_rig_reach(&from[i], CEP_RIG_TIME + 1);
+			hit_at(&from[i], 0, i, 5, 1);
+		}
+		cep_rig_flush(&from[i]);
+		cep_save(from[i].cep, &saved[i]);
+	}
+	for (uint32_t p = 0; p < 3; p++) {
+		struct cep_gather how = {3, 0, 2, p == 1};
+
+		cep_rig_open(&to, &rule);
+		to.cep->params.partition = p;
+		for (how.index = 0; how.index < 2; how.index++)
+			assert_int_equal(cep_load_more(to.cep, &how, saved[how.index].data,
+						 saved[how.index].bytes, &err),
+				0);
+		keys += cep_stats(to.cep, 0)->keys;
+		waiting += cep_stats(to.cep, 0)->waiting;
+		hits += cep_stats(to.cep, 0)->hits;
+		cep_rig_reload(&to);
+		to.offset = 1 << 20;
+		cep_rig_close(&to);
+	}
+	assert_int_equal(keys, 60);
+	assert_int_equal(waiting, kind == RULE_STATE_ABSENCE ? 62 : 0);
+	assert_int_equal(hits, kind == RULE_STATE_ABSENCE ? 122 : 120);
+	for (uint32_t i = 0; i < 2; i++) {
+		bytes_free(&saved[i]);
+		cep_rig_close(&from[i]);
+	}
+}
+
+static void test_gather(void **state)
+{
+	(void)state;
+	for (uint8_t kind = RULE_STATE_COUNT; kind <= RULE_STATE_TRAVEL; kind++)
+		gather(kind);
+}
+
+/* Changed bytes are refused, or are a state that goes on without harm and saves canonically. */
+static void test_hostile(void **state)
+{
+	(void)state;
+	for (uint32_t round = 0; round < 4000; round++) {
+		uint8_t kind = (uint8_t)(RULE_STATE_COUNT + round % 8);
+		struct rule_state rule = rig_rule((enum rule_state_kind)kind);
+		struct bytes saved = {0};
+		static struct cep_rig rig;
+		struct cep *fresh;
+		struct err err;
+
+		random_state = round;
+		rule.order = kind == RULE_STATE_ABSENCE || kind == RULE_STATE_ANOMALY
+				     ? 1
+				     : (uint8_t)random_below(2);
+		rule.at_least = 1000;
+		cep_rig_open(&rig, &rule);
+		for (uint32_t i = 0; i < 40; i++)
+			hit_at(&rig, 0, random_below(5), random_below(300), random_below(4));
+		cep_rig_reach(&rig, CEP_RIG_TIME + 150);
+		cep_save(rig.cep, &saved);
+		bytes_mutate(&saved);
+		fresh = cep_rig_new(&rig);
+		if (cep_load(fresh, saved.data, saved.bytes, &err) == 0) {
+			cep_free(rig.cep);
+			rig.cep = fresh;
+			cep_rig_reload(&rig);
+		} else {
+			cep_free(fresh);
+		}
+		bytes_free(&saved);
+		cep_rig_close(&rig);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_flood), cmocka_unit_test(test_sizes),
+		cmocka_unit_test(test_sequence_bound), cmocka_unit_test(test_partial_bytes),
+		cmocka_unit_test(test_switch), cmocka_unit_test(test_anomaly),
+		cmocka_unit_test(test_countries), cmocka_unit_test(test_gather),
+		cmocka_unit_test(test_hostile)};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
