@@ -164,7 +164,7 @@ static void ledger_state_part(struct ledger *l, const struct view *v, uint32_t p
 		eq_add(&eq, "taken", s->run.events - s->replay.events);
 		eq_end(&eq, l);
 	}
-	eq_begin(&eq, "records emitted", s->run.row_records + s->run.late + s->run.marks);
+	eq_begin(&eq, "records emitted", s->run.row_records + s->run.late + s->run.marks + s->run.alerts);
 	snprintf(eq.place, sizeof eq.place, "state, partition %u", p);
 	eq_add(&eq, "appended", s->appended);
 	eq_add(&eq, "compared", s->compared);

@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "cep_priv.h"
+#include "rule_shadow.h"
 
 #define PEND_AHEAD 36u /* events between the first request for memory and its use: three times twelve */
 
@@ -43,22 +44,10 @@ uint32_t cep_generation(const struct cep *cep)
 
 /* ---- an event for a machine ---- */
 
-/* The field by which the journal has partitioned the event. */
-static enum field_id event_home(const struct record *rec)
-{
-	const uint8_t *chain = type_table[rec->type < EVENT_TYPE_MAX ? rec->type : EVENT_TYPE_NONE].part_key;
-
-	while (*chain && !(rec->field_mask >> *chain & 1))
-		chain++;
-	return (enum field_id) * chain;
-}
-
-/* True if this record is the one that the key's state is to see. */
+/* True if this record is the one that the key's state is to see: of a shadow all hits are of one keyring. */
 static bool is_here(const struct rule_keyring *ring, const struct record *rec)
 {
-	if (rec->kind != RECORD_EVENT)
-		return true;
-	return ring->count == 1 && event_home(rec) == (enum field_id)ring->field[0];
+	return rec->kind != RECORD_EVENT || rule_keyring_is_home(ring, rec->type, rec->field_mask);
 }
 
 /* Bytes of the event's key; 0: none. */

@@ -141,6 +141,7 @@ void state_close(struct state *s)
 		window_plan_free(part->plan);
 		bytes_free(&part->body);
 		bytes_free(&part->save.body);
+		free(part->shown.rules);
 		pthread_mutex_destroy(&part->shown_lock);
 	}
 	merge_state_free(s);
@@ -196,6 +197,19 @@ struct hot *state_hot(struct state *s)
 }
 
 /* ---- numbers ---- */
+
+uint32_t state_rule_stats(const struct state *s, uint32_t partition, struct cep_stats *out, uint32_t room)
+{
+	struct state_part *p = &s->part[partition];
+	uint32_t count;
+
+	pthread_mutex_lock(&p->shown_lock);
+	count = p->shown.rule_count;
+	if (count && room)
+		memcpy(out, p->shown.rules, (count < room ? count : room) * sizeof *out);
+	pthread_mutex_unlock(&p->shown_lock);
+	return count;
+}
 
 void state_part_stats(const struct state *s, uint32_t partition, struct state_part_stats *out)
 {

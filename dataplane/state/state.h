@@ -54,7 +54,7 @@ int state_gather(struct state *s, const struct state_gather_to *to, struct err *
 extern const char *const state_phase_name[];
 enum state_phase { STATE_OFF, STATE_RECOVERING, STATE_RUNNING, STATE_FAILED, STATE_STOPPED };
 struct state_counts {
-	uint64_t records, events, late, rows, row_records, marks;
+	uint64_t records, events, late, rows, row_records, marks, alerts;
 };
 struct state_part_stats {
 	enum state_phase phase;
@@ -94,6 +94,9 @@ void state_rules(struct state *s, cep_rules_get rules, void *arg);
 /* The lowest generation of rules that a checkpoint or savepoint names which was there when the state was
  * opened; 0: none does. What it names must stay, or that one cannot be loaded. */
 uint32_t state_generation_floor(const struct state *s);
+/* Numbers of the stateful rules of a partition's stage, by uid, as of its last show; at most `room` of them.
+ * Returns how many there are. Any thread. */
+uint32_t state_rule_stats(const struct state *s, uint32_t partition, struct cep_stats *out, uint32_t room);
 struct hot *state_hot(struct state *s);
 /* Asks every thread for a checkpoint and waits for it; where nothing is new the last one stands. savepoint: a
  * name of letters, digits, - _ . for a second set of files (checkpoint.h) that stay until removed by hand;

@@ -12,6 +12,7 @@
 #include "crash.h"
 #include "cursor.h"
 #include "log.h"
+#include "must.h"
 
 #define BODY_MAGIC 0x31545453u /* "STT1" */
 #define BODY_HEAD_BYTES (4u + 4u + 8u + 8u + 8u + 4u)
@@ -83,6 +84,18 @@ static void part_counts(const struct state_part *p, struct state_counts *c)
 	c->rows += now->rows - base->rows;
 	c->row_records += now->row_records - base->row_records;
 	c->marks += now->marks - base->marks;
+	c->alerts += now->alerts - base->alerts;
+}
+
+static void rules_show(struct part_shown *to, const struct cep *rules)
+{
+	to->rule_count = rules ? cep_count(rules) : 0;
+	if (to->rule_count > to->rule_room) {
+		to->rule_room = to->rule_count;
+		to->rules = must_realloc(to->rules, to->rule_room, sizeof *to->rules);
+	}
+	for (uint32_t i = 0; i < to->rule_count; i++)
+		to->rules[i] = *cep_stats(rules, i);
 }
 
 /* For readers: the numbers of one moment, between two blocks. */
@@ -95,6 +108,7 @@ static void part_show(struct state_part *p, uint64_t now_ns)
 	pthread_mutex_lock(&p->shown_lock);
 	if (p->stage)
 		to->stage = *stage_stats(p->stage);
+	rules_show(to, p->stage ? stage_rules(p->stage) : NULL);
 	to->base = p->base;
 	to->replay = p->replay;
 	part_counts(p, &to->run);

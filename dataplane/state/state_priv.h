@@ -89,6 +89,8 @@ struct part_shown {			/* what others see: as of the end of one block */
 	struct state_counts run, replay;
 	uint64_t input_offset, output_offset, compared, skipped, appended;
 	char error[256];
+	struct cep_stats *rules; /* rule_count of them */
+	uint32_t rule_count, rule_room;
 };
 struct state_part {
 	struct state *state;

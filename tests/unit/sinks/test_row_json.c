@@ -328,6 +328,57 @@ static void test_alert(void **state)
 	bytes_free(&out);
 }
 
+/* Of a stateful rule: which rules were in force, and the events by id, also where the address is not known.
+ */
+static void test_rule_alert(void **state)
+{
+	static const char *const text[5] = {"card-testing", "Many cards", "high", "ip=203.0.113.7", "00ff"};
+	static const struct row_rule_evidence evidence[2] = {
+		{.partition = 3, .offset = 44, .time_ms = START_MS, .event_id = {1, 2}},
+		{.partition = UINT32_MAX, .time_ms = INT64_MIN, .event_id = {9}}};
+	struct row_rule_alert a = {.head = {.id = {5},
+					   .first_ms = START_MS,
+					   .last_ms = START_MS + 9,
+					   .value = 6,
+					   .expected = 5,
+					   .evidence_count = 2,
+					   .evidence_total = 6,
+					   .rule_bytes = 12,
+					   .title_bytes = 10,
+					   .severity_bytes = 4,
+					   .key_bytes = 14},
+		.rule_uid = 8,
+		.generation = 12,
+		.version_bytes = 4};
+	struct bytes out = {0}, json = {0};
+	const struct record *rec;
+	json_t *back;
+
+	(void)state;
+	row_put_rule_alert(&out, &a, text, evidence, START_MS);
+	rec = (const struct record *)out.data;
+	assert_true(record_valid(rec, out.bytes) && row_valid(rec) && row_is_alert(rec));
+	assert_memory_equal(rec->event_id, evidence[1].event_id, 16);
+	row_alert_put_json(&json, rec, "", "box-1", 0x2a);
+	back = json_loadb((const char *)json.data, json.bytes, JSON_REJECT_DUPLICATES, NULL);
+	assert_non_null(back);
+	text_is(back, "rule_id", "card-testing");
+	text_is(back, "key", "ip=203.0.113.7");
+	text_is(back, "ruleset", "00ff");
+	assert_int_equal(json_integer_value(json_object_get(back, "generation")), 12);
+	assert_string_equal(json_string_value(json_array_get(json_object_get(back, "evidence"), 0)),
+		"box-1/000000000000002a/3/44");
+	assert_true(json_is_null(json_array_get(json_object_get(back, "evidence"), 1)));
+	assert_string_equal(json_string_value(json_array_get(json_object_get(back, "event_ids"), 1)),
+		"09000000-0000-0000-0000-000000000000");
+	assert_int_equal(json_integer_value(json_object_get(back, "evidence_total")), 6);
+	((struct row_rule_alert *)(out.data + sizeof *rec))->version_bytes = 5; /* beyond its end */
+	assert_false(row_valid(rec));
+	json_decref(back);
+	bytes_free(&json);
+	bytes_free(&out);
+}
+
 static void name_refused(const char *aggregates)
 {
 	struct window_def *def = NULL;
@@ -367,7 +418,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_row), cmocka_unit_test(test_other),
 		cmocka_unit_test(test_number_groups), cmocka_unit_test(test_funnel_and_session),
 		cmocka_unit_test(test_any_bytes), cmocka_unit_test(test_foreign_aggregates),
-		cmocka_unit_test(test_alert), cmocka_unit_test(test_names_are_disjoint)};
+		cmocka_unit_test(test_alert), cmocka_unit_test(test_rule_alert),
+		cmocka_unit_test(test_names_are_disjoint)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
