@@ -263,7 +263,7 @@ static void test_versions(void **state)
 	struct stage_params params = {.plan = &plan, .partition = 2, .memory_bytes = 1 << 20};
 	struct bytes out = {0}, saved = {0};
 	static struct stream s;
-	uint32_t one = 1, dropped;
+	uint32_t before = 2, dropped;
 	struct stage *st, *none;
 	struct err err;
 
@@ -274,7 +274,7 @@ static void test_versions(void **state)
 	st = stage_make(&plan, &out);
 	block_run(st, &s, 0, 10);
 	stage_save(st, &saved);
-	memcpy(saved.data + 8, &one, sizeof one);
+	memcpy(saved.data + 8, &before, sizeof before);
 	stage_free(st);
 	st = stage_make(&plan, &out);
 	assert_int_equal(stage_load(st, saved.data, saved.bytes - 8, &dropped, &err), 0);
