@@ -21,6 +21,7 @@
 #include "epoch.h"
 #include "log.h"
 #include "state.h"
+#include "state_rules.h"
 
 #define MARKER "repartition"
 #define NOTE_TIMEOUT_MS 10000u
@@ -46,6 +47,7 @@ struct change {
 	struct handoff handoff;
 	bool handoff_made;
 	struct state *state; /* NULL: off */
+	struct ruleset_store *rules;
 	int64_t watermark_ms, receive_last_ms;
 	uint32_t generation;
 	uint64_t epoch, epoch_next, ids;
@@ -202,6 +204,10 @@ static int old_start(struct change *c, struct err *err)
 		rc = state_open(&c->state, &c->cfg, c->journal, err);
 	if (rc == 0 && c->state)
 		rc = hold(state_output(c->state), err);
+	if (rc == 0 && c->state)
+		rc = ruleset_store_open(&c->rules, c->dir, err);
+	if (rc == 0 && c->state)
+		state_rules(c->state, state_rules_get, c->rules);
 	if (rc == 0)
 		rc = handoff_create(&c->handoff, 1, c->from, 2, BATCH_BYTES, err);
 	c->handoff_made = rc == 0;
@@ -323,6 +329,9 @@ static int old_end(struct change *c, struct err *err)
 static void old_close(struct change *c)
 {
 	state_close(c->state);
+	if (c->rules)
+		ruleset_store_close(c->rules);
+	c->rules = NULL;
 	if (c->journal)
 		journal_close(c->journal);
 	if (c->handoff_made)

@@ -131,6 +131,8 @@ static int source_next(struct ids_work *w, struct ids_source *s, struct err *err
 		return rc;
 	for (;;) {
 		const struct record *rec;
+		const uint8_t *id;
+		uint8_t room[16];
 
 		if (!s->at || s->at == s->b.block.data + s->b.block.bytes) {
 			rc = journal_scanner_next(s->scanner, &s->b, err);
@@ -146,10 +148,10 @@ static int source_next(struct ids_work *w, struct ids_source *s, struct err *err
 		s->at += rec->bytes;
 		if (rec->receive_time_ms > s->time_ms)
 			s->time_ms = rec->receive_time_ms;
-		if (rec->kind != RECORD_EVENT || rec->flags & RECORD_F_ID_MADE ||
-			!(rec->field_mask & FBIT(event_id)) || s->time_ms < w->since_ms)
+		id = rec->flags & RECORD_F_ID_MADE ? NULL : dedup_id(rec, room);
+		if (!id || s->time_ms < w->since_ms)
 			continue;
-		memcpy(s->entry.id, rec->event_id, sizeof s->entry.id);
+		memcpy(s->entry.id, id, sizeof s->entry.id);
 		s->entry.key_hash = rec->key_hash;
 		s->any = true;
 		return 0;

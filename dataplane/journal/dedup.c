@@ -58,23 +58,25 @@ uint64_t dedup_hash(const struct dedup *d, const uint8_t id[16])
 	return hash_bytes(id, 16, d->seed);
 }
 
-uint64_t dedup_of_record(
-	const struct dedup *d, const struct record *rec, uint8_t room[16], const uint8_t **id)
+const uint8_t *dedup_id(const struct record *rec, uint8_t room[16])
 {
 	uint64_t word[2];
 
-	*id = rec->event_id;
-	if (!d->window_ms || !(rec->field_mask & FBIT(event_id)))
-		return 0;
-	if (rec->kind == RECORD_SHADOW) {
-		word[0] = hash_bytes(rec->event_id, 16, rec->key_hash);
-		word[1] = hash_bytes(rec->event_id, 16, rec->key_hash ^ hash_u64(rec->reason_field + 1u));
-		memcpy(room, word, sizeof word);
-		*id = room;
-	} else if (rec->kind != RECORD_EVENT) {
-		return 0;
-	}
-	return dedup_hash(d, *id) | 1;
+	if (!(rec->field_mask & FBIT(event_id)))
+		return NULL;
+	if (rec->kind != RECORD_SHADOW)
+		return rec->kind == RECORD_EVENT ? rec->event_id : NULL;
+	word[0] = hash_bytes(rec->event_id, 16, rec->key_hash);
+	word[1] = hash_bytes(rec->event_id, 16, rec->key_hash ^ hash_u64(rec->reason_field + 1u));
+	memcpy(room, word, sizeof word);
+	return room;
+}
+
+uint64_t dedup_of_record(
+	const struct dedup *d, const struct record *rec, uint8_t room[16], const uint8_t **id)
+{
+	*id = d->window_ms ? dedup_id(rec, room) : NULL;
+	return *id ? dedup_hash(d, *id) | 1 : 0;
 }
 
 /* Empties a slot and moves later entries of its run back, so that no tombstones are needed. */

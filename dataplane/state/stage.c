@@ -243,19 +243,6 @@ size_t stage_sort_keys(struct stage *st, const struct keytab *kt)
 }
 
 /* ---- steps ---- */
-static int mark_emit(struct stage *st, int64_t step_ms)
-{
-	int rc = stage_rows_end(st);
-
-	if (rc)
-		return rc;
-	bytes_reset(&st->out);
-	row_put_mark(&st->out, step_ms, st->receive_ms);
-	must(!st->out.failed);
-	st->stats.marks++;
-	return st->emit(st->arg, (const struct record *)st->out.data);
-}
-
 /* Puts out the rows of every step up to the one where the watermark now stands, a mark behind each. */
 static int steps_emit(struct stage *st, int64_t step_ms)
 {
@@ -287,7 +274,7 @@ static int steps_emit(struct stage *st, int64_t step_ms)
 		}
 		if (st->stats.rows == rows)
 			continue; /* it was only thought to be due */
-		rc = mark_emit(st, due);
+		rc = stage_mark(st, due);
 		if (rc)
 			return rc;
 		last = due;
@@ -297,24 +284,10 @@ static int steps_emit(struct stage *st, int64_t step_ms)
 		st->window[i]->kind->settle(st->window[i], step_ms);
 		st->window[i]->stats->closed_ms = step_ms;
 	}
-	return last == step_ms ? 0 : mark_emit(st, step_ms);
+	return last == step_ms ? 0 : stage_mark(st, step_ms);
 }
 
 /* ---- runs ---- */
-static int late_emit(struct stage *st, uint32_t i)
-{
-	const struct stage_run *run = &st->run;
-	int rc = st->rules ? stage_rules_alerts(st, run->offset[i]) : 0;
-
-	if (rc)
-		return rc;
-	bytes_reset(&st->out);
-	row_put_late(&st->out, run->rec[i], run->late_uid[i], run->offset[i]);
-	must(!st->out.failed);
-	st->stats.late++;
-	return st->emit(st->arg, (const struct record *)st->out.data);
-}
-
 static int run_flush(struct stage *st)
 {
 	struct stage_run *run = &st->run;
@@ -326,7 +299,7 @@ static int run_flush(struct stage *st)
 	for (uint32_t i = 0; i < st->stats.window_count; i++)
 		st->window[i]->kind->take(st->window[i], run);
 	for (uint64_t left = run->late_mask; left && !rc; left &= left - 1)
-		rc = late_emit(st, (uint32_t)__builtin_ctzll(left));
+		rc = stage_late_emit(st, (uint32_t)__builtin_ctzll(left));
 	run_begin(run);
 	return rc;
 }

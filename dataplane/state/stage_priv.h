@@ -222,6 +222,11 @@ int stage_row(struct stage_window *w, const struct row *row, int64_t step_ms, co
 int stage_row_plain(struct stage_window *w, const struct row *row, int64_t step_ms, const struct keytab *kt,
 	const struct keytab_entry *e, const void *cell, const void *more);
 
+/* A mark behind the rows of a step; event i of the run as late, behind the alerts of rules before it. 0 or
+ * what emit returned. */
+int stage_mark(struct stage *st, int64_t step_ms);
+int stage_late_emit(struct stage *st, uint32_t i);
+
 /* An empty arena, bound as all are now; and back, with all that is in it. What a pane took is kept for the
  * next ones, so that these do not begin with cleared pages. */
 struct agg_arena *stage_arena_take(struct stage *st);

@@ -81,3 +81,30 @@ int stage_row_plain(struct stage_window *w, const struct row *row, int64_t step_
 	w->stats->rows++;
 	return rc;
 }
+
+int stage_mark(struct stage *st, int64_t step_ms)
+{
+	int rc = stage_rows_end(st);
+
+	if (rc)
+		return rc;
+	bytes_reset(&st->out);
+	row_put_mark(&st->out, step_ms, st->receive_ms);
+	must(!st->out.failed);
+	st->stats.marks++;
+	return st->emit(st->arg, (const struct record *)st->out.data);
+}
+
+int stage_late_emit(struct stage *st, uint32_t i)
+{
+	const struct stage_run *run = &st->run;
+	int rc = st->rules ? stage_rules_alerts(st, run->offset[i]) : 0;
+
+	if (rc)
+		return rc;
+	bytes_reset(&st->out);
+	row_put_late(&st->out, run->rec[i], run->late_uid[i], run->offset[i]);
+	must(!st->out.failed);
+	st->stats.late++;
+	return st->emit(st->arg, (const struct record *)st->out.data);
+}

@@ -101,8 +101,9 @@ static int all_ended(struct state *s, struct err *err)
 
 /* ---- writing ---- */
 
+/* generation: of rules in force, or 0 */
 static int gather_write(struct state *s, const struct state_gather_to *to, const char *dir, uint32_t who,
-	int64_t watermark_ms, const struct bytes *body, struct err *err)
+	int64_t watermark_ms, uint32_t generation, const struct bytes *body, struct err *err)
 {
 	struct checkpoint_info info = {.input_epoch = to->input_epoch,
 		.output_epoch = to->output_epoch,
@@ -112,6 +113,7 @@ static int gather_write(struct state *s, const struct state_gather_to *to, const
 		.watermark_ms = watermark_ms,
 		.step_ms = s->terms.step_ms,
 		.partitions = to->partitions,
+		.generation = generation,
 		.window_count = s->terms.window_count,
 		.body_bytes = body->bytes};
 	int rc;
@@ -132,14 +134,15 @@ static int gather_part(struct state *s, const struct state_gather_to *to, const 
 	struct window_plan *plan = NULL;
 	struct stage *stage = NULL;
 	struct bytes body = {0};
-	int rc = state_terms_stage(&s->terms, s->windows, partition, s->cfg->state.source_idle,
-		nothing_emitted, NULL, &plan, &stage, err);
+	int rc = state_terms_stage(&s->terms, s->windows, partition, s->cfg->state.source_idle, s->rules,
+		s->rules_arg, nothing_emitted, NULL, &plan, &stage, err);
 
 	if (rc == 0)
 		rc = stage_gather(stage, saved, s->partitions, to->partitions, err);
 	if (rc == 0) {
 		part_body(&s->terms, stage, &body);
-		rc = gather_write(s, to, dir, partition, stage_stats(stage)->watermark_ms, &body, err);
+		rc = gather_write(s, to, dir, partition, stage_stats(stage)->watermark_ms,
+			stage_rules(stage) ? cep_generation(stage_rules(stage)) : 0, &body, err);
 	}
 	bytes_free(&body);
 	stage_free(stage);
@@ -193,7 +196,7 @@ static int gather_merge(struct state *s, const struct state_gather_to *to, const
 		rc = merge_gather(merge, old.data, old.bytes, err);
 	if (rc == 0) {
 		merge_save(merge, &body);
-		rc = gather_write(s, to, dir, CHECKPOINT_MERGE, merge_stats(merge)->step_ms, &body, err);
+		rc = gather_write(s, to, dir, CHECKPOINT_MERGE, merge_stats(merge)->step_ms, 0, &body, err);
 	}
 	merge_free(merge);
 	bytes_free(&old);
