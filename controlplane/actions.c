@@ -132,8 +132,7 @@ static void report_line(void *arg, const char *line)
 	json_array_append_new(arg, json_text(line));
 }
 
-/* Compiles the files of a request. */
-static int rules_of_files(struct daemon *d, const json_t *files, struct ruleset **out, struct err *err)
+int rules_of_files(struct daemon *d, const json_t *files, struct ruleset **out, struct err *err)
 {
 	size_t count = json_array_size(files);
 	struct rule_source *source = calloc(count, sizeof *source);

@@ -30,6 +30,7 @@ struct rule_info {
 	bool expired;	    /* not in force: ruleset_expire() */
 	int64_t expires_ms; /* 0: never */
 	const char *owner;  /* NULL: none */
+	uint64_t content;   /* hash of what it says, with its lists; without comments and layout */
 	const char *route;  /* topic of RULE_ACTION_ROUTE; NULL: none */
 };
 

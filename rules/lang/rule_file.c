@@ -203,10 +203,12 @@ static int file_read(struct rule_list *list, struct rule_reader *rd, const char 
 		return rule_err(rd, rules, "rules: expected a list");
 	YNODE_EACH (it, rules) {
 		struct rule *rule = rule_pool_get(rd->pool, 1, sizeof *rule);
+		uint64_t lists = rd->lists;
 		int rc;
 
 		if (!rule)
 			return rule_no_memory(rd);
+		rd->lists = 0;
 		rule->info.file = file;
 		rule->info.line = it->line;
 		rule->column = it->column;
@@ -219,6 +221,11 @@ static int file_read(struct rule_list *list, struct rule_reader *rd, const char 
 		list->tail = &rule->next;
 		list->count++;
 		list->version = node_hash(it, list->version);
+		rule->info.content = node_hash(it, rd->lists);
+		if (lists && rd->lists)
+			rd->lists = hash_bytes(&lists, sizeof lists, rd->lists);
+		else
+			rd->lists |= lists;
 	}
 	if (rd->lists)
 		list->version = hash_bytes(&rd->lists, sizeof rd->lists, list->version);

@@ -128,12 +128,20 @@ def rules_of_files(generation):
     assert result("rules", "list")["generation"] == first["generation"]
     with open(values, "a", encoding="utf-8") as f:
         f.write("/another\n")
+    diff = result("rules", "diff", path)  # a list that is longer by one value
+    assert [(c["rule"], c["change"]) for c in diff["changes"]] == [("listed", "changed")] and diff["same"] == 2, diff
     second = result("rules", "apply", path)
     assert second["generation"] == first["generation"] + 1, (first, second)
     os.remove(values)
     code, _, text = ctl("rules", "check", path, check=False)
     assert code == 1 and "with.yaml:2:" in text and "pages.txt" in text, text
     assert result("rules", "apply", rule("eee", "/p/5"))["rules"] == 1
+    diff = result("rules", "diff", "--generation", str(second["generation"]))
+    assert {(c["rule"], c["change"]) for c in diff["changes"]} == {
+        ("eee", "gone"), ("listed", "new"), ("old", "new"), ("counted", "new")} and diff["same"] == 0, diff
+    diff = result("rules", "diff", rule("eee", "/p/6"), rule("fff", "/p/5"))
+    assert {(c["rule"], c["change"]) for c in diff["changes"]} == {("eee", "changed"), ("fff", "new")}, diff
+    assert result("rules", "diff", rule("eee", "/p/5"))["same"] == 1
     assert result("rules", "rollback")["rules"] == 3  # the generation has its list
     notes = [json.loads(line)["payload"] for line in ctl("journal", "dump")[1].splitlines()]
     for g in range(generation, second["generation"] + 1):
