@@ -512,7 +512,7 @@ static uint64_t events_take(
 		receive = rec->receive_time_ms;
 		if (rec->kind != RECORD_EVENT || rec->flags & RECORD_F_SUPPRESSED || rec->dst_port != port ||
 			rec->hit_count & hits_mask ||
-			((uint64_t)(t + STAGE_TIME_MAX) | (uint64_t)(receive + STAGE_TIME_MAX)) >=
+			(((uint64_t)t + STAGE_TIME_MAX) | ((uint64_t)receive + STAGE_TIME_MAX)) >=
 				2 * (uint64_t)STAGE_TIME_MAX)
 			break;
 		to = (t < receive ? t : receive) - delay_ms;
