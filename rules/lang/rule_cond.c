@@ -54,9 +54,8 @@ static int lines_read(struct rule_reader *rd, const struct ynode *n, uint32_t de
 /* A list of mappings, as the children of a group. */
 static int items_read(struct rule_reader *rd, const struct ynode *n, uint32_t depth, struct cond *group)
 {
-	struct cond *c;
-
 	YNODE_EACH (it, n) {
+		struct cond *c = NULL;
 		int rc = lines_read(rd, it, depth + 1, &c);
 
 		if (rc)
@@ -69,7 +68,7 @@ static int items_read(struct rule_reader *rd, const struct ynode *n, uint32_t de
 /* One mapping, or a list of which none may hold. */
 static int not_read(struct rule_reader *rd, const struct ynode *n, uint32_t depth, struct cond **out)
 {
-	struct cond *not = cond_new(rd, COND_NOT, n), *group;
+	struct cond *not = cond_new(rd, COND_NOT, n), *group = NULL;
 	int rc;
 
 	if (n->kind == YNODE_SEQ) {
