@@ -138,6 +138,9 @@ static int rules_up(struct daemon *d, struct err *err)
 	char cache[300];
 	int rc = ruleset_store_open(&d->store, d->cfg.node.data_dir, err);
 
+	if (rc == 0)
+		rc = ruleset_store_clean(d->store, err);
+
 	snprintf(cache, sizeof cache, "%s/rules-cache", d->cfg.node.data_dir);
 	if (rc == 0 && ruleset_cache_set(cache, &why))
 		log_warn("rules", "compiled patterns are not kept: %s", why.text);

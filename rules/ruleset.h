@@ -160,6 +160,8 @@ struct ruleset_store;
 /* Opens (makes) the directory. */
 int ruleset_store_open(struct ruleset_store **out, const char *dir, struct err *err);
 void ruleset_store_close(struct ruleset_store *st);
+/* Removes what a crash may have left. For the process that puts generations there, before it does. */
+int ruleset_store_clean(struct ruleset_store *st, struct err *err);
 /* Writes rs durably (file and directory synced) under generation = highest so far + 1. A ruleset whose
  * version equals the newest generation's gets that generation again. Generations start at 1. */
 int ruleset_store_put(

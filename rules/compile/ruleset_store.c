@@ -79,17 +79,28 @@ static int each_entry(struct ruleset_store *st, void (*visit)(struct ruleset_sto
 	return 0;
 }
 
-/* What a crash may have left is removed; the highest number is found. */
+/* The highest number is found. */
 static void visit_open(struct ruleset_store *st, const char *name, uint32_t arg)
 {
 	uint32_t generation = generation_of(name);
-	size_t n = strlen(name);
 
 	(void)arg;
 	if (generation > st->newest)
 		st->newest = generation;
+}
+
+static void visit_clean(struct ruleset_store *st, const char *name, uint32_t arg)
+{
+	size_t n = strlen(name);
+
+	(void)arg;
 	if (n > 4 && !strcmp(name + n - 4, ".tmp"))
 		unlinkat(st->dir_fd, name, 0);
+}
+
+int ruleset_store_clean(struct ruleset_store *st, struct err *err)
+{
+	return each_entry(st, visit_clean, 0, err);
 }
 
 int ruleset_store_open(struct ruleset_store **out, const char *dir, struct err *err)
