@@ -9,6 +9,8 @@
 #include "log.h"
 #include "murmur2.h"
 
+#define LINGER_MS_MAX 100ul
+
 /* What exactly-once rests on is not for options to change. */
 static const char *const owned[] = {"acks", "bootstrap.servers", "delivery.timeout.ms",
 	"enable.gapless.guarantee", "enable.idempotence", "isolation.level", "message.send.max.retries",
@@ -184,12 +186,13 @@ static int producer_conf(struct kafka_part *kp, rd_kafka_conf_t *conf, struct er
 /* Defaults that kafka.options may change, hence set before them. */
 static int producer_defaults(struct kafka_part *kp, rd_kafka_conf_t *conf, struct err *err)
 {
+	uint64_t half_ms = kafka_age_ms(kp) / 2;
 	char linger[24];
 
 	/* Nothing can be seen before the commit, which sends what is left: so there is time to gather, and
 	 * few large requests cost both ends less. Half the age, so that the commit does not wait for all of
-	 * it. */
-	snprintf(linger, sizeof linger, "%lu", kafka_age_ms(kp) / 2);
+	 * it; not for long, so that a full queue goes on. */
+	snprintf(linger, sizeof linger, "%lu", half_ms < LINGER_MS_MAX ? half_ms : LINGER_MS_MAX);
 	/* Per partition: four partitions hold at most 128 MiB of payload. */
 	if (kafka_conf_set(conf, "queue.buffering.max.kbytes", "32768", err) ||
 		kafka_conf_set(conf, "queue.buffering.max.messages", "60000", err) ||
