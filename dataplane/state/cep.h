@@ -14,7 +14,7 @@
  * not judged. event_time  waits; judged when the watermark's step has passed it, in the order (event time,
  * offset); an event behind the watermark is counted as late and not judged. Alerts of arrival come out with
  * the event, others at the step, in the order (event time, offset); those that say that something did not
- * come, or that a bucket is over, after them in the order of (end, first event, key).
+ * come, or that a bucket is over, after them, key by key in the order of (first end, key).
  *
  * Keys are forgotten (expiries) when the step has reached now + within and the end of suppression. A key that
  * is one too many (keys_max), or for which there is no memory (memory_bytes_max), takes the place of the one

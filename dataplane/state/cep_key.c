@@ -224,6 +224,9 @@ static void tidy(struct cep_machine *m)
 	struct bytes saved = {0};
 	struct cursor c;
 
+	m->untidy = m->judging;
+	if (m->judging)
+		return;
 	if (keytab_mapped(&m->keys) + agg_arena_mapped(m->arena) < 3 * cep_bytes(m) + REST_BYTES)
 		return;
 	cep_machine_save(m, &saved);
@@ -235,6 +238,13 @@ static void tidy(struct cep_machine *m)
 	c = cursor_of(saved.data, saved.bytes);
 	must(cep_machine_load(m, &c, NULL));
 	bytes_free(&saved);
+}
+
+void cep_judging(struct cep_machine *m, bool begins)
+{
+	m->judging = begins;
+	if (!begins && m->untidy)
+		tidy(m);
 }
 
 void cep_key_evict(struct cep_machine *m)

@@ -120,6 +120,8 @@ struct cep_machine {
 	struct rule_state def; /* its texts are not its own and not looked at */
 	struct rule_keyring keyring;
 	bool alert, wait;
+	bool judging;	/* what has waited: its keys must stay where they are */
+	bool untidy;	/* tidy() is wanted, but for that */
 	bool open_end; /* a sequence whose end is that something does not come */
 	char id[CEP_TEXT_BYTES], title[CEP_TEXT_BYTES], severity[16];
 	uint32_t item_bytes;
@@ -271,6 +273,8 @@ bool cep_key_good(const struct rule_keyring *ring, const uint8_t *key, uint32_t 
 uint64_t cep_key_hash(const struct rule_keyring *ring, const uint8_t *key, uint32_t bytes);
 /* After what may have taken memory: evicts. */
 void cep_memory(struct cep_machine *m);
+/* Around what holds references to keys over calls of cep_memory(). */
+void cep_judging(struct cep_machine *m, bool begins);
 /* Logical bytes. */
 uint64_t cep_bytes(const struct cep_machine *m);
 /* Looks at all keys that are due at step_ms. */

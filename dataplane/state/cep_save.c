@@ -407,7 +407,8 @@ static bool waits_load(struct cep_machine *m, const struct cep_gather *gather, c
 		ev = (struct cep_event){
 			w.time_ms, gather ? CEP_OFFSET_UNKNOWN : w.offset, w.id, cursor_le32(c), w.value};
 		if (c->failed || w.key >= keys || !time_good(w.time_ms) ||
-			(i && !gather && w.offset < before) || !m->wait || ev.steps >> RULE_STEPS_MAX)
+			(i && !gather && before != CEP_OFFSET_UNKNOWN && w.offset < before) || !m->wait ||
+			ev.steps >> RULE_STEPS_MAX)
 			return false;
 		if (m->def.kind == RULE_STATE_TRAVEL && !cep_country_is(w.value))
 			return false;

@@ -106,6 +106,7 @@ int cep_wait_reach(struct cep_machine *m, int64_t step_ms)
 	}
 	m->wait_count = kept;
 	ready = sorted ? cep->ready[0] : wait_sort(cep, count, least, most);
+	cep_judging(m, true);
 	for (size_t i = 0; i < count; i++) {
 		const struct cep_wait *w = &ready[i];
 		struct cep_event ev = {w->time_ms, w->offset, w->id, w->steps, w->value};
@@ -127,5 +128,6 @@ int cep_wait_reach(struct cep_machine *m, int64_t step_ms)
 		rc = cep_judge(m, key, &ev);
 		cep_memory(m);
 	}
+	cep_judging(m, false);
 	return rc;
 }

@@ -169,23 +169,24 @@ static int kept_load(struct merge *m, struct cursor *c, const struct kept **befo
 	return 0;
 }
 
-static int part_load(struct merge_part *part, struct cursor *c, struct err *err)
+/* In the first version every record had one row. */
+static int part_load(struct merge_part *part, struct cursor *c, uint32_t version, struct err *err)
 {
 	part->next = cursor_le64(c);
-	part->taken = cursor_le32(c);
+	part->taken = version < MERGE_VERSION ? 0 : cursor_le32(c);
 	part->mark_ms = (int64_t)cursor_le64(c);
 	return part->mark_ms != MERGE_NO_STEP && !time_good(part->mark_ms) ? load_bad(err, "a mark") : 0;
 }
 
 /* Of another number of partitions, whose marks are one: it becomes that of all, and their logs begin anew. */
-static int parts_gather(struct merge *m, uint32_t saved, struct cursor *c, struct err *err)
+static int parts_gather(struct merge *m, uint32_t saved, struct cursor *c, uint32_t version, struct err *err)
 {
 	struct merge_part first = {0}, part = {0};
 
 	if (!saved)
 		return load_bad(err, "its number of partitions");
 	for (uint32_t i = 0; i < saved && !c->failed; i++) {
-		int rc = part_load(i ? &part : &first, c, err);
+		int rc = part_load(i ? &part : &first, c, version, err);
 
 		if (rc)
 			return rc;
@@ -212,16 +213,17 @@ static int open_load(struct merge *m, struct cursor *c, struct err *err)
 	return 0;
 }
 
-static int head_load(struct cursor *c, uint32_t *partitions, struct err *err)
+static int head_load(struct cursor *c, uint32_t *version, uint32_t *partitions, struct err *err)
 {
-	uint32_t magic = cursor_le32(c), version = cursor_le32(c);
+	uint32_t magic = cursor_le32(c);
 
+	*version = cursor_le32(c);
 	*partitions = cursor_le32(c);
 	if (magic != MERGE_MAGIC)
 		return err_set(err, -EINVAL, "merge state: these bytes are none");
-	if (version != MERGE_VERSION)
-		return err_set(err, -EINVAL, "merge state: version %u, this program reads version %u",
-			version, MERGE_VERSION);
+	if (!*version || *version > MERGE_VERSION)
+		return err_set(err, -EINVAL, "merge state: version %u, this program reads versions 1 to %u",
+			*version, MERGE_VERSION);
 	return 0;
 }
 
@@ -230,8 +232,8 @@ static int merge_load_any(struct merge *m, const uint8_t *data, size_t bytes, bo
 	struct cursor c = cursor_of(data, bytes);
 	const struct kept *before = NULL;
 	uint64_t kept, uid_before = 0;
-	uint32_t lost, partitions;
-	int rc = head_load(&c, &partitions, err);
+	uint32_t lost, partitions, version;
+	int rc = head_load(&c, &version, &partitions, err);
 
 	if (rc)
 		return rc;
@@ -241,9 +243,9 @@ static int merge_load_any(struct merge *m, const uint8_t *data, size_t bytes, bo
 	lost = cursor_le32(&c);
 	kept = cursor_le64(&c);
 	if (gather)
-		rc = parts_gather(m, partitions, &c, err);
+		rc = parts_gather(m, partitions, &c, version, err);
 	for (uint32_t i = 0; !gather && !rc && i < m->params.partitions; i++)
-		rc = part_load(&m->part[i], &c, err);
+		rc = part_load(&m->part[i], &c, version, err);
 	if (!rc)
 		rc = open_load(m, &c, err);
 	for (uint32_t i = 0; !rc && i < lost; i++)

@@ -10,6 +10,11 @@ int stage_rules_emit(void *arg, uint64_t offset, const struct record *rec)
 {
 	struct stage *st = arg;
 
+	/* Of a step: all that was taken before is out, and there may be any number of them. */
+	if (offset == UINT64_MAX && st->alerts_at == st->alerts.bytes) {
+		st->stats.alerts++;
+		return st->emit(st->arg, rec);
+	}
 	bytes_put_u64(&st->alerts, offset);
 	bytes_put(&st->alerts, rec, rec->bytes);
 	must(!st->alerts.failed);

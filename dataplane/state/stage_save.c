@@ -14,7 +14,8 @@
 
 #define SAVE_MAGIC 0x3145474154534c53ull /* "SLSTAGE1" */
 #define SAVE_VERSION 3u
-#define SAVE_VERSION_BEFORE 2u /* without rules */
+#define SAVE_VERSION_RULES 3u	/* the first with rules */
+#define SAVE_VERSION_RECORDS 2u /* the first with records of many rows */
 #define COUNTERS 10u
 
 static void counters_of(struct stage_window_stats *s, uint64_t *counter[COUNTERS])
@@ -157,14 +158,14 @@ void stage_save(const struct stage *st, struct bytes *out)
 	rules_save(st, out);
 }
 
-static bool stats_load(struct stage_stats *s, struct cursor *c)
+static bool stats_load(struct stage_stats *s, struct cursor *c, uint32_t version)
 {
 	s->input_offset = cursor_le64(c);
 	s->records = cursor_le64(c);
 	s->events = cursor_le64(c);
 	s->late = cursor_le64(c);
 	s->rows = cursor_le64(c);
-	s->row_records = cursor_le64(c);
+	s->row_records = version < SAVE_VERSION_RECORDS ? 0 : cursor_le64(c);
 	s->marks = cursor_le64(c);
 	s->source_count = cursor_le32(c);
 	if (s->source_count > STAGE_SOURCES_MAX) {
@@ -196,7 +197,7 @@ static bool head_load(struct stage *st, struct cursor *c, uint8_t *full, uint32_
 	if (cursor_le64(c) != SAVE_MAGIC)
 		return false;
 	*version = cursor_le32(c);
-	if (*version != SAVE_VERSION && *version != SAVE_VERSION_BEFORE)
+	if (!*version || *version > SAVE_VERSION)
 		return false;
 	partition = cursor_le32(c);
 	if (!st->gather && partition != st->params.partition)
@@ -207,7 +208,7 @@ static bool head_load(struct stage *st, struct cursor *c, uint8_t *full, uint32_
 	if (c->failed || *full > 1 || !time_or_none(st->watermark_ms) || !time_or_none(st->step_ms))
 		return false;
 	st->begun = true;
-	return stats_load(&st->stats, c);
+	return stats_load(&st->stats, c, *version);
 }
 
 /* One window's part; *known: the plan has it. */
@@ -284,7 +285,7 @@ static bool windows_load(struct stage *st, struct cursor *c, uint32_t *dropped)
 static int rules_load(struct stage *st, struct cursor *c, uint32_t version, const struct cep_gather *gather,
 	struct err *err)
 {
-	uint64_t bytes = version == SAVE_VERSION_BEFORE ? 0 : cursor_le64(c);
+	uint64_t bytes = version < SAVE_VERSION_RULES ? 0 : cursor_le64(c);
 	const uint8_t *part = cursor_take(c, bytes);
 
 	if (!part || cursor_left(c))

@@ -46,8 +46,14 @@ static int part_ended(struct state *s, uint32_t partition, struct err *err)
 	return 0;
 }
 
-/* What the merge has not read of a partial log may only be late events, which it passes over: where all
- * partitions have one mark it asks for the first one's next record alone. */
+/* The merge passes over it. */
+static bool passed_over(const struct record *rec)
+{
+	return rec->kind == RECORD_LATE || (rec->kind == RECORD_ROW && rec->type == ROW_RULE_ALERT);
+}
+
+/* What the merge has not read of a partial log may only be what it passes over: where all partitions have one
+ * mark it asks for the first one's next record alone. */
 static int partial_merged(struct state *s, uint32_t partition, struct err *err)
 {
 	uint64_t at = merge_position(s->merge.merge, partition);
@@ -71,7 +77,7 @@ static int partial_merged(struct state *s, uint32_t partition, struct err *err)
 		for (uint32_t i = 0; i < block.record_count && rc == 0; i++, offset++) {
 			const struct record *rec = (const struct record *)p;
 
-			if (offset >= at && rec->kind != RECORD_LATE)
+			if (offset >= at && !passed_over(rec))
 				rc = err_set(err, -EIO,
 					"output log partition %u, offset %" PRIu64 " is not merged yet",
 					partition, offset);

@@ -270,6 +270,10 @@ static void gather(uint8_t kind)
 		waiting += cep_stats(to.cep, 0)->waiting;
 		hits += cep_stats(to.cep, 0)->hits;
 		cep_rig_reload(&to);
+		for (uint32_t key = 0; kind == RULE_STATE_ABSENCE && key < 60;
+			key++) /* behind what waits from before */
+			hit_at(&to, 0, key, 6, 1);
+		cep_rig_reload(&to);
 		to.offset = 1 << 20;
 		cep_rig_close(&to);
 	}
@@ -280,6 +284,60 @@ static void gather(uint8_t kind)
 		bytes_free(&saved[i]);
 		cep_rig_close(&from[i]);
 	}
+}
+
+/* Where events come in order of arrival a partial match is over by its key's time, whatever the step is and
+ * whenever the key was looked at: with a state loaded in between, too. */
+static void test_arrival_by_its_key(void **state)
+{
+	(void)state;
+	for (int reload = 0; reload < 2; reload++) {
+		struct rule_state rule = rig_rule(RULE_STATE_SEQUENCE);
+		static struct cep_rig rig;
+
+		rule.order = RULE_ORDER_ARRIVAL;
+		rule.within_ms = 10000;
+		rule.suppress_ms = 0;
+		rule.step_count = 2;
+		rule.step[1] =
+			(struct rule_step){rule.step[1].name, rule.step[1].match, RULE_FOLLOWED_BY, 1, 1};
+		cep_rig_open(&rig, &rule);
+		hit_at(&rig, 0, 1, 0, 1);
+		hit_at(&rig, 0, 1, 5000, 0);
+		cep_rig_flush(&rig);
+		if (reload)
+			cep_rig_reload(&rig);
+		cep_rig_reach(&rig, CEP_RIG_TIME + 10000); /* other keys have come so far */
+		hit_at(&rig, 0, 1, 7000, 2);
+		cep_rig_flush(&rig);
+		assert_int_equal(rig.alerts.count, 1);
+		cep_rig_close(&rig);
+	}
+}
+
+/* Evictions among what has waited, in keys of ever other lengths: what is to be tidied up is so afterwards.
+ */
+static void test_tidy_waits(void **state)
+{
+	struct rule_state rule = rig_rule(RULE_STATE_SEQUENCE);
+	static struct cep_rig rig;
+
+	(void)state;
+	rule.order = RULE_ORDER_EVENT_TIME;
+	rule.within_ms = 1 << 30;
+	rule.keys_max = 1 << 20;
+	rule.memory_bytes_max = 1 << 20;
+	cep_rig_open(&rig, &rule);
+	for (uint32_t round = 0; round < 40; round++) {
+		for (uint32_t i = 0; i < 20000; i++)
+			hit_at(&rig, 0, round * 7919 + i % 9000, round * 1000 + i / 100, 1u << (i & 1));
+		/* as if nearly all of its memory were unused */
+		rig.cep->machine[0]->untidy = true;
+		cep_rig_reach(&rig, CEP_RIG_TIME + (int64_t)round * 1000 + 999);
+		assert_false(rig.cep->machine[0]->judging || rig.cep->machine[0]->untidy);
+	}
+	cep_rig_reload(&rig);
+	cep_rig_close(&rig);
 }
 
 static void test_gather(void **state)
@@ -331,6 +389,7 @@ int main(void)
 		cmocka_unit_test(test_sequence_bound), cmocka_unit_test(test_partial_bytes),
 		cmocka_unit_test(test_switch), cmocka_unit_test(test_anomaly),
 		cmocka_unit_test(test_countries), cmocka_unit_test(test_gather),
+		cmocka_unit_test(test_arrival_by_its_key), cmocka_unit_test(test_tidy_waits),
 		cmocka_unit_test(test_hostile)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

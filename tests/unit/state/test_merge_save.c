@@ -72,7 +72,7 @@ static void other_saves_are_refused(void **state)
 	assert_int_equal(load(&b, 2, saved.data, saved.bytes, &err), -EINVAL);
 	saved.data[4] = 9;
 	assert_int_equal(load(&b, 2, saved.data, saved.bytes - 1, &err), -EINVAL);
-	assert_string_equal(err.text, "merge state: version 9, this program reads version 2");
+	assert_string_equal(err.text, "merge state: version 9, this program reads versions 1 to 2");
 	bytes_free(&saved);
 	rig_hand_stop(&b);
 }
