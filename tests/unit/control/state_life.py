@@ -142,6 +142,10 @@ def first_run():
     assert ctl("checkpoint", "savepoint", "../x", check=False)[0] == 1
     text = result("metrics")["text"]
     assert 'sluice_window_events_total{window="pages"} %d' % EVENTS in text and "sluice_state_up" in text, text
+    assert f'sluice_rule_state_alerts_total{{rule="once"}} {USERS}' in text, text
+    rule, = result("rules", "stats")["stateful"]
+    assert (rule["id"], rule["partitions"], rule["hits"], rule["alerts"], rule["suppressed"], rule["keys"]) == \
+        ("once", 4, EVENTS, USERS, EVENTS - USERS, USERS), rule
     rows = result("windows", "rows", "pages", "--last", "1000", "--limit", "10000")["rows"]
     hot = {(r["start_ms"], r["page"]): r["count"] for r in rows}
     assert hot and all(want[k] == n for k, n in hot.items()), (len(hot), len(want))
