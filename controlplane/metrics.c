@@ -54,6 +54,7 @@ struct metrics_drop {
 #define ITEM_enrich struct metrics_enrich
 #define ITEM_state struct metrics_state
 #define ITEM_window struct metrics_window
+#define ITEM_rule_state struct view_rule_state
 
 static double of_u64(uint64_t v)
 {
@@ -85,7 +86,7 @@ const uint32_t metric_count = sizeof metric_table / sizeof *metric_table;
 const char *metric_scope_labels(enum metric_scope scope)
 {
 	static const char *const labels[] = {"", "worker", "port", "listener", "partition", "sink, partition",
-		"reason, unit", "rule", "table", "partition", "window"};
+		"reason, unit", "rule", "table", "partition", "window", "rule"};
 
 	return labels[scope];
 }
@@ -339,6 +340,11 @@ static void metric_print(const struct view *v, const struct metric *m, FILE *out
 	case METRIC_SCOPE_rule:
 		for (uint32_t i = 0; i < v->rules; i++)
 			sample(out, m, &v->rule[i], (const char *const[]){"rule", v->rule[i].info.id, NULL});
+		break;
+	case METRIC_SCOPE_rule_state:
+		for (uint32_t i = 0; i < v->rule_states; i++)
+			sample(out, m, &v->rule_state[i],
+				(const char *const[]){"rule", v->rule_state[i].id, NULL});
 		break;
 	case METRIC_SCOPE_enrich:
 		print_enrich(v, m, out);

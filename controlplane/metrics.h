@@ -19,6 +19,7 @@ enum metric_scope {
 	METRIC_SCOPE_enrich,
 	METRIC_SCOPE_state,
 	METRIC_SCOPE_window,
+	METRIC_SCOPE_rule_state,
 };
 
 struct metric {

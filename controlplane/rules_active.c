@@ -44,9 +44,6 @@ int rules_expire(struct ruleset *rs, json_t *warnings, struct err *err)
 
 		if (rule->expired)
 			rule_warn(rule, warnings, "has expired: it is not in force");
-		else if (rule->route)
-			rule_warn(rule, warnings,
-				"routes, but no sink of this version has topics of rules: it matches only");
 	}
 	return count < 0 ? count : 0;
 }

@@ -14,6 +14,7 @@ void view_free(struct view *v)
 	free(v->base);
 	free(v->output);
 	free(v->rule);
+	free(v->rule_state);
 	free(v->state_part);
 	free(v->output_base);
 	for (int log = 0; log < SINK_LOG_COUNT; log++)

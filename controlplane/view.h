@@ -47,6 +47,13 @@ struct view_rule {
 	uint64_t hits;
 };
 
+/* A rule with state, over all partitions of the state stage in which it is in force. */
+struct view_rule_state {
+	const char *id; /* borrowed from the ruleset */
+	uint32_t partitions;
+	struct cep_stats sum;
+};
+
 /* A table of enrichment; its texts are borrowed from the configuration. */
 struct view_enrich {
 	struct enrich_table_info info;
@@ -93,6 +100,8 @@ struct view {
 	const struct window_plan *plan; /* borrowed */
 	struct view_sink sink[SINK_GROUP_MAX];
 	struct view_rule *rule;
+	uint32_t rule_states; /* 0: no state stage, or no rules with state */
+	struct view_rule_state *rule_state;
 	uint32_t generation, patterns;
 	char version[32];	/* of the ruleset */
 	uint32_t enrich_tables; /* 0: no enrichment */

@@ -245,6 +245,29 @@ json_t *view_rules_show(const struct view *v, const struct request *rq, struct e
 	return NULL;
 }
 
+static json_t *rules_stateful(const struct view *v)
+{
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; i < v->rule_states; i++) {
+		const struct view_rule_state *rule = &v->rule_state[i];
+		const struct cep_stats *s = &rule->sum;
+
+		json_array_append_new(list,
+			json_pack("{s:o, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
+				  "s:o, s:o}",
+				"id", json_text(rule->id), "partitions", (json_int_t)rule->partitions, "hits",
+				json_u64(s->hits), "alerts", json_u64(s->alerts), "suppressed",
+				json_u64(s->suppressed), "late", json_u64(s->late), "no_key",
+				json_u64(s->no_key), "no_value", json_u64(s->no_value), "keys",
+				json_u64(s->keys), "partials", json_u64(s->partials), "waiting",
+				json_u64(s->waiting), "evicted", json_u64(s->evictions), "evicted_waiting",
+				json_u64(s->evicted_waiting), "expired", json_u64(s->expiries), "cut",
+				json_u64(s->cut), "memory", json_u64(s->memory_bytes)));
+	}
+	return list;
+}
+
 json_t *view_rules_stats(const struct view *v, const struct request *rq, struct err *err)
 {
 	json_t *list = json_array(), *result = rules_head(v);
@@ -256,5 +279,6 @@ json_t *view_rules_stats(const struct view *v, const struct request *rq, struct 
 						    "hits", json_u64(v->rule[i].hits)));
 	json_object_set_new(result, "match", stats_match(v));
 	json_object_set_new(result, "rules", list);
+	json_object_set_new(result, "stateful", rules_stateful(v));
 	return result;
 }

@@ -1,6 +1,7 @@
 /* Copies the daemon's counters into a view, and samples them each second for rates. Server thread. */
 #include "daemon.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -151,6 +152,59 @@ static void lag_set(struct view_part *part, const struct journal_partition_stats
 		part->lag_ms = -1;
 }
 
+/* Adds up all members but the uid. */
+static void rule_state_add(struct view_rule_state *to, const struct cep_stats *stats)
+{
+	uint64_t *sum = (uint64_t *)&to->sum;
+	const uint64_t *more = (const uint64_t *)stats;
+
+	for (size_t i = 1; i < sizeof *stats / sizeof *sum; i++)
+		sum[i] += more[i];
+	to->partitions++;
+}
+_Static_assert(offsetof(struct cep_stats, uid) == 0 && sizeof(struct cep_stats) == 15 * sizeof(uint64_t),
+	"added up by words");
+
+static int rule_state_compare(const void *a, const void *b)
+{
+	uint64_t x = ((const struct view_rule_state *)a)->sum.uid;
+	uint64_t y = ((const struct view_rule_state *)b)->sum.uid;
+
+	return x < y ? -1 : x > y;
+}
+
+/* Partitions change over one after the other: a rule that is in force here may not be there yet. */
+static void take_rule_states(struct daemon *d, struct view *v)
+{
+	uint32_t count = v->state_parts ? ruleset_state_count(d->ruleset) : 0;
+	struct cep_stats *stats = count ? malloc(RULE_STATES_MAX * sizeof *stats) : NULL;
+
+	v->rule_state = count ? calloc(count, sizeof *v->rule_state) : NULL;
+	if (stats && v->rule_state) {
+		for (uint32_t i = 0; i < count; i++) {
+			const struct rule_state *rule = ruleset_state(d->ruleset, i);
+
+			v->rule_state[i].id = ruleset_rule(d->ruleset, rule->rule)->id;
+			v->rule_state[i].sum.uid = rule->uid;
+		}
+		qsort(v->rule_state, count, sizeof *v->rule_state, rule_state_compare);
+		v->rule_states = count;
+	}
+	for (uint32_t p = 0; p < v->state_parts && v->rule_states; p++) {
+		uint32_t shown = state_rule_stats(d->state, p, stats, RULE_STATES_MAX);
+
+		for (uint32_t i = 0; i < shown && i < RULE_STATES_MAX; i++) {
+			struct view_rule_state key = {.sum.uid = stats[i].uid};
+			struct view_rule_state *to =
+				bsearch(&key, v->rule_state, count, sizeof key, rule_state_compare);
+
+			if (to)
+				rule_state_add(to, &stats[i]);
+		}
+	}
+	free(stats);
+}
+
 static void take_rules(struct daemon *d, struct view *v)
 {
 	uint32_t count = ruleset_rule_count(d->ruleset);
@@ -220,6 +274,7 @@ void daemon_view_take(void *arg, struct view *v)
 			lag_set(&v->sink[i].part[k], view_part_log(v, &v->sink[i], &v->sink[i].part[k]));
 	pthread_mutex_lock(&d->rules_lock); /* until view_release: the view borrows the rules' texts */
 	take_rules(d, v);
+	take_rule_states(d, v);
 	take_enrich(d, v);
 }
 

@@ -31,7 +31,6 @@ struct rule_info {
 	int64_t expires_ms; /* 0: never */
 	const char *owner;  /* NULL: none */
 	uint64_t content;   /* hash of what it says, with its lists; without comments and layout */
-	const char *route;  /* topic of RULE_ACTION_ROUTE; NULL: none */
 };
 
 /* What a hit of the rule makes of a record, without state. */

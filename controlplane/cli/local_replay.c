@@ -78,7 +78,7 @@ static int replay_rows(struct replay_cli *r, uint32_t partition, uint64_t offset
 static int replay_row(void *arg, uint32_t partition, uint64_t offset, const struct record *rec)
 {
 	struct replay_cli *r = arg;
-	bool alert = row_is_alert(rec), merged = partition == r->meta.partitions || alert;
+	bool alert = row_is_alert(rec), merged = partition == r->meta.partitions;
 	const struct window_def *def;
 	int rc = 0;
 

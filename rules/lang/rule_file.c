@@ -83,39 +83,16 @@ static int severity_read(struct rule_reader *rd, const struct ynode *n, struct r
 	return rule_err_unknown(rd, n, false, "severity", rule_severity_name, 5);
 }
 
-/* {route: TOPIC} */
-static int route_read(struct rule_reader *rd, const struct ynode *n, struct rule *rule)
-{
-	static const char *const names[] = {"route", NULL};
-	const struct ynode *topic;
-	int rc = read_keys(rd, n, names);
-
-	rc = rc ? rc : read_child(rd, n, "route", &topic);
-	if (rc)
-		return rc;
-	if (rule->info.route)
-		return rule_err(rd, n, "then: route is given twice");
-	if (topic->kind != YNODE_SCALAR || !topic->text_bytes || topic->text_bytes > RULE_TOPIC_BYTES_MAX ||
-		strspn(topic->text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") !=
-			topic->text_bytes ||
-		!strcmp(topic->text, ".") || !strcmp(topic->text, ".."))
-		return rule_err(rd, topic,
-			"route: expected the name of a Kafka topic: 1 to %d letters, digits, - _ .",
-			RULE_TOPIC_BYTES_MAX);
-	rule->info.actions |= RULE_ACTION_ROUTE;
-	rule->info.route = rule_pool_text(rd->pool, topic->text, topic->text_bytes);
-	return rule->info.route ? 0 : rule_no_memory(rd);
-}
-
 static int action_read(struct rule_reader *rd, const struct ynode *n, struct rule *rule)
 {
 	static const char *const names[] = {"alert", "tag", "drop"};
 	static const uint8_t actions[] = {RULE_ACTION_ALERT, RULE_ACTION_TAG, RULE_ACTION_DROP};
 
-	if (n->kind == YNODE_MAP)
-		return route_read(rd, n, rule);
+	if (n->kind == YNODE_MAP && ynode_get(n, "route"))
+		return rule_err(rd, n,
+			"then: route is not supported by this version: no sink delivers to topics of rules");
 	if (n->kind != YNODE_SCALAR)
-		return rule_err(rd, n, "then: expected alert, tag, drop or {route: topic}");
+		return rule_err(rd, n, "then: expected alert, tag or drop");
 	for (int i = 0; i < 3; i++)
 		if (!strcmp(names[i], n->text)) {
 			if (rule->info.actions & actions[i])
@@ -135,7 +112,7 @@ static int then_read(struct rule_reader *rd, const struct ynode *n, struct rule 
 	if (n->kind != YNODE_SEQ)
 		return action_read(rd, n, rule);
 	if (!n->count)
-		return rule_err(rd, n, "then: at least one of alert, tag, drop, {route: topic}");
+		return rule_err(rd, n, "then: at least one of alert, tag, drop");
 	YNODE_EACH (it, n)
 		if (!rc)
 			rc = action_read(rd, it, rule);

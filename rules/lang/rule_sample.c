@@ -423,13 +423,12 @@ static int sample_read(
 
 static int expect_read(struct rule_reader *rd, const struct ynode *n, const struct rule *rule, uint8_t *out)
 {
-	static const char *const names[] = {"alert", "tag", "drop", "route", "none"};
-	static const uint8_t actions[] = {
-		RULE_ACTION_ALERT, RULE_ACTION_TAG, RULE_ACTION_DROP, RULE_ACTION_ROUTE, 0};
+	static const char *const names[] = {"alert", "tag", "drop", "none"};
+	static const uint8_t actions[] = {RULE_ACTION_ALERT, RULE_ACTION_TAG, RULE_ACTION_DROP, 0};
 
 	if (n->kind != YNODE_SCALAR)
-		return rule_err(rd, n, "expect: expected alert, tag, drop, route or none");
-	for (uint32_t i = 0; i < 5; i++) {
+		return rule_err(rd, n, "expect: expected alert, tag, drop or none");
+	for (uint32_t i = 0; i < 4; i++) {
 		if (strcmp(n->text, names[i]))
 			continue;
 		if (rule->state && actions[i] && actions[i] != RULE_ACTION_ALERT)
@@ -439,7 +438,7 @@ static int expect_read(struct rule_reader *rd, const struct ynode *n, const stru
 		*out = actions[i];
 		return 0;
 	}
-	return rule_err_unknown(rd, n, false, "expectation", names, 5);
+	return rule_err_unknown(rd, n, false, "expectation", names, 4);
 }
 
 int samples_read(struct rule_reader *rd, const struct ynode *tests, struct rule *rule)
@@ -460,8 +459,8 @@ int samples_read(struct rule_reader *rd, const struct ynode *tests, struct rule 
 				if (it != send && it != expect)
 					return rule_err_unknown(rd, it, true, "key of a test", names, 2);
 		if (!send || !expect || send->kind != YNODE_SEQ || !send->count)
-			return rule_err(rd, test,
-				"a test is {send: [ {event}, ... ], expect: alert|tag|drop|route|none}");
+			return rule_err(
+				rd, test, "a test is {send: [ {event}, ... ], expect: alert|tag|drop|none}");
 		rc = expect_read(rd, expect, rule, &action);
 		if (!rc && send->count > RULE_TEST_EVENTS_MAX)
 			rc = rule_err(rd, send, "send: more than %d events", RULE_TEST_EVENTS_MAX);

@@ -451,9 +451,6 @@ static int actions_check(struct rule_reader *rd, const struct ynode *n, const st
 			"then: drop: what a rule with state finds is known when its events are journaled, "
 			"too late to "
 			"drop them; it can alert and tag");
-	if (rule->info.actions & RULE_ACTION_ROUTE)
-		return rule_err(rd, then,
-			"then: route: a rule with state finds many events together; it can alert and tag");
 	if (!(rule->info.actions & RULE_ACTION_ALERT))
 		return rule_err(rd, then, "then: state is kept for alerts: `alert` is missing");
 	return 0;

@@ -19,6 +19,9 @@ SOCKET, DATA, CONFIG = (os.path.join(DIR, n) for n in ("s.sock", "data", "c.yaml
 EVENTS, USERS, STEP_MS, SIZE_MS = 6000, 50, 50, 5000
 START = int(time.time() * 1000) // 60000 * 60000 - 3600_000
 PAGES = 'name: pages, kind: tumbling, size: 5s, by: page, aggregates: "count, distinct(user_id)"'
+RULE = """rules:
+- {id: once, when: {type: click}, by: user_id, suppress: 1h, then: alert}
+"""
 USERS_WINDOW = 'name: users, kind: session, gap: 10s, by: user_id, aggregates: count'
 
 
@@ -59,6 +62,7 @@ journal: {{partitions: 4, segment_bytes: 4MiB}}
 time: {{out_of_orderness: 1s, past_max: 0}}
 state: {{enabled: true, checkpoint_every: 200ms, segment_bytes: 4MiB}}
 control: {{socket: {SOCKET}}}
+rules: {{dir: {DIR}/rules}}
 ports: [{{name: file, device: "net_pcap0,rx_pcap={DIR}/in.pcap"}}]
 listeners: [{{name: in, udp_port: 9000}}]
 windows:
@@ -122,6 +126,9 @@ def by_page(rows):
 
 def first_run():
     want = write_input(0, EVENTS)
+    os.mkdir(os.path.join(DIR, "rules"))
+    with open(os.path.join(DIR, "rules", "once.yaml"), "w", encoding="utf-8") as f:
+        f.write(RULE)
     write_config(PAGES, USERS_WINDOW)
     p = start()
     wait(settled, "balance")
@@ -135,6 +142,10 @@ def first_run():
     assert ctl("checkpoint", "savepoint", "../x", check=False)[0] == 1
     text = result("metrics")["text"]
     assert 'sluice_window_events_total{window="pages"} %d' % EVENTS in text and "sluice_state_up" in text, text
+    assert f'sluice_rule_state_alerts_total{{rule="once"}} {USERS}' in text, text
+    rule, = result("rules", "stats")["stateful"]
+    assert (rule["id"], rule["partitions"], rule["hits"], rule["alerts"], rule["suppressed"], rule["keys"]) == \
+        ("once", 4, EVENTS, USERS, EVENTS - USERS, USERS), rule
     rows = result("windows", "rows", "pages", "--last", "1000", "--limit", "10000")["rows"]
     hot = {(r["start_ms"], r["page"]): r["count"] for r in rows}
     assert hot and all(want[k] == n for k, n in hot.items()), (len(hot), len(want))
@@ -164,7 +175,12 @@ def killed_run(want, hot):
     assert sum(x["events"] for x in summary["logs"]) == EVENTS
     again = replay()[1]
     assert [x["crc"] for x in again["logs"]] == [x["crc"] for x in summary["logs"]]
+    assert not any("alert_id" in r for r in got), "alerts of rules are no merged rows"
     partial = replay("--rows", "partial")[0]
+    alerts = [r for r in partial if "alert_id" in r]
+    assert len(alerts) == len({r["alert_id"] for r in alerts}) == USERS and \
+        {r["key"] for r in alerts} == {f"user_id=u{i}" for i in range(USERS)}, alerts[:2]
+    partial = [r for r in partial if "alert_id" not in r]
     counts = collections.Counter()
     for r in partial:
         if r["window"] == "pages":

@@ -283,6 +283,8 @@ static void test_metrics(void **state)
 	expect_line(text, "sluice_drops_total{reason=\"not_ip\",unit=\"frame\"} 14");
 	expect_line(text, "sluice_drops_total{reason=\"duplicate\",unit=\"event\"} 22"); /* of this process */
 	expect_line(text, "sluice_rule_hits_total{rule=\"a\\\"b\\\\c\"} 42");
+	expect_line(text, "sluice_rule_state_alerts_total{rule=\"bots\"} 6");
+	expect_line(text, "sluice_rule_state_memory_bytes{rule=\"bots\"} 4096");
 	expect_line(text, "# TYPE sluice_drops_total counter");
 	expect_line(text, "sluice_window_events_total{window=\"pages\"} 1800");
 	expect_line(text, "sluice_window_closed_seconds{window=\"pages\"} 1700000003");
