@@ -232,7 +232,7 @@ static json_t *rules_apply_locked(
 	else
 		rc = from_dir ? rules_of_dir(&d->cfg, &rs, err) : rules_of_files(d, files, &rs, err);
 	if (rc == 0)
-		rc = rules_expire(rs, warnings, err);
+		rc = rules_expire(&d->cfg, rs, warnings, err);
 	if (rc == 0)
 		tests = ruleset_run_tests(rs, &state_rules_tester, report_line, report);
 	if (tests.not_run)
@@ -295,7 +295,7 @@ static json_t *rules_rollback_locked(struct daemon *d, const struct peer *peer, 
 		    : rules_before(d, &rs, err);
 
 	if (rc == 0) {
-		rc = rules_expire(rs, warnings, err);
+		rc = rules_expire(&d->cfg, rs, warnings, err);
 		if (rc)
 			ruleset_free(rs);
 		else

@@ -150,7 +150,7 @@ static int rules_up(struct daemon *d, struct err *err)
 	if (rc == 0)
 		rc = rules_start(d, &d->ruleset, err);
 	if (rc == 0)
-		rc = rules_expire(d->ruleset, NULL, err);
+		rc = rules_expire(&d->cfg, d->ruleset, NULL, err);
 	if (rc == 0)
 		rc = ruleset_store_put(d->store, d->ruleset, &d->generation, err);
 	if (rc == 0)

@@ -123,7 +123,7 @@ int rules_note(struct daemon *d, uint32_t timeout_ms, struct err *err);
 void rules_note_again(struct daemon *d); /* server thread, each tick; does not wait */
 /* Takes rules out of force that have expired by now; logs each of them, and those that ask for what no sink
  * does, and adds a line to warnings (may be NULL). */
-int rules_expire(struct ruleset *rs, json_t *warnings, struct err *err);
+int rules_expire(const struct config *cfg, struct ruleset *rs, json_t *warnings, struct err *err);
 /* actions.c: the files of a request, compiled. */
 int rules_of_files(struct daemon *d, const json_t *files, struct ruleset **out, struct err *err);
 /* rules.dir compiled; the empty ruleset if it is not set. */

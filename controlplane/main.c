@@ -39,21 +39,22 @@ static bool sink_configured(const struct config *cfg)
 static int check(const struct config *cfg)
 {
 	struct enrich_set *tables = NULL;
+	struct window_plan *plan = NULL;
 	struct ruleset *rs = NULL;
 	struct err err = {0};
 
 	if (config_check(cfg, &err) || event_config_check(cfg, &err) || rules_of_dir(cfg, &rs, &err) ||
-		enrich_set_load(&tables, cfg, &err)) {
+		enrich_set_load(&tables, cfg, &err) ||
+		(cfg->state.enabled && window_plan_make(&plan, cfg, &err))) {
 		fprintf(stderr, "sluiced: %s\n", err.text);
 		return 1;
 	}
-	printf("configuration, rules and tables are valid (ports: %u, listeners: %u, rules: %u); devices and "
-	       "servers "
-	       "are "
-	       "tried at start\n",
-		cfg->ports_count, cfg->listeners_count, ruleset_rule_count(rs));
+	printf("configuration, rules, windows and tables are valid (ports: %u, listeners: %u, rules: %u, "
+	       "windows: %u); devices and servers are tried at start\n",
+		cfg->ports_count, cfg->listeners_count, ruleset_rule_count(rs), plan ? plan->count : 0);
 	if (!sink_configured(cfg))
 		printf("note: %s\n", no_sink);
+	window_plan_free(plan);
 	enrich_set_free(tables);
 	ruleset_free(rs);
 	return 0;

@@ -35,7 +35,7 @@ static void rule_warn(const struct rule_info *rule, json_t *warnings, const char
 			warnings, json_sprintf("%s:%u: rule %s %s", rule->file, rule->line, rule->id, text));
 }
 
-int rules_expire(struct ruleset *rs, json_t *warnings, struct err *err)
+int rules_expire(const struct config *cfg, struct ruleset *rs, json_t *warnings, struct err *err)
 {
 	int count = ruleset_expire(rs, clock_wall_ms(), err);
 
@@ -44,6 +44,8 @@ int rules_expire(struct ruleset *rs, json_t *warnings, struct err *err)
 
 		if (rule->expired)
 			rule_warn(rule, warnings, "has expired: it is not in force");
+		else if (rule->stateful && !cfg->state.enabled)
+			rule_warn(rule, warnings, "has state, and state.enabled is false: it cannot alert");
 	}
 	return count < 0 ? count : 0;
 }

@@ -254,12 +254,16 @@ static json_t *row_json(const struct try_row *row)
 static json_t *side_json(const struct try_run *t, const struct try_side *side, uint32_t generation)
 {
 	uint64_t alerts = 0;
+	uint32_t with_state = 0;
 
 	for (uint32_t i = 0; i < t->row_count; i++)
 		alerts += t->row[i].alerts[side - t->side];
-	return json_pack("{s:o, s:s, s:I, s:o, s:f}", "generation",
+	for (uint32_t i = 0; i < ruleset_rule_count(side->rs); i++)
+		with_state += ruleset_rule(side->rs, i)->stateful;
+	return json_pack("{s:o, s:s, s:I, s:I, s:o, s:f}", "generation",
 		generation ? json_integer(generation) : json_null(), "version", ruleset_version(side->rs),
-		"rules", (json_int_t)ruleset_rule_count(side->rs), "alerts", json_u64(alerts), "ns_event",
+		"rules", (json_int_t)ruleset_rule_count(side->rs), "with_state_not_tried",
+		(json_int_t)with_state, "alerts", json_u64(alerts), "ns_event",
 		t->events ? (double)side->cpu_ns / (double)t->events : 0.0);
 }
 

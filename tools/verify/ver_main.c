@@ -196,8 +196,9 @@ static void print_row(const char *kind, const char *where, const struct ver_set 
 		printf(" %6s %8s %8s %8s", "-", "-", "-", "-");
 	printf("  %016" PRIx64 "%016" PRIx64 "\n", s.hash[0], s.hash[1]);
 	if (set->others)
-		printf("%-9s %-28s %10" PRIu64 " rows of other nodes or journals, not compared\n", "", "",
-			set->others);
+		printf("%-9s %-28s %10" PRIu64
+		       " rows of other nodes or journals, or made by the state stage: not compared\n",
+			"", "", set->others);
 }
 
 static void add_diff(struct ver_diff *to, struct ver_diff d)
