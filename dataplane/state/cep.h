@@ -99,6 +99,9 @@ void cep_save(const struct cep *cep, struct bytes *out);
 /* Into a fresh one. Rules come from params.rules. -EINVAL for bytes that are no saved state of this version,
  * or for a generation that is not there; hostile bytes are refused, it is then only good for freeing. */
 int cep_load(struct cep *cep, const uint8_t *data, size_t bytes, struct err *err);
+/* True if these bytes are a saved state without any rule: whoever has no rulesets may do without it. */
+bool cep_saved_empty(const uint8_t *data, size_t bytes);
+
 /* Into a fresh one, one after the other, saved states of all partitions that were; of each the keys that are
  * now of `partition` among `partitions`, and, if counts is set, the counters. The newest generation holds.
  * What was saved says where its events were: those addresses mean nothing any more, alerts name the ids

@@ -548,6 +548,15 @@ int cep_load_more(
 	return machines_load(cep, gather, &c, err);
 }
 
+bool cep_saved_empty(const uint8_t *data, size_t bytes)
+{
+	struct cursor c = cursor_of(data, bytes);
+	bool good = cursor_le64(&c) == SAVE_MAGIC;
+
+	(void)cursor_take(&c, 2 * sizeof(uint32_t) + sizeof((struct cep *)0)->totals + sizeof(int64_t));
+	return cursor_le32(&c) == 0 && good && !c.failed && !cursor_left(&c);
+}
+
 int cep_load(struct cep *cep, const uint8_t *data, size_t bytes, struct err *err)
 {
 	return cep_load_more(cep, NULL, data, bytes, err);

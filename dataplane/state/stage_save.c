@@ -290,7 +290,7 @@ static int rules_load(struct stage *st, struct cursor *c, uint32_t version, cons
 
 	if (!part || cursor_left(c))
 		return load_bad(st, err);
-	if (!bytes)
+	if (!bytes || (!st->rules && cep_saved_empty(part, bytes)))
 		return 0;
 	if (!st->rules)
 		return err_set(err, -EINVAL,

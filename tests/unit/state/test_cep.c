@@ -347,6 +347,28 @@ static void test_gather(void **state)
 		gather(kind);
 }
 
+/* Without any rule in it a saved state is not needed by whoever has no rules. */
+static void test_saved_empty(void **state)
+{
+	struct rule_state rule = rig_rule(RULE_STATE_COUNT);
+	static struct cep_rig rig;
+	struct bytes saved = {0};
+	struct err err;
+
+	(void)state;
+	cep_rig_open(&rig, &rule);
+	cep_save(rig.cep, &saved);
+	assert_false(cep_saved_empty(saved.data, saved.bytes));
+	bytes_reset(&saved);
+	assert_int_equal(cep_switch(rig.cep, 0, &err), 0); /* none of the rules */
+	cep_save(rig.cep, &saved);
+	assert_true(cep_saved_empty(saved.data, saved.bytes));
+	for (size_t cut = 0; cut < saved.bytes; cut++)
+		assert_false(cep_saved_empty(saved.data, cut));
+	bytes_free(&saved);
+	cep_rig_close(&rig);
+}
+
 /* Changed bytes are refused, or are a state that goes on without harm and saves canonically. */
 static void test_hostile(void **state)
 {
@@ -390,7 +412,7 @@ int main(void)
 		cmocka_unit_test(test_switch), cmocka_unit_test(test_anomaly),
 		cmocka_unit_test(test_countries), cmocka_unit_test(test_gather),
 		cmocka_unit_test(test_arrival_by_its_key), cmocka_unit_test(test_tidy_waits),
-		cmocka_unit_test(test_hostile)};
+		cmocka_unit_test(test_saved_empty), cmocka_unit_test(test_hostile)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
