@@ -68,10 +68,12 @@ static inline void lane_take(struct merge_lane *lane, const struct row *group)
 
 static __attribute__((noinline)) int lane_tie(const struct merge *m, int a, int b)
 {
-	const struct row_walk *x = &m->lane[a].part->walk, *y = &m->lane[b].part->walk;
+	const struct row_walk *x, *y;
 
 	if (!m->lane[a].open || !m->lane[b].open)
 		return m->lane[a].open ? a : b;
+	x = &m->lane[a].part->walk;
+	y = &m->lane[b].part->walk;
 	return row_keys_compare(x->key, x->row.key_bytes, y->key, y->row.key_bytes) <= 0 ? a : b;
 }
 
@@ -142,9 +144,9 @@ struct partial {
 /* The lane's row is of the same key. */
 static bool lane_has(const struct merge_lane *lane, const struct partial *of)
 {
-	const struct row_walk *walk = &lane->part->walk;
+	const struct row_walk *walk = lane->open ? &lane->part->walk : NULL;
 
-	return lane->open && !row_keys_compare(walk->key, walk->row.key_bytes, of->key, of->key_bytes);
+	return walk && !row_keys_compare(walk->key, walk->row.key_bytes, of->key, of->key_bytes);
 }
 
 /* A row of one partial: its bytes. The key and the aggregates behind it are copied in words. */
