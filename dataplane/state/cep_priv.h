@@ -120,8 +120,8 @@ struct cep_machine {
 	struct rule_state def; /* its texts are not its own and not looked at */
 	struct rule_keyring keyring;
 	bool alert, wait;
-	bool judging;	/* what has waited: its keys must stay where they are */
-	bool untidy;	/* tidy() is wanted, but for that */
+	bool judging;  /* what has waited: its keys must stay where they are */
+	bool untidy;   /* tidy() is wanted, but for that */
 	bool open_end; /* a sequence whose end is that something does not come */
 	char id[CEP_TEXT_BYTES], title[CEP_TEXT_BYTES], severity[16];
 	uint32_t item_bytes;
