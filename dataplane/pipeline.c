@@ -10,7 +10,7 @@
 
 static uint32_t partition_of(const struct pipeline *pl, uint64_t key_hash)
 {
-	return (uint32_t)(((__uint128_t)key_hash * pl->partitions) >> 64);
+	return hash_partition(key_hash, pl->partitions);
 }
 
 static void batch_seal(struct pipeline *pl, uint32_t partition)

@@ -78,4 +78,11 @@ static inline uint64_t hash_u64(uint64_t x)
 	return hash_fold(x ^ 0x9e3779b97f4a7c15ull, 0xd6e8feb86659fd93ull);
 }
 
+/* The partition of a key's hash among so many. Workers spread events by it, and whatever is handed over to
+ * another number of partitions has to follow them. */
+static inline uint32_t hash_partition(uint64_t hash, uint32_t partitions)
+{
+	return (uint32_t)(((__uint128_t)hash * partitions) >> 64);
+}
+
 #endif

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "crc32c.h"
+#include "hash.h"
 
 #define IDS_MAGIC 0x3153444955434c53ull /* "SLCUIDS1" */
 #define IDS_BUFFER 4096u		/* ids in memory of a file at a time */
@@ -160,7 +161,7 @@ static int source_next(struct ids_work *w, struct ids_source *s, struct err *err
 
 static int ids_take(struct ids_work *w, const struct ids_source *s)
 {
-	uint32_t p = (uint32_t)(((__uint128_t)s->entry.key_hash * w->to->params.partitions) >> 64);
+	uint32_t p = hash_partition(s->entry.key_hash, w->to->params.partitions);
 	struct ids_file *f = &w->file[p];
 	struct ids_entry *id = &f->id[f->held++];
 

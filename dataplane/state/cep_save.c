@@ -344,7 +344,7 @@ static bool mine(
 	if (!gather)
 		return true;
 	hash = cep_key_hash(&m->keyring, key, bytes);
-	return (uint32_t)(((__uint128_t)hash * gather->partitions) >> 64) == m->cep->params.partition;
+	return hash_partition(hash, gather->partitions) == m->cep->params.partition;
 }
 
 static bool key_load(struct cep_machine *m, const struct cep_gather *gather, uint32_t *ref, struct cursor *c)

@@ -93,7 +93,7 @@ bool stage_gathers(const struct stage_window *w, const struct stage_pick *p, uin
 	if (flags & KEYTAB_F_OTHER || p->key_bytes < head)
 		return g->panes;
 	hash = hash_bytes(p->key + head, p->key_bytes - head, 0);
-	return (uint32_t)(((__uint128_t)hash * g->partitions) >> 64) == w->st->params.partition;
+	return hash_partition(hash, g->partitions) == w->st->params.partition;
 }
 
 /* ---- the whole ---- */
