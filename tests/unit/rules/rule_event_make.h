@@ -2,6 +2,7 @@
 #ifndef SLUICE_RULE_EVENT_MAKE_H
 #define SLUICE_RULE_EVENT_MAKE_H
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -81,6 +82,19 @@ static inline struct matcher *matcher_of(const struct ruleset *rs)
 	if (!m)
 		fail_msg("%s", err.text);
 	return m;
+}
+
+/* These rules do not compile: the error begins with its place and has that part. */
+static inline void refused(const char *yaml, const char *place, const char *part)
+{
+	struct rule_source source = {"f.yaml", yaml, strlen(yaml), false};
+	struct ruleset *rs = NULL;
+	struct err err = {0};
+
+	assert_int_equal(ruleset_compile(&rs, &source, 1, 100, &err), -EINVAL);
+	assert_null(rs);
+	if (strncmp(err.text, place, strlen(place)) || !strstr(err.text, part))
+		fail_msg("%s\nwant \"%s\" ... \"%s\"\nhave \"%s\"", yaml, place, part, err.text);
 }
 
 #endif

@@ -5,18 +5,6 @@
 #include "record.h"
 #include "rule_event_make.h"
 
-static void refused(const char *yaml, const char *place, const char *part)
-{
-	struct rule_source source = {"f.yaml", yaml, strlen(yaml), false};
-	struct ruleset *rs = NULL;
-	struct err err = {0};
-
-	assert_int_equal(ruleset_compile(&rs, &source, 1, 100, &err), -EINVAL);
-	assert_null(rs);
-	if (strncmp(err.text, place, strlen(place)) || !strstr(err.text, part))
-		fail_msg("%s\nwant \"%s\" ... \"%s\"\nhave \"%s\"", yaml, place, part, err.text);
-}
-
 /* A mistake in `when`, which begins in column 11 of line 3. */
 static void refused_when(const char *when, int column, const char *part)
 {

@@ -99,7 +99,7 @@ static void test_matches(void **state)
 	ruleset_free(rs);
 }
 
-static void refused(uint32_t which, const char *text, const char *want)
+static void refused_files(uint32_t which, const char *text, const char *want)
 {
 	struct rule_source with[SOURCES];
 	struct ruleset *rs;
@@ -118,12 +118,12 @@ static void test_refused(void **state)
 	char longer[2200];
 
 	(void)state;
-	refused(2, "5\n\nx\n", "d/numbers.txt:3:1: rule value: value: expected a number");
-	refused(3, "10.0.0.0/8\n10.0.0.1/8\n", "d/nets.txt:2:1: rule net: cidr: expected addresses");
-	refused(3, "\n# nothing\n", "d/r.yaml:4:38: rule net: file: d/nets.txt holds no value");
+	refused_files(2, "5\n\nx\n", "d/numbers.txt:3:1: rule value: value: expected a number");
+	refused_files(3, "10.0.0.0/8\n10.0.0.1/8\n", "d/nets.txt:2:1: rule net: cidr: expected addresses");
+	refused_files(3, "\n# nothing\n", "d/r.yaml:4:38: rule net: file: d/nets.txt holds no value");
 	memset(longer, 'x', sizeof longer);
 	longer[2100] = 0;
-	refused(1, longer, "d/lists/pages.txt:1:1: rule page: page: 2100 bytes");
+	refused_files(1, longer, "d/lists/pages.txt:1:1: rule page: page: 2100 bytes");
 }
 
 /* A generation is self-contained, and means the same rules in force wherever it is loaded. */

@@ -8,18 +8,6 @@
 
 #define HEAD "rules:\n- id: r1\n  when: {type: transaction}\n  then: alert\n"
 
-static void refused(const char *yaml, const char *place, const char *part)
-{
-	struct rule_source source = {"f.yaml", yaml, strlen(yaml), false};
-	struct ruleset *rs = NULL;
-	struct err err = {0};
-
-	assert_int_equal(ruleset_compile(&rs, &source, 1, 100, &err), -EINVAL);
-	assert_null(rs);
-	if (strncmp(err.text, place, strlen(place)) || !strstr(err.text, part))
-		fail_msg("%s\nwant \"%s\" ... \"%s\"\nhave \"%s\"", yaml, place, part, err.text);
-}
-
 /* A mistake in what stands in line 5 beside a `when` and `then: alert`, and the column of the mistake. */
 static void refused_state(const char *state, int column, const char *part)
 {
