@@ -73,22 +73,26 @@ const char *block_header_fault(const struct block_header *h, const struct block_
 
 const char *block_payload_fault(const struct block_header *h, const void *payload)
 {
+	struct journal_counts counts = {0};
 	const uint8_t *p = payload;
 	uint32_t left = h->payload_bytes, count = 0;
 
 	if (crc32c(0, payload, left) != h->payload_crc)
 		return "payload CRC";
 	while (left) {
-		uint32_t bytes;
+		const struct record *rec = (const struct record *)p;
 
 		if (!record_valid(p, left))
 			return "record";
-		bytes = ((const struct record *)p)->bytes;
-		p += bytes;
-		left -= bytes;
+		block_count(&counts, rec);
+		p += rec->bytes;
+		left -= rec->bytes;
 		count++;
 	}
-	return count == h->record_count ? NULL : "record count";
+	if (count != h->record_count)
+		return "record count";
+	return h->flags & BLOCK_F_COUNTED && memcmp(&counts, &h->counts, sizeof counts) ? "counts of records"
+											: NULL;
 }
 
 void block_place_step(struct block_place *at, const struct block_header *h)

@@ -8,6 +8,8 @@
 #include <stdint.h>
 
 #include "drops.h"
+#include "journal.h"
+#include "record.h"
 
 #define JOURNAL_FORMAT_VERSION 1u
 
@@ -24,6 +26,7 @@
 
 enum block_flags {
 	BLOCK_F_CLEAN_END = 1 << 0, /* the last block of a run that was stopped in order */
+	BLOCK_F_COUNTED = 1 << 1,   /* `counts` is filled; blocks of earlier versions have it zero */
 };
 
 struct block_header {
@@ -54,10 +57,12 @@ struct block_header {
 	uint64_t journal_bytes;
 	uint64_t records[8];
 	uint64_t drops[DROP_ID_MAX];
-	uint8_t reserved1[288];
+	struct journal_counts counts; /* of this block alone */
+	uint8_t reserved1[248];
 };
 _Static_assert(sizeof(struct block_header) == BLOCK_HEADER_BYTES, "block header layout is on disk");
 _Static_assert(offsetof(struct block_header, drops) == 224, "block header layout is on disk");
+_Static_assert(offsetof(struct block_header, counts) == 736, "block header layout is on disk");
 
 enum meta_flags {
 	META_F_DERIVED = 1 << 0, /* no records of the writer's own: the n-th record handed in has offset n */
@@ -122,6 +127,15 @@ const char *block_header_fault(const struct block_header *h, const struct block_
 bool block_header_ours(const struct block_header *h, const struct block_place *at);
 /* NULL, or what is wrong with the payload of a block whose header is good. */
 const char *block_payload_fault(const struct block_header *h, const void *payload);
+/* Adds a record to the counts of its block. */
+static inline void block_count(struct journal_counts *counts, const struct record *rec)
+{
+	bool event = rec->kind == RECORD_EVENT;
+
+	counts->kind[rec->kind & 7]++;
+	counts->matched += event && rec->hit_count;
+	counts->suppressed += event && rec->flags & RECORD_F_SUPPRESSED;
+}
 uint32_t block_header_crc(const struct block_header *h);
 /* Moves *at behind this good block. */
 void block_place_step(struct block_place *at, const struct block_header *h);

@@ -84,6 +84,14 @@ uint64_t journal_before(const struct journal *j); /* as in the parameters when i
 uint32_t journal_generation_floor(const struct journal *j);
 
 /* ---- what a block is to a reader ---- */
+/* What the records of a block are, so that who wants none of them need not pass over them one by one. On disk
+ * in block headers. */
+struct journal_counts {
+	uint32_t kind[8];    /* records by enum record_kind, modulo 8 */
+	uint32_t matched;    /* RECORD_EVENT with a hit of a rule */
+	uint32_t suppressed; /* RECORD_EVENT with RECORD_F_SUPPRESSED */
+};
+
 struct journal_block {
 	uint32_t partition;
 	uint32_t generation;   /* ruleset generation that record hits mean */
@@ -91,8 +99,9 @@ struct journal_block {
 	uint32_t record_count;
 	uint32_t bytes; /* of data */
 	int64_t receive_last_ms;
-	int64_t watermark_ms; /* partition watermark after this block */
-	const uint8_t *data;  /* records back to back, each checked by record_valid() */
+	int64_t watermark_ms;		     /* partition watermark after this block */
+	const uint8_t *data;		     /* records back to back, each checked by record_valid() */
+	const struct journal_counts *counts; /* NULL: of an earlier version, which did not count */
 };
 
 struct journal_reader;

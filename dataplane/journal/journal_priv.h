@@ -193,6 +193,7 @@ struct journal_part {
 	uint32_t flight_head, flight_count;
 	int open_buf; /* -1: no open block */
 	uint32_t open_bytes, open_records;
+	struct journal_counts open_counts;
 	uint64_t open_ns;
 	int64_t open_receive_first_ms;
 	uint64_t open_first_offset;

@@ -118,6 +118,7 @@ static void pack_records(struct journal_part *part, struct batch *b, uint32_t co
 		if (rec->kind == RECORD_EVENT && !(rec->field_mask & FBIT(event_id)))
 			pack_make_id(part, rec, part->place.offset);
 		part->totals.records[rec->kind & 7]++;
+		block_count(&part->open_counts, rec);
 		part->place.offset++;
 	}
 	pack_copy(part, b->data + from, b->bytes - from);
@@ -192,6 +193,7 @@ enum pack_answer pack_own(
 		memcpy(rec + 1, text, payload);
 	pack_copy(part, rec, rec->bytes);
 	part->totals.records[kind]++;
+	block_count(&part->open_counts, rec);
 	part->place.offset++;
 	part->open_records++;
 	stat_set(&part->stats.assigned_offset, part->place.offset);

@@ -221,6 +221,7 @@ int journal_reader_next(
 			.receive_last_ms = h->receive_last_ms,
 			.watermark_ms = h->watermark_ms,
 			.data = (const uint8_t *)h + BLOCK_HEADER_BYTES,
+			.counts = h->flags & BLOCK_F_COUNTED ? &h->counts : NULL,
 		};
 		r->offset = r->walk.at.offset;
 		return 1;

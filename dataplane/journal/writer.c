@@ -104,7 +104,7 @@ static void writer_header(struct journal_part *part, struct block_header *h, uin
 	h->epoch = part->place.epoch;
 	h->key = part->place.key;
 	h->partition = part->index;
-	h->flags = flags;
+	h->flags = flags | BLOCK_F_COUNTED;
 	h->segment = part->place.segment;
 	h->file_offset = part->place.file_offset;
 	h->block_seq = part->place.seq;
@@ -123,6 +123,7 @@ static void writer_header(struct journal_part *part, struct block_header *h, uin
 	h->journal_bytes = part->totals.journal_bytes;
 	memcpy(h->records, part->totals.records, sizeof h->records);
 	memcpy(h->drops, part->totals.drops, sizeof h->drops);
+	h->counts = part->open_counts;
 	h->payload_crc = crc32c(0, (const uint8_t *)h + BLOCK_HEADER_BYTES, h->payload_bytes);
 	h->header_crc = block_header_crc(h);
 }
@@ -227,6 +228,7 @@ enum pack_answer writer_block(struct journal_part *part, uint32_t bytes, uint32_
 		return PACK_WAIT;
 	part->open_bytes = 0;
 	part->open_records = 0;
+	part->open_counts = (struct journal_counts){0};
 	part->open_ns = now_ns;
 	part->open_first_offset = part->place.offset;
 	part->open_receive_first_ms = part->receive_last_ms;

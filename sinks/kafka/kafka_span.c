@@ -127,11 +127,32 @@ static int span_record(struct kafka_part *kp, const struct record *rec, uint32_t
 	return rc;
 }
 
+/* True if nothing in the block becomes a message, and the span is behind it: a walk over records that lie in
+ * memory costs a cache miss each. */
+static bool span_passes(struct kafka_part *kp, const struct journal_block *block)
+{
+	const struct journal_counts *c = block->counts;
+
+	if (!c || kp->part->log != SINK_LOG_INPUT || kafka_config(kp)->events ||
+		kp->topic[KAFKA_TOPIC_ENRICHED] || c->matched || c->kind[RECORD_REFUSED] ||
+		block->first_offset != kp->next || !block->record_count)
+		return false;
+	if (kp->next == kp->committed)
+		kp->span_start_ns = clock_mono_ns();
+	kp->tally.suppressed += c->kind[RECORD_EVENT];
+	kp->tally.other += block->record_count - c->kind[RECORD_EVENT];
+	kp->tally.last_time_ms = block->receive_last_ms;
+	kp->next += block->record_count;
+	return true;
+}
+
 int kafka_span_add(struct kafka_part *kp, const struct journal_block *block, struct err *err)
 {
 	const uint8_t *at = block->data;
 
 	atomic_fetch_add(&kp->part->stats.position_bytes, block->bytes);
+	if (span_passes(kp, block))
+		return 0;
 	for (uint32_t i = 0; i < block->record_count; i++) {
 		const struct record *rec = (const struct record *)at;
 		uint64_t offset = block->first_offset + i;

@@ -74,6 +74,80 @@ static void duplicates_are_counted_not_written(void **state)
 	rig_free(&rig);
 }
 
+/* An event of one field and one hit, as a worker writes it. */
+static void put_hit(struct batch *b, uint64_t id, uint16_t flags)
+{
+	static const uint8_t raw[64];
+	struct event ev = {.raw = raw, .tail = raw, .raw_bytes = sizeof raw, .type = EVENT_TYPE_click};
+	uint16_t hit = 0;
+
+	ev.field_mask = FBIT(event_id);
+	ev.field[FIELD_event_id] = (struct span){8, 36};
+	rig_id(ev.event_id, id);
+	ev.hit = &hit;
+	ev.hit_count = 1;
+	b->bytes += record_write_event(b->data + b->bytes, &ev, id, 1000, flags);
+	b->record_count++;
+}
+
+/* The sums over all blocks; each block's must be those of its own records. */
+static void counts_read(struct rig *rig, uint64_t records, struct journal_counts *sum)
+{
+	struct journal_reader *reader;
+	struct journal_block block;
+	struct err err;
+
+	memset(sum, 0, sizeof *sum);
+	assert_int_equal(journal_reader_open(&reader, rig->journal, 0, 0, &err), 0);
+	while (records && journal_reader_next(reader, &block, 5000, &err) == 1) {
+		uint64_t count = 0;
+
+		assert_non_null(block.counts);
+		for (int i = 0; i < 8; i++) {
+			count += block.counts->kind[i];
+			sum->kind[i] += block.counts->kind[i];
+		}
+		assert_int_equal(count, block.record_count);
+		sum->matched += block.counts->matched;
+		sum->suppressed += block.counts->suppressed;
+		records -= count;
+	}
+	assert_int_equal(records, 0);
+	journal_reader_close(reader);
+}
+
+static void blocks_say_what_is_in_them(void **state)
+{
+	struct journal_partition_stats s;
+	struct journal_counts sum;
+	struct rig rig;
+	struct batch *b;
+
+	(void)state;
+	rig_init(&rig, 1, 1);
+	rig_start(&rig);
+	rig_feed(&rig, 0, 0, 1, 3000);
+	b = rig_batch(&rig, 0, 0);
+	assert_true(rig_event(&rig, b, 7, 1000, 1000)); /* a duplicate */
+	put_hit(b, 8, RECORD_F_SUPPRESSED);		/* as well */
+	put_hit(b, 5001, 0);
+	put_hit(b, 5002, RECORD_F_SUPPRESSED);
+	assert_true(rig_refused(&rig, b, 1000));
+	rig_seal(&rig, b);
+	rig_settle(&rig, 0);
+	for (int again = 0; again < 2; again++) {
+		s = rig_stats(&rig, 0);
+		counts_read(&rig, s.durable_offset, &sum);
+		assert_int_equal(sum.kind[RECORD_EVENT], 3002);
+		assert_int_equal(sum.kind[RECORD_REFUSED], 1);
+		assert_true(sum.kind[RECORD_CONTROL] > 0);
+		assert_int_equal(sum.matched, 2);
+		assert_int_equal(sum.suppressed, 1);
+		rig_restart(&rig);
+	}
+	rig_free(&rig);
+}
+
 static void missing_ids_are_made_and_stay(void **state)
 {
 	struct rig rig;
@@ -335,6 +409,7 @@ int main(void)
 		cmocka_unit_test(what_is_written_is_read),
 		cmocka_unit_test(duplicates_are_counted_not_written),
 		cmocka_unit_test(shadows_are_deduplicated_apart),
+		cmocka_unit_test(blocks_say_what_is_in_them),
 		cmocka_unit_test(missing_ids_are_made_and_stay),
 		cmocka_unit_test(receive_times_do_not_go_back),
 		cmocka_unit_test(a_block_has_one_generation),
