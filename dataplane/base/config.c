@@ -104,6 +104,8 @@ static int list_read(const struct ytree *tree, const struct config_section *sect
 			return ynode_err(
 				tree, it, err, "%s: more than %u entries", section->name, section->max);
 		section_defaults(section, base);
+		memcpy((char *)cfg + section->line_offset + count * sizeof it->line, &it->line,
+			sizeof it->line);
 		rc = mapping_read(tree, section, it, base, err);
 		if (rc)
 			return rc;
@@ -143,6 +145,7 @@ int config_parse(struct config *cfg, const char *text, size_t bytes, const char 
 	int rc;
 
 	config_defaults(cfg);
+	snprintf(cfg->from.file, sizeof cfg->from.file, "%s", name);
 	rc = ytree_parse(&tree, text, bytes, name, err);
 	if (rc)
 		return rc == -ENOMEM ? rc : -EINVAL;

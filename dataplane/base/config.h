@@ -33,7 +33,24 @@ typedef bool config_c_BOOL;
 #undef ENUM
 #undef END
 
+/* Where it was read: file's name, and the lines in it that entries of lists begin at. 0, "": of no file. */
+struct config_from {
+	config_str file;
+#define SECTION(name, help)
+#define LIST(name, max, help) uint32_t name[max];
+#define KEY(section, name, type, def, min, max, reload, help)
+#define ENUM(section, name, choices, def, reload, help)
+#define END(name)
+#include "config.def"
+#undef SECTION
+#undef LIST
+#undef KEY
+#undef ENUM
+#undef END
+};
+
 struct config {
+	struct config_from from;
 #define SECTION(name, help) struct config_##name name;
 #define LIST(name, max, help)                                                                                \
 	struct config_##name name[max];                                                                      \

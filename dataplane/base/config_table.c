@@ -27,10 +27,10 @@ const struct config_key config_key_table[] = {
 const uint32_t config_key_count = sizeof config_key_table / sizeof *config_key_table;
 
 #define SECTION(name, help)                                                                                  \
-	{#name, help, false, 1, offsetof(struct config, name), sizeof(struct config_##name), 0},
+	{#name, help, false, 1, offsetof(struct config, name), sizeof(struct config_##name), 0, 0},
 #define LIST(name, max, help)                                                                                \
 	{#name, help, true, max, offsetof(struct config, name), sizeof(struct config_##name),                \
-		offsetof(struct config, name##_count)},
+		offsetof(struct config, from.name), offsetof(struct config, name##_count)},
 #define KEY(section, name, type, def, min, max, reload, help)
 #define ENUM(section, name, choices, def, reload, help)
 const struct config_section config_section_table[] = {

@@ -39,6 +39,7 @@ struct config_section {
 	uint32_t max;	     /* entries of a list */
 	size_t offset;	     /* in struct config: the struct, or a list's first */
 	size_t stride;	     /* bytes of the section's struct */
+	size_t line_offset;  /* list: the uint32_t line of its first entry in struct config */
 	size_t count_offset; /* list: its uint32_t count in struct config */
 };
 

@@ -91,6 +91,8 @@ int window_plan_make(struct window_plan **out, const struct config *cfg, struct 
 			rc = anomaly_check(def, err);
 		if (!rc)
 			rc = window_plan_add(plan, def, err);
+		if (rc && cfg->windows_count && cfg->from.windows[i])
+			err_prefix(err, "%s:%u", cfg->from.file, cfg->from.windows[i]);
 	}
 	if (rc) {
 		window_plan_free(plan);

@@ -24,6 +24,7 @@ static void plan_of(struct window_plan **plan, const char *windows, struct err *
 	err->text[0] = 0;
 	if (config_parse(&cfg, text, strlen(text), "test", err))
 		fail_msg("%s: %s", windows, err->text);
+	assert_int_equal(cfg.from.windows[0], 3);
 	if (window_plan_make(plan, &cfg, err) != want)
 		fail_msg("%s: %s", windows, err->text);
 }
@@ -39,7 +40,7 @@ static void refuse(const char *entry, const char *words)
 	plan_of(&plan, windows, &err, -22);
 	assert_null(plan);
 	snprintf(list, sizeof list, "%s", words);
-	if (strncmp(err.text, "window w: ", 10) != 0)
+	if (strncmp(err.text, "test:3: window w: ", 18) != 0)
 		fail_msg("%s", err.text);
 	for (char *word = strtok_r(list, "|", &save); word; word = strtok_r(NULL, "|", &save))
 		if (!strstr(err.text, word))
