@@ -163,6 +163,24 @@ static bool name_good(const char *name)
 	       strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") == n;
 }
 
+/* Two under one name could not be told apart. */
+static int name_free(const struct state *s, const char *name, struct err *err)
+{
+	struct checkpoint_entry *list;
+	uint32_t count;
+	int rc = checkpoint_list(s->checkpoint_dir, &list, &count, err);
+
+	if (rc)
+		return rc;
+	for (uint32_t i = 0; i < count && !rc; i++)
+		if (!strcmp(list[i].info.savepoint, name))
+			rc = err_set(err, -EEXIST,
+				"there is a savepoint %s: take another name, or remove %s and its like first",
+				name, list[i].path);
+	free(list);
+	return rc;
+}
+
 /* The newest checkpoints once more, as files that stay. */
 static int savepoint_make(struct state *s, const char *name, struct err *err)
 {
@@ -194,10 +212,11 @@ int state_checkpoint(struct state *s, const char *savepoint, uint32_t timeout_ms
 	if (s->partitions >= sizeof failures / sizeof *failures)
 		return err_set(err, -EINVAL, "more than 256 partitions");
 	pthread_mutex_lock(&s->request_lock);
+	rc = savepoint ? name_free(s, savepoint, err) : 0;
 	for (uint32_t i = 0; i < s->partitions; i++)
 		failures[i] = atomic_load(&s->part[i].save.failures);
 	failures[s->partitions] = atomic_load(&s->merge.save.failures);
-	request = atomic_fetch_add(&s->request, 1) + 1;
+	request = rc ? 0 : atomic_fetch_add(&s->request, 1) + 1;
 	for (uint32_t i = 0; i < s->partitions && rc == 0; i++)
 		rc = request_wait(&s->part[i].save, &s->part[i].phase, request, failures[i], end_ns, err);
 	if (rc == 0)

@@ -157,6 +157,9 @@ static void checkpoints_by_command(void **state)
 	assert_int_equal(state_checkpoint(r.state, "before-upgrade", 30000, &err), 0);
 	assert_int_equal(count_checkpoints(&r, 1, "before-upgrade"), 1);
 	assert_int_equal(count_checkpoints(&r, CHECKPOINT_MERGE, "before-upgrade"), 1);
+	assert_int_equal(state_checkpoint(r.state, "before-upgrade", 30000, &err), -EEXIST);
+	assert_non_null(strstr(err.text, "before-upgrade"));
+	assert_int_equal(count_checkpoints(&r, 1, "before-upgrade"), 1);
 	assert_int_equal(state_checkpoint(r.state, "../x", 30000, &err), -EINVAL);
 	assert_int_equal(state_checkpoint(r.state, "", 30000, &err), -EINVAL);
 	stop_close(&r);
