@@ -53,6 +53,10 @@ void sink_committed(struct sink_part *part, uint64_t position, const struct sink
 	if (tally->last_time_ms)
 		atomic_store(&s->position_time_ms, tally->last_time_ms);
 	atomic_store(&s->position, position);
+	/* What went wrong before is over; the log has it. */
+	pthread_mutex_lock(&part->error_lock);
+	part->error[0] = 0;
+	pthread_mutex_unlock(&part->error_lock);
 	journal_consumer_set(part->journal, part->consumer, position);
 }
 

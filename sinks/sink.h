@@ -124,7 +124,7 @@ struct sink_part {
 	_Atomic uint64_t stop_deadline_ns;  /* monotonic; with stop: give up then */
 	_Atomic uint64_t hurry_deadline_ns; /* or then: sinks_hurry(). 0: none */
 	pthread_mutex_t error_lock;
-	char error[512]; /* last error, under error_lock */
+	char error[512]; /* what is wrong since the last commit, under error_lock */
 	void *priv;	 /* the sink's own, from open to close */
 	pthread_t thread;
 	bool joined; /* by sinks_stop(), which may be called again */
