@@ -128,8 +128,8 @@ static int meta_check(struct journal *j, struct err *err)
 			p->derived ? "a derived one" : "an input journal");
 	if (m->block_bytes != p->block_bytes || m->segment_bytes != p->segment_bytes)
 		log_warn("journal",
-			"block and segment size stay as the journal was made block=%u segment=%llu",
-			m->block_bytes, (unsigned long long)m->segment_bytes);
+			"block and segment size stay as the journal was made dir=%s block=%u segment=%llu",
+			p->dir, m->block_bytes, (unsigned long long)m->segment_bytes);
 	p->block_bytes = m->block_bytes;
 	p->segment_bytes = m->segment_bytes;
 	if (p->derived)

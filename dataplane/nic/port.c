@@ -10,6 +10,7 @@
 #include <rte_mbuf.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "eal.h"
 
@@ -35,6 +36,7 @@ static int device_name(const char *device, uint32_t index, char *name, size_t by
 static int port_attach(struct port *port, const struct config_ports *cfg, uint32_t index, struct err *err)
 {
 	const char *args = "";
+	char file[256];
 	int rc;
 
 	if (eal_is_pci_address(cfg->device)) {
@@ -51,6 +53,8 @@ static int port_attach(struct port *port, const struct config_ports *cfg, uint32
 	if (rte_eth_dev_get_port_by_name(port->device, &port->id) == 0)
 		return 0;
 	rc = rte_eal_hotplug_add("vdev", port->device, args);
+	if (rc && driver_arg(cfg->device, "rx_pcap", file, sizeof file) && access(file, R_OK))
+		return err_set(err, -errno, "port %s: capture file %s: %s", cfg->name, file, strerror(errno));
 	if (rc)
 		return err_set(err, rc, "port %s: DPDK could not make %s with \"%s\": %s", cfg->name,
 			port->device, args, rte_strerror(-rc));
