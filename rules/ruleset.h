@@ -58,6 +58,10 @@ struct rule_files {
 	struct rule_source *source;
 	uint32_t count;
 };
+/* A file's bytes, at most as many as a rule file may have; *text is the caller's to free, also after an
+ * error.
+ */
+int rule_file_load(const char *path, char **text, size_t *bytes, struct err *err);
 /* Reads the files at path[] and then their lists. -EINVAL, -ENOMEM, or what open(2) gave; out is then empty.
  */
 int rule_files_read(struct rule_files *out, const char *const *path, uint32_t count, struct err *err);

@@ -39,7 +39,8 @@ struct builder {
 	struct level level[YTREE_DEPTH_MAX];
 	uint32_t depth;
 	uint32_t nodes;
-	bool done; /* the document has ended */
+	uint32_t line; /* of the text's first byte */
+	bool done;     /* the document has ended */
 	struct err *err;
 };
 
@@ -80,7 +81,7 @@ static int no_memory(struct builder *b)
 static int mark_err(struct builder *b, yaml_mark_t mark, const char *text)
 {
 	return err_set(
-		b->err, -EINVAL, "%s:%zu:%zu: %s", b->tree->name, mark.line + 1, mark.column + 1, text);
+		b->err, -EINVAL, "%s:%zu:%zu: %s", b->tree->name, mark.line + b->line, mark.column + 1, text);
 }
 
 /* What libyaml found wrong. A reader error (bad UTF-8, control character) has only an offset. */
@@ -102,8 +103,8 @@ static int parser_err(struct builder *b, const char *text, size_t bytes)
 	}
 	if (p->context)
 		return err_set(b->err, -EINVAL, "%s:%zu:%zu: %s (%s from line %zu)", b->tree->name,
-			p->problem_mark.line + 1, p->problem_mark.column + 1, problem, p->context,
-			p->context_mark.line + 1);
+			p->problem_mark.line + b->line, p->problem_mark.column + 1, problem, p->context,
+			p->context_mark.line + b->line);
 	return mark_err(b, p->problem_mark, problem);
 }
 
@@ -119,7 +120,7 @@ static int node_add(struct builder *b, enum ynode_kind kind, yaml_mark_t mark, s
 	if (!node)
 		return no_memory(b);
 	*node = (struct ynode){
-		.kind = kind, .line = (uint32_t)mark.line + 1, .column = (uint32_t)mark.column + 1};
+		.kind = kind, .line = (uint32_t)mark.line + b->line, .column = (uint32_t)mark.column + 1};
 	if (top) {
 		node->key = top->key;
 		node->key_line = top->key_line;
@@ -164,7 +165,7 @@ static int on_scalar(struct builder *b, const yaml_event_t *ev)
 		if (plain && !strcmp(copy, "<<"))
 			return mark_err(b, ev->start_mark, "merge keys (<<) are not accepted");
 		top->key = copy;
-		top->key_line = (uint32_t)ev->start_mark.line + 1;
+		top->key_line = (uint32_t)ev->start_mark.line + b->line;
 		top->key_column = (uint32_t)ev->start_mark.column + 1;
 		return 0;
 	}
@@ -288,7 +289,8 @@ static int build(struct builder *b, const char *text, size_t bytes)
 	return rc;
 }
 
-int ytree_parse(struct ytree *tree, const char *text, size_t bytes, const char *name, struct err *err)
+int ytree_parse_part(
+	struct ytree *tree, const char *text, size_t bytes, uint32_t line, const char *name, struct err *err)
 {
 	struct builder *b;
 	struct arena *arena;
@@ -297,7 +299,8 @@ int ytree_parse(struct ytree *tree, const char *text, size_t bytes, const char *
 
 	*tree = (struct ytree){0};
 	if (bytes > YTREE_BYTES_MAX)
-		return err_set(err, -EINVAL, "%s:1:1: %zu bytes; at most %u", name, bytes, YTREE_BYTES_MAX);
+		return err_set(
+			err, -EINVAL, "%s:%u:1: %zu bytes; at most %u", name, line, bytes, YTREE_BYTES_MAX);
 	b = calloc(1, sizeof *b);
 	arena = calloc(1, sizeof *arena);
 	tree->arena = arena;
@@ -308,6 +311,7 @@ int ytree_parse(struct ytree *tree, const char *text, size_t bytes, const char *
 	} else {
 		b->tree = tree;
 		b->err = err;
+		b->line = line;
 		rc = build(b, text ? text : "", bytes);
 	}
 	free(b);
@@ -319,6 +323,11 @@ int ytree_parse(struct ytree *tree, const char *text, size_t bytes, const char *
 	if (root && root->kind == YNODE_SCALAR && !root->quoted && !root->text_bytes)
 		tree->root = NULL; /* "---" alone, or comments after it */
 	return 0;
+}
+
+int ytree_parse(struct ytree *tree, const char *text, size_t bytes, const char *name, struct err *err)
+{
+	return ytree_parse_part(tree, text, bytes, 1, name, err);
 }
 
 void ytree_free(struct ytree *tree)

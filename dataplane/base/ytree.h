@@ -38,6 +38,9 @@ struct ytree {
 /* Parses text (need not be NUL-terminated). Returns 0, or -EINVAL with "name:line:column: ..." in err, or
  * -ENOMEM. On success the caller owns *tree and ends it with ytree_free(). */
 int ytree_parse(struct ytree *tree, const char *text, size_t bytes, const char *name, struct err *err);
+/* The same for a part of a longer text: line is the part's first one there, from 1 on. */
+int ytree_parse_part(
+	struct ytree *tree, const char *text, size_t bytes, uint32_t line, const char *name, struct err *err);
 void ytree_free(struct ytree *tree);
 
 /* The child of a mapping by key, or NULL. */

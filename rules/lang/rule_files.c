@@ -13,7 +13,7 @@
 
 #define FILES_MAX 1000u
 
-static int file_load(const char *path, char **text, size_t *bytes, struct err *err)
+int rule_file_load(const char *path, char **text, size_t *bytes, struct err *err)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC), rc = 0;
 	struct stat st;
@@ -63,7 +63,7 @@ static int file_add(struct rule_files *out, const char *path, bool list, struct 
 	*source = (struct rule_source){.name = strdup(path), .list = list};
 	if (!source->name)
 		return err_set(err, -ENOMEM, "%s: out of memory", path);
-	rc = file_load(path, &text, &source->bytes, err);
+	rc = rule_file_load(path, &text, &source->bytes, err);
 	source->text = text;
 	return rc;
 }
