@@ -135,7 +135,8 @@ void regex_quote(char *out, const char *text, size_t bytes)
 	for (size_t i = 0; i < bytes; i++) {
 		unsigned char c = (unsigned char)text[i];
 
-		if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9')) {
+		if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+			(c && strchr(" /_-=%:;,'\"@!~<>&", c))) {
 			*out++ = (char)c;
 			continue;
 		}
