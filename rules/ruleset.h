@@ -57,6 +57,7 @@ struct rule_source {
 struct rule_files {
 	struct rule_source *source;
 	uint32_t count;
+	uint64_t bytes; /* of all */
 };
 /* A file's bytes, at most as many as a rule file may have; *text is the caller's to free, also after an
  * error.

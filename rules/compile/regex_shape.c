@@ -1,12 +1,9 @@
-/* A reading of regular expressions that is only as exact as its two questions need: can the result depend on
- * what stands before or behind the text (then the expression may not be scanned among other fields), and how
- * large is it written out. Hyperscan decides about syntax. */
+/* A reading of regular expressions that is only as exact as its question needs: can the result depend on what
+ * stands before or behind the text? Then the expression may not be scanned among other fields. Hyperscan
+ * decides about syntax, regex_size.c about size. */
 #include "regex_shape.h"
 
 #include <string.h>
-
-#define GROUPS_MAX 200
-#define SIZE_TOP (1ull << 40)
 
 /* Looks neither at classes nor at \Q..\E nor at comments, so that nothing can hide in a misread one. The one
  * exception is the ^ right behind [. \b and \B are no edges: the separator is no word character, and so is to
@@ -33,97 +30,11 @@ static bool has_edge(const char *p, bool *word)
 	return false;
 }
 
-static uint64_t capped(uint64_t a)
-{
-	return a < SIZE_TOP ? a : SIZE_TOP;
-}
-
-/* Behind a class: its closing bracket may stand first as a literal. */
-static const char *skip_class(const char *p)
-{
-	p++;
-	if (*p == '^')
-		p++;
-	if (*p == ']')
-		p++;
-	while (*p && *p != ']') {
-		if (*p == '\\' && p[1])
-			p++;
-		p++;
-	}
-	return *p ? p + 1 : p;
-}
-
-/* {m}, {m,}, {m,n} at p: how often it writes its atom out; 0 if it is no repeat. */
-static uint64_t repeat_of(const char *p, const char **end)
-{
-	uint64_t low = 0, high = 0;
-	bool comma = false, digit = false;
-
-	for (p++; *p >= '0' && *p <= '9'; p++, digit = true)
-		low = capped(low * 10 + (uint64_t)(*p - '0'));
-	if (*p == ',') {
-		comma = true;
-		for (p++; *p >= '0' && *p <= '9'; p++)
-			high = capped(high * 10 + (uint64_t)(*p - '0'));
-	}
-	if (*p != '}' || !digit)
-		return 0;
-	*end = p + 1;
-	if (!comma)
-		high = low;
-	if (high < low)
-		high = low;
-	return high ? high : 1;
-}
-
-static uint64_t size_of(const char *p)
-{
-	uint64_t sum[GROUPS_MAX] = {0}, last = 0;
-	uint32_t depth = 0;
-
-	while (*p) {
-		const char *end = p + 1;
-
-		if (*p == '{') {
-			uint64_t times = repeat_of(p, &end);
-
-			if (times) {
-				sum[depth] = capped(sum[depth] + last * (times - 1));
-				last = capped(last * times);
-				p = end;
-				continue;
-			}
-		}
-		if (*p == '(') {
-			if (++depth == GROUPS_MAX)
-				return SIZE_TOP;
-			sum[depth] = 0;
-			last = 0;
-		} else if (*p == ')' && depth) {
-			last = sum[depth--];
-			sum[depth] = capped(sum[depth] + last);
-		} else if (!strchr("*+?|", *p)) {
-			last = 1;
-			sum[depth] = capped(sum[depth] + 1);
-			if (*p == '[')
-				end = skip_class(p);
-			else if (*p == '\\' && p[1])
-				end = p + 2;
-		}
-		p = end;
-	}
-	while (depth) {
-		sum[depth - 1] = capped(sum[depth - 1] + sum[depth]);
-		depth--;
-	}
-	return sum[0];
-}
-
 struct regex_shape regex_shape_of(const char *regex)
 {
-	struct regex_shape shape = {.verb = !strncmp(regex, "(*", 2), .size = size_of(regex)};
+	struct regex_shape shape = {.verb = !strncmp(regex, "(*", 2)};
 
+	regex_size_of(regex, &shape);
 	shape.edge = has_edge(regex, &shape.word);
 	return shape;
 }

@@ -10,7 +10,7 @@ struct collector {
 	struct ruleset *rs;
 	const struct match *match;
 	uint32_t patterns_max;
-	uint64_t size_sum, repeat_sum;
+	uint64_t size_sum, repeat_sum, pairs_sum;
 	struct err *err;
 };
 
@@ -45,12 +45,14 @@ static int pattern_measure(struct collector *cl, struct pattern *p, const struct
 	int rc = 0;
 
 	if (c->kind == COND_CONTAINS) {
-		p->min_width = p->max_width = c->text->bytes;
+		p->min_width = p->max_width = p->literal = c->text->bytes;
 		cl->size_sum += c->text->bytes;
 		return 0;
 	}
 	shape = regex_shape_of(p->expr);
 	cl->size_sum += shape.size;
+	cl->pairs_sum += shape.pairs;
+	p->literal = shape.literal;
 	if (shape.size > c->text->bytes)
 		cl->repeat_sum += shape.size - c->text->bytes;
 	if (shape.verb)
@@ -59,6 +61,12 @@ static int pattern_measure(struct collector *cl, struct pattern *p, const struct
 		return ruleset_rule_err(cl->match->rule, c, cl->err,
 			"regex: its repeats make about %llu positions; at most %u",
 			(unsigned long long)shape.size, REGEX_SIZE_MAX);
+	if (shape.pairs > REGEX_PAIRS_MAX)
+		return ruleset_rule_err(cl->match->rule, c, cl->err,
+			"regex: about %llu pairs of its positions may follow each other; at most %u: many "
+			"alternatives "
+			"under a repeat, or many optional parts in a row, are better several rules",
+			(unsigned long long)shape.pairs, REGEX_PAIRS_MAX);
 	if (hs_expression_info(p->expr, p->flags | HS_FLAG_ALLOWEMPTY, &info, &problem) != HS_SUCCESS) {
 		rc = ruleset_rule_err(cl->match->rule, c, cl->err, "regex: %s",
 			problem ? problem->message : "refused by Hyperscan");
@@ -135,11 +143,13 @@ static int visit_pattern(struct collector *cl, struct cond *c)
 		rc = pattern_measure(cl, p, c);
 		if (rc)
 			return rc;
-		if (cl->size_sum > REGEX_SIZE_SUM_MAX || cl->repeat_sum > REGEX_REPEAT_SUM_MAX)
+		if (cl->size_sum > REGEX_SIZE_SUM_MAX || cl->repeat_sum > REGEX_REPEAT_SUM_MAX ||
+			cl->pairs_sum > REGEX_PAIRS_SUM_MAX)
 			return ruleset_rule_err(cl->match->rule, c, cl->err,
-				"the text patterns of all rules have more than %u positions, or %u from "
-				"repeats",
-				REGEX_SIZE_SUM_MAX, REGEX_REPEAT_SUM_MAX);
+				"the text patterns of all rules have more than %u positions, %u from "
+				"repeats, or %u pairs of "
+				"positions that follow each other",
+				REGEX_SIZE_SUM_MAX, REGEX_REPEAT_SUM_MAX, REGEX_PAIRS_SUM_MAX);
 		slot->value = rs->pattern_count++;
 	}
 	c->lit = slot->value;

@@ -66,9 +66,17 @@ static int ids_check(const struct ruleset *rs, struct err *err)
 static int read_sources(
 	struct ruleset *rs, const struct rule_source *source, uint32_t source_count, struct err *err)
 {
+	uint64_t bytes = 0;
+
 	rs->source = rule_pool_get(&rs->pool, source_count, sizeof *rs->source);
 	if (!rs->source)
 		return ruleset_no_memory(err);
+	for (uint32_t i = 0; i < source_count; i++) {
+		bytes += source[i].bytes;
+		if (bytes > RULE_SOURCES_BYTES_MAX)
+			return err_set(err, -EINVAL, "%s: more than %u bytes in all rule files and lists",
+				source[i].name, RULE_SOURCES_BYTES_MAX);
+	}
 	for (uint32_t i = 0; i < source_count; i++) {
 		int rc = source[i].list ? 0 : rules_read(&rs->list, &rs->pool, source, source_count, i, err);
 

@@ -53,6 +53,7 @@ struct attr_tree {
 struct pattern {
 	uint32_t min_width, max_width; /* of a match in bytes; UINT32_MAX: unbounded */
 	uint32_t flags;		       /* HS_FLAG_* */
+	uint32_t literal;	       /* bytes of a text that each match holds */
 	uint8_t subject;
 	bool edge; /* result depends on the field's edges: never scanned among other fields */
 	const char *expr;

@@ -10,9 +10,12 @@
 
 #define RULE_ID_BYTES_MAX 64
 #define RULE_TITLE_BYTES_MAX 200
-#define RULE_DEPTH_MAX 8      /* any/all/not inside each other */
-#define RULE_CONDS_MAX 4096   /* tests of one rule */
-#define RULE_COUNT_MAX 65535u /* a rule index is 16 bits in records */
+#define RULE_DEPTH_MAX 8		    /* any/all/not inside each other */
+#define RULE_CONDS_MAX 4096		    /* tests of one rule */
+#define RULE_COUNT_MAX 65535u		    /* a rule index is 16 bits in records */
+#define RULE_CONDS_SUM_MAX 1000000u	    /* tests of all rules */
+#define RULE_VALUES_SUM_MAX 4000000u	    /* values of `in` and `cidr` in all rules */
+#define RULE_SOURCES_BYTES_MAX (256u << 20) /* rule files and lists of a ruleset */
 #define REGEX_BYTES_MAX 4096
 #define RULE_TEST_EVENTS_MAX 10000 /* of one test */
 #define ATTR_BYTES_MAX 200	   /* of an attribute's names and dots */
@@ -98,7 +101,8 @@ struct rule {
 struct rule_list {
 	struct rule *head, **tail; /* tail: NULL in a zeroed list */
 	uint32_t count;
-	uint64_t version; /* hash of what the rules and lists say, without comments and layout */
+	uint64_t conds, values; /* of all rules */
+	uint64_t version;	/* hash of what the rules and lists say, without comments and layout */
 };
 
 /* The name of the list `file` that a rule file names: beside it. out has RULE_PATH_BYTES. */

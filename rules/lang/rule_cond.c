@@ -153,6 +153,8 @@ static int lines_read(struct rule_reader *rd, const struct ynode *n, uint32_t de
 				"more than %d tests in one rule; long lists of values are written "
 				"{in: [...]}",
 				RULE_CONDS_MAX);
+		if (++rd->all->conds > RULE_CONDS_SUM_MAX)
+			return rule_err(rd, it, "more than %u tests in all rules", RULE_CONDS_SUM_MAX);
 		rc = line_read(rd, it, depth, all);
 		if (rc)
 			return rc;

@@ -214,8 +214,12 @@ int rules_read(struct rule_list *list, struct rule_pool *pool, const struct rule
 {
 	const struct rule_source *mine = &source[index];
 	struct ytree tree;
-	struct rule_reader rd = {
-		.pool = pool, .tree = &tree, .source = source, .source_count = source_count, .err = err};
+	struct rule_reader rd = {.pool = pool,
+		.tree = &tree,
+		.source = source,
+		.source_count = source_count,
+		.all = list,
+		.err = err};
 	const char *file;
 	int rc;
 

@@ -65,6 +65,10 @@ static int file_add(struct rule_files *out, const char *path, bool list, struct 
 		return err_set(err, -ENOMEM, "%s: out of memory", path);
 	rc = rule_file_load(path, &text, &source->bytes, err);
 	source->text = text;
+	out->bytes += source->bytes;
+	if (!rc && out->bytes > RULE_SOURCES_BYTES_MAX)
+		rc = err_set(err, -EINVAL, "%s: more than %u bytes in all rule files and lists", path,
+			RULE_SOURCES_BYTES_MAX);
 	return rc;
 }
 

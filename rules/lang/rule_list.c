@@ -141,6 +141,9 @@ static int values_begin(
 	}
 	if (!rc && v->count > LIST_VALUES_MAX)
 		rc = rule_err(rd, n, "%s: more than %u values", n->key, LIST_VALUES_MAX);
+	rd->all->values += v->count;
+	if (!rc && rd->all->values > RULE_VALUES_SUM_MAX)
+		rc = rule_err(rd, n, "%s: more than %u values in all rules", n->key, RULE_VALUES_SUM_MAX);
 	return rc;
 }
 

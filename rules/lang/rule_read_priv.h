@@ -12,7 +12,8 @@ struct rule_reader {
 	uint32_t conds;			  /* of the rule so far */
 	const struct rule_source *source; /* all of the ruleset, lists among them */
 	uint32_t source_count;
-	uint64_t lists; /* hash of the lists that have been read */
+	uint64_t lists;	       /* hash of the lists that have been read */
+	struct rule_list *all; /* for what all rules have together */
 	struct err *err;
 };
 

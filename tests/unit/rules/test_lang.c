@@ -268,7 +268,7 @@ static void test_limits(void **state)
 	assert_int_equal(ruleset_compile(&rs, source, 1, 100, &err), -EINVAL);
 	assert_string_equal(err.text,
 		"a.yaml:17:34: rule r15: the text patterns of all rules have more than 2000000 "
-		"positions, or 60000 from repeats");
+		"positions, 60000 from repeats, or 2000000 pairs of positions that follow each other");
 	free(text);
 }
 

@@ -39,6 +39,29 @@ static void test_sizes(void **state)
 	assert_true(regex_shape_of("((((((a{9999}){9999}){9999}){9999}){9999}){9999}").size > REGEX_SIZE_MAX);
 }
 
+static void test_pairs(void **state)
+{
+	static const struct {
+		const char *regex;
+		uint64_t pairs;
+		uint32_t literal;
+	} cases[] = {{"", 0, 0}, {"a", 0, 1}, {"abc", 2, 3}, {"a|b", 0, 1}, {"ab|cde", 3, 2},
+		{"(a|b)c", 2, 1}, {"(a|b)(c|d)", 4, 1}, {"(a|b)+", 4, 1}, {"(a|b)*", 4, 0}, {"a?b?c?", 3, 0},
+		{"a{3}", 2, 1}, {"a{1,3}b", 5, 1}, {"(a?){4}", 8, 0}, {"[ab]cd[ef]", 3, 2}, {"ab.*cde", 7, 3},
+		{"\\d\\.x", 2, 2}, {"(?i)ab", 1, 2}, {"a*?b", 2, 1}, {"(ab|cd){2}", 8, 2}};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct regex_shape shape = regex_shape_of(cases[i].regex);
+
+		if (shape.pairs != cases[i].pairs || shape.literal != cases[i].literal)
+			fail_msg("%s: %llu pairs, a text of %u", cases[i].regex,
+				(unsigned long long)shape.pairs, shape.literal);
+	}
+	assert_true(regex_shape_of("(a{1099511627776}){1099511627776}").size > REGEX_SIZE_MAX);
+	assert_true(regex_shape_of("((a?){4000}){4000}").pairs > REGEX_PAIRS_MAX);
+}
+
 static void test_quote(void **state)
 {
 	char out[64];
@@ -52,8 +75,8 @@ static void test_quote(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_edges), cmocka_unit_test(test_sizes), cmocka_unit_test(test_quote)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_edges), cmocka_unit_test(test_sizes),
+		cmocka_unit_test(test_pairs), cmocka_unit_test(test_quote)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
