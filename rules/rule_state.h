@@ -38,6 +38,8 @@ enum rule_state_kind {		 /* in checkpoints: explicit, never reused */
 	RULE_STATE_ABSENCE = 6,	 /* step[0], and no step[1] in within_ms after it: told by the watermark */
 	RULE_STATE_TRAVEL = 7,	 /* two places too far from each other for the time between */
 	RULE_STATE_ANOMALY = 8,	 /* a value of each every_ms is unlike what is usual (anomaly.h) */
+	RULE_STATE_UNCHANGED =
+		9, /* at_least events in a row, all within within_ms, with the same value of `field` */
 };
 
 enum rule_order { RULE_ORDER_ARRIVAL, RULE_ORDER_EVENT_TIME };
@@ -61,6 +63,7 @@ struct rule_use {
 enum rule_skip { RULE_SKIP_PAST_LAST, RULE_SKIP_NONE };
 
 enum rule_anomaly { RULE_ZSCORE = 1, RULE_EWMA = 2, RULE_SEASONAL = 3 };
+enum rule_side { RULE_SIDE_BOTH, RULE_SIDE_ABOVE, RULE_SIDE_BELOW };
 
 struct rule_step {
 	const char *name;
@@ -84,22 +87,23 @@ struct rule_state {
 	uint16_t rule;	 /* index in the ruleset */
 	uint16_t match;	 /* hit index of `when`; sequence, absence: of step[0] */
 	uint8_t kind;	 /* enum rule_state_kind */
-	uint8_t order;	 /* enum rule_order; absence, anomaly: always event time */
+	uint8_t order;	 /* enum rule_order; absence, anomaly, unchanged: always event time */
 	uint8_t keyring; /* index */
 	uint8_t skip;	 /* enum rule_skip; sequence */
 	int64_t within_ms;
 	int64_t suppress_ms; /* after an alert of a key: none for so long in event time; 0: off */
-	uint8_t field;	     /* enum field_id: sum, distinct, anomaly of a value; FIELD_NONE */
+	uint8_t field;	     /* enum field_id: sum, distinct, unchanged, anomaly of a value; FIELD_NONE */
 	bool decimal;	     /* of field: threshold in millionths, else threshold_number */
 	int64_t threshold;   /* sum */
 	double threshold_number;
-	uint64_t at_least; /* count, distinct, rate */
+	uint64_t at_least; /* count, distinct, rate, unchanged; anomaly: events of a bucket that may alert */
 	double factor;	   /* rate */
 	uint32_t step_count;
 	struct rule_step step[RULE_STEPS_MAX];
 	double speed_kmh, distance_km_min; /* travel: faster than that, and at least so far */
 	uint8_t place;			   /* travel: enum field_id of an ISO 3166 alpha-2 country */
 	uint8_t anomaly;		   /* enum rule_anomaly */
+	uint8_t side;			   /* anomaly: enum rule_side, of what is usual */
 	int64_t every_ms, period_ms;	   /* anomaly: bucket; seasonal: period */
 	uint32_t windows;		   /* zscore: buckets looked back on */
 	double alpha, deviations;	   /* ewma; all: how many standard deviations are too many */

@@ -93,7 +93,7 @@ static bool value_of(const struct cep_machine *m, const struct record *rec, int6
 		return true;
 	}
 	*value = (int64_t)hash_bytes(data, bytes, 0);
-	return m->def.kind == RULE_STATE_DISTINCT;
+	return m->def.kind == RULE_STATE_DISTINCT || m->def.kind == RULE_STATE_UNCHANGED;
 }
 
 int cep_judge(struct cep_machine *m, struct cep_key *key, const struct cep_event *ev)
@@ -126,6 +126,9 @@ int cep_judge(struct cep_machine *m, struct cep_key *key, const struct cep_event
 		break;
 	case RULE_STATE_ANOMALY:
 		rc = cep_anomaly_take(m, key, ev);
+		break;
+	case RULE_STATE_UNCHANGED:
+		rc = cep_unchanged_take(m, key, ev);
 		break;
 	}
 	cep_key_due(m, key);

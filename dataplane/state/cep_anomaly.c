@@ -72,7 +72,8 @@ static int bucket_close(struct cep_machine *m, struct cep_key *key)
 		s.missing = (uint64_t)((b->end_ms - b->last_end_ms - 1) / m->def.every_ms);
 	s.first_end_ms = b->first_end_ms;
 	must(anomaly_base_take(&m->spec, &b->base, &s, &v));
-	if (v.unusual && b->taken >= m->def.samples_min)
+	if (v.unusual && b->taken >= m->def.samples_min && b->events >= m->def.at_least &&
+		(m->def.side == RULE_SIDE_BOTH || (m->def.side == RULE_SIDE_ABOVE) == (s.value > v.expected)))
 		rc = bucket_alert(m, key, b, s.value, &v);
 	b->taken++;
 	b->last_end_ms = b->end_ms;

@@ -39,7 +39,8 @@ struct cep_seen {
 	uint8_t id[16];
 };
 
-struct cep_valued { /* sum: in order of time, distinct: value = hash; rate: count; travel: country */
+struct cep_valued { /* sum, unchanged: in order of time, distinct: value = hash; rate: count; travel: country
+		     */
 	int64_t time_ms;
 	int64_t value;
 };
@@ -285,6 +286,7 @@ int cep_count_take(struct cep_machine *m, struct cep_key *key, const struct cep_
 int cep_sum_take(struct cep_machine *m, struct cep_key *key, const struct cep_event *ev);
 int cep_distinct_take(struct cep_machine *m, struct cep_key *key, const struct cep_event *ev);
 int cep_rate_take(struct cep_machine *m, struct cep_key *key, const struct cep_event *ev);
+int cep_unchanged_take(struct cep_machine *m, struct cep_key *key, const struct cep_event *ev);
 int cep_sequence_take(struct cep_machine *m, struct cep_key *key, const struct cep_event *ev);
 int cep_travel_take(struct cep_machine *m, struct cep_key *key, const struct cep_event *ev);
 int cep_anomaly_take(struct cep_machine *m, struct cep_key *key, const struct cep_event *ev);

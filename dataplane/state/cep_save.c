@@ -256,6 +256,8 @@ static bool items_good(const struct cep_machine *m, const struct cep_key *key)
 		if (m->def.kind == RULE_STATE_RATE &&
 			(item[i].value <= 0 || item[i].value > (int64_t)1 << 48))
 			return false;
+		if (m->def.kind == RULE_STATE_UNCHANGED && item[i].value != item[0].value)
+			return false;
 		if (m->def.kind == RULE_STATE_TRAVEL && (item[i].value < 0 || !cep_country_is(item[i].value)))
 			return false;
 	}

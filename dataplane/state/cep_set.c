@@ -42,7 +42,7 @@ static void machine_bounds(struct cep_machine *m)
 	m->within_ms = span(def->within_ms, cep_is_sequence(m) ? CEP_SEQUENCE_MAX : CEP_SPAN_MAX / 2);
 	m->keep_ms = def->kind == RULE_STATE_RATE ? 2 * m->within_ms : m->within_ms;
 	m->wait = def->order == RULE_ORDER_EVENT_TIME || def->kind == RULE_STATE_ABSENCE ||
-		  def->kind == RULE_STATE_ANOMALY;
+		  def->kind == RULE_STATE_ANOMALY || def->kind == RULE_STATE_UNCHANGED;
 }
 
 static void machine_texts(struct cep_machine *m, const struct cep_rule *rule)
@@ -111,7 +111,7 @@ static int rules_get(struct cep *cep, uint32_t generation, struct err *err)
 
 static bool kind_known(uint8_t kind)
 {
-	return kind >= RULE_STATE_COUNT && kind <= RULE_STATE_ANOMALY;
+	return kind >= RULE_STATE_COUNT && kind <= RULE_STATE_UNCHANGED;
 }
 
 static int machine_compare(const void *a, const void *b)

@@ -1,6 +1,6 @@
-/* Rules that count what lies in the last `within`: count, sum, distinct, rate. State thread. Each event moves
- * the key's `now`, what is too old goes, and the rule is asked again: so it alerts with every event that
- * finds it true, as long as it is not suppressed. */
+/* Rules that count what lies in the last `within`: count, sum, distinct, rate, unchanged. State thread. Each
+ * event moves the key's `now`, what is too old goes, and the rule is asked again: so it alerts with every
+ * event that finds it true, as long as it is not suppressed. */
 #include "cep_priv.h"
 
 /* Where an item of this time goes: behind those that are not later. Mostly at the end. */
@@ -269,5 +269,41 @@ int cep_rate_take(struct cep_machine *m, struct cep_key *key, const struct cep_e
 	a = alert_of(m, key, first, (double)count, m->def.factor * (double)before);
 	a.score = (double)count / (double)(before ? before : 1);
 	a.total = count;
+	return window_alert(m, key, ev, &a);
+}
+
+/* ---- unchanged ---- */
+
+/* Items are those of the run that goes on: all have one value. Events come in order of event time. */
+int cep_unchanged_take(struct cep_machine *m, struct cep_key *key, const struct cep_event *ev)
+{
+	struct cep_list *list = &key->list;
+	const struct cep_valued *item = cep_items(m, list, sizeof *item);
+	struct cep_alert a;
+	uint32_t gone = 0;
+
+	now_raise(key, ev->time_ms);
+	if (list->count && item->value != ev->value) {
+		cep_list_clear(m, list, sizeof *item);
+		cep_list_clear(m, &key->seen, sizeof(struct cep_seen));
+	}
+	item = cep_items(m, list, sizeof *item);
+	*(struct cep_valued *)cep_list_add(m, list, sizeof *item, place_of(item, list->count, ev->time_ms)) =
+		(struct cep_valued){ev->time_ms, ev->value};
+	cep_seen_add(m, key, ev);
+	item = cep_items(m, list, sizeof *item);
+	while (key->now_ms - item[gone].time_ms >= m->within_ms)
+		gone++;
+	if (list->count - gone > m->events_max) {
+		gone++;
+		m->stats.cut++;
+	}
+	if (gone)
+		cep_list_drop(m, list, sizeof *item, gone);
+	if (list->count < m->def.at_least)
+		return 0;
+	item = cep_items(m, list, sizeof *item);
+	a = alert_of(m, key, item[0].time_ms, list->count, (double)m->def.at_least);
+	a.total = list->count;
 	return window_alert(m, key, ev, &a);
 }

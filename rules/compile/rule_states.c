@@ -63,9 +63,9 @@ static uint64_t uid_of(const struct rule *rule)
 	uint64_t h = hash_bytes(rule->info.id, strlen(rule->info.id), st->hash);
 	const uint64_t words[] = {s->kind, s->order, s->skip, (uint64_t)s->within_ms,
 		(uint64_t)s->suppress_ms, s->field, s->decimal, (uint64_t)s->threshold, s->at_least,
-		s->step_count, s->place, s->anomaly, (uint64_t)s->every_ms, (uint64_t)s->period_ms,
-		s->windows, s->samples_min, s->evidence_max, s->keys_max, s->memory_bytes_max, s->events_max,
-		st->by_count};
+		s->step_count, s->place, s->anomaly | (uint64_t)s->side << 8, (uint64_t)s->every_ms,
+		(uint64_t)s->period_ms, s->windows, s->samples_min, s->evidence_max, s->keys_max,
+		s->memory_bytes_max, s->events_max, st->by_count};
 	const double numbers[] = {
 		s->threshold_number, s->factor, s->speed_kmh, s->distance_km_min, s->alpha, s->deviations};
 

@@ -18,6 +18,7 @@
 #define RULE_SOURCES_BYTES_MAX (256u << 20) /* rule files and lists of a ruleset */
 #define REGEX_BYTES_MAX 4096
 #define RULE_TEST_EVENTS_MAX 10000 /* of one test */
+#define RULE_REPEATS_MAX 20000	   /* of events that stand there once, in all tests of a file */
 #define ATTR_BYTES_MAX 200	   /* of an attribute's names and dots */
 #define ATTR_NAMES_MAX 8	   /* names of an attribute, one inside the other */
 

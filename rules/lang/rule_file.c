@@ -123,7 +123,7 @@ static int keys_check(struct rule_reader *rd, const struct ynode *n)
 {
 	static const char *const names[] = {"id", "title", "severity", "owner", "expires", "when", "allow",
 		"then", "tests", "by", "count", "sum", "distinct", "rate_change", "sequence", "absence",
-		"travel", "anomaly", "order", "suppress", "evidence", "limits"};
+		"travel", "anomaly", "unchanged", "order", "suppress", "evidence", "limits"};
 	uint32_t count = sizeof names / sizeof *names;
 
 	YNODE_EACH (it, n) {

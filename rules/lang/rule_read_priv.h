@@ -10,6 +10,7 @@ struct rule_reader {
 	const struct ytree *tree;
 	const char *rule_id;		  /* NULL until known */
 	uint32_t conds;			  /* of the rule so far */
+	uint64_t repeats;		  /* events made by `times` so far */
 	const struct rule_source *source; /* all of the ruleset, lists among them */
 	uint32_t source_count;
 	uint64_t lists;	       /* hash of the lists that have been read */
@@ -105,6 +106,18 @@ int sequence_read(struct rule_reader *rd, const struct ynode *rule_node, struct 
 int absence_read(struct rule_reader *rd, const struct ynode *rule_node, struct rule *rule);
 /* What a node says, without its layout: kinds, keys, texts, in order. */
 uint64_t node_hash(const struct ynode *n, uint64_t h);
+
+/* ---- rule_repeat.c: an item of a sample's `send` ---- */
+struct sample_repeat {
+	const struct ynode *each;
+	bool repeated; /* else one event, as it stands there */
+	uint64_t times;
+	int64_t every_ms;
+};
+int repeat_read(struct rule_reader *rd, const struct ynode *n, struct sample_repeat *out);
+/* number < times. */
+int repeat_event(
+	struct rule_reader *rd, const struct sample_repeat *r, uint64_t number, const struct ynode **out);
 
 /* `tests:` */
 int samples_read(struct rule_reader *rd, const struct ynode *tests, struct rule *rule);

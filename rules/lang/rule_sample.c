@@ -441,6 +441,38 @@ static int expect_read(struct rule_reader *rd, const struct ynode *n, const stru
 	return rule_err_unknown(rd, n, false, "expectation", names, 4);
 }
 
+/* The events of a test, appended at *tail. */
+static int test_read(struct rule_reader *rd, const struct ynode *send, const struct rule *rule,
+	uint32_t index, uint8_t action, struct rule_sample ***tail)
+{
+	struct sample_repeat repeat;
+	const struct ynode *one;
+	uint64_t events = 0;
+	int rc = 0;
+
+	YNODE_EACH (it, send) {
+		rc = repeat_read(rd, it, &repeat);
+		events += repeat.times;
+		if (!rc && events > RULE_TEST_EVENTS_MAX)
+			rc = rule_err(rd, send, "send: more than %d events", RULE_TEST_EVENTS_MAX);
+		for (uint64_t i = 0; i < repeat.times && !rc; i++) {
+			rc = repeat_event(rd, &repeat, i, &one);
+			rc = rc ? rc : sample_read(rd, one, rule, *tail);
+			if (rc)
+				break;
+			if (rule->state && !((**tail)->ev.field_mask & FBIT(ts)))
+				rc = rule_err(
+					rd, it, "send: of a rule with state each event needs its time, `ts`");
+			(**tail)->expect = action;
+			(**tail)->test = index;
+			*tail = &(**tail)->next;
+		}
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
 int samples_read(struct rule_reader *rd, const struct ynode *tests, struct rule *rule)
 {
 	static const char *const names[] = {"send", "expect"};
@@ -462,21 +494,9 @@ int samples_read(struct rule_reader *rd, const struct ynode *tests, struct rule 
 			return rule_err(
 				rd, test, "a test is {send: [ {event}, ... ], expect: alert|tag|drop|none}");
 		rc = expect_read(rd, expect, rule, &action);
-		if (!rc && send->count > RULE_TEST_EVENTS_MAX)
-			rc = rule_err(rd, send, "send: more than %d events", RULE_TEST_EVENTS_MAX);
-		YNODE_EACH (it, send) {
-			if (!rc)
-				rc = sample_read(rd, it, rule, tail);
-			if (!rc && rule->state && !((*tail)->ev.field_mask & FBIT(ts)))
-				rc = rule_err(
-					rd, it, "send: of a rule with state each event needs its time, `ts`");
-			if (rc)
-				return rc;
-			(*tail)->expect = action;
-			(*tail)->test = index;
-			tail = &(*tail)->next;
-		}
-		index++;
+		rc = rc ? rc : test_read(rd, send, rule, index++, action, &tail);
+		if (rc)
+			return rc;
 	}
 	return 0;
 }

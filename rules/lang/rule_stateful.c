@@ -20,8 +20,8 @@
 #define EARTH_HALF_KM 20038.0  /* no two places are further apart */
 #define PERIOD_SLOTS_MAX 20160 /* buckets in a period: two weeks of minutes */
 
-static const char *const kind_key[] = {
-	"count", "sum", "distinct", "rate_change", "sequence", "absence", "travel", "anomaly", NULL};
+static const char *const kind_key[] = {"count", "sum", "distinct", "rate_change", "sequence", "absence",
+	"travel", "anomaly", "unchanged", NULL};
 static const char *const bound_key[] = {"by", "order", "suppress", "evidence", "limits", NULL};
 
 static bool in_list(const char *const *list, const char *word)
@@ -152,23 +152,35 @@ static int sum_read(struct rule_reader *rd, const struct ynode *n, struct rule *
 	return rc ? rc : within_read(rd, n, spec);
 }
 
-static int distinct_read(struct rule_reader *rd, const struct ynode *n, struct rule *rule)
+/* Distinct, unchanged: how many events with other values, or with the same one. one: what holds for any
+ * event. */
+static int runs_read(struct rule_reader *rd, const struct ynode *n, const char *one, struct rule_state *spec)
 {
 	static const char *const names[] = {"field", "at_least", "within", NULL};
-	struct rule_state *spec = &rule->state->spec;
 	const struct ynode *field;
 	int rc = read_keys(rd, n, names);
 
-	spec->kind = RULE_STATE_DISTINCT;
 	rc = rc ? rc : read_child(rd, n, "field", &field);
 	rc = rc ? rc
 		: field_of(rd, field, KIND_BIT(TEXT) | KIND_BIT(NUMBER) | KIND_BIT(DECIMAL), "field",
 			  &spec->field);
 	rc = rc ? rc : at_least_read(rd, n, spec);
 	if (!rc && spec->at_least < 2)
-		rc = rule_err(
-			rd, ynode_get(n, "at_least"), "at_least: each event has 1 value: expected 2 or more");
+		rc = rule_err(rd, ynode_get(n, "at_least"), "at_least: %s: expected 2 or more", one);
 	return rc ? rc : within_read(rd, n, spec);
+}
+
+static int distinct_read(struct rule_reader *rd, const struct ynode *n, struct rule *rule)
+{
+	rule->state->spec.kind = RULE_STATE_DISTINCT;
+	return runs_read(rd, n, "each event has 1 value", &rule->state->spec);
+}
+
+static int unchanged_read(struct rule_reader *rd, const struct ynode *n, struct rule *rule)
+{
+	rule->state->spec.kind = RULE_STATE_UNCHANGED;
+	rule->state->spec.order = RULE_ORDER_EVENT_TIME;
+	return runs_read(rd, n, "each event has the value that it has", &rule->state->spec);
 }
 
 static int rate_read(struct rule_reader *rd, const struct ynode *n, struct rule *rule)
@@ -286,11 +298,26 @@ static int way_read(struct rule_reader *rd, const struct ynode *n, struct rule_s
 	return rc ? rc : read_double(rd, k, 0.1, 1000, &spec->deviations);
 }
 
+static int side_read(struct rule_reader *rd, const struct ynode *n, struct rule_state *spec)
+{
+	static const char *const names[] = {"both", "above", "below"};
+
+	for (uint8_t i = 0; n->kind == YNODE_SCALAR && i < 3; i++)
+		if (!strcmp(names[i], n->text)) {
+			spec->side = i;
+			return 0;
+		}
+	if (n->kind != YNODE_SCALAR)
+		return rule_err(rd, n, "side: expected both, above or below");
+	return rule_err_unknown(rd, n, false, "side", names, 3);
+}
+
 static int anomaly_read(struct rule_reader *rd, const struct ynode *n, struct rule *rule)
 {
-	static const char *const names[] = {"of", "every", "zscore", "ewma", "seasonal", "samples", NULL};
+	static const char *const names[] = {
+		"of", "every", "zscore", "ewma", "seasonal", "samples", "at_least", "side", NULL};
 	struct rule_state *spec = &rule->state->spec;
-	const struct ynode *of = NULL, *every, *samples;
+	const struct ynode *of = NULL, *every, *samples, *side;
 	uint64_t v;
 	int rc = read_keys(rd, n, names);
 
@@ -310,7 +337,10 @@ static int anomaly_read(struct rule_reader *rd, const struct ynode *n, struct ru
 		rc = read_uint(rd, samples, 2, 10000, &v);
 		spec->samples_min = (uint32_t)v;
 	}
-	return rc;
+	if (!rc && ynode_get(n, "at_least"))
+		rc = at_least_read(rd, n, spec);
+	side = ynode_get(n, "side");
+	return rc || !side ? rc : side_read(rd, side, spec);
 }
 
 /* ---- bounds ---- */
@@ -325,7 +355,8 @@ static int order_read(struct rule_reader *rd, const struct ynode *n, struct rule
 		if (strcmp(names[i], n->text))
 			continue;
 		if (i == RULE_ORDER_ARRIVAL &&
-			(spec->kind == RULE_STATE_ABSENCE || spec->kind == RULE_STATE_ANOMALY))
+			(spec->kind == RULE_STATE_ABSENCE || spec->kind == RULE_STATE_ANOMALY ||
+				spec->kind == RULE_STATE_UNCHANGED))
 			return rule_err(rd, n,
 				"order: what has not come by a time is known by the watermark only: this "
 				"rule is "
@@ -409,7 +440,7 @@ static int kind_find(struct rule_reader *rd, const struct ynode *n, const struct
 		return rule_err_key(rd, other,
 			"%s says nothing without one of count, sum, distinct, rate_change, sequence, "
 			"absence, "
-			"travel, anomaly, suppress",
+			"travel, anomaly, unchanged, suppress",
 			other->key);
 	return 0;
 }
@@ -417,8 +448,8 @@ static int kind_find(struct rule_reader *rd, const struct ynode *n, const struct
 static int kind_read(
 	struct rule_reader *rd, const struct ynode *n, const struct ynode *kind, struct rule *rule)
 {
-	static int (*const read[])(struct rule_reader *, const struct ynode *, struct rule *) = {
-		count_read, sum_read, distinct_read, rate_read, NULL, NULL, travel_read, anomaly_read};
+	static int (*const read[])(struct rule_reader *, const struct ynode *, struct rule *) = {count_read,
+		sum_read, distinct_read, rate_read, NULL, NULL, travel_read, anomaly_read, unchanged_read};
 	struct rule_state *spec = &rule->state->spec;
 	uint32_t i = 0;
 	int rc;

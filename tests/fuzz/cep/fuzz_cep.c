@@ -58,7 +58,7 @@ static int emit(void *arg, uint64_t offset, const struct record *rec)
 static void rule_set(uint8_t kind, uint8_t how)
 {
 	rule = (struct rule_state){.uid = 9,
-		.kind = (uint8_t)(RULE_STATE_COUNT + kind % RULE_STATE_ANOMALY),
+		.kind = (uint8_t)(RULE_STATE_COUNT + kind % RULE_STATE_UNCHANGED),
 		.order = how & 1,
 		.skip = how >> 1 & 1,
 		.within_ms = 500,
@@ -78,13 +78,14 @@ static void rule_set(uint8_t kind, uint8_t how)
 		.windows = 6,
 		.alpha = 0.3,
 		.deviations = 2,
+		.side = how >> 2 & 1,
 		.evidence_max = how >> 4 & 3,
 		.keys_max = how & 64 ? 2 : 8,
 		.memory_bytes_max = how & 32 ? 900 : 1 << 20,
 		.events_max = how & 64 ? 3 : 20};
 	if (rule.kind == RULE_STATE_SUM || rule.kind == RULE_STATE_ANOMALY)
 		rule.field = rule.decimal ? FIELD_amount : FIELD_metric;
-	if (rule.kind == RULE_STATE_DISTINCT)
+	if (rule.kind == RULE_STATE_DISTINCT || rule.kind == RULE_STATE_UNCHANGED)
 		rule.field = FIELD_page;
 	for (uint32_t i = 0; i < 4; i++)
 		rule.step[i] = (struct rule_step){

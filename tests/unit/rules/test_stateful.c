@@ -141,6 +141,20 @@ static void test_anomaly(void **state)
 	assert_int_equal(s->field, FIELD_amount);
 	assert_true(s->decimal && s->alpha == 0.1 && s->deviations == 4.5);
 	assert_int_equal(s->samples_min, 20);
+	assert_int_equal(s->side, RULE_SIDE_BOTH);
+	assert_int_equal(s->at_least, 0);
+	ruleset_free(rs);
+	rs = with("anomaly: {of: count, every: 10s, side: above, at_least: 20, zscore: {windows: 9, k: 3}}");
+	s = ruleset_state(rs, 0);
+	assert_int_equal(s->side, RULE_SIDE_ABOVE);
+	assert_int_equal(s->at_least, 20);
+	ruleset_free(rs);
+	rs = with("unchanged: {field: card, at_least: 20, within: 1h}");
+	s = ruleset_state(rs, 0);
+	assert_int_equal(s->kind, RULE_STATE_UNCHANGED);
+	assert_int_equal(s->order, RULE_ORDER_EVENT_TIME);
+	assert_int_equal(s->field, FIELD_card);
+	assert_int_equal(s->at_least, 20);
 	ruleset_free(rs);
 	rs = with("anomaly: {of: count, every: 1h, seasonal: {period: 1d, k: 3}}");
 	s = ruleset_state(rs, 0);
@@ -274,6 +288,29 @@ static void test_common_condition(void **state)
 	ruleset_free(rs);
 }
 
+static void test_anomaly_errors(void **state)
+{
+	(void)state;
+	refused_state("anomaly: {of: count, every: 1m}", 12, "one of zscore, ewma, seasonal");
+	refused_state("anomaly: {of: count, every: 1m, ewma: {alpha: 0.1, k: 3}, zscore: {windows: 9, k: 3}}",
+		35, "exclude each other");
+	refused_state(
+		"anomaly: {of: card, every: 1m, zscore: {windows: 9, k: 3}}", 17, "card is a text field");
+	refused_state("anomaly: {of: count, every: 1m, zscore: {windows: 4, k: 3}}", 53, "from 5 to 10000");
+	refused_state("anomaly: {of: count, every: 1m, zscore: {windows: 9}}", 43, "k is missing");
+	refused_state("anomaly: {of: count, every: 1m, ewma: {alpha: 1, k: 3}}", 49, "from 0.001 to 0.999");
+	refused_state(
+		"anomaly: {of: count, every: 7m, seasonal: {period: 1h, k: 3}}", 54, "a multiple of `every`");
+	refused_state("anomaly: {of: count, every: 1m, zscore: {windows: 9, k: 3}, order: x}", 63,
+		"unknown key of anomaly");
+	refused_state("anomaly: {of: count, every: 1m, side: up, zscore: {windows: 9, k: 3}}", 41,
+		"both, above, below");
+	refused_state("unchanged: {field: card, at_least: 1, within: 5s}", 38, "expected 2 or more");
+	refused("rules:\n- {id: a, when: {page: x}, then: alert, by: page, unchanged: {field: country, "
+		"at_least: 2, within: 1m}, order: arrival}\n",
+		"f.yaml:2:112: rule a: ", "always in event_time");
+}
+
 static void test_errors(void **state)
 {
 	(void)state;
@@ -296,18 +333,6 @@ static void test_errors(void **state)
 	refused_state("travel: {}", 11, "speed_kmh is missing");
 	refused_state("travel: {speed_kmh: 0}", 23, "a number from 1");
 	refused_state("travel: {speed_kmh: 900, place: page}", 35, "country or geo_country");
-	refused_state("anomaly: {of: count, every: 1m}", 12, "one of zscore, ewma, seasonal");
-	refused_state("anomaly: {of: count, every: 1m, ewma: {alpha: 0.1, k: 3}, zscore: {windows: 9, k: 3}}",
-		35, "exclude each other");
-	refused_state(
-		"anomaly: {of: card, every: 1m, zscore: {windows: 9, k: 3}}", 17, "card is a text field");
-	refused_state("anomaly: {of: count, every: 1m, zscore: {windows: 4, k: 3}}", 53, "from 5 to 10000");
-	refused_state("anomaly: {of: count, every: 1m, zscore: {windows: 9}}", 43, "k is missing");
-	refused_state("anomaly: {of: count, every: 1m, ewma: {alpha: 1, k: 3}}", 49, "from 0.001 to 0.999");
-	refused_state(
-		"anomaly: {of: count, every: 7m, seasonal: {period: 1h, k: 3}}", 54, "a multiple of `every`");
-	refused_state("anomaly: {of: count, every: 1m, zscore: {windows: 9, k: 3}, order: x}", 63,
-		"unknown key of anomaly");
 	refused_state("absence: {within: 5m}", 12, "then is missing");
 	refused_state("absence: {within: 5m, then: {pge: x}}", 32, "did you mean page?");
 	refused("rules:\n- {id: a, when: {page: x}, then: alert, by: page, absence: {within: 1m, then: "
@@ -493,6 +518,9 @@ static const char sampled[] =
 	"  - {send: [{user_id: u, page: /a, ts: 1000}, {user_id: u, page: /b, ts: 2000}, {user_id: u, page: "
 	"/ab, ts: 3000}], expect: alert}\n"
 	"  - {send: [{user_id: u, page: /a, ts: 1000}], expect: none}\n"
+	"  - {send: [{times: 5, every: 1s, each: {user_id: u%n, page: /a/%n, ts: 1000}}, {user_id: u, page: "
+	"/a, "
+	"ts: 6000}], expect: alert}\n"
 	"- {id: t, when: {page: /a}, then: tag, tests: [{send: [{page: /a}], expect: tag}]}\n";
 
 /* Counts hits: enough to see that the right events come, matched. */
@@ -505,6 +533,13 @@ static int hits_run(void *arg, const struct ruleset *rs, const struct rule_test 
 	assert_int_equal(ruleset_state(rs, test->state)->rule, test->rule);
 	for (uint32_t i = 0; i < test->count; i++) {
 		assert_int_equal(test->event[i].event_time_ms, 1000 * (i + 1));
+		if (test->count == 6 && i < 5) {
+			uint32_t bytes;
+			const uint8_t *user = event_field(&test->event[i], FIELD_user_id, &bytes);
+
+			assert_int_equal(bytes, 2);
+			assert_int_equal(user[1], '0' + i);
+		}
 		hits += test->event[i].hit_count && test->event[i].hit[0] == 0;
 		assert_int_equal(!(test->event[i].actions & RULE_ACTION_STATE), !test->event[i].hit_count);
 	}
@@ -533,15 +568,15 @@ static void test_samples(void **state)
 	(void)state;
 	assert_int_equal(counts.passed, 1);
 	assert_int_equal(counts.failed, 0);
-	assert_int_equal(counts.not_run, 2); /* never passed */
+	assert_int_equal(counts.not_run, 3); /* never passed */
 	counts = ruleset_run_tests(rs, &tester, line_keep, line);
-	assert_int_equal(counts.passed, 3);
+	assert_int_equal(counts.passed, 4);
 	assert_int_equal(counts.failed + counts.not_run, 0);
-	assert_int_equal(ran, 2);
+	assert_int_equal(ran, 3);
 	tester.run = none_run;
 	counts = ruleset_run_tests(rs, &tester, line_keep, line);
-	assert_int_equal(counts.failed, 2);
-	assert_string_equal(line, "t.yaml:9: rule s: cannot be run: no memory");
+	assert_int_equal(counts.failed, 3);
+	assert_string_equal(line, "t.yaml:10: rule s: cannot be run: no memory");
 	ruleset_free(rs);
 	refused(HEAD
 		"  by: ip\n  suppress: 1m\n  tests: [{send: [{ip: 1.1.1.1, amount: 1}], expect: alert}]\n",
@@ -554,9 +589,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_count), cmocka_unit_test(test_values),
 		cmocka_unit_test(test_anomaly), cmocka_unit_test(test_sequence),
-		cmocka_unit_test(test_common_condition), cmocka_unit_test(test_errors),
-		cmocka_unit_test(test_step_errors), cmocka_unit_test(test_bounds), cmocka_unit_test(test_uid),
-		cmocka_unit_test(test_expired), cmocka_unit_test(test_samples)};
+		cmocka_unit_test(test_common_condition), cmocka_unit_test(test_anomaly_errors),
+		cmocka_unit_test(test_errors), cmocka_unit_test(test_step_errors),
+		cmocka_unit_test(test_bounds), cmocka_unit_test(test_uid), cmocka_unit_test(test_expired),
+		cmocka_unit_test(test_samples)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -51,7 +51,8 @@ struct cep_model_counts cep_model_counts(const struct cep_model *model)
 
 static bool waits(const struct cep_model *m)
 {
-	return m->rule.order == RULE_ORDER_EVENT_TIME || m->rule.kind == RULE_STATE_ABSENCE;
+	return m->rule.order == RULE_ORDER_EVENT_TIME || m->rule.kind == RULE_STATE_ABSENCE ||
+	       m->rule.kind == RULE_STATE_UNCHANGED;
 }
 
 static void alert(struct cep_model *m, struct model_key *k, int64_t at, const struct rig_alert *a,
@@ -156,6 +157,19 @@ static void take_rate(struct cep_model *m, struct model_key *k, struct rig_alert
 	}
 	if (count >= m->rule.at_least && (double)count >= m->rule.factor * (double)before)
 		alert(m, k, k->now, &(struct rig_alert){0, first, k->now, (double)count, count}, out);
+}
+
+/* The events from the last one back to the first that has another value, is too old or is one too many. */
+static void take_unchanged(struct cep_model *m, struct model_key *k, struct rig_alerts *out)
+{
+	const struct rig_hit *last = &k->event[k->count - 1];
+	uint32_t n = 0;
+
+	while (n < k->count && n < m->rule.events_max && last[-(int)n].value == last->value &&
+		k->now - last[-(int)n].time_ms < m->rule.within_ms)
+		n++;
+	if (n >= m->rule.at_least)
+		alert(m, k, k->now, &(struct rig_alert){0, last[1 - (int)n].time_ms, k->now, n, n}, out);
 }
 
 /* ---- travel ---- */
@@ -335,6 +349,9 @@ static void judge(struct cep_model *m, const struct rig_hit *hit, struct rig_ale
 		break;
 	case RULE_STATE_TRAVEL:
 		take_travel(m, k, out);
+		break;
+	case RULE_STATE_UNCHANGED:
+		take_unchanged(m, k, out);
 		break;
 	default:
 		take_sequence(m, k, out);

@@ -33,9 +33,11 @@ struct rule_state rig_rule(enum rule_state_kind kind)
 
 	if (kind == RULE_STATE_SUM)
 		rule.field = FIELD_metric;
-	if (kind == RULE_STATE_DISTINCT)
+	if (kind == RULE_STATE_DISTINCT || kind == RULE_STATE_UNCHANGED)
 		rule.field = FIELD_page;
-	if (kind == RULE_STATE_ABSENCE || kind == RULE_STATE_ANOMALY)
+	if (kind == RULE_STATE_ANOMALY)
+		rule.at_least = 0;
+	if (kind == RULE_STATE_ABSENCE || kind == RULE_STATE_ANOMALY || kind == RULE_STATE_UNCHANGED)
 		rule.order = RULE_ORDER_EVENT_TIME;
 	if (kind == RULE_STATE_SEQUENCE || kind == RULE_STATE_ABSENCE)
 		rule.step_count = 2;

@@ -213,6 +213,78 @@ static void test_anomaly(void **state)
 		}
 }
 
+/* Ten events in each bucket of 100 ms, then fifty, then, in the last one, none but `last`. Alerts that come.
+ */
+static uint32_t anomaly_alerts(const struct rule_state *rule, uint32_t last, int64_t *first_ms)
+{
+	static struct cep_rig rig;
+	uint32_t count;
+
+	cep_rig_open(&rig, rule);
+	for (int64_t t = 0; t < 3000; t += 10)
+		for (uint32_t i = 0; i < (t / 100 == 20 ? 5 : t / 100 == 29 ? t / 10 % 10 < last : 1); i++)
+			hit_at(&rig, 0, 1, t, 1);
+	cep_rig_reach(&rig, CEP_RIG_TIME + 10000);
+	count = rig.alerts.count;
+	*first_ms = count ? rig.alerts.alert[0].first_ms - CEP_RIG_TIME : -1;
+	cep_rig_close(&rig);
+	return count;
+}
+
+static void test_anomaly_bounds(void **state)
+{
+	struct rule_state rule = rig_rule(RULE_STATE_ANOMALY);
+	int64_t first_ms;
+
+	(void)state;
+	rule.windows = 5;
+	rule.deviations = 2.5;
+	assert_int_equal(anomaly_alerts(&rule, 1, &first_ms), 2);
+	assert_int_equal(first_ms, 2000);
+	rule.side = RULE_SIDE_ABOVE;
+	assert_int_equal(anomaly_alerts(&rule, 1, &first_ms), 1);
+	assert_int_equal(first_ms, 2000);
+	rule.at_least = 50;
+	assert_int_equal(anomaly_alerts(&rule, 1, &first_ms), 1);
+	rule.at_least = 51;
+	assert_int_equal(anomaly_alerts(&rule, 1, &first_ms), 0);
+	rule.at_least = 1;
+	rule.side = RULE_SIDE_BELOW;
+	assert_int_equal(anomaly_alerts(&rule, 1, &first_ms), 1);
+	assert_int_equal(first_ms, 2900);
+	rule.at_least = 2;
+	assert_int_equal(anomaly_alerts(&rule, 1, &first_ms), 0);
+	assert_int_equal(anomaly_alerts(&rule, 2, &first_ms), 1);
+}
+
+/* The run that goes on is what counts: another value, or a pause of `within`, begins anew. */
+static void test_unchanged(void **state)
+{
+	struct rule_state rule = rig_rule(RULE_STATE_UNCHANGED);
+	static const struct {
+		int64_t t, value;
+		uint32_t alerts;
+	} event[] = {{0, 1, 0}, {10, 1, 0}, {20, 2, 0}, {30, 1, 0}, {40, 1, 0}, {50, 1, 1}, {60, 1, 2},
+		{70, 2, 2}, {80, 2, 2}, {1080, 2, 2}, {1081, 2, 2}, {2079, 2, 3}, {25, 1, 3}};
+	static struct cep_rig rig;
+
+	(void)state;
+	cep_rig_open(&rig, &rule);
+	for (uint32_t i = 0; i < sizeof event / sizeof *event; i++) {
+		struct rig_hit hit = {CEP_RIG_TIME + event[i].t, 1, 1, event[i].value};
+
+		cep_rig_take(&rig, 0, &hit, i ? CEP_RIG_TIME + event[i - 1].t : INT64_MIN);
+		cep_rig_reach(&rig, CEP_RIG_TIME + event[i].t + 1 > rig.cep->step_ms
+					    ? CEP_RIG_TIME + event[i].t + 1
+					    : rig.cep->step_ms);
+		assert_int_equal(rig.alerts.count, event[i].alerts);
+	}
+	assert_int_equal(rig.alerts.alert[0].first_ms, CEP_RIG_TIME + 30);
+	assert_int_equal(rig.alerts.alert[2].first_ms, CEP_RIG_TIME + 1080);
+	assert_int_equal(cep_stats(rig.cep, 0)->late, 1);
+	cep_rig_close(&rig);
+}
+
 static void test_countries(void **state)
 {
 	(void)state;
@@ -374,7 +446,7 @@ static void test_hostile(void **state)
 {
 	(void)state;
 	for (uint32_t round = 0; round < 4000; round++) {
-		uint8_t kind = (uint8_t)(RULE_STATE_COUNT + round % 8);
+		uint8_t kind = (uint8_t)(RULE_STATE_COUNT + round % 9);
 		struct rule_state rule = rig_rule((enum rule_state_kind)kind);
 		struct bytes saved = {0};
 		static struct cep_rig rig;
@@ -382,7 +454,8 @@ static void test_hostile(void **state)
 		struct err err;
 
 		random_state = round;
-		rule.order = kind == RULE_STATE_ABSENCE || kind == RULE_STATE_ANOMALY
+		rule.order = kind == RULE_STATE_ABSENCE || kind == RULE_STATE_ANOMALY ||
+					     kind == RULE_STATE_UNCHANGED
 				     ? 1
 				     : (uint8_t)random_below(2);
 		rule.at_least = 1000;
@@ -410,6 +483,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_flood), cmocka_unit_test(test_sizes),
 		cmocka_unit_test(test_sequence_bound), cmocka_unit_test(test_partial_bytes),
 		cmocka_unit_test(test_switch), cmocka_unit_test(test_anomaly),
+		cmocka_unit_test(test_anomaly_bounds), cmocka_unit_test(test_unchanged),
 		cmocka_unit_test(test_countries), cmocka_unit_test(test_gather),
 		cmocka_unit_test(test_arrival_by_its_key), cmocka_unit_test(test_tidy_waits),
 		cmocka_unit_test(test_saved_empty), cmocka_unit_test(test_hostile)};

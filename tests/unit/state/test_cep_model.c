@@ -13,7 +13,9 @@ static uint64_t cases, alerts_seen, evictions_seen, expiries_seen, late_seen, su
 
 static void rule_vary(struct rule_state *rule)
 {
-	rule->order = rule->kind == RULE_STATE_ABSENCE ? RULE_ORDER_EVENT_TIME : (uint8_t)random_below(2);
+	rule->order = rule->kind == RULE_STATE_ABSENCE || rule->kind == RULE_STATE_UNCHANGED
+			      ? RULE_ORDER_EVENT_TIME
+			      : (uint8_t)random_below(2);
 	rule->within_ms = random_below(4) ? 50 + random_below(400) : 1 + random_below(3000);
 	rule->suppress_ms = random_below(3) ? 0 : 1 + random_below(1000);
 	rule->at_least = 1 + random_below(5);
@@ -24,8 +26,11 @@ static void rule_vary(struct rule_state *rule)
 	rule->distance_km_min = random_below(2) ? 0 : random_below(9000);
 	rule->evidence_max = random_below(6);
 	rule->keys_max = random_below(3) ? 1000 : 1 + random_below(4);
-	if (rule->kind == RULE_STATE_COUNT || rule->kind == RULE_STATE_SUM)
+	if (rule->kind == RULE_STATE_COUNT || rule->kind == RULE_STATE_SUM ||
+		rule->kind == RULE_STATE_UNCHANGED)
 		rule->events_max = random_below(3) ? 1000 : 1 + random_below(6);
+	if (rule->kind == RULE_STATE_UNCHANGED)
+		rule->field = random_below(2) ? FIELD_page : random_below(2) ? FIELD_amount : FIELD_metric;
 	if (rule->kind == RULE_STATE_SUM) {
 		rule->decimal = random_below(2);
 		rule->field = rule->decimal ? FIELD_amount : FIELD_metric;
@@ -175,6 +180,12 @@ static void test_travel(void **state)
 	run(RULE_STATE_TRAVEL, 1000);
 }
 
+static void test_unchanged(void **state)
+{
+	(void)state;
+	run(RULE_STATE_UNCHANGED, 1000);
+}
+
 static void test_sequence(void **state)
 {
 	(void)state;
@@ -203,8 +214,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_count), cmocka_unit_test(test_sum),
 		cmocka_unit_test(test_distinct), cmocka_unit_test(test_rate), cmocka_unit_test(test_travel),
-		cmocka_unit_test(test_sequence), cmocka_unit_test(test_absence),
-		cmocka_unit_test(test_enough)};
+		cmocka_unit_test(test_unchanged), cmocka_unit_test(test_sequence),
+		cmocka_unit_test(test_absence), cmocka_unit_test(test_enough)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
