@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "gen_scene.h"
 #include "gen_world.h"
 
 #define KEPT 4096	    /* events that may be sent again */
@@ -24,6 +25,7 @@ struct gen_maker {
 	const struct gen_opts *o;
 	struct gen_rng rng;
 	struct gen_world *world;
+	struct gen_scenes *scenes; /* NULL: none */
 	uint32_t mix_sum;
 	uint32_t late_below; /* of 2^32: what is drawn below it is late */
 	uint64_t made;
@@ -45,6 +47,8 @@ int gen_maker_new(struct gen_maker **out, const struct gen_opts *o, struct err *
 	gen_rng_seed(&m->rng, o->seed);
 	m->kept = calloc(KEPT, sizeof *m->kept);
 	rc = m->kept ? gen_world_new(&m->world, o, &m->rng, err) : err_set(err, -ENOMEM, "out of memory");
+	if (!rc && o->scenarios)
+		rc = gen_scenes_new(&m->scenes, o, err);
 	if (rc) {
 		gen_maker_free(m);
 		return rc;
@@ -60,18 +64,28 @@ void gen_maker_free(struct gen_maker *m)
 	if (!m)
 		return;
 	gen_world_free(m->world);
+	gen_scenes_free(m->scenes);
 	free(m->kept);
 	free(m);
 }
 
-static int64_t event_time(struct gen_maker *m, int64_t now_ms)
+struct gen_scenes *gen_maker_scenes(struct gen_maker *m)
 {
-	uint64_t rate = m->o->ts_rate ? m->o->ts_rate : m->o->rate ? m->o->rate : VIRTUAL_RATE;
-	int64_t ts =
-		m->o->start_ts_ms == GEN_START_CLOCK
-			? now_ms
-			: m->o->start_ts_ms + (int64_t)(m->made / rate * 1000 + m->made % rate * 1000 / rate);
+	return m->scenes;
+}
 
+/* Event time without disorder. */
+static int64_t clock_ms(const struct gen_maker *m, int64_t now_ms)
+{
+	uint64_t rate = gen_opts_rate(m->o) ? gen_opts_rate(m->o) : VIRTUAL_RATE;
+
+	if (m->o->start_ts_ms == GEN_START_CLOCK)
+		return now_ms;
+	return m->o->start_ts_ms + (int64_t)(m->made / rate * 1000 + m->made % rate * 1000 / rate);
+}
+
+static int64_t event_time(struct gen_maker *m, int64_t ts)
+{
 	if (m->o->disorder_ms)
 		ts -= gen_rng_below(&m->rng, m->o->disorder_ms + 1);
 	if (m->late_below && (uint32_t)gen_rng_next(&m->rng) < m->late_below)
@@ -141,7 +155,45 @@ static void send_again(struct gen_maker *m)
 	memcpy(m->ev.raw, k->raw, k->bytes);
 }
 
-static void make_new(struct gen_maker *m, int64_t now_ms)
+static void draft_head(struct gen_maker *m, enum event_type type)
+{
+	struct gen_draft *d = &m->draft;
+	struct gen_event *ev = &m->ev;
+
+	d->top_count = d->attr_count = 0;
+	d->spaced = false;
+	ev->type = (uint8_t)type;
+	gen_uuid(&m->rng, ev->id);
+	if (ev->has_id)
+		gen_field_text(&d->top[d->top_count++], "event_id", ev->id);
+	if (type > EVENT_TYPE_platform) /* those two are told by their other keys */
+		gen_field_text(&d->top[d->top_count++], "type", type_table[type].name);
+}
+
+/* An event of a scenario, if one is due. */
+static bool make_scene(struct gen_maker *m, int64_t clock)
+{
+	struct gen_draft fields = {.top_count = 0};
+	struct gen_event *ev = &m->ev;
+	enum event_type type;
+
+	if (!m->scenes || !gen_scenes_next(m->scenes, clock, &type, &fields))
+		return false;
+	ev->has_id = true;
+	ev->reason = DROP_NONE;
+	ev->rule = NULL;
+	draft_head(m, type);
+	memcpy(&m->draft.top[m->draft.top_count], fields.top, fields.top_count * sizeof *fields.top);
+	m->draft.top_count += fields.top_count;
+	memcpy(m->draft.attr, fields.attr, fields.attr_count * sizeof *fields.attr);
+	m->draft.attr_count = fields.attr_count;
+	ev->bytes = gen_draft_write(&m->draft, ev->raw, sizeof ev->raw);
+	gen_scenes_sent(m->scenes, ev->id);
+	keep(m);
+	return true;
+}
+
+static void make_new(struct gen_maker *m, int64_t clock)
 {
 	const struct gen_opts *o = m->o;
 	struct gen_rng *rng = &m->rng;
@@ -154,19 +206,12 @@ static void make_new(struct gen_maker *m, int64_t now_ms)
 	struct gen_style st = {.escape = !bad && gen_rng_permille(rng, o->escape_permille),
 		.utf8 = !bad && gen_rng_permille(rng, o->utf8_permille)};
 	bool extra = !bad && gen_rng_permille(rng, o->extra_permille);
-	int64_t ts = event_time(m, now_ms);
+	int64_t ts = event_time(m, clock);
 
-	d->top_count = d->attr_count = 0;
-	d->spaced = false;
-	ev->type = (uint8_t)type;
 	ev->has_id = !gen_rng_permille(rng, o->noid_permille);
 	ev->reason = kind < GEN_BAD_COUNT ? (uint8_t)gen_bad_table[kind].reason : DROP_NONE;
-	gen_uuid(rng, ev->id);
-	if (ev->has_id)
-		gen_field_text(&d->top[d->top_count++], "event_id", ev->id);
-	if (type > EVENT_TYPE_platform) /* those two are told by their other keys */
-		gen_field_text(&d->top[d->top_count++], "type", type_table[type].name);
-	gen_world_draft(m->world, d, type, &st, ts);
+	draft_head(m, type);
+	gen_world_draft(m->world, d, type, &st, (struct gen_time){clock, ts});
 	ev->rule = fraud ? gen_fraud_draft(d, ev->type, rng) : NULL;
 	if (extra)
 		draft_extra(m, d);
@@ -185,10 +230,12 @@ static void make_new(struct gen_maker *m, int64_t now_ms)
 
 const struct gen_event *gen_maker_next(struct gen_maker *m, int64_t now_ms)
 {
+	int64_t clock = clock_ms(m, now_ms);
+
 	if (m->kept_count && gen_rng_permille(&m->rng, m->o->dup_permille))
 		send_again(m);
-	else
-		make_new(m, now_ms);
+	else if (!make_scene(m, clock))
+		make_new(m, clock);
 	m->made++;
 	return &m->ev;
 }

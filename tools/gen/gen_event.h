@@ -70,6 +70,10 @@ struct gen_maker;
 int gen_maker_new(struct gen_maker **out, const struct gen_opts *o, struct err *err);
 void gen_maker_free(struct gen_maker *m);
 
+struct gen_scenes; /* gen_scene.h */
+/* NULL: --scenarios was not given. Borrowed. */
+struct gen_scenes *gen_maker_scenes(struct gen_maker *m);
+
 /* The next event; now_ms: wall clock, used when event times follow it. Borrowed until the next call. */
 const struct gen_event *gen_maker_next(struct gen_maker *m, int64_t now_ms);
 

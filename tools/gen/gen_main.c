@@ -12,13 +12,14 @@
 #include "gen_event.h"
 #include "gen_opts.h"
 #include "gen_out.h"
+#include "gen_scene.h"
 
 struct gen {
 	struct gen_opts o;
 	struct gen_maker *maker;
 	struct gen_udp *udp;
 	struct gen_pcap *pcap;
-	FILE *file, *truth, *clock;
+	FILE *file, *truth, *clock, *scenario_truth;
 	uint32_t payload_max;
 	struct gen_datagram burst[GEN_BURST];
 	uint32_t burst_count;
@@ -69,6 +70,10 @@ static int gen_open(struct gen *g, struct err *err)
 		rc = -EIO;
 	if (!rc && o->clock && !(g->clock = open_text(o->clock, err)))
 		rc = -EIO;
+	if (!rc && o->scenario_truth && !(g->scenario_truth = open_text(o->scenario_truth, err)))
+		rc = -EIO;
+	if (!rc && o->scenarios)
+		gen_scenes_truth(gen_maker_scenes(g->maker), g->scenario_truth);
 	g->payload_max = o->mtu - overhead;
 	return rc;
 }
@@ -208,7 +213,10 @@ static int run(struct gen *g, struct err *err)
 		if (g->o.count && g->events >= g->o.count)
 			break;
 	}
-	return rc ? rc : flush(g, clock_wall_ms(), err);
+	rc = rc ? rc : flush(g, clock_wall_ms(), err);
+	if (!rc && g->o.scenarios && gen_scenes_end(gen_maker_scenes(g->maker)))
+		rc = err_set(err, -EIO, "%s: %s", g->o.scenario_truth, strerror(errno));
+	return rc;
 }
 
 static int close_text(FILE *f, const char *path, struct err *err)
@@ -231,6 +239,8 @@ static void summary(const struct gen *g)
 			fprintf(to, " refused_%s=%" PRIu64, drop_table[i].name, g->by_reason[i]);
 	fprintf(to, " with_rule=%" PRIu64 " without_id=%" PRIu64 " datagrams=%" PRIu64 " bytes=%" PRIu64,
 		g->ruled, g->without_id, g->datagrams, g->bytes);
+	if (g->o.scenarios)
+		fprintf(to, " scenarios=%" PRIu64, gen_scenes_done(gen_maker_scenes(g->maker)));
 	fprintf(to, " retries=%" PRIu64 " seconds=%.3f rate=%.0f\n", g->udp ? gen_udp_retries(g->udp) : 0,
 		seconds, seconds > 0 ? (double)g->events / seconds : 0);
 }
@@ -264,6 +274,8 @@ int main(int argc, char **argv)
 	if (close_text(g.truth, g.o.truth, rc ? NULL : &err))
 		rc = -EIO;
 	if (close_text(g.clock, g.o.clock, rc ? NULL : &err))
+		rc = -EIO;
+	if (close_text(g.scenario_truth, g.o.scenario_truth, rc ? NULL : &err))
 		rc = -EIO;
 	if (g.file != stdout && close_text(g.file, g.o.file, rc ? NULL : &err))
 		rc = -EIO;

@@ -50,6 +50,10 @@ static const struct opt_row {
 	{"bad-permille", OPT_U32, AT(bad_permille), 0, 1000, "N", "malformed events"},
 	{"bad-kinds", OPT_KINDS, AT(bad_kinds), 0, 0, "KIND,...", "kinds of malformed events (below)"},
 	{"fraud-permille", OPT_U32, AT(fraud_permille), 0, 1000, "N", "events that shipped rules match"},
+	{"scenarios", OPT_U32, AT(scenarios), 0, 4096, "N",
+		"so many actors at a time do what rules with state must find, or just not"},
+	{"scenario-truth", OPT_TEXT, AT(scenario_truth), 0, 0, "FILE",
+		"write a JSON object a line per scenario"},
 	{"noid-permille", OPT_U32, AT(noid_permille), 0, 1000, "N", "events without event_id"},
 	{"escape-permille", OPT_U32, AT(escape_permille), 0, 1000, "N", "events with escapes in their texts"},
 	{"utf8-permille", OPT_U32, AT(utf8_permille), 0, 1000, "N", "events with text beyond ASCII"},
@@ -207,6 +211,32 @@ static const struct gen_opts defaults = {
 	.dst_mac = "02:00:00:00:00:02",
 };
 
+/* Scenarios: their events must go out in time, and what others do must be known not to look like one. */
+static int scenarios_check(const struct gen_opts *o, struct err *err)
+{
+	uint64_t rate = gen_opts_rate(o), sum = 0, busy_ms;
+
+	for (int type = 0; type < EVENT_TYPE_MAX; type++)
+		sum += o->mix[type];
+	if (o->scenario_truth && !o->scenarios)
+		return err_set(err, -EINVAL, "--scenario-truth needs --scenarios");
+	if (!o->scenarios)
+		return 0;
+	if (rate < 4ull * o->scenarios)
+		return err_set(err, -EINVAL,
+			"--scenarios %u needs --rate, or --start-ts and --ts-rate, of at least %u",
+			o->scenarios, 4 * o->scenarios);
+	busy_ms = (o->mix[EVENT_TYPE_click] + o->mix[EVENT_TYPE_page_view]) * (uint64_t)GEN_CALM_WEB_MS +
+		  o->mix[EVENT_TYPE_custom] * (uint64_t)GEN_CALM_CUSTOM_MS +
+		  o->mix[EVENT_TYPE_transaction] * (uint64_t)GEN_CALM_PAY_MS;
+	if (2 * rate * busy_ms / sum / 1000 > o->users)
+		return err_set(err, -EINVAL,
+			"--scenarios needs --users of at least %llu at this rate: fewer would look like "
+			"fraud",
+			(unsigned long long)(2 * rate * busy_ms / sum / 1000));
+	return 0;
+}
+
 enum gen_opts_result gen_opts_parse(struct gen_opts *o, int argc, char **argv, struct err *err)
 {
 	*o = defaults;
@@ -245,7 +275,7 @@ enum gen_opts_result gen_opts_parse(struct gen_opts *o, int argc, char **argv, s
 		err_set(err, -EINVAL, "a file needs an end: give --count or --duration");
 		return GEN_OPTS_WRONG;
 	}
-	return GEN_OPTS_RUN;
+	return scenarios_check(o, err) ? GEN_OPTS_WRONG : GEN_OPTS_RUN;
 }
 
 void gen_opts_help(void)
@@ -270,5 +300,7 @@ void gen_opts_help(void)
 	       "duplicate,\n"
 	       "refused:<reason>), and the shipped rule that it was made to match or -. The clock file says\n"
 	       "when: after each burst, the lines of the truth file that have been sent, and the wall-clock\n"
-	       "milliseconds before and after sending the burst.\n");
+	       "milliseconds before and after sending the burst. The file of scenarios has a JSON object a\n"
+	       "line: rule, expect (alert, none; cut: it was not done at the end), key, first_ms, last_ms, "
+	       "ids.\n");
 }

@@ -26,12 +26,24 @@ struct gen_opts {
 	uint64_t duration_ms; /* 0: no limit */
 	uint64_t rate;	      /* events a second; 0: as fast as it goes */
 	uint64_t ts_rate;     /* of event time, with start_ts_ms; 0: rate */
+	uint32_t scenarios;   /* at a time; not 0: the rate is known, and events beside them are calm */
 	uint32_t events_per_datagram, mtu;
 	uint32_t flows; /* source ports */
 	bool progress;
-	const char *udp, *pcap, *file, *truth, *clock; /* NULL: not wanted */
-	const char *src, *dst, *src_mac, *dst_mac;     /* of pcap frames */
+	const char *udp, *pcap, *file, *truth, *clock, *scenario_truth; /* NULL: not wanted */
+	const char *src, *dst, *src_mac, *dst_mac;			/* of pcap frames */
 };
+
+/* Events a second of event time; 0: not known. */
+static inline uint64_t gen_opts_rate(const struct gen_opts *o)
+{
+	return o->start_ts_ms != GEN_START_CLOCK && o->ts_rate ? o->ts_rate : o->rate;
+}
+
+/* In calm traffic a user waits for so long before the next event of a kind. */
+#define GEN_CALM_WEB_MS 2000
+#define GEN_CALM_CUSTOM_MS 10000
+#define GEN_CALM_PAY_MS 15000
 
 enum gen_opts_result { GEN_OPTS_RUN, GEN_OPTS_HELP, GEN_OPTS_WRONG };
 

@@ -5,7 +5,11 @@
  * visit come in this order. Devices: each measures one thing, whose value drifts around a level; now and then
  * one is stuck and gives the same value many times, or says that it is at fault. Services: now and then one
  * has a burst of errors, in which it is slow as well. Payments: many small amounts and a few large ones; a
- * user keeps card, country and address. */
+ * user keeps card, country and address.
+ *
+ * Beside scenarios all is calm: users take their time between events of a kind (GEN_CALM_*), now and then
+ * mistype their password once and log in, give back a few things at most; devices work, services fail at an
+ * even rate. */
 #include "gen_world.h"
 
 #include <errno.h>
@@ -13,7 +17,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define VISITS 1024 /* at one time */
+#define VISITS 1024 /* at one time; beside scenarios one for each VISIT_PAUSE_S of events */
+#define VISIT_PAUSE_S 4
+#define VISITS_MAX 1048576
+#define PICKS_MAX 64  /* users looked at until one is free; with half of them free there always is one */
+#define REFUNDS_MAX 3 /* of a user */
+#define MISTYPE_EVERY_MS 600000
 #define SERVICES 5
 #define MERCHANTS 500
 
@@ -30,12 +39,24 @@ struct device {
 	uint32_t faulty; /* readings that will still say so */
 };
 
+enum calm_kind { CALM_WEB, CALM_CUSTOM, CALM_PAY, CALM_KINDS };
+
+/* Of each user, beside scenarios. Times in milliseconds, counted from calm_from_ms; 0: never. */
+struct calm_user {
+	uint64_t last[CALM_KINDS], mistyped;
+	uint32_t refunds;
+};
+
 struct gen_world {
 	const struct gen_opts *o;
 	struct gen_rng *rng;
 	struct gen_zipf users, pages;
-	struct visit visit[VISITS];
-	uint32_t visits; /* begun so far */
+	struct visit *visit;
+	uint32_t visit_room;
+	uint32_t visits;	/* begun so far */
+	struct calm_user *calm; /* NULL: it is not calm */
+	int64_t calm_from_ms;
+	struct gen_time time; /* of the event in hand */
 	struct device *device;
 	uint32_t burst[SERVICES]; /* events of an error burst that are still to come */
 };
@@ -55,8 +76,17 @@ int gen_world_new(struct gen_world **out, const struct gen_opts *o, struct gen_r
 	w->o = o;
 	w->rng = rng;
 	w->device = calloc(o->devices, sizeof *w->device);
-	if (!w->device || gen_zipf_make(&w->users, o->users, o->zipf) ||
-		gen_zipf_make(&w->pages, o->pages, o->zipf)) {
+	w->visit_room = VISITS;
+	w->calm_from_ms = INT64_MIN;
+	if (o->scenarios) {
+		uint64_t room = gen_opts_rate(o) * VISIT_PAUSE_S;
+
+		w->visit_room = room < VISITS ? VISITS : room > VISITS_MAX ? VISITS_MAX : (uint32_t)room;
+		w->calm = calloc(o->users, sizeof *w->calm);
+	}
+	w->visit = calloc(w->visit_room, sizeof *w->visit);
+	if (!w->device || !w->visit || (o->scenarios && !w->calm) ||
+		gen_zipf_make(&w->users, o->users, o->zipf) || gen_zipf_make(&w->pages, o->pages, o->zipf)) {
 		gen_world_free(w);
 		return err_set(err, -ENOMEM, "out of memory for %u users, %u pages and %u devices", o->users,
 			o->pages, o->devices);
@@ -72,7 +102,42 @@ void gen_world_free(struct gen_world *w)
 	gen_zipf_free(&w->users);
 	gen_zipf_free(&w->pages);
 	free(w->device);
+	free(w->visit);
+	free(w->calm);
 	free(w);
+}
+
+/* ---- users ---- */
+
+static uint64_t calm_now(const struct gen_world *w)
+{
+	return (uint64_t)(w->time.clock_ms - w->calm_from_ms) + GEN_CALM_PAY_MS;
+}
+
+/* True if this user may do something of the kind now; then that is what was done last. */
+static bool calm_take(struct gen_world *w, uint32_t user, enum calm_kind kind)
+{
+	static const uint64_t pause_ms[] = {GEN_CALM_WEB_MS, GEN_CALM_CUSTOM_MS, GEN_CALM_PAY_MS};
+	uint64_t *last, now;
+
+	if (!w->calm)
+		return true;
+	last = &w->calm[user].last[kind];
+	now = calm_now(w);
+	if (*last && now - *last < pause_ms[kind])
+		return false;
+	*last = now;
+	return true;
+}
+
+/* A user who may. */
+static uint32_t user_draw(struct gen_world *w, enum calm_kind kind)
+{
+	uint32_t user = gen_zipf_draw(&w->users, w->rng);
+
+	for (int i = 0; i < PICKS_MAX && !calm_take(w, user, kind); i++)
+		user = gen_rng_below(w->rng, w->o->users);
+	return user;
 }
 
 /* ---- texts ---- */
@@ -106,6 +171,18 @@ static void put_user(struct gen_field *f, uint32_t user, const struct gen_style 
 	gen_field_text(f, "user_id", text);
 }
 
+/* Each user has one. */
+static void put_address(struct gen_field *f, uint32_t user)
+{
+	char text[48];
+
+	if (user % 4 && user < 65536)
+		snprintf(text, sizeof text, "198.51.%u.%u", user / 256, user % 256);
+	else
+		snprintf(text, sizeof text, "2001:db8:%x::%x", user / 65536, user % 65536);
+	gen_field_text(f, "ip", text);
+}
+
 static void put_page(struct gen_world *w, struct gen_field *f, const char *kind, const struct gen_style *st)
 {
 	static const char *const kinds[] = {"/product", "/category", "/article", "/search", "/help"};
@@ -122,11 +199,13 @@ static void put_page(struct gen_world *w, struct gen_field *f, const char *kind,
 
 static void draft_click(struct gen_world *w, struct gen_draft *d, const struct gen_style *st, int64_t ts)
 {
-	put_user(top(d), gen_zipf_draw(&w->users, w->rng), st);
+	uint32_t user = user_draw(w, CALM_WEB), country = gen_rng_below(w->rng, 8);
+
+	put_user(top(d), user, st);
 	gen_field_number(top(d), "ts", ts);
 	put_page(w, top(d), NULL, st);
 	gen_field_text(top(d), "referrer", referrers[gen_rng_below(w->rng, 4)]);
-	gen_field_text(top(d), "country", countries[gen_rng_below(w->rng, 8)]);
+	gen_field_text(top(d), "country", countries[w->calm ? user % 8 : country]);
 	gen_field_text(top(d), "device", devices[gen_rng_below(w->rng, 3)]);
 }
 
@@ -138,7 +217,7 @@ static bool service_draw(struct gen_world *w, uint32_t *service)
 		w->burst[*service]--;
 		return gen_rng_below(w->rng, 10) < 6;
 	}
-	if (!gen_rng_below(w->rng, 5000))
+	if (!w->calm && !gen_rng_below(w->rng, 5000))
 		w->burst[*service] = 200 + gen_rng_below(w->rng, 800);
 	return !gen_rng_below(w->rng, 50);
 }
@@ -156,8 +235,12 @@ static void draft_platform(struct gen_world *w, struct gen_draft *d, const struc
 		gen_field_number(top(d), "timestamp", ts);
 	gen_field_raw(top(d), "attributes", "");
 	put_user(&d->attr[d->attr_count++], gen_zipf_draw(&w->users, w->rng), st);
-	snprintf(text, sizeof text, "%u.%u", gen_rng_below(w->rng, 1000) * (w->burst[service] ? 5 : 1),
-		gen_rng_below(w->rng, 10));
+	if (w->calm)
+		snprintf(text, sizeof text, "%u.%u", 40 + gen_rng_below(w->rng, 20),
+			gen_rng_below(w->rng, 10));
+	else
+		snprintf(text, sizeof text, "%u.%u",
+			gen_rng_below(w->rng, 1000) * (w->burst[service] ? 5 : 1), gen_rng_below(w->rng, 10));
 	gen_field_raw(&d->attr[d->attr_count++], "metric", text);
 	gen_field_text(&d->attr[d->attr_count++], "status", error ? "error" : "ok");
 }
@@ -169,7 +252,7 @@ static const char *const funnel[] = {"/home", "/category", "/product", "/product
 
 static struct visit *visit_begin(struct gen_world *w, struct visit *v)
 {
-	*v = (struct visit){.user = gen_zipf_draw(&w->users, w->rng), .number = ++w->visits, .views = 1};
+	*v = (struct visit){.user = user_draw(w, CALM_WEB), .number = ++w->visits, .views = 1};
 	return v;
 }
 
@@ -179,7 +262,7 @@ static struct visit *visit_for(struct gen_world *w, enum event_type type)
 	struct visit *v = NULL;
 
 	for (int tries = 0; tries < 32; tries++) {
-		v = &w->visit[gen_rng_below(w->rng, VISITS)];
+		v = &w->visit[gen_rng_below(w->rng, w->visit_room)];
 		switch (type) {
 		case EVENT_TYPE_session:
 			if (v->views && !v->announced)
@@ -192,6 +275,8 @@ static struct visit *visit_for(struct gen_world *w, enum event_type type)
 		default:
 			if (!v->views)
 				return visit_begin(w, v);
+			if (!calm_take(w, v->user, CALM_WEB))
+				break;
 			v->views++;
 			return v;
 		}
@@ -230,13 +315,31 @@ static void draft_visit(struct gen_world *w, struct gen_draft *d, enum event_typ
 		v->views = 0;
 }
 
-static void draft_custom(struct gen_world *w, struct gen_draft *d, const struct gen_style *st, int64_t ts)
+/* What a user does. Beside scenarios, also log in, now and then at the second try. */
+static const char *custom_name(struct gen_world *w, uint32_t user)
 {
 	static const char *const names[] = {"signup", "feature_used", "invite_sent", "export", "search"};
-	uint32_t user = gen_zipf_draw(&w->users, w->rng);
+	struct calm_user *calm = w->calm ? &w->calm[user] : NULL;
+	uint32_t name = gen_rng_below(w->rng, calm ? 7 : 5);
+
+	if (name < 5)
+		return names[name];
+	if (gen_rng_below(w->rng, 8) || (calm->mistyped && calm_now(w) - calm->mistyped < MISTYPE_EVERY_MS))
+		return "login_succeeded";
+	calm->mistyped = calm_now(w);
+	return "login_failed";
+}
+
+static void draft_custom(struct gen_world *w, struct gen_draft *d, const struct gen_style *st, int64_t ts)
+{
+	uint32_t user = user_draw(w, CALM_CUSTOM);
 	char text[120];
 
-	gen_field_text(top(d), "name", names[gen_rng_below(w->rng, 5)]);
+	gen_field_text(top(d), "name", custom_name(w, user));
+	if (w->calm) {
+		put_address(top(d), user);
+		gen_field_text(top(d), "country", countries[user % 8]);
+	}
 	put_user(top(d), user, st);
 	gen_field_number(top(d), "ts", ts);
 	gen_field_number(top(d), "value", gen_rng_below(w->rng, 1000));
@@ -248,13 +351,23 @@ static void draft_custom(struct gen_world *w, struct gen_draft *d, const struct 
 
 /* ---- payments ---- */
 
+/* fate: 0 ... 99. */
+static const char *pay_status(struct gen_world *w, uint32_t user, uint32_t fate)
+{
+	if (w->calm && fate == 99 && w->calm[user].refunds < REFUNDS_MAX) {
+		w->calm[user].refunds++;
+		return "refunded";
+	}
+	return fate < 95 ? "approved" : fate < 99 ? "declined" : "pending";
+}
+
 static void draft_transaction(
 	struct gen_world *w, struct gen_draft *d, const struct gen_style *st, int64_t ts)
 {
 	static const char *const agents[] = {"Mozilla/5.0 (Windows NT 10.0; Win64; x64) Firefox/128.0",
 		"Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X)", "ShopApp/4.2 (Android 14)"};
-	uint32_t user = gen_zipf_draw(&w->users, w->rng), home = user % 8, fate = gen_rng_below(w->rng, 100);
-	uint32_t doublings = (uint32_t)__builtin_ctzll(gen_rng_next(w->rng) | 1ull << 14);
+	uint32_t user = user_draw(w, CALM_PAY), home = user % 8, fate = gen_rng_below(w->rng, 100);
+	uint32_t doublings = (uint32_t)__builtin_ctzll(gen_rng_next(w->rng) | 1ull << (w->calm ? 5 : 14));
 	uint64_t cents =
 		99 + gen_rng_below(w->rng, 5000) + ((uint64_t)gen_rng_below(w->rng, 1000) << doublings);
 	char text[64];
@@ -276,13 +389,9 @@ static void draft_transaction(
 	snprintf(text, sizeof text, "m%u", gen_zipf_draw(&w->pages, w->rng) % MERCHANTS);
 	gen_field_text(top(d), "merchant", text);
 	gen_field_text(top(d), "country", countries[home]);
-	if (user % 4)
-		snprintf(text, sizeof text, "198.51.%u.%u", user / 256 % 256, user % 256);
-	else
-		snprintf(text, sizeof text, "2001:db8:%x::%x", user / 65536, user % 65536);
-	gen_field_text(top(d), "ip", text);
+	put_address(top(d), user);
 	gen_field_text(top(d), "user_agent", agents[user % 3]);
-	gen_field_text(top(d), "status", fate < 95 ? "approved" : fate < 99 ? "declined" : "pending");
+	gen_field_text(top(d), "status", pay_status(w, user, fate));
 }
 
 /* ---- devices ---- */
@@ -304,11 +413,11 @@ static void draft_telemetry(struct gen_world *w, struct gen_draft *d, int64_t ts
 	else /* a random walk that is drawn back to the level */
 		device->drift +=
 			(int32_t)gen_rng_below(w->rng, 2 * (uint32_t)span + 1) - span - device->drift / 64;
-	if (!gen_rng_below(w->rng, 4000))
+	if (!w->calm && !gen_rng_below(w->rng, 4000))
 		device->stuck = 50 + gen_rng_below(w->rng, 200);
 	if (device->faulty)
 		device->faulty--;
-	else if (!gen_rng_below(w->rng, 20000))
+	else if (!w->calm && !gen_rng_below(w->rng, 20000))
 		device->faulty = 1 + gen_rng_below(w->rng, 20);
 	value = level + (int32_t)(number % 100) * level / 1000 + device->drift;
 	snprintf(text, sizeof text, "d%u", number);
@@ -347,8 +456,13 @@ static void draft_log(struct gen_world *w, struct gen_draft *d, const struct gen
 }
 
 void gen_world_draft(struct gen_world *w, struct gen_draft *d, enum event_type type,
-	const struct gen_style *st, int64_t ts)
+	const struct gen_style *st, struct gen_time time)
 {
+	int64_t ts = time.ts_ms;
+
+	w->time = time;
+	if (w->calm_from_ms == INT64_MIN)
+		w->calm_from_ms = time.clock_ms;
 	switch (type) {
 	case EVENT_TYPE_platform:
 		draft_platform(w, d, st, ts);

@@ -16,6 +16,11 @@ struct gen_style {
 	bool escape, utf8;
 };
 
+struct gen_time {
+	int64_t clock_ms; /* event time without disorder: never falls */
+	int64_t ts_ms;	  /* of the event */
+};
+
 struct gen_world;
 
 /* rng is borrowed for good. */
@@ -24,6 +29,6 @@ void gen_world_free(struct gen_world *w);
 
 /* Appends the fields of the next event of a type, event_id and type apart, to the draft. */
 void gen_world_draft(struct gen_world *w, struct gen_draft *d, enum event_type type,
-	const struct gen_style *st, int64_t ts);
+	const struct gen_style *st, struct gen_time time);
 
 #endif
