@@ -1,4 +1,5 @@
 /* Events that the shipped rules match, from gen_fraud.def. */
+#include <stdio.h>
 #include <string.h>
 
 #include "gen_event.h"
@@ -42,7 +43,13 @@ const char *gen_fraud_draft(struct gen_draft *d, uint8_t type, struct gen_rng *r
 		return NULL;
 	row = &fraud_rows[pick[gen_rng_below(rng, picks)]];
 	struct gen_field *f = fraud_field(d, row->field, &key);
+	const char *mark = strstr(row->value, "%u"), *end = row->value + strlen(row->value);
+	char number[12] = "", text[160];
 
-	gen_field_text(f, key, row->value);
+	if (mark)
+		snprintf(number, sizeof number, "%u", gen_rng_below(rng, 100000));
+	snprintf(text, sizeof text, "%.*s%s%s", (int)((mark ? mark : end) - row->value), row->value, number,
+		mark ? mark + 2 : "");
+	gen_field_text(f, key, text);
 	return row->rule;
 }

@@ -13,9 +13,8 @@
 #include "gen_event.h"
 #include "gen_opts.h"
 
-/* Event time that passes after the last event (or WAIT) before a scenario counts as done: by then a watermark
- * that follows has told what it has to tell. */
-#define GEN_SCENE_SETTLE_MS 15000
+/* Event time that passes after the last event (or WAIT) and the disorder before a scenario counts as done. */
+#define GEN_SCENE_SETTLE_MS 1500
 
 struct gen_scenes;
 
