@@ -64,7 +64,7 @@ what_it_does() {
 run: the demo makes a network namespace and a veth pair, and starts a Kafka broker and a ClickHouse engine as children
      (both real, one embedded node each, for trial only). A sender generates events, some of them malformed, duplicate
      or fraudulent; you watch them pass live, and at the end every event id is compared across journal, Kafka and
-     ClickHouse. It changes nothing outside its namespace, its veth pair and its data folder.
+     ClickHouse, and the alerts with the scenarios of fraud that were acted out. It changes nothing outside its namespace, its veth pair and its data folder.
 X
 }
 
@@ -138,7 +138,7 @@ listeners:
   - {name: events, udp_port: $port, format: ndjson, type: auto}
 rules: {dir: "$PWD/rules/packs"}
 kafka: {partitions: 4, partitions_other: 2}
-time: {out_of_orderness: 2s}
+time: {out_of_orderness: 5s}
 windows: # short ones, to be seen at once; without any the shipped ones are in force
   - {name: page_5s, size: 5s, types: "click,page_view", by: "page,country", aggregates: "count, distinct(user_id)"}
   - {name: source_5s, size: 5s, types: platform, by: source, aggregates: "count, avg(metric), quantiles(metric), error_rate"}
@@ -198,10 +198,14 @@ Look for yourself, while it runs:
 X
 }
 
+# Beside single events that rules match: up to 60 actors at a time whose events together are fraud, or just not; many
+# enough users that no other one looks like it.
 start_generator() {
+	local actors=$((rate / 4 < 60 ? rate / 4 : 60)) users=$((rate * 4 > 100000 ? rate * 4 : 100000))
 	local arguments=(--udp "$address:$port" --rate "$rate" --events-per-datagram 6 --disorder-ms 2000
 		--dup-permille 5 --bad-permille 5 --fraud-permille 10 --noid-permille 5 --escape-permille 20
-		--utf8-permille 20 --extra-permille 10)
+		--utf8-permille 20 --extra-permille 10 --users "$users")
+	[ "$actors" = 0 ] || arguments+=(--scenarios "$actors" --scenario-truth "$data/scenarios")
 	[ "$duration" -gt 0 ] && arguments+=(--duration "$duration" --truth "$data/truth")
 	setsid ip netns exec "$ns" build/tools/gen/sluice-gen "${arguments[@]}" >"$data/gen.log" 2>&1 &
 	generator=$!
@@ -271,8 +275,18 @@ wire_counters() {
 		"$(control ports | jq -r '.ports[0].kernel_drops') lost between these two"
 }
 
+# Events that were lost before the rules saw them: then a scenario may be missed.
+compare_scenarios() { # LOST
+	local lossy=() shadows
+	[ -s "$data/scenarios" ] || return 0
+	shadows=$(jq '[.drops[] | select(.reason == "shadow_no_batch") | .count] | add // 0' "$data/status.json")
+	[ $(($1 + shadows)) = 0 ] || lossy=(--lossy)
+	say "comparing alerts of rules with state with the scenarios that were acted out${lossy:+ (events were lost: some may be missed)}"
+	python3 scripts/scenario_check.py "${lossy[@]}" "$(state clickhouse)" "$data/scenarios"
+}
+
 finish() {
-	local lost frames verify=(--journal "$data/sluice/journal" --rules "$data/sluice" --kafka "$(state kafka)"
+	local rc=0 lost frames verify=(--journal "$data/sluice/journal" --rules "$data/sluice" --kafka "$(state kafka)"
 		--clickhouse "$(state clickhouse)")
 	say "draining: what is durable goes to both sinks"
 	control drain --timeout 120 >"$data/drain.json" || die "drain failed: $(cat "$data/drain.json")"
@@ -302,7 +316,9 @@ finish() {
 		fi
 	fi
 	say "comparing every event id: journal, Kafka, ClickHouse"
-	build/tools/verify/sluice-verify "${verify[@]}"
+	build/tools/verify/sluice-verify "${verify[@]}" || rc=1
+	compare_scenarios $((lost + frames)) || rc=1
+	return $rc
 }
 
 need_root
@@ -329,4 +345,4 @@ watch_until_end
 trap 'exit 130' INT
 trap 'exit 143' TERM
 finish || exit 1
-say "the same events everywhere, each exactly once"
+say "the same events everywhere, each exactly once; alerts as the scenarios say"

@@ -63,5 +63,5 @@ with Rig(sys.argv[1], kafka=1, clickhouse=True, root=True) as rig:
                f"events came up to {free.longest_ms} ms after their time, {BOUND_MS} ms are allowed")
     free.check(windows, GROUPS)
     windows.check_all(least=1000, late=False)
-    rig.verify(daemon, "raw events", strangers_ok=True)
+    rig.verify(daemon, "raw events")
 rig.done()

@@ -134,7 +134,7 @@ with Rig(sys.argv[1], kafka=3, clickhouse=True, root=True) as rig:
     first.check_all(least=5000)
     clock.check_alarm(least=20)
     clock.check_journal()
-    rig.verify(daemon, "raw events", strangers_ok=True)
+    rig.verify(daemon, "raw events")
 
     rig.expect(daemon.start(), "started again")
     settle(rig, daemon, end_ms + 2000)
