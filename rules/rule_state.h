@@ -84,12 +84,14 @@ struct rule_keyring {
 
 struct rule_state {
 	uint64_t uid; /* hash of the rule's id and of all that is below: state is kept while it is the same */
-	uint16_t rule;	 /* index in the ruleset */
-	uint16_t match;	 /* hit index of `when`; sequence, absence: of step[0] */
-	uint8_t kind;	 /* enum rule_state_kind */
-	uint8_t order;	 /* enum rule_order; absence, anomaly, unchanged: always event time */
-	uint8_t keyring; /* index */
-	uint8_t skip;	 /* enum rule_skip; sequence */
+	uint64_t uid_other; /* of the same rule as a canary; of a canary: in force */
+	bool canary;	    /* its state is a canary's: alerts are counted and do not come out */
+	uint16_t rule;	    /* index in the ruleset */
+	uint16_t match;	    /* hit index of `when`; sequence, absence: of step[0] */
+	uint8_t kind;	    /* enum rule_state_kind */
+	uint8_t order;	    /* enum rule_order; absence, anomaly, unchanged: always event time */
+	uint8_t keyring;    /* index */
+	uint8_t skip;	    /* enum rule_skip; sequence */
 	int64_t within_ms;
 	int64_t suppress_ms; /* after an alert of a key: none for so long in event time; 0: off */
 	uint8_t field;	     /* enum field_id: sum, distinct, unchanged, anomaly of a value; FIELD_NONE */

@@ -31,16 +31,27 @@ struct rule_info {
 	int64_t expires_ms; /* 0: never */
 	const char *owner;  /* NULL: none */
 	uint64_t content;   /* hash of what it says, with its lists; without comments and layout */
+	bool canary;	    /* it only counts: no alert, no tag, nothing dropped */
+	uint8_t change;	    /* enum rule_change */
+	uint32_t other;	    /* RULE_CHANGED: index of the canary of this rule, or of the rule that it is of */
+};
+
+/* What a canary would change: of rules in force, and of the canary's own. */
+enum rule_change {
+	RULE_SAME,    /* or there is no canary */
+	RULE_NEW,     /* a canary's: no rule in force has its id */
+	RULE_CHANGED, /* both: the same id, other contents */
+	RULE_GONE     /* in force: the canary's files do not have it */
 };
 
 /* What a hit of the rule makes of a record, without state. */
 static inline bool rule_alerts(const struct rule_info *rule)
 {
-	return rule->actions & RULE_ACTION_ALERT && !rule->stateful;
+	return rule->actions & RULE_ACTION_ALERT && !rule->stateful && !rule->canary;
 }
 static inline bool rule_tags(const struct rule_info *rule)
 {
-	return rule->actions & RULE_ACTION_TAG || rule_alerts(rule);
+	return (rule->actions & RULE_ACTION_TAG && !rule->canary) || rule_alerts(rule);
 }
 
 struct ruleset; /* immutable; any thread may read it */
@@ -74,6 +85,18 @@ void rule_files_free(struct rule_files *files);
  * Errors say file:line:column, rule id, and what would be right. Returns 0, -EINVAL, -ENOMEM. */
 int ruleset_compile(struct ruleset **out, const struct rule_source *source, uint32_t source_count,
 	uint32_t patterns_max, struct err *err);
+
+/* The rules in force of the first ruleset, beside them as canaries those of the second that are new or
+ * changed against them (ids may stand there twice then, once in force and once as a canary). What is a canary
+ * of either is left out. -EINVAL too if none would be. */
+int ruleset_canary(struct ruleset **out, const struct ruleset *in_force, const struct ruleset *other,
+	uint32_t patterns_max, struct err *err);
+/* One side of a ruleset with canaries, as a ruleset of its own: the rules in force, or all that the canary
+ * would put in force. Rules that have expired have to be told again. */
+int ruleset_part(
+	struct ruleset **out, const struct ruleset *rs, bool canary, uint32_t patterns_max, struct err *err);
+/* How many of its rules are canaries. */
+uint32_t ruleset_canary_count(const struct ruleset *rs);
 
 /* Reads each *.yaml of a directory in name order and compiles. An empty directory gives the empty ruleset. */
 int ruleset_compile_dir(struct ruleset **out, const char *dir, uint32_t patterns_max, struct err *err);
@@ -155,8 +178,9 @@ const struct matcher_stats *matcher_stats(const struct matcher *m);
 const uint64_t *matcher_rule_hits(const struct matcher *m);
 
 /* Evaluates all rules over n <= MATCH_EVENTS_MAX accepted events: sets actions, hit and hit_count of each. Of
- * a rule with state the actions are RULE_ACTION_STATE and what it tags; of a step RULE_ACTION_STATE. The hit
- * lists stay valid until the next call. Worker thread: no allocation, lock, system call. */
+ * a rule with state the actions are RULE_ACTION_STATE and what it tags; of a step RULE_ACTION_STATE. A canary
+ * is counted (matcher_rule_hits()); only one with state is a hit, without a tag. The hit lists stay valid
+ * until the next call. Worker thread: no allocation, lock, system call. */
 void matcher_run(struct matcher *m, struct event *const *ev, uint32_t n);
 
 /* ---- generations on disk: DIR/rulesets/<generation>.yaml, kept while the journal names them ---- */

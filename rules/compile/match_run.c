@@ -387,7 +387,8 @@ static void match_look(struct matcher *m, struct event *ev, uint32_t match)
 		return;
 	ev->actions |= rs->match_actions[match];
 	m->rule_hits[match]++;
-	m->matched[m->matched_count++] = (uint16_t)match;
+	m->matched[m->matched_count] = (uint16_t)match;
+	m->matched_count += rs->match_actions[match] != 0; /* a canary is counted, and that is all */
 }
 
 /* Ascending. Few: by insertion; many: through a bit set. */

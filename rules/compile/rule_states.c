@@ -6,18 +6,19 @@
 #include "ruleset_priv.h"
 
 #define MATCHES_MAX 65535u
+#define CANARY_UID 0x63616e6172790a01ull /* tells the state of a canary from that of the rule in force */
 
 static bool expired(const struct ruleset *rs, const struct rule *rule)
 {
 	return rule->info.expires_ms && rule->info.expires_ms <= rs->expire_ms;
 }
 
-/* What a hit makes of an event: alerts of rules with state are the state stage's. */
+/* What a hit makes of an event: alerts of rules with state are the state stage's. 0: it is only counted. */
 static uint8_t actions_of(const struct rule *rule)
 {
-	if (!rule->state)
-		return rule->info.actions;
-	return (rule->info.actions & RULE_ACTION_TAG) | RULE_ACTION_STATE;
+	uint8_t actions = rule->info.canary ? 0 : rule->info.actions;
+
+	return rule->state ? (actions & RULE_ACTION_TAG) | RULE_ACTION_STATE : actions;
 }
 
 int ruleset_matches(struct ruleset *rs, struct err *err)
@@ -125,7 +126,13 @@ static int state_add(struct ruleset *rs, uint32_t index, struct err *err)
 	if (rc)
 		return rc;
 	state->rule = (uint16_t)index;
+	state->canary = rule->info.canary;
 	state->uid = uid_of(rule);
+	state->uid_other = state->uid ^ CANARY_UID;
+	if (state->canary) {
+		state->uid = state->uid_other;
+		state->uid_other ^= CANARY_UID;
+	}
 	state->match = state->step_count ? state->step[0].match : (uint16_t)index;
 	if (!state->step_count)
 		use_set(rs, state, index, 0);

@@ -42,20 +42,20 @@ void ruleset_free(struct ruleset *rs)
 	free(rs);
 }
 
-static int ids_check(const struct ruleset *rs, struct err *err)
+static int ids_check(struct rule *const *rule, uint32_t count, struct err *err)
 {
 	struct textmap map = {0};
 	int rc = 0;
 
-	for (uint32_t i = 0; i < rs->rule_count && !rc; i++) {
-		const struct rule_info *info = &rs->rule[i]->info;
+	for (uint32_t i = 0; i < count && !rc; i++) {
+		const struct rule_info *info = &rule[i]->info;
 		struct textmap_slot *slot = textmap_add(&map, info->id, (uint32_t)strlen(info->id));
 
 		if (!slot)
 			rc = ruleset_no_memory(err);
 		else if (slot->value != TEXTMAP_NONE)
-			rc = ruleset_rule_err(rs->rule[i], NULL, err, "this id is taken by the rule at %s:%u",
-				rs->rule[slot->value]->info.file, rs->rule[slot->value]->info.line);
+			rc = ruleset_rule_err(rule[i], NULL, err, "this id is taken by the rule at %s:%u",
+				rule[slot->value]->info.file, rule[slot->value]->info.line);
 		else
 			slot->value = i;
 	}
@@ -63,44 +63,73 @@ static int ids_check(const struct ruleset *rs, struct err *err)
 	return rc;
 }
 
-static int read_sources(
-	struct ruleset *rs, const struct rule_source *source, uint32_t source_count, struct err *err)
+static int sources_size(const struct rule_source *source, uint32_t source_count, struct err *err)
 {
 	uint64_t bytes = 0;
 
-	rs->source = rule_pool_get(&rs->pool, source_count, sizeof *rs->source);
-	if (!rs->source)
-		return ruleset_no_memory(err);
 	for (uint32_t i = 0; i < source_count; i++) {
 		bytes += source[i].bytes;
 		if (bytes > RULE_SOURCES_BYTES_MAX)
 			return err_set(err, -EINVAL, "%s: more than %u bytes in all rule files and lists",
 				source[i].name, RULE_SOURCES_BYTES_MAX);
 	}
-	for (uint32_t i = 0; i < source_count; i++) {
-		int rc = source[i].list ? 0 : rules_read(&rs->list, &rs->pool, source, source_count, i, err);
+	return 0;
+}
 
-		if (rc)
-			return rc;
-		rs->source[i].name = rule_pool_text(&rs->pool, source[i].name, strlen(source[i].name));
-		rs->source[i].text = rule_pool_text(&rs->pool, source[i].text, source[i].bytes);
-		rs->source[i].bytes = source[i].bytes;
-		rs->source[i].list = source[i].list;
-		if (!rs->source[i].name || !rs->source[i].text)
+static int sources_keep(
+	struct ruleset *rs, const struct rule_source *source, uint32_t source_count, struct err *err)
+{
+	rs->source = rule_pool_get(&rs->pool, source_count, sizeof *rs->source);
+	if (!rs->source)
+		return ruleset_no_memory(err);
+	for (uint32_t i = 0; i < source_count; i++) {
+		struct rule_source *mine = &rs->source[i];
+
+		*mine = source[i];
+		mine->name = rule_pool_text(&rs->pool, source[i].name, strlen(source[i].name));
+		mine->text = rule_pool_text(&rs->pool, source[i].text, source[i].bytes);
+		if (!mine->name || !mine->text)
 			return ruleset_no_memory(err);
 		rs->source_count++;
 	}
-	rs->rule = rule_pool_get(&rs->pool, rs->list.count, sizeof *rs->rule);
+	return 0;
+}
+
+static int list_read(struct ruleset *rs, struct rule_list *list, const struct rule_source *source,
+	uint32_t source_count, struct err *err)
+{
+	int rc = 0;
+
+	for (uint32_t i = 0; i < source_count && !rc; i++)
+		rc = source[i].list ? 0 : rules_read(list, &rs->pool, source, source_count, i, err);
+	return rc;
+}
+
+static int read_sources(
+	struct ruleset *rs, const struct rule_source *source, uint32_t source_count, struct err *err)
+{
+	struct rule_list canary = {0};
+	int rc = sources_size(source, source_count, err);
+
+	rc = rc ? rc : list_read(rs, &rs->list, source, rs->canary_from, err);
+	if (!rc && rs->canary_from < source_count)
+		rc = list_read(rs, &canary, source + rs->canary_from, source_count - rs->canary_from, err);
+	rc = rc ? rc : sources_keep(rs, source, source_count, err);
+	if (rc)
+		return rc;
+	rs->rule = rule_pool_get(&rs->pool, (size_t)rs->list.count + canary.count, sizeof *rs->rule);
 	if (!rs->rule)
 		return ruleset_no_memory(err);
 	for (struct rule *it = rs->list.head; it; it = it->next)
 		rs->rule[rs->rule_count++] = it;
+	rc = ids_check(rs->rule, rs->rule_count, err);
+	rc = rc ? rc : ruleset_canary_join(rs, &canary, err);
 	snprintf(rs->version, sizeof rs->version, "%016llx", (unsigned long long)rs->list.version);
-	return ids_check(rs, err);
+	return rc;
 }
 
-static int compile(struct ruleset **out, const struct rule_source *source, uint32_t source_count,
-	uint32_t patterns_max, bool metadata_only, struct err *err)
+int ruleset_compile_how(struct ruleset **out, const struct rule_source *source, uint32_t source_count,
+	const struct compile_how *how, struct err *err)
 {
 	struct ruleset *rs = calloc(1, sizeof *rs);
 	int rc;
@@ -108,15 +137,16 @@ static int compile(struct ruleset **out, const struct rule_source *source, uint3
 	*out = NULL;
 	if (!rs)
 		return ruleset_no_memory(err);
-	rs->metadata_only = metadata_only;
+	rs->metadata_only = how->metadata_only;
+	rs->canary_from = how->canary_from < source_count ? how->canary_from : source_count;
 	rs->expire_ms = INT64_MIN;
 	rc = read_sources(rs, source, source_count, err);
 	rc = rc ? rc : ruleset_matches(rs, err);
 	rc = rc ? rc : ruleset_types(rs, err);
 	rc = rc ? rc : ruleset_states(rs, err);
-	if (!rc && !metadata_only) {
+	if (!rc && !how->metadata_only) {
 		rc = ruleset_attrs(rs, err);
-		rc = rc ? rc : ruleset_patterns(rs, patterns_max, err);
+		rc = rc ? rc : ruleset_patterns(rs, how->patterns_max, err);
 		rc = rc ? rc : ruleset_programs(rs, err);
 		rc = rc ? rc : ruleset_databases(rs, err);
 	}
@@ -131,13 +161,9 @@ static int compile(struct ruleset **out, const struct rule_source *source, uint3
 int ruleset_compile(struct ruleset **out, const struct rule_source *source, uint32_t source_count,
 	uint32_t patterns_max, struct err *err)
 {
-	return compile(out, source, source_count, patterns_max, false, err);
-}
+	const struct compile_how how = {patterns_max, source_count, false};
 
-int ruleset_compile_metadata(
-	struct ruleset **out, const struct rule_source *source, uint32_t source_count, struct err *err)
-{
-	return compile(out, source, source_count, 0, true, err);
+	return ruleset_compile_how(out, source, source_count, &how, err);
 }
 
 struct ruleset *ruleset_empty(void)
@@ -162,13 +188,14 @@ int ruleset_compile_dir(struct ruleset **out, const char *dir, uint32_t patterns
 
 int ruleset_dir_version(char version[17], const char *dir, struct err *err)
 {
+	const struct compile_how how = {.canary_from = UINT32_MAX, .metadata_only = true};
 	struct rule_files files;
 	struct ruleset *rs = NULL;
 	int rc = rule_files_read_dir(&files, dir, err);
 
 	if (rc)
 		return rc;
-	rc = ruleset_compile_metadata(&rs, files.source, files.count, err);
+	rc = ruleset_compile_how(&rs, files.source, files.count, &how, err);
 	if (rc == 0)
 		memcpy(version, rs->version, sizeof rs->version);
 	ruleset_free(rs);

@@ -108,9 +108,10 @@ struct dict_link {
 struct ruleset {
 	struct rule_pool pool;
 	struct rule_list list;
-	struct rule **rule; /* rule_count */
-	uint32_t rule_count;
-	struct match *match; /* match_count: the rules first, in their order */
+	struct rule **rule;    /* rule_count */
+	uint32_t rule_count;   /* those in force first */
+	uint32_t canary_count; /* of these */
+	struct match *match;   /* match_count: the rules first, in their order */
 	uint32_t match_count;
 	struct rule_state *state; /* those in force */
 	uint32_t state_count;
@@ -121,8 +122,8 @@ struct ruleset {
 	uint32_t expired_count;
 	char version[17];
 	struct rule_source *source;
-	uint32_t source_count;
-	bool metadata_only; /* cannot match: from the store */
+	uint32_t source_count, canary_from; /* from there on the canary's; source_count: none */
+	bool metadata_only;		    /* cannot match: from the store */
 
 	struct pattern *pattern;
 	uint32_t pattern_count, pattern_room;
@@ -204,8 +205,17 @@ int ruleset_patterns(struct ruleset *rs, uint32_t patterns_max, struct err *err)
 int ruleset_programs(struct ruleset *rs, struct err *err);			  /* prog, triggers, always */
 int ruleset_databases(struct ruleset *rs, struct err *err);			  /* Hyperscan */
 
-/* ruleset_compile() without what matching needs. */
-int ruleset_compile_metadata(
-	struct ruleset **out, const struct rule_source *source, uint32_t source_count, struct err *err);
+/* Rules that were read from canary sources, behind those in force: rule[], version. */
+int ruleset_canary_join(struct ruleset *rs, const struct rule_list *canary, struct err *err);
+
+/* ruleset_compile() where sources from canary_from on are those of a canary; metadata_only: without what
+ * matching needs. */
+struct compile_how {
+	uint32_t patterns_max;
+	uint32_t canary_from;
+	bool metadata_only;
+};
+int ruleset_compile_how(struct ruleset **out, const struct rule_source *source, uint32_t source_count,
+	const struct compile_how *how, struct err *err);
 
 #endif

@@ -6,7 +6,8 @@
  *   ...600 bytes...
  *   # file ...
  *
- * A list that rules name stands there as `# list` instead of `# file`. bytes and crc32c cover all that
+ * A list that rules name stands there as `# list` instead of `# file`; what is a canary's as `# canary-file`
+ * and `# canary-list`. bytes and crc32c cover all that
  * follows the first line. Rules that were not in force since they had expired are told by expired_ms=TIME at
  * its end. Control threads put and trim, sink threads get: one lock, held while a file is read and its rules
  * are parsed. */
@@ -25,7 +26,7 @@
 #include "ruleset_priv.h"
 
 #define STORE_BYTES_MAX (256u << 20)
-#define STORE_FILES_MAX 1000u
+#define STORE_FILES_MAX 2000u /* of the rules in force and of a canary */
 #define NAME_BYTES_MAX 4000
 
 struct cached {
@@ -148,6 +149,33 @@ void ruleset_store_close(struct ruleset_store *st)
 
 /* ---- reading ---- */
 
+/* Which generations there are instead. */
+static int missing(struct ruleset_store *st, const char *name, struct err *err)
+{
+	uint32_t oldest = UINT32_MAX, newest = 0, generation;
+	int fd = openat(st->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+
+	if (fd >= 0 && !d)
+		close(fd);
+	for (struct dirent *e = d ? readdir(d) : NULL; e; e = readdir(d)) {
+		generation = generation_of(e->d_name);
+		if (!generation)
+			continue;
+		oldest = generation < oldest ? generation : oldest;
+		newest = generation > newest ? generation : newest;
+	}
+	if (d)
+		closedir(d);
+	if (!newest)
+		return err_set(err, -ENOENT, "generation %u is not kept, and no other", generation_of(name));
+	return err_set(err, -ENOENT,
+		"generation %u is not kept (any more): there are %u to %u; the oldest go when neither the "
+		"journal "
+		"nor a checkpoint names them",
+		generation_of(name), oldest, newest);
+}
+
 static int load(struct ruleset_store *st, const char *name, char **text, size_t *bytes, struct err *err)
 {
 	int fd = openat(st->dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK), rc = 0;
@@ -156,7 +184,9 @@ static int load(struct ruleset_store *st, const char *name, char **text, size_t 
 
 	*text = NULL;
 	*bytes = 0;
-	if (fd < 0 || fstat(fd, &s)) {
+	if (fd < 0 && errno == ENOENT) {
+		rc = missing(st, name, err);
+	} else if (fd < 0 || fstat(fd, &s)) {
 		rc = err_set(err, -errno, "%s/%s: %m", st->dir, name);
 	} else if (!S_ISREG(s.st_mode) || s.st_size > STORE_BYTES_MAX) {
 		rc = err_set(err, -EINVAL, "%s/%s: no stored ruleset", st->dir, name);
@@ -217,19 +247,43 @@ static bool head_read(char *text, size_t bytes, struct stored_head *head, char *
 	       crc32c(0, *body, head->bytes) == head->crc;
 }
 
-static bool files_read(char *at, const char *end, struct rule_source *source, uint32_t files)
+static const char *const source_word[2][2] = {
+	{"# file ", "# list "}, {"# canary-file ", "# canary-list "}}; /* of a canary; a list */
+
+/* Behind the word that says what follows, or NULL. */
+static const char *source_kind(const char *line, bool *canary, bool *list)
 {
+	for (int i = 0; i < 4; i++) {
+		const char *word = source_word[i / 2][i % 2];
+
+		*canary = i / 2;
+		*list = i % 2;
+		if (!strncmp(line, word, strlen(word)))
+			return line + strlen(word);
+	}
+	return NULL;
+}
+
+/* Those of a canary come last. */
+static bool files_read(
+	char *at, const char *end, struct rule_source *source, uint32_t files, uint32_t *canary_from)
+{
+	*canary_from = files;
 	for (uint32_t i = 0; i < files; i++) {
 		char *newline = line_end(at, end);
+		const char *head = newline;
+		bool canary;
 		uint64_t bytes;
 		int used = 0;
 
-		source[i].list = !strncmp(at, "# list ", 7);
-		if (!newline || (!source[i].list && strncmp(at, "# file ", 7) != 0) ||
-			sscanf(at + 7, "bytes=%" SCNu64 " name=%n", &bytes, &used) != 1 || !used)
+		if (head)
+			head = source_kind(at, &canary, &source[i].list);
+		if (!head || (!canary && *canary_from < files) ||
+			sscanf(head, "bytes=%" SCNu64 " name=%n", &bytes, &used) != 1 || !used)
 			return false;
-		used += 7;
-		source[i].name = at + used;
+		if (canary && *canary_from == files)
+			*canary_from = i;
+		source[i].name = head + used;
 		source[i].text = newline + 1;
 		if (bytes >= (size_t)(end - source[i].text) || source[i].text[bytes] != '\n')
 			return false;
@@ -243,6 +297,7 @@ static bool files_read(char *at, const char *end, struct rule_source *source, ui
 static int generation_load(struct ruleset_store *st, uint32_t generation, uint32_t patterns_max,
 	struct ruleset **out, struct err *err)
 {
+	struct compile_how how = {.patterns_max = patterns_max, .metadata_only = !patterns_max};
 	struct rule_source *source = NULL;
 	struct stored_head head = {0};
 	char name[32], *text, *body;
@@ -264,13 +319,12 @@ static int generation_load(struct ruleset_store *st, uint32_t generation, uint32
 		rc = ruleset_no_memory(err);
 		goto out;
 	}
-	if (!files_read(body, text + bytes, source, head.files)) {
+	if (!files_read(body, text + bytes, source, head.files, &how.canary_from)) {
 		rc = err_set(
 			err, -EINVAL, "%s/%s: damaged: a file in it ends in the wrong place", st->dir, name);
 		goto out;
 	}
-	rc = patterns_max ? ruleset_compile(out, source, head.files, patterns_max, err)
-			  : ruleset_compile_metadata(out, source, head.files, err);
+	rc = ruleset_compile_how(out, source, head.files, &how, err);
 	if (!rc && ruleset_expire(*out, head.expire_ms, err) < 0)
 		rc = -ENOMEM;
 	if (rc) {
@@ -364,7 +418,8 @@ static char *render(const struct ruleset *rs, uint32_t generation, size_t *bytes
 	if (!f)
 		return NULL;
 	for (uint32_t i = 0; i < rs->source_count; i++) {
-		fprintf(f, "# %s bytes=%zu name=", rs->source[i].list ? "list" : "file", rs->source[i].bytes);
+		fprintf(f, "%sbytes=%zu name=", source_word[i >= rs->canary_from][rs->source[i].list],
+			rs->source[i].bytes);
 		put_name(f, rs->source[i].name);
 		fputc('\n', f);
 		fwrite(rs->source[i].text, 1, rs->source[i].bytes, f);
