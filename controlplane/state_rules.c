@@ -20,7 +20,8 @@ void state_rules_fill(struct cep_rules *out, const struct ruleset *rs)
 		const struct rule_info *info = ruleset_rule(rs, state->rule);
 
 		out->rule[i] = (struct cep_rule){state, ruleset_keyring(rs, state->keyring), info->id,
-			info->title, rule_severity_name[info->severity], info->actions & RULE_ACTION_ALERT};
+			info->title, rule_severity_name[info->severity],
+			info->actions & RULE_ACTION_ALERT && !info->canary, info->content};
 	}
 }
 

@@ -37,7 +37,7 @@ static int rules_get(void *arg, uint32_t generation, struct cep_rules *out, stru
 {
 	(void)arg, (void)generation, (void)err;
 	out->count = 1;
-	out->rule[0] = (struct cep_rule){&rule, &ring, "bench", "A rule of the benchmark", "high", true};
+	out->rule[0] = (struct cep_rule){&rule, &ring, "bench", "A rule of the benchmark", "high", true, 0};
 	out->match_count = 3;
 	out->use = use;
 	memcpy(out->version, "0123456789abcdef", 17);

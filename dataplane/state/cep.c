@@ -300,6 +300,8 @@ const struct cep_stats *cep_stats(const struct cep *cep, uint32_t i)
 	m->stats.keys = m->keys.count;
 	m->stats.waiting = m->waiting;
 	m->stats.memory_bytes = cep_bytes(m);
+	m->stats.hits_in_force = m->in_force ? m->in_force->stats.hits - m->base_hits : 0;
+	m->stats.alerts_in_force = m->in_force ? m->in_force->stats.alerts - m->base_alerts : 0;
 	return &m->stats;
 }
 

@@ -43,7 +43,8 @@ struct cep_rule {
 	const struct rule_state *state;
 	const struct rule_keyring *keyring;
 	const char *id, *title, *severity;
-	bool alert; /* false: counted, nothing comes out */
+	bool alert;	  /* false: counted, nothing comes out */
+	uint64_t content; /* of all that the rule says: tells which state goes on, see cep_switch() */
 };
 
 /* What the stage needs of a generation of rules. */
@@ -72,7 +73,10 @@ struct cep *cep_new(const struct cep_params *params);
 void cep_free(struct cep *cep);
 
 /* From here on the rules of this generation are in force. A rule with the uid of one that was in force keeps
- * its state; others start empty, or are dropped. */
+ * its state; others start empty, or are dropped. Canaries (rule_state.canary) have state of their own beside
+ * that of the rule in force. A rule takes over the state of its canary, and the counters of what was in
+ * force, if the canary said the same (content) and what was in force did not, or was not there. A canary that
+ * says something else than before keeps its state and counts from 0. */
 int cep_switch(struct cep *cep, uint32_t generation, struct err *err);
 /* The generation in force; 0: none yet. */
 uint32_t cep_generation(const struct cep *cep);
@@ -128,6 +132,8 @@ struct cep_stats {
 	uint64_t expiries;	  /* keys */
 	uint64_t cut;		  /* remembered items given up for events_max */
 	uint64_t memory_bytes;	  /* logical, now */
+	/* Of a canary: what the rule with state that is in force under its id counted in the same time. */
+	uint64_t hits_in_force, alerts_in_force;
 };
 uint32_t cep_count(const struct cep *cep);
 /* i < cep_count(), by uid. */

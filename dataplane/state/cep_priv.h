@@ -142,7 +142,12 @@ struct cep_machine {
 	uint64_t waiting;
 	uint32_t pick; /* within cep_take(): steps; the event is for this machine if picked is set */
 	bool picked;
-	bool kept; /* within a switch */
+	bool kept;	   /* within a switch */
+	uint64_t uid_next; /* within a switch */
+	bool canary;
+	uint64_t content;
+	const struct cep_machine *in_force; /* of a canary: the rule in force under its id; NULL: none */
+	uint64_t base_hits, base_alerts;    /* what that one had counted when this one began to */
 	struct cep_stats stats;
 };
 

@@ -2,8 +2,8 @@
  * machines by uid, keys in order, items in their own. State thread.
  *
  *   u64 magic, u32 version, u32 generation; totals; i64 step; u32 machines, of each: u64 uid, u32 kind, u64
- * bytes that follow: counters, u64 touched, u64 keys, of each: u16 bytes, key, what struct cep_key says,
- * list, seen, bucket; u64 waiting events, each with the place of its key.
+ * bytes that follow: counters, of a canary two more, u64 touched, u64 keys, of each: u16 bytes, key, what
+ * struct cep_key says, list, seen, bucket; u64 waiting events, each with the place of its key.
  *
  * Little endian. Any bytes may be loaded; what cannot be is refused. */
 #include <errno.h>
@@ -106,6 +106,10 @@ void cep_machine_save(struct cep_machine *m, struct bytes *out)
 	counters_of(&m->stats, counter);
 	for (uint32_t i = 0; i < COUNTERS; i++)
 		bytes_put_u64(out, *counter[i]);
+	if (m->canary) {
+		bytes_put_u64(out, m->base_hits);
+		bytes_put_u64(out, m->base_alerts);
+	}
 	bytes_put_u64(out, m->touched);
 	bytes_put_u64(out, count);
 	for (size_t i = 0; i < count; i++) {
@@ -445,6 +449,14 @@ static void keys_bound(struct cep_machine *m)
 	cep_memory(m);
 }
 
+static void counter_load(uint64_t *counter, uint64_t n, const struct cep_gather *gather)
+{
+	if (!gather)
+		*counter = n;
+	else if (gather->counts)
+		*counter += n;
+}
+
 bool cep_machine_load(struct cep_machine *m, struct cursor *c, const struct cep_gather *gather)
 {
 	uint64_t *counter[COUNTERS], touched, keys;
@@ -455,10 +467,11 @@ bool cep_machine_load(struct cep_machine *m, struct cursor *c, const struct cep_
 	for (uint32_t i = 0; i < COUNTERS; i++) {
 		uint64_t n = cursor_le64(c);
 
-		if (!gather)
-			*counter[i] = n;
-		else if (gather->counts)
-			*counter[i] += n;
+		counter_load(counter[i], n, gather);
+	}
+	if (m->canary) {
+		counter_load(&m->base_hits, cursor_le64(c), gather);
+		counter_load(&m->base_alerts, cursor_le64(c), gather);
 	}
 	touched = cursor_le64(c);
 	if (touched > TOUCHED_MAX)

@@ -48,6 +48,8 @@ static void machine_bounds(struct cep_machine *m)
 static void machine_texts(struct cep_machine *m, const struct cep_rule *rule)
 {
 	m->alert = rule->alert;
+	m->canary = rule->state->canary;
+	m->content = rule->content;
 	snprintf(m->id, sizeof m->id, "%s", rule->id ? rule->id : "");
 	snprintf(m->title, sizeof m->title, "%s", rule->title ? rule->title : "");
 	snprintf(m->severity, sizeof m->severity, "%s", rule->severity ? rule->severity : "");
@@ -137,10 +139,65 @@ static void machines_drop(struct cep *cep)
 	}
 }
 
+static struct cep_machine *machine_free_of(const struct cep *cep, uint64_t uid)
+{
+	uint32_t at;
+	struct cep_machine *m = machine_find(cep, uid, &at);
+
+	return m && !m->kept ? m : NULL;
+}
+
+static void counters_clear(struct cep_machine *m)
+{
+	m->stats = (struct cep_stats){.partials = m->stats.partials};
+	m->base_hits = m->base_alerts = 0;
+	m->in_force = NULL; /* links() begins to compare anew */
+}
+
+/* What goes on as this rule, or NULL. */
+static struct cep_machine *machine_taken(struct cep *cep, const struct cep_rule *rule)
+{
+	struct cep_machine *m = machine_free_of(cep, rule->state->uid), *canary;
+
+	if (rule->state->canary) {
+		if (m && m->content != rule->content)
+			counters_clear(m);
+		return m;
+	}
+	canary = machine_free_of(cep, rule->state->uid_other);
+	if (!canary || !canary->canary ||
+		(m && (m->content == rule->content || canary->content != rule->content)))
+		return m;
+	counters_clear(canary);
+	if (m) { /* its keys go, and what lives in them */
+		m->stats.partials = canary->stats.partials;
+		canary->stats = m->stats;
+	}
+	return canary;
+}
+
+/* Canaries to what is in force under their ids. */
+static void links(struct cep_machine *const *list, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		struct cep_machine *m = list[i];
+		const struct cep_machine *before = m->in_force, *now = NULL;
+
+		for (uint32_t k = 0; k < count && m->canary; k++)
+			if (!list[k]->canary && !strcmp(list[k]->id, m->id))
+				now = list[k];
+		m->in_force = now;
+		if (now == before)
+			continue;
+		m->base_hits = now ? now->stats.hits : 0;
+		m->base_alerts = now ? now->stats.alerts : 0;
+	}
+}
+
 int cep_switch(struct cep *cep, uint32_t generation, struct err *err)
 {
 	struct cep_machine **list;
-	uint32_t count = 0, at;
+	uint32_t count = 0;
 	int rc = rules_get(cep, generation, err);
 
 	if (rc)
@@ -156,18 +213,22 @@ int cep_switch(struct cep *cep, uint32_t generation, struct err *err)
 		if (!rule->state || !kind_known(rule->state->kind))
 			continue;
 		for (uint32_t k = 0; k < count; k++)
-			twice |= list[k]->def.uid == rule->state->uid;
+			twice |= list[k]->uid_next == rule->state->uid;
 		if (twice)
 			continue;
-		m = machine_find(cep, rule->state->uid, &at);
+		m = machine_taken(cep, rule);
 		if (m)
 			machine_texts(m, rule);
 		else
 			m = machine_new(cep, rule);
 		m->kept = true;
+		m->uid_next = rule->state->uid;
 		list[count++] = m;
 	}
+	links(list, count); /* while what goes is there to compare with */
 	machines_drop(cep);
+	for (uint32_t i = 0; i < count; i++)
+		list[i]->def.uid = list[i]->stats.uid = list[i]->uid_next;
 	free(cep->machine);
 	cep->machine = list;
 	cep->count = count;
@@ -181,25 +242,51 @@ int cep_switch(struct cep *cep, uint32_t generation, struct err *err)
 }
 
 /* ---- hits ---- */
+
+/* Where hits of a generation's rule go: to the machine that says the same, in force or as a canary; else to
+ * the one of its uid, unless another rule of the generation says what that one does. */
+static void map_states(const struct cep *cep, uint16_t to[RULE_STATES_MAX])
+{
+	const struct cep_rules *rules = cep->rules;
+	bool *exact = must_calloc(cep->count + 1, sizeof *exact);
+	uint32_t at;
+
+	for (uint32_t i = 0; i < rules->count; i++) {
+		const struct rule_state *state = rules->rule[i].state;
+		const uint64_t uid[] = {state ? state->uid : 0, state ? state->uid_other : 0};
+
+		to[i] = state ? CEP_NOT_IN_FORCE : RULE_STATE_NONE;
+		for (int k = 0; state && k < 2 && to[i] == CEP_NOT_IN_FORCE; k++)
+			if (machine_find(cep, uid[k], &at) &&
+				cep->machine[at]->content == rules->rule[i].content) {
+				to[i] = (uint16_t)at;
+				exact[at] = true;
+			}
+	}
+	for (uint32_t i = 0; i < rules->count; i++)
+		if (to[i] == CEP_NOT_IN_FORCE && machine_find(cep, rules->rule[i].state->uid, &at) &&
+			!exact[at])
+			to[i] = (uint16_t)at;
+	free(exact);
+}
+
 int cep_map(struct cep *cep, uint32_t generation, struct err *err)
 {
+	uint16_t to[RULE_STATES_MAX];
 	const struct cep_rules *rules;
-	uint32_t at;
 	int rc = rules_get(cep, generation, err);
 
 	if (rc)
 		return rc;
 	rules = cep->rules;
+	map_states(cep, to);
 	cep->map = must_realloc(cep->map, rules->match_count + 1u, sizeof *cep->map);
 	for (uint32_t i = 0; i < rules->match_count; i++) {
 		const struct rule_use *use = &rules->use[i];
 
 		cep->map[i] = (struct cep_use){RULE_STATE_NONE, use->step};
-		if (use->state >= rules->count || !rules->rule[use->state].state)
-			continue;
-		cep->map[i].machine = machine_find(cep, rules->rule[use->state].state->uid, &at)
-					      ? (uint16_t)at
-					      : CEP_NOT_IN_FORCE;
+		if (use->state < rules->count)
+			cep->map[i].machine = to[use->state];
 	}
 	cep->map_count = rules->match_count;
 	cep->map_generation = generation;

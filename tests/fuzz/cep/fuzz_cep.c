@@ -39,7 +39,7 @@ static int rules_get(void *arg, uint32_t generation, struct cep_rules *out, stru
 	if (generation > 3)
 		return err_set(err, -1, "no such generation");
 	out->count = 1;
-	out->rule[0] = (struct cep_rule){&rule, &ring, "r", "t", "high", true};
+	out->rule[0] = (struct cep_rule){&rule, &ring, "r", "t", "high", true, 0};
 	out->match_count = MATCHES;
 	out->use = use;
 	return 0;

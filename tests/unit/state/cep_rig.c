@@ -63,7 +63,7 @@ int cep_rig_rules(void *arg, uint32_t generation, struct cep_rules *out, struct 
 	snprintf(out->version, sizeof out->version, "%016x", generation);
 	for (uint32_t i = 0; i < rig->rules; i++)
 		out->rule[i] = (struct cep_rule){generation >> i & 1 ? &rig->rule[i] : NULL, &rig->ring,
-			"rule", "A rule", "high", true};
+			"rule", "A rule", "high", true, 0};
 	for (uint32_t i = 0; i < rig->rules * (RULE_STEPS_MAX + 1); i++) {
 		uint32_t step = i % (RULE_STEPS_MAX + 1), r = i / (RULE_STEPS_MAX + 1);
 

@@ -25,9 +25,9 @@ static int rules_get(void *arg, uint32_t generation, struct cep_rules *out, stru
 	memset(out->version, 0, sizeof out->version);
 	out->version[0] = (char)('0' + generation);
 	out->count = 2;
-	out->rule[0] = (struct cep_rule){&rule[0], &ring, "first", "First", "low", true};
+	out->rule[0] = (struct cep_rule){&rule[0], &ring, "first", "First", "low", true, 0};
 	out->rule[1] = (struct cep_rule){
-		&rule[generation], &ring, generation == 1 ? "second" : "third", "Other", "high", true};
+		&rule[generation], &ring, generation == 1 ? "second" : "third", "Other", "high", true, 0};
 	for (uint16_t i = 0; i < 6; i++)
 		use[i] = (struct rule_use){(uint16_t)(i >= 3 ? generation == 1 : generation == 2), i % 3, 0};
 	out->match_count = 6;
