@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "clock.h"
+#include "crash.h"
 #include "log.h"
 #include "rules_trail.h"
 #include "state_rules.h"
@@ -153,10 +154,8 @@ int rules_of_files(struct daemon *d, const json_t *files, struct ruleset **out, 
 	return rc;
 }
 
-/* Puts rs_take in force under a new generation. Under apply_lock. On error rs_take is freed and nothing
- * changes. */
-static int rules_publish(struct daemon *d, const struct peer *peer, const char *action,
-	struct ruleset *rs_take, json_t *warnings, struct err *err)
+int rules_publish(struct daemon *d, const struct peer *peer, const char *action, struct ruleset *rs_take,
+	json_t *warnings, struct err *err)
 {
 	struct ruleset *old = NULL;
 	struct err note;
@@ -164,6 +163,7 @@ static int rules_publish(struct daemon *d, const struct peer *peer, const char *
 	int rc = ruleset_store_put(d->store, rs_take, &generation, err);
 
 	if (rc == 0) {
+		crash_point("rules_stored");
 		pthread_mutex_lock(&d->rules_lock);
 		if (atomic_load(&d->phase) != PHASE_RUNNING)
 			rc = err_set(err, -ESHUTDOWN, "the daemon is draining");
@@ -180,11 +180,15 @@ static int rules_publish(struct daemon *d, const struct peer *peer, const char *
 		ruleset_free(rs_take);
 		return rc;
 	}
+	crash_point("rules_switched");
 	rules_audit(&d->cfg, peer, action, old_generation,
 		old ? ruleset_version(old) : ruleset_version(d->ruleset), generation,
 		ruleset_version(d->ruleset));
-	log_info("rules", "%s by uid=%u: generation=%u version=%s rules=%u", action, (unsigned)peer->uid,
-		generation, ruleset_version(d->ruleset), ruleset_rule_count(d->ruleset));
+	log_info("rules", "%s by uid=%u: generation=%u version=%s rules=%u canaries=%u", action,
+		(unsigned)peer->uid, generation, ruleset_version(d->ruleset),
+		ruleset_rule_count(d->ruleset) - ruleset_canary_count(d->ruleset),
+		ruleset_canary_count(d->ruleset));
+	crash_point("rules_audited");
 	/* The workers have left the old rules. */
 	if (generation != old_generation && rules_note(d, RULES_NOTE_MS, &note))
 		json_array_append_new(warnings,
@@ -192,15 +196,30 @@ static int rules_publish(struct daemon *d, const struct peer *peer, const char *
 				"rules with state are on their way: they change over where the journal takes "
 				"the note: %s",
 				note.text));
+	crash_point("rules_noted");
 	ruleset_free(old ? old : rs_take); /* the same rules again: what runs stays */
 	return 0;
 }
 
-static json_t *rules_result(struct daemon *d, json_t *warnings)
+json_t *rules_finish(struct daemon *d, const struct peer *peer, const char *action, struct ruleset *rs_take,
+	json_t *warnings_take, struct err *err)
 {
-	return json_pack("{s:I, s:s, s:I, s:I, s:o}", "generation", (json_int_t)d->generation, "version",
-		ruleset_version(d->ruleset), "rules", (json_int_t)ruleset_rule_count(d->ruleset), "patterns",
-		(json_int_t)ruleset_pattern_count(d->ruleset), "warnings", warnings);
+	uint32_t canaries;
+	struct err why;
+
+	if (rules_publish(d, peer, action, rs_take, warnings_take, err)) {
+		json_decref(warnings_take);
+		return NULL;
+	}
+	if (rules_active_write(&d->cfg, d->generation, &why))
+		json_array_append_new(
+			warnings_take, json_sprintf("a restart will not know of it: %s", why.text));
+	crash_point("rules_remembered");
+	canaries = ruleset_canary_count(d->ruleset);
+	return json_pack("{s:I, s:s, s:I, s:I, s:I, s:o}", "generation", (json_int_t)d->generation, "version",
+		ruleset_version(d->ruleset), "rules", (json_int_t)(ruleset_rule_count(d->ruleset) - canaries),
+		"canaries", (json_int_t)canaries, "patterns", (json_int_t)ruleset_pattern_count(d->ruleset),
+		"warnings", warnings_take);
 }
 
 /* Error text: which samples failed. */
@@ -217,24 +236,23 @@ static void tests_failed(struct err *err, uint32_t failed, const json_t *report)
 	}
 }
 
-static json_t *rules_apply_locked(
-	struct daemon *d, const struct peer *peer, const json_t *files, struct err *err)
+int rules_tested(
+	struct daemon *d, const json_t *files, json_t *warnings, struct ruleset **out, struct err *err)
 {
 	bool from_dir = json_array_size(files) == 0;
-	json_t *report = json_array(), *warnings = json_array();
-	struct ruleset *rs = NULL;
-	struct err note;
 	struct rule_test_counts tests = {0};
+	json_t *report = json_array();
 	int rc;
 
+	*out = NULL;
 	if (from_dir && !d->cfg.rules.dir[0])
 		rc = err_set(err, -EINVAL, "no files given, and rules.dir is not set");
 	else
-		rc = from_dir ? rules_of_dir(&d->cfg, &rs, err) : rules_of_files(d, files, &rs, err);
+		rc = from_dir ? rules_of_dir(&d->cfg, out, err) : rules_of_files(d, files, out, err);
 	if (rc == 0)
-		rc = rules_expire(&d->cfg, rs, warnings, err);
+		rc = rules_expire(&d->cfg, *out, warnings, err);
 	if (rc == 0)
-		tests = ruleset_run_tests(rs, &state_rules_tester, report_line, report);
+		tests = ruleset_run_tests(*out, &state_rules_tester, report_line, report);
 	if (tests.not_run)
 		json_array_append_new(
 			warnings, json_sprintf("%u tests of rules with state were not run", tests.not_run));
@@ -242,19 +260,28 @@ static json_t *rules_apply_locked(
 		tests_failed(err, tests.failed, report);
 		rc = -EINVAL;
 	}
-	if (rc) {
-		ruleset_free(rs);
-	} else {
-		rc = rules_publish(d, peer, from_dir ? "apply-dir" : "apply", rs, warnings, err);
-	}
 	json_decref(report);
-	if (rc == 0 && rules_active_write(&d->cfg, d->generation, &note))
-		json_array_append_new(warnings, json_sprintf("a restart will not know of it: %s", note.text));
 	if (rc) {
+		ruleset_free(*out);
+		*out = NULL;
+	}
+	return rc;
+}
+
+static json_t *rules_apply_locked(
+	struct daemon *d, const struct peer *peer, const json_t *files, struct err *err)
+{
+	json_t *warnings = json_array();
+	struct ruleset *rs;
+
+	if (rules_tested(d, files, warnings, &rs, err)) {
 		json_decref(warnings);
 		return NULL;
 	}
-	return rules_result(d, warnings);
+	if (ruleset_canary_count(d->ruleset))
+		json_array_append_new(
+			warnings, json_string("the canary has ended: these rules are in force alone"));
+	return rules_finish(d, peer, json_array_size(files) ? "apply" : "apply-dir", rs, warnings, err);
 }
 
 json_t *run_rules_apply(void *arg, const struct peer *peer, const struct request *rq, struct err *err)
@@ -286,28 +313,38 @@ static int rules_before(struct daemon *d, struct ruleset **out, struct err *err)
 	return rc;
 }
 
+/* What a canary's generation had in force. */
+static int rules_without_canary(
+	struct daemon *d, struct ruleset **rs, uint32_t generation, json_t *warnings, struct err *err)
+{
+	struct ruleset *with = *rs;
+	int rc;
+
+	if (!ruleset_canary_count(with))
+		return 0;
+	rc = ruleset_part(rs, with, false, (uint32_t)d->cfg.rules.patterns_max, err);
+	ruleset_free(with);
+	if (rc == 0)
+		json_array_append_new(warnings,
+			json_sprintf(
+				"generation %u had a canary: only what was in force comes back", generation));
+	return rc;
+}
+
 static json_t *rules_rollback_locked(struct daemon *d, const struct peer *peer, uint32_t to, struct err *err)
 {
 	json_t *warnings = json_array();
 	struct ruleset *rs = NULL;
-	struct err note;
 	int rc = to ? ruleset_store_load(d->store, to, (uint32_t)d->cfg.rules.patterns_max, &rs, err)
 		    : rules_before(d, &rs, err);
 
-	if (rc == 0) {
-		rc = rules_expire(&d->cfg, rs, warnings, err);
-		if (rc)
-			ruleset_free(rs);
-		else
-			rc = rules_publish(d, peer, "rollback", rs, warnings, err);
-	}
-	if (rc == 0 && rules_active_write(&d->cfg, d->generation, &note))
-		json_array_append_new(warnings, json_sprintf("a restart will not know of it: %s", note.text));
-	if (rc) {
-		json_decref(warnings);
-		return NULL;
-	}
-	return rules_result(d, warnings);
+	rc = rc ? rc : rules_without_canary(d, &rs, to, warnings, err);
+	rc = rc ? rc : rules_expire(&d->cfg, rs, warnings, err);
+	if (rc == 0)
+		return rules_finish(d, peer, "rollback", rs, warnings, err);
+	ruleset_free(rs);
+	json_decref(warnings);
+	return NULL;
 }
 
 json_t *run_rules_rollback(void *arg, const struct peer *peer, const struct request *rq, struct err *err)

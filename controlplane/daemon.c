@@ -157,8 +157,10 @@ static int rules_up(struct daemon *d, struct err *err)
 		log_info("rules", "in force: generation=%u version=%s rules=%u patterns=%u", d->generation,
 			ruleset_version(d->ruleset), ruleset_rule_count(d->ruleset),
 			ruleset_pattern_count(d->ruleset));
-	if (rc == 0)
+	if (rc == 0) {
+		rules_started(d);
 		rules_trim(d);
+	}
 	return rc;
 }
 

@@ -109,6 +109,8 @@ int enrich_reload(struct daemon *d, const struct peer *peer, bool *changed, stru
 /* rules_active.c: which ruleset a start takes, and the trail of changes. Both under apply_lock or before
  * threads. */
 int rules_start(struct daemon *d, struct ruleset **out, struct err *err);
+/* A line in the trail if the ruleset in force is not the one that was so last. */
+void rules_started(struct daemon *d);
 /* Remembers that `generation` was applied by command, so that a restart takes it as long as rules.dir is
  * unchanged. */
 int rules_active_write(const struct config *cfg, uint32_t generation, struct err *err);
@@ -126,6 +128,17 @@ void rules_note_again(struct daemon *d); /* server thread, each tick; does not w
 int rules_expire(const struct config *cfg, struct ruleset *rs, json_t *warnings, struct err *err);
 /* actions.c: the files of a request, compiled. */
 int rules_of_files(struct daemon *d, const json_t *files, struct ruleset **out, struct err *err);
+/* The same, or rules.dir if there are none; what has expired is out of force, and the samples hold. warnings
+ * may be NULL. On error *out is NULL. */
+int rules_tested(
+	struct daemon *d, const json_t *files, json_t *warnings, struct ruleset **out, struct err *err);
+/* Puts rs_take in force under a new generation. Under apply_lock. On error rs_take is freed and nothing
+ * changes. */
+int rules_publish(struct daemon *d, const struct peer *peer, const char *action, struct ruleset *rs_take,
+	json_t *warnings, struct err *err);
+/* The same; a restart will take it, too. The command's result, or NULL with err. */
+json_t *rules_finish(struct daemon *d, const struct peer *peer, const char *action, struct ruleset *rs_take,
+	json_t *warnings_take, struct err *err);
 /* rules.dir compiled; the empty ruleset if it is not set. */
 int rules_of_dir(const struct config *cfg, struct ruleset **out, struct err *err);
 

@@ -11,7 +11,7 @@
 /* The items that each scope's rows take their field from. */
 struct metrics_daemon {
 	double uptime_seconds, blind_seconds;
-	uint64_t input_ended, draining, generation, rules;
+	uint64_t input_ended, draining, generation, rules, canaries;
 	uint64_t match_events, match_rescans, match_hits_truncated;
 	uint64_t control_requests, control_clients, control_dropped_slow;
 	uint64_t enrich_too_long;
@@ -55,6 +55,7 @@ struct metrics_drop {
 #define ITEM_state struct metrics_state
 #define ITEM_window struct metrics_window
 #define ITEM_rule_state struct view_rule_state
+#define ITEM_canary struct view_canary
 
 static double of_u64(uint64_t v)
 {
@@ -86,7 +87,7 @@ const uint32_t metric_count = sizeof metric_table / sizeof *metric_table;
 const char *metric_scope_labels(enum metric_scope scope)
 {
 	static const char *const labels[] = {"", "worker", "port", "listener", "partition", "sink, partition",
-		"reason, unit", "rule", "table", "partition", "window", "rule"};
+		"reason, unit", "rule", "table", "partition", "window", "rule", "rule"};
 
 	return labels[scope];
 }
@@ -131,7 +132,8 @@ static void print_daemon(const struct view *v, const struct metric *m, FILE *out
 		.input_ended = v->input_ended,
 		.draining = v->phase == PHASE_DRAINING,
 		.generation = v->generation,
-		.rules = v->rules,
+		.rules = v->rules - v->canaries,
+		.canaries = v->canaries,
 		.match_events = v->match.events,
 		.match_rescans = v->match.rescans,
 		.match_hits_truncated = v->match.hits_truncated,
@@ -304,6 +306,15 @@ static void print_windows(const struct view *v, const struct metric *m, FILE *ou
 	}
 }
 
+static void print_canaries(const struct view *v, const struct metric *m, FILE *out)
+{
+	struct view_canary c;
+
+	for (uint32_t i = 0; v->canaries && i < v->rules; i++)
+		if (view_canary(v, i, &c) && c.info->canary)
+			sample(out, m, &c, (const char *const[]){"rule", c.info->id, NULL});
+}
+
 static void metric_print(const struct view *v, const struct metric *m, FILE *out)
 {
 	switch (m->scope) {
@@ -339,12 +350,18 @@ static void metric_print(const struct view *v, const struct metric *m, FILE *out
 		break;
 	case METRIC_SCOPE_rule:
 		for (uint32_t i = 0; i < v->rules; i++)
-			sample(out, m, &v->rule[i], (const char *const[]){"rule", v->rule[i].info.id, NULL});
+			if (!v->rule[i].info.canary)
+				sample(out, m, &v->rule[i],
+					(const char *const[]){"rule", v->rule[i].info.id, NULL});
+		break;
+	case METRIC_SCOPE_canary:
+		print_canaries(v, m, out);
 		break;
 	case METRIC_SCOPE_rule_state:
 		for (uint32_t i = 0; i < v->rule_states; i++)
-			sample(out, m, &v->rule_state[i],
-				(const char *const[]){"rule", v->rule_state[i].id, NULL});
+			if (!v->rule[v->rule_state[i].rule].info.canary)
+				sample(out, m, &v->rule_state[i],
+					(const char *const[]){"rule", v->rule_state[i].id, NULL});
 		break;
 	case METRIC_SCOPE_enrich:
 		print_enrich(v, m, out);

@@ -20,6 +20,7 @@ enum metric_scope {
 	METRIC_SCOPE_state,
 	METRIC_SCOPE_window,
 	METRIC_SCOPE_rule_state,
+	METRIC_SCOPE_canary,
 };
 
 struct metric {

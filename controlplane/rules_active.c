@@ -18,6 +18,7 @@
 #include "clock.h"
 #include "durable.h"
 #include "log.h"
+#include "rules_trail.h"
 
 int rules_of_dir(const struct config *cfg, struct ruleset **out, struct err *err)
 {
@@ -132,6 +133,24 @@ void rules_audit(const struct config *cfg, const struct peer *peer, const char *
 		log_error("rules", "audit line not written to %s: %s", path, strerror(errno));
 	if (fd >= 0)
 		close(fd);
+}
+
+void rules_started(struct daemon *d)
+{
+	const struct peer self = {.uid = getuid(), .gid = getgid(), .pid = getpid()};
+	struct rules_trail trail;
+	const struct rules_change *last;
+	struct err err;
+
+	if (rules_trail_read(&trail, d->cfg.node.data_dir, &err)) {
+		log_error("rules", "%s", err.text);
+		return;
+	}
+	last = trail.count ? &trail.change[trail.count - 1] : NULL;
+	if (!last || last->to != d->generation || strcmp(last->to_version, ruleset_version(d->ruleset)) != 0)
+		rules_audit(&d->cfg, &self, "start", last ? last->to : 0, last ? last->to_version : "none",
+			d->generation, ruleset_version(d->ruleset));
+	rules_trail_free(&trail);
 }
 
 /* ---- the journal's note: where rules with state change over ---- */

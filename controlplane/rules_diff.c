@@ -14,7 +14,7 @@ static int info_compare(const void *a, const void *b)
 /* The rules by id; NULL: no memory. */
 static const struct rule_info **infos_sorted(const struct ruleset *rs)
 {
-	uint32_t count = ruleset_rule_count(rs);
+	uint32_t count = ruleset_rule_count(rs) - ruleset_canary_count(rs); /* those in force stand first */
 	const struct rule_info **info = calloc(count + 1, sizeof *info);
 
 	for (uint32_t i = 0; info && i < count; i++)

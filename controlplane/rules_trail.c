@@ -61,13 +61,15 @@ void rules_trail_free(struct rules_trail *t)
 struct layer {
 	const char *version;
 	uint32_t generation;
+	bool canary; /* it has one: gone with whatever comes next */
 };
 
 static void layer_put(struct layer *stack, uint32_t *count, const char *version, uint32_t generation)
 {
 	if (*count && !strcmp(stack[*count - 1].version, version))
-		(*count)--; /* the same again under a newer number */
-	stack[(*count)++] = (struct layer){version, generation};
+		stack[*count - 1].generation = generation; /* the same again under a newer number */
+	else
+		stack[(*count)++] = (struct layer){version, generation, false};
 }
 
 static void layer_return(struct layer *stack, uint32_t *count, const char *version, uint32_t generation)
@@ -78,7 +80,27 @@ static void layer_return(struct layer *stack, uint32_t *count, const char *versi
 		at--;
 	if (at)
 		*count = at - 1;
-	stack[(*count)++] = (struct layer){version, generation};
+	stack[(*count)++] = (struct layer){version, generation, false};
+}
+
+static void layer_change(struct layer *stack, uint32_t *count, const struct rules_change *c)
+{
+	bool canary = !strcmp(c->action, "canary");
+
+	if (c->from) /* a start may have put something else in force in between */
+		layer_put(stack, count, c->from_version, c->from);
+	if (canary && *count && !strcmp(c->from_version, c->to_version)) {
+		stack[*count - 1].generation = c->to; /* the same canary again */
+		return;
+	}
+	while (*count && stack[*count - 1].canary)
+		--*count;
+	if (!strcmp(c->action, "rollback") || !strcmp(c->action, "canary-stop") ||
+		!strcmp(c->action, "start"))
+		layer_return(stack, count, c->to_version, c->to);
+	else
+		layer_put(stack, count, c->to_version, c->to);
+	stack[*count - 1].canary = canary;
 }
 
 uint32_t rules_trail_below(
@@ -89,20 +111,13 @@ uint32_t rules_trail_below(
 
 	if (!stack)
 		return 0;
-	for (uint32_t i = 0; i < t->count; i++) {
-		const struct rules_change *c = &t->change[i];
-
-		/* a start may have put something else in force in between */
-		layer_put(stack, &count, c->from_version, c->from);
-		if (!strcmp(c->action, "rollback"))
-			layer_return(stack, &count, c->to_version, c->to);
-		else
-			layer_put(stack, &count, c->to_version, c->to);
-	}
+	for (uint32_t i = 0; i < t->count; i++)
+		layer_change(stack, &count, &t->change[i]);
 	if (count && !strcmp(stack[count - 1].version, version))
 		count--;
-	while (count && n < max)
-		generation[n++] = stack[--count].generation;
+	for (; count && n < max; count--)
+		if (!stack[count - 1].canary)
+			generation[n++] = stack[count - 1].generation;
 	free(stack);
 	return n;
 }

@@ -52,6 +52,7 @@ struct view_rule_state {
 	const char *id; /* borrowed from the ruleset */
 	uint32_t partitions;
 	struct cep_stats sum;
+	uint32_t rule; /* index */
 };
 
 /* A table of enrichment; its texts are borrowed from the configuration. */
@@ -102,9 +103,9 @@ struct view {
 	struct view_rule *rule;
 	uint32_t rule_states; /* 0: no state stage, or no rules with state */
 	struct view_rule_state *rule_state;
-	uint32_t generation, patterns;
-	char version[32];	/* of the ruleset */
-	uint32_t enrich_tables; /* 0: no enrichment */
+	uint32_t generation, patterns, canaries; /* canaries: of the rules */
+	char version[32];			 /* of the ruleset */
+	uint32_t enrich_tables;			 /* 0: no enrichment */
 	struct view_enrich enrich[ENRICH_TABLES_MAX];
 	uint64_t enrich_version, enrich_too_long;
 	int64_t enrich_loaded_ms;

@@ -198,18 +198,26 @@ static json_t *rule_actions(uint8_t actions)
 	return list;
 }
 
+static const char *rule_mode(const struct rule_info *info)
+{
+	if (info->expired)
+		return "expired";
+	return info->canary ? "canary" : "in force";
+}
+
 static json_t *rule_row(const struct view_rule *rule)
 {
-	return json_pack("{s:o, s:s, s:o, s:o, s:o}", "id", json_text(rule->info.id), "severity",
-		rule_severity_name[rule->info.severity], "actions", rule_actions(rule->info.actions), "hits",
-		json_u64(rule->hits), "title", json_text(rule->info.title ? rule->info.title : ""));
+	return json_pack("{s:o, s:s, s:s, s:o, s:o, s:o}", "id", json_text(rule->info.id), "mode",
+		rule_mode(&rule->info), "severity", rule_severity_name[rule->info.severity], "actions",
+		rule_actions(rule->info.actions), "hits", json_u64(rule->hits), "title",
+		json_text(rule->info.title ? rule->info.title : ""));
 }
 
 static json_t *rules_head(const struct view *v)
 {
-	return json_pack("{s:s, s:I, s:I, s:I}", "version", v->version, "generation",
-		(json_int_t)v->generation, "count", (json_int_t)v->rules, "patterns",
-		(json_int_t)v->patterns);
+	return json_pack("{s:s, s:I, s:I, s:I, s:I}", "version", v->version, "generation",
+		(json_int_t)v->generation, "count", (json_int_t)(v->rules - v->canaries), "canaries",
+		(json_int_t)v->canaries, "patterns", (json_int_t)v->patterns);
 }
 
 json_t *view_rules_list(const struct view *v, const struct request *rq, struct err *err)
@@ -224,21 +232,31 @@ json_t *view_rules_list(const struct view *v, const struct request *rq, struct e
 	return result;
 }
 
+static json_t *rule_show(const struct view *v, uint32_t i)
+{
+	const struct rule_info *info = &v->rule[i].info;
+	json_t *row = rule_row(&v->rule[i]);
+
+	json_object_set_new(row, "file", json_text(info->file ? info->file : ""));
+	json_object_set_new(row, "line", json_integer(info->line));
+	json_object_set_new(row, "index", json_integer(i));
+	json_object_set_new(row, "generation", json_integer(v->generation));
+	return row;
+}
+
 json_t *view_rules_show(const struct view *v, const struct request *rq, struct err *err)
 {
 	const char *id = request_text(rq, "id", "");
 
-	for (uint32_t i = 0; i < v->rules; i++) {
+	for (uint32_t i = 0; i < v->rules; i++) { /* those in force first */
 		const struct rule_info *info = &v->rule[i].info;
 		json_t *row;
 
 		if (strcmp(info->id, id) != 0)
 			continue;
-		row = rule_row(&v->rule[i]);
-		json_object_set_new(row, "file", json_text(info->file ? info->file : ""));
-		json_object_set_new(row, "line", json_integer(info->line));
-		json_object_set_new(row, "index", json_integer(i));
-		json_object_set_new(row, "generation", json_integer(v->generation));
+		row = rule_show(v, i);
+		if (info->change != RULE_SAME)
+			json_object_set_new(row, "canary", view_canary_of(v, i));
 		return row;
 	}
 	err_set(err, -ENOENT, "no rule '%.100s' in force; `rules list` shows all", id);
@@ -254,16 +272,18 @@ static json_t *rules_stateful(const struct view *v)
 		const struct cep_stats *s = &rule->sum;
 
 		json_array_append_new(list,
-			json_pack("{s:o, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
-				  "s:o, s:o}",
-				"id", json_text(rule->id), "partitions", (json_int_t)rule->partitions, "hits",
-				json_u64(s->hits), "alerts", json_u64(s->alerts), "suppressed",
-				json_u64(s->suppressed), "late", json_u64(s->late), "no_key",
-				json_u64(s->no_key), "no_value", json_u64(s->no_value), "keys",
-				json_u64(s->keys), "partials", json_u64(s->partials), "waiting",
-				json_u64(s->waiting), "evicted", json_u64(s->evictions), "evicted_waiting",
-				json_u64(s->evicted_waiting), "expired", json_u64(s->expiries), "cut",
-				json_u64(s->cut), "memory", json_u64(s->memory_bytes)));
+			json_pack(
+				"{s:o, s:s, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
+				"s:o, s:o}",
+				"id", json_text(rule->id), "mode", rule_mode(&v->rule[rule->rule].info),
+				"partitions", (json_int_t)rule->partitions, "hits", json_u64(s->hits),
+				"alerts", json_u64(s->alerts), "suppressed", json_u64(s->suppressed), "late",
+				json_u64(s->late), "no_key", json_u64(s->no_key), "no_value",
+				json_u64(s->no_value), "keys", json_u64(s->keys), "partials",
+				json_u64(s->partials), "waiting", json_u64(s->waiting), "evicted",
+				json_u64(s->evictions), "evicted_waiting", json_u64(s->evicted_waiting),
+				"expired", json_u64(s->expiries), "cut", json_u64(s->cut), "memory",
+				json_u64(s->memory_bytes)));
 	}
 	return list;
 }
@@ -275,10 +295,12 @@ json_t *view_rules_stats(const struct view *v, const struct request *rq, struct 
 	(void)rq;
 	(void)err;
 	for (uint32_t i = 0; i < v->rules; i++)
-		json_array_append_new(list, json_pack("{s:o, s:o}", "id", json_text(v->rule[i].info.id),
-						    "hits", json_u64(v->rule[i].hits)));
+		json_array_append_new(
+			list, json_pack("{s:o, s:s, s:o}", "id", json_text(v->rule[i].info.id), "mode",
+				      rule_mode(&v->rule[i].info), "hits", json_u64(v->rule[i].hits)));
 	json_object_set_new(result, "match", stats_match(v));
 	json_object_set_new(result, "rules", list);
 	json_object_set_new(result, "stateful", rules_stateful(v));
+	json_object_set_new(result, "canary", view_canary_json(v));
 	return result;
 }

@@ -156,9 +156,9 @@ json_t *view_status(const struct view *v, const struct request *rq, struct err *
 		json_real(v->uptime_seconds), "input_ended", v->input_ended);
 	json_object_set_new(result, "workers", status_workers(v));
 	json_object_set_new(result, "rules",
-		json_pack("{s:s, s:I, s:I, s:I}", "version", v->version, "generation",
-			(json_int_t)v->generation, "rules", (json_int_t)v->rules, "patterns",
-			(json_int_t)v->patterns));
+		json_pack("{s:s, s:I, s:I, s:I, s:I}", "version", v->version, "generation",
+			(json_int_t)v->generation, "rules", (json_int_t)(v->rules - v->canaries), "canaries",
+			(json_int_t)v->canaries, "patterns", (json_int_t)v->patterns));
 	json_object_set_new(result, "per_second",
 		json_pack("{s:o, s:o, s:o, s:o}", "frames", view_json_tenths(v->rate.frames), "events",
 			view_json_tenths(v->rate.events), "accepted", view_json_tenths(v->rate.accepted),

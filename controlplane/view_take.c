@@ -162,7 +162,7 @@ static void rule_state_add(struct view_rule_state *to, const struct cep_stats *s
 		sum[i] += more[i];
 	to->partitions++;
 }
-_Static_assert(offsetof(struct cep_stats, uid) == 0 && sizeof(struct cep_stats) == 15 * sizeof(uint64_t),
+_Static_assert(offsetof(struct cep_stats, uid) == 0 && sizeof(struct cep_stats) == 17 * sizeof(uint64_t),
 	"added up by words");
 
 static int rule_state_compare(const void *a, const void *b)
@@ -185,6 +185,7 @@ static void take_rule_states(struct daemon *d, struct view *v)
 			const struct rule_state *rule = ruleset_state(d->ruleset, i);
 
 			v->rule_state[i].id = ruleset_rule(d->ruleset, rule->rule)->id;
+			v->rule_state[i].rule = rule->rule;
 			v->rule_state[i].sum.uid = rule->uid;
 		}
 		qsort(v->rule_state, count, sizeof *v->rule_state, rule_state_compare);
@@ -212,6 +213,7 @@ static void take_rules(struct daemon *d, struct view *v)
 
 	v->generation = d->generation;
 	v->patterns = ruleset_pattern_count(d->ruleset);
+	v->canaries = ruleset_canary_count(d->ruleset);
 	snprintf(v->version, sizeof v->version, "%s", ruleset_version(d->ruleset));
 	v->rule = calloc(count ? count : 1, sizeof *v->rule);
 	if (hits && v->rule) {

@@ -23,6 +23,21 @@ json_t *view_json_tenths(double v); /* with one decimal */
 /* view_state.c: the state stage in `status`. */
 json_t *view_state_json(const struct view *v);
 
+/* view_canary.c: a rule that only counts, or one in force that goes with the canary. */
+#define VIEW_UNKNOWN UINT64_MAX
+struct view_canary {
+	const struct rule_info *info;
+	uint64_t hits, suppressed, keys, memory_bytes;
+	uint64_t alerts,
+		drops; /* that it would have given; alerts: or VIEW_UNKNOWN, without the state stage */
+	/* Of the rule in force under its id in the same time; alerts: or VIEW_UNKNOWN. */
+	uint64_t hits_in_force, alerts_in_force;
+};
+/* False: neither of them. */
+bool view_canary(const struct view *v, uint32_t rule, struct view_canary *out);
+json_t *view_canary_json(const struct view *v);		     /* all of them */
+json_t *view_canary_of(const struct view *v, uint32_t rule); /* of a rule in force as well; or null */
+
 /* A window's numbers over all partitions. */
 struct view_window {
 	uint64_t events, filtered, late, late_allowed, late_panes, rows, revisions, other, cut, keys,

@@ -180,7 +180,7 @@ def rules_run():
     assert result("rules", "apply", *both)["rules"] == 2
     audit = open(os.path.join(DATA, "rules-audit.log")).read().splitlines()
     assert [line.split()[1] for line in audit] == ["action=" + a for a in (
-        "apply", "apply", "rollback", "apply", "apply", "rollback", "rollback", "rollback", "apply",
+        "start", "apply", "apply", "rollback", "apply", "apply", "rollback", "rollback", "rollback", "apply",
         "apply", "apply", "apply", "rollback", "apply")]
     assert "uid=%d" % os.getuid() in audit[0]
     p.kill()  # the socket file is left over
@@ -191,6 +191,65 @@ def rules_run():
     assert ids == ["ccc", "ddd"], ids  # what was applied stays over a restart
     assert result("status")["events"]["journaled"] == 0
     wait(settled, "balance after kill")
+    p.send_signal(signal.SIGTERM)
+    ended(p, 0)
+
+
+def canary_run():
+    """Rules that only count, over a restart; promoted, ended, rolled back; and a generation that is not kept."""
+    p = start()
+    a, b = rule("aaa", "/p/1"), rule("bbb", "/p/2")
+    first = result("rules", "apply", a)["generation"]
+    for words, text in ((("canary", a), "nothing to try"), (("promote",), "no canary"),
+                        (("canary", "--stop"), "no canary"), (("canary", a, "--stop"), "files, or --stop"),
+                        (("canary",), "rules.dir is not set"), (("apply",), "rules.dir is not set"),
+                        (("rollback", "--generation", "9999"), "generation 9999 is not kept")):
+        code, _, said = ctl("rules", *words, check=False)
+        assert code == 1 and text in said and os.sep + "rulesets" not in said, (words, said)
+    assert result("rules", "list")["generation"] == first
+
+    def shown():
+        stats = result("rules", "stats")
+        listed = result("rules", "list")
+        return {r["id"]: r["change"] for r in stats["canary"]}, (listed["generation"], listed["count"],
+                [(r["id"], r["mode"]) for r in listed["rules"]])
+
+    begun = result("rules", "canary", b)
+    assert (begun["rules"], begun["canaries"], begun["generation"]) == (1, 1, first + 1), begun
+    changes, listed = shown()
+    assert changes == {"aaa": "gone", "bbb": "new"}, changes
+    assert listed == (first + 1, 1, [("aaa", "in force"), ("bbb", "canary")]), listed
+    assert result("rules", "show", "bbb")["mode"] == "canary"
+    assert result("rules", "diff", a)["same"] == 1 and not result("rules", "diff", a)["changes"]
+    p.kill()
+    p.wait()
+    p = start()
+    assert shown() == (changes, listed), "a canary goes on over a restart"
+    changed = rule("aaa", "/p")
+    assert result("rules", "canary", changed)["canaries"] == 1  # in the place of the first
+    assert shown()[0] == {"aaa": "changed"}
+    assert result("rules", "show", "aaa")["canary"]["change"] == "changed"
+    promoted = result("rules", "promote")
+    assert (promoted["rules"], promoted["canaries"]) == (1, 0), promoted
+    assert shown()[0] == {} and result("rules", "diff", changed)["same"] == 1
+    assert result("rules", "rollback")["generation"] == promoted["generation"] + 1  # to what was in force before
+    assert result("rules", "diff", rule("aaa", "/p/1"))["same"] == 1
+    now = result("rules", "canary", b)["generation"]
+    assert result("rules", "canary", "--stop")["canaries"] == 0 and shown()[0] == {}
+    back = result("rules", "rollback", "--generation", str(now))
+    assert back["canaries"] == 0 and "had a canary" in back["warnings"][0], back
+    result("rules", "canary", b)
+    assert result("rules", "rollback")["canaries"] == 0 and result("rules", "list")["rules"][0]["id"] == "aaa"
+    result("rules", "canary", b)
+    assert "canary has ended" in result("rules", "apply", b)["warnings"][0]
+    history = result("rules", "history", "--last", "11")["changes"]
+    assert [c["action"] for c in history] == [
+        "apply", "canary", "rollback", "canary", "rollback", "canary-stop", "canary", "rollback", "promote", "canary",
+        "canary"], history
+    assert all(c["uid"] == os.getuid() for c in history)
+    first = result("rules", "history", "--last", "1000")["changes"][-1]
+    assert (first["action"], first["from"], first["from_version"], first["to"]) == ("start", 0, "none", 1), first
+    result("rules", "apply", rule("ccc", "/p/3"), rule("ddd", "/p/4"))
     p.send_signal(signal.SIGTERM)
     ended(p, 0)
 
@@ -337,6 +396,7 @@ def main():
     first_run(ids, frames)
     enrich_run()
     rules_run()
+    canary_run()
     drain_run()
     offline()
     full_run()

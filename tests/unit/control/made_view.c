@@ -182,8 +182,14 @@ void made_state(struct view *v)
 	v->plan = &plan;
 	v->rule_states = 1;
 	v->rule_state = calloc(1, sizeof *v->rule_state);
-	v->rule_state[0] = (struct view_rule_state){"bots", 2,
-		{.uid = 9, .hits = 41, .alerts = 6, .suppressed = 3, .keys = 12, .memory_bytes = 4096}};
+	v->rule_state[0] = (struct view_rule_state){.id = "bots",
+		.partitions = 2,
+		.sum = {.uid = 9,
+			.hits = 41,
+			.alerts = 6,
+			.suppressed = 3,
+			.keys = 12,
+			.memory_bytes = 4096}};
 	v->state_parts = 2;
 	v->state_part = calloc(2, sizeof *v->state_part);
 	v->output_base = calloc(3, sizeof *v->output_base);

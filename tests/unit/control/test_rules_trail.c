@@ -37,9 +37,15 @@ static void test_parse(void **state)
 	assert_false(rules_change_parse(&c, "x action=apply uid=0 pid=1 from=1/a to=2/b"));
 }
 
-/* Steps as text: "a>b" apply, "a<b" rollback; what lies below the ruleset in force, as their letters. */
+/* Steps as text: "a>b" apply, "a<b" rollback, "a?b" canary, "a!b" promote, "a-b" end of a canary, "a=b" start
+ * (from 0: the first); what lies below the ruleset in force, as their letters. */
 static const char *below(const char *steps, char in_force)
 {
+	static const struct {
+		char sign;
+		const char *name;
+	} action[] = {{'>', "apply"}, {'<', "rollback"}, {'?', "canary"}, {'!', "promote"},
+		{'-', "canary-stop"}, {'=', "start"}};
 	static char text[32];
 	struct rules_change change[16];
 	struct rules_trail t = {change, 0};
@@ -50,10 +56,12 @@ static const char *below(const char *steps, char in_force)
 		struct rules_change *c = &change[t.count++];
 
 		memset(c, 0, sizeof *c);
-		snprintf(c->action, sizeof c->action, "%s", p[1] == '>' ? "apply" : "rollback");
+		for (size_t k = 0; k < sizeof action / sizeof *action; k++)
+			if (action[k].sign == p[1])
+				snprintf(c->action, sizeof c->action, "%s", action[k].name);
 		c->from_version[0] = p[0];
 		c->to_version[0] = p[2];
-		c->from = (uint32_t)p[0];
+		c->from = p[0] == '0' ? 0 : (uint32_t)p[0];
 		c->to = (uint32_t)p[2];
 	}
 	count = rules_trail_below(&t, name, generation, 16);
@@ -77,6 +85,18 @@ static void test_below(void **state)
 	assert_string_equal(below("a>bc>d", 'd'), "cba"); /* a start with c in between */
 	assert_string_equal(below("a>b", 'x'), "ba");	  /* and x now */
 	assert_string_equal(below("a>bb>cc<a", 'a'), ""); /* over two at once */
+	assert_string_equal(below("0=aa>b", 'b'), "a");
+	assert_string_equal(below("0=aa>bb=a", 'a'), "");   /* a crash: b was never there for long */
+	assert_string_equal(below("0=aa=cc=d", 'd'), "ca"); /* other files, again and again */
+	assert_string_equal(below("0=aa?x", 'x'), "a");	    /* a rollback ends the canary */
+	assert_string_equal(below("0=aa?xx<a", 'a'), "");
+	assert_string_equal(below("0=aa>bb?xx!c", 'c'), "ba"); /* and not to the canary */
+	assert_string_equal(below("0=aa>bb?xx-b", 'b'), "a");
+	assert_string_equal(below("0=aa?xx?y", 'y'), "a"); /* one takes the other's place */
+	assert_string_equal(below("0=aa?xx?xx>b", 'b'), "a");
+	assert_string_equal(below("0=aa?xx=c", 'c'), "a");
+	assert_string_equal(below("x?x", 'x'), "");
+	assert_string_equal(below("0?x", 'x'), "");
 }
 
 static void test_file(void **state)

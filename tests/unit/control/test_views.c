@@ -375,12 +375,14 @@ static void test_tables(void **state)
 		"version     00112233aabbccdd\n"
 		"generation  3\n"
 		"count       2\n"
+		"canaries    0\n"
 		"patterns    0\n"
 		"rules:\n"
-		"  id     severity  actions     hits  title\n"
-		"  bots   high      alert, tag    42  Scripted clients\n"
-		"  noise  info      drop          10  Health checks\n");
+		"  id     mode      severity  actions     hits  title\n"
+		"  bots   in force  high      alert, tag    42  Scripted clients\n"
+		"  noise  in force  info      drop          10  Health checks\n");
 	expect_text(rendered(&v, view_rules_show, &rq), "id          noise\n"
+							"mode        in force\n"
 							"severity    info\n"
 							"actions     drop\n"
 							"hits        10\n"
@@ -402,6 +404,62 @@ static void test_tables(void **state)
 		"/etc/sluice/segments.csv\n");
 	json_decref(rq.args);
 	json_decref(none.args);
+	view_free(&v);
+}
+
+/* The canary of a rule, and a rule that would go. */
+static void test_canary(void **state)
+{
+	struct request rq = {.args = json_pack("{s:s}", "id", "bots")};
+	struct view v;
+	char *text;
+
+	(void)state;
+	made_view(&v, &cfg);
+	v.rule = realloc(v.rule, 3 * sizeof *v.rule);
+	v.rule[2] = v.rule[0];
+	v.rule[0].info.change = v.rule[2].info.change = RULE_CHANGED;
+	v.rule[0].info.other = 2;
+	v.rule[1].info.change = RULE_GONE;
+	v.rule[2].info.canary = true;
+	v.rule[2].hits = 57;
+	v.rules = 3;
+	v.canaries = 1;
+	expect_text(rendered(&v, view_rules_list, &rq),
+		"version     00112233aabbccdd\n"
+		"generation  3\n"
+		"count       2\n"
+		"canaries    1\n"
+		"patterns    0\n"
+		"rules:\n"
+		"  id     mode      severity  actions     hits  title\n"
+		"  bots   in force  high      alert, tag    42  Scripted clients\n"
+		"  noise  in force  info      drop          10  Health checks\n"
+		"  bots   canary    high      alert, tag    57  Scripted clients\n");
+	text = rendered(&v, view_rules_stats, &rq);
+	expect_line(text, "canary:");
+	expect_line(text, "  id     change   would_alert  alerted_in_force  would_drop  hits  hits_in_force  "
+			  "suppressed  keys  memory");
+	expect_line(text, "  noise  gone               0                 0           0     0             10  "
+			  "         0     0       0");
+	expect_line(text, "  bots   changed           57                42           0    57             42  "
+			  "         0     0       0");
+	free(text);
+	text = rendered(&v, view_rules_show, &rq);
+	expect_line(text, "hits        42");
+	expect_line(text,
+		"canary      id=bots change=changed would_alert=57 alerted_in_force=42 would_drop=0 "
+		"hits=57 hits_in_force=42 suppressed=0 keys=0 memory=0");
+	free(text);
+	text = rendered(&v, view_metrics, &rq);
+	expect_line(text, "sluice_canary_rules 1");
+	expect_line(text, "sluice_rules 2");
+	expect_line(text, "sluice_rule_hits_total{rule=\"bots\"} 42");
+	expect_line(text, "sluice_canary_hits_total{rule=\"bots\"} 57");
+	expect_line(text, "sluice_canary_alerts_total{rule=\"bots\"} 57");
+	expect_line(text, "sluice_canary_in_force_alerts_total{rule=\"bots\"} 42");
+	free(text);
+	json_decref(rq.args);
 	view_free(&v);
 }
 
@@ -471,7 +529,7 @@ int main(void)
 		cmocka_unit_test(test_ledger_finds_each_loss), cmocka_unit_test(test_ledger_unknown),
 		cmocka_unit_test(test_metrics), cmocka_unit_test(test_metric_names),
 		cmocka_unit_test(test_a_clock_that_was_set_back), cmocka_unit_test(test_promtool),
-		cmocka_unit_test(test_tables), cmocka_unit_test(test_status),
+		cmocka_unit_test(test_tables), cmocka_unit_test(test_canary), cmocka_unit_test(test_status),
 		cmocka_unit_test(test_all_views)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
