@@ -1,4 +1,5 @@
-/* See rule_cache.h. A file: struct cache_head, then the serialised database. */
+/* See rule_cache.h. A file: struct cache_head, then the serialised database, or an array of struct
+ * rule_width. */
 #include "rule_cache.h"
 
 #include <dirent.h>
@@ -20,6 +21,7 @@
 #define CACHE_FILE_BYTES_MAX (512ull << 20)
 #define CACHE_FILES_MAX 512u /* more than one ruleset has databases: the oldest go */
 #define CACHE_NAME_BYTES 40
+#define CACHE_WIDTHS 0x77696474687331ull
 #define SUFFIX ".hsdb"
 
 struct cache_head {
@@ -114,11 +116,10 @@ static char *body_read(int fd, const struct rule_cache_key *key, uint64_t *bytes
 	return body;
 }
 
-hs_database_t *rule_cache_get(const struct rule_cache_key *key)
+/* The body of a file under this key, malloc'ed, or NULL. */
+static char *file_get(const struct rule_cache_key *key, uint64_t *bytes)
 {
 	char path[sizeof cache_dir + CACHE_NAME_BYTES], name[CACHE_NAME_BYTES];
-	hs_database_t *db = NULL;
-	uint64_t bytes;
 	char *body;
 	int fd;
 
@@ -129,14 +130,43 @@ hs_database_t *rule_cache_get(const struct rule_cache_key *key)
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	if (fd < 0)
 		return NULL;
-	body = body_read(fd, key, &bytes);
-	if (body && hs_deserialize_database(body, bytes, &db) != HS_SUCCESS)
-		db = NULL;
-	if (db)
+	body = body_read(fd, key, bytes);
+	if (body)
 		(void)futimens(fd, NULL); /* used: it goes last */
 	close(fd);
+	return body;
+}
+
+hs_database_t *rule_cache_get(const struct rule_cache_key *key)
+{
+	hs_database_t *db = NULL;
+	uint64_t bytes;
+	char *body = file_get(key, &bytes);
+
+	if (body && hs_deserialize_database(body, bytes, &db) != HS_SUCCESS)
+		db = NULL;
 	free(body);
 	return db;
+}
+
+/* Apart from a database of the same expressions. */
+static struct rule_cache_key widths_key(const struct rule_cache_key *key)
+{
+	return (struct rule_cache_key){
+		{hash_u64(key->hash[0] ^ CACHE_WIDTHS), hash_u64(key->hash[1] ^ CACHE_WIDTHS)}};
+}
+
+bool rule_cache_widths(const struct rule_cache_key *key, struct rule_width *out, uint32_t count)
+{
+	const struct rule_cache_key mine = widths_key(key);
+	uint64_t bytes;
+	char *body = file_get(&mine, &bytes);
+	bool good = body && bytes == count * sizeof *out;
+
+	if (good)
+		memcpy(out, body, bytes);
+	free(body);
+	return good;
 }
 
 /* ---- writing ---- */
@@ -177,17 +207,13 @@ static void trim(void)
 		close(fd);
 }
 
-void rule_cache_put(const struct rule_cache_key *key, const hs_database_t *db)
+static void file_put(const struct rule_cache_key *key, const void *body, size_t bytes)
 {
-	struct cache_head head = {.magic = CACHE_MAGIC, .hash = {key->hash[0], key->hash[1]}};
-	char name[CACHE_NAME_BYTES], *body = NULL;
+	struct cache_head head = {.magic = CACHE_MAGIC, .hash = {key->hash[0], key->hash[1]}, .bytes = bytes};
+	char name[CACHE_NAME_BYTES];
 	struct durable_piece piece[2];
 	struct err err;
-	size_t bytes;
 
-	if (!cache_dir[0] || hs_serialize_database(db, &body, &bytes) != HS_SUCCESS)
-		return;
-	head.bytes = bytes;
 	head.crc = crc32c(0, body, bytes);
 	head.head_crc = crc32c(0, &head, offsetof(struct cache_head, head_crc));
 	piece[0] = (struct durable_piece){&head, sizeof head};
@@ -195,5 +221,23 @@ void rule_cache_put(const struct rule_cache_key *key, const hs_database_t *db)
 	file_name(name, key);
 	if (bytes <= CACHE_FILE_BYTES_MAX && durable_write(cache_dir, name, piece, 2, NULL, &err) == 0)
 		trim();
+}
+
+void rule_cache_put(const struct rule_cache_key *key, const hs_database_t *db)
+{
+	char *body = NULL;
+	size_t bytes;
+
+	if (!cache_dir[0] || hs_serialize_database(db, &body, &bytes) != HS_SUCCESS)
+		return;
+	file_put(key, body, bytes);
 	free(body);
+}
+
+void rule_cache_put_widths(const struct rule_cache_key *key, const struct rule_width *width, uint32_t count)
+{
+	const struct rule_cache_key mine = widths_key(key);
+
+	if (cache_dir[0])
+		file_put(&mine, width, count * sizeof *width);
 }

@@ -1,11 +1,13 @@
-/* Compiled Hyperscan databases on disk, so that a start does not compile again what it compiled before. A
- * file is found by a hash of all that goes into its database (expressions, flags, ids, Hyperscan's version,
- * the processor's features), holds that as a check, and is used only if it is ours (owner, mode), whole
- * (length, CRC) and accepted by Hyperscan; on any doubt the database is compiled. Set-up only; any thread. */
+/* Compiled Hyperscan databases, and what it says of expressions, on disk, so that a start does not compile
+ * again what it compiled before. A file is found by a hash of all that goes into its database (expressions,
+ * flags, ids, Hyperscan's version, the processor's features), holds that as a check, and is used only if it
+ * is ours (owner, mode), whole (length, CRC) and accepted by Hyperscan; on any doubt the database is
+ * compiled. Set-up only; any thread. */
 #ifndef SLUICE_RULE_CACHE_H
 #define SLUICE_RULE_CACHE_H
 
 #include <hs/hs.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 struct rule_cache_key {
@@ -20,5 +22,15 @@ struct rule_cache_key rule_cache_key(
 hs_database_t *rule_cache_get(const struct rule_cache_key *key);
 /* Keeps one; what fails is left out. */
 void rule_cache_put(const struct rule_cache_key *key, const hs_database_t *db);
+
+/* What Hyperscan says of expressions, kept under the key of them all (their ids are of no matter): asking it
+ * takes longer than everything else in a compile whose databases are there. */
+struct rule_width {
+	uint32_t min, max; /* of a match in bytes; UINT32_MAX: unbounded */
+	uint8_t at_eod;	   /* some matches are only at the end of the data */
+	uint8_t pad[3];
+};
+bool rule_cache_widths(const struct rule_cache_key *key, struct rule_width *out, uint32_t count);
+void rule_cache_put_widths(const struct rule_cache_key *key, const struct rule_width *width, uint32_t count);
 
 #endif

@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "regex_shape.h"
+#include "rule_cache.h"
 #include "ruleset_priv.h"
 
 struct collector {
@@ -36,13 +37,10 @@ static int walk_rules(struct collector *cl, cond_visit *visit)
 	return rc;
 }
 
-/* Widths and syntax, from Hyperscan; a literal's are its length. */
-static int pattern_measure(struct collector *cl, struct pattern *p, const struct cond *c)
+/* How large it is; a literal's widths are its length. */
+static int pattern_look(struct collector *cl, struct pattern *p, const struct cond *c)
 {
 	struct regex_shape shape;
-	hs_compile_error_t *problem = NULL;
-	hs_expr_info_t *info = NULL;
-	int rc = 0;
 
 	if (c->kind == COND_CONTAINS) {
 		p->min_width = p->max_width = p->literal = c->text->bytes;
@@ -67,19 +65,8 @@ static int pattern_measure(struct collector *cl, struct pattern *p, const struct
 			"alternatives "
 			"under a repeat, or many optional parts in a row, are better several rules",
 			(unsigned long long)shape.pairs, REGEX_PAIRS_MAX);
-	if (hs_expression_info(p->expr, p->flags | HS_FLAG_ALLOWEMPTY, &info, &problem) != HS_SUCCESS) {
-		rc = ruleset_rule_err(cl->match->rule, c, cl->err, "regex: %s",
-			problem ? problem->message : "refused by Hyperscan");
-		hs_free_compile_error(problem);
-		return rc;
-	}
-	p->min_width = info->min_width;
-	p->max_width = info->max_width;
-	/* Hyperscan's own view as a second opinion; to it a \b at the end is a test for the end as well. */
-	p->edge = shape.edge || !info->min_width || (info->matches_at_eod && !shape.word);
-	if (!p->min_width)
-		p->flags |= HS_FLAG_ALLOWEMPTY;
-	free(info);
+	p->edge = shape.edge;
+	p->word = shape.word;
 	return 0;
 }
 
@@ -140,7 +127,7 @@ static int visit_pattern(struct collector *cl, struct cond *c)
 			.rule = cl->match->rule,
 			.cond = c,
 			.flags = HS_FLAG_DOTALL | (c->nocase ? HS_FLAG_CASELESS : 0)};
-		rc = pattern_measure(cl, p, c);
+		rc = pattern_look(cl, p, c);
 		if (rc)
 			return rc;
 		if (cl->size_sum > REGEX_SIZE_SUM_MAX || cl->repeat_sum > REGEX_REPEAT_SUM_MAX ||
@@ -153,10 +140,108 @@ static int visit_pattern(struct collector *cl, struct cond *c)
 		slot->value = rs->pattern_count++;
 	}
 	c->lit = slot->value;
-	p = &rs->pattern[c->lit];
+	return 0;
+}
+
+/* ---- what Hyperscan says of the regexes ---- */
+struct regexes {
+	uint32_t count;
+	struct pattern **pattern;
+	const char **expr;
+	unsigned *flags, *id;
+	struct rule_width *width;
+};
+
+static bool regexes_of(struct regexes *rx, struct ruleset *rs)
+{
+	size_t room = rs->pattern_count + 1u;
+
+	*rx = (struct regexes){.pattern = calloc(room, sizeof *rx->pattern),
+		.expr = calloc(room, sizeof *rx->expr),
+		.flags = calloc(room, sizeof *rx->flags),
+		.id = calloc(room, sizeof *rx->id),
+		.width = calloc(room, sizeof *rx->width)};
+	if (!rx->pattern || !rx->expr || !rx->flags || !rx->id || !rx->width)
+		return false;
+	for (uint32_t i = 0; i < rs->pattern_count; i++) {
+		struct pattern *p = &rs->pattern[i];
+
+		if (p->cond->kind != COND_REGEX)
+			continue;
+		rx->pattern[rx->count] = p;
+		rx->expr[rx->count] = p->expr;
+		rx->flags[rx->count++] = p->flags;
+	}
+	return true;
+}
+
+static void regexes_free(struct regexes *rx)
+{
+	free(rx->pattern);
+	free(rx->expr);
+	free(rx->flags);
+	free(rx->id);
+	free(rx->width);
+}
+
+static int width_ask(const struct pattern *p, struct rule_width *out, struct err *err)
+{
+	hs_compile_error_t *problem = NULL;
+	hs_expr_info_t *info = NULL;
+	int rc;
+
+	if (hs_expression_info(p->expr, p->flags | HS_FLAG_ALLOWEMPTY, &info, &problem) != HS_SUCCESS) {
+		rc = ruleset_rule_err(p->rule, p->cond, err, "regex: %s",
+			problem ? problem->message : "refused by Hyperscan");
+		hs_free_compile_error(problem);
+		return rc;
+	}
+	*out = (struct rule_width){
+		.min = info->min_width, .max = info->max_width, .at_eod = info->matches_at_eod != 0};
+	free(info);
+	return 0;
+}
+
+static int widths(struct ruleset *rs, struct err *err)
+{
+	struct rule_cache_key key;
+	struct regexes rx;
+	int rc = regexes_of(&rx, rs) ? 0 : ruleset_no_memory(err);
+
+	if (!rc && rx.count) {
+		key = rule_cache_key(rx.expr, rx.flags, rx.id, rx.count);
+		if (!rule_cache_widths(&key, rx.width, rx.count)) {
+			for (uint32_t i = 0; i < rx.count && !rc; i++)
+				rc = width_ask(rx.pattern[i], &rx.width[i], err);
+			if (!rc)
+				rule_cache_put_widths(&key, rx.width, rx.count);
+		}
+	}
+	for (uint32_t i = 0; i < rx.count && !rc; i++) {
+		struct pattern *p = rx.pattern[i];
+
+		p->min_width = rx.width[i].min;
+		p->max_width = rx.width[i].max;
+		/* Hyperscan's own view as a second opinion; to it a \b at the end is a test for the end as
+		 * well. */
+		p->edge = p->edge || !p->min_width || (rx.width[i].at_eod && !p->word);
+		if (!p->min_width)
+			p->flags |= HS_FLAG_ALLOWEMPTY;
+	}
+	regexes_free(&rx);
+	return rc;
+}
+
+static int visit_subject(struct collector *cl, struct cond *c)
+{
+	struct ruleset *rs = cl->rs;
+
+	if (c->kind != COND_CONTAINS && c->kind != COND_REGEX)
+		return 0;
 	for (uint32_t t = 1; t < EVENT_TYPE_MAX; t++)
 		if (cl->match->types & 1u << t)
-			subject_set_add(&(p->edge ? rs->edge_mask : rs->gather_mask)[t], c->subject);
+			subject_set_add(
+				&(rs->pattern[c->lit].edge ? rs->edge_mask : rs->gather_mask)[t], c->subject);
 	return 0;
 }
 
@@ -207,6 +292,8 @@ int ruleset_patterns(struct ruleset *rs, uint32_t patterns_max, struct err *err)
 	struct collector cl = {.rs = rs, .patterns_max = patterns_max, .err = err};
 	int rc = walk_rules(&cl, visit_pattern);
 
+	rc = rc ? rc : widths(rs, err);
+	rc = rc ? rc : walk_rules(&cl, visit_subject);
 	if (rc)
 		return rc;
 	rs->lit_count = rs->pattern_count;

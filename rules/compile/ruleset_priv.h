@@ -55,6 +55,7 @@ struct pattern {
 	uint32_t flags;		       /* HS_FLAG_* */
 	uint32_t literal;	       /* bytes of a text that each match holds */
 	uint8_t subject;
+	bool word; /* a regex with \b or \B: see regex_shape.h */
 	bool edge; /* result depends on the field's edges: never scanned among other fields */
 	const char *expr;
 	const struct rule *rule; /* the first that has it, for errors */

@@ -142,6 +142,25 @@ static void test_ruleset(void **state)
 	}
 }
 
+/* What is kept of expressions is asked for no more, and is not taken for a database. */
+static void test_widths(void **state)
+{
+	const struct rule_width kept[2] = {{.min = 4, .max = UINT32_MAX}, {.min = 4, .max = 4, .at_eod = 1}};
+	static const char *const odd[] = {"kept[0-9]", "(kept)+"};
+	const struct rule_cache_key key = rule_cache_key(odd, flags, ids, 2),
+				    other = rule_cache_key(expr, flags, ids, 2);
+	struct rule_width got[2] = {0};
+
+	(void)state;
+	assert_false(rule_cache_widths(&key, got, 2));
+	rule_cache_put_widths(&key, kept, 2);
+	assert_true(rule_cache_widths(&key, got, 2));
+	assert_memory_equal(got, kept, sizeof kept);
+	assert_false(rule_cache_widths(&key, got, 1));
+	assert_false(rule_cache_widths(&other, got, 2));
+	assert_null(rule_cache_get(&key));
+}
+
 static void test_bounded(void **state)
 {
 	uint32_t files = 0;
@@ -169,7 +188,8 @@ static void test_bounded(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_kept), cmocka_unit_test(test_doubts),
-		cmocka_unit_test(test_ruleset), cmocka_unit_test(test_bounded)};
+		cmocka_unit_test(test_ruleset), cmocka_unit_test(test_widths),
+		cmocka_unit_test(test_bounded)};
 	char command[100];
 	struct err err;
 	int rc;
