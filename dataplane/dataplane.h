@@ -34,6 +34,8 @@ struct worker_stats {
 	uint64_t polls, polls_empty, sleeps;
 	uint64_t busy_cycles, idle_cycles;
 	uint64_t batches_sealed;
+	/* Switches to another ruleset, and the TSC cycles that no frame was looked at for them. */
+	uint64_t reloads, reload_cycles, reload_cycles_max;
 	uint64_t shadows; /* RECORD_SHADOW written to a batch, beside the events that they belong to */
 	/* Each frame, datagram and event that did not become an event record, once: a refused event under its
 	 * reason if it was kept as a dead letter, else under what kept it out (dead_letter_quota, no_batch).

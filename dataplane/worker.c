@@ -62,6 +62,19 @@ static uint32_t worker_poll(struct worker *w, struct worker_queue *q)
 	return n;
 }
 
+/* Batches are sealed first: the pause in which no frame is looked at. */
+static void worker_reload(struct worker *w, const struct rule_slot *slot)
+{
+	uint64_t start = rte_rdtsc(), cycles;
+
+	pipeline_set_matcher(&w->pipeline, slot->matcher[w->index], slot->generation);
+	cycles = rte_rdtsc() - start;
+	w->stats.reloads++;
+	w->stats.reload_cycles += cycles;
+	if (cycles > w->stats.reload_cycles_max)
+		w->stats.reload_cycles_max = cycles;
+}
+
 /* Takes the ruleset and the enrichment tables in force at a burst boundary. */
 static void worker_check_tables(struct worker *w)
 {
@@ -70,7 +83,7 @@ static void worker_check_tables(struct worker *w)
 	/* Not by the matcher's address: while this worker slept, one that has been freed may have come back.
 	 */
 	if (slot->generation != w->pipeline.generation)
-		pipeline_set_matcher(&w->pipeline, slot->matcher[w->index], slot->generation);
+		worker_reload(w, slot);
 	w->pipeline.enrich = atomic_load_explicit(w->enrich, memory_order_acquire);
 }
 
