@@ -148,7 +148,8 @@ static enum fate partial_take(struct cep_machine *m, struct cep_partial *p, cons
 
 	if (ev->time_ms < p->start_ms + p->last_ms) /* it was before what is known of already */
 		return FATE_STAYS;
-	if (enough && (ev->steps & s->not_followed || (!p->apart && ev->steps & s->not_next)))
+	/* What must not follow a step must not come between its repeats either, as in Flink. */
+	if (ev->steps & s->not_followed || (enough && !p->apart && ev->steps & s->not_next))
 		return FATE_DROPPED;
 	if (enough && s->next != CEP_NONE && ev->steps >> s->next & 1 && !(s->strict && p->apart)) {
 		partial_append(m, p, ev);

@@ -249,10 +249,10 @@ static enum end play(
 			return END_DEAD;
 		if (k->event[i].time_ms < k->event[last].time_ms)
 			continue;
-		for (uint32_t n = step + 1; n < next && enough; n++)
+		for (uint32_t n = step + 1; n < next; n++)
 			killed |= passes(&k->event[i], n) &&
 				  (rule->kind == RULE_STATE_ABSENCE ||
-					  rule->step[n].follow == RULE_NOT_FOLLOWED_BY || !pause);
+					  rule->step[n].follow == RULE_NOT_FOLLOWED_BY || (enough && !pause));
 		if (killed)
 			return END_DEAD;
 		if (enough && next < rule->step_count && passes(&k->event[i], next) &&

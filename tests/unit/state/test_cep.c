@@ -133,6 +133,27 @@ static void test_partial_bytes(void **state)
 	cep_rig_close(&rig);
 }
 
+/* What must not come between two steps must not come between the repeats of the first either, as in Flink. */
+static void test_not_between_repeats(void **state)
+{
+	static const uint32_t play[3][4] = {{1, 2, 1, 4}, {1, 1, 2, 4}, {1, 1, 0, 4}}; /* steps, as bits */
+	struct rule_state rule = rig_rule(RULE_STATE_SEQUENCE);
+	static struct cep_rig rig;
+
+	(void)state;
+	rule.step_count = 3;
+	rule.step[0].times_min = rule.step[0].times_max = 2;
+	rule.step[1].follow = RULE_NOT_FOLLOWED_BY;
+	cep_rig_open(&rig, &rule);
+	for (uint32_t key = 0; key < 3; key++)
+		for (uint32_t i = 0; i < 4; i++)
+			hit_at(&rig, 0, key, 10 * i, play[key][i] ? play[key][i] : 1u << RULE_STEPS_MAX);
+	cep_rig_flush(&rig);
+	assert_int_equal(rig.alerts.count, 1);
+	assert_int_equal(rig.alerts.alert[0].key, 2);
+	cep_rig_close(&rig);
+}
+
 /* A rule that stays keeps what it knows; one that goes loses it; hits of another generation are counted. */
 static void test_switch(void **state)
 {
@@ -482,11 +503,12 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_flood), cmocka_unit_test(test_sizes),
 		cmocka_unit_test(test_sequence_bound), cmocka_unit_test(test_partial_bytes),
-		cmocka_unit_test(test_switch), cmocka_unit_test(test_anomaly),
-		cmocka_unit_test(test_anomaly_bounds), cmocka_unit_test(test_unchanged),
-		cmocka_unit_test(test_countries), cmocka_unit_test(test_gather),
-		cmocka_unit_test(test_arrival_by_its_key), cmocka_unit_test(test_tidy_waits),
-		cmocka_unit_test(test_saved_empty), cmocka_unit_test(test_hostile)};
+		cmocka_unit_test(test_not_between_repeats), cmocka_unit_test(test_switch),
+		cmocka_unit_test(test_anomaly), cmocka_unit_test(test_anomaly_bounds),
+		cmocka_unit_test(test_unchanged), cmocka_unit_test(test_countries),
+		cmocka_unit_test(test_gather), cmocka_unit_test(test_arrival_by_its_key),
+		cmocka_unit_test(test_tidy_waits), cmocka_unit_test(test_saved_empty),
+		cmocka_unit_test(test_hostile)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
