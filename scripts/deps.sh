@@ -19,7 +19,7 @@ COMMANDS="java=openjdk-17-jre-headless javac=openjdk-17-jdk-headless mvn=maven n
 KAFKA_VERSION=4.3.1
 KAFKA_JARS_MIN=40
 FLINK_VERSION=2.3.0
-FLINK_JARS_MIN=48
+FLINK_JARS_MIN=49
 CHDB=@chdb/lib-linux-x64-gnu
 CHDB_VERSION=26.7.3-stable.1
 CHDB_PACK_BYTES=177817999

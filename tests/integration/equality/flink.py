@@ -15,7 +15,7 @@ def libs():
 
 def missing():
     """What is not there, or None."""
-    for jar in ("flink-streaming-java", "flink-connector-kafka"):  # all of the peer is compiled
+    for jar in ("flink-streaming-java", "flink-connector-kafka", "flink-cep"):  # all of the peer is compiled
         if not glob.glob(os.path.join(libs(), jar + "-*.jar")):
             return f"no {jar}: ./run deps"
     if not any(os.access(os.path.join(p, "javac"), os.X_OK) for p in os.environ["PATH"].split(":")):

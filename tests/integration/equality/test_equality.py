@@ -51,7 +51,7 @@ def journal_of(rig, name, events, partitions, windows, **options):
                 events_per_datagram=6, dup_permille=20, ts_rate=max(100, events // 400), **options)
     daemon = Daemon(rig, name, file_ports(rig.path(name + ".pcap")), sinks=False)
     daemon.config["journal"].update(partitions=partitions, segments_max=4096)
-    daemon.config["time"] = {"past_max": "0", "out_of_orderness": f"{BOUND_MS}ms"}
+    daemon.config["time"] = {"past_max": "0", "out_of_orderness": f"{BOUND_MS}ms", "tick": "1m"}  # none is idle
     daemon.config["state"] = {"enabled": False}
     daemon.config["windows"] = [dict(window[0], name=k) for k, window in windows.items()]
     rig.expect(daemon.start(), f"{name}: sluiced runs")

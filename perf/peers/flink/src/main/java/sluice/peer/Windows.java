@@ -96,7 +96,7 @@ public final class Windows {
     }
 
     /** Highest time - bound - 1 ms, after each event. */
-    public static final class PerRecord implements WatermarkGenerator<Event> {
+    public static final class PerRecord<T> implements WatermarkGenerator<T> {
         private final long bound;
         private long max = Long.MIN_VALUE;
 
@@ -105,7 +105,7 @@ public final class Windows {
         }
 
         @Override
-        public void onEvent(Event e, long t, WatermarkOutput out) {
+        public void onEvent(T e, long t, WatermarkOutput out) {
             if (t > max) {
                 max = t;
                 out.emitWatermark(new Watermark(max - bound - 1));
@@ -226,7 +226,7 @@ public final class Windows {
         long bound = ms(a, "bound").toMillis();
         String[] by = a.get("by").split(",");
         WatermarkStrategy<Event> marks = a.getOrDefault("watermark", "record").equals("record")
-            ? WatermarkStrategy.forGenerator(c -> new PerRecord(bound)) : WatermarkStrategy.forBoundedOutOfOrderness(Duration.ofMillis(bound));
+            ? WatermarkStrategy.<Event>forGenerator(c -> new PerRecord<>(bound)) : WatermarkStrategy.forBoundedOutOfOrderness(Duration.ofMillis(bound));
         DataStream<Event> events = env.fromSource(new DataGeneratorSource<>(new Source(a.get("in")), n, RateLimiterStrategy.noOp(), TypeInformation.of(Event.class)),
             WatermarkStrategy.noWatermarks(), "journal");
         if (a.containsKey("types")) {
