@@ -389,11 +389,6 @@ static inline void source_count(struct stage *st, const struct record *rec)
 	source->receive_last_ms = rec->receive_time_ms;
 }
 
-static inline bool time_usable(int64_t t)
-{
-	return (uint64_t)t + STAGE_TIME_MAX <= 2 * (uint64_t)STAGE_TIME_MAX;
-}
-
 static int event_take(struct stage *st, const struct record *rec, uint64_t offset)
 {
 	struct stage_run *run = &st->run;
@@ -402,10 +397,10 @@ static int event_take(struct stage *st, const struct record *rec, uint64_t offse
 
 	st->stats.events++;
 	source_count(st, rec);
-	if (!time_usable(t) || !time_usable(receive) || rec->flags & RECORD_F_SUPPRESSED) {
+	if (!stage_time_usable(t) || !stage_time_usable(receive) || rec->flags & RECORD_F_SUPPRESSED) {
 		for (uint32_t i = 0; i < st->stats.window_count; i++)
 			st->stats.window[i].filtered++;
-		if (!time_usable(t) || !time_usable(receive))
+		if (!stage_time_usable(t) || !stage_time_usable(receive))
 			return 0;
 		rc = rec->hit_count && st->rules ? stage_rules_take(st, rec, offset) : 0;
 		if (rc)
@@ -426,9 +421,7 @@ static int event_take(struct stage *st, const struct record *rec, uint64_t offse
 				return rc;
 		}
 	}
-	if (t > receive)
-		t = receive;
-	return watermark_raise(st, t - (int64_t)st->params.out_of_orderness_ms);
+	return watermark_raise(st, stage_event_mark(t, receive, st->params.out_of_orderness_ms));
 }
 
 static int record_take(struct stage *st, const struct record *rec, uint64_t offset)
@@ -438,9 +431,10 @@ static int record_take(struct stage *st, const struct record *rec, uint64_t offs
 	st->stats.records++;
 	if (rec->kind == RECORD_EVENT)
 		rc = event_take(st, rec, offset);
-	else if (rec->kind == RECORD_TICK && time_usable(rec->event_time_ms))
+	else if (rec->kind == RECORD_TICK && stage_time_usable(rec->event_time_ms))
 		rc = watermark_raise(st, rec->event_time_ms);
-	else if (rec->kind == RECORD_SHADOW && rec->hit_count && st->rules && time_usable(rec->event_time_ms))
+	else if (rec->kind == RECORD_SHADOW && rec->hit_count && st->rules &&
+		 stage_time_usable(rec->event_time_ms))
 		rc = stage_rules_take(st, rec, offset);
 	st->stats.input_offset = offset + 1;
 	if (!rc && st->stats.input_offset % STAGE_MEMORY_EVERY == 0) {
@@ -567,7 +561,7 @@ int stage_block(struct stage *st, const struct journal_block *block, uint64_t fr
 		rc = all_flush(st);
 	if (!rc && st->rules)
 		rc = stage_rules_note(st, block, err);
-	if (!rc && time_usable(block->watermark_ms))
+	if (!rc && stage_time_usable(block->watermark_ms))
 		rc = watermark_raise(st, block->watermark_ms);
 	for (uint32_t i = 0; i < st->stats.source_count; i++)
 		st->stats.source[i].idle =

@@ -13,12 +13,11 @@
 #include "must.h"
 #include "row.h"
 #include "stage.h"
+#include "watermark.h"
 
 #define STAGE_RUN AGG_RUN
 #define STAGE_NO_TIME INT64_MIN /* no watermark, no step yet */
 #define STAGE_NEVER INT64_MAX
-/* Event times beyond are taken by no window and move no watermark: sums of times then never overflow. */
-#define STAGE_TIME_MAX ((int64_t)1 << 52)
 /* The memory bound is looked at whenever so many records have been taken, by their offset. */
 #define STAGE_MEMORY_EVERY 1024u
 
@@ -127,13 +126,6 @@ struct stage {
 	struct err rules_err;
 	struct stage_stats stats;
 };
-
-static inline int64_t stage_floor(int64_t t, int64_t unit)
-{
-	int64_t rest = t % unit;
-
-	return t - (rest < 0 ? rest + unit : rest);
-}
 
 /* Step at which what ends at end_ms comes out. */
 static inline int64_t stage_step_of(const struct stage *st, int64_t end_ms)

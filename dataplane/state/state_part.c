@@ -63,6 +63,19 @@ int part_body_terms(const uint8_t *data, size_t bytes, struct state_terms *t, si
 	return (int)any;
 }
 
+int state_terms_newest(const char *checkpoint_dir, uint64_t epoch, struct state_terms *t, struct err *err)
+{
+	struct checkpoint_info info;
+	struct bytes body = {0};
+	size_t head;
+	int rc = checkpoint_read_newest(checkpoint_dir, 0, &info, &body, err);
+
+	if (rc == 0 && info.input_epoch == epoch)
+		rc = part_body_terms(body.data, body.bytes, t, &head, err) < 0 ? 0 : 1;
+	bytes_free(&body);
+	return rc == -ENOENT || rc == -EBADMSG ? 0 : rc;
+}
+
 /* ---- stage ---- */
 
 static int part_emit(void *arg, const struct record *rec)

@@ -32,6 +32,9 @@ bool state_terms_equal(const struct state_terms *a, const struct state_terms *b)
 void state_terms_print(const struct state_terms *t, char out[JOURNAL_NOTE_MAX + 1]);
 /* 1: the block is such a note, *t is filled. 0: it is not. -EBADMSG: it would be one, but cannot be read. */
 int state_terms_of_block(const struct journal_block *block, struct state_terms *t, struct err *err);
+/* Of the newest good checkpoint of partition 0, if it is of this input journal. 1: *t is filled. 0: there is
+ * none. -EPROTO: it is of a version that this binary does not read. Reads files. */
+int state_terms_newest(const char *checkpoint_dir, uint64_t epoch, struct state_terms *t, struct err *err);
 /* A fresh stage under these terms; *plan is the caller's, and outlives the stage. */
 int state_terms_stage(const struct state_terms *t, struct window_store *store, uint32_t partition,
 	uint64_t source_idle_ms, cep_rules_get rules, void *rules_arg, stage_emit emit, void *arg,

@@ -4,18 +4,20 @@ import collections
 import glob
 import json
 import os
-import shutil
 import signal
-import struct
 import subprocess
 import sys
 import tempfile
 import time
 import uuid
 
+from life import Life, pcap_write
+
 SLUICED, SLUICECTL = sys.argv[1:3]
 DIR = tempfile.mkdtemp(prefix="sluice_state_life_")
-SOCKET, DATA, CONFIG = (os.path.join(DIR, n) for n in ("s.sock", "data", "c.yaml"))
+life = Life(SLUICED, SLUICECTL, DIR)
+SOCKET, DATA, CONFIG = life.socket, life.data, life.config
+start, ctl, result, wait, ended, settled = life.start, life.ctl, life.result, life.wait, life.ended, life.settled
 EVENTS, USERS, STEP_MS, SIZE_MS = 6000, 50, 50, 5000
 START = int(time.time() * 1000) // 60000 * 60000 - 3600_000
 PAGES = 'name: pages, kind: tumbling, size: 5s, by: page, aggregates: "count, distinct(user_id)"'
@@ -25,38 +27,20 @@ RULE = """rules:
 USERS_WINDOW = 'name: users, kind: session, gap: 10s, by: user_id, aggregates: count'
 
 
-def frame(payload):
-    udp = struct.pack(">HHHH", 40000, 9000, 8 + len(payload), 0) + payload
-    head = struct.pack(">BBHHHBBHII", 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0, 0x0A000001, 0x0A000002)
-    total = sum(struct.unpack(">10H", head))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    head = head[:10] + struct.pack(">H", total ^ 0xFFFF) + head[12:]
-    return bytes.fromhex("020000000002020000000001") + b"\x08\x00" + head + udp
-
-
 def write_input(first, count):
     """Events in order of time; returns {(window start, page): count}."""
-    counts, frames, lines = collections.Counter(), [], []
+    counts, lines = collections.Counter(), []
     for i in range(first, first + count):
         ts, page = START + i * STEP_MS, f"/p{i % 7}"
         counts[(ts // SIZE_MS * SIZE_MS, page)] += 1
         lines.append(json.dumps({"event_id": str(uuid.UUID(int=(i + 1) << 64 | 0x8000_0000_0000_0001)),
                                  "user_id": f"u{i % USERS}", "ts": ts, "page": page}))
-        if len(lines) == 8:
-            frames.append(frame("\n".join(lines).encode()))
-            lines = []
-    frames.append(frame("\n".join(lines).encode()))
-    with open(os.path.join(DIR, "in.pcap"), "wb") as f:
-        f.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1))
-        for fr in frames:
-            f.write(struct.pack("<IIII", 0, 0, len(fr), len(fr)) + fr)
+    pcap_write(os.path.join(DIR, "in.pcap"), lines)
     return counts
 
 
 def write_config(*windows):
-    with open(CONFIG, "w", encoding="utf-8") as f:
-        f.write(f"""node: {{id: life, data_dir: {DATA}}}
+    life.write_config(f"""node: {{id: life, data_dir: {DATA}}}
 eal: {{hugepages: false, memory: 128MiB}}
 journal: {{partitions: 4, segment_bytes: 4MiB}}
 time: {{out_of_orderness: 1s, past_max: 0}}
@@ -67,47 +51,6 @@ ports: [{{name: file, device: "net_pcap0,rx_pcap={DIR}/in.pcap"}}]
 listeners: [{{name: in, udp_port: 9000}}]
 windows:
 """ + "".join(f"  - {{{w}}}\n" for w in windows))
-
-
-def start(*more):
-    log = open(os.path.join(DIR, "log"), "ab")
-    p = subprocess.Popen([SLUICED, "--config", CONFIG, *more], stderr=log)
-    wait(lambda: ctl("version", check=False)[0] == 0 or p.poll() is not None, "start")
-    assert p.poll() is None, "sluiced did not start: " + tail()
-    return p
-
-
-def tail():
-    with open(os.path.join(DIR, "log"), encoding="utf-8") as f:
-        return f.read()[-3000:]
-
-
-def ctl(*words, check=True):
-    r = subprocess.run([SLUICECTL, "--socket", SOCKET, "--json", *words], capture_output=True, text=True)
-    if check:
-        assert r.returncode == 0, (words, r.returncode, r.stderr, tail())
-    return r.returncode, r.stdout, r.stderr
-
-
-def result(*words):
-    return json.loads(ctl(*words)[1])
-
-
-def wait(what, name, seconds=60):
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "waited in vain for: " + name + "\n" + tail()
-        time.sleep(0.05)
-
-
-def ended(p, code):
-    assert p.wait(60) == code, (p.returncode, tail())
-
-
-def settled():
-    s = result("status")
-    return s["input_ended"] and s["state"]["phase"] == "running" and s["state"]["behind"] == 0 and \
-        result("ledger")["balanced"]
 
 
 def replay(*words):
@@ -245,11 +188,6 @@ def main():
     files()
     other_definitions(pages)
     refusals()
-    shutil.rmtree(DIR)
 
 
-try:
-    main()
-except AssertionError:
-    print("kept in", DIR)
-    raise
+life.run(main)
