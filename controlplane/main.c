@@ -30,7 +30,7 @@ static bool sink_configured(const struct config *cfg)
 {
 	bool any = false;
 
-#define SINK(id, name, help) any = any || cfg->name.enabled;
+#define SINK(id, name, section, help) any = any || cfg->section.enabled;
 #include "sinks.def"
 #undef SINK
 	return any;

@@ -18,7 +18,7 @@
 #define STOP_RETRY_MS 200u
 
 static const struct sink_ops *const ops_of[SINK_ID_MAX] = {
-#define SINK(id, name, help) [id] = &sink_##name##_ops,
+#define SINK(id, name, section, help) [id] = &sink_##name##_ops,
 #include "sinks.def"
 #undef SINK
 };
@@ -26,7 +26,7 @@ static const struct sink_ops *const ops_of[SINK_ID_MAX] = {
 static bool sink_enabled(const struct config *cfg, enum sink_id id)
 {
 	const bool enabled[SINK_ID_MAX] = {
-#define SINK(id, name, help) [id] = cfg->name.enabled,
+#define SINK(id, name, section, help) [id] = cfg->section.enabled,
 #include "sinks.def"
 #undef SINK
 	};
@@ -36,6 +36,11 @@ static bool sink_enabled(const struct config *cfg, enum sink_id id)
 
 /* The part whose thread this is. */
 static _Thread_local struct sink_part *sink_self;
+
+void sink_thread_joins(struct sink_part *part)
+{
+	sink_self = part;
+}
 
 void sink_committed(struct sink_part *part, uint64_t position, const struct sink_tally *tally)
 {

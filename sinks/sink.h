@@ -19,7 +19,7 @@
 
 /* Explicit: also the index in config and metrics. One row in sinks.def adds a sink. */
 enum sink_id {
-#define SINK(id, name, help) SINK_##name = (id),
+#define SINK(id, name, section, help) SINK_##name = (id),
 #include "sinks.def"
 #undef SINK
 	SINK_ID_MAX = 8
@@ -148,6 +148,8 @@ static inline bool sink_stopping(const struct sink_part *part)
  * for the target looks at it, also in prepare() and open(), and ends with -ECANCELED. False on other threads.
  */
 bool sink_gives_up(void);
+/* A thread that works for a part's sink thread says so: for sink_gives_up(). */
+void sink_thread_joins(struct sink_part *part);
 /* Remembers (for status) and logs an error. */
 void sink_error(struct sink_part *part, const char *text);
 /* True when delivery has reached the durable end, or the stop deadline has passed. */
@@ -186,6 +188,6 @@ void sinks_free(struct sink_group *group);
 /* True if there were logs of the epoch before, and every sink has delivered them. Any thread. */
 bool sinks_before_delivered(const struct sink_group *group);
 
-extern const struct sink_ops sink_kafka_ops, sink_clickhouse_ops;
+extern const struct sink_ops sink_kafka_ops, sink_clickhouse_ops, sink_kafka_alerts_ops;
 
 #endif

@@ -6,26 +6,26 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char position_family[] = "sluice-position/";
-static const char position_head[] = "sluice-position/1 next=";
+static const char position_family[] = "sluice-position/", position_next[] = " next=";
 
 size_t position_text(char out[POSITION_TEXT_BYTES], uint64_t next)
 {
-	return (size_t)snprintf(out, POSITION_TEXT_BYTES, "%s%" PRIu64, position_head, next);
+	return (size_t)snprintf(out, POSITION_TEXT_BYTES, "%s%d%s%" PRIu64, position_family, POSITION_VERSION,
+		position_next, next);
 }
 
-int position_parse(const void *text, size_t bytes, uint64_t *next)
+int position_parse(const void *text, size_t bytes, uint32_t *version, uint64_t *next)
 {
-	const size_t head = sizeof position_head - 1;
+	const size_t family = sizeof position_family - 1, head = family + 1 + sizeof position_next - 1;
 	const char *at = text;
 	uint64_t v = 0;
 
-	if (bytes <= head || memcmp(at, position_head, head)) {
-		const size_t family = sizeof position_family - 1;
-
-		return bytes > family && !memcmp(at, position_family, family) && at[family] != '1' ? -ENOTSUP
-												   : -EINVAL;
-	}
+	if (bytes <= family || memcmp(at, position_family, family))
+		return -EINVAL;
+	if (at[family] < '1' || at[family] > '0' + POSITION_VERSION)
+		return -ENOTSUP;
+	if (bytes <= head || memcmp(at + family + 1, position_next, sizeof position_next - 1))
+		return -EINVAL;
 	for (size_t i = head; i < bytes; i++) {
 		if (at[i] < '0' || at[i] > '9')
 			return -EINVAL;
@@ -33,6 +33,7 @@ int position_parse(const void *text, size_t bytes, uint64_t *next)
 			__builtin_add_overflow(v, (uint64_t)(at[i] - '0'), &v))
 			return -EINVAL;
 	}
+	*version = (uint32_t)(at[family] - '0');
 	*next = v;
 	return 0;
 }

@@ -10,13 +10,16 @@
 
 #define POSITION_TEXT_BYTES 64
 
-/* "sluice-position/1 next=<offset>"; returns its length. */
+/* 1: of Kafka's main lane while it sent alerts, too; 2: of a lane that sends what its key says. */
+#define POSITION_VERSION 2
+
+/* "sluice-position/2 next=<offset>"; returns its length. */
 size_t position_text(char out[POSITION_TEXT_BYTES], uint64_t next);
 
 /* 0; -EINVAL: not of that form; -ENOTSUP: of a format that this version does not know. */
-int position_parse(const void *text, size_t bytes, uint64_t *next);
+int position_parse(const void *text, size_t bytes, uint32_t *version, uint64_t *next);
 
-/* "kafka/<node>/<epoch>/<partition>": the key of a partition's position. */
+/* "<sink>/<node>/<epoch>/<partition>": the key of a partition's position. */
 size_t position_key(
 	char out[ADDRESS_TEXT_BYTES], const char *sink, const char *node, uint64_t epoch, uint32_t partition);
 

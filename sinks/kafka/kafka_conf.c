@@ -143,34 +143,38 @@ static int32_t kafka_partition(const rd_kafka_topic_t *topic, const void *key, s
 
 static void kafka_delivered(rd_kafka_t *rk, const rd_kafka_message_t *message, void *opaque)
 {
-	struct kafka_part *kp = opaque;
+	struct kafka_producer *tx = opaque;
 
 	(void)rk;
 	if (!message->err) {
-		kp->acked_offset = message->offset;
+		tx->acked_offset = message->offset;
 		return;
 	}
-	kp->failed++;
-	kp->failed_err = message->err;
+	tx->failed++;
+	tx->failed_err = message->err;
 }
 
 static void kafka_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
 {
-	struct kafka_part *kp = opaque;
+	struct kafka_producer *tx = opaque;
 
 	(void)rk, (void)code;
-	snprintf(kp->broker_error, sizeof kp->broker_error, "%s", reason);
+	snprintf(tx->broker_error, sizeof tx->broker_error, "%s", reason);
 }
 
-static int producer_conf(struct kafka_part *kp, rd_kafka_conf_t *conf, struct err *err)
+static int producer_conf(struct kafka_producer *tx, rd_kafka_conf_t *conf, struct err *err)
 {
 	static const char *const compression[] = {"none", "lz4", "zstd", "gzip", "snappy"};
+	const struct kafka_part *kp = tx->kp;
 	const struct config_kafka *cfg = kafka_config(kp);
-	char id[ADDRESS_TEXT_BYTES + 32], timeout[24];
+	char id[ADDRESS_TEXT_BYTES + 32], number[24] = "", timeout[24];
 
-	snprintf(id, sizeof id, "sluice/%s/%016lx/%u/kafka", kp->at.node, kp->at.epoch, kp->at.partition);
+	if (tx != kp->producer)
+		snprintf(number, sizeof number, "/%d", (int)(tx - kp->producer));
+	snprintf(id, sizeof id, "sluice/%s/%016lx/%u/%s%s", kp->at.node, kp->at.epoch, kp->at.partition,
+		kafka_lane_name[kp->lane], number);
 	snprintf(timeout, sizeof timeout, "%lu", cfg->tx_timeout);
-	rd_kafka_conf_set_opaque(conf, kp);
+	rd_kafka_conf_set_opaque(conf, tx);
 	rd_kafka_conf_set_dr_msg_cb(conf, kafka_delivered);
 	rd_kafka_conf_set_error_cb(conf, kafka_error);
 	/* message.timeout.ms is left alone: librdkafka then sets it to the transaction's timeout, after which
@@ -191,8 +195,12 @@ static int producer_defaults(struct kafka_part *kp, rd_kafka_conf_t *conf, struc
 
 	/* Nothing can be seen before the commit, which sends what is left: so there is time to gather, and
 	 * few large requests cost both ends less. Half the age, so that the commit does not wait for all of
-	 * it; not for long, so that a full queue goes on. */
+	 * it; not for long, so that a full queue goes on. Alerts wait for nothing. */
+	if (kp->lane == KAFKA_LANE_ALERTS)
+		half_ms = 0;
 	snprintf(linger, sizeof linger, "%lu", half_ms < LINGER_MS_MAX ? half_ms : LINGER_MS_MAX);
+	if (kp->lane == KAFKA_LANE_ALERTS && kafka_conf_set(conf, "socket.nagle.disable", "true", err))
+		return -EINVAL;
 	/* Per partition: four partitions hold at most 128 MiB of payload. */
 	if (kafka_conf_set(conf, "queue.buffering.max.kbytes", "32768", err) ||
 		kafka_conf_set(conf, "queue.buffering.max.messages", "60000", err) ||
@@ -205,62 +213,79 @@ static int producer_defaults(struct kafka_part *kp, rd_kafka_conf_t *conf, struc
 	return 0;
 }
 
-rd_kafka_topic_t *kafka_topic_open(struct kafka_part *kp, const char *name, struct err *err)
+rd_kafka_topic_t *kafka_topic_open(struct kafka_producer *tx, const char *name, struct err *err)
 {
 	rd_kafka_topic_conf_t *conf = rd_kafka_topic_conf_new();
 	rd_kafka_topic_t *topic;
 
 	rd_kafka_topic_conf_set_partitioner_cb(conf, kafka_partition);
-	topic = rd_kafka_topic_new(kp->rk, name, conf);
+	topic = rd_kafka_topic_new(tx->rk, name, conf);
 	if (!topic)
 		err_set(err, -EINVAL, "kafka: topic %s: %s", name, rd_kafka_err2str(rd_kafka_last_error()));
 	return topic;
 }
 
-static int producer_topics(struct kafka_part *kp, struct err *err)
+static int producer_topics(struct kafka_producer *tx, struct err *err)
 {
+	const struct kafka_part *kp = tx->kp;
 	struct kafka_names names;
 	int rc = kafka_topic_names(&names, kafka_config(kp), err);
 
 	for (int i = 0; i < KAFKA_TOPIC_COUNT && !rc; i++) {
-		if (!names.name[i] || !kafka_topic_of_log(i, kp->part->log))
+		if (!names.name[i] || !kafka_topic_of(i, kp->lane, kp->part->log))
 			continue;
-		kp->topic[i] = kafka_topic_open(kp, names.name[i], err);
-		if (!kp->topic[i])
+		tx->topic[i] = kafka_topic_open(tx, names.name[i], err);
+		if (!tx->topic[i])
 			return -EINVAL;
 	}
 	return rc;
 }
 
-int kafka_producer_new(struct kafka_part *kp, struct err *err)
+static int producer_new(struct kafka_producer *tx, struct err *err)
 {
+	struct kafka_part *kp = tx->kp;
 	rd_kafka_conf_t *conf = kafka_conf_new(kafka_config(kp), err);
 
 	if (!conf)
 		return -EINVAL;
 	if (producer_defaults(kp, conf, err) || conf_options(conf, kafka_config(kp)->options, err) ||
-		producer_conf(kp, conf, err)) {
+		producer_conf(tx, conf, err)) {
 		rd_kafka_conf_destroy(conf);
 		return -EINVAL;
 	}
-	kp->rk = kafka_client_new(RD_KAFKA_PRODUCER, conf, err);
-	if (!kp->rk)
+	tx->rk = kafka_client_new(RD_KAFKA_PRODUCER, conf, err);
+	if (!tx->rk)
 		return -EINVAL;
-	return producer_topics(kp, err);
+	return producer_topics(tx, err);
 }
 
-void kafka_producer_free(struct kafka_part *kp)
+int kafka_producers_new(struct kafka_part *kp, struct err *err)
 {
-	kafka_windows_free(kp);
+	int rc = 0;
+
+	for (uint32_t i = 0; i < kp->producer_count && rc == 0; i++)
+		rc = producer_new(&kp->producer[i], err);
+	return rc;
+}
+
+static void producer_free(struct kafka_producer *tx)
+{
 	for (int i = 0; i < KAFKA_TOPIC_COUNT; i++)
-		if (kp->topic[i])
-			rd_kafka_topic_destroy(kp->topic[i]);
-	if (!kp->rk)
+		if (tx->topic[i])
+			rd_kafka_topic_destroy(tx->topic[i]);
+	if (!tx->rk)
 		return;
 	/* What is still queued belongs to a transaction that is not committed: the next producer reads it
 	 * from the journal again. */
 	rd_kafka_purge(
-		kp->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT | RD_KAFKA_PURGE_F_NON_BLOCKING);
-	rd_kafka_destroy(kp->rk);
-	kp->rk = NULL;
+		tx->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT | RD_KAFKA_PURGE_F_NON_BLOCKING);
+	rd_kafka_destroy(tx->rk);
+	*tx = (struct kafka_producer){.kp = tx->kp};
+}
+
+void kafka_producers_free(struct kafka_part *kp)
+{
+	kafka_windows_free(kp);
+	for (uint32_t i = 0; i < kp->producer_count; i++)
+		producer_free(&kp->producer[i]);
 }

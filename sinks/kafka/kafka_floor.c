@@ -1,7 +1,7 @@
-/* A lower bound of what has been committed, beside the journal: DIR/kafka-p<k>.floor. The position itself
+/* A lower bound of what has been committed, beside the journal: DIR/<lane>-p<k>.floor. The position itself
  * lives in Kafka, in the transactions; the floor only tells a topic that has lost it from a journal that was
  * never delivered. It may lag behind, so it is written now and then, and a file that cannot be read says
- * nothing. Sink thread of the partition. */
+ * nothing. Whichever thread of the lane commits. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -27,7 +27,8 @@ struct floor_file {
 
 static void floor_path(const struct kafka_part *kp, char *path, size_t bytes)
 {
-	snprintf(path, bytes, "%s/kafka-p%u.floor", journal_dir(kp->part->journal), kp->at.partition);
+	snprintf(path, bytes, "%s/%s-p%u.floor", journal_dir(kp->part->journal), kafka_lane_name[kp->lane],
+		kp->at.partition);
 }
 
 uint64_t kafka_floor_read(const struct kafka_part *kp)
@@ -51,15 +52,15 @@ uint64_t kafka_floor_read(const struct kafka_part *kp)
 	return f.epoch == kp->at.epoch ? f.position : 0;
 }
 
-void kafka_floor_write(struct kafka_part *kp, bool now)
+void kafka_floor_write(struct kafka_part *kp, uint64_t committed, bool now)
 {
-	struct floor_file f = {.magic = FLOOR_MAGIC, .epoch = kp->at.epoch, .position = kp->committed};
+	struct floor_file f = {.magic = FLOOR_MAGIC, .epoch = kp->at.epoch, .position = committed};
 	uint64_t time_ns = clock_mono_ns();
 	char path[512];
 	bool good;
 	int fd;
 
-	if (kp->committed == kp->floor || (!now && kp->floor && time_ns - kp->floor_ns < FLOOR_EVERY_NS))
+	if (committed == kp->floor || (!now && kp->floor && time_ns - kp->floor_ns < FLOOR_EVERY_NS))
 		return;
 	f.crc = crc32c(0, &f, offsetof(struct floor_file, crc));
 	floor_path(kp, path, sizeof path);
@@ -71,5 +72,5 @@ void kafka_floor_write(struct kafka_part *kp, bool now)
 		close(fd);
 	kp->floor_ns = time_ns;
 	if (good)
-		kp->floor = kp->committed;
+		kp->floor = committed;
 }

@@ -22,46 +22,51 @@ static int position_barrier(struct kafka_part *kp, int64_t *offset, struct err *
 	int rc;
 
 	snprintf(key, sizeof key, "%s/barrier", kp->position_key);
-	kp->acked_offset = -1;
+	kp->tx->acked_offset = -1;
 	rc = kafka_tx_begin(kp, err);
 	if (rc == 0)
 		rc = kafka_tx_position(kp, key, 0, err);
 	if (rc == 0)
-		rc = kafka_tx_commit(kp, err);
+		rc = kafka_tx_commit(kp->tx, err);
 	if (rc) {
 		err_prefix(err, "positions topic %s", kafka_config(kp)->topic_positions);
 		return rc == -EAGAIN ? -EIO : rc;
 	}
-	if (kp->acked_offset < 0)
+	if (kp->tx->acked_offset < 0)
 		return err_set(err, -EIO, "positions topic: acknowledgement without an offset");
-	*offset = kp->acked_offset;
+	*offset = kp->tx->acked_offset;
 	return 0;
 }
 
-/* What the newest record of this partition says: later ones replace earlier ones, so that a bad one can be
+/* What the newest records of this partition say: later ones replace earlier ones, so that a bad one can be
  * corrected by writing another. */
 struct position_state {
-	bool found;
+	struct kafka_position position;
 	int error; /* of the newest record */
-	uint64_t position;
 	struct err err;
 };
 
-static void position_take(struct kafka_part *kp, const rd_kafka_message_t *m, struct position_state *state)
+void kafka_position_key(const struct kafka_part *kp, enum kafka_lane lane, char out[ADDRESS_TEXT_BYTES])
+{
+	position_key(out, kafka_lane_name[lane], kp->at.node, kp->at.epoch, kp->at.partition);
+}
+
+static void position_take(
+	struct kafka_part *kp, const char *key, const rd_kafka_message_t *m, struct position_state *state)
 {
 	int rc;
 
-	if (m->key_len != strlen(kp->position_key) || memcmp(m->key, kp->position_key, m->key_len))
+	if (m->key_len != strlen(key) || memcmp(m->key, key, m->key_len))
 		return;
 	*state = (struct position_state){0};
 	if (!m->payload)
 		return; /* deleted by hand */
-	state->found = true;
-	rc = position_parse(m->payload, m->len, &state->position);
+	state->position.found = true;
+	rc = position_parse(m->payload, m->len, &state->position.version, &state->position.next);
 	if (rc)
 		state->error =
 			err_set(&state->err, -EINVAL, "positions topic %s, offset %ld, key %s: '%.*s' is %s",
-				kafka_config(kp)->topic_positions, m->offset, kp->position_key,
+				kafka_config(kp)->topic_positions, m->offset, key,
 				m->len > 60 ? 60 : (int)m->len, (const char *)m->payload,
 				rc == -ENOTSUP ? "of a newer version: this one cannot go on from it"
 					       : "no position: write the right one behind it");
@@ -76,13 +81,17 @@ static bool position_error_final(rd_kafka_resp_err_t code)
 
 /* Reads from `from` to the barrier. */
 static int position_scan(struct kafka_part *kp, rd_kafka_topic_t *topic, int64_t from, int64_t barrier,
-	struct position_state *state, struct err *err)
+	struct position_state state[KAFKA_LANE_COUNT], struct err *err)
 {
+	char key[KAFKA_LANE_COUNT][ADDRESS_TEXT_BYTES];
 	uint64_t start = clock_mono_ns(), limit = (kafka_config(kp)->tx_timeout + 30000) * 1000000u;
 	int64_t last = -1;
 	int rc = 0;
 
-	*state = (struct position_state){0};
+	for (int lane = 0; lane < KAFKA_LANE_COUNT; lane++) {
+		state[lane] = (struct position_state){0};
+		kafka_position_key(kp, lane, key[lane]);
+	}
 	if (rd_kafka_consume_start(topic, 0, from) == -1)
 		return err_set(err, -EIO, "positions topic: %s", rd_kafka_err2str(rd_kafka_last_error()));
 	while (rc == 0 && last < barrier) {
@@ -91,7 +100,8 @@ static int position_scan(struct kafka_part *kp, rd_kafka_topic_t *topic, int64_t
 		if (m && m->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
 			last = m->offset;
 			start = clock_mono_ns();
-			position_take(kp, m, state);
+			for (int lane = 0; lane < KAFKA_LANE_COUNT; lane++)
+				position_take(kp, key[lane], m, &state[lane]);
 		} else if (clock_mono_ns() - start > limit || (m && position_error_final(m->err))) {
 			rc = err_set(err, -EIO, "positions topic %s: no record up to offset %ld (at %ld): %s",
 				kafka_config(kp)->topic_positions, barrier, last,
@@ -123,11 +133,12 @@ static rd_kafka_t *position_reader(struct kafka_part *kp, struct err *err)
 	return kafka_client_new(RD_KAFKA_CONSUMER, conf, err);
 }
 
-int kafka_position_find(struct kafka_part *kp, uint64_t *position, struct err *err)
+int kafka_position_find(
+	struct kafka_part *kp, struct kafka_position position[KAFKA_LANE_COUNT], struct err *err)
 {
 	rd_kafka_topic_t *topic;
 	rd_kafka_t *reader;
-	struct position_state state = {0};
+	struct position_state state[KAFKA_LANE_COUNT] = {0};
 	int64_t barrier = 0;
 	int rc = position_barrier(kp, &barrier, err);
 
@@ -140,16 +151,17 @@ int kafka_position_find(struct kafka_part *kp, uint64_t *position, struct err *e
 	if (!topic)
 		rc = err_set(err, -EIO, "positions topic: %s", rd_kafka_err2str(rd_kafka_last_error()));
 	if (rc == 0 && barrier > POSITION_TAIL)
-		rc = position_scan(kp, topic, barrier - POSITION_TAIL, barrier, &state, err);
-	if (rc == 0 && !state.found)
-		rc = position_scan(kp, topic, RD_KAFKA_OFFSET_BEGINNING, barrier, &state, err);
+		rc = position_scan(kp, topic, barrier - POSITION_TAIL, barrier, state, err);
+	if (rc == 0 && !(state[KAFKA_LANE_MAIN].position.found && state[KAFKA_LANE_ALERTS].position.found))
+		rc = position_scan(kp, topic, RD_KAFKA_OFFSET_BEGINNING, barrier, state, err);
 	if (topic)
 		rd_kafka_topic_destroy(topic);
 	rd_kafka_destroy(reader);
-	if (rc == 0 && state.error) {
-		rc = state.error;
-		*err = state.err;
+	if (rc == 0 && state[kp->lane].error) {
+		rc = state[kp->lane].error;
+		*err = state[kp->lane].err;
 	}
-	*position = state.position;
-	return rc ? rc : state.found;
+	for (int lane = 0; lane < KAFKA_LANE_COUNT; lane++)
+		position[lane] = state[lane].position;
+	return rc;
 }

@@ -1,9 +1,11 @@
-/* Shared by the files of this folder. A struct kafka_part belongs to its sink thread: librdkafka calls back
- * into it only from rd_kafka_poll() and calls that poll, hence on that thread too. */
+/* Shared by the files of this folder. A struct kafka_part belongs to its sink thread. A struct kafka_producer
+ * belongs to it, too, or, while its transaction is being committed beside, to the thread that commits
+ * (kafka_commit.c): librdkafka calls back into it only from rd_kafka_poll() and calls that poll. */
 #ifndef SLUICE_KAFKA_PRIV_H
 #define SLUICE_KAFKA_PRIV_H
 
 #include <librdkafka/rdkafka.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -22,29 +24,52 @@ struct kafka_window {
 	rd_kafka_topic_t *topic;      /* NULL: its rows are not for Kafka */
 };
 
-struct kafka_part {
-	struct sink_part *part;
-	rd_kafka_t *rk; /* the transactional producer */
+/* What a part delivers: everything but alerts, or alerts alone, by transactions of their own that wait for
+ * nothing else. Each has its transactional ids, its positions and its floor, all named after it. */
+enum kafka_lane { KAFKA_LANE_MAIN, KAFKA_LANE_ALERTS, KAFKA_LANE_COUNT };
+extern const char *const kafka_lane_name[];
+
+struct kafka_part;
+
+/* A transactional producer. */
+struct kafka_producer {
+	struct kafka_part *kp;
+	rd_kafka_t *rk;
 	rd_kafka_topic_t *topic[KAFKA_TOPIC_COUNT];
-	struct journal_reader *reader;
-	struct address at; /* offset: of the record in work */
-	char position_key[ADDRESS_TEXT_BYTES];
-
-	uint64_t committed; /* first offset that is not in a committed transaction */
-	uint64_t floor;	    /* written beside the journal, at floor_ns */
-	uint64_t floor_ns;
-	uint64_t next;		/* first offset that the open span does not hold */
-	uint64_t span_start_ns; /* when the span's first record was taken, or its first message made */
 	bool in_tx;
-	uint32_t tx_messages;
-	struct sink_tally tally; /* of [committed, next) */
-	uint32_t aborts;	 /* in a row */
-
+	uint32_t messages; /* of the transaction */
 	/* Written by callbacks. */
 	uint32_t failed; /* messages of this transaction that cannot be delivered */
 	rd_kafka_resp_err_t failed_err;
 	int64_t acked_offset; /* of the message that was acknowledged last */
 	char broker_error[256];
+};
+
+/* Alerts: one transaction is filled while the one before it is committed, and a third producer rests, since
+ * the coordinator takes no new transaction of one whose markers are still being written. */
+#define KAFKA_PRODUCERS_MAX 3
+
+struct kafka_commit; /* the thread that commits, of kafka_commit.c */
+
+struct kafka_part {
+	struct sink_part *part;
+	enum kafka_lane lane;
+	struct kafka_producer producer[KAFKA_PRODUCERS_MAX];
+	uint32_t producer_count;
+	struct kafka_producer *tx;   /* the one that the open span goes to */
+	struct kafka_commit *commit; /* NULL: commits are waited for */
+	struct journal_reader *reader;
+	struct address at; /* offset: of the record in work */
+	char position_key[ADDRESS_TEXT_BYTES];
+
+	uint64_t committed; /* first offset that is not known to be in a committed transaction */
+	uint64_t floor;	    /* written beside the journal, at floor_ns; while it commits, the committer's */
+	uint64_t floor_ns;
+	uint64_t begun;		/* first offset of the open span: what lies before is committed or being so */
+	uint64_t next;		/* first offset that the open span does not hold */
+	uint64_t span_start_ns; /* when the span's first record was taken, or its first message made */
+	struct sink_tally tally; /* of [begun, next) */
+	uint32_t aborts;	 /* in a row */
 
 	const struct ruleset *rs; /* of rs_generation; borrowed from the store */
 	uint32_t rs_generation;
@@ -66,6 +91,8 @@ static inline uint64_t kafka_age_ms(const struct kafka_part *kp)
 {
 	const struct config_kafka *cfg = kafka_config(kp);
 
+	if (kp->lane == KAFKA_LANE_ALERTS)
+		return cfg->tx_age_alerts;
 	return kp->part->log == SINK_LOG_OUTPUT ? cfg->tx_age_output : cfg->tx_age;
 }
 
@@ -77,11 +104,13 @@ struct kafka_names {
 };
 int kafka_topic_names(struct kafka_names *names, const struct config_kafka *cfg, struct err *err);
 
-/* Whether records of this log go to a topic of enum kafka_topic. */
-static inline bool kafka_topic_of_log(int topic, enum sink_log log)
+/* Whether a lane sends records of this log to a topic of enum kafka_topic. */
+static inline bool kafka_topic_of(int topic, enum kafka_lane lane, enum sink_log log)
 {
-	if (topic == KAFKA_TOPIC_ALERTS || topic == KAFKA_TOPIC_POSITIONS)
+	if (topic == KAFKA_TOPIC_POSITIONS)
 		return true;
+	if (lane == KAFKA_LANE_ALERTS || topic == KAFKA_TOPIC_ALERTS)
+		return lane == KAFKA_LANE_ALERTS && topic == KAFKA_TOPIC_ALERTS;
 	return (topic == KAFKA_TOPIC_LATE) == (log == SINK_LOG_OUTPUT);
 }
 
@@ -98,44 +127,86 @@ rd_kafka_conf_t *kafka_conf_new(const struct config_kafka *cfg, struct err *err)
 int kafka_conf_set(rd_kafka_conf_t *conf, const char *name, const char *value, struct err *err);
 /* Consumes conf in any case. */
 rd_kafka_t *kafka_client_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, struct err *err);
-/* The transactional producer of kp, with its topic handles. */
-int kafka_producer_new(struct kafka_part *kp, struct err *err);
-void kafka_producer_free(struct kafka_part *kp);
-/* A topic handle of its producer; NULL with err. */
-rd_kafka_topic_t *kafka_topic_open(struct kafka_part *kp, const char *name, struct err *err);
+/* The transactional producers of kp, with their topic handles. */
+int kafka_producers_new(struct kafka_part *kp, struct err *err);
+void kafka_producers_free(struct kafka_part *kp);
+/* A topic handle of a producer; NULL with err. */
+rd_kafka_topic_t *kafka_topic_open(struct kafka_producer *tx, const char *name, struct err *err);
 
 /* ---- kafka_topics.c ---- */
-int kafka_prepare(const struct sink_env *env, enum sink_log log, struct err *err);
+int kafka_topics_prepare(
+	const struct sink_env *env, enum kafka_lane lane, enum sink_log log, struct err *err);
 /* One topic of a window, as prepare does for those in force. */
 int kafka_topic_make(const struct config_kafka *cfg, const struct window_def *def, struct err *err);
 
 /* ---- kafka_floor.c ---- */
 /* A position that was committed once; 0 if none is known. */
 uint64_t kafka_floor_read(const struct kafka_part *kp);
-/* Writes kp->committed down if some time has passed since the last time, or `now`. A failure is logged. */
-void kafka_floor_write(struct kafka_part *kp, bool now);
+/* Writes a committed position down if some time has passed since the last time, or `now`. A failure is
+ * logged. */
+void kafka_floor_write(struct kafka_part *kp, uint64_t committed, bool now);
 
 /* ---- kafka_tx.c: 0, or
  * -EAGAIN     the transaction must be aborted and may then be tried again
  * -EIO        the producer must be made anew, and the committed position read again
  * -EINVAL     refusal
  * -ECANCELED  the stop deadline has passed */
+/* All producers of kp: whoever had their ids before is fenced, and what he had open is decided. */
 int kafka_tx_init(struct kafka_part *kp, struct err *err);
-/* Begins a transaction if none is open. */
+/* Begins a transaction of kp->tx if none is open. */
 int kafka_tx_begin(struct kafka_part *kp, struct err *err);
 /* Begins if need be, and hands a copy to librdkafka, waiting while its queue is full. */
 int kafka_tx_produce(struct kafka_part *kp, const struct kafka_message *msg, struct err *err);
 /* Position record with `next` under `key`. */
 int kafka_tx_position(struct kafka_part *kp, const char *key, uint64_t next, struct err *err);
-/* Waits for all acknowledgements, commits. */
-int kafka_tx_commit(struct kafka_part *kp, struct err *err);
+/* Waits for all acknowledgements, commits. Whichever thread has tx. */
+int kafka_tx_commit(struct kafka_producer *tx, struct err *err);
+/* What the producers of kp have open; none is being committed. */
 int kafka_tx_abort(struct kafka_part *kp, uint64_t limit_ms, struct err *err);
+/* Passes crash_point("<lane>_<step>"). */
+void kafka_crash_point(const struct kafka_part *kp, const char *step);
+
+/* ---- kafka_commit.c: commits beside the sink thread, one at a time ---- */
+/* Starts its thread, for a part whose alerts must not wait for the transaction before theirs. */
+int kafka_commit_start(struct kafka_part *kp, struct err *err);
+void kafka_commit_stop(struct kafka_part *kp);
+/* Hands the open span over, its position in it; none is being committed. The next one gets another producer.
+ */
+void kafka_commit_give(struct kafka_part *kp);
+/* What became of the span that was given, waiting for at most wait_ms. 0: none is being committed any more,
+ * and the one that was is counted; 1: still; or as kafka_tx_commit(). */
+int kafka_commit_take(struct kafka_part *kp, uint32_t wait_ms, struct err *err);
 
 /* ---- kafka_position.c ---- */
-/* After kafka_tx_init(): the newest committed position of this partition. 1: found, 0: none, or as above. */
-int kafka_position_find(struct kafka_part *kp, uint64_t *position, struct err *err);
+struct kafka_position {
+	bool found;
+	uint32_t version; /* of its text: 1 stands for a lane that sent alerts, too */
+	uint64_t next;
+};
+/* After kafka_tx_init(): the newest committed positions of this partition, by lane. -EINVAL: kp's own is
+ * nothing to go on from. */
+int kafka_position_find(
+	struct kafka_part *kp, struct kafka_position position[KAFKA_LANE_COUNT], struct err *err);
+/* The key of a lane's position in kp's partition. */
+void kafka_position_key(const struct kafka_part *kp, enum kafka_lane lane, char out[ADDRESS_TEXT_BYTES]);
+
+/* ---- kafka_resume.c ---- */
+/* Makes the producers, fences, and finds where to go on: refuses what would lose or double. */
+int kafka_resume(struct kafka_part *kp, uint64_t *position, struct err *err);
+
+/* ---- kafka_alerts.c ---- */
+/* Ruleset of a block with hits, into kp->rs. */
+int kafka_ruleset(struct kafka_part *kp, uint32_t generation, struct err *err);
+/* A record of either log, in the lane of alerts: its alerts are produced, and it is counted. */
+int kafka_alerts_record(
+	struct kafka_part *kp, const struct record *rec, uint32_t generation, struct err *err);
 
 /* ---- kafka_rows.c ---- */
+/* The definition that a row names: in force, or kept since rows of it may still be in the log. NULL with err.
+ */
+const struct window_def *kafka_window_def(struct kafka_part *kp, uint64_t uid, struct err *err);
+/* False with err: a row, alert or late event that is not well-formed. */
+bool kafka_row_good(struct kafka_part *kp, const struct record *rec, struct err *err);
 /* A record of the output log: produced, or passed over; counted in the tally. */
 int kafka_rows_record(struct kafka_part *kp, const struct record *rec, struct err *err);
 void kafka_windows_free(struct kafka_part *kp);
@@ -147,6 +218,7 @@ int kafka_span_add(struct kafka_part *kp, const struct journal_block *block, str
 bool kafka_span_due(const struct kafka_part *kp);
 /* Milliseconds until then, at most `limit`. */
 uint32_t kafka_span_wait_ms(const struct kafka_part *kp, uint32_t limit);
+/* Commits it, or gives it to be committed beside, when the one before it is. */
 int kafka_span_commit(struct kafka_part *kp, struct err *err);
 /* Back to the committed position after an abort. */
 void kafka_span_reset(struct kafka_part *kp);

@@ -1,5 +1,5 @@
-/* Records of the state stage's output log: rows to their window's topic, alerts, late events. Partial rows
- * and marks are the merge stage's business and passed over. The part's sink thread. */
+/* Records of the state stage's output log: rows to their window's topic, late events. Partial rows and marks
+ * are the merge stage's business, alerts the other lane's: passed over. The part's sink thread. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -7,8 +7,7 @@
 #include "kafka_priv.h"
 #include "row_json.h"
 
-/* The definition that a row names: in force, or kept since rows of it may still be in the log. */
-static const struct window_def *def_find(struct kafka_part *kp, uint64_t uid, struct err *err)
+const struct window_def *kafka_window_def(struct kafka_part *kp, uint64_t uid, struct err *err)
 {
 	const struct sink_env *env = kp->part->env;
 	const struct window_def *def = env->plan ? window_plan_find(env->plan, uid) : NULL;
@@ -30,7 +29,7 @@ static int window_open(struct kafka_part *kp, struct kafka_window *w, struct err
 	if (rc)
 		return rc;
 	kafka_window_topic(name, sizeof name, kafka_config(kp), w->def);
-	w->topic = kafka_topic_open(kp, name, err);
+	w->topic = kafka_topic_open(kp->tx, name, err);
 	return w->topic ? 0 : -EINVAL;
 }
 
@@ -44,7 +43,7 @@ static int window_get(struct kafka_part *kp, uint64_t uid, struct kafka_window *
 			*out = &kp->window[i];
 			return 0;
 		}
-	made.def = def_find(kp, uid, err);
+	made.def = kafka_window_def(kp, uid, err);
 	if (!made.def) {
 		char at[ADDRESS_TEXT_BYTES];
 
@@ -97,57 +96,46 @@ static int row_produce(struct kafka_part *kp, const struct record *rec, struct e
 	return kafka_tx_produce(kp, &kp->msg, err);
 }
 
-static int alert_produce(struct kafka_part *kp, const struct record *rec, struct err *err)
-{
-	uint64_t uid = row_alert_of(rec)->window_uid;
-	const struct window_def *def = uid ? def_find(kp, uid, err) : NULL;
-
-	if (uid && !def)
-		return -EINVAL;
-	bytes_reset(&kp->json);
-	row_alert_put_json(&kp->json, rec, def ? def->name : "", kp->at.node, kp->input.epoch);
-	if (kp->json.failed)
-		return err_set(err, -EIO, "no memory for an alert");
-	kafka_message_row_alert(&kp->msg, rec, &kp->at, &kp->json);
-	kp->tally.alerts++;
-	return kafka_tx_produce(kp, &kp->msg, err);
-}
-
 /* A late event matters more than the name of its window. */
 static int late_produce(struct kafka_part *kp, const struct record *rec, struct err *err)
 {
 	struct record_key key;
 
 	record_key_of(&key, rec);
-	kafka_message_late(&kp->msg, rec, &key, def_find(kp, row_late_window(rec), err), &kp->at, &kp->input);
+	kafka_message_late(
+		&kp->msg, rec, &key, kafka_window_def(kp, row_late_window(rec), err), &kp->at, &kp->input);
 	kp->tally.late++;
 	return kafka_tx_produce(kp, &kp->msg, err);
 }
 
+bool kafka_row_good(struct kafka_part *kp, const struct record *rec, struct err *err)
+{
+	char at[ADDRESS_TEXT_BYTES];
+
+	if ((rec->kind != RECORD_ROW && rec->kind != RECORD_LATE) || row_valid(rec))
+		return true;
+	address_text(at, &kp->at);
+	err_set(err, -EINVAL, "record %s is no well-formed row", at);
+	return false;
+}
+
 int kafka_rows_record(struct kafka_part *kp, const struct record *rec, struct err *err)
 {
-	bool row = rec->kind == RECORD_ROW, late = rec->kind == RECORD_LATE;
-	uint32_t before = kp->tx_messages;
+	uint32_t before = kp->tx->messages;
 	int rc;
 
 	kp->msg.value_bytes = 0;
-	if ((row || late) && !row_valid(rec)) {
-		char at[ADDRESS_TEXT_BYTES];
-
-		address_text(at, &kp->at);
-		return err_set(err, -EINVAL, "record %s is no well-formed row", at);
-	}
-	if (late) {
+	if (!kafka_row_good(kp, rec, err))
+		return -EINVAL;
+	if (rec->kind == RECORD_LATE) {
 		rc = late_produce(kp, rec, err);
-	} else if (row_is_alert(rec)) {
-		rc = alert_produce(kp, rec, err);
-	} else if (row && !row_partial(rec)) {
+	} else if (rec->kind == RECORD_ROW && !row_is_alert(rec) && !row_partial(rec)) {
 		rc = row_produce(kp, rec, err);
 	} else {
 		kp->tally.other++;
 		return 0;
 	}
-	if (kp->tx_messages != before)
+	if (kp->tx->messages != before)
 		kp->tally.bytes += kp->msg.value_bytes;
 	return rc;
 }

@@ -1,6 +1,6 @@
-/* The Kafka sink: one transactional producer per journal partition; records, alerts, dead letters and the
- * journal position go out in the same transactions. One sink thread per partition (sinks/runner.c). See
- * docs/exactly-once.md. */
+/* The Kafka sinks: the main lane, one transactional producer per partition of a log, whose records and
+ * position go out in the same transactions; and that of alerts, with producers, positions and sink threads of
+ * its own. One sink thread per lane and partition (sinks/runner.c). See docs/exactly-once.md. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -8,92 +8,24 @@
 
 #include "kafka_priv.h"
 #include "log.h"
-#include "position.h"
 
 #define ABORTS_MAX 5	      /* in a row, before the producer is made anew */
 #define ABORT_LIMIT_MS 30000u /* for one abort */
 #define READ_WAIT_MS 50u
+#define KAFKA_BESIDE_MS 1u /* while something is committed beside, and the next span waits for it */
 
-static int position_missing(struct kafka_part *kp, uint64_t oldest, uint64_t *position, struct err *err)
-{
-	char text[POSITION_TEXT_BYTES];
+const char *const kafka_lane_name[] = {"kafka", "kafka_alerts"};
 
-	if (kp->floor) {
-		position_text(text, kp->floor);
-		return err_set(err, -EINVAL,
-			"no committed position in topic %s under key %s, but offset %" PRIu64
-			" was delivered before: the topic has lost it, and to begin again would send twice. "
-			"To go on from "
-			"there: echo '%s|%s' | kcat -P -b BROKERS -t %s -p 0 -K '|'",
-			kafka_config(kp)->topic_positions, kp->position_key, kp->floor, kp->position_key,
-			text, kafka_config(kp)->topic_positions);
-	}
-	if (oldest == 0) {
-		*position = 0; /* nothing of this journal has ever been delivered */
-		return 0;
-	}
-	position_text(text, oldest);
-	return err_set(err, -EINVAL,
-		"no committed position in topic %s under key %s, but the journal begins at offset %" PRIu64
-		": what was delivered is unknown. To go on with the oldest record that is left: echo '%s|%s' "
-		"| "
-		"kcat -P -b BROKERS -t %s -p 0 -K '|'",
-		kafka_config(kp)->topic_positions, kp->position_key, oldest, kp->position_key, text,
-		kafka_config(kp)->topic_positions);
-}
-
-/* A position that was seen committed, by this process or by the floor beside the journal, is gone: the topic
- * was deleted, or its brokers have lost records. Nobody knows what else they lost, and to go on from the
- * older one would send again what is there. */
-static int position_lost(struct kafka_part *kp, uint64_t position, struct err *err)
-{
-	uint64_t before = kp->floor;
-
-	if (kp->part->opened && atomic_load(&kp->part->stats.position) > before)
-		before = atomic_load(&kp->part->stats.position);
-	if (position >= before)
-		return 0;
-	return err_set(err, -EINVAL,
-		"committed position %" PRIu64 " (topic %s, key %s) is older than %" PRIu64
-		", which was committed before: the topic has lost records. To go on from a position of your "
-		"choice, "
-		"write it there, remove %s/kafka-p%u.floor and restart; what it lets out or sends twice is "
-		"yours to know",
-		position, kafka_config(kp)->topic_positions, kp->position_key, before,
-		journal_dir(kp->part->journal), kp->at.partition);
-}
-
-/* The position must lie in what the journal has: anything else is a lost or foreign journal, never a skip. */
-static int position_check(struct kafka_part *kp, uint64_t position, struct err *err)
-{
-	struct journal_partition_stats js;
-
-	journal_stats(kp->part->journal, kp->at.partition, &js);
-	if (position > js.durable_offset)
-		return err_set(err, -EINVAL,
-			"committed position %" PRIu64
-			" (topic %s, key %s) lies beyond the journal's durable end %" PRIu64
-			": the journal has lost data or is an older copy; restore it, or begin a new journal",
-			position, kafka_config(kp)->topic_positions, kp->position_key, js.durable_offset);
-	if (position < js.oldest_offset)
-		return err_set(err, -EINVAL,
-			"committed position %" PRIu64
-			" (topic %s, key %s) lies before the journal's oldest record %" PRIu64
-			": records between were removed undelivered",
-			position, kafka_config(kp)->topic_positions, kp->position_key, js.oldest_offset);
-	return 0;
-}
-
-static int kafka_open(struct sink_part *part, uint64_t *position, struct err *err)
+static int kafka_lane_open(struct sink_part *part, enum kafka_lane lane, uint64_t *position, struct err *err)
 {
 	struct kafka_part *kp = calloc(1, sizeof *kp);
-	struct journal_partition_stats js;
 	int rc;
 
 	if (!kp)
 		return err_set(err, -ENOMEM, "no memory");
 	part->priv = kp;
 	kp->part = part;
+	kp->lane = lane;
 	kp->at = (struct address){.node = journal_node(part->journal),
 		.epoch = journal_epoch(part->journal),
 		.partition = part->partition};
@@ -101,30 +33,48 @@ static int kafka_open(struct sink_part *part, uint64_t *position, struct err *er
 		kp->input = (struct address){.node = journal_node(part->env->journal),
 			.epoch = journal_epoch(part->env->journal),
 			.partition = part->partition};
-	position_key(kp->position_key, "kafka", kp->at.node, kp->at.epoch, kp->at.partition);
-	kp->floor = kafka_floor_read(kp);
-	rc = kafka_producer_new(kp, err);
-	if (rc == 0)
-		rc = kafka_tx_init(kp, err);
-	if (rc)
-		return rc;
-	rc = kafka_position_find(kp, position, err);
-	if (rc == 0) {
-		journal_stats(part->journal, part->partition, &js);
-		rc = position_missing(kp, js.oldest_offset, position, err);
-	} else if (rc == 1) {
-		rc = position_check(kp, *position, err);
-	}
-	if (rc == 0)
-		rc = position_lost(kp, *position, err);
+	rc = kafka_resume(kp, position, err);
 	if (rc)
 		return rc;
 	kp->committed = *position;
-	kp->next = *position;
+	kafka_span_reset(kp);
 	rc = journal_reader_open(&kp->reader, part->journal, part->partition, *position, err);
-	log_info("kafka", "partition=%u position=%" PRIu64 " epoch=%016" PRIx64, part->partition, *position,
-		kp->at.epoch);
+	if (rc == 0 && lane == KAFKA_LANE_ALERTS)
+		rc = kafka_commit_start(kp, err);
+	log_info(kafka_lane_name[lane], "partition=%u position=%" PRIu64 " epoch=%016" PRIx64,
+		part->partition, *position, kp->at.epoch);
 	return rc == -ERANGE ? -EINVAL : rc;
+}
+
+static int kafka_open(struct sink_part *part, uint64_t *position, struct err *err)
+{
+	return kafka_lane_open(part, KAFKA_LANE_MAIN, position, err);
+}
+
+static int kafka_alerts_open(struct sink_part *part, uint64_t *position, struct err *err)
+{
+	return kafka_lane_open(part, KAFKA_LANE_ALERTS, position, err);
+}
+
+static int kafka_prepare(const struct sink_env *env, enum sink_log log, struct err *err)
+{
+	return kafka_topics_prepare(env, KAFKA_LANE_MAIN, log, err);
+}
+
+static int kafka_alerts_prepare(const struct sink_env *env, enum sink_log log, struct err *err)
+{
+	return kafka_topics_prepare(env, KAFKA_LANE_ALERTS, log, err);
+}
+
+/* Before an abort: what is being committed beside comes to its end. Negative: not to one that is known. */
+static int kafka_commit_end(struct kafka_part *kp, struct err *err)
+{
+	int rc = 0;
+
+	do
+		rc = kp->commit ? kafka_commit_take(kp, KAFKA_SLICE_MS, err) : 0;
+	while (rc == 1);
+	return rc == -EAGAIN ? 0 : rc;
 }
 
 /* After an abort: the journal is read again from the committed position. */
@@ -135,7 +85,9 @@ static int kafka_retry(struct kafka_part *kp, struct err *err)
 
 	atomic_fetch_add(&kp->part->stats.retries, 1);
 	sink_error(kp->part, why.text);
-	rc = kafka_tx_abort(kp, ABORT_LIMIT_MS, err);
+	rc = kafka_commit_end(kp, err);
+	if (rc == 0)
+		rc = kafka_tx_abort(kp, ABORT_LIMIT_MS, err);
 	if (rc)
 		return rc;
 	if (++kp->aborts > ABORTS_MAX)
@@ -151,16 +103,27 @@ static int kafka_retry(struct kafka_part *kp, struct err *err)
 static int kafka_step(struct kafka_part *kp, struct err *err)
 {
 	struct journal_block block;
+	uint32_t wait_ms;
 	int rc;
 
 	if (sink_gives_up())
 		return err_set(err, -ECANCELED, "stop deadline");
 	if (kp->next == kp->committed && sink_stopping(kp->part) && sink_drained(kp->part, kp->committed))
 		return 1;
-	if (kafka_span_due(kp))
+	wait_ms = kafka_span_wait_ms(kp, READ_WAIT_MS);
+	if (kp->commit) {
+		rc = kafka_commit_take(kp, 0, err);
+		if (rc < 0)
+			return rc;
+		if (rc == 1)
+			wait_ms = kp->next == kp->begun ? KAFKA_BESIDE_MS * 5 : KAFKA_BESIDE_MS;
+		else if (kafka_span_due(kp))
+			return kafka_span_commit(kp, err);
+	} else if (kafka_span_due(kp)) {
 		return kafka_span_commit(kp, err);
-	rd_kafka_poll(kp->rk, 0);
-	rc = journal_reader_next(kp->reader, &block, kafka_span_wait_ms(kp, READ_WAIT_MS), err);
+	}
+	rd_kafka_poll(kp->tx->rk, 0);
+	rc = journal_reader_next(kp->reader, &block, wait_ms, err);
 	if (rc < 0)
 		return rc == -EAGAIN || rc == -ECANCELED ? -EIO : rc;
 	return rc ? kafka_span_add(kp, &block, err) : 0;
@@ -178,10 +141,12 @@ static int kafka_run(struct sink_part *part, struct err *err)
 	} while (rc == 0);
 	if (rc != -ECANCELED)
 		return rc == 1 ? 0 : rc;
+	kafka_commit_end(kp, err);
 	/* One short try: an open transaction would hide later records from readers until it times out. */
 	kafka_tx_abort(kp, 0, err);
-	log_warn("kafka", "partition=%u stop deadline passed, left at=%" PRIu64 " durable=%" PRIu64,
-		part->partition, kp->committed, journal_durable_offset(part->journal, part->partition));
+	log_warn(kafka_lane_name[kp->lane],
+		"partition=%u stop deadline passed, left at=%" PRIu64 " durable=%" PRIu64, part->partition,
+		kp->committed, journal_durable_offset(part->journal, part->partition));
 	return 0;
 }
 
@@ -192,11 +157,12 @@ static void kafka_close(struct sink_part *part)
 	if (!kp)
 		return;
 	part->priv = NULL;
+	kafka_commit_stop(kp);
 	if (kp->committed > kp->floor)
-		kafka_floor_write(kp, true);
+		kafka_floor_write(kp, kp->committed, true);
 	if (kp->reader)
 		journal_reader_close(kp->reader);
-	kafka_producer_free(kp);
+	kafka_producers_free(kp);
 	bytes_free(&kp->json);
 	free(kp);
 }
@@ -205,6 +171,14 @@ const struct sink_ops sink_kafka_ops = {
 	.name = "kafka",
 	.prepare = kafka_prepare,
 	.open = kafka_open,
+	.run = kafka_run,
+	.close = kafka_close,
+};
+
+const struct sink_ops sink_kafka_alerts_ops = {
+	.name = "kafka_alerts",
+	.prepare = kafka_alerts_prepare,
+	.open = kafka_alerts_open,
 	.run = kafka_run,
 	.close = kafka_close,
 };

@@ -1,59 +1,20 @@
-/* The open span: journal records [committed, next) that one transaction will hold. The part's sink thread. */
+/* The open span: journal records [begun, next) that one transaction will hold. The part's sink thread. */
 #include "kafka_priv.h"
 
 #include <errno.h>
 
 #include "clock.h"
-#include "crash.h"
 #include "enriched_json.h"
-#include "log.h"
 
 /* A span without messages (ticks, control records, suppressed events) is committed no more often than this.
  */
 #define SPAN_EMPTY_AGE_MS 2000u
 
-static int span_ruleset(struct kafka_part *kp, uint32_t generation, struct err *err)
-{
-	char at[ADDRESS_TEXT_BYTES];
-
-	if (kp->rs && kp->rs_generation == generation)
-		return 0;
-	kp->rs = ruleset_store_get(kp->part->env->rules, generation, err);
-	kp->rs_generation = generation;
-	if (kp->rs)
-		return 0;
-	address_text(at, &kp->at);
-	err_prefix(err, "record %s has hits of ruleset generation %u", at, generation);
-	return -EINVAL;
-}
-
-static int span_alerts(struct kafka_part *kp, const struct record *rec, const struct record_key *key,
-	uint32_t generation, struct err *err)
-{
-	struct alert alert;
-	int rc = rec->hit_count ? span_ruleset(kp, generation, err) : 0;
-
-	for (uint32_t i = 0; rc == 0 && i < rec->hit_count; i++) {
-		rc = alert_of_hit(&alert, rec, i, key, &kp->at, kp->rs, generation, err);
-		if (rc <= 0)
-			continue;
-		bytes_reset(&kp->json);
-		alert_put_json(&kp->json, &alert);
-		if (kp->json.failed)
-			return err_set(err, -EIO, "no memory for an alert");
-		kafka_message_alert(&kp->msg, &alert, &kp->json);
-		rc = kafka_tx_produce(kp, &kp->msg, err);
-		kp->tally.alerts++;
-		kp->tally.bytes += kp->msg.value_bytes;
-	}
-	return rc;
-}
-
 /* The event once more, with what we know about it: in the same transaction, hence there exactly as often. */
 static int span_enriched(struct kafka_part *kp, const struct record *rec, const struct record_key *key,
 	uint32_t generation, struct err *err)
 {
-	int rc = rec->hit_count ? span_ruleset(kp, generation, err) : 0;
+	int rc = rec->hit_count ? kafka_ruleset(kp, generation, err) : 0;
 
 	bytes_reset(&kp->json);
 	if (rc == 0)
@@ -83,30 +44,32 @@ static int span_raw(
 static int span_event(struct kafka_part *kp, const struct record *rec, uint32_t generation, struct err *err)
 {
 	bool wanted = !(rec->flags & RECORD_F_SUPPRESSED), raw = wanted && kafka_config(kp)->events;
-	bool enriched = wanted && kp->topic[KAFKA_TOPIC_ENRICHED];
+	bool enriched = wanted && kp->tx->topic[KAFKA_TOPIC_ENRICHED];
 	struct record_key key;
 	int rc = 0;
 
 	if (!raw)
 		kp->tally.suppressed++;
-	if (!raw && !enriched && !rec->hit_count)
+	if (!raw && !enriched)
 		return 0;
 	record_key_of(&key, rec);
 	if (raw)
 		rc = span_raw(kp, rec, &key, err);
 	if (rc == 0 && enriched)
 		rc = span_enriched(kp, rec, &key, generation, err);
-	return rc ? rc : span_alerts(kp, rec, &key, generation, err);
+	return rc;
 }
 
 static int span_record(struct kafka_part *kp, const struct record *rec, uint32_t generation, struct err *err)
 {
-	uint32_t messages = kp->tx_messages;
+	uint32_t messages = kp->tx->messages;
 	int rc = 0;
 
-	if (kp->next == kp->committed)
+	if (kp->next == kp->begun)
 		kp->span_start_ns = clock_mono_ns();
-	if (rec->kind == RECORD_EVENT && kp->part->log == SINK_LOG_INPUT) {
+	if (kp->lane == KAFKA_LANE_ALERTS) {
+		rc = kafka_alerts_record(kp, rec, generation, err);
+	} else if (rec->kind == RECORD_EVENT && kp->part->log == SINK_LOG_INPUT) {
 		rc = span_event(kp, rec, generation, err);
 	} else if (rec->kind == RECORD_REFUSED && kp->part->log == SINK_LOG_INPUT) {
 		kafka_message_dead(&kp->msg, rec, &kp->at);
@@ -122,7 +85,7 @@ static int span_record(struct kafka_part *kp, const struct record *rec, uint32_t
 		kp->tally.last_time_ms = rec->receive_time_ms;
 	/* The age of marks and ticks is not that of the first message behind them: it would go alone, and
 	 * what comes with it would wait for that commit. */
-	if (!messages && kp->tx_messages)
+	if (!messages && kp->tx->messages)
 		kp->span_start_ns = clock_mono_ns();
 	return rc;
 }
@@ -170,13 +133,13 @@ int kafka_span_add(struct kafka_part *kp, const struct journal_block *block, str
 		if (rc)
 			return rc;
 		kp->next = offset + 1;
-		if (kp->tx_messages >= kafka_config(kp)->tx_events_max) {
+		if (kp->tx->messages >= kafka_config(kp)->tx_events_max) {
 			rc = kafka_span_commit(kp, err);
 			if (rc)
 				return rc;
 		}
 		if ((i & 255) == 255)
-			rd_kafka_poll(kp->rk, 0);
+			rd_kafka_poll(kp->tx->rk, 0);
 	}
 	return 0;
 }
@@ -190,12 +153,12 @@ static uint64_t span_age_max_ms(const struct kafka_part *kp)
 {
 	uint64_t age = kafka_age_ms(kp);
 
-	return kp->tx_messages || age > SPAN_EMPTY_AGE_MS ? age : SPAN_EMPTY_AGE_MS;
+	return kp->tx->messages || age > SPAN_EMPTY_AGE_MS ? age : SPAN_EMPTY_AGE_MS;
 }
 
 bool kafka_span_due(const struct kafka_part *kp)
 {
-	if (kp->next == kp->committed)
+	if (kp->next == kp->begun)
 		return false;
 	return span_age_ms(kp) >= span_age_max_ms(kp) ||
 	       (sink_stopping(kp->part) && sink_drained(kp->part, kp->next));
@@ -205,7 +168,7 @@ uint32_t kafka_span_wait_ms(const struct kafka_part *kp, uint32_t limit)
 {
 	uint64_t age, max;
 
-	if (kp->next == kp->committed)
+	if (kp->next == kp->begun)
 		return limit;
 	age = span_age_ms(kp);
 	max = span_age_max_ms(kp);
@@ -214,27 +177,55 @@ uint32_t kafka_span_wait_ms(const struct kafka_part *kp, uint32_t limit)
 	return max - age < limit ? (uint32_t)(max - age) : limit;
 }
 
-int kafka_span_commit(struct kafka_part *kp, struct err *err)
+/* In the sink thread. */
+static int span_commit_here(struct kafka_part *kp, struct err *err)
 {
-	int rc = kafka_tx_begin(kp, err);
+	int rc = kafka_tx_commit(kp->tx, err);
 
-	crash_point("kafka_produced");
-	if (rc == 0)
-		rc = kafka_tx_position(kp, kp->position_key, kp->next, err);
-	crash_point("kafka_position");
-	if (rc == 0)
-		rc = kafka_tx_commit(kp, err);
 	if (rc)
 		return rc;
+	kp->aborts = 0;
 	kp->committed = kp->next;
 	sink_committed(kp->part, kp->committed, &kp->tally);
-	kafka_floor_write(kp, false);
+	kafka_floor_write(kp, kp->committed, false);
+	return 0;
+}
+
+/* Until what was given before is committed: its position is then older in the topic, too. */
+static int span_turn(struct kafka_part *kp, struct err *err)
+{
+	int rc;
+
+	do
+		rc = kp->commit ? kafka_commit_take(kp, KAFKA_SLICE_MS, err) : 0;
+	while (rc == 1 && !sink_gives_up());
+	return rc == 1 ? err_set(err, -ECANCELED, "stopped while a transaction was committed") : rc;
+}
+
+int kafka_span_commit(struct kafka_part *kp, struct err *err)
+{
+	int rc = span_turn(kp, err);
+
+	if (rc == 0)
+		rc = kafka_tx_begin(kp, err);
+	kafka_crash_point(kp, "produced");
+	if (rc == 0)
+		rc = kafka_tx_position(kp, kp->position_key, kp->next, err);
+	kafka_crash_point(kp, "position");
+	if (rc == 0 && !kp->commit)
+		rc = span_commit_here(kp, err);
+	if (rc)
+		return rc;
+	if (kp->commit)
+		kafka_commit_give(kp);
+	kp->begun = kp->next;
 	kp->tally = (struct sink_tally){0};
 	return 0;
 }
 
 void kafka_span_reset(struct kafka_part *kp)
 {
+	kp->begun = kp->committed;
 	kp->next = kp->committed;
 	kp->tally = (struct sink_tally){0};
 }

@@ -77,7 +77,7 @@ static int want_foreign(const struct topic_work *w, const char *key, const char 
 		"kafka.topic_positions: '%s' is kafka.%s as well: it needs a topic of its own", name, key);
 }
 
-static int topics_wanted(struct topic_work *w, enum sink_log log, struct err *err)
+static int topics_wanted(struct topic_work *w, enum kafka_lane lane, enum sink_log log, struct err *err)
 {
 	struct kafka_names names;
 	int rc = kafka_topic_names(&names, w->cfg, err);
@@ -86,7 +86,7 @@ static int topics_wanted(struct topic_work *w, enum sink_log log, struct err *er
 		const char *name = names.name[i], *key = topic_key(w->cfg, i, name);
 		bool event = i >= KAFKA_TOPIC_EVENT || i == KAFKA_TOPIC_ENRICHED;
 
-		if (!name || !kafka_topic_of_log(i, log))
+		if (!name || !kafka_topic_of(i, lane, log))
 			continue;
 		if (i == KAFKA_TOPIC_POSITIONS) {
 			want_add(w, key, name, 1)->positions = true;
@@ -386,7 +386,7 @@ static int topics_do(struct topic_work *w, struct err *err)
 	return rc;
 }
 
-int kafka_prepare(const struct sink_env *env, enum sink_log log, struct err *err)
+int kafka_topics_prepare(const struct sink_env *env, enum kafka_lane lane, enum sink_log log, struct err *err)
 {
 	struct topic_work *w;
 	int rc;
@@ -398,8 +398,8 @@ int kafka_prepare(const struct sink_env *env, enum sink_log log, struct err *err
 	if (!w)
 		return err_set(err, -ENOMEM, "kafka: no memory");
 	w->cfg = &env->cfg->kafka;
-	rc = topics_wanted(w, log, err);
-	if (rc == 0 && log == SINK_LOG_OUTPUT)
+	rc = topics_wanted(w, lane, log, err);
+	if (rc == 0 && log == SINK_LOG_OUTPUT && lane == KAFKA_LANE_MAIN)
 		rc = windows_wanted(w, env->plan, err);
 	if (rc == 0)
 		rc = topics_do(w, err);

@@ -1,5 +1,5 @@
 /* Transactions: every blocking call in slices, every error sorted into "abort and try again", "make a new
- * producer" or "refuse". The part's sink thread. */
+ * producer" or "refuse". The part's sink thread; commits also the thread beside it. */
 #include "kafka_priv.h"
 
 #include <errno.h>
@@ -17,8 +17,18 @@ static uint64_t now_ms(void)
 	return clock_mono_ns() / 1000000u;
 }
 
+void kafka_crash_point(const struct kafka_part *kp, const char *step)
+{
+	char name[48];
+
+	if (__builtin_expect(atomic_load_explicit(&crash_state, memory_order_relaxed) == 0, 1))
+		return;
+	snprintf(name, sizeof name, "%s_%s", kafka_lane_name[kp->lane], step);
+	crash_point(name);
+}
+
 /* Sorts an error; consumes e. */
-static int tx_error(struct kafka_part *kp, rd_kafka_error_t *e, const char *what, struct err *err)
+static int tx_error(struct kafka_producer *tx, rd_kafka_error_t *e, const char *what, struct err *err)
 {
 	rd_kafka_resp_err_t code = rd_kafka_error_code(e);
 	int rc = -EIO;
@@ -33,37 +43,37 @@ static int tx_error(struct kafka_part *kp, rd_kafka_error_t *e, const char *what
 		code == RD_KAFKA_RESP_ERR_INVALID_TRANSACTION_TIMEOUT
 			? ": kafka.tx_timeout is above the brokers' transaction.max.timeout.ms"
 			: "",
-		*kp->broker_error ? "; last broker error: " : "", kp->broker_error);
+		*tx->broker_error ? "; last broker error: " : "", tx->broker_error);
 	rd_kafka_error_destroy(e);
 	return rc;
 }
 
 /* A message that cannot be delivered spoils the transaction, whatever the other calls say. */
-static int tx_failed(struct kafka_part *kp, struct err *err)
+static int tx_failed(struct kafka_producer *tx, struct err *err)
 {
 	char text[256];
 
-	if (rd_kafka_fatal_error(kp->rk, text, sizeof text))
+	if (rd_kafka_fatal_error(tx->rk, text, sizeof text))
 		return err_set(err, -EIO, "producer failed: %s", text);
-	if (kp->failed)
-		return err_set(err, -EAGAIN, "%u messages not delivered: %s", kp->failed,
-			rd_kafka_err2str(kp->failed_err));
+	if (tx->failed)
+		return err_set(err, -EAGAIN, "%u messages not delivered: %s", tx->failed,
+			rd_kafka_err2str(tx->failed_err));
 	return 0;
 }
 
-int kafka_tx_init(struct kafka_part *kp, struct err *err)
+static int tx_init(struct kafka_producer *tx, struct err *err)
 {
 	uint64_t start = now_ms();
 	bool told = false;
 
 	for (;;) {
-		rd_kafka_error_t *e = rd_kafka_init_transactions(kp->rk, KAFKA_SLICE_MS);
+		rd_kafka_error_t *e = rd_kafka_init_transactions(tx->rk, KAFKA_SLICE_MS);
 
 		if (!e)
 			return 0;
-		rd_kafka_poll(kp->rk, 0);
+		rd_kafka_poll(tx->rk, 0);
 		if (!rd_kafka_error_is_retriable(e) || now_ms() - start > TX_INIT_LIMIT_MS)
-			return tx_error(kp, e, "init_transactions", err);
+			return tx_error(tx, e, "init_transactions", err);
 		if (sink_gives_up()) {
 			rd_kafka_error_destroy(e);
 			return err_set(err, -ECANCELED, "stopped while connecting");
@@ -71,8 +81,8 @@ int kafka_tx_init(struct kafka_part *kp, struct err *err)
 		if (!told && now_ms() - start > TX_NOTICE_MS) {
 			struct err note;
 
-			tx_error(kp, e, "still waiting for the transaction coordinator", &note);
-			sink_error(kp->part, note.text);
+			tx_error(tx, e, "still waiting for the transaction coordinator", &note);
+			sink_error(tx->kp->part, note.text);
 			told = true;
 		} else {
 			rd_kafka_error_destroy(e);
@@ -80,22 +90,32 @@ int kafka_tx_init(struct kafka_part *kp, struct err *err)
 	}
 }
 
+int kafka_tx_init(struct kafka_part *kp, struct err *err)
+{
+	int rc = 0;
+
+	for (uint32_t i = 0; i < kp->producer_count && rc == 0; i++)
+		rc = tx_init(&kp->producer[i], err);
+	return rc;
+}
+
 int kafka_tx_begin(struct kafka_part *kp, struct err *err)
 {
+	struct kafka_producer *tx = kp->tx;
 	rd_kafka_error_t *e;
 
-	if (kp->in_tx)
+	if (tx->in_tx)
 		return 0;
-	kp->failed = 0;
-	e = rd_kafka_begin_transaction(kp->rk);
+	tx->failed = 0;
+	e = rd_kafka_begin_transaction(tx->rk);
 	if (e)
-		return tx_error(kp, e, "begin_transaction", err);
-	kp->in_tx = true;
-	crash_point("kafka_begun");
+		return tx_error(tx, e, "begin_transaction", err);
+	tx->in_tx = true;
+	kafka_crash_point(kp, "begun");
 	return 0;
 }
 
-static int produce_error(struct kafka_part *kp, const char *topic, rd_kafka_error_t *e, struct err *err)
+static int produce_error(struct kafka_producer *tx, const char *topic, rd_kafka_error_t *e, struct err *err)
 {
 	rd_kafka_resp_err_t code = rd_kafka_error_code(e);
 	char text[256];
@@ -103,27 +123,27 @@ static int produce_error(struct kafka_part *kp, const char *topic, rd_kafka_erro
 	err_set(err, 0, "%s", rd_kafka_error_string(e));
 	err_prefix(err, "topic %s", topic);
 	rd_kafka_error_destroy(e);
-	if (rd_kafka_fatal_error(kp->rk, text, sizeof text))
+	if (rd_kafka_fatal_error(tx->rk, text, sizeof text))
 		return -EIO;
 	/* Larger than the client may ever send: no retry changes that. */
 	return code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE ? -EINVAL : -EAGAIN;
 }
 
 /* Hands vu to librdkafka; a full queue is waited for, nothing is dropped. */
-static int produce(struct kafka_part *kp, rd_kafka_topic_t *topic, const rd_kafka_vu_t *vu, size_t count,
+static int produce(struct kafka_producer *tx, rd_kafka_topic_t *topic, const rd_kafka_vu_t *vu, size_t count,
 	struct err *err)
 {
 	for (;;) {
-		rd_kafka_error_t *e = rd_kafka_produceva(kp->rk, vu, count);
+		rd_kafka_error_t *e = rd_kafka_produceva(tx->rk, vu, count);
 		int rc;
 
 		if (!e)
 			return 0;
 		if (rd_kafka_error_code(e) != RD_KAFKA_RESP_ERR__QUEUE_FULL)
-			return produce_error(kp, rd_kafka_topic_name(topic), e, err);
+			return produce_error(tx, rd_kafka_topic_name(topic), e, err);
 		rd_kafka_error_destroy(e);
-		rd_kafka_poll(kp->rk, 20);
-		rc = tx_failed(kp, err);
+		rd_kafka_poll(tx->rk, 20);
+		rc = tx_failed(tx, err);
 		if (rc)
 			return rc;
 		if (sink_gives_up())
@@ -133,7 +153,7 @@ static int produce(struct kafka_part *kp, rd_kafka_topic_t *topic, const rd_kafk
 
 static rd_kafka_topic_t *message_topic(struct kafka_part *kp, const struct kafka_message *msg)
 {
-	return msg->topic == KAFKA_TOPIC_WINDOW ? kp->topic_window : kp->topic[msg->topic];
+	return msg->topic == KAFKA_TOPIC_WINDOW ? kp->topic_window : kp->tx->topic[msg->topic];
 }
 
 int kafka_tx_produce(struct kafka_part *kp, const struct kafka_message *msg, struct err *err)
@@ -164,9 +184,9 @@ int kafka_tx_produce(struct kafka_part *kp, const struct kafka_message *msg, str
 		vu[n].u.header.val = msg->header[i].value;
 		vu[n++].u.header.size = (ssize_t)msg->header[i].bytes;
 	}
-	rc = produce(kp, message_topic(kp, msg), vu, n, err);
+	rc = produce(kp->tx, message_topic(kp, msg), vu, n, err);
 	if (rc == 0)
-		kp->tx_messages++;
+		kp->tx->messages++;
 	return rc;
 }
 
@@ -186,16 +206,16 @@ int kafka_tx_position(struct kafka_part *kp, const char *key, uint64_t next, str
 }
 
 /* Until every message is acknowledged. */
-static int tx_flush(struct kafka_part *kp, struct err *err)
+static int tx_flush(struct kafka_producer *tx, struct err *err)
 {
 	uint64_t start = now_ms();
 	bool told = false;
 
-	while (rd_kafka_outq_len(kp->rk) > 0) {
+	while (rd_kafka_outq_len(tx->rk) > 0) {
 		int rc;
 
-		rd_kafka_flush(kp->rk, KAFKA_SLICE_MS);
-		rc = tx_failed(kp, err);
+		rd_kafka_flush(tx->rk, KAFKA_SLICE_MS);
+		rc = tx_failed(tx, err);
 		if (rc)
 			return rc;
 		if (sink_gives_up())
@@ -205,63 +225,71 @@ static int tx_flush(struct kafka_part *kp, struct err *err)
 
 			err_set(&note, 0,
 				"waiting for acknowledgements of %d messages; last broker error: %s",
-				rd_kafka_outq_len(kp->rk), *kp->broker_error ? kp->broker_error : "none");
-			sink_error(kp->part, note.text);
+				rd_kafka_outq_len(tx->rk), *tx->broker_error ? tx->broker_error : "none");
+			sink_error(tx->kp->part, note.text);
 			told = true;
 		}
 	}
-	return tx_failed(kp, err);
+	return tx_failed(tx, err);
 }
 
-int kafka_tx_commit(struct kafka_part *kp, struct err *err)
+int kafka_tx_commit(struct kafka_producer *tx, struct err *err)
 {
 	uint64_t start = now_ms();
-	int rc = tx_flush(kp, err);
+	int rc = tx_flush(tx, err);
 
 	if (rc)
 		return rc;
-	crash_point("kafka_before_commit");
+	kafka_crash_point(tx->kp, "before_commit");
 	for (;;) {
-		rd_kafka_error_t *e = rd_kafka_commit_transaction(kp->rk, KAFKA_SLICE_MS);
+		rd_kafka_error_t *e = rd_kafka_commit_transaction(tx->rk, KAFKA_SLICE_MS);
 
 		if (!e)
 			break;
-		if (rd_kafka_error_is_retriable(e) && now_ms() - start < kafka_config(kp)->tx_timeout &&
+		if (rd_kafka_error_is_retriable(e) && now_ms() - start < kafka_config(tx->kp)->tx_timeout &&
 			!sink_gives_up()) {
 			rd_kafka_error_destroy(e);
 			continue;
 		}
 		/* Committed or not: only the positions topic knows, after a new producer has fenced this one.
 		 */
-		tx_error(kp, e, "commit_transaction", err);
+		tx_error(tx, e, "commit_transaction", err);
 		return sink_gives_up() ? -ECANCELED : -EIO;
 	}
-	crash_point("kafka_committed");
-	kp->in_tx = false;
-	kp->tx_messages = 0;
-	kp->aborts = 0;
-	kp->broker_error[0] = 0;
+	kafka_crash_point(tx->kp, "committed");
+	tx->in_tx = false;
+	tx->messages = 0;
+	tx->broker_error[0] = 0;
+	return 0;
+}
+
+static int tx_abort(struct kafka_producer *tx, uint64_t limit_ms, struct err *err)
+{
+	uint64_t start = now_ms();
+
+	while (tx->in_tx) {
+		rd_kafka_error_t *e = rd_kafka_abort_transaction(tx->rk, KAFKA_SLICE_MS);
+
+		if (!e) {
+			tx->in_tx = false;
+		} else if (rd_kafka_error_is_retriable(e) && now_ms() - start < limit_ms &&
+			   !sink_gives_up()) {
+			rd_kafka_error_destroy(e);
+		} else {
+			tx_error(tx, e, "abort_transaction", err);
+			return sink_gives_up() ? -ECANCELED : -EIO;
+		}
+	}
+	tx->messages = 0;
+	tx->failed = 0;
 	return 0;
 }
 
 int kafka_tx_abort(struct kafka_part *kp, uint64_t limit_ms, struct err *err)
 {
-	uint64_t start = now_ms();
+	int rc = 0;
 
-	while (kp->in_tx) {
-		rd_kafka_error_t *e = rd_kafka_abort_transaction(kp->rk, KAFKA_SLICE_MS);
-
-		if (!e) {
-			kp->in_tx = false;
-		} else if (rd_kafka_error_is_retriable(e) && now_ms() - start < limit_ms &&
-			   !sink_gives_up()) {
-			rd_kafka_error_destroy(e);
-		} else {
-			tx_error(kp, e, "abort_transaction", err);
-			return sink_gives_up() ? -ECANCELED : -EIO;
-		}
-	}
-	kp->tx_messages = 0;
-	kp->failed = 0;
-	return 0;
+	for (uint32_t i = 0; i < kp->producer_count && rc == 0; i++)
+		rc = tx_abort(&kp->producer[i], limit_ms, err);
+	return rc;
 }

@@ -14,7 +14,7 @@
 #include "rows_rig.h"
 
 /* This process has no other sink. */
-const struct sink_ops sink_kafka_ops = {.name = "kafka"};
+const struct sink_ops sink_kafka_ops = {.name = "kafka"}, sink_kafka_alerts_ops = {.name = "kafka_alerts"};
 
 static volatile sig_atomic_t stop_wanted;
 

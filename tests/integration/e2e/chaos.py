@@ -11,7 +11,8 @@ JOURNAL_POINTS = {"journal_meta_renamed": 1, "journal_segment_made": 6, "journal
                   "journal_write_submitted": 40, "journal_write_completed": 40, "journal_mark_written": 20,
                   "journal_segment_sealed": 2, "journal_recovery_cut": 1}
 KAFKA_POINTS = {"kafka_begun": 16, "kafka_produced": 16, "kafka_position": 16, "kafka_before_commit": 16,
-                "kafka_committed": 16}
+                "kafka_committed": 16, "kafka_split": 2, "kafka_alerts_produced": 16, "kafka_alerts_before_commit": 24,
+                "kafka_alerts_committed": 24}
 CLICKHOUSE_POINTS = {"ch_intent": 12, "ch_sent": 12, "ch_answered": 12, "ch_marked": 12}
 ALL_POINTS = {**JOURNAL_POINTS, **KAFKA_POINTS, **CLICKHOUSE_POINTS}
 

@@ -16,7 +16,7 @@
 #include "sink.h"
 #include "sink_rig.h"
 
-/* This program has the Kafka sink only; the runner's table names all. */
+/* This program has the Kafka sinks only; the runner's table names all. */
 const struct sink_ops sink_clickhouse_ops;
 
 static volatile sig_atomic_t stop_asked;
@@ -61,18 +61,18 @@ static void feed_all(struct rig_feed *feed, uint64_t events, uint64_t rate)
 	rig_feed_seal(feed);
 }
 
-static int report(const struct sink_part *part, uint32_t partitions, struct journal *j)
+static int report(const struct sink_group *group, struct journal *j)
 {
 	int rc = 0;
 
-	for (uint32_t p = 0; p < partitions; p++) {
-		const struct sink_stats *s = &part[p].stats;
+	for (uint32_t p = 0; p < group->part_count; p++) {
+		const struct sink_stats *s = &group->part[p].stats;
 		uint64_t durable = journal_durable_offset(j, p);
 
-		printf("partition=%u position=%lu durable=%lu events=%lu suppressed=%lu alerts=%lu dead=%lu "
+		printf("%s partition=%u position=%lu durable=%lu events=%lu suppressed=%lu alerts=%lu dead=%lu "
 		       "other=%lu "
 		       "commits=%lu retries=%lu errors=%lu\n",
-			p, s->position, durable, s->events, s->suppressed, s->alerts, s->dead, s->other,
+			group->name, p, s->position, durable, s->events, s->suppressed, s->alerts, s->dead, s->other,
 			s->commits, s->retries, s->errors);
 		if (s->position != durable)
 			rc = 3;
@@ -86,7 +86,7 @@ static int drain(struct sink_group *group, struct journal *j, uint64_t drain_ms)
 	int rc;
 
 	sinks_stop(group, drain_ms);
-	rc = report(group[SINK_kafka].part, group[SINK_kafka].part_count, j);
+	rc = report(&group[SINK_kafka], j) | report(&group[SINK_kafka_alerts], j);
 	printf("stopped in %lu ms\n", (clock_mono_ns() - start) / 1000000);
 	sinks_free(group);
 	return rc;

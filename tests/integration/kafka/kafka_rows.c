@@ -19,7 +19,7 @@
 #include "row_json.h"
 #include "rows_rig.h"
 
-/* This program has the Kafka sink only; the runner's table names all. */
+/* This program has the Kafka sinks only; the runner's table names all. */
 const struct sink_ops sink_clickhouse_ops;
 
 static volatile sig_atomic_t stop_asked;
@@ -55,6 +55,7 @@ static void config_make(struct config *cfg, char **arg)
 	k->tx_events_max = 5000;
 	k->tx_age = 100;
 	k->tx_age_output = 30;
+	k->tx_age_alerts = 5;
 	k->tx_timeout = 60000;
 	k->compression = 1;
 }
@@ -78,9 +79,9 @@ static int report(const struct sink_group *group)
 		const struct sink_stats *s = &group->part[p].stats;
 		uint64_t durable = journal_durable_offset(group->part[p].journal, p);
 
-		printf("partition=%u position=%lu durable=%lu rows=%lu late=%lu alerts=%lu suppressed=%lu "
+		printf("%s partition=%u position=%lu durable=%lu rows=%lu late=%lu alerts=%lu suppressed=%lu "
 		       "other=%lu commits=%lu retries=%lu errors=%lu\n",
-			p, s->position, durable, s->rows, s->late, s->alerts, s->suppressed, s->other,
+			group->name, p, s->position, durable, s->rows, s->late, s->alerts, s->suppressed, s->other,
 			s->commits, s->retries, s->errors);
 		if (s->position != durable)
 			rc = 3;
@@ -110,7 +111,8 @@ static int feed(char **arg)
 	rows_rig_feed(&rig, strtoull(arg[4], NULL, 10), (uint32_t)strtoull(arg[5], NULL, 10), &stop_asked);
 	rows_rig_stop(&rig);
 	sinks_stop(group, 60000);
-	rc = report(&group[SINK_LOG_OUTPUT * SINK_ID_MAX + SINK_kafka]);
+	rc = report(&group[SINK_LOG_OUTPUT * SINK_ID_MAX + SINK_kafka]) |
+	     report(&group[SINK_LOG_OUTPUT * SINK_ID_MAX + SINK_kafka_alerts]);
 	sinks_free(group);
 	rows_rig_close(&rig);
 	return rc;

@@ -49,6 +49,7 @@ void rig_config(struct config *cfg, const char *brokers, const char *prefix, uin
 	k->min_isr = replication > 1 ? replication - 1 : 1;
 	k->tx_events_max = 5000;
 	k->tx_age = 100;
+	k->tx_age_alerts = 5;
 	k->tx_timeout = 60000;
 	/* Shorter than the daemon's configuration allows: tests wait for transactions to time out. */
 	if (getenv("RIG_TX_TIMEOUT_MS")) {

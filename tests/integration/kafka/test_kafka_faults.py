@@ -12,7 +12,7 @@ from kafka_rig import Rig
 def newest_position(rig, journal, partition):
     """Key and text of the newest position of a partition."""
     out = rig.kcat("-C", "-t", f"{journal}.positions", "-p", "0", "-e", "-q", "-f", "%k|%s\n").stdout.decode()
-    return [line.split("|") for line in out.splitlines() if f"/{partition}|" in line][-1]
+    return [line.split("|") for line in out.splitlines() if line.startswith("kafka/") and f"/{partition}|" in line][-1]
 
 
 def write_position(rig, journal, key, text):
@@ -28,7 +28,7 @@ def refusals(rig):
     rig.compare("refuse", "before the positions are spoilt")
     key, good = newest_position(rig, "refuse", 1)
     for text, reason in (("sluice-position/1 next=99999999", "beyond the journal's durable end"),
-                         ("sluice-position/2 next=1", "of a newer version"),
+                         ("sluice-position/3 next=1", "of a newer version"),
                          ("nonsense", "no position: write the right one behind it")):
         write_position(rig, "refuse", key, text)
         rc = rig.feed("refuse", 0, drain_ms=1500)

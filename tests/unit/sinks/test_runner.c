@@ -122,6 +122,8 @@ static void fake_close(struct sink_part *part)
 }
 
 const struct sink_ops sink_kafka_ops = {"kafka", fake_prepare, fake_open, fake_run, fake_close};
+const struct sink_ops sink_kafka_alerts_ops = {
+	"kafka_alerts", fake_prepare, fake_open, fake_run, fake_close};
 const struct sink_ops sink_clickhouse_ops = {"clickhouse", fake_prepare, fake_open, fake_run, fake_close};
 
 static struct config cfg;
@@ -135,8 +137,8 @@ static int setup(void **state)
 	script.code = -EIO;
 	durable = 100;
 	consumer_fail_at = -1;
-	cfg.kafka.enabled = true;
-	cfg.clickhouse.enabled = false;
+	cfg.kafka.enabled = false;
+	cfg.clickhouse.enabled = true;
 	env.output = NULL;
 	env.before = NULL;
 	return 0;
@@ -145,17 +147,17 @@ static int setup(void **state)
 static void stop(uint64_t drain_ms)
 {
 	sinks_stop(group, drain_ms);
-	assert_int_equal(group[SINK_kafka].part[0].stats.state, SINK_STOPPED); /* still readable */
+	assert_int_equal(group[SINK_clickhouse].part[0].stats.state, SINK_STOPPED); /* still readable */
 	sinks_free(group);
-	assert_null(group[SINK_kafka].part);
+	assert_null(group[SINK_clickhouse].part);
 }
 
 static bool all_in(enum sink_state want)
 {
-	for (uint32_t p = 0; p < group[SINK_kafka].part_count; p++)
-		if (group[SINK_kafka].part[p].stats.state != want)
+	for (uint32_t p = 0; p < group[SINK_clickhouse].part_count; p++)
+		if (group[SINK_clickhouse].part[p].stats.state != want)
 			return false;
-	return group[SINK_kafka].part_count > 0;
+	return group[SINK_clickhouse].part_count > 0;
 }
 
 static void wait_for(enum sink_state want)
@@ -170,8 +172,8 @@ static void start(void)
 	struct err err;
 
 	assert_int_equal(sinks_start(group, &env, &err), 0);
-	assert_int_equal(group[SINK_clickhouse].part_count, 0);
-	assert_int_equal(group[SINK_kafka].part_count, PARTS);
+	assert_int_equal(group[SINK_kafka].part_count, 0);
+	assert_int_equal(group[SINK_clickhouse].part_count, PARTS);
 }
 
 static void test_start_deliver_stop(void **state)
@@ -201,7 +203,7 @@ static void test_failures_are_retried(void **state)
 	wait_for(SINK_RUNNING);
 	uint64_t errors = 0;
 	for (int p = 0; p < PARTS; p++)
-		errors += group[SINK_kafka].part[p].stats.errors;
+		errors += group[SINK_clickhouse].part[p].stats.errors;
 	assert_int_equal(errors, 6);
 	stop(5000);
 	assert_int_equal(script.prepares, 3);
@@ -218,7 +220,7 @@ static void test_refusal_is_shown_and_stops_at_once(void **state)
 	script.code = -EINVAL;
 	start();
 	wait_for(SINK_REFUSED);
-	assert_string_equal(group[SINK_kafka].part[0].error, "open failed");
+	assert_string_equal(group[SINK_clickhouse].part[0].error, "open failed");
 	assert_int_equal(script.opens, PARTS); /* not tried again at once */
 	before = clock_mono_ns();
 	stop(60000);
@@ -284,8 +286,8 @@ static void test_positions_found_at_reopening(void **state)
 	start();
 	wait_for(SINK_RUNNING);
 	for (uint32_t p = 0; p < PARTS; p++) {
-		start_sum += group[SINK_kafka].part[p].stats.start;
-		found += group[SINK_kafka].part[p].stats.found;
+		start_sum += group[SINK_clickhouse].part[p].stats.start;
+		found += group[SINK_clickhouse].part[p].stats.found;
 	}
 	assert_int_equal(start_sum, 0 + 1 + 2);
 	assert_int_equal(found, 40);
@@ -300,8 +302,8 @@ static void test_start_fails_whole(void **state)
 	consumer_fail_at = 2;
 	assert_int_equal(sinks_start(group, &env, &err), -ENOSPC);
 	assert_string_equal(err.text, "no room for a consumer");
-	assert_int_equal(group[SINK_kafka].part_count, 0);
-	assert_null(group[SINK_kafka].part);
+	assert_int_equal(group[SINK_clickhouse].part_count, 0);
+	assert_null(group[SINK_clickhouse].part);
 }
 
 static void test_committed_counts(void **state)
@@ -337,25 +339,45 @@ static void test_committed_counts(void **state)
 /* With the state stage on, each sink has a second group on the output log, prepared for itself. */
 static void test_second_log(void **state)
 {
-	const struct sink_group *output = &group[SINK_LOG_OUTPUT * SINK_ID_MAX + SINK_kafka];
+	const struct sink_group *output = &group[SINK_LOG_OUTPUT * SINK_ID_MAX + SINK_clickhouse];
 
 	(void)state;
 	env.output = OUTPUT;
 	start();
 	wait_for(SINK_RUNNING);
 	assert_int_equal(output->part_count, PARTS + 1);
-	assert_string_equal(output->name, "kafka-output");
-	assert_string_equal(group[SINK_kafka].name, "kafka");
+	assert_string_equal(output->name, "clickhouse-output");
+	assert_string_equal(group[SINK_clickhouse].name, "clickhouse");
 	for (uint32_t p = 0; p < output->part_count; p++) {
 		assert_ptr_equal(output->part[p].journal, OUTPUT);
 		assert_int_equal(output->part[p].log, SINK_LOG_OUTPUT);
 	}
-	assert_int_equal(group[SINK_LOG_OUTPUT * SINK_ID_MAX + SINK_clickhouse].part_count, 0);
+	assert_int_equal(group[SINK_LOG_OUTPUT * SINK_ID_MAX + SINK_kafka].part_count, 0);
 	stop(5000);
 	assert_int_equal(script.prepared[SINK_LOG_INPUT], 1);
 	assert_int_equal(script.prepared[SINK_LOG_OUTPUT], 1);
 	for (int i = 0; i < 2 * PARTS + 1; i++)
 		assert_int_equal(consumed[i], 100); /* each in its own log */
+}
+
+/* Two sinks of one section are on or off together, and each is one of its own. */
+static void test_sinks_of_one_section(void **state)
+{
+	(void)state;
+	cfg.kafka.enabled = true;
+	cfg.clickhouse.enabled = false;
+	struct err err;
+
+	assert_int_equal(sinks_start(group, &env, &err), 0);
+	assert_int_equal(group[SINK_clickhouse].part_count, 0);
+	assert_int_equal(group[SINK_kafka].part_count, PARTS);
+	assert_int_equal(group[SINK_kafka_alerts].part_count, PARTS);
+	assert_string_equal(group[SINK_kafka].name, "kafka");
+	assert_string_equal(group[SINK_kafka_alerts].name, "kafka_alerts");
+	sinks_stop(group, 5000);
+	assert_int_equal(script.prepares, 2);
+	assert_int_equal(script.opens, 2 * PARTS);
+	sinks_free(group);
 }
 
 /* One that fails late takes down also what runs on the first log. */
@@ -376,14 +398,14 @@ static struct sink_env before_env = {.cfg = &cfg, .journal = BEFORE};
 
 static enum sink_state before_state(uint32_t p)
 {
-	return (enum sink_state)atomic_load(&group[SINK_GROUP_BEFORE + SINK_kafka].part[p].stats.state);
+	return (enum sink_state)atomic_load(&group[SINK_GROUP_BEFORE + SINK_clickhouse].part[p].stats.state);
 }
 
 /* Nothing is opened before all partitions of the log before are delivered, though one of them fails for a
  * while. */
 static void test_the_epoch_before_comes_first(void **state)
 {
-	const struct sink_group *old = &group[SINK_GROUP_BEFORE + SINK_kafka];
+	const struct sink_group *old = &group[SINK_GROUP_BEFORE + SINK_clickhouse];
 
 	(void)state;
 	env.before = &before_env;
@@ -391,7 +413,7 @@ static void test_the_epoch_before_comes_first(void **state)
 	script.run_failures = 2;
 	start();
 	assert_false(sinks_before_delivered(group));
-	assert_string_equal(old->name, "kafka-before");
+	assert_string_equal(old->name, "clickhouse-before");
 	assert_int_equal(old->part_count, BEFORE_PARTS);
 	wait_for(SINK_RUNNING);
 	assert_true(sinks_before_delivered(group));
@@ -432,7 +454,7 @@ static void test_no_sink_delivers_nothing(void **state)
 
 	(void)state;
 	env.before = &before_env;
-	cfg.kafka.enabled = false;
+	cfg.clickhouse.enabled = false;
 	assert_int_equal(sinks_start(group, &env, &err), 0);
 	assert_false(sinks_before_delivered(group));
 	sinks_stop(group, 0);
@@ -451,6 +473,7 @@ int main(void)
 		cmocka_unit_test_setup(test_positions_found_at_reopening, setup),
 		cmocka_unit_test_setup(test_start_fails_whole, setup),
 		cmocka_unit_test_setup(test_committed_counts, setup),
+		cmocka_unit_test_setup(test_sinks_of_one_section, setup),
 		cmocka_unit_test_setup(test_second_log, setup),
 		cmocka_unit_test_setup(test_second_log_fails, setup),
 		cmocka_unit_test_setup(test_the_epoch_before_comes_first, setup),
