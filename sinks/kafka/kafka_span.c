@@ -90,20 +90,29 @@ static int span_record(struct kafka_part *kp, const struct record *rec, uint32_t
 	return rc;
 }
 
+/* Whether a record of the block may become a message of this lane. */
+static bool span_wants(const struct kafka_part *kp, const struct journal_counts *c)
+{
+	if (kp->lane == KAFKA_LANE_ALERTS)
+		return c->matched;
+	return kafka_config(kp)->events || kp->tx->topic[KAFKA_TOPIC_ENRICHED] || c->kind[RECORD_REFUSED];
+}
+
 /* True if nothing in the block becomes a message, and the span is behind it: a walk over records that lie in
  * memory costs a cache miss each. */
 static bool span_passes(struct kafka_part *kp, const struct journal_block *block)
 {
 	const struct journal_counts *c = block->counts;
+	uint32_t events;
 
-	if (!c || kp->part->log != SINK_LOG_INPUT || kafka_config(kp)->events ||
-		kp->topic[KAFKA_TOPIC_ENRICHED] || c->matched || c->kind[RECORD_REFUSED] ||
-		block->first_offset != kp->next || !block->record_count)
+	if (!c || kp->part->log != SINK_LOG_INPUT || block->first_offset != kp->next ||
+		!block->record_count || span_wants(kp, c))
 		return false;
-	if (kp->next == kp->committed)
+	if (kp->next == kp->begun)
 		kp->span_start_ns = clock_mono_ns();
-	kp->tally.suppressed += c->kind[RECORD_EVENT];
-	kp->tally.other += block->record_count - c->kind[RECORD_EVENT];
+	events = kp->lane == KAFKA_LANE_ALERTS ? 0 : c->kind[RECORD_EVENT];
+	kp->tally.suppressed += events;
+	kp->tally.other += block->record_count - events;
 	kp->tally.last_time_ms = block->receive_last_ms;
 	kp->next += block->record_count;
 	return true;
