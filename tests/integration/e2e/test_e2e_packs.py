@@ -1,10 +1,10 @@
-"""The shipped packs, end to end: scenarios of every rule with state that must alert, and others that must not, mixed
-into traffic of every event type with duplicates, malformed events and disorder; two capture files through two workers
-into four partitions, real Kafka, real ClickHouse. A restart, behind which later events bring the watermark forward.
+"""The shipped packs, end to end: scenarios of every rule with state that must alert and ones that must not, in traffic
+of every event type with duplicates, malformed events and disorder; two capture files through two workers into four
+partitions, real Kafka, real ClickHouse. A restart, behind which later events bring the watermark forward.
 
-Shown: alerts in Kafka, in ClickHouse and of an offline replay are the same; each scenario has one alert, of its rule and
-key, with events of its own as evidence; no other alert of a rule with state is there. SLUICE_PACKS_SECONDS: event time
-that the files cover (420)."""
+Shown: alerts in Kafka, in ClickHouse and of an offline replay are the same; each scenario has one alert, of its rule
+and key, with events of its own as evidence; no other alert of a rule with state is there. SLUICE_PACKS_SECONDS: event
+time that the files cover (420)."""
 import collections
 import os
 import sys
