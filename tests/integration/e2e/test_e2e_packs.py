@@ -69,6 +69,7 @@ with Rig(sys.argv[1], kafka=1, clickhouse=True) as rig:
         rig.expect(len(busy) == 2 and all(busy), f"both workers had frames: {busy}")
         lost = {k: n for k, n in daemon.drops().items() if "batch" in k}
         rig.expect(not lost, f"nothing was lost for want of room {lost or ''}")
+        rig.expect(daemon.drain(600), "the sinks have delivered all")
         daemon.stop_well("the files")
     if run_files(rig, daemon, "later"):
         settle(rig, daemon, start + (SECONDS + 60) * 1000)
