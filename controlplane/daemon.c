@@ -172,6 +172,16 @@ static void rules_down(struct daemon *d)
 		ruleset_store_close(d->store);
 }
 
+static int closings_up(struct daemon *d, struct err *err)
+{
+	return closings_open(&d->closings, d->cfg.node.data_dir, err);
+}
+
+static void closings_down(struct daemon *d)
+{
+	closings_close(d->closings);
+}
+
 /* What recovery found, in one line. */
 static void journal_say(const struct daemon *d, uint32_t partitions)
 {
@@ -370,6 +380,7 @@ static const struct part {
 	{"state", state_up, state_down},
 	{"epoch before", before_up, before_down},
 	{"rules", rules_up, rules_down},
+	{"closed alerts", closings_up, closings_down},
 	{"ports", dataplane_up, dataplane_down},
 	{"lanes", handoff_up, handoff_down},
 	{"writers", writers_up, writers_down},

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "closings.h"
 #include "config.h"
 #include "dataplane.h"
 #include "dispatch.h"
@@ -43,6 +44,8 @@ struct daemon {
 	struct enrich_set *enrich;   /* in force, under both locks as well; NULL: nothing is configured */
 	_Atomic bool rules_note_due; /* the generation in force is not noted in the journal yet */
 	uint32_t applied;	     /* generation that rules-active names and that the start took; 0: none */
+
+	struct closings *closings; /* what people said of alerts */
 
 	struct journal *journal;
 	struct journal_partition_stats *base; /* as opened, per partition */
@@ -87,7 +90,7 @@ void daemon_blind_start(struct daemon *d);
 
 /* Fast and slow commands, by command id. */
 extern const dispatch_run daemon_run_table[COMMAND_COUNT];
-/* actions.c, actions_state.c */
+/* actions.c, actions_alerts.c, actions_state.c */
 #define DAEMON_DECLARE_view(id)
 #define DAEMON_DECLARE_local(id)
 #define DAEMON_DECLARE_fast(id)                                                                              \

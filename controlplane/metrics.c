@@ -14,7 +14,8 @@ struct metrics_daemon {
 	uint64_t input_ended, draining, generation, rules, canaries;
 	uint64_t match_events, match_rescans, match_hits_truncated;
 	uint64_t control_requests, control_clients, control_dropped_slow;
-	uint64_t enrich_too_long;
+	uint64_t enrich_too_long, closings_damaged;
+	uint64_t rules_dropped, keys_dropped, not_in_force, not_here; /* UINT64_MAX: no state stage */
 	uint64_t merge_rows, merge_revisions, merge_alerts, merge_late_lost; /* UINT64_MAX: no state stage */
 };
 
@@ -145,6 +146,11 @@ static void print_daemon(const struct view *v, const struct metric *m, FILE *out
 		.merge_alerts = v->state_parts ? v->state.merge.alerts : UINT64_MAX,
 		.merge_late_lost = v->state_parts ? v->state.merge.late_lost : UINT64_MAX,
 		.enrich_too_long = v->enrich_too_long,
+		.closings_damaged = v->closings_damaged,
+		.rules_dropped = v->state_parts ? v->rule_totals.rules_dropped : UINT64_MAX,
+		.keys_dropped = v->state_parts ? v->rule_totals.keys_dropped : UINT64_MAX,
+		.not_in_force = v->state_parts ? v->rule_totals.not_in_force : UINT64_MAX,
+		.not_here = v->state_parts ? v->rule_totals.not_here : UINT64_MAX,
 	};
 
 	if (v->blind.from_ms)

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "closings.h"
 #include "config.h"
 #include "dataplane.h"
 #include "journal.h"
@@ -45,6 +46,8 @@ struct view_sink {
 struct view_rule {
 	struct rule_info info; /* strings borrowed from the ruleset, which outlives the view */
 	uint64_t hits;
+	/* Its alerts that are closed: of the rule as it is, and as it was before or elsewhere. */
+	struct closing_counts closed, closed_others;
 };
 
 /* A rule with state, over all partitions of the state stage in which it is in force. */
@@ -103,12 +106,14 @@ struct view {
 	struct view_rule *rule;
 	uint32_t rule_states; /* 0: no state stage, or no rules with state */
 	struct view_rule_state *rule_state;
+	struct cep_totals rule_totals; /* of all partitions */
 	uint32_t generation, patterns, canaries; /* canaries: of the rules */
 	char version[32];			 /* of the ruleset */
 	uint32_t enrich_tables;			 /* 0: no enrichment */
 	struct view_enrich enrich[ENRICH_TABLES_MAX];
 	uint64_t enrich_version, enrich_too_long;
 	int64_t enrich_loaded_ms;
+	uint64_t closings_damaged;
 	struct matcher_stats match;
 	struct server_stats server;
 };

@@ -232,6 +232,34 @@ json_t *view_rules_list(const struct view *v, const struct request *rq, struct e
 	return result;
 }
 
+/* Counts of closed alerts, and what share of those that were judged was true. */
+static json_t *closed_json(const struct closing_counts *c)
+{
+	double precision = closing_precision(c);
+
+	return json_pack("{s:o, s:o, s:o, s:o}", "true", json_u64(c->n[CLOSED_TRUE]), "false",
+		json_u64(c->n[CLOSED_FALSE]), "unsure", json_u64(c->n[CLOSED_UNSURE]), "precision",
+		isnan(precision) ? json_null() : json_real(round(precision * 1000) / 1000));
+}
+
+/* Alerts of the rule since it, or its state, is in force, without those of it that are closed. A canary has
+ * none. */
+static json_t *rule_open(const struct view *v, uint32_t index)
+{
+	const struct view_rule *rule = &v->rule[index];
+	bool known = rule_alerts(&rule->info);
+	uint64_t alerts = known ? rule->hits : 0, closed = 0;
+
+	for (uint32_t i = 0; rule->info.stateful && i < v->rule_states; i++)
+		if (v->rule_state[i].rule == index) {
+			alerts = v->rule_state[i].sum.alerts;
+			known = true;
+		}
+	for (int i = 0; i < CLOSING_AS_COUNT; i++)
+		closed += rule->closed.n[i];
+	return known && !rule->info.canary ? json_u64(alerts > closed ? alerts - closed : 0) : json_null();
+}
+
 static json_t *rule_show(const struct view *v, uint32_t i)
 {
 	const struct rule_info *info = &v->rule[i].info;
@@ -241,6 +269,9 @@ static json_t *rule_show(const struct view *v, uint32_t i)
 	json_object_set_new(row, "line", json_integer(info->line));
 	json_object_set_new(row, "index", json_integer(i));
 	json_object_set_new(row, "generation", json_integer(v->generation));
+	json_object_set_new(row, "open", rule_open(v, i));
+	json_object_set_new(row, "closed", closed_json(&v->rule[i].closed));
+	json_object_set_new(row, "closed_other_versions", closed_json(&v->rule[i].closed_others));
 	return row;
 }
 
@@ -294,12 +325,23 @@ json_t *view_rules_stats(const struct view *v, const struct request *rq, struct 
 
 	(void)rq;
 	(void)err;
-	for (uint32_t i = 0; i < v->rules; i++)
-		json_array_append_new(
-			list, json_pack("{s:o, s:s, s:o}", "id", json_text(v->rule[i].info.id), "mode",
-				      rule_mode(&v->rule[i].info), "hits", json_u64(v->rule[i].hits)));
+	for (uint32_t i = 0; i < v->rules; i++) {
+		json_t *row = json_pack("{s:o, s:s, s:o, s:o}", "id", json_text(v->rule[i].info.id), "mode",
+			rule_mode(&v->rule[i].info), "hits", json_u64(v->rule[i].hits), "open",
+			rule_open(v, i));
+		json_t *closed = closed_json(&v->rule[i].closed);
+
+		json_object_update(row, closed);
+		json_decref(closed);
+		json_array_append_new(list, row);
+	}
 	json_object_set_new(result, "match", stats_match(v));
 	json_object_set_new(result, "rules", list);
+	json_object_set_new(result, "changes",
+		json_pack("{s:o, s:o, s:o, s:o}", "rules_dropped", json_u64(v->rule_totals.rules_dropped),
+			"keys_dropped", json_u64(v->rule_totals.keys_dropped), "hits_not_in_force",
+			json_u64(v->rule_totals.not_in_force), "hits_elsewhere",
+			json_u64(v->rule_totals.not_here)));
 	json_object_set_new(result, "stateful", rules_stateful(v));
 	json_object_set_new(result, "canary", view_canary_json(v));
 	return result;

@@ -3,6 +3,7 @@
 
 #include <stddef.h>
 #include <stdio.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -173,6 +174,19 @@ static int rule_state_compare(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+static void take_rule_totals(struct daemon *d, struct view *v)
+{
+	for (uint32_t p = 0; p < v->state_parts; p++) {
+		struct cep_totals totals;
+
+		state_rule_totals(d->state, p, &totals);
+		v->rule_totals.rules_dropped += totals.rules_dropped;
+		v->rule_totals.keys_dropped += totals.keys_dropped;
+		v->rule_totals.not_in_force += totals.not_in_force;
+		v->rule_totals.not_here += totals.not_here;
+	}
+}
+
 /* Partitions change over one after the other: a rule that is in force here may not be there yet. */
 static void take_rule_states(struct daemon *d, struct view *v)
 {
@@ -209,6 +223,7 @@ static void take_rule_states(struct daemon *d, struct view *v)
 static void take_rules(struct daemon *d, struct view *v)
 {
 	uint32_t count = ruleset_rule_count(d->ruleset);
+	char version[17];
 	uint64_t *hits = calloc(count ? count : 1, sizeof *hits);
 
 	v->generation = d->generation;
@@ -218,10 +233,18 @@ static void take_rules(struct daemon *d, struct view *v)
 	v->rule = calloc(count ? count : 1, sizeof *v->rule);
 	if (hits && v->rule) {
 		dataplane_match_stats(d->dp, &v->match, hits, count);
-		for (uint32_t i = 0; i < count; i++)
-			v->rule[i] = (struct view_rule){*ruleset_rule(d->ruleset, i), hits[i]};
+		for (uint32_t i = 0; i < count; i++) {
+			struct view_rule *rule = &v->rule[i];
+
+			rule->info = *ruleset_rule(d->ruleset, i);
+			rule->hits = hits[i];
+			snprintf(version, sizeof version, "%016" PRIx64, rule->info.content);
+			closings_count(
+				d->closings, rule->info.id, version, &rule->closed, &rule->closed_others);
+		}
 		v->rules = count;
 	}
+	v->closings_damaged = closings_damaged(d->closings);
 	free(hits);
 }
 
@@ -277,6 +300,7 @@ void daemon_view_take(void *arg, struct view *v)
 	pthread_mutex_lock(&d->rules_lock); /* until view_release: the view borrows the rules' texts */
 	take_rules(d, v);
 	take_rule_states(d, v);
+	take_rule_totals(d, v);
 	take_enrich(d, v);
 }
 

@@ -211,6 +211,15 @@ uint32_t state_rule_stats(const struct state *s, uint32_t partition, struct cep_
 	return count;
 }
 
+void state_rule_totals(const struct state *s, uint32_t partition, struct cep_totals *out)
+{
+	struct state_part *p = &s->part[partition];
+
+	pthread_mutex_lock(&p->shown_lock);
+	*out = p->shown.rule_totals;
+	pthread_mutex_unlock(&p->shown_lock);
+}
+
 void state_part_stats(const struct state *s, uint32_t partition, struct state_part_stats *out)
 {
 	struct state_part *p = &s->part[partition];

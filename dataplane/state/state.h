@@ -97,6 +97,8 @@ uint32_t state_generation_floor(const struct state *s);
 /* Numbers of the stateful rules of a partition's stage, by uid, as of its last show; at most `room` of them.
  * Returns how many there are. Any thread. */
 uint32_t state_rule_stats(const struct state *s, uint32_t partition, struct cep_stats *out, uint32_t room);
+/* Its totals over all rules with state there were. Any thread. */
+void state_rule_totals(const struct state *s, uint32_t partition, struct cep_totals *out);
 struct hot *state_hot(struct state *s);
 /* Asks every thread for a checkpoint and waits for it; where nothing is new the last one stands. savepoint: a
  * name of letters, digits, - _ . for a second set of files (checkpoint.h) that stay until removed by hand;

@@ -109,6 +109,7 @@ static void rules_show(struct part_shown *to, const struct cep *rules)
 	}
 	for (uint32_t i = 0; i < to->rule_count; i++)
 		to->rules[i] = *cep_stats(rules, i);
+	to->rule_totals = rules ? *cep_totals(rules) : (struct cep_totals){0};
 }
 
 /* For readers: the numbers of one moment, between two blocks. */

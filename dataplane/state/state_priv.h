@@ -91,6 +91,7 @@ struct part_shown {			/* what others see: as of the end of one block */
 	char error[256];
 	struct cep_stats *rules; /* rule_count of them */
 	uint32_t rule_count, rule_room;
+	struct cep_totals rule_totals;
 };
 struct state_part {
 	struct state *state;

@@ -126,14 +126,14 @@ void made_view(struct view *v, struct config *cfg)
 						.actions = RULE_ACTION_TAG | RULE_ACTION_ALERT,
 						.file = "bots.yaml",
 						.line = 3},
-		42};
+		42, {{7, 2, 1}}, {{1, 0, 0}}};
 	v->rule[1] = (struct view_rule){{.id = "noise",
 						.title = "Health checks",
 						.severity = SEVERITY_INFO,
 						.actions = RULE_ACTION_DROP,
 						.file = "noise.yaml",
 						.line = 1},
-		10};
+		10, {{0}}, {{0}}};
 	v->enrich_tables = 2;
 	v->enrich[0] = (struct view_enrich){
 		{"geoip_city", "/etc/sluice/city.mmdb", 1000, 65536, 0xabcd, 2}, 150, 20};
@@ -180,6 +180,8 @@ void made_state(struct view *v)
 	static const struct window_plan plan = {.count = 1, .def = {&def}, .step_ms = 1000};
 
 	v->plan = &plan;
+	v->rule_totals = (struct cep_totals){1, 20, 3, 4};
+	v->closings_damaged = 2;
 	v->rule_states = 1;
 	v->rule_state = calloc(1, sizeof *v->rule_state);
 	v->rule_state[0] = (struct view_rule_state){.id = "bots",

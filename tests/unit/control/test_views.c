@@ -284,6 +284,11 @@ static void test_metrics(void **state)
 	expect_line(text, "sluice_drops_total{reason=\"duplicate\",unit=\"event\"} 22"); /* of this process */
 	expect_line(text, "sluice_rule_hits_total{rule=\"a\\\"b\\\\c\"} 42");
 	expect_line(text, "sluice_rule_state_alerts_total{rule=\"bots\"} 6");
+	expect_line(text, "sluice_rule_closed_true_total{rule=\"a\\\"b\\\\c\"} 7");
+	expect_line(text, "sluice_rule_closed_false_total{rule=\"a\\\"b\\\\c\"} 2");
+	expect_line(text, "sluice_rules_not_in_force_total 3");
+	expect_line(text, "sluice_rules_keys_dropped_total 20");
+	expect_line(text, "sluice_alerts_closed_damaged_lines 2");
 	expect_line(text, "sluice_rule_state_memory_bytes{rule=\"bots\"} 4096");
 	expect_line(text, "# TYPE sluice_drops_total counter");
 	expect_line(text, "sluice_window_events_total{window=\"pages\"} 1800");
@@ -381,16 +386,20 @@ static void test_tables(void **state)
 		"  id     mode      severity  actions     hits  title\n"
 		"  bots   in force  high      alert, tag    42  Scripted clients\n"
 		"  noise  in force  info      drop          10  Health checks\n");
-	expect_text(rendered(&v, view_rules_show, &rq), "id          noise\n"
-							"mode        in force\n"
-							"severity    info\n"
-							"actions     drop\n"
-							"hits        10\n"
-							"title       Health checks\n"
-							"file        noise.yaml\n"
-							"line        1\n"
-							"index       1\n"
-							"generation  3\n");
+	expect_text(rendered(&v, view_rules_show, &rq),
+		"id                     noise\n"
+		"mode                   in force\n"
+		"severity               info\n"
+		"actions                drop\n"
+		"hits                   10\n"
+		"title                  Health checks\n"
+		"file                   noise.yaml\n"
+		"line                   1\n"
+		"index                  1\n"
+		"generation             3\n"
+		"open                   -\n"
+		"closed                 true=0 false=0 unsure=0 precision=-\n"
+		"closed_other_versions  true=0 false=0 unsure=0 precision=-\n");
 	expect_text(rendered(&v, view_rules_show, &none),
 		"error: no rule 'x' in force; `rules list` shows all\n");
 	expect_text(rendered(&v, view_enrich_show, &rq),
@@ -446,10 +455,10 @@ static void test_canary(void **state)
 			  "         0     0       0");
 	free(text);
 	text = rendered(&v, view_rules_show, &rq);
-	expect_line(text, "hits        42");
-	expect_line(text,
-		"canary      id=bots change=changed would_alert=57 alerted_in_force=42 would_drop=0 "
-		"hits=57 hits_in_force=42 suppressed=0 keys=0 memory=0");
+	expect_line(text, "hits                   42");
+	expect_line(text, "canary                 id=bots change=changed would_alert=57 alerted_in_force=42 "
+			  "would_drop=0 "
+			  "hits=57 hits_in_force=42 suppressed=0 keys=0 memory=0");
 	free(text);
 	text = rendered(&v, view_metrics, &rq);
 	expect_line(text, "sluice_canary_rules 1");

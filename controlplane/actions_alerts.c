@@ -1,0 +1,185 @@
+/* Commands about alerts: the latest ones, one, and what people say of it. Each on a job thread of its own. */
+#include "daemon.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "alerts_read.h"
+#include "clock.h"
+#include "closings.h"
+#include "log.h"
+
+#define ALERTS_DEFAULT 50u
+#define ALERTS_MAX 1000u
+
+static struct alerts_source source_of(const struct daemon *d)
+{
+	return (struct alerts_source){.input = d->journal,
+		.output = d->state ? state_output(d->state) : NULL,
+		.store = d->store,
+		.plan = d->state ? state_plan(d->state) : NULL};
+}
+
+static const char *text_of(const json_t *alert, const char *name)
+{
+	const char *text = json_string_value(json_object_get(alert, name));
+
+	return text ? text : "";
+}
+
+static json_t *closed_json(struct daemon *d, const char *alert)
+{
+	enum closing_as as = closings_of(d->closings, alert);
+
+	return as < CLOSING_AS_COUNT ? json_string(closing_as_name[as]) : json_null();
+}
+
+/* ---- list ---- */
+static json_t *row_of_alert(struct daemon *d, const json_t *alert)
+{
+	json_int_t received = json_integer_value(json_object_get(alert, "received"));
+	const json_t *events = json_object_get(alert, "evidence_total");
+
+	return json_pack("{s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "received", json_time(received), "rule",
+		text_of(alert, "rule_id"), "severity", text_of(alert, "severity"), "key",
+		json_text(text_of(alert, "key")), "events",
+		json_integer(events ? json_integer_value(events) : 1), "last_time",
+		json_time(json_integer_value(json_object_get(alert, "last_time"))), "closed",
+		closed_json(d, text_of(alert, "alert_id")), "alert_id",
+		json_text(text_of(alert, "alert_id")));
+}
+
+json_t *run_alerts_list(void *arg, const struct peer *peer, const struct request *rq, struct err *err)
+{
+	struct daemon *d = arg;
+	const struct alerts_source src = source_of(d);
+	const char *rule = request_text(rq, "rule", NULL);
+	uint64_t limit = request_uint(rq, "limit", ALERTS_DEFAULT);
+	bool open = json_is_true(json_object_get(rq->args, "open"));
+	json_t *found, *rows, *alert;
+	size_t i;
+
+	(void)peer;
+	limit = limit < ALERTS_MAX ? limit : ALERTS_MAX;
+	found = alerts_latest(
+		&src, rule, open ? ALERTS_MAX : limit, request_uint(rq, "scan", ALERTS_SCAN_RECORDS), err);
+	if (!found)
+		return NULL;
+	rows = json_array();
+	json_array_foreach(found, i, alert)
+	{
+		if (json_array_size(rows) == limit)
+			break;
+		if (!open || closings_of(d->closings, text_of(alert, "alert_id")) == CLOSING_AS_COUNT)
+			json_array_append_new(rows, row_of_alert(d, alert));
+	}
+	json_decref(found);
+	return json_pack("{s:o}", "alerts", rows);
+}
+
+/* ---- show ---- */
+static int history_add(void *arg, const struct closing *c)
+{
+	json_array_append_new(arg, json_pack("{s:o, s:s, s:I, s:I, s:s}", "time", json_time(c->time_ms), "as",
+					   closing_as_name[c->as], "uid", (json_int_t)c->uid, "pid",
+					   (json_int_t)c->pid, "note", c->note));
+	return 0;
+}
+
+/* An alert whose record is gone is still known by what was said of it. */
+json_t *run_alerts_show(void *arg, const struct peer *peer, const struct request *rq, struct err *err)
+{
+	struct daemon *d = arg;
+	const struct alerts_source src = source_of(d);
+	const char *id = request_text(rq, "id", "");
+	json_t *history = json_array(), *alert;
+
+	(void)peer;
+	closings_each(d->closings, id, history_add, history);
+	alert = alerts_find(&src, id, err);
+	if (!alert && json_array_size(history))
+		alert = json_pack("{s:o}", "alert_id", json_text(id));
+	if (!alert) {
+		json_decref(history);
+		return NULL;
+	}
+	json_object_set_new(alert, "closed", closed_json(d, id));
+	json_object_set_new(alert, "history", history);
+	return alert;
+}
+
+/* ---- close ---- */
+
+/* Of the rule as it was then; "": its generation is gone, or it is no rule's. */
+static void version_of(struct daemon *d, const char *rule, uint32_t generation, char version[17])
+{
+	struct err ignored;
+	const struct ruleset *rs = generation ? ruleset_store_get(d->store, generation, &ignored) : NULL;
+
+	version[0] = 0;
+	for (uint32_t i = 0; rs && i < ruleset_rule_count(rs); i++)
+		if (strcmp(ruleset_rule(rs, i)->id, rule) == 0)
+			snprintf(version, 17, "%016" PRIx64, ruleset_rule(rs, i)->content);
+}
+
+/* What the alert is about: from the logs, or, where it is not there any more, by the rule that the request
+ * names. */
+static int closing_fill(struct daemon *d, const struct request *rq, struct closing *c, struct err *err)
+{
+	const struct alerts_source src = source_of(d);
+	const char *rule = request_text(rq, "rule", "");
+	json_t *alert = alerts_find(&src, c->alert, err);
+	int rc = 0;
+
+	if (!alert && !rule[0])
+		return err_set(err, -ENOENT,
+			"no alert '%.100s' in the logs, or not any more; --rule closes it as one "
+			"of that rule",
+			c->alert);
+	if (alert && rule[0] && strcmp(rule, text_of(alert, "rule_id")) != 0)
+		rc = err_set(err, -EINVAL, "alert '%.100s' is of rule %.100s", c->alert,
+			text_of(alert, "rule_id"));
+	if (alert)
+		rule = text_of(alert, "rule_id");
+	if (rc == 0 && (!rule[0] || strlen(rule) >= sizeof c->rule))
+		rc = err_set(err, -EINVAL, "rule: 1 to %zu bytes expected", sizeof c->rule - 1);
+	if (rc == 0) {
+		snprintf(c->rule, sizeof c->rule, "%s", rule);
+		version_of(d, c->rule, (uint32_t)json_integer_value(json_object_get(alert, "generation")),
+			c->version);
+	}
+	json_decref(alert);
+	return rc;
+}
+
+json_t *run_alerts_close(void *arg, const struct peer *peer, const struct request *rq, struct err *err)
+{
+	struct daemon *d = arg;
+	const char *id = request_text(rq, "id", ""), *note = request_text(rq, "note", "");
+	struct closing c = {.time_ms = clock_wall_ms(),
+		.uid = peer->uid,
+		.pid = (uint32_t)peer->pid,
+		.as = closing_as_of(request_text(rq, "as", ""))};
+	enum closing_as was;
+
+	if (c.as == CLOSING_AS_COUNT) {
+		err_set(err, -EINVAL, "--as: true, false or unsure expected");
+		return NULL;
+	}
+	if (!id[0] || strlen(id) >= sizeof c.alert || strlen(note) >= sizeof c.note) {
+		err_set(err, -EINVAL, "id: at most %zu bytes, --note: at most %zu", sizeof c.alert - 1,
+			sizeof c.note - 1);
+		return NULL;
+	}
+	snprintf(c.alert, sizeof c.alert, "%s", id);
+	snprintf(c.note, sizeof c.note, "%s", note);
+	if (closing_fill(d, rq, &c, err) || closings_put(d->closings, &c, &was, err))
+		return NULL;
+	log_info("alerts", "alert %s of rule %s closed as %s by uid=%u pid=%u", c.alert, c.rule,
+		closing_as_name[c.as], c.uid, c.pid);
+	return json_pack("{s:s, s:s, s:s, s:s, s:o}", "alert_id", c.alert, "rule", c.rule, "version",
+		c.version, "as", closing_as_name[c.as], "was",
+		was < CLOSING_AS_COUNT ? json_string(closing_as_name[was]) : json_null());
+}
