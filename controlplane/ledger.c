@@ -218,6 +218,8 @@ static void eq_add_delivered(struct equation *eq, enum sink_log log, const struc
 	eq_add(eq, "rows", part->rows);
 	eq_add(eq, "late", part->late);
 	eq_add(eq, "alerts", part->alerts);
+	eq_add(eq, "held", part->held);
+	eq_add(eq, "refused", part->refused);
 }
 
 static void ledger_sinks(struct ledger *l, const struct view *v)

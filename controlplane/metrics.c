@@ -33,7 +33,7 @@ struct metrics_window {
 struct metrics_sink {
 	uint64_t up, position, lag_events, lag_bytes;
 	double lag_seconds;
-	uint64_t events, suppressed, alerts, dead, rows, late, bytes, commits, retries, errors;
+	uint64_t events, suppressed, alerts, dead, rows, late, held, refused, bytes, commits, retries, errors;
 };
 
 struct metrics_enrich {
@@ -186,6 +186,8 @@ static void print_sinks(const struct view *v, const struct metric *m, FILE *out)
 				.dead = part->dead,
 				.rows = part->rows,
 				.late = part->late,
+				.held = part->held,
+				.refused = part->refused,
 				.bytes = part->bytes,
 				.commits = part->commits,
 				.retries = part->retries,

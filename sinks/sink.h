@@ -98,6 +98,8 @@ struct sink_stats {
 	_Atomic uint64_t rows;	     /* merged rows of windows, sessions, funnels delivered */
 	_Atomic uint64_t late;	     /* RECORD_LATE delivered */
 	_Atomic uint64_t other;	     /* control records, ticks, marks and partial rows passed over */
+	_Atomic uint64_t held;	     /* alerts that this sink is told not to send */
+	_Atomic uint64_t refused;    /* alerts that the target will never take: passed over */
 	_Atomic uint64_t bytes;	     /* encoded bytes delivered */
 	_Atomic uint64_t commits;    /* transactions or ranges */
 	_Atomic uint64_t retries;    /* sends that had to be repeated */
@@ -133,7 +135,7 @@ struct sink_part {
 
 /* What a delivered range counts, gathered while encoding and added on commit. */
 struct sink_tally {
-	uint64_t events, suppressed, alerts, dead, rows, late, other, bytes;
+	uint64_t events, suppressed, alerts, dead, rows, late, other, held, refused, bytes;
 	int64_t last_time_ms;
 };
 
@@ -188,6 +190,6 @@ void sinks_free(struct sink_group *group);
 /* True if there were logs of the epoch before, and every sink has delivered them. Any thread. */
 bool sinks_before_delivered(const struct sink_group *group);
 
-extern const struct sink_ops sink_kafka_ops, sink_clickhouse_ops, sink_kafka_alerts_ops;
+extern const struct sink_ops sink_kafka_ops, sink_clickhouse_ops, sink_kafka_alerts_ops, sink_webhook_ops;
 
 #endif

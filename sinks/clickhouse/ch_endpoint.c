@@ -2,12 +2,11 @@
 #include "ch_http.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
+
+#include "secret.h"
 
 static bool host_char(char c, bool v6)
 {
@@ -80,49 +79,6 @@ static bool header_text(const char *text)
 	return true;
 }
 
-static int password_read(char *out, size_t out_bytes, int fd, const char *path, struct err *err)
-{
-	struct stat st;
-	ssize_t n;
-
-	if (fstat(fd, &st) || !S_ISREG(st.st_mode))
-		return err_set(err, -EINVAL, "clickhouse.password_file: %s is no regular file", path);
-	if (st.st_mode & 077)
-		return err_set(err, -EINVAL,
-			"clickhouse.password_file: others may read %s; run: chmod 600 %s", path, path);
-	if (st.st_uid != geteuid() && st.st_uid != 0)
-		return err_set(err, -EINVAL,
-			"clickhouse.password_file: %s belongs to user %u, not to user %u or root", path,
-			st.st_uid, geteuid());
-	n = read(fd, out, out_bytes);
-	if (n < 0)
-		return err_set(err, -errno, "clickhouse.password_file: %s: %s", path, strerror(errno));
-	if ((size_t)n == out_bytes)
-		return err_set(err, -EINVAL, "clickhouse.password_file: %s is longer than %zu bytes", path,
-			out_bytes - 1);
-	while (n > 0 && (out[n - 1] == '\n' || out[n - 1] == '\r'))
-		n--;
-	out[n] = 0;
-	if (strlen(out) != (size_t)n || !header_text(out))
-		return err_set(err, -EINVAL, "clickhouse.password_file: %s holds control characters", path);
-	return 0;
-}
-
-static int password_load(char *out, size_t out_bytes, const char *path, struct err *err)
-{
-	int fd, rc;
-
-	out[0] = 0;
-	if (!path[0])
-		return 0;
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (fd < 0)
-		return err_set(err, -EINVAL, "clickhouse.password_file: %s: %s", path, strerror(errno));
-	rc = password_read(out, out_bytes, fd, path, err);
-	close(fd);
-	return rc;
-}
-
 int ch_http_open(struct ch_http *h, const struct config_clickhouse *cfg, bool (*give_up)(void *arg),
 	void *arg, struct err *err)
 {
@@ -137,7 +93,8 @@ int ch_http_open(struct ch_http *h, const struct config_clickhouse *cfg, bool (*
 	if (strlen(cfg->user) >= sizeof h->user || !header_text(cfg->user))
 		return err_set(err, -EINVAL, "clickhouse.user: too long or with control characters");
 	memcpy(h->user, cfg->user, strlen(cfg->user) + 1);
-	rc = password_load(h->password, sizeof h->password, cfg->password_file, err);
+	rc = secret_file_read(
+		h->password, sizeof h->password, cfg->password_file, "clickhouse.password_file", 0, err);
 	if (rc)
 		return rc;
 	rc = ch_sock_init(&h->sock, give_up, arg, err);

@@ -12,7 +12,7 @@
 
 #include "event_config.h"
 #include "kafka_message.h"
-#include "sink.h"
+#include "sink_alerts.h"
 
 /* A blocking call of librdkafka takes no longer than this; between two the stop deadline is looked at. */
 #define KAFKA_SLICE_MS 200
@@ -43,6 +43,7 @@ struct kafka_producer {
 	rd_kafka_resp_err_t failed_err;
 	int64_t acked_offset; /* of the message that was acknowledged last */
 	char broker_error[256];
+	struct kafka_trace *trace; /* NULL, but when latency is measured */
 };
 
 /* Alerts: one transaction is filled while the one before it is committed, and a third producer rests, since
@@ -67,12 +68,12 @@ struct kafka_part {
 	uint64_t floor_ns;
 	uint64_t begun;		/* first offset of the open span: what lies before is committed or being so */
 	uint64_t next;		/* first offset that the open span does not hold */
+	uint64_t read_ns;	/* traced: when the block in work was read */
 	uint64_t span_start_ns; /* when the span's first record was taken, or its first message made */
 	struct sink_tally tally; /* of [begun, next) */
 	uint32_t aborts;	 /* in a row */
 
-	const struct ruleset *rs; /* of rs_generation; borrowed from the store */
-	uint32_t rs_generation;
+	struct sink_ruleset rules;
 	struct kafka_window *window; /* output log: those that rows have named so far */
 	uint32_t window_count;
 	rd_kafka_topic_t *topic_window; /* for messages of KAFKA_TOPIC_WINDOW */
@@ -195,21 +196,24 @@ void kafka_position_key(const struct kafka_part *kp, enum kafka_lane lane, char 
 int kafka_resume(struct kafka_part *kp, uint64_t *position, struct err *err);
 
 /* ---- kafka_alerts.c ---- */
-/* Ruleset of a block with hits, into kp->rs. */
-int kafka_ruleset(struct kafka_part *kp, uint32_t generation, struct err *err);
 /* A record of either log, in the lane of alerts: its alerts are produced, and it is counted. */
 int kafka_alerts_record(
 	struct kafka_part *kp, const struct record *rec, uint32_t generation, struct err *err);
 
 /* ---- kafka_rows.c ---- */
-/* The definition that a row names: in force, or kept since rows of it may still be in the log. NULL with err.
- */
-const struct window_def *kafka_window_def(struct kafka_part *kp, uint64_t uid, struct err *err);
-/* False with err: a row, alert or late event that is not well-formed. */
-bool kafka_row_good(struct kafka_part *kp, const struct record *rec, struct err *err);
 /* A record of the output log: produced, or passed over; counted in the tally. */
 int kafka_rows_record(struct kafka_part *kp, const struct record *rec, struct err *err);
 void kafka_windows_free(struct kafka_part *kp);
+
+/* ---- kafka_trace.c: for perf/alert_latency.py ---- */
+void kafka_trace_open(struct kafka_producer *tx);
+void kafka_trace_close(struct kafka_producer *tx);
+/* Nanoseconds of the wall clock; 0: nothing is traced. */
+uint64_t kafka_trace_now(const struct kafka_producer *tx);
+/* A message's number for kafka_trace_acked(); 0: it is not traced. */
+uint32_t kafka_trace_sent(struct kafka_producer *tx, const struct kafka_message *msg);
+void kafka_trace_acked(struct kafka_producer *tx, const void *number);
+void kafka_trace_ended(struct kafka_producer *tx, bool committed);
 
 /* ---- kafka_span.c ---- */
 /* Takes the block's records from kp->next on into the span; commits where it grows too large. */

@@ -7,14 +7,6 @@
 #include "kafka_priv.h"
 #include "row_json.h"
 
-const struct window_def *kafka_window_def(struct kafka_part *kp, uint64_t uid, struct err *err)
-{
-	const struct sink_env *env = kp->part->env;
-	const struct window_def *def = env->plan ? window_plan_find(env->plan, uid) : NULL;
-
-	return def ? def : window_store_get(env->windows, uid, err);
-}
-
 /* Makes the topic of a window that prepare() did not know: one that is no longer in force. */
 static int window_open(struct kafka_part *kp, struct kafka_window *w, struct err *err)
 {
@@ -43,7 +35,7 @@ static int window_get(struct kafka_part *kp, uint64_t uid, struct kafka_window *
 			*out = &kp->window[i];
 			return 0;
 		}
-	made.def = kafka_window_def(kp, uid, err);
+	made.def = sink_window_get(kp->part->env, uid, err);
 	if (!made.def) {
 		char at[ADDRESS_TEXT_BYTES];
 
@@ -102,21 +94,10 @@ static int late_produce(struct kafka_part *kp, const struct record *rec, struct 
 	struct record_key key;
 
 	record_key_of(&key, rec);
-	kafka_message_late(
-		&kp->msg, rec, &key, kafka_window_def(kp, row_late_window(rec), err), &kp->at, &kp->input);
+	kafka_message_late(&kp->msg, rec, &key, sink_window_get(kp->part->env, row_late_window(rec), err),
+		&kp->at, &kp->input);
 	kp->tally.late++;
 	return kafka_tx_produce(kp, &kp->msg, err);
-}
-
-bool kafka_row_good(struct kafka_part *kp, const struct record *rec, struct err *err)
-{
-	char at[ADDRESS_TEXT_BYTES];
-
-	if ((rec->kind != RECORD_ROW && rec->kind != RECORD_LATE) || row_valid(rec))
-		return true;
-	address_text(at, &kp->at);
-	err_set(err, -EINVAL, "record %s is no well-formed row", at);
-	return false;
 }
 
 int kafka_rows_record(struct kafka_part *kp, const struct record *rec, struct err *err)
@@ -125,7 +106,7 @@ int kafka_rows_record(struct kafka_part *kp, const struct record *rec, struct er
 	int rc;
 
 	kp->msg.value_bytes = 0;
-	if (!kafka_row_good(kp, rec, err))
+	if (!sink_row_good(rec, &kp->at, err))
 		return -EINVAL;
 	if (rec->kind == RECORD_LATE) {
 		rc = late_produce(kp, rec, err);

@@ -14,11 +14,11 @@
 static int span_enriched(struct kafka_part *kp, const struct record *rec, const struct record_key *key,
 	uint32_t generation, struct err *err)
 {
-	int rc = rec->hit_count ? kafka_ruleset(kp, generation, err) : 0;
+	int rc = rec->hit_count ? sink_ruleset_get(&kp->rules, kp->part->env, generation, &kp->at, err) : 0;
 
 	bytes_reset(&kp->json);
 	if (rc == 0)
-		rc = enriched_json_put(&kp->json, rec, &kp->at, kp->rs, err);
+		rc = enriched_json_put(&kp->json, rec, &kp->at, kp->rules.rs, err);
 	if (rc)
 		return rc;
 	if (kp->json.failed)

@@ -7,7 +7,7 @@ import sys
 ORDER = ["dataplane/base", "rules/schema", "dataplane/record", "rules", "dataplane/nic",
          "dataplane/parse", "dataplane/enrich",
          "dataplane/handoff", "dataplane/journal", "dataplane/state", "dataplane", "sinks/encode",
-         "sinks", "sinks/kafka", "sinks/clickhouse", "controlplane", "tools", "perf", "tests"]
+         "sinks", "sinks/kafka", "sinks/clickhouse", "sinks/webhook", "controlplane", "tools", "perf", "tests"]
 TESTS = ("tests/", "perf/")  # may look into private headers
 
 

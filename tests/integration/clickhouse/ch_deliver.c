@@ -28,7 +28,8 @@
 #define DAY_MS 86400000ll
 
 /* This process has no other sink. */
-const struct sink_ops sink_kafka_ops = {.name = "kafka"}, sink_kafka_alerts_ops = {.name = "kafka_alerts"};
+const struct sink_ops sink_kafka_ops = {.name = "kafka"}, sink_kafka_alerts_ops = {.name = "kafka_alerts"},
+		      sink_webhook_ops = {.name = "webhook"};
 
 static volatile sig_atomic_t stop_wanted;
 

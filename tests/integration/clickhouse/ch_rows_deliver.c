@@ -14,7 +14,8 @@
 #include "rows_rig.h"
 
 /* This process has no other sink. */
-const struct sink_ops sink_kafka_ops = {.name = "kafka"}, sink_kafka_alerts_ops = {.name = "kafka_alerts"};
+const struct sink_ops sink_kafka_ops = {.name = "kafka"}, sink_kafka_alerts_ops = {.name = "kafka_alerts"},
+		      sink_webhook_ops = {.name = "webhook"};
 
 static volatile sig_atomic_t stop_wanted;
 

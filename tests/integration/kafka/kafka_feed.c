@@ -17,7 +17,7 @@
 #include "sink_rig.h"
 
 /* This program has the Kafka sinks only; the runner's table names all. */
-const struct sink_ops sink_clickhouse_ops;
+const struct sink_ops sink_clickhouse_ops, sink_webhook_ops;
 
 static volatile sig_atomic_t stop_asked;
 

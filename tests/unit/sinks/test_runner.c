@@ -124,6 +124,7 @@ static void fake_close(struct sink_part *part)
 const struct sink_ops sink_kafka_ops = {"kafka", fake_prepare, fake_open, fake_run, fake_close};
 const struct sink_ops sink_kafka_alerts_ops = {
 	"kafka_alerts", fake_prepare, fake_open, fake_run, fake_close};
+const struct sink_ops sink_webhook_ops = {"webhook", fake_prepare, fake_open, fake_run, fake_close};
 const struct sink_ops sink_clickhouse_ops = {"clickhouse", fake_prepare, fake_open, fake_run, fake_close};
 
 static struct config cfg;
