@@ -132,6 +132,15 @@ static void rules_trim(struct daemon *d)
 	ruleset_store_trim(d->store, back < floor ? back : floor);
 }
 
+/* A compile of so many takes a second or more; who reads the log should know what it waits for. */
+static void rules_progress(void *arg, const char *subject, uint32_t patterns, uint32_t done, uint32_t count)
+{
+	(void)arg;
+	if (patterns >= 1000)
+		log_info("rules", "compiling %u patterns of %s: field %u of %u", patterns, subject, done + 1,
+			count);
+}
+
 static int rules_up(struct daemon *d, struct err *err)
 {
 	struct err why;
@@ -144,6 +153,7 @@ static int rules_up(struct daemon *d, struct err *err)
 	snprintf(cache, sizeof cache, "%s/rules-cache", d->cfg.node.data_dir);
 	if (rc == 0 && ruleset_cache_set(cache, &why))
 		log_warn("rules", "compiled patterns are not kept: %s", why.text);
+	ruleset_progress_set(rules_progress, NULL);
 
 	for (uint32_t p = 0; rc == 0 && p < journal_partitions(d->journal); p++)
 		ruleset_store_reserve(d->store, d->base[p].generation);

@@ -105,6 +105,26 @@ int ruleset_compile_dir(struct ruleset **out, const char *dir, uint32_t patterns
  * not. Once, before the first compile and before threads. */
 int ruleset_cache_set(const char *dir, struct err *err);
 
+/* Called before each database is compiled, which may take seconds: of which field or attribute, of how many
+ * patterns, and which of how many fields it is. From the thread that compiles. Set once, before the first
+ * compile; NULL: not called. */
+void ruleset_progress_set(
+	void (*progress)(void *arg, const char *subject, uint32_t patterns, uint32_t done, uint32_t count),
+	void *arg);
+
+/* What the text patterns cost. */
+struct rule_costs {
+	uint32_t patterns, edge_patterns; /* edge: a scan for each event that has the field */
+	uint32_t databases;
+	uint32_t costly; /* remarks, of which at most RULE_COSTLY_MAX are told */
+	uint64_t database_bytes;
+	uint64_t scratch_bytes; /* of each worker */
+};
+#define RULE_COSTLY_MAX 50u
+/* line (may be NULL) gets "file:line:column: rule id: what costs, and what would cost less". */
+void ruleset_costs(const struct ruleset *rs, struct rule_costs *out,
+	void (*line)(void *arg, const char *line), void *arg);
+
 /* The version that the rule files of a directory give, without compiling their patterns. */
 int ruleset_dir_version(char version[17], const char *dir, struct err *err);
 

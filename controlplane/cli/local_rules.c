@@ -10,9 +10,21 @@
 #include "ruleset.h"
 #include "state_rules.h"
 
+#define PATTERNS_MANY 1000u
+
 static void report_line(void *arg, const char *line)
 {
 	json_array_append_new(arg, json_text(line));
+}
+
+/* Long compiles say where they are. */
+static void progress(void *arg, const char *subject, uint32_t patterns, uint32_t done, uint32_t count)
+{
+	if (patterns < PATTERNS_MANY)
+		return;
+	fprintf(arg, "compiling %u patterns of ", patterns);
+	render_text(arg, subject);
+	fprintf(arg, " (field %u of %u)\n", done + 1, count);
 }
 
 struct ruleset *cli_files_compile(const struct cli *cli, struct err *err)
@@ -23,6 +35,7 @@ struct ruleset *cli_files_compile(const struct cli *cli, struct err *err)
 	struct ruleset *rs = NULL;
 	struct config cfg;
 
+	ruleset_progress_set(progress, stderr);
 	config_defaults(&cfg);
 	for (size_t i = 0; source && i < count; i++) {
 		const json_t *file = json_array_get(files, i), *text = json_object_get(file, "text");
@@ -43,17 +56,23 @@ enum cli_exit local_rules_check(const struct cli *cli, FILE *out, struct err *er
 {
 	struct ruleset *rs = cli_files_compile(cli, err);
 	struct rule_test_counts tests;
-	json_t *report, *result;
+	struct rule_costs costs;
+	json_t *report, *costly, *result;
 
 	if (!rs)
 		return CLI_FAILED;
 	report = json_array();
+	costly = json_array();
+	ruleset_costs(rs, &costs, report_line, costly);
 	tests = ruleset_run_tests(rs, &state_rules_tester, report_line, report);
-	result = json_pack("{s:I, s:I, s:I, s:s, s:I, s:I, s:I, s:o}", "rules",
+	result = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:o, s:o}", "rules",
 		(json_int_t)ruleset_rule_count(rs), "rules_with_state", (json_int_t)ruleset_state_count(rs),
-		"patterns", (json_int_t)ruleset_pattern_count(rs), "version", ruleset_version(rs),
-		"passed_tests", (json_int_t)tests.passed, "failed_tests", (json_int_t)tests.failed,
-		"tests_not_run", (json_int_t)tests.not_run, "report", report);
+		"patterns", (json_int_t)costs.patterns, "patterns_scanned_per_event",
+		(json_int_t)costs.edge_patterns, "databases", (json_int_t)costs.databases, "database_bytes",
+		(json_int_t)costs.database_bytes, "scratch_bytes_per_worker", (json_int_t)costs.scratch_bytes,
+		"version", ruleset_version(rs), "passed_tests", (json_int_t)tests.passed, "failed_tests",
+		(json_int_t)tests.failed, "tests_not_run", (json_int_t)tests.not_run, "costly_patterns",
+		(json_int_t)costs.costly, "costly", costly, "report", report);
 	cli_print(cli, out, result);
 	ruleset_free(rs);
 	if (tests.failed)

@@ -10,6 +10,18 @@
 #include "rule_cache.h"
 #include "ruleset_priv.h"
 
+static void (*progress_call)(
+	void *arg, const char *subject, uint32_t patterns, uint32_t done, uint32_t count);
+static void *progress_arg;
+
+void ruleset_progress_set(
+	void (*progress)(void *arg, const char *subject, uint32_t patterns, uint32_t done, uint32_t count),
+	void *arg)
+{
+	progress_call = progress;
+	progress_arg = arg;
+}
+
 struct expressions {
 	const char **expr;
 	unsigned *flags;
@@ -61,11 +73,35 @@ static void take(
 	}
 }
 
+/* Patterns of each subject; returns how many subjects have any. */
+static uint32_t subjects_count(const struct ruleset *rs, uint32_t patterns[SUBJECT_COUNT])
+{
+	uint32_t n = 0;
+
+	memset(patterns, 0, SUBJECT_COUNT * sizeof *patterns);
+	for (uint32_t i = 0; i < rs->pattern_count; i++)
+		n += !patterns[rs->pattern[i].subject]++;
+	return n;
+}
+
+static const char *subject_name(const struct ruleset *rs, uint32_t subject)
+{
+	for (uint32_t i = 0; i < rs->pattern_count; i++)
+		if (rs->pattern[i].subject == subject && rs->pattern[i].cond->attr)
+			return rs->pattern[i].cond->attr;
+	return subject < FIELD_ID_MAX ? field_table[subject].name : "";
+}
+
 static int build_all(struct ruleset *rs, struct expressions *ex, struct err *err)
 {
+	uint32_t patterns[SUBJECT_COUNT], count = subjects_count(rs, patterns), done = 0;
 	int rc = 0;
 
 	for (uint32_t f = 1; f < SUBJECT_COUNT && !rc; f++) {
+		if (!patterns[f])
+			continue;
+		if (progress_call)
+			progress_call(progress_arg, subject_name(rs, f), patterns[f], done++, count);
 		take(ex, rs, f, false, 0);
 		rc = build(rs, ex, &rs->gather_db[f], err);
 		take(ex, rs, f, false, HS_FLAG_SINGLEMATCH);
