@@ -12,10 +12,10 @@
 struct metrics_daemon {
 	double uptime_seconds, blind_seconds;
 	uint64_t input_ended, draining, generation, rules, canaries;
-	uint64_t match_events, match_rescans, match_hits_truncated;
+	uint64_t match_events, match_rescans, match_hits_truncated, match_confirms, match_confirms_cut;
 	uint64_t control_requests, control_clients, control_dropped_slow;
 	uint64_t enrich_too_long, closings_damaged;
-	uint64_t rules_dropped, keys_dropped, not_in_force, not_here; /* UINT64_MAX: no state stage */
+	uint64_t rules_dropped, keys_dropped, not_in_force, not_here;	     /* UINT64_MAX: no state stage */
 	uint64_t merge_rows, merge_revisions, merge_alerts, merge_late_lost; /* UINT64_MAX: no state stage */
 };
 
@@ -138,6 +138,8 @@ static void print_daemon(const struct view *v, const struct metric *m, FILE *out
 		.match_events = v->match.events,
 		.match_rescans = v->match.rescans,
 		.match_hits_truncated = v->match.hits_truncated,
+		.match_confirms = v->match.confirms,
+		.match_confirms_cut = v->match.confirms_cut,
 		.control_requests = v->server.requests,
 		.control_clients = v->server.clients,
 		.control_dropped_slow = v->server.dropped_slow,

@@ -1,5 +1,5 @@
 /* `rules canary` and `rules promote`: rules beside those in force that only count, and what puts them in
- * force (docs/decisions/0007-canary.md). Job threads. */
+ * force (docs/decisions/0009-canary.md). Job threads. */
 #include "daemon.h"
 
 #include <errno.h>

@@ -111,9 +111,10 @@ static json_t *stats_ports(const struct view *v)
 
 static json_t *stats_match(const struct view *v)
 {
-	return json_pack("{s:o, s:o, s:o, s:o}", "events", json_u64(v->match.events), "scans",
+	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "events", json_u64(v->match.events), "scans",
 		json_u64(v->match.scans), "rescans", json_u64(v->match.rescans), "hits_truncated",
-		json_u64(v->match.hits_truncated));
+		json_u64(v->match.hits_truncated), "confirms", json_u64(v->match.confirms), "confirms_cut",
+		json_u64(v->match.confirms_cut));
 }
 
 json_t *view_stats(const struct view *v, const struct request *rq, struct err *err)
@@ -207,9 +208,10 @@ static const char *rule_mode(const struct rule_info *info)
 
 static json_t *rule_row(const struct view_rule *rule)
 {
-	return json_pack("{s:o, s:s, s:s, s:o, s:o, s:o}", "id", json_text(rule->info.id), "mode",
+	return json_pack("{s:o, s:s, s:s, s:o, s:o, s:I, s:o}", "id", json_text(rule->info.id), "mode",
 		rule_mode(&rule->info), "severity", rule_severity_name[rule->info.severity], "actions",
-		rule_actions(rule->info.actions), "hits", json_u64(rule->hits), "title",
+		rule_actions(rule->info.actions), "hits", json_u64(rule->hits), "by_pcre2",
+		(json_int_t)rule->info.confirmed, "title",
 		json_text(rule->info.title ? rule->info.title : ""));
 }
 

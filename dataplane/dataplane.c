@@ -263,6 +263,8 @@ void dataplane_match_stats(struct dataplane *dp, struct matcher_stats *sum, uint
 		sum->events += s->events;
 		sum->scans += s->scans;
 		sum->rescans += s->rescans;
+		sum->confirms += s->confirms;
+		sum->confirms_cut += s->confirms_cut;
 		sum->hits_truncated += s->hits_truncated;
 		for (uint32_t r = 0; r < rules && r < hits_max; r++)
 			hits[r] += h[r];

@@ -30,6 +30,7 @@ struct rule_info {
 	bool expired;	    /* not in force: ruleset_expire() */
 	int64_t expires_ms; /* 0: never */
 	const char *owner;  /* NULL: none */
+	uint32_t confirmed; /* of its tests, those that PCRE2 confirms */
 	uint64_t content;   /* hash of what it says, with its lists; without comments and layout */
 	bool canary;	    /* it only counts: no alert, no tag, nothing dropped */
 	uint8_t change;	    /* enum rule_change */
@@ -115,6 +116,7 @@ void ruleset_progress_set(
 /* What the text patterns cost. */
 struct rule_costs {
 	uint32_t patterns, edge_patterns; /* edge: a scan for each event that has the field */
+	uint32_t confirmed_patterns;	  /* of these, those that PCRE2 confirms */
 	uint32_t databases;
 	uint32_t costly; /* remarks, of which at most RULE_COSTLY_MAX are told */
 	uint64_t database_bytes;
@@ -191,6 +193,8 @@ const struct ruleset *matcher_ruleset(const struct matcher *m);
 struct matcher_stats {			 /* written by the worker; read racily by control */
 	uint64_t events, scans, rescans; /* rescans: bursts over the hit budget, scanned field by field */
 	uint64_t hits_truncated;	 /* events with more rule hits than MATCH_HITS_MAX */
+	uint64_t confirms;		 /* searches by PCRE2 */
+	uint64_t confirms_cut;		 /* of those that were given up at their bound: no match */
 };
 #define MATCH_HITS_MAX 1024
 const struct matcher_stats *matcher_stats(const struct matcher *m);

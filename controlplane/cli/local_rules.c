@@ -65,14 +65,16 @@ enum cli_exit local_rules_check(const struct cli *cli, FILE *out, struct err *er
 	costly = json_array();
 	ruleset_costs(rs, &costs, report_line, costly);
 	tests = ruleset_run_tests(rs, &state_rules_tester, report_line, report);
-	result = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:o, s:o}", "rules",
-		(json_int_t)ruleset_rule_count(rs), "rules_with_state", (json_int_t)ruleset_state_count(rs),
-		"patterns", (json_int_t)costs.patterns, "patterns_scanned_per_event",
-		(json_int_t)costs.edge_patterns, "databases", (json_int_t)costs.databases, "database_bytes",
-		(json_int_t)costs.database_bytes, "scratch_bytes_per_worker", (json_int_t)costs.scratch_bytes,
-		"version", ruleset_version(rs), "passed_tests", (json_int_t)tests.passed, "failed_tests",
-		(json_int_t)tests.failed, "tests_not_run", (json_int_t)tests.not_run, "costly_patterns",
-		(json_int_t)costs.costly, "costly", costly, "report", report);
+	result = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:o, s:o}",
+		"rules", (json_int_t)ruleset_rule_count(rs), "rules_with_state",
+		(json_int_t)ruleset_state_count(rs), "patterns", (json_int_t)costs.patterns,
+		"patterns_scanned_per_event", (json_int_t)costs.edge_patterns, "patterns_confirmed_by_pcre2",
+		(json_int_t)costs.confirmed_patterns, "databases", (json_int_t)costs.databases,
+		"database_bytes", (json_int_t)costs.database_bytes, "scratch_bytes_per_worker",
+		(json_int_t)costs.scratch_bytes, "version", ruleset_version(rs), "passed_tests",
+		(json_int_t)tests.passed, "failed_tests", (json_int_t)tests.failed, "tests_not_run",
+		(json_int_t)tests.not_run, "costly_patterns", (json_int_t)costs.costly, "costly", costly,
+		"report", report);
 	cli_print(cli, out, result);
 	ruleset_free(rs);
 	if (tests.failed)

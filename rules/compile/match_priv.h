@@ -49,6 +49,19 @@ struct attr_value {
 	uint8_t rank; /* where it was found: enum attr_rank of match_attr.c */
 };
 
+/* Expressions that PCRE2 confirms: its memory, and how far a search may go. Without memory if there are none.
+ */
+#define CONFIRM_STEPS_MAX 10000u
+#define CONFIRM_HEAP_KIB 128u
+#define CONFIRM_ARENA_BYTES (512u << 10)
+struct confirm {
+	uint8_t *arena;
+	size_t used;
+	pcre2_general_context *memory;
+	pcre2_match_context *limits;
+	pcre2_match_data *found;
+};
+
 struct matcher {
 	const struct ruleset *rs;
 	hs_scratch_t *scratch;
@@ -86,11 +99,18 @@ struct matcher {
 	uint32_t matched_count;
 	uint64_t *rule_bit; /* for sorting many; zero between uses */
 	char *folded;	    /* a value in lower case */
+	struct confirm confirm;
 
 	uint16_t *out; /* hit lists of one matcher_run() */
 	uint32_t out_used;
 	uint64_t *rule_hits;
 };
+
+/* ---- match_confirm.c, match_confirm_setup.c ---- */
+bool confirm_setup(struct confirm *confirm, const struct ruleset *rs);
+void confirm_end(struct confirm *confirm);
+/* Takes back the bits of the event in work that PCRE2 does not confirm. */
+void confirm_bits(struct matcher *m, const struct event *ev);
 
 /* ---- match_attr.c ---- */
 /* Finds the attributes of event k of the burst, whose attr_mask is 0. */

@@ -529,6 +529,8 @@ static void event_run(struct matcher *m, struct event *ev, uint32_t k)
 	m->matched_count = 0;
 	m->now = k;
 	event_bits(m, ev, k);
+	if (rs->confirm_count)
+		confirm_bits(m, ev);
 	for (uint32_t i = 0; i < rs->always_count[ev->type]; i++)
 		match_look(m, ev, rs->always[ev->type][i]);
 	for (uint32_t i = 0; i < m->touched_count; i++) {

@@ -9,6 +9,7 @@ void matcher_free(struct matcher *m)
 	if (!m)
 		return;
 	hs_free_scratch(m->scratch);
+	confirm_end(&m->confirm);
 	free(m->gather);
 	free(m->hit);
 	free(m->link);
@@ -74,8 +75,9 @@ struct matcher *matcher_new(const struct ruleset *rs, struct err *err)
 	m->folded = calloc(1, folded_bytes(rs));
 	m->out = calloc(MATCH_EVENTS_MAX * hits + 1, sizeof *m->out);
 	m->rule_hits = calloc((size_t)rs->match_count + 1, sizeof *m->rule_hits);
-	if (!attrs_setup(m, &rs->attrs) || !m->gather || !m->hit || !m->link || !m->bit || !m->touched ||
-		!m->stamp || !m->matched || !m->rule_bit || !m->folded || !m->out || !m->rule_hits ||
+	if (!attrs_setup(m, &rs->attrs) || !confirm_setup(&m->confirm, rs) || !m->gather || !m->hit ||
+		!m->link || !m->bit || !m->touched || !m->stamp || !m->matched || !m->rule_bit ||
+		!m->folded || !m->out || !m->rule_hits ||
 		(rs->scratch && hs_clone_scratch(rs->scratch, &m->scratch) != HS_SUCCESS)) {
 		matcher_free(m);
 		err_set(err, -ENOMEM, "out of memory for a matcher");

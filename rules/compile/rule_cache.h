@@ -28,7 +28,8 @@ void rule_cache_put(const struct rule_cache_key *key, const hs_database_t *db);
 struct rule_width {
 	uint32_t min, max; /* of a match in bytes; UINT32_MAX: unbounded */
 	uint8_t at_eod;	   /* some matches are only at the end of the data */
-	uint8_t pad[3];
+	uint8_t confirm;   /* it takes the expression as a prefilter only */
+	uint8_t pad[2];
 };
 bool rule_cache_widths(const struct rule_cache_key *key, struct rule_width *out, uint32_t count);
 void rule_cache_put_widths(const struct rule_cache_key *key, const struct rule_width *width, uint32_t count);

@@ -37,6 +37,14 @@ static void pattern_costs(const struct costs *co, const struct pattern *p)
 		return;
 	}
 	shape = regex_shape_of(p->expr);
+	if (p->confirm) {
+		say(co, p,
+			"regex: beyond Hyperscan: confirmed by PCRE2 wherever a weaker expression matches, "
+			"event by event; a "
+			"search of more than 10000 steps is given up, counted (confirms_cut), and is no "
+			"match");
+		return;
+	}
 	if (!p->min_width)
 		say(co, p,
 			"regex: matches the empty text, so each value that is there; `present` says that at "
@@ -86,6 +94,7 @@ void ruleset_costs(const struct ruleset *rs, struct rule_costs *out,
 		out->scratch_bytes = bytes;
 	for (uint32_t i = 0; i < rs->pattern_count; i++) {
 		out->edge_patterns += rs->pattern[i].edge;
+		out->confirmed_patterns += rs->pattern[i].confirm != NULL;
 		pattern_costs(&co, &rs->pattern[i]);
 	}
 }

@@ -184,15 +184,15 @@ static void regexes_free(struct regexes *rx)
 	free(rx->width);
 }
 
-static int width_ask(const struct pattern *p, struct rule_width *out, struct err *err)
+static int width_ask(struct ruleset *rs, struct pattern *p, struct rule_width *out, struct err *err)
 {
 	hs_compile_error_t *problem = NULL;
 	hs_expr_info_t *info = NULL;
 	int rc;
 
 	if (hs_expression_info(p->expr, p->flags | HS_FLAG_ALLOWEMPTY, &info, &problem) != HS_SUCCESS) {
-		rc = ruleset_rule_err(p->rule, p->cond, err, "regex: %s",
-			problem ? problem->message : "refused by Hyperscan");
+		*out = (struct rule_width){.confirm = 1};
+		rc = ruleset_confirm(rs, p, problem ? problem->message : "refused by Hyperscan", err);
 		hs_free_compile_error(problem);
 		return rc;
 	}
@@ -212,7 +212,7 @@ static int widths(struct ruleset *rs, struct err *err)
 		key = rule_cache_key(rx.expr, rx.flags, rx.id, rx.count);
 		if (!rule_cache_widths(&key, rx.width, rx.count)) {
 			for (uint32_t i = 0; i < rx.count && !rc; i++)
-				rc = width_ask(rx.pattern[i], &rx.width[i], err);
+				rc = width_ask(rs, rx.pattern[i], &rx.width[i], err);
 			if (!rc)
 				rule_cache_put_widths(&key, rx.width, rx.count);
 		}
@@ -220,6 +220,10 @@ static int widths(struct ruleset *rs, struct err *err)
 	for (uint32_t i = 0; i < rx.count && !rc; i++) {
 		struct pattern *p = rx.pattern[i];
 
+		if (rx.width[i].confirm) {
+			rc = p->confirm ? 0 : ruleset_confirm(rs, p, "refused by Hyperscan", err);
+			continue;
+		}
 		p->min_width = rx.width[i].min;
 		p->max_width = rx.width[i].max;
 		/* Hyperscan's own view as a second opinion; to it a \b at the end is a test for the end as
@@ -238,6 +242,7 @@ static int visit_subject(struct collector *cl, struct cond *c)
 
 	if (c->kind != COND_CONTAINS && c->kind != COND_REGEX)
 		return 0;
+	cl->match->rule->info.confirmed += rs->pattern[c->lit].confirm != NULL;
 	for (uint32_t t = 1; t < EVENT_TYPE_MAX; t++)
 		if (cl->match->types & 1u << t)
 			subject_set_add(

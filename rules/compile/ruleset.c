@@ -37,6 +37,8 @@ void ruleset_free(struct ruleset *rs)
 		textmap_free(&rs->dict[f].folded);
 	}
 	textmap_free(&rs->pattern_map);
+	for (uint32_t i = 0; i < rs->pattern_count; i++)
+		pcre2_code_free(rs->pattern[i].confirm);
 	free(rs->pattern);
 	rule_pool_free(&rs->pool);
 	free(rs);

@@ -3,6 +3,8 @@
 #define SLUICE_RULESET_PRIV_H
 
 #include <hs/hs.h>
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
 
 #include "rule_ast.h"
 #include "textmap.h"
@@ -55,8 +57,9 @@ struct pattern {
 	uint32_t flags;		       /* HS_FLAG_* */
 	uint32_t literal;	       /* bytes of a text that each match holds */
 	uint8_t subject;
-	bool word; /* a regex with \b or \B: see regex_shape.h */
-	bool edge; /* result depends on the field's edges: never scanned among other fields */
+	bool word;	     /* a regex with \b or \B: see regex_shape.h */
+	bool edge;	     /* result depends on the field's edges: never scanned among other fields */
+	pcre2_code *confirm; /* what Hyperscan finds is only a candidate of; NULL: it is a match */
 	const char *expr;
 	const struct rule *rule; /* the first that has it, for errors */
 	const struct cond *cond;
@@ -130,6 +133,7 @@ struct ruleset {
 	uint32_t pattern_count, pattern_room;
 	struct textmap pattern_map;
 	uint32_t lit_count;
+	uint32_t confirm_count; /* patterns with confirm */
 
 	struct prog_node *prog;
 	uint32_t prog_count;
@@ -203,8 +207,11 @@ int ruleset_states(
 	struct ruleset *rs, struct err *err); /* state[], keyring[], use[]; again after some expired */
 int ruleset_attrs(struct ruleset *rs, struct err *err);				  /* cond.subject, attrs */
 int ruleset_patterns(struct ruleset *rs, uint32_t patterns_max, struct err *err); /* pattern[], lits, dicts */
-int ruleset_programs(struct ruleset *rs, struct err *err);			  /* prog, triggers, always */
-int ruleset_databases(struct ruleset *rs, struct err *err);			  /* Hyperscan */
+/* Of a pattern that Hyperscan refuses for a reason: makes it one that PCRE2 confirms, or says what both say.
+ */
+int ruleset_confirm(struct ruleset *rs, struct pattern *p, const char *why, struct err *err);
+int ruleset_programs(struct ruleset *rs, struct err *err);  /* prog, triggers, always */
+int ruleset_databases(struct ruleset *rs, struct err *err); /* Hyperscan */
 
 /* Rules that were read from canary sources, behind those in force: rule[], version. */
 int ruleset_canary_join(struct ruleset *rs, const struct rule_list *canary, struct err *err);

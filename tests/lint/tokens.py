@@ -7,7 +7,7 @@ import sys
 STAGES = ("dataplane/base/number", "dataplane/base/ip_text", "dataplane/base/json_scan", "dataplane/parse/",
           "dataplane/record/", "dataplane/enrich/enrich.c", "dataplane/enrich/geoip.h",
           "dataplane/enrich/lookup.h", "dataplane/pipeline.c", "dataplane/nic/decode", "rules/compile/match_run.c",
-          "rules/compile/match_attr.c", "rules/compile/rule_shadow.c")
+          "rules/compile/match_attr.c", "rules/compile/match_confirm.c", "rules/compile/rule_shadow.c")
 RULES = [
     # (pattern, paths it holds for, what to do)
     (r"\b(malloc|calloc|realloc|free|strdup|posix_memalign|rte_malloc|rte_zmalloc)\s*\(", STAGES,
