@@ -383,15 +383,16 @@ static void test_tables(void **state)
 		"canaries    0\n"
 		"patterns    0\n"
 		"rules:\n"
-		"  id     mode      severity  actions     hits  title\n"
-		"  bots   in force  high      alert, tag    42  Scripted clients\n"
-		"  noise  in force  info      drop          10  Health checks\n");
+		"  id     mode      severity  actions     hits  by_pcre2  title\n"
+		"  bots   in force  high      alert, tag    42         0  Scripted clients\n"
+		"  noise  in force  info      drop          10         0  Health checks\n");
 	expect_text(rendered(&v, view_rules_show, &rq),
 		"id                     noise\n"
 		"mode                   in force\n"
 		"severity               info\n"
 		"actions                drop\n"
 		"hits                   10\n"
+		"by_pcre2               0\n"
 		"title                  Health checks\n"
 		"file                   noise.yaml\n"
 		"line                   1\n"
@@ -441,10 +442,10 @@ static void test_canary(void **state)
 		"canaries    1\n"
 		"patterns    0\n"
 		"rules:\n"
-		"  id     mode      severity  actions     hits  title\n"
-		"  bots   in force  high      alert, tag    42  Scripted clients\n"
-		"  noise  in force  info      drop          10  Health checks\n"
-		"  bots   canary    high      alert, tag    57  Scripted clients\n");
+		"  id     mode      severity  actions     hits  by_pcre2  title\n"
+		"  bots   in force  high      alert, tag    42         0  Scripted clients\n"
+		"  noise  in force  info      drop          10         0  Health checks\n"
+		"  bots   canary    high      alert, tag    57         0  Scripted clients\n");
 	text = rendered(&v, view_rules_stats, &rq);
 	expect_line(text, "canary:");
 	expect_line(text, "  id     change   would_alert  alerted_in_force  would_drop  hits  hits_in_force  "
