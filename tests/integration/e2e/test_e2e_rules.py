@@ -60,6 +60,17 @@ def rounds(rig, killer, scenarios, plans, with_sum):
     rig.expect(killer.start(), "up again")
 
 
+def round_taken(daemon, scenarios):
+    """A round whose events of the new rule have come to its state: with the next change of rules it goes, and what is
+    still on its way then is nothing to it."""
+    def hits():
+        return state_rules(daemon).get("e2e-sum", {}).get("hits", 0)
+
+    before = hits()
+    scenarios.round(True)
+    wait_until(lambda: hits() >= before + 3, 30, "the new rule's events")
+
+
 def change_phase(rig, daemon, killer, scenarios):
     """Five events of which three come before the change and a kill, four behind."""
     again, before = rules_write(rig, 2, True), rules_write(rig, 1, False)
@@ -72,7 +83,7 @@ def change_phase(rig, daemon, killer, scenarios):
     say("killed right after rules apply")
     rig.expect(killer.start() and in_force(rig, daemon, True), "the applied rules are in force after the kill")
     scenarios.send(*(e for half in halves for e in half[3:]))
-    scenarios.round(True)
+    round_taken(daemon, scenarios)
     for _ in range(3):
         job = threading.Thread(target=daemon.ctl, args=("rules", "apply", before))
         job.start()
@@ -82,7 +93,7 @@ def change_phase(rig, daemon, killer, scenarios):
         say("killed while rules are applied")
         rig.expect(killer.start(), "up again")
         rig.expect(daemon.ctl("rules", "apply", again) is not None and in_force(rig, daemon, True), "applied again")
-        scenarios.round(True)
+        round_taken(daemon, scenarios)
 
 
 class Journal:
