@@ -33,13 +33,21 @@ static void fail_unless(bool ok)
 		abort();
 }
 
+/* Even generations have a canary, which the next one puts in force. */
 static int rules_get(void *arg, uint32_t generation, struct cep_rules *out, struct err *err)
 {
+	static struct rule_state canary;
+
 	(void)arg;
 	if (generation > 3)
 		return err_set(err, -1, "no such generation");
-	out->count = 1;
-	out->rule[0] = (struct cep_rule){&rule, &ring, "r", "t", "high", true, 0};
+	canary = rule;
+	canary.canary = true;
+	canary.uid = rule.uid_other;
+	canary.uid_other = rule.uid;
+	out->count = generation % 2 ? 1 : 2;
+	out->rule[0] = (struct cep_rule){&rule, &ring, "r", "t", "high", true, generation};
+	out->rule[1] = (struct cep_rule){&canary, &ring, "r", "t", "high", false, generation + 1};
 	out->match_count = MATCHES;
 	out->use = use;
 	return 0;
@@ -58,6 +66,7 @@ static int emit(void *arg, uint64_t offset, const struct record *rec)
 static void rule_set(uint8_t kind, uint8_t how)
 {
 	rule = (struct rule_state){.uid = 9,
+		.uid_other = 10,
 		.kind = (uint8_t)(RULE_STATE_COUNT + kind % RULE_STATE_UNCHANGED),
 		.order = how & 1,
 		.skip = how >> 1 & 1,
@@ -162,9 +171,13 @@ static void event(struct life *life, const uint8_t *p)
 static void instruction(struct life *life, const uint8_t *p)
 {
 	const struct cep_stats *s;
+	struct err err;
 
 	if (p[3] == 255 && p[2] == 255) {
 		save_check(life);
+	} else if (p[3] == 255 && p[2] == 254) {
+		fail_unless(!cep_flush(life->cep));
+		fail_unless(!cep_switch(life->cep, p[0] % 3 + 1u, &err));
 	} else if (p[3] == 255) {
 		life->step_ms = (life->step_ms < TIME_MS ? TIME_MS : life->step_ms) + p[0] * (p[1] % 8);
 		fail_unless(!cep_reach(life->cep, life->step_ms, 3));

@@ -1,6 +1,6 @@
-"""The life of rules under live traffic and kill -9: `rules apply`, `canary`, `promote`, `canary --stop` and `rollback`, killed at
-each of their steps and at random, with `rules try` beside them. After each start exactly the ruleset before or the one
-after is in force, whole, with its canary.
+"""The life of rules under live traffic and kill -9: `rules apply`, `canary`, `promote`, `canary --stop` and
+`rollback`, killed at each of their steps and at random, with `rules try` beside them. After each start exactly the
+ruleset before or the one after is in force, whole, with its canary.
 
 Shown of what survived: each event has the hits that the rules of its block's generation give it, all of them and no
 other (the rules are three sets that have no rule in common, so a mixture would be seen); no canary has alerted or
