@@ -12,6 +12,8 @@
 
 /* A row's columns take so many times its packed bytes at most: registers are 3 bytes for 6 bits. */
 #define ROW_GROWTH 8u
+/* The same of an alert: 16 bytes or more become the text of an address, and an id. */
+#define EVIDENCE_GROWTH (ADDRESS_TEXT_BYTES / 16u + 1)
 
 void ch_rows_init(struct ch_rows *rows, const char *node, uint64_t epoch, uint32_t partition,
 	struct ruleset_store *rules)
@@ -376,11 +378,13 @@ static const char *window_name(const struct ch_rows *rows, uint64_t uid)
 static int output_record_add(struct ch_rows *rows, struct ch_source *src, struct err *err)
 {
 	bool late = src->rec->kind == RECORD_LATE;
+	/* An address is text here. */
+	uint64_t weight = src->rec->bytes * (late ? 1ull : EVIDENCE_GROWTH) + 512;
 	int rc;
 
-	if (range_full(rows, src->rec, src->rec->bytes + 512))
+	if (range_full(rows, src->rec, weight))
 		return 1;
-	record_taken(rows, src->rec, src->rec->bytes + 512);
+	record_taken(rows, src->rec, weight);
 	src->window_name =
 		window_name(rows, late ? row_late_window(src->rec) : row_alert_of(src->rec)->window_uid);
 	rc = table_put(rows, late ? CH_TABLE_events_late : CH_TABLE_alerts, src->rec->event_time_ms, src);

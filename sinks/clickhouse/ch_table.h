@@ -43,7 +43,10 @@ enum ch_value {
 	CH_VALUE_SCORE,
 	CH_VALUE_NUMBER,
 	CH_VALUE_EXPECTED,
-	CH_VALUE_WINDOW, /* name of the window */
+	CH_VALUE_WINDOW,   /* name of the window */
+	CH_VALUE_EVIDENCE, /* addresses of events; '' where one is not known */
+	CH_VALUE_EVIDENCE_IDS,
+	CH_VALUE_EVIDENCE_TOTAL,
 	CH_VALUE_INPUT_EPOCH,
 	CH_VALUE_INPUT_PARTITION,
 	CH_VALUE_INPUT_OFFSET,

@@ -89,8 +89,8 @@ static const char *reason_field_name(const struct record *rec)
 	return name ? name : "";
 }
 
-static void put_alert_value(
-	struct native_block *b, uint32_t i, enum ch_value value, const struct alert *alert)
+static void put_alert_value(struct native_block *b, uint32_t i, enum ch_value value,
+	const struct alert *alert, const uint8_t event_id[16])
 {
 	switch (value) {
 	case CH_VALUE_ALERT_ID:
@@ -125,9 +125,40 @@ static void put_alert_value(
 	case CH_VALUE_EXPECTED:
 		native_put_null(b, i);
 		break;
+	case CH_VALUE_EVIDENCE:
+		native_put_item_text(b, i, alert->evidence, strlen(alert->evidence));
+		native_put_array_end(b, i);
+		break;
+	case CH_VALUE_EVIDENCE_IDS:
+		native_put_item_uuid(b, i, event_id);
+		native_put_array_end(b, i);
+		break;
+	case CH_VALUE_EVIDENCE_TOTAL:
+		native_put_uint(b, i, 1);
+		break;
 	default:
 		assert(!"a value that no row has");
 	}
+}
+
+/* As Kafka has it, but '' where an address is not known; ids only where there are any. */
+static void put_evidence(struct native_block *b, uint32_t i, const struct ch_source *src)
+{
+	for (uint32_t k = 0; k < row_alert_of(src->rec)->evidence_count; k++) {
+		struct row_rule_evidence e = row_alert_evidence(src->rec, k);
+		struct address at = {src->rows->node, src->rows->input_epoch, e.partition, e.offset};
+		char text[ADDRESS_TEXT_BYTES];
+
+		native_put_item_text(b, i, text, e.partition == UINT32_MAX ? 0 : address_text(text, &at));
+	}
+	native_put_array_end(b, i);
+}
+
+static void put_evidence_ids(struct native_block *b, uint32_t i, const struct record *rec)
+{
+	for (uint32_t k = 0; row_rule_alert_of(rec) && k < row_alert_of(rec)->evidence_count; k++)
+		native_put_item_uuid(b, i, row_alert_evidence(rec, k).event_id);
+	native_put_array_end(b, i);
 }
 
 /* An alert that the state stage made; nothing of it comes from a ruleset or a single event. */
@@ -177,6 +208,15 @@ static void put_state_alert_value(
 		break;
 	case CH_VALUE_EXPECTED:
 		native_put_double(b, i, a->expected);
+		break;
+	case CH_VALUE_EVIDENCE:
+		put_evidence(b, i, src);
+		break;
+	case CH_VALUE_EVIDENCE_IDS:
+		put_evidence_ids(b, i, src->rec);
+		break;
+	case CH_VALUE_EVIDENCE_TOTAL:
+		native_put_uint(b, i, a->evidence_total);
 		break;
 	default:
 		assert(!"a value that no alert of the state stage has");
@@ -248,7 +288,7 @@ static void put_event_value(
 		break;
 	default:
 		if (src->alert)
-			put_alert_value(b, i, column->value, src->alert);
+			put_alert_value(b, i, column->value, src->alert, rec->event_id);
 		else
 			put_late_value(b, i, column->value, src);
 	}

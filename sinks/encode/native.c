@@ -29,6 +29,7 @@ const char *const native_type_name[NATIVE_TYPE_COUNT] = {
 	[NATIVE_UINT8] = "UInt8",
 	[NATIVE_STRING_ARRAY] = "Array(String)",
 	[NATIVE_UINT32_ARRAY] = "Array(UInt32)",
+	[NATIVE_UUID_ARRAY] = "Array(UUID)",
 	[NATIVE_DECIMAL38_NULL] = "Nullable(Decimal(38, 6))",
 	[NATIVE_DECIMAL38] = "Decimal(38, 6)",
 	[NATIVE_REGISTERS] = "Tuple(Array(UInt16), Array(UInt8))",
@@ -142,15 +143,19 @@ static struct native_column *put_begin(struct native_block *b, uint32_t column, 
 	return c;
 }
 
-void native_put_uuid(struct native_block *b, uint32_t column, const uint8_t id[16])
+static void put_id(struct bytes *out, const uint8_t id[16])
 {
-	struct native_column *c = put_begin(b, column, NATIVE_UUID);
 	uint64_t half[2];
 
 	memcpy(half, id, sizeof half);
 	half[0] = __builtin_bswap64(half[0]);
 	half[1] = __builtin_bswap64(half[1]);
-	bytes_put(&c->value, half, sizeof half);
+	bytes_put(out, half, sizeof half);
+}
+
+void native_put_uuid(struct native_block *b, uint32_t column, const uint8_t id[16])
+{
+	put_id(&put_begin(b, column, NATIVE_UUID)->value, id);
 }
 
 void native_put_ipv6(struct native_block *b, uint32_t column, const uint8_t addr[16])
@@ -324,6 +329,15 @@ void native_put_item_text(struct native_block *b, uint32_t column, const void *t
 	put_string(&c->value, text, bytes);
 }
 
+void native_put_item_uuid(struct native_block *b, uint32_t column, const uint8_t id[16])
+{
+	struct native_column *c = &b->column[column];
+
+	assert(c->type == NATIVE_UUID_ARRAY);
+	c->item_count++;
+	put_id(&c->value, id);
+}
+
 void native_put_item_uint(struct native_block *b, uint32_t column, uint32_t value)
 {
 	struct native_column *c = &b->column[column];
@@ -337,7 +351,8 @@ void native_put_array_end(struct native_block *b, uint32_t column)
 {
 	struct native_column *c = put_begin(b, column, b->column[column].type);
 
-	assert(c->type == NATIVE_STRING_ARRAY || c->type == NATIVE_UINT32_ARRAY || vector_of[c->type].item);
+	assert(c->type == NATIVE_STRING_ARRAY || c->type == NATIVE_UINT32_ARRAY ||
+		c->type == NATIVE_UUID_ARRAY || vector_of[c->type].item);
 	bytes_put_u64(&c->side, c->item_count);
 }
 

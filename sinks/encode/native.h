@@ -30,6 +30,7 @@ enum native_type {
 	NATIVE_UINT8,
 	NATIVE_STRING_ARRAY,
 	NATIVE_UINT32_ARRAY,
+	NATIVE_UUID_ARRAY,
 	NATIVE_DECIMAL38_NULL,
 	NATIVE_DECIMAL38,
 	/* Sparse vectors, as sumMap and maxMap take them: keys ascending, each once in a row. */
@@ -92,6 +93,7 @@ void native_put_text(
 	struct native_block *b, uint32_t column, const void *text, size_t bytes); /* STRING, LC_STRING */
 /* Arrays: items of the open row, then the end of its array. */
 void native_put_item_text(struct native_block *b, uint32_t column, const void *text, size_t bytes);
+void native_put_item_uuid(struct native_block *b, uint32_t column, const uint8_t id[16]);
 void native_put_item_uint(struct native_block *b, uint32_t column, uint32_t value);
 /* Vectors: REGISTERS and BUCKETS; COUNTS. */
 void native_put_item_pair(struct native_block *b, uint32_t column, int32_t key, uint64_t value);

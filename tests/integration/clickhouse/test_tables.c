@@ -310,11 +310,14 @@ static void test_platform_alerts_dead(void **state)
 	query_is(&h,
 		"SELECT alert_id, rule_id, title, severity, generation, ruleset, type, key, "
 		"toUnixTimestamp64Milli(ts), ts = first_time AND ts "
-		"= last_time FROM t_platform.alerts WHERE _offset = 3 ORDER BY rule_id FORMAT TabSeparated",
+		"= last_time AND event_ids = [event_id] AND evidence_total = 1, evidence FROM "
+		"t_platform.alerts WHERE _offset = 3 ORDER BY rule_id FORMAT TabSeparated",
 		"n1/fedcba9876543210/0/3/alert-b\talert-b\tB "
-		"\"it\\'s\"\thigh\t1\t00112233445566aa\tplatform\tu1\t1794960000123\t1\n"
+		"\"it\\'s\"\thigh\t1\t00112233445566aa\tplatform\tu1\t1794960000123\t1\t['n1/"
+		"fedcba9876543210/0/3']\n"
 		"n1/fedcba9876543210/0/3/"
-		"both-d\tboth-d\tD\tcritical\t1\t00112233445566aa\tplatform\tu1\t1794960000123\t1\n");
+		"both-d\tboth-d\tD\tcritical\t1\t00112233445566aa\tplatform\tu1\t1794960000123\t1\t['n1/"
+		"fedcba9876543210/0/3']\n");
 	query_is(&h, "SELECT count() FROM t_platform.alerts FORMAT TabSeparated", "6\n");
 	query_is(&h,
 		"SELECT reason, field, type, hex(raw), cut, _offset, _source_port FROM "

@@ -453,17 +453,20 @@ static void test_alerts_and_late(void **state)
 		.value = 100,
 		.expected = 12.25,
 		.window_uid = plan.def[0]->uid,
+		.evidence_count = 1,
+		.evidence_total = 9,
 		.rule_bytes = 18,
 		.title_bytes = 11,
 		.severity_bytes = 4,
 		.key_bytes = 5};
+	static const struct row_evidence evidence = {.partition = 2, .offset = 17};
 	static struct agg_record r;
 	static struct ch_rows rows;
 	struct bytes records = {0};
 	struct record *rec;
 
 	(void)state;
-	row_put_alert(&records, &a, text, NULL, START_MS + 2 * MINUTE_MS);
+	row_put_alert(&records, &a, text, &evidence, START_MS + 2 * MINUTE_MS);
 	row_put_mark(&records, START_MS, START_MS);
 	agg_record_start(&r);
 	agg_record_text(&r, FIELD_user_id, "late user", 9);
@@ -478,13 +481,15 @@ static void test_alerts_and_late(void **state)
 	send_all(&rows);
 	ch_rows_free(&rows);
 	run("SELECT alert_id, rule_id, title, severity, key, window, score, value, expected, type, event_id, "
-	    "toUnixTimestamp64Milli(first_time), toUnixTimestamp64Milli(ts), _offset, hex(_epoch) FROM "
-	    "w.alerts FORMAT "
+	    "toUnixTimestamp64Milli(first_time), toUnixTimestamp64Milli(ts), _offset, hex(_epoch), evidence, "
+	    "event_ids, "
+	    "evidence_total FROM w.alerts FORMAT "
 	    "TabSeparatedRaw");
 	assert_string_equal(http.answer.body, "ab000000-0000-0000-0000-000000000000\tpage_minute/zscore\tOdd "
 					      "'count'\thigh\t/p|DE\tpage_minute\t4.5\t"
 					      "100\t12.25\t\t00000000-0000-0000-0000-"
-					      "000000000000\t1794960000000\t1794960060000\t0\tFEED\n");
+					      "000000000000\t1794960000000\t1794960060000\t0\tFEED\t"
+					      "['box a/000000000000beef/2/17']\t[]\t9\n");
 	run("SELECT window, type, key, raw, toUnixTimestamp64Milli(ts), event_id, hex(_input_epoch), "
 	    "_input_partition, "
 	    "_input_offset, _offset FROM w.events_late FORMAT TabSeparatedRaw");
@@ -492,6 +497,53 @@ static void test_alerts_and_late(void **state)
 		"page_minute\tplatform\tlate user\tlate "
 		"user\t1794959999995\t11111111-1111-1111-1111-111111111111\tBEEF"
 		"\t4\t4711\t2\n");
+	bytes_free(&records);
+}
+
+/* Of a rule over time: each event by address, where it is known, and by id; how many there were in all. */
+static void test_rule_alert(void **state)
+{
+	static const char *const text[5] = {"cards", "Cards", "low", "ip=192.0.2.1", "00112233445566aa"};
+	static const struct row_rule_evidence evidence[3] = {
+		{.partition = 0, .offset = 1, .event_id = {0x01}},
+		{.partition = UINT32_MAX, .event_id = {0x02}},
+		{.partition = 3, .offset = UINT64_MAX - 1, .event_id = {[15] = 0xff}}};
+	static struct ch_rows rows;
+	struct row_rule_alert a = {.head = {.id = {0xcd},
+					   .first_ms = START_MS,
+					   .last_ms = START_MS + 5,
+					   .value = 5,
+					   .expected = 5,
+					   .score = 1,
+					   .evidence_count = 3,
+					   .evidence_total = 40,
+					   .rule_bytes = 5,
+					   .title_bytes = 5,
+					   .severity_bytes = 3,
+					   .key_bytes = 12},
+		.rule_uid = 1,
+		.generation = 7,
+		.version_bytes = 16};
+	struct bytes records = {0};
+
+	(void)state;
+	row_put_rule_alert(&records, &a, text, evidence, START_MS + MINUTE_MS);
+	a.head.evidence_count = 0;
+	a.head.id[0] = 0xce;
+	row_put_rule_alert(&records, &a, text, evidence, START_MS + MINUTE_MS);
+	rows_take(&rows, "box b", &records);
+	assert_int_equal(rows.tally.alerts, 2);
+	send_all(&rows);
+	ch_rows_free(&rows);
+	run("SELECT key, generation, ruleset, event_id, evidence, event_ids, evidence_total FROM w.alerts "
+	    "WHERE rule_id = "
+	    "'cards' ORDER BY alert_id FORMAT TabSeparatedRaw");
+	assert_string_equal(http.answer.body,
+		"ip=192.0.2.1\t7\t00112233445566aa\t00000000-0000-0000-0000-0000000000ff\t"
+		"['box b/000000000000beef/0/1','','box b/000000000000beef/3/18446744073709551614']\t"
+		"['01000000-0000-0000-0000-000000000000','02000000-0000-0000-0000-000000000000',"
+		"'00000000-0000-0000-0000-0000000000ff']\t40\n"
+		"ip=192.0.2.1\t7\t00112233445566aa\t00000000-0000-0000-0000-000000000000\t[]\t[]\t40\n");
 	bytes_free(&records);
 }
 
@@ -510,12 +562,13 @@ static void test_start_up_check(void **state)
 	struct err err;
 
 	(void)state;
-	run("ALTER TABLE w.alerts DROP COLUMN score, DROP COLUMN window");
+	run("ALTER TABLE w.alerts DROP COLUMN score, DROP COLUMN event_ids, DROP COLUMN window");
 	refused_with("w.alerts: column window is missing; run: ALTER TABLE w.alerts ADD COLUMN window "
-		     "LowCardinality(String), ADD COLUMN score Nullable(Float64)",
+		     "LowCardinality(String), ADD COLUMN score Nullable(Float64), ADD COLUMN event_ids "
+		     "Array(UUID)",
 		"");
 	run("ALTER TABLE w.alerts ADD COLUMN window LowCardinality(String), ADD COLUMN score "
-	    "Nullable(Float64)");
+	    "Nullable(Float64), ADD COLUMN event_ids Array(UUID)");
 	run("ALTER TABLE w.visits DROP COLUMN sum_amount");
 	refused_with(
 		"w.visits: column sum_amount is missing", "ADD COLUMN sum_amount Nullable(Decimal(38, 6))");
@@ -537,7 +590,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_two_nodes),
 		cmocka_unit_test(test_empty_cell), cmocka_unit_test(test_sessions_and_funnels),
-		cmocka_unit_test(test_alerts_and_late), cmocka_unit_test(test_start_up_check)};
+		cmocka_unit_test(test_alerts_and_late), cmocka_unit_test(test_rule_alert),
+		cmocka_unit_test(test_start_up_check)};
 
 	return cmocka_run_group_tests(tests, open_all, close_all);
 }

@@ -27,11 +27,12 @@ def check_alerts(rig, daemon):
                f"{sorted(set(kafka) ^ set(lines))[:2]}")
     rows = rig.clickhouse.query(
         f"SELECT toString(alert_id), rule_id, key, generation, toUnixTimestamp64Milli(first_time), "
-        f"toUnixTimestamp64Milli(last_time), value FROM {daemon.name}.alerts FORMAT JSONCompactEachRow "
-        "SETTINGS output_format_json_quote_64bit_integers = 0").splitlines()
-    have = sorted(tuple(row) for row in map(json.loads, rows) if "/" not in row[0])
-    want = sorted(tuple(a[k] for k in ("alert_id", "rule_id", "key", "generation", "first_time", "last_time", "value"))
-                  for a in alerts.values())
+        f"toUnixTimestamp64Milli(last_time), value, evidence_total, event_ids, evidence FROM {daemon.name}.alerts "
+        "FORMAT JSONCompactEachRow SETTINGS output_format_json_quote_64bit_integers = 0").splitlines()
+    have = sorted(row for row in map(json.loads, rows) if "/" not in row[0])
+    names = ("alert_id", "rule_id", "key", "generation", "first_time", "last_time", "value", "evidence_total",
+             "event_ids")
+    want = sorted([a[k] for k in names] + [[e or "" for e in a["evidence"]]] for a in alerts.values())
     rig.expect(have == want, f"ClickHouse = replay: {len(have)} of {len(want)}, differing "
-               f"{sorted(set(have) ^ set(want))[:2]}")
+               f"{[x for x in have if x not in want][:1]} {[x for x in want if x not in have][:1]}")
     return list(alerts.values())

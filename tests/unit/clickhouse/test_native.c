@@ -130,6 +130,23 @@ static void test_arrays(void **state)
 		  "Array(UInt32)\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x07\0\0\0");
 }
 
+static void test_uuid_array(void **state)
+{
+	static const uint8_t id[16] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
+
+	(void)state;
+	native_column_add(&block, "a", NATIVE_UUID_ARRAY);
+	native_put_array_end(&block, 0);
+	native_row_end(&block);
+	native_put_item_uuid(&block, 0, id);
+	native_put_array_end(&block, 0);
+	native_row_end(&block);
+	BYTES_ARE("\x01\x02\x01"
+		  "a\x0b"
+		  "Array(UUID)\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0"
+		  "\x08\x07\x06\x05\x04\x03\x02\x01\x10\x0f\x0e\x0d\x0c\x0b\x0a\x09");
+}
+
 static void test_decimal(void **state)
 {
 	(void)state;
@@ -273,6 +290,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_nullable, begin, end),
 		cmocka_unit_test_setup_teardown(test_decimals, begin, end),
 		cmocka_unit_test_setup_teardown(test_arrays, begin, end),
+		cmocka_unit_test_setup_teardown(test_uuid_array, begin, end),
 		cmocka_unit_test_setup_teardown(test_decimal, begin, end),
 		cmocka_unit_test_setup_teardown(test_vectors, begin, end),
 		cmocka_unit_test_setup_teardown(test_ordered, begin, end),
