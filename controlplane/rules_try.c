@@ -197,12 +197,14 @@ static void progress_tell(struct try_reader *r, int64_t receive_ms)
 
 static int parts_run(struct try_reader *r, struct err *err)
 {
+	const size_t most = r->t->params->queue_bytes ? r->t->params->queue_bytes : RULES_TRY_QUEUE_BYTES;
 	const uint32_t partitions = r->t->partitions;
 	int rc = 0;
 
 	while (!rc) {
 		int64_t lowest_ms = TRY_NEVER, horizon_ms;
 		uint32_t p = 0;
+		bool full;
 
 		for (uint32_t i = 0; i < partitions; i++)
 			if (r->part[i].frontier_ms < lowest_ms) {
@@ -214,10 +216,9 @@ static int parts_run(struct try_reader *r, struct err *err)
 		rc = part_pull(r, p, err);
 		if (lowest_ms == TRY_NO_TIME)
 			continue;
-		horizon_ms = lowest_ms - SKEW_MS;
-		if (lanes_bytes(r->t) > RULES_TRY_QUEUE_BYTES)
-			horizon_ms = lowest_ms;
-		if (!rc && horizon_ms >= r->drained_ms + DRAIN_MS)
+		full = lanes_bytes(r->t) > most; /* as where the clock stood still for long */
+		horizon_ms = full ? lowest_ms + 1 : lowest_ms - SKEW_MS;
+		if (!rc && (full || horizon_ms >= r->drained_ms + DRAIN_MS))
 			rc = lanes_drain(r, horizon_ms, err);
 		progress_tell(r, lowest_ms);
 	}

@@ -19,8 +19,8 @@
  * that a rule dropped are not in the journal, so that what they would have alerted on cannot be told.
  *
  * Memory: the events that rules with state take out of about one second of receive time, at most about
- * RULES_TRY_QUEUE_BYTES; the state of both rulesets, bounded by their `limits`; alerts that one side alone
- * has, keys, examples: RULES_TRY_PAIRS_MAX. */
+ * RULES_TRY_QUEUE_BYTES, beyond which no later records are waited for; the state of both rulesets, bounded by
+ * their `limits`; alerts that one side alone has, keys, examples: RULES_TRY_PAIRS_MAX. */
 #ifndef SLUICE_RULES_TRY_H
 #define SLUICE_RULES_TRY_H
 
@@ -48,7 +48,8 @@ struct rules_try_params {
 	/* Of the watermark, where neither a checkpoint nor the journal says how it was. */
 	uint64_t out_of_orderness_ms;
 	int64_t step_ms;
-	uint64_t examples; /* of each rule */
+	uint64_t examples;  /* of each rule */
+	size_t queue_bytes; /* 0: RULES_TRY_QUEUE_BYTES */
 	void (*progress)(
 		void *arg, const struct rules_try_progress *now); /* every few seconds; may be NULL */
 	void (*fault)(void *arg, const char *text);		  /* of the journal; may be NULL */

@@ -101,6 +101,12 @@ static void keys_meet_over_partitions(void **state)
 	assert_int_equal(out.timed[TRY_THEN], EVENTS + LESS);
 	rules_try_free(&out);
 
+	params.queue_bytes = 50000; /* of some 2 MB */
+	assert_int_equal(rules_try(&params, &out, &err), 0);
+	assert_true(row_of_rule(&out, "paged")->alerts[TRY_THEN] == EVENTS + LESS - 999);
+	assert_int_equal(out.timed[TRY_THEN], EVENTS + LESS);
+	rules_try_free(&out);
+
 	params.rules[TRY_NOW] = rules_some; /* against itself */
 	assert_int_equal(rules_try(&params, &out, &err), 0);
 	row = row_of_rule(&out, "paged");
