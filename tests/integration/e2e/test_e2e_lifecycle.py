@@ -284,6 +284,6 @@ with Rig(sys.argv[1], kafka=1, clickhouse=True, root=True) as rig:
     mine = sorted(a["key"] for a in alerts if a["rule_id"] == "e2e-canary")
     rig.expect(mine == sorted(alerted), f"alerts of the promoted rule: {mine}")
     rig.expect(sum(a["rule_id"] == "busy" for a in alerts) > 10, f"{len(alerts)} alerts of rules with state")
-    rig.verify(daemon, "raw events, tags and alerts of single events", strangers_ok=True)
+    rig.verify(daemon, "raw events, tags and alerts of single events")
     say(f"{len(killer.kills)} kills at {len(POINTS)} steps of {len(OPERATIONS)} commands")
 rig.done()
