@@ -143,6 +143,9 @@ struct journal_part {
 	_Atomic uint32_t waiters __attribute__((aligned(64))); /* readers */
 	pthread_mutex_t wait_lock;
 	pthread_cond_t wait_cond;
+	pthread_mutex_t ready_lock; /* of a derived journal: see journal_ready() */
+	pthread_cond_t ready_cond;
+	bool ready; /* under ready_lock */
 
 	/* Under lock: the table of segments that hold blocks, oldest first. Writer appends, keeper removes.
 	 */
@@ -195,6 +198,7 @@ struct journal_part {
 	uint32_t open_bytes, open_records;
 	struct journal_counts open_counts;
 	uint64_t open_ns;
+	uint64_t oldest_ns; /* when the oldest batch in it was opened */
 	int64_t open_receive_first_ms;
 	uint64_t open_first_offset;
 	uint32_t generation, generation_max;

@@ -80,6 +80,8 @@ static bool loop_place(struct loop *l)
 		answer = pack_note(part, l->now_ns);
 		if (answer == PACK_DONE)
 			answer = pack_batch(part, b, l->now_ns);
+		if (answer == PACK_DONE && b->opened_ns < part->oldest_ns)
+			part->oldest_ns = b->opened_ns;
 		if (answer == PACK_FULL)
 			loop_set_full(l, true);
 		if (answer == PACK_WAIT || (answer == PACK_FULL && part->journal->params.derived))
@@ -128,11 +130,47 @@ static void loop_start_record(struct journal_part *part, uint64_t now_ns)
 		part->start_due = false;
 }
 
+void journal_ready(struct journal *j, uint32_t partition)
+{
+	struct journal_part *part = &j->part[partition];
+
+	pthread_mutex_lock(&part->ready_lock);
+	part->ready = true;
+	pthread_cond_signal(&part->ready_cond);
+	pthread_mutex_unlock(&part->ready_lock);
+}
+
+/* A nap that journal_ready() ends. */
+static void loop_nap(struct journal_part *part, uint64_t ns)
+{
+	uint64_t until_ns = clock_mono_ns() + ns;
+	struct timespec until = {(time_t)(until_ns / 1000000000u), (long)(until_ns % 1000000000u)};
+
+	pthread_mutex_lock(&part->ready_lock);
+	while (!part->ready && !pthread_cond_timedwait(&part->ready_cond, &part->ready_lock, &until))
+		;
+	part->ready = false;
+	pthread_mutex_unlock(&part->ready_lock);
+}
+
+/* When the open block is to be written. While a write is under way more may gather, and it is the block that
+ * must not be small: its age counts. Else it is the records that must not be old: theirs, from the worker's
+ * hands on. What a derived journal takes has gathered before, and waits no more. */
+static uint64_t loop_block_due_ns(const struct loop *l)
+{
+	const struct journal_part *part = l->part;
+	uint64_t age_ns = part->journal->params.block_age_us * 1000;
+
+	if (part->flight_count)
+		return part->open_ns + age_ns;
+	return part->journal->params.derived ? 0 : part->oldest_ns + age_ns;
+}
+
 /* Sleeps until a write ends, the open block is due, or for a while. */
 static void loop_wait(struct loop *l)
 {
 	struct journal_part *part = l->part;
-	uint64_t due_ns = part->open_ns + part->journal->params.block_age_us * 1000;
+	uint64_t due_ns = loop_block_due_ns(l);
 	uint64_t ns = l->wait_ns;
 	struct io_uring_cqe *cqe;
 
@@ -149,18 +187,14 @@ static void loop_wait(struct loop *l)
 
 		(void)io_uring_wait_cqe_timeout(&part->ring, &cqe, &t);
 	} else {
-		struct timespec t = {0, (long)ns};
-
-		nanosleep(&t, NULL);
+		loop_nap(part, ns);
 		l->wait_ns = l->wait_ns * 3 / 2 < WAIT_MAX_NS ? l->wait_ns * 3 / 2 : WAIT_MAX_NS;
 	}
 }
 
 static bool loop_block_due(const struct loop *l)
 {
-	const struct journal_part *part = l->part;
-
-	return part->open_buf >= 0 && l->now_ns - part->open_ns >= part->journal->params.block_age_us * 1000;
+	return l->part->open_buf >= 0 && l->now_ns >= loop_block_due_ns(l);
 }
 
 /* The last block: end of input, marked as such. A partition that is full or failed ends without, and so does

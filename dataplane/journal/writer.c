@@ -230,6 +230,7 @@ enum pack_answer writer_block(struct journal_part *part, uint32_t bytes, uint32_
 	part->open_records = 0;
 	part->open_counts = (struct journal_counts){0};
 	part->open_ns = now_ns;
+	part->oldest_ns = now_ns;
 	part->open_first_offset = part->place.offset;
 	part->open_receive_first_ms = part->receive_last_ms;
 	part->generation = generation;

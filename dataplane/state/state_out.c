@@ -190,6 +190,7 @@ void out_seal(struct state_out *o)
 	/* The ring holds all batches of the lane. */
 	if (rte_ring_sp_enqueue(handoff_lane(&o->state->handoff, 0, o->partition)->sealed, o->batch) != 0)
 		abort();
+	journal_ready(o->state->output, o->partition);
 	o->batch = NULL;
 	crash_point("state_batch_sealed");
 }
