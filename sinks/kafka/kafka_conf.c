@@ -148,6 +148,7 @@ static void kafka_delivered(rd_kafka_t *rk, const rd_kafka_message_t *message, v
 	(void)rk;
 	if (!message->err) {
 		tx->acked_offset = message->offset;
+		kafka_trace_acked(tx, message->_private);
 		return;
 	}
 	tx->failed++;
@@ -256,6 +257,7 @@ static int producer_new(struct kafka_producer *tx, struct err *err)
 	tx->rk = kafka_client_new(RD_KAFKA_PRODUCER, conf, err);
 	if (!tx->rk)
 		return -EINVAL;
+	kafka_trace_open(tx);
 	return producer_topics(tx, err);
 }
 
@@ -280,6 +282,7 @@ static void producer_free(struct kafka_producer *tx)
 	rd_kafka_purge(
 		tx->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT | RD_KAFKA_PURGE_F_NON_BLOCKING);
 	rd_kafka_destroy(tx->rk);
+	kafka_trace_close(tx);
 	*tx = (struct kafka_producer){.kp = tx->kp};
 }
 

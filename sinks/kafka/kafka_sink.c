@@ -123,9 +123,12 @@ static int kafka_step(struct kafka_part *kp, struct err *err)
 		return kafka_span_commit(kp, err);
 	}
 	rd_kafka_poll(kp->tx->rk, 0);
+	if (kp->tx->trace && wait_ms > KAFKA_BESIDE_MS)
+		wait_ms = KAFKA_BESIDE_MS; /* acknowledgements are seen when they are asked for */
 	rc = journal_reader_next(kp->reader, &block, wait_ms, err);
 	if (rc < 0)
 		return rc == -EAGAIN || rc == -ECANCELED ? -EIO : rc;
+	kp->read_ns = kafka_trace_now(kp->tx);
 	return rc ? kafka_span_add(kp, &block, err) : 0;
 }
 

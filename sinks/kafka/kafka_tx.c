@@ -177,7 +177,7 @@ int kafka_tx_produce(struct kafka_part *kp, const struct kafka_message *msg, str
 	vu[n].u.mem.ptr = (void *)(uintptr_t)msg->key;
 	vu[n++].u.mem.size = msg->key_bytes;
 	vu[n].vtype = RD_KAFKA_VTYPE_OPAQUE;
-	vu[n++].u.ptr = (void *)(uintptr_t)msg->spread;
+	vu[n++].u.ptr = (void *)(uintptr_t)(msg->key ? kafka_trace_sent(kp->tx, msg) : msg->spread);
 	for (uint32_t i = 0; i < msg->header_count; i++) {
 		vu[n].vtype = RD_KAFKA_VTYPE_HEADER;
 		vu[n].u.header.name = msg->header[i].name;
@@ -257,6 +257,7 @@ int kafka_tx_commit(struct kafka_producer *tx, struct err *err)
 		return sink_gives_up() ? -ECANCELED : -EIO;
 	}
 	kafka_crash_point(tx->kp, "committed");
+	kafka_trace_ended(tx, true);
 	tx->in_tx = false;
 	tx->messages = 0;
 	tx->broker_error[0] = 0;
@@ -282,6 +283,7 @@ static int tx_abort(struct kafka_producer *tx, uint64_t limit_ms, struct err *er
 	}
 	tx->messages = 0;
 	tx->failed = 0;
+	kafka_trace_ended(tx, false);
 	return 0;
 }
 
