@@ -196,9 +196,9 @@ static int producer_defaults(struct kafka_part *kp, rd_kafka_conf_t *conf, struc
 
 	/* Nothing can be seen before the commit, which sends what is left: so there is time to gather, and
 	 * few large requests cost both ends less. Half the age, so that the commit does not wait for all of
-	 * it; not for long, so that a full queue goes on. Alerts wait for nothing. */
+	 * it; not for long, so that a full queue goes on. Alerts of a block go together, no more. */
 	if (kp->lane == KAFKA_LANE_ALERTS)
-		half_ms = 0;
+		half_ms = 1;
 	snprintf(linger, sizeof linger, "%lu", half_ms < LINGER_MS_MAX ? half_ms : LINGER_MS_MAX);
 	if (kp->lane == KAFKA_LANE_ALERTS && kafka_conf_set(conf, "socket.nagle.disable", "true", err))
 		return -EINVAL;
