@@ -157,6 +157,7 @@ bool dedup_add(struct dedup *d, const uint8_t id[16], uint64_t hash, int64_t now
 	memcpy(d->ring[index].id, id, 16);
 	d->ring[index].time_ms = now_ms;
 	d->count++;
+	d->added++;
 	for (at = tag & d->mask; d->slot[at]; at = (at + 1) & d->mask)
 		;
 	d->slot[at] = (uint64_t)tag << 32 | (index + 1u);

@@ -25,6 +25,7 @@ struct dedup {
 	struct dedup_id *ring;
 	int64_t now_ms;	  /* of the last call */
 	uint64_t evicted; /* forgotten before the window had passed */
+	uint64_t added;	  /* all ever: the nth stands in ring[n % ids_max] */
 };
 
 int dedup_init(struct dedup *d, uint64_t window_ms, uint64_t ids_max, uint64_t seed);

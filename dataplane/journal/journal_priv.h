@@ -31,6 +31,8 @@ int store_mark_write(int fd, struct mark_slot *mark); /* counts write_count up *
 
 /* ---- segment.c: segment files ---- */
 void segment_path(char out[PATH_BYTES], const char *part_dir, uint64_t number);
+/* Of a name seg-<number><end>. */
+bool segment_number(const char *name, const char *end, uint64_t *number);
 /* Ascending numbers of the segment files, malloc'ed; removes what was not finished if `clean`. */
 int segment_list(const char *part_dir, bool clean, uint64_t **numbers, uint32_t *count, struct err *err);
 int segment_open(const char *part_dir, uint64_t number, bool write, struct err *err); /* fd or -errno */
@@ -99,7 +101,9 @@ void cache_unpin(struct block_cache *c, struct block_buf *b);
 struct segment_entry {
 	uint64_t number, first_seq, first_offset;
 	int64_t receive_first_ms;
-	uint32_t generation_low; /* of its blocks when it was read in full at the start; 0: unknown */
+	uint32_t generation_low; /* of its blocks, once it is full or was read in full; 0: unknown */
+	bool ids_done;		 /* its ids are beside it, or cannot be: see ids.c */
+	uint64_t ids_first;	 /* with !ids_done: dedup.added when it began */
 };
 
 /* The durable end: written by the writer (tail_set), read by anyone (tail_get). */
@@ -185,10 +189,12 @@ struct journal_part {
 	bool fixed_buffers;
 	struct block_cache cache;
 	struct dedup dedup;
-	struct part_totals totals; /* with what is in the open block */
-	struct part_totals built;  /* as of the last block built */
-	struct block_place place;  /* where the next block goes; offset = next offset to give out */
-	int fd[2];		   /* segments in force, by registered slot */
+	_Atomic uint64_t ids_added;	 /* dedup.added after the last batch; the keeper reads the ring */
+	uint32_t segment_generation_low; /* of the blocks of the segment in force; UINT32_MAX: none */
+	struct part_totals totals;	 /* with what is in the open block */
+	struct part_totals built;	 /* as of the last block built */
+	struct block_place place;	 /* where the next block goes; offset = next offset to give out */
+	int fd[2];			 /* segments in force, by registered slot */
 	uint32_t fd_slot;
 	uint64_t fd_number; /* of the segment in force */
 	uint32_t fd_flights[2];
@@ -197,6 +203,7 @@ struct journal_part {
 	int open_buf; /* -1: no open block */
 	uint32_t open_bytes, open_records;
 	struct journal_counts open_counts;
+	uint32_t open_crc; /* of open_bytes */
 	uint64_t open_ns;
 	uint64_t oldest_ns; /* when the oldest batch in it was opened */
 	int64_t open_receive_first_ms;
@@ -258,6 +265,16 @@ void part_place_init(const struct meta_file *meta, uint32_t partition, struct bl
 /* Remembers the ids of p<k>/ids, if there is one, before any of a block; removes it when all are older than
  * the window. */
 int carry_ids_load(struct journal_part *part, struct err *err);
+
+/* ---- ids.c: ids beside full segments ---- */
+/* Writes those of the oldest segment that is full, durable and has none. Keeper. */
+void segment_ids_keep(struct journal_part *part);
+void segment_ids_remove(const char *part_dir, uint64_t number);
+/* Remembers the ids of seg, which seg + 1 follows; fills seg's fields. False: there are none to be relied on,
+ * and nothing was remembered. Set-up thread. */
+bool segment_ids_load(struct journal_part *part, struct segment_entry *seg);
+/* Removes files of ids of segments that are not there, and unfinished ones. */
+void segment_ids_tidy(const char *part_dir, const uint64_t *number, uint32_t count);
 
 /* ---- quarantine.c ---- */
 bool quarantine_wanted(const char *dir);

@@ -94,10 +94,12 @@ static int keeper_recycle(struct journal_part *part, bool lazy, struct err *err)
 
 		segment_path(path, part->dir, number);
 		(void)unlink(path);
+		segment_ids_remove(part->dir, number);
 		number = extra;
 	}
 	if (!recycle)
 		return err_set(err, -ENOSPC, "all %u segments are held by consumers", max);
+	segment_ids_remove(part->dir, number);
 	return segment_recycle(part->dir, number, part->next_number, err);
 }
 
@@ -159,6 +161,7 @@ void *keeper_main(void *arg)
 		pthread_mutex_unlock(&part->lock);
 		keeper_mark(part, 0); /* first: never behind a segment that goes */
 		keeper_prepare(part);
+		segment_ids_keep(part);
 		ns += atomic_load(&part->next_state) == NEXT_FULL ? KEEPER_FULL_PERIOD_NS : KEEPER_PERIOD_NS;
 		until = (struct timespec){(time_t)(ns / 1000000000ull), (long)(ns % 1000000000ull)};
 		pthread_mutex_lock(&part->lock);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "crc32c.h"
 #include "hash.h"
 
 void drop_count(struct journal_part *part, enum drop_reason reason, uint64_t count)
@@ -89,7 +90,9 @@ static void pack_times(struct journal_part *part, const struct batch *b, uint64_
 
 static void pack_copy(struct journal_part *part, const void *from, uint32_t bytes)
 {
+	/* The sum here, where the bytes are in the cache, not over the whole block when it is full. */
 	memcpy(part->cache.buf[part->open_buf].mem + BLOCK_HEADER_BYTES + part->open_bytes, from, bytes);
+	part->open_crc = crc32c(part->open_crc, from, bytes);
 	part->open_bytes += bytes;
 }
 
@@ -127,6 +130,8 @@ static void pack_records(struct journal_part *part, struct batch *b, uint32_t co
 	stat_set(&part->stats.assigned_offset, part->place.offset);
 	stat_set(&part->stats.batch_records, part->stats.batch_records + count);
 	stat_set(&part->stats.events_batched, part->stats.events_batched + events);
+	/* Release: pairs with the keeper's acquire in ids.c. */
+	atomic_store_explicit(&part->ids_added, part->dedup.added, memory_order_release);
 	stat_set(&part->stats.dedup_ids, part->dedup.count);
 	stat_set(&part->stats.dedup_evicted, part->dedup.evicted);
 	if (duplicates) {

@@ -2,8 +2,9 @@
  * from (offset, CRC chain, counters, watermark, remembered ids). One set-up thread a partition at a time,
  * before the writer exists.
  *
- * Read in full are only the segments from the durable mark on and those inside the deduplication window; of
- * older ones the first header, and whatever a reader reads later is checked then. Memory: one read buffer. */
+ * Read in full are only the segments from the durable mark on and those inside the deduplication window whose
+ * ids do not stand beside them (ids.c); of others the first header, and whatever a reader reads later is
+ * checked then. Memory: one read buffer. */
 #include "journal_priv.h"
 
 #include <errno.h>
@@ -80,6 +81,7 @@ static int recover_heads(struct recovery *r, struct err *err)
 	const struct block_header *h;
 
 	part->seg_count = 0;
+	segment_ids_tidy(part->dir, r->number, r->count);
 	for (uint32_t i = 0; i < r->count; i++) {
 		struct block_place at = r->walk.at;
 		/* The last durable block lies in mark->segment, or before if that is still empty. */
@@ -106,29 +108,34 @@ static int recover_heads(struct recovery *r, struct err *err)
 		if (rc != WALK_BLOCK)
 			break;
 		part->seg[part->seg_count++] = (struct segment_entry){
-			r->number[i], h->block_seq, h->first_offset, h->receive_first_ms, 0};
+			r->number[i], h->block_seq, h->first_offset, h->receive_first_ms, 0, true, 0};
 	}
 	return 0;
 }
 
 /* The segment from which everything is read: not behind the one with the last durable block, and early enough
- * to see the ids that have to be remembered. */
+ * to see the ids that have to be remembered and do not stand beside their segments. */
 static uint32_t recover_first(const struct recovery *r)
 {
-	const struct journal_part *part = r->part;
-	const struct segment_entry *seg = part->seg;
-	uint32_t first = part->seg_count ? part->seg_count - 1 : 0;
+	struct journal_part *part = r->part;
+	struct segment_entry *seg = part->seg;
+	uint32_t first = part->seg_count ? part->seg_count - 1 : 0, last;
 	uint64_t window = part->journal->params.dedup_window_ms, ids = part->journal->params.dedup_ids_max;
 	int64_t newest;
 
 	while (first && part->mark.next_seq && seg[first].first_seq >= part->mark.next_seq)
 		first--;
+	last = first;
 	newest = clock_wall_ms();
 	if (part->seg_count && seg[part->seg_count - 1].receive_first_ms > newest)
 		newest = seg[part->seg_count - 1].receive_first_ms;
 	while (window && first && (uint64_t)newest - (uint64_t)seg[first].receive_first_ms < window &&
 		seg[part->seg_count - 1].first_offset - seg[first].first_offset < ids)
 		first--;
+	/* Who asked to set aside what is damaged wants everything looked at. */
+	while (window && first < last && !quarantine_wanted(part->journal->params.dir) &&
+		segment_ids_load(part, &seg[first]))
+		first++;
 	return first;
 }
 
@@ -199,8 +206,8 @@ static int recover_walk(struct recovery *r, uint32_t first, struct err *err)
 	r->walk.at.seq = part->seg[first].first_seq;
 	while ((rc = walk_peek(&r->walk, UINT64_MAX, true, &h, err)) == WALK_BLOCK) {
 		if (r->walk.at.file_offset == 0)
-			part->seg[kept++] = (struct segment_entry){
-				h->segment, h->block_seq, h->first_offset, h->receive_first_ms, UINT32_MAX};
+			part->seg[kept++] = (struct segment_entry){h->segment, h->block_seq, h->first_offset,
+				h->receive_first_ms, UINT32_MAX, false, part->dedup.added};
 		/* Generation 0 is no ruleset: what runs before there is one has no hits. */
 		if (h->generation && h->generation < part->seg[kept - 1].generation_low)
 			part->seg[kept - 1].generation_low = h->generation;
@@ -302,6 +309,7 @@ static int recover_cut(struct recovery *r, struct err *err)
 
 		if (r->number[i] < cut.segment)
 			continue;
+		segment_ids_remove(part->dir, r->number[i]); /* it may end otherwise from now on */
 		rc = 0;
 		if (r->number[i] > cut.segment + 1) {
 			segment_path(path, part->dir, r->number[i]);
@@ -381,6 +389,9 @@ static void recover_publish(struct journal_part *part)
 	part->recovered = (struct part_tail){at->seq, at->offset, at->segment, at->file_offset, at->prev_crc};
 	tail_set(part, &part->recovered);
 	part->built = part->totals;
+	atomic_store(&part->ids_added, part->dedup.added);
+	part->segment_generation_low =
+		part->seg_count ? part->seg[part->seg_count - 1].generation_low : UINT32_MAX;
 	atomic_store(&part->watermark_ms, part->watermark_next_ms);
 	atomic_store(&part->oldest_segment, part->seg_count ? part->seg[0].number : at->segment);
 	part->mark.next_seq = at->seq;

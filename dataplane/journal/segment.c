@@ -23,7 +23,7 @@ void segment_path(char out[PATH_BYTES], const char *part_dir, uint64_t number)
 		out[0] = '\0';
 }
 
-static bool segment_number(const char *name, uint64_t *number)
+bool segment_number(const char *name, const char *end_wanted, uint64_t *number)
 {
 	char *end;
 
@@ -31,7 +31,7 @@ static bool segment_number(const char *name, uint64_t *number)
 		return false;
 	errno = 0;
 	*number = strtoull(name + 4, &end, 10);
-	return errno == 0 && strcmp(end, ".log") == 0;
+	return errno == 0 && strcmp(end, end_wanted) == 0;
 }
 
 static int compare_u64(const void *a, const void *b)
@@ -58,7 +58,7 @@ int segment_list(const char *part_dir, bool clean, uint64_t **numbers, uint32_t 
 
 		if (clean && strcmp(entry->d_name, "next.tmp") == 0)
 			(void)unlinkat(dirfd(dir), entry->d_name, 0);
-		if (!segment_number(entry->d_name, &number))
+		if (!segment_number(entry->d_name, ".log", &number))
 			continue;
 		if (*count == capacity) {
 			uint64_t *more;

@@ -124,7 +124,7 @@ static void writer_header(struct journal_part *part, struct block_header *h, uin
 	memcpy(h->records, part->totals.records, sizeof h->records);
 	memcpy(h->drops, part->totals.drops, sizeof h->drops);
 	h->counts = part->open_counts;
-	h->payload_crc = crc32c(0, (const uint8_t *)h + BLOCK_HEADER_BYTES, h->payload_bytes);
+	h->payload_crc = part->open_crc;
 	h->header_crc = block_header_crc(h);
 }
 
@@ -140,6 +140,8 @@ static void writer_submit(struct journal_part *part, uint32_t flags)
 
 	writer_header(part, h, flags);
 	part->built = part->totals;
+	if (part->generation && part->generation < part->segment_generation_low)
+		part->segment_generation_low = part->generation;
 	part->base_moved = false;
 	part->seal_due = false;
 	part->open_buf = -1;
@@ -189,8 +191,11 @@ static enum pack_answer writer_segment(struct journal_part *part)
 	part->fd_number = part->place.segment;
 	crash_point("journal_segment_sealed");
 	pthread_mutex_lock(&part->lock);
-	part->seg[part->seg_count++] = (struct segment_entry){
-		part->place.segment, part->place.seq, part->place.offset, part->receive_last_ms, 0};
+	if (part->seg_count)
+		part->seg[part->seg_count - 1].generation_low = part->segment_generation_low;
+	part->segment_generation_low = UINT32_MAX;
+	part->seg[part->seg_count++] = (struct segment_entry){part->place.segment, part->place.seq,
+		part->place.offset, part->receive_last_ms, 0, false, part->dedup.added};
 	part->next_number = part->place.segment + 1;
 	atomic_store_explicit(&part->next_state, NEXT_WANTED, memory_order_release);
 	pthread_cond_signal(&part->keeper_cond);
@@ -229,6 +234,7 @@ enum pack_answer writer_block(struct journal_part *part, uint32_t bytes, uint32_
 	part->open_bytes = 0;
 	part->open_records = 0;
 	part->open_counts = (struct journal_counts){0};
+	part->open_crc = 0;
 	part->open_ns = now_ns;
 	part->oldest_ns = now_ns;
 	part->open_first_offset = part->place.offset;

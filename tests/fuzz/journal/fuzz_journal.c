@@ -1,7 +1,8 @@
 /* Segment files of arbitrary bytes: the block checks, the offline scan and recovery end in an error or in
  * blocks that keep every promise. The input is laid over a journal's only segment; blocks whose first byte
  * asks for it get right keys and CRCs, so that what lies behind those checks is reached too. If its last byte
- * asks for it the input is the file of remembered ids as well, with a right header or its own. */
+ * asks for it the input is the file of remembered ids as well, or that of the ids beside a segment, with a
+ * right header or its own. */
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,7 @@
 /* The sources themselves, so that they are built for coverage. */
 #include "block_check.c"
 #include "carry.c"
+#include "ids.c"
 #include "recover.c"
 #include "scan.c"
 #include "walk.c"
@@ -128,6 +130,52 @@ static void ids_make(const uint8_t *data, size_t size)
 	close(fd);
 }
 
+/* What the table of segments says is taken from the file, so that its checks are passed. */
+static void beside_load(const uint8_t *data, size_t size)
+{
+	static struct journal journal;
+	static struct journal_part part;
+	static uint8_t image[SEGMENT];
+	struct ids_header *h = (struct ids_header *)image;
+	struct segment_entry seg[2] = {{.number = 1}, {.number = 2}};
+	char path[PATH_BYTES];
+	int fd;
+
+	if (size < sizeof *h + 2 || data[size - 1] % 4 != 2)
+		return;
+	memcpy(image, data, size);
+	journal.meta = meta;
+	part.journal = &journal;
+	snprintf(part.dir, sizeof part.dir, "%s", part_dir);
+	part.receive_last_ms = INT64_MIN;
+	if (data[size - 2] & 1) {
+		h->magic = SEGMENT_IDS_MAGIC;
+		h->version = IDS_VERSION;
+		h->epoch = meta.epoch;
+		h->partition = 0;
+		h->segment = 1;
+		h->count = (uint32_t)((size - sizeof *h) / sizeof(struct ids_id));
+		size = sizeof *h + h->count * sizeof(struct ids_id);
+		h->body_crc = crc32c(0, h + 1, size - sizeof *h);
+		h->crc = header_crc(*h);
+	}
+	seg[0].first_seq = h->first_seq;
+	seg[0].first_offset = h->first_offset;
+	seg[1].first_seq = h->end_seq;
+	seg[1].first_offset = h->end_offset;
+	segment_ids_path(path, part_dir, 1);
+	fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+	if (fd < 0 || write(fd, image, size) != (ssize_t)size)
+		abort();
+	close(fd);
+	if (dedup_init(&part.dedup, 1000, 100, 1) != 0)
+		abort();
+	if (segment_ids_load(&part, seg) && part.dedup.count > h->count)
+		abort();
+	dedup_free(&part.dedup);
+	segment_ids_remove(part_dir, 1);
+}
+
 static int each(void *arg, const struct journal_scan_block *b)
 {
 	const uint8_t *p = b->block.data;
@@ -171,6 +219,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort();
 	close(fd);
 	ids_make(data, size);
+	beside_load(data, size);
 	(void)journal_scan(dir, 0, each, NULL, &err);
 	snprintf(p.dir, sizeof p.dir, "%s", dir);
 	if (journal_open(&j, &p, &err) == 0) {

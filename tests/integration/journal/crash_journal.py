@@ -14,7 +14,7 @@ POINTS = [("journal_meta_renamed", (1,)), ("journal_segment_made", (1, 3, 6)),
           ("journal_mark_written", (1, 4, 5, 9, 13)), ("journal_block_built", (1, 2, 7, 40)),
           ("journal_write_submitted", (1, 3, 30)), ("journal_write_completed", (1, 5, 50)),
           ("journal_segment_sealed", (1, 4, 6)), ("journal_segment_recycled", (1, 2, 5)),
-          ("journal_recovery_cut", (1, 2, 5))]
+          ("journal_recovery_cut", (1, 2, 5)), ("journal_ids_written", (1, 3, 7))]
 
 
 def run(feeder, home, number, env=None, kill_after=None):

@@ -346,7 +346,8 @@ static void ticks_move_an_idle_partition(void **state)
 		s = rig_stats(&rig, 1);
 		assert_true(clock_mono_ns() < end);
 	} while (s.watermark_ms == INT64_MIN);
-	assert_int_equal(s.watermark_ms, now - 10000);
+	/* By now one more tick may have moved it on with the time. */
+	assert_in_range(s.watermark_ms, now - 10000, clock_wall_ms() - 10000);
 	assert_true(s.records[RECORD_TICK] >= 1);
 	first = s.watermark_ms;
 	do {
