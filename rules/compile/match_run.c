@@ -513,6 +513,16 @@ static void event_bits(struct matcher *m, const struct event *ev, uint32_t k)
 		attr_bits(m, ev, k);
 }
 
+/* No bit can be set, and no rule needs none: most events of most rulesets. */
+static bool event_idle(const struct matcher *m, const struct event *ev, uint32_t k)
+{
+	const struct subject_set *alone = &m->rs->alone_mask[ev->type];
+
+	return !m->rs->always_count[ev->type] && !(ev->field_mask & alone->fields) &&
+	       m->head[k] == LINK_NONE && !(m->rescan[k].fields | m->rescan[k].attrs) &&
+	       !(m->attr_mask[k] & alone->attrs);
+}
+
 static void event_run(struct matcher *m, struct event *ev, uint32_t k)
 {
 	const struct ruleset *rs = m->rs;
@@ -520,7 +530,7 @@ static void event_run(struct matcher *m, struct event *ev, uint32_t k)
 	ev->actions = 0;
 	ev->hit_count = 0;
 	ev->hit = m->out + m->out_used;
-	if (ev->refused || ev->type >= EVENT_TYPE_MAX)
+	if (ev->refused || ev->type >= EVENT_TYPE_MAX || event_idle(m, ev, k))
 		return;
 	if (!++m->stamp_now) {
 		memset(m->stamp, 0, rs->match_count * sizeof *m->stamp);

@@ -213,6 +213,9 @@ int ruleset_programs(struct ruleset *rs, struct err *err)
 		rs->match_actions[i] = rs->match[i].actions;
 		emit_rule(rs, rs->match[i].when);
 	}
+	for (uint32_t t = 1; t < EVENT_TYPE_MAX; t++)
+		rs->alone_mask[t] = (struct subject_set){rs->edge_mask[t].fields | rs->dict_mask[t].fields,
+			rs->edge_mask[t].attrs | rs->dict_mask[t].attrs};
 	rc = index_lits(rs, err);
 	return rc ? rc : index_always(rs, err);
 }

@@ -151,6 +151,7 @@ struct ruleset {
 
 	/* Subjects to gather, to scan alone, to look up, per event type. */
 	struct subject_set gather_mask[EVENT_TYPE_MAX], edge_mask[EVENT_TYPE_MAX], dict_mask[EVENT_TYPE_MAX];
+	struct subject_set alone_mask[EVENT_TYPE_MAX]; /* the latter two: what is looked at event by event */
 	struct attr_tree attrs;
 	struct dict dict[SUBJECT_COUNT];
 	struct dict_link *dict_link;
