@@ -18,7 +18,7 @@
  * State is empty at `start`, which lies `warm_up_ms` before `from_ms`; alerts count from `from_ms` on. Events
  * that a rule dropped are not in the journal, so that what they would have alerted on cannot be told.
  *
- * Memory: the events that rules with state take out of about one second of receive time, at most about
+ * Memory: the events that rules with state take out of about half a second of receive time, at most about
  * RULES_TRY_QUEUE_BYTES, beyond which no later records are waited for; the state of both rulesets, bounded by
  * their `limits`; alerts that one side alone has, keys, examples: RULES_TRY_PAIRS_MAX. */
 #ifndef SLUICE_RULES_TRY_H
@@ -28,7 +28,7 @@
 #include "record.h"
 #include "ruleset.h"
 
-#define RULES_TRY_QUEUE_BYTES (256u << 20)
+#define RULES_TRY_QUEUE_BYTES (128u << 20)
 #define RULES_TRY_PAIRS_MAX (1u << 21) /* of alerts, and of keys, each */
 
 enum rules_try_side { TRY_NOW, TRY_THEN, TRY_SIDES }; /* to compare with; tried */

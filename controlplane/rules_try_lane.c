@@ -14,6 +14,7 @@
 #define MARK_WAIT_MS 10000
 #define BUCKETS_MIN 1024u
 #define DONE_KEPT 1024u
+#define OPS 4096u /* run at a time */
 
 enum item_kind { ITEM_TAKE, ITEM_STEP, ITEM_MARK };
 
@@ -52,7 +53,8 @@ static int lane_emit(void *arg, uint64_t offset, const struct record *rec)
 
 	(void)offset;
 	if (lane->counting)
-		try_alert(lane->side->t, lane->side->index, rec);
+		bytes_put(&lane->alerts, rec, rec->bytes);
+	must(!lane->alerts.failed);
 	return 0;
 }
 
@@ -73,13 +75,26 @@ void try_lane_init(struct try_lane *lane, struct try_side *side, uint32_t partit
 	lane->bucket = must_calloc(lane->buckets, sizeof(struct try_shadow *));
 }
 
+static void shadows_free(struct try_lane *lane)
+{
+	while (lane->gone) {
+		struct try_shadow *next = lane->gone->next;
+
+		free(lane->gone);
+		lane->gone = next;
+	}
+}
+
 void try_lane_free(struct try_lane *lane)
 {
 	for (size_t i = 0; i < lane->count; i++)
 		free(lane->heap[i]);
+	shadows_free(lane);
 	free(lane->heap);
 	free(lane->bucket);
+	free(lane->op);
 	bytes_free(&lane->queue);
+	bytes_free(&lane->alerts);
 	cep_free(lane->cep);
 }
 
@@ -242,32 +257,58 @@ struct record *try_lane_shadow(
 
 /* ---- running ---- */
 
-/* Alerts of what was received before the range are out before it begins. */
-static int lane_at(struct try_lane *lane, int64_t receive_ms)
+/* What is in order is run by itself, so that its time is that of the rules alone; then its alerts are looked
+ * at, and the shadows that were taken out meanwhile are freed. */
+static int ops_run(struct try_lane *lane, struct err *err)
 {
+	const struct try_side *side = lane->side;
+	uint64_t start = try_cpu_ns();
 	int rc = 0;
 
-	if (!lane->counting && receive_ms >= lane->side->t->params->from_ms) {
-		rc = cep_flush(lane->cep);
-		lane->counting = true;
+	for (size_t i = 0; i < lane->op_count && !rc; i++) {
+		const struct try_op *op = &lane->op[i];
+		const struct cep_place at = {1, op->receive_ms};
+
+		if (!lane->counting && op->receive_ms >= side->t->params->from_ms) {
+			/* alerts of what was received before the range are out before it begins */
+			rc = cep_flush(lane->cep);
+			lane->counting = true;
+		}
+		if (!rc)
+			rc = op->rec ? cep_take(lane->cep, &at, op->rec, op->place, op->watermark_ms, err)
+				     : cep_reach(lane->cep, op->watermark_ms, op->receive_ms);
 	}
-	if (receive_ms > lane->receive_ms)
-		lane->receive_ms = receive_ms;
+	rc = rc ? rc : cep_flush(lane->cep);
+	side->t->out->state_ns[side->index] += try_cpu_ns() - start;
+	lane->op_count = 0;
+	for (size_t at = 0; at < lane->alerts.bytes;) {
+		const struct record *rec = (const struct record *)(lane->alerts.data + at);
+
+		try_alert(side->t, side->index, rec);
+		at += rec->bytes;
+	}
+	bytes_reset(&lane->alerts);
+	shadows_free(lane);
 	return rc;
 }
 
-static int lane_feed(struct try_lane *lane, const struct record *rec, uint64_t place, struct err *err)
+/* rec NULL: a step of the watermark. */
+static int op_add(struct try_lane *lane, const struct record *rec, uint64_t place, int64_t receive_ms,
+	int64_t watermark_ms, struct err *err)
 {
-	const struct cep_place at = {1, lane->receive_ms};
-
-	return cep_take(lane->cep, &at, rec, place, lane->watermark_ms, err);
+	if (receive_ms > lane->receive_ms)
+		lane->receive_ms = receive_ms;
+	if (!lane->op)
+		lane->op = must_calloc(OPS, sizeof *lane->op);
+	lane->op[lane->op_count++] = (struct try_op){rec, place, watermark_ms, lane->receive_ms};
+	return lane->op_count == OPS ? ops_run(lane, err) : 0;
 }
 
-static int shadow_feed(struct try_lane *lane, struct try_shadow *s, struct err *err)
+static int shadow_feed(struct try_lane *lane, struct try_shadow *s, int64_t receive_ms, struct err *err)
 {
 	lane->bytes -= sizeof *s + s->bytes;
 	s->done = true;
-	return lane_feed(lane, (const struct record *)s->rec, s->place, err);
+	return op_add(lane, (const struct record *)s->rec, s->place, receive_ms, lane->watermark_ms, err);
 }
 
 /* Shadows whose place by time lies before due_ms. */
@@ -278,23 +319,23 @@ static int shadows_run(struct try_lane *lane, int64_t due_ms, struct err *err)
 
 	while (!rc && lane->count && lane->heap[0]->due_ms < due_ms) {
 		struct try_shadow *s = lane->heap[0];
+		bool done = s->done;
 
 		lane->heap[0] = lane->heap[--lane->count];
 		if (lane->count)
 			heap_down(lane->heap, lane->count, 0);
-		if (s->done) {
+		if (done) {
 			lane->done--;
+		} else if (s->mark) {
+			(void)bucket_take(lane, s->mark, s);
+			out->missed[lane->side->index]++;
 		} else {
-			if (s->mark)
-				(void)bucket_take(lane, s->mark, s);
-			if (s->mark)
-				out->missed[lane->side->index]++;
-			else
-				out->timed[lane->side->index]++;
-			rc = lane_at(lane, s->receive_ms);
-			rc = rc ? rc : shadow_feed(lane, s, err);
+			out->timed[lane->side->index]++;
 		}
-		free(s);
+		s->next = lane->gone;
+		lane->gone = s;
+		if (!done)
+			rc = shadow_feed(lane, s, s->receive_ms, err);
 	}
 	return rc;
 }
@@ -307,22 +348,19 @@ static int mark_run(struct try_lane *lane, const struct try_item *item, struct e
 		return 0;
 	lane->done++;
 	lane->side->t->out->placed[lane->side->index]++;
-	return shadow_feed(lane, s, err);
+	return shadow_feed(lane, s, item->receive_ms, err);
 }
 
 static int item_run(struct try_lane *lane, const struct try_item *item, struct err *err)
 {
-	int rc = lane_at(lane, item->receive_ms);
-
-	if (rc)
-		return rc;
 	if (item->watermark_ms > lane->watermark_ms)
 		lane->watermark_ms = item->watermark_ms;
 	switch ((enum item_kind)item->kind) {
 	case ITEM_TAKE:
-		return lane_feed(lane, (const struct record *)(item + 1), item->word, err);
+		return op_add(lane, (const struct record *)(item + 1), item->word, item->receive_ms,
+			lane->watermark_ms, err);
 	case ITEM_STEP:
-		return cep_reach(lane->cep, item->watermark_ms, lane->receive_ms);
+		return op_add(lane, NULL, 0, item->receive_ms, item->watermark_ms, err);
 	case ITEM_MARK:
 		return mark_run(lane, item, err);
 	}
@@ -344,7 +382,7 @@ int try_lane_drain(struct try_lane *lane, int64_t horizon_ms, struct err *err)
 		lane->bytes -= item->bytes;
 	}
 	rc = rc ? rc : shadows_run(lane, horizon_ms, err);
-	rc = rc ? rc : cep_flush(lane->cep);
+	rc = rc ? rc : ops_run(lane, err);
 	if (lane->at == lane->queue.bytes || lane->at > lane->queue.bytes / 2) {
 		lane->queue.bytes -= lane->at;
 		memmove(lane->queue.data, lane->queue.data + lane->at, lane->queue.bytes);

@@ -51,6 +51,15 @@ struct try_lane {
 	/* Shadows that wait for their place: by time, and by what the journal's shadow is known by. */
 	struct try_shadow **heap, **bucket;
 	size_t count, room, done, buckets;
+	struct try_shadow *gone; /* out of the heap, to be freed when `op` has run */
+	/* In order, to be run: a record, or NULL and a step. */
+	struct try_op {
+		const struct record *rec;
+		uint64_t place;
+		int64_t watermark_ms, receive_ms;
+	} * op;
+	size_t op_count;
+	struct bytes alerts; /* of these */
 	size_t bytes;
 };
 
