@@ -68,7 +68,6 @@ struct kafka_part {
 	uint64_t floor_ns;
 	uint64_t begun;		/* first offset of the open span: what lies before is committed or being so */
 	uint64_t next;		/* first offset that the open span does not hold */
-	uint64_t burst_ns;	/* alerts: when those not acknowledged began; 0: there are none */
 	uint64_t read_ns;	/* traced: when the block in work was read */
 	uint64_t span_start_ns; /* when the span's first record was taken, or its first message made */
 	struct sink_tally tally; /* of [begun, next) */

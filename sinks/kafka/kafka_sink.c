@@ -6,14 +6,12 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "clock.h"
 #include "kafka_priv.h"
 #include "log.h"
 
 #define ABORTS_MAX 5	      /* in a row, before the producer is made anew */
 #define ABORT_LIMIT_MS 30000u /* for one abort */
 #define READ_WAIT_MS 50u
-#define BURST_NS 1000000u
 #define BESIDE_MS 1u /* while something is committed beside, and the next span waits for it */
 
 const char *const kafka_lane_name[] = {"kafka", "kafka_alerts"};
@@ -113,17 +111,7 @@ static int kafka_step_beside(struct kafka_part *kp, uint32_t *wait_ms, struct er
 		return kafka_span_commit(kp, err);
 	if (rc == 1)
 		*wait_ms = kp->next == kp->begun ? BESIDE_MS * 5 : BESIDE_MS;
-	/* Alerts are sent in bursts, of what can be read within a moment: those that come while a burst is
-	 * not acknowledged go together behind it. librdkafka's threads spin while a partition has both a
-	 * request without an answer and messages that are due. */
-	if (rd_kafka_outq_len(kp->tx->rk) == 0)
-		kp->burst_ns = 0;
-	else if (!kp->burst_ns)
-		kp->burst_ns = clock_mono_ns();
-	if (!kp->burst_ns || clock_mono_ns() - kp->burst_ns < BURST_NS)
-		return 1;
-	rd_kafka_poll(kp->tx->rk, BESIDE_MS);
-	return 0;
+	return 1;
 }
 
 /* One round. 1: everything is delivered, and a stop was asked for. */
@@ -145,6 +133,8 @@ static int kafka_step(struct kafka_part *kp, struct err *err)
 		return kafka_span_commit(kp, err);
 	}
 	rd_kafka_poll(kp->tx->rk, 0);
+	if (kp->tx->trace && wait_ms > BESIDE_MS)
+		wait_ms = BESIDE_MS; /* acknowledgements are seen when they are asked for */
 	rc = journal_reader_next(kp->reader, &block, wait_ms, err);
 	if (rc < 0)
 		return rc == -EAGAIN || rc == -ECANCELED ? -EIO : rc;
