@@ -159,17 +159,15 @@ static int pends_run(struct cep *cep, uint32_t left)
 {
 	int rc = 0;
 
-	for (; cep->tail - cep->found > left / 3 * 2; cep->found++) {
+	for (; cep->tail - cep->found > left / 3; cep->found++) {
 		const struct cep_pend *p = &cep->pend[cep->found % CEP_PENDS];
 
 		(void)keytab_guess(&p->m->keys, keytab_prefetch_slot(&p->m->keys, p->tag), p->tag);
 	}
-	for (; cep->tail - cep->near > left / 3; cep->near++) {
+	for (; cep->tail - cep->near > left / 3 * 2; cep->near++) {
 		const struct cep_pend *p = &cep->pend[cep->near % CEP_PENDS];
 		const struct keytab_entry *e;
 
-		if (cep->near == cep->found)
-			break;
 		e = keytab_guess(&p->m->keys, keytab_prefetch_slot(&p->m->keys, p->tag), p->tag);
 		if (e && !p->m->wait)
 			cep_key_prefetch(p->m, keytab_value(e));

@@ -9,6 +9,8 @@
 
 static uint32_t value_bytes(const struct cep_machine *m)
 {
+	if (cep_is_sequence(m))
+		return (uint32_t)offsetof(struct cep_key, seen);
 	return (uint32_t)(sizeof(struct cep_key) +
 			  (m->def.kind == RULE_STATE_ANOMALY ? sizeof(struct cep_bucket) : 0));
 }
@@ -16,6 +18,7 @@ static uint32_t value_bytes(const struct cep_machine *m)
 void cep_keys_init(struct cep_machine *m)
 {
 	keytab_init(&m->keys, value_bytes(m), m->pool);
+	m->partials = (struct cep_pool){.huge = m->pool};
 	m->arena = agg_arena_new(SIZE_MAX);
 	must(m->arena);
 }
@@ -29,6 +32,7 @@ void cep_keys_free(struct cep_machine *m)
 		anomaly_base_free(&cep_bucket(keytab_value(e))->base);
 	keytab_free(&m->keys);
 	agg_arena_free(m->arena);
+	cep_pool_free(&m->partials);
 	free(m->due.due);
 	free(m->oldest.due);
 	m->due = m->oldest = (struct due_heap){0};
@@ -123,6 +127,7 @@ static void due_rebuild(struct cep_machine *m)
 	struct keytab_entry *e;
 
 	m->due.count = 0;
+	m->looked += m->keys.count;
 	while ((e = keytab_next(&m->keys, &at, &ref))) {
 		const struct cep_key *key = keytab_value(e);
 
@@ -137,6 +142,7 @@ static void oldest_rebuild(struct cep_machine *m)
 	struct keytab_entry *e;
 
 	m->oldest.count = 0;
+	m->looked += m->keys.count;
 	while ((e = keytab_next(&m->keys, &at, &ref))) {
 		struct cep_key *key = keytab_value(e);
 
@@ -179,18 +185,15 @@ void cep_key_due(struct cep_machine *m, struct cep_key *key)
 void cep_key_remove(struct cep_machine *m, struct cep_key *key)
 {
 	if (cep_is_sequence(m)) {
-		struct cep_partial *p = cep_items(m, &key->list, m->item_bytes);
-
-		for (uint32_t i = 0; i < key->list.count; i++)
-			cep_partial_drop(m, &p[i]);
-		m->stats.partials -= key->list.count;
+		cep_partials_drop(m, key);
+	} else {
+		cep_list_clear(m, &key->list, m->item_bytes);
+		cep_list_clear(m, &key->seen, sizeof(struct cep_seen));
 	}
 	if (m->def.kind == RULE_STATE_ANOMALY) {
 		anomaly_base_free(&cep_bucket(key)->base);
 		m->bytes -= anomaly_base_bytes(&m->spec, m->def.every_ms);
 	}
-	cep_list_clear(m, &key->list, m->item_bytes);
-	cep_list_clear(m, &key->seen, sizeof(struct cep_seen));
 	m->waiting -= key->waiting;
 	keytab_remove(&m->keys, key->ref);
 }
@@ -227,8 +230,10 @@ static void tidy(struct cep_machine *m)
 	m->untidy = m->judging;
 	if (m->judging)
 		return;
-	if (keytab_mapped(&m->keys) + agg_arena_mapped(m->arena) < 3 * cep_bytes(m) + REST_BYTES)
+	if (keytab_mapped(&m->keys) + agg_arena_mapped(m->arena) + cep_pool_mapped(&m->partials) <
+		3 * cep_bytes(m) + REST_BYTES)
 		return;
+	m->looked += 2 * m->keys.count;
 	cep_machine_save(m, &saved);
 	must(!saved.failed);
 	cep_keys_free(m);
@@ -256,6 +261,7 @@ void cep_key_evict(struct cep_machine *m)
 		if (!m->oldest.count)
 			oldest_rebuild(m);
 		top = due_take(&m->oldest);
+		m->looked++;
 		key = cep_key_at(m, top.ref);
 		if (keytab_at(&m->keys, top.ref)->flags & KEYTAB_F_DEAD ||
 			key->used_at != (uint64_t)top.at_ms)

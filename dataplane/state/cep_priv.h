@@ -7,6 +7,7 @@
 #include "agg_arena.h"
 #include "anomaly.h"
 #include "cep.h"
+#include "cep_pool.h"
 #include "cursor.h"
 #include "due_heap.h"
 #include "keysort.h"
@@ -21,6 +22,7 @@
 #define CEP_SEQUENCE_MAX ((int64_t)UINT32_MAX) /* of a sequence's: 49 days */
 #define CEP_KEY_BYTES_MAX 2048u
 #define CEP_LIST_BYTES_MAX 524288u /* of a key's items: the arena's largest block but one */
+#define CEP_PARTIALS_MAX 10921u	   /* of a key */
 #define CEP_RATE_PARTS 512	   /* times of a rate are rounded down to this part of its `within` */
 #define CEP_NODE_UNKNOWN INT32_MIN
 #define CEP_OFFSET_UNKNOWN UINT64_MAX
@@ -45,21 +47,27 @@ struct cep_valued { /* sum, unchanged: in order of time, distinct: value = hash;
 	int64_t value;
 };
 
-/* A sequence that has begun. Its events: the first one here, others in nodes, newest first, as many as an
- * alert names. */
+/* A sequence that has begun: a cache line of its own, linked with the key's others in the order in which they
+ * began. Its events: the first two here, others in nodes, newest first, as many as an alert names. */
 struct cep_partial {
-	int64_t start_ms;
-	uint64_t offset;
-	uint8_t id[16];
+	int64_t start_ms : 54; /* of the first event; CEP_TIME_MAX either side of 0 */
+	uint64_t times : 10;   /* events of the step */
+	uint64_t offset : 47;  /* of the first event; CEP_PARTIAL_UNKNOWN */
+	uint64_t events : 13;  /* all; RULE_STEPS_MAX times RULE_TIMES_MAX fit */
+	uint64_t step : 3;     /* that has events */
+	uint64_t apart : 1;    /* other events have come since the last one taken */
+	uint8_t id[16], id2[16];
+	int32_t behind2;  /* offset of the second event, as in a node */
 	uint32_t last_ms; /* behind start_ms: of the event taken last */
 	uint32_t more;	  /* first node; 0: none */
-	uint8_t step;	  /* that has events */
-	uint8_t apart;	  /* other events have come since the last one taken */
-	uint16_t times;	  /* events of the step */
-	uint16_t events;  /* all, counted to 65535 */
-	uint16_t nodes;
+	uint32_t next;	  /* partial match of the key; 0: none */
 };
-_Static_assert(sizeof(struct cep_partial) == 48, "a partial match of two events takes 72 bytes");
+#define CEP_PARTIAL_UNKNOWN (((uint64_t)1 << 47) - 1) /* also of an address that is beyond it */
+_Static_assert(
+	sizeof(struct cep_partial) == CEP_PIECE_BYTES, "a partial match of up to two events takes 64 bytes");
+_Static_assert(CEP_TIME_MAX < (int64_t)1 << 53 && RULE_TIMES_MAX < 1 << 10 &&
+		       RULE_STEPS_MAX * RULE_TIMES_MAX < 1 << 13 && RULE_STEPS_MAX <= 1 << 3,
+	"fields of a partial match");
 
 struct cep_node {
 	uint8_t id[16];
@@ -67,19 +75,29 @@ struct cep_node {
 	uint32_t next;
 };
 
-/* Value of a key's entry; of an anomaly a struct cep_bucket follows. */
+/* A key's partial matches. */
+struct cep_chain {
+	uint32_t first, last; /* 0: none */
+	uint32_t unused, count;
+};
+
+/* Value of a key's entry; of an anomaly a struct cep_bucket follows; of a sequence it ends before `seen`. */
 struct cep_key {
 	uint64_t used;	  /* the machine's `touched` when it was used last */
-	uint64_t used_at; /* the heap has it for this */
 	int64_t now_ms;	  /* highest event time judged */
 	int64_t quiet_ms; /* no alerts before it */
 	int64_t due_ms;	  /* the heap has it for this time; CEP_NEVER: it does not */
-	uint32_t serial;  /* of this use of the entry */
-	uint32_t waiting; /* events */
-	struct cep_list list, seen;
-	uint64_t sum[2]; /* sum of a decimal: 128 bits */
 	uint32_t ref;
-	uint32_t mark; /* while it is saved: its place */
+	uint32_t serial; /* of this use of the entry */
+	union {
+		struct cep_list list;
+		struct cep_chain chain; /* of a sequence */
+	};
+	uint32_t waiting; /* events */
+	uint32_t mark;	  /* while it is saved: its place */
+	uint64_t used_at; /* the heap has it for this */
+	struct cep_list seen;
+	uint64_t sum[2]; /* sum of a decimal: 128 bits */
 };
 
 struct cep_bucket { /* anomaly: what is being counted, and what was before */
@@ -133,9 +151,11 @@ struct cep_machine {
 	struct huge_pool *pool;
 	struct keytab keys;
 	struct agg_arena *arena;
+	struct cep_pool partials;
 	uint64_t bytes; /* logical, of items, nodes and baselines */
 	struct due_heap due, oldest;
 	uint64_t touched;
+	uint64_t looked; /* at keys beside those of events: what floods cost */
 	uint32_t serial;
 	struct cep_wait *wait_list; /* in order of arrival; may hold some of keys that are gone */
 	size_t wait_count, wait_room;
@@ -256,15 +276,21 @@ void cep_keys_free(struct cep_machine *m);
 struct cep_key *cep_key_use(struct cep_machine *m, uint32_t tag, const uint8_t *key, uint32_t bytes);
 struct cep_key *cep_key_new(struct cep_machine *m, uint32_t tag, const uint8_t *bytes, uint32_t count);
 void cep_key_remove(struct cep_machine *m, struct cep_key *key);
-/* Asks for its items. */
-static inline void cep_key_prefetch(const struct cep_machine *m, const struct cep_key *key)
+/* Asks for its items. Always inline: gcc 12 takes a function that only prefetches for one without effect, and
+ * drops calls of it that it has not inlined early. */
+static inline __attribute__((always_inline)) void cep_key_prefetch(
+	const struct cep_machine *m, const struct cep_key *key)
 {
-	const uint8_t *item = cep_items(m, &key->list, m->item_bytes);
+	const uint8_t *item;
 
+	if (cep_is_sequence(m)) {
+		cep_pool_prefetch(&m->partials, key->chain.first);
+		return;
+	}
+	item = cep_items(m, &key->list, m->item_bytes);
 	if (!item)
 		return;
-	if (m->item_bytes < sizeof(struct cep_partial)) /* the last ones */
-		item += (size_t)key->list.count * m->item_bytes;
+	item += (size_t)key->list.count * m->item_bytes; /* the last ones */
 	__builtin_prefetch(item);
 	__builtin_prefetch(item + 64);
 	if (key->seen.block)
@@ -301,7 +327,21 @@ void cep_sequence_setup(struct cep_machine *m);
 int cep_sequence_reach(struct cep_machine *m, struct cep_key *key, int64_t at_ms);
 /* When the next of those is over; CEP_NEVER. */
 int64_t cep_sequence_due(const struct cep_machine *m, const struct cep_key *key);
-void cep_partial_drop(struct cep_machine *m, struct cep_partial *p);
+static inline struct cep_partial *cep_partial_at(const struct cep_machine *m, uint32_t handle)
+{
+	return cep_pool_at(&m->partials, handle);
+}
+/* How many of its events a partial match names beside the first. */
+static inline uint32_t cep_partial_named(const struct cep_machine *m, const struct cep_partial *p)
+{
+	uint32_t most = m->def.evidence_max ? m->def.evidence_max - 1 : 0;
+
+	return p->events - 1u < most ? (uint32_t)p->events - 1 : most;
+}
+/* A new one behind the others, all zero. */
+uint32_t cep_partial_new(struct cep_machine *m, struct cep_key *key);
+/* All of a key. */
+void cep_partials_drop(struct cep_machine *m, struct cep_key *key);
 void cep_anomaly_setup(struct cep_machine *m);
 int cep_anomaly_reach(struct cep_machine *m, struct cep_key *key, int64_t at_ms);
 /* Country of an ISO 3166 alpha-2 code of any case; -1: none. */
@@ -326,6 +366,11 @@ struct cep_alert {
 	uint32_t seen_count;
 	struct cep_seen seen[RULE_EVIDENCE_MAX];
 };
+/* All but the events: most alerts have few of them. */
+static inline void cep_alert_clear(struct cep_alert *a)
+{
+	memset(a, 0, offsetof(struct cep_alert, seen));
+}
 /* True if an alert at this time may come out; counts it as suppressed else. */
 bool cep_alert_due(struct cep_machine *m, const struct cep_key *key, int64_t at_ms);
 int cep_alert_put(struct cep_machine *m, struct cep_key *key, const struct cep_alert *a);

@@ -25,20 +25,50 @@ static void counters_of(struct cep_stats *s, uint64_t *counter[COUNTERS])
 }
 
 /* ---- saving ---- */
+static void event_save(const uint8_t id[16], int32_t behind, struct bytes *out)
+{
+	bytes_put(out, id, 16);
+	bytes_put_u32(out, (uint32_t)behind);
+}
+
 static void partial_save(const struct cep_machine *m, const struct cep_partial *p, struct bytes *out)
 {
-	bytes_put(out, p, offsetof(struct cep_partial, more));
+	uint32_t named = cep_partial_named(m, p);
+
+	bytes_put_i64(out, p->start_ms);
+	bytes_put_u64(out, p->offset == CEP_PARTIAL_UNKNOWN ? CEP_OFFSET_UNKNOWN : p->offset);
+	bytes_put(out, p->id, sizeof p->id);
+	bytes_put_u32(out, p->last_ms);
 	bytes_put_u8(out, p->step);
 	bytes_put_u8(out, p->apart);
 	bytes_put_u16(out, p->times);
 	bytes_put_u16(out, p->events);
-	bytes_put_u16(out, p->nodes);
+	bytes_put_u16(out, (uint16_t)named);
 	for (uint32_t handle = p->more; handle;) { /* newest first */
 		const struct cep_node *node = agg_arena_at(m->arena, handle);
 
-		bytes_put(out, node, offsetof(struct cep_node, next));
+		event_save(node->id, node->behind, out);
 		handle = node->next;
 	}
+	if (named)
+		event_save(p->id2, p->behind2, out);
+}
+
+static void list_save(const struct cep_machine *m, const struct cep_key *key, struct bytes *out)
+{
+	bytes_put_u32(out, key->list.count);
+	bytes_put(out, cep_items(m, &key->list, m->item_bytes), (size_t)key->list.count * m->item_bytes);
+	bytes_put_u32(out, key->seen.count);
+	bytes_put(out, cep_items(m, &key->seen, sizeof(struct cep_seen)),
+		(size_t)key->seen.count * sizeof(struct cep_seen));
+}
+
+static void chain_save(const struct cep_machine *m, const struct cep_key *key, struct bytes *out)
+{
+	bytes_put_u32(out, key->chain.count);
+	for (uint32_t handle = key->chain.first; handle; handle = cep_partial_at(m, handle)->next)
+		partial_save(m, cep_partial_at(m, handle), out);
+	bytes_put_u32(out, 0); /* nothing seen */
 }
 
 static void bucket_save(const struct cep_machine *m, const struct cep_bucket *b, struct bytes *out)
@@ -55,24 +85,21 @@ static void bucket_save(const struct cep_machine *m, const struct cep_bucket *b,
 
 static void key_save(const struct cep_machine *m, const struct keytab_entry *e, struct bytes *out)
 {
+	static const uint64_t no_sum[2];
 	struct cep_key *key = keytab_value(e);
-	const uint8_t *item = cep_items(m, &key->list, m->item_bytes);
 
 	bytes_put_u16(out, e->key_bytes);
 	bytes_put(out, keytab_key(&m->keys, e), e->key_bytes);
 	bytes_put_u64(out, key->used);
 	bytes_put_i64(out, key->now_ms);
 	bytes_put_i64(out, key->quiet_ms);
+	if (cep_is_sequence(m)) {
+		bytes_put(out, no_sum, sizeof no_sum);
+		chain_save(m, key, out);
+		return;
+	}
 	bytes_put(out, key->sum, sizeof key->sum);
-	bytes_put_u32(out, key->list.count);
-	if (cep_is_sequence(m))
-		for (uint32_t i = 0; i < key->list.count; i++)
-			partial_save(m, (const struct cep_partial *)(const void *)item + i, out);
-	else
-		bytes_put(out, item, (size_t)key->list.count * m->item_bytes);
-	bytes_put_u32(out, key->seen.count);
-	bytes_put(out, cep_items(m, &key->seen, sizeof(struct cep_seen)),
-		(size_t)key->seen.count * sizeof(struct cep_seen));
+	list_save(m, key, out);
 	if (m->def.kind == RULE_STATE_ANOMALY)
 		bucket_save(m, cep_bucket(key), out);
 }
@@ -183,65 +210,73 @@ static int64_t time_or_none(struct cursor *c)
 	return t;
 }
 
+/* Newest first; the last of them is the second event of the match. */
 static bool nodes_load(
-	struct cep_machine *m, struct cep_partial *p, uint32_t count, bool strange, struct cursor *c)
+	struct cep_machine *m, uint32_t partial, uint32_t count, bool strange, struct cursor *c)
 {
 	uint32_t before = 0;
 
 	for (uint32_t i = 0; i < count; i++) {
-		const uint8_t *data = cursor_take(c, offsetof(struct cep_node, next));
+		const uint8_t *id = cursor_take(c, 16);
+		int32_t behind = (int32_t)cursor_le32(c);
 		struct cep_node *node;
 		uint32_t handle;
 
-		if (!data)
+		if (!id || c->failed)
 			return false;
+		behind = strange ? CEP_NODE_UNKNOWN : behind;
+		if (i + 1 == count) {
+			memcpy(cep_partial_at(m, partial)->id2, id, 16);
+			cep_partial_at(m, partial)->behind2 = behind;
+			break;
+		}
 		handle = agg_arena_swap(m->arena, sizeof *node);
 		node = agg_arena_at(m->arena, handle);
-		memcpy(node, data, offsetof(struct cep_node, next));
-		if (strange)
-			node->behind = CEP_NODE_UNKNOWN;
+		memcpy(node->id, id, sizeof node->id);
+		node->behind = behind;
 		node->next = 0;
 		if (before)
 			((struct cep_node *)agg_arena_at(m->arena, before))->next = handle;
 		else
-			p->more = handle;
+			cep_partial_at(m, partial)->more = handle;
 		before = handle;
-		p->nodes++;
 		m->bytes += sizeof *node;
 	}
 	return true;
 }
 
+static uint32_t short_load(struct cursor *c)
+{
+	uint32_t low = cursor_u8(c);
+
+	return low | (uint32_t)cursor_u8(c) << 8;
+}
+
 /* A partial match that could be: of a step that is not negated, begun before now and not over. */
 static bool partial_load(struct cep_machine *m, struct cep_key *key, bool strange, struct cursor *c)
 {
-	struct cep_partial p = {0};
-	const uint8_t *data = cursor_take(c, offsetof(struct cep_partial, more));
-	uint32_t nodes;
-	bool good;
+	int64_t start_ms = time_load(c);
+	uint64_t offset = cursor_le64(c);
+	const uint8_t *id = cursor_take(c, 16);
+	uint32_t last_ms = cursor_le32(c), step = cursor_u8(c), apart = cursor_u8(c);
+	uint32_t times = short_load(c), events = short_load(c), named = short_load(c), handle;
+	struct cep_partial *p;
 
-	if (!data)
+	if (!id || c->failed || start_ms > key->now_ms || last_ms > key->now_ms - start_ms ||
+		step >= m->def.step_count || apart > 1 || !times || times > m->step[step].max || !events ||
+		events > RULE_STEPS_MAX * RULE_TIMES_MAX)
 		return false;
-	memcpy(&p, data, offsetof(struct cep_partial, more));
-	p.step = cursor_u8(c);
-	p.apart = cursor_u8(c);
-	data = cursor_take(c, 6);
-	if (!data)
-		return false;
-	memcpy(&p.times, data, 2);
-	memcpy(&p.events, data + 2, 2);
-	nodes = data[4] | (uint32_t)data[5] << 8;
-	if (strange)
-		p.offset = CEP_OFFSET_UNKNOWN;
-	if (!time_good(p.start_ms) || p.start_ms > key->now_ms || p.last_ms > key->now_ms - p.start_ms ||
-		p.step >= m->def.step_count || p.apart > 1 || !p.times || p.times > m->step[p.step].max ||
-		nodes >= p.events || nodes + 1 > (m->def.evidence_max ? m->def.evidence_max : 1))
-		return false;
-	good = nodes_load(m, &p, nodes, strange, c);
-	/* also what is not good: it is freed with its key */
-	*(struct cep_partial *)cep_list_add(m, &key->list, sizeof p, key->list.count) = p;
-	m->stats.partials++;
-	return good;
+	handle = cep_partial_new(m, key); /* also what turns out not good: it is freed with its key */
+	p = cep_partial_at(m, handle);
+	p->start_ms = start_ms;
+	p->offset = strange || offset > CEP_PARTIAL_UNKNOWN ? CEP_PARTIAL_UNKNOWN : offset;
+	memcpy(p->id, id, sizeof p->id);
+	p->last_ms = last_ms;
+	p->step = step & (RULE_STEPS_MAX - 1);
+	p->apart = apart & 1;
+	p->times = times & 1023;
+	p->events = events & 8191;
+	return named == cep_partial_named(m, p) && nodes_load(m, handle, named, strange, c);
 }
 
 static bool items_good(const struct cep_machine *m, const struct cep_key *key)
@@ -280,20 +315,21 @@ static bool list_load(struct cep_machine *m, struct cep_key *key, bool strange, 
 		most = 0;
 	if (c->failed || count > most || (count && key->now_ms == CEP_NO_TIME))
 		return false;
+	if (cep_is_sequence(m)) {
+		for (uint32_t i = 0; i < count; i++)
+			if (!partial_load(m, key, strange, c))
+				return false;
+		return true;
+	}
 	for (uint32_t i = 0; i < count; i++) {
 		const uint8_t *data;
 
-		if (cep_is_sequence(m)) {
-			if (!partial_load(m, key, strange, c))
-				return false;
-			continue;
-		}
 		data = cursor_take(c, m->item_bytes);
 		if (!data)
 			return false;
 		memcpy(cep_list_add(m, &key->list, m->item_bytes, i), data, m->item_bytes);
 	}
-	return cep_is_sequence(m) || items_good(m, key);
+	return items_good(m, key);
 }
 
 static bool seen_load(struct cep_machine *m, struct cep_key *key, bool strange, struct cursor *c)
@@ -303,7 +339,7 @@ static bool seen_load(struct cep_machine *m, struct cep_key *key, bool strange, 
 	if (m->def.kind == RULE_STATE_TRAVEL)
 		most = 1;
 	if (cep_is_sequence(m))
-		most = 0;
+		return !count && !c->failed;
 	if (c->failed || count > most || (m->def.kind == RULE_STATE_TRAVEL && count != key->list.count))
 		return false;
 	for (uint32_t i = 0; i < count; i++) {
@@ -381,7 +417,7 @@ static bool key_load(struct cep_machine *m, const struct cep_gather *gather, uin
 	key->now_ms = time_or_none(c);
 	key->quiet_ms = time_or_none(c);
 	sum = cursor_take(c, sizeof key->sum);
-	if (sum)
+	if (sum && !cep_is_sequence(m))
 		memcpy(key->sum, sum, sizeof key->sum);
 	good = good && sum && (key->now_ms == CEP_NO_TIME || time_good(key->now_ms)) &&
 	       list_load(m, key, gather, c) && seen_load(m, key, gather, c) &&

@@ -19,7 +19,7 @@ static uint32_t item_bytes(uint8_t kind)
 		return sizeof(int64_t);
 	case RULE_STATE_SEQUENCE:
 	case RULE_STATE_ABSENCE:
-		return sizeof(struct cep_partial);
+		return 0; /* they are no list */
 	default:
 		return sizeof(struct cep_valued);
 	}
@@ -28,6 +28,7 @@ static uint32_t item_bytes(uint8_t kind)
 static void machine_bounds(struct cep_machine *m)
 {
 	struct rule_state *def = &m->def;
+	uint32_t most;
 
 	if (!def->keys_max)
 		def->keys_max = 1;
@@ -37,8 +38,9 @@ static void machine_bounds(struct cep_machine *m)
 		def->every_ms = def->every_ms <= 0 ? 1 : CEP_SPAN_MAX / 100000;
 	m->item_bytes = item_bytes(def->kind);
 	m->events_max = def->events_max ? def->events_max : 1;
-	if (m->events_max > CEP_LIST_BYTES_MAX / m->item_bytes - 1)
-		m->events_max = CEP_LIST_BYTES_MAX / m->item_bytes - 1;
+	most = m->item_bytes ? CEP_LIST_BYTES_MAX / m->item_bytes - 1 : CEP_PARTIALS_MAX;
+	if (m->events_max > most)
+		m->events_max = most;
 	m->within_ms = span(def->within_ms, cep_is_sequence(m) ? CEP_SEQUENCE_MAX : CEP_SPAN_MAX / 2);
 	m->keep_ms = def->kind == RULE_STATE_RATE ? 2 * m->within_ms : m->within_ms;
 	m->wait = def->order == RULE_ORDER_EVENT_TIME || def->kind == RULE_STATE_ABSENCE ||
