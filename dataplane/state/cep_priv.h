@@ -378,7 +378,13 @@ int cep_alert_put(struct cep_machine *m, struct cep_key *key, const struct cep_a
 void cep_alert_seen(
 	const struct cep_machine *m, const struct cep_key *key, int64_t after_ms, struct cep_alert *a);
 
-/* ---- cep_save.c ---- */
+/* ---- cep_save.c, cep_load.c ---- */
+#define CEP_SAVE_MAGIC 0x3150454353ull /* "SCEP1" */
+#define CEP_SAVE_VERSION 1u
+#define CEP_COUNTERS 10u
+#define CEP_TOUCHED_MAX (1ull << 52)
+/* In the order in which they are saved. */
+void cep_counters_of(struct cep_stats *s, uint64_t *counter[CEP_COUNTERS]);
 void cep_machine_save(struct cep_machine *m, struct bytes *out);
 bool cep_machine_load(struct cep_machine *m, struct cursor *c, const struct cep_gather *gather);
 
