@@ -143,6 +143,9 @@ public final class Cep {
         }
         Configuration conf = new Configuration();
         conf.setString("pipeline.object-reuse", "true");
+        conf.setString("pekko.ask.timeout", "10 min"); // a busy machine is no dead one
+        conf.setString("heartbeat.timeout", "600000");
+        conf.setString("heartbeat.interval", "60000");
         conf.setString("taskmanager.memory.network.max", "128mb");
         conf.setString("taskmanager.memory.network.min", "128mb");
         StreamExecutionEnvironment env = StreamExecutionEnvironment.createLocalEnvironment(Integer.parseInt(a.getOrDefault("par", "1")), conf);
