@@ -61,12 +61,14 @@ static uint64_t mix(uint64_t h, uint64_t v)
 static void match_count(const struct record *rec)
 {
 	const struct row_alert *a = row_alert_of(rec);
+	uint64_t user = 0;
 	uint32_t bytes;
 	const char *key = row_alert_text(rec, ROW_TEXT_KEY, &bytes);
 
+	for (uint32_t i = (uint32_t)strlen("user_id=u"); i < bytes; i++)
+		user = user * 10 + (uint64_t)(key[i] - '0');
 	alerts++;
-	checksum += mix(mix((uint64_t)a->first_ms, (uint64_t)a->last_ms),
-		strtoull(key + strlen("user_id=u"), NULL, 10));
+	checksum += mix(mix((uint64_t)a->first_ms, (uint64_t)a->last_ms), user);
 }
 
 static int emit(void *arg, const struct record *rec)

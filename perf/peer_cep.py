@@ -65,8 +65,9 @@ def main():
     rates = sorted(int(x["events"]) / int(x["cpu_ns"]) * 1e9 for x in mine)
     other = int(theirs["events"]) / int(theirs["cpu_ns"]) * 1e9
     print(f"{keys} keys, {theirs['events']} events, {theirs['matches']} matches: sluice {rates[0] / 1e6:.2f} to "
-          f"{rates[-1] / 1e6:.2f} M, Flink {other / 1e6:.3f} M events per CPU-second: {rates[len(rates) // 2] / other:.0f} "
-          f"times (median); matches {'equal' if same else 'DIFFER: ' + str((mine[0], theirs))}", flush=True)
+          f"{rates[-1] / 1e6:.2f} M, Flink {other / 1e6:.3f} M events per CPU-second: "
+          f"{rates[len(rates) // 2] / other:.0f} times (median); matches "
+          f"{'equal' if same else 'DIFFER: ' + str((mine[0], theirs))}", flush=True)
     sys.exit(0 if same else 1)
 
 
