@@ -64,8 +64,8 @@ def lost_positions(rig):
     rig.wait_log("lost", "position=0", 20)
     time.sleep(2)
     child.send_signal(signal.SIGSTOP)  # first: kcat would never see the end of a topic that is being written
-    key = "kafka/" + [line for line in rig.kcat("-C", "-t", "lost.positions", "-p", "0", "-e", "-q", "-f", "%k\n")
-                      .stdout.decode().splitlines() if line.endswith("/1")][-1].split("kafka/")[1]
+    keys = rig.kcat("-C", "-t", "lost.positions", "-p", "0", "-e", "-q", "-f", "%k\n").stdout.decode().splitlines()
+    key = [line for line in keys if line.startswith("kafka/") and line.endswith("/1")][-1]
     time.sleep(13)  # the broker times the transaction out
     rig.kcat("-P", "-t", "lost.positions", "-p", "0", "-K", "|", "-Z", data=f"{key}|\n".encode())
     child.send_signal(signal.SIGCONT)
