@@ -19,7 +19,8 @@ static const char *const type_sample[EVENT_TYPE_MAX] = {
 	"{\"event_id\":\"0b8e5c7a-1f2e-4d3c-9a5b-0123456789ab\",\"type\":\"p"
 	"age_view\",\"user_id\":\"u1\",\"session_id\":\"s1\",\"ts\":176369999000"
 	"0,\"page\":\"/p\",\"referrer\":\"/\",\"country\":\"US\",\"device\":\"mobile"
-	"\",\"value\":19.9,\"currency\":\"EUR\",\"properties\":{\"plan\":\"pro\"}}",
+	"\",\"value\":19.9,\"currency\":\"EUR\",\"properties\":{\"plan\":\"pro\"},"
+	"\"ip\":\"192.0.2.7\",\"user_agent\":\"Mozilla/5.0\"}",
 	/* session */
 	"{\"event_id\":\"0b8e5c7a-1f2e-4d3c-9a5b-0123456789ab\",\"type\":\"s"
 	"ession\",\"user_id\":\"u1\",\"session_id\":\"s1\",\"ts\":1763699990000,"
@@ -36,7 +37,8 @@ static const char *const type_sample[EVENT_TYPE_MAX] = {
 	"ustom\",\"name\":\"signup\",\"device_id\":\"d1\",\"user_id\":\"u1\",\"sess"
 	"ion_id\":\"s1\",\"ts\":1763699990000,\"page\":\"/p\",\"referrer\":\"/\",\""
 	"country\":\"US\",\"device\":\"mobile\",\"value\":19.9,\"currency\":\"EUR"
-	"\",\"properties\":{\"plan\":\"pro\"}}",
+	"\",\"properties\":{\"plan\":\"pro\"},\"ip\":\"192.0.2.7\",\"user_agent\":\"M"
+	"ozilla/5.0\"}",
 	/* transaction */
 	"{\"event_id\":\"0b8e5c7a-1f2e-4d3c-9a5b-0123456789ab\",\"type\":\"t"
 	"ransaction\",\"user_id\":\"u1\",\"ts\":1763699990000,\"amount\":12.50"
