@@ -20,7 +20,7 @@
 
 #define OUT_OF_ORDER_MS 5000
 #define ALERTS_MAX 20000
-#define TEXT_BYTES 160
+#define TEXT_BYTES 256
 
 struct alert {
 	char text[TEXT_BYTES]; /* rule, blank, key */
