@@ -103,8 +103,9 @@ struct journal_block {
 	uint32_t record_count;
 	uint32_t bytes; /* of data */
 	int64_t receive_last_ms;
-	int64_t watermark_ms;		     /* partition watermark after this block */
-	const uint8_t *data;		     /* records back to back, each checked by record_valid() */
+	int64_t watermark_ms; /* partition watermark after this block */
+	const uint8_t *data;  /* records back to back, each checked by record_valid(). NULL: see
+		  journal_reader_filter() */
 	const struct journal_counts *counts; /* NULL: of an earlier version, which did not count */
 };
 
@@ -122,6 +123,11 @@ void journal_reader_close(struct journal_reader *r);
  * writer; a reader that keeps up is served from memory, one that lags from disk. */
 int journal_reader_next(
 	struct journal_reader *r, struct journal_block *block, uint32_t timeout_ms, struct err *err);
+
+/* From now on wants() is asked about each block that has counts, data NULL: one that it does not want comes
+ * without data, and its records are neither read nor checked. May be asked more than once about a block. */
+typedef bool journal_wants(void *arg, const struct journal_block *block);
+void journal_reader_filter(struct journal_reader *r, journal_wants *wants, void *arg);
 
 /* Moves the reader. Same errors as open. */
 int journal_reader_seek(struct journal_reader *r, uint64_t offset, struct err *err);

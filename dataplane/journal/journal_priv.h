@@ -64,6 +64,8 @@ void walk_seek(struct walk *w, const struct block_place *at);
  * file, or nothing of ours there), WALK_FAULT (w->fault says what), -errno. */
 int walk_peek(
 	struct walk *w, uint64_t seq_limit, bool payload, const struct block_header **h, struct err *err);
+/* The same for the header alone: what lies behind it is not read for it. */
+int walk_head(struct walk *w, uint64_t seq_limit, const struct block_header **h, struct err *err);
 
 /* ---- cache.c: block buffers ---- */
 struct block_buf {

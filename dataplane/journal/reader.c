@@ -12,6 +12,8 @@ struct journal_reader {
 	uint64_t offset;       /* its place */
 	struct walk walk;      /* walk.at: the next block */
 	struct block_buf *pin; /* held, or NULL */
+	journal_wants *wants;  /* NULL: every block is */
+	void *wants_arg;
 };
 
 static void reader_unpin(struct journal_reader *r)
@@ -166,32 +168,68 @@ static int reader_fault(struct journal_reader *r, struct err *err)
 		r->walk.at.file_offset, r->walk.fault ? r->walk.fault : "no block", r->offset);
 }
 
-/* The block at walk.at, which is durable. 1, or -errno. */
-static int reader_fetch(
-	struct journal_reader *r, uint64_t durable_seq, const struct block_header **h, struct err *err)
+static void reader_block(
+	const struct journal_reader *r, const struct block_header *h, struct journal_block *block)
 {
-	bool skip = false;
-	int rc;
+	*block = (struct journal_block){
+		.partition = r->part->index,
+		.generation = h->generation,
+		.first_offset = h->first_offset,
+		.record_count = h->record_count,
+		.bytes = h->payload_bytes,
+		.receive_last_ms = h->receive_last_ms,
+		.watermark_ms = h->watermark_ms,
+		.counts = h->flags & BLOCK_F_COUNTED ? &h->counts : NULL,
+	};
+}
 
-	if (r->walk.at.chained) {
+/* False: it lies before the place, or the filter does not want it: its header is enough. */
+static bool reader_wants(
+	const struct journal_reader *r, const struct block_header *h, struct journal_block *block)
+{
+	reader_block(r, h, block);
+	if (h->first_offset + h->record_count <= r->offset)
+		return false;
+	return !r->wants || !block->counts || r->wants(r->wants_arg, block);
+}
+
+/* The block at walk.at, which is durable: of one that is not wanted data is NULL. 1, or -errno. */
+static int reader_fetch(struct journal_reader *r, uint64_t durable_seq, const struct block_header **h,
+	struct journal_block *block, struct err *err)
+{
+	bool wanted = true;
+	int rc = WALK_BLOCK;
+
+	if (r->walk.at.chained)
 		r->pin = cache_pin(&r->part->cache, r->walk.at.seq);
-		if (r->pin) {
-			*h = (const struct block_header *)r->pin->mem;
-			return 1;
+	if (r->pin) {
+		*h = (const struct block_header *)r->pin->mem;
+		wanted = reader_wants(r, *h, block);
+	} else {
+		if (r->wants) {
+			rc = walk_head(&r->walk, durable_seq, h, err);
+			wanted = rc == WALK_BLOCK && reader_wants(r, *h, block);
 		}
-	}
-	/* Blocks before the place are passed over by their headers. */
-	rc = walk_peek(&r->walk, durable_seq, false, h, err);
-	if (rc == WALK_BLOCK) {
-		skip = (*h)->first_offset + (*h)->record_count <= r->offset;
-		r->walk.fault =
-			skip ? NULL : block_payload_fault(*h, (const uint8_t *)*h + BLOCK_HEADER_BYTES);
-		if (r->walk.fault)
+		if (wanted) {
+			rc = walk_peek(&r->walk, durable_seq, false, h, err);
+			wanted = rc == WALK_BLOCK && reader_wants(r, *h, block);
+		}
+		if (wanted)
+			r->walk.fault = block_payload_fault(*h, (const uint8_t *)*h + BLOCK_HEADER_BYTES);
+		if (wanted && r->walk.fault)
 			rc = WALK_FAULT;
 	}
 	if (rc < 0)
 		return rc;
+	if (rc == WALK_BLOCK && wanted)
+		block->data = (const uint8_t *)*h + BLOCK_HEADER_BYTES;
 	return rc == WALK_BLOCK ? 1 : reader_fault(r, err);
+}
+
+void journal_reader_filter(struct journal_reader *r, journal_wants *wants, void *arg)
+{
+	r->wants = wants;
+	r->wants_arg = arg;
 }
 
 int journal_reader_next(
@@ -204,7 +242,7 @@ int journal_reader_next(
 
 		if (!tail_wait(r->part, r->walk.at.seq, timeout_ms))
 			return 0;
-		rc = reader_fetch(r, atomic_load(&r->part->durable_seq), &h, err);
+		rc = reader_fetch(r, atomic_load(&r->part->durable_seq), &h, block, err);
 		if (rc < 0)
 			return rc;
 		block_place_step(&r->walk.at, h);
@@ -212,17 +250,6 @@ int journal_reader_next(
 			reader_unpin(r);
 			continue;
 		}
-		*block = (struct journal_block){
-			.partition = r->part->index,
-			.generation = h->generation,
-			.first_offset = h->first_offset,
-			.record_count = h->record_count,
-			.bytes = h->payload_bytes,
-			.receive_last_ms = h->receive_last_ms,
-			.watermark_ms = h->watermark_ms,
-			.data = (const uint8_t *)h + BLOCK_HEADER_BYTES,
-			.counts = h->flags & BLOCK_F_COUNTED ? &h->counts : NULL,
-		};
 		r->offset = r->walk.at.offset;
 		return 1;
 	}

@@ -51,9 +51,9 @@ static uint32_t walk_have(const struct walk *w)
 	return w->filled - (uint32_t)skip;
 }
 
-static int walk_read(struct walk *w, uint64_t seq_limit, struct err *err)
+static int walk_read(struct walk *w, uint64_t seq_limit, uint32_t bytes_max, struct err *err)
 {
-	uint64_t want = w->buf_bytes, room = w->at.segment_bytes - w->at.file_offset;
+	uint64_t want = bytes_max, room = w->at.segment_bytes - w->at.file_offset;
 	uint64_t blocks = w->at.chained && seq_limit > w->at.seq ? seq_limit - w->at.seq : UINT32_MAX;
 
 	if (w->fd < 0 || w->fd_segment != w->at.segment) {
@@ -92,26 +92,26 @@ static int walk_read(struct walk *w, uint64_t seq_limit, struct err *err)
 	return 0;
 }
 
-/* At least `bytes` at the place, or NULL if the file ends before. */
-static const uint8_t *walk_bytes(struct walk *w, uint32_t bytes, uint64_t seq_limit, int *rc, struct err *err)
+/* At least `bytes` at the place, or NULL if the file ends before; if it has to be read, up to bytes_max. */
+static const uint8_t *walk_bytes(
+	struct walk *w, uint32_t bytes, uint32_t bytes_max, uint64_t seq_limit, int *rc, struct err *err)
 {
 	*rc = 0;
 	if (walk_have(w) < bytes)
-		*rc = walk_read(w, seq_limit, err);
+		*rc = walk_read(w, seq_limit, bytes_max, err);
 	if (*rc != 0 || walk_have(w) < bytes)
 		return NULL;
 	return w->buf + (w->at.file_offset - w->buf_at);
 }
 
-int walk_peek(
-	struct walk *w, uint64_t seq_limit, bool payload, const struct block_header **out, struct err *err)
+static int head_peek(struct walk *w, uint64_t seq_limit, uint32_t bytes_max, const struct block_header **out,
+	struct err *err)
 {
 	const uint8_t *p;
-	uint32_t total;
 	int rc;
 
 	w->fault = NULL;
-	p = walk_bytes(w, BLOCK_ALIGN, seq_limit, &rc, err);
+	p = walk_bytes(w, BLOCK_ALIGN, bytes_max, seq_limit, &rc, err);
 	if (rc == -ENOENT) {
 		w->fault = "no segment file";
 		return WALK_END;
@@ -122,11 +122,29 @@ int walk_peek(
 		w->fault = "the file ends here";
 		return WALK_FAULT;
 	}
-	w->fault = block_header_fault((const struct block_header *)p, &w->at);
+	*out = (const struct block_header *)p;
+	w->fault = block_header_fault(*out, &w->at);
 	if (w->fault)
-		return block_header_ours((const struct block_header *)p, &w->at) ? WALK_FAULT : WALK_END;
-	total = ((const struct block_header *)p)->total_bytes;
-	p = walk_bytes(w, total, seq_limit, &rc, err);
+		return block_header_ours(*out, &w->at) ? WALK_FAULT : WALK_END;
+	return WALK_BLOCK;
+}
+
+int walk_head(struct walk *w, uint64_t seq_limit, const struct block_header **out, struct err *err)
+{
+	return head_peek(w, seq_limit, BLOCK_ALIGN, out, err);
+}
+
+int walk_peek(
+	struct walk *w, uint64_t seq_limit, bool payload, const struct block_header **out, struct err *err)
+{
+	const uint8_t *p;
+	uint32_t total;
+	int rc = head_peek(w, seq_limit, w->buf_bytes, out, err);
+
+	if (rc != WALK_BLOCK)
+		return rc;
+	total = (*out)->total_bytes;
+	p = walk_bytes(w, total, w->buf_bytes, seq_limit, &rc, err);
 	if (rc != 0)
 		return rc;
 	if (!p) {

@@ -39,6 +39,8 @@ static int kafka_lane_open(struct sink_part *part, enum kafka_lane lane, uint64_
 	kp->committed = *position;
 	kafka_span_reset(kp);
 	rc = journal_reader_open(&kp->reader, part->journal, part->partition, *position, err);
+	if (rc == 0)
+		journal_reader_filter(kp->reader, kafka_span_wants, kp);
 	if (rc == 0 && lane == KAFKA_LANE_ALERTS)
 		rc = kafka_commit_start(kp, err);
 	log_info(kafka_lane_name[lane], "partition=%u position=%" PRIu64 " epoch=%016" PRIx64,

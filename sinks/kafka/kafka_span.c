@@ -90,32 +90,41 @@ static int span_record(struct kafka_part *kp, const struct record *rec, uint32_t
 	return rc;
 }
 
-/* Whether a record of the block may become a message of this lane. */
-static bool span_wants(const struct kafka_part *kp, const struct journal_counts *c)
+/* Offsets are dense: a hole would be a loss. */
+static int span_hole(const struct kafka_part *kp, uint64_t offset, struct err *err)
 {
+	return err_set(err, -EIO, "journal partition %u: offset %lu follows %lu", kp->at.partition, offset,
+		kp->next);
+}
+
+bool kafka_span_wants(void *arg, const struct journal_block *block)
+{
+	const struct kafka_part *kp = arg;
+	const struct journal_counts *c = block->counts;
+
+	if (kp->part->log != SINK_LOG_INPUT || block->first_offset < kp->next || !block->record_count)
+		return true;
 	if (kp->lane == KAFKA_LANE_ALERTS)
 		return c->matched;
 	return kafka_config(kp)->events || kp->tx->topic[KAFKA_TOPIC_ENRICHED] || c->kind[RECORD_REFUSED];
 }
 
-/* True if nothing in the block becomes a message, and the span is behind it: a walk over records that lie in
- * memory costs a cache miss each. */
-static bool span_passes(struct kafka_part *kp, const struct journal_block *block)
+/* Nothing in the block becomes a message, and a walk over records that lie in memory costs a cache miss each.
+ */
+static int span_pass(struct kafka_part *kp, const struct journal_block *block, struct err *err)
 {
 	const struct journal_counts *c = block->counts;
-	uint32_t events;
+	uint32_t events = kp->lane == KAFKA_LANE_ALERTS ? 0 : c->kind[RECORD_EVENT];
 
-	if (!c || kp->part->log != SINK_LOG_INPUT || block->first_offset != kp->next ||
-		!block->record_count || span_wants(kp, c))
-		return false;
+	if (block->first_offset != kp->next)
+		return span_hole(kp, block->first_offset, err);
 	if (kp->next == kp->begun)
 		kp->span_start_ns = clock_mono_ns();
-	events = kp->lane == KAFKA_LANE_ALERTS ? 0 : c->kind[RECORD_EVENT];
 	kp->tally.suppressed += events;
 	kp->tally.other += block->record_count - events;
 	kp->tally.last_time_ms = block->receive_last_ms;
 	kp->next += block->record_count;
-	return true;
+	return 0;
 }
 
 int kafka_span_add(struct kafka_part *kp, const struct journal_block *block, struct err *err)
@@ -123,8 +132,8 @@ int kafka_span_add(struct kafka_part *kp, const struct journal_block *block, str
 	const uint8_t *at = block->data;
 
 	atomic_fetch_add(&kp->part->stats.position_bytes, block->bytes);
-	if (span_passes(kp, block))
-		return 0;
+	if (!block->data)
+		return span_pass(kp, block, err);
 	for (uint32_t i = 0; i < block->record_count; i++) {
 		const struct record *rec = (const struct record *)at;
 		uint64_t offset = block->first_offset + i;
@@ -133,10 +142,8 @@ int kafka_span_add(struct kafka_part *kp, const struct journal_block *block, str
 		at += rec->bytes;
 		if (offset < kp->next)
 			continue;
-		/* Offsets are dense: a hole would be a loss. */
 		if (offset != kp->next)
-			return err_set(err, -EIO, "journal partition %u: offset %lu follows %lu",
-				kp->at.partition, offset, kp->next);
+			return span_hole(kp, offset, err);
 		kp->at.offset = offset;
 		rc = span_record(kp, rec, block->generation, err);
 		if (rc)

@@ -116,6 +116,67 @@ static void counts_read(struct rig *rig, uint64_t records, struct journal_counts
 	journal_reader_close(reader);
 }
 
+static bool wants_refused(void *arg, const struct journal_block *block)
+{
+	assert_null(block->data);
+	*(uint32_t *)arg += 1;
+	return block->counts->kind[RECORD_REFUSED];
+}
+
+/* Whether they come from memory or from disk. */
+static void filtered_read(struct rig *rig, uint64_t end)
+{
+	struct journal_reader *reader;
+	struct journal_block block;
+	struct err err;
+	uint64_t next = 0;
+	uint32_t asked = 0, with = 0, without = 0;
+
+	assert_int_equal(journal_reader_open(&reader, rig->journal, 0, 0, &err), 0);
+	journal_reader_filter(reader, wants_refused, &asked);
+	while (next < end && journal_reader_next(reader, &block, 5000, &err) == 1) {
+		assert_int_equal(block.first_offset, next);
+		assert_int_equal(block.data != NULL, block.counts->kind[RECORD_REFUSED] > 0);
+		next += block.record_count;
+		*(block.data ? &with : &without) += 1;
+		if (block.data)
+			assert_true(record_valid(block.data, block.bytes));
+	}
+	assert_true(next >= end);
+	assert_int_equal(with, 2);
+	assert_true(without > 20 && asked >= with + without);
+	journal_reader_close(reader);
+}
+
+static void blocks_that_are_not_wanted_are_not_read(void **state)
+{
+	char command[300];
+	struct rig rig;
+	struct batch *b;
+
+	(void)state;
+	rig_init(&rig, 1, 1);
+	rig_start(&rig);
+	for (int i = 0; i < 2; i++) {
+		rig_feed(&rig, 0, 0, 1 + (uint64_t)i * 10000, 5000);
+		rig_settle(&rig, 0);
+		b = rig_batch(&rig, 0, 0);
+		assert_true(rig_refused(&rig, b, 1000));
+		rig_seal(&rig, b);
+		rig_settle(&rig, 0);
+	}
+	filtered_read(&rig, rig_stats(&rig, 0).durable_offset);
+	rig_restart(&rig); /* the buffers are empty */
+	filtered_read(&rig, rig_stats(&rig, 0).durable_offset);
+	/* What is not read is not checked. */
+	snprintf(command, sizeof command,
+		"printf xyz | dd of=%s/p0/seg-0000000001.log bs=1 seek=9000 conv=notrunc 2>/dev/null",
+		rig.dir);
+	assert_int_equal(system(command), 0);
+	filtered_read(&rig, rig_stats(&rig, 0).durable_offset);
+	rig_free(&rig);
+}
+
 static void blocks_say_what_is_in_them(void **state)
 {
 	struct journal_partition_stats s;
@@ -410,6 +471,7 @@ int main(void)
 		cmocka_unit_test(duplicates_are_counted_not_written),
 		cmocka_unit_test(shadows_are_deduplicated_apart),
 		cmocka_unit_test(blocks_say_what_is_in_them),
+		cmocka_unit_test(blocks_that_are_not_wanted_are_not_read),
 		cmocka_unit_test(missing_ids_are_made_and_stay),
 		cmocka_unit_test(receive_times_do_not_go_back),
 		cmocka_unit_test(a_block_has_one_generation),
