@@ -190,7 +190,8 @@ static json_t *rule_actions(uint8_t actions)
 	static const struct {
 		uint8_t bit;
 		const char *name;
-	} row[] = {{RULE_ACTION_ALERT, "alert"}, {RULE_ACTION_TAG, "tag"}, {RULE_ACTION_DROP, "drop"}};
+	} row[] = {{RULE_ACTION_ALERT, "alert"}, {RULE_ACTION_TAG, "tag"}, {RULE_ACTION_DROP, "drop"},
+		{RULE_ACTION_ROUTE, "route"}};
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < sizeof row / sizeof *row; i++)
@@ -271,6 +272,8 @@ static json_t *rule_show(const struct view *v, uint32_t i)
 	json_object_set_new(row, "line", json_integer(info->line));
 	json_object_set_new(row, "index", json_integer(i));
 	json_object_set_new(row, "generation", json_integer(v->generation));
+	if (info->route)
+		json_object_set_new(row, "route", json_text(info->route));
 	json_object_set_new(row, "open", rule_open(v, i));
 	json_object_set_new(row, "closed", closed_json(&v->rule[i].closed));
 	json_object_set_new(row, "closed_other_versions", closed_json(&v->rule[i].closed_others));

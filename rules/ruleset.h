@@ -30,6 +30,7 @@ struct rule_info {
 	bool expired;	    /* not in force: ruleset_expire() */
 	int64_t expires_ms; /* 0: never */
 	const char *owner;  /* NULL: none */
+	const char *route;  /* Kafka topic of RULE_ACTION_ROUTE, a valid name; NULL: none */
 	uint32_t confirmed; /* of its tests, those that PCRE2 confirms */
 	uint64_t content;   /* hash of what it says, with its lists; without comments and layout */
 	bool canary;	    /* it only counts: no alert, no tag, nothing dropped */
@@ -53,6 +54,12 @@ static inline bool rule_alerts(const struct rule_info *rule)
 static inline bool rule_tags(const struct rule_info *rule)
 {
 	return (rule->actions & RULE_ACTION_TAG && !rule->canary) || rule_alerts(rule);
+}
+
+/* The topic that a hit sends its event to; NULL: that of its type. */
+static inline const char *rule_route(const struct rule_info *rule)
+{
+	return rule->canary || rule->expired ? NULL : rule->route;
 }
 
 struct ruleset; /* immutable; any thread may read it */
@@ -139,6 +146,8 @@ uint32_t ruleset_pattern_count(const struct ruleset *rs);
 /* index < ruleset_rule_count(). Hits of events and records below that are rules' own; higher ones, below
  * ruleset_match_count(), are steps of rules with state: no rule's, no tag, no alert. */
 const struct rule_info *ruleset_rule(const struct ruleset *rs, uint32_t index);
+/* Whether any rule has a rule_route(). */
+bool ruleset_routes(const struct ruleset *rs);
 /* 16 hex digits of the hash of rule contents: same rules in same order, and the same ones of them expired =
  * same version. */
 const char *ruleset_version(const struct ruleset *rs);

@@ -45,7 +45,8 @@ enum rule_action {
 	RULE_ACTION_TAG = 1,
 	RULE_ACTION_DROP = 2,
 	RULE_ACTION_ALERT = 4,
-	RULE_ACTION_STATE = 8 /* of an event: a rule with state has to see it */
+	RULE_ACTION_STATE = 8, /* of an event: a rule with state has to see it */
+	RULE_ACTION_ROUTE = 16 /* to a topic of its own instead of that of its type */
 };
 
 struct record {

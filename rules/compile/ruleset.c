@@ -220,6 +220,14 @@ const struct rule_info *ruleset_rule(const struct ruleset *rs, uint32_t index)
 	return &rs->rule[index]->info;
 }
 
+bool ruleset_routes(const struct ruleset *rs)
+{
+	for (uint32_t i = 0; i < rs->rule_count; i++)
+		if (rule_route(&rs->rule[i]->info))
+			return true;
+	return false;
+}
+
 const char *ruleset_version(const struct ruleset *rs)
 {
 	return rs->version;

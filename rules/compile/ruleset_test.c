@@ -23,6 +23,8 @@ static const char *action_name(uint8_t action)
 		return "tag";
 	case RULE_ACTION_DROP:
 		return "drop";
+	case RULE_ACTION_ROUTE:
+		return "route";
 	default:
 		return "none";
 	}

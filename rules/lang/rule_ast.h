@@ -10,6 +10,7 @@
 
 #define RULE_ID_BYTES_MAX 64
 #define RULE_TITLE_BYTES_MAX 200
+#define RULE_TOPIC_BYTES_MAX 200 /* Kafka takes 249 */
 #define RULE_DEPTH_MAX 8		    /* any/all/not inside each other */
 #define RULE_CONDS_MAX 4096		    /* tests of one rule */
 #define RULE_COUNT_MAX 65535u		    /* a rule index is 16 bits in records */

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "config.h"
 #include "hash.h"
 #include "record.h"
 #include "rule_read_priv.h"
@@ -83,16 +84,38 @@ static int severity_read(struct rule_reader *rd, const struct ynode *n, struct r
 	return rule_err_unknown(rd, n, false, "severity", rule_severity_name, 5);
 }
 
+/* {route: topic}: as Kafka has it, letters, digits, '.', '_', '-', and neither "." nor "..". */
+static int route_read(struct rule_reader *rd, const struct ynode *n, struct rule *rule)
+{
+	static const char *const names[] = {"route"};
+	const struct ynode *topic = ynode_get(n, "route");
+
+	YNODE_EACH (it, n)
+		if (strcmp(it->key, "route"))
+			return rule_err_unknown(rd, it, true, "action", names, 1);
+	if (!topic || topic->kind != YNODE_SCALAR || topic->text_bytes > RULE_TOPIC_BYTES_MAX ||
+		!config_name_ok(topic->text) || !topic->text[strspn(topic->text, ".")])
+		return rule_err(rd, topic ? topic : n,
+			"then: route: expected a Kafka topic: up to %u letters, digits, '.', '_' and '-'",
+			RULE_TOPIC_BYTES_MAX);
+	if (rule->info.route)
+		return rule_err(rd, topic, "then: route is given twice");
+	rule->info.actions |= RULE_ACTION_ROUTE;
+	rule->info.route = rule_pool_text(rd->pool, topic->text, topic->text_bytes);
+	return rule->info.route ? 0 : rule_no_memory(rd);
+}
+
 static int action_read(struct rule_reader *rd, const struct ynode *n, struct rule *rule)
 {
 	static const char *const names[] = {"alert", "tag", "drop"};
 	static const uint8_t actions[] = {RULE_ACTION_ALERT, RULE_ACTION_TAG, RULE_ACTION_DROP};
 
-	if (n->kind == YNODE_MAP && ynode_get(n, "route"))
-		return rule_err(rd, n,
-			"then: route is not supported by this version: no sink delivers to topics of rules");
+	if (n->kind == YNODE_MAP)
+		return route_read(rd, n, rule);
 	if (n->kind != YNODE_SCALAR)
-		return rule_err(rd, n, "then: expected alert, tag or drop");
+		return rule_err(rd, n, "then: expected alert, tag, drop or {route: topic}");
+	if (!strcmp(n->text, "route"))
+		return rule_err(rd, n, "then: route: to which topic? expected {route: topic}");
 	for (int i = 0; i < 3; i++)
 		if (!strcmp(names[i], n->text)) {
 			if (rule->info.actions & actions[i])
@@ -112,7 +135,7 @@ static int then_read(struct rule_reader *rd, const struct ynode *n, struct rule 
 	if (n->kind != YNODE_SEQ)
 		return action_read(rd, n, rule);
 	if (!n->count)
-		return rule_err(rd, n, "then: at least one of alert, tag, drop");
+		return rule_err(rd, n, "then: at least one of alert, tag, drop, {route: topic}");
 	YNODE_EACH (it, n)
 		if (!rc)
 			rc = action_read(rd, it, rule);

@@ -423,12 +423,13 @@ static int sample_read(
 
 static int expect_read(struct rule_reader *rd, const struct ynode *n, const struct rule *rule, uint8_t *out)
 {
-	static const char *const names[] = {"alert", "tag", "drop", "none"};
-	static const uint8_t actions[] = {RULE_ACTION_ALERT, RULE_ACTION_TAG, RULE_ACTION_DROP, 0};
+	static const char *const names[] = {"alert", "tag", "drop", "route", "none"};
+	static const uint8_t actions[] = {
+		RULE_ACTION_ALERT, RULE_ACTION_TAG, RULE_ACTION_DROP, RULE_ACTION_ROUTE, 0};
 
 	if (n->kind != YNODE_SCALAR)
-		return rule_err(rd, n, "expect: expected alert, tag, drop or none");
-	for (uint32_t i = 0; i < 4; i++) {
+		return rule_err(rd, n, "expect: expected alert, tag, drop, route or none");
+	for (uint32_t i = 0; i < 5; i++) {
 		if (strcmp(n->text, names[i]))
 			continue;
 		if (rule->state && actions[i] && actions[i] != RULE_ACTION_ALERT)
@@ -438,7 +439,7 @@ static int expect_read(struct rule_reader *rd, const struct ynode *n, const stru
 		*out = actions[i];
 		return 0;
 	}
-	return rule_err_unknown(rd, n, false, "expectation", names, 4);
+	return rule_err_unknown(rd, n, false, "expectation", names, 5);
 }
 
 /* The events of a test, appended at *tail. */

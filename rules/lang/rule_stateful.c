@@ -482,6 +482,11 @@ static int actions_check(struct rule_reader *rd, const struct ynode *n, const st
 			"then: drop: what a rule with state finds is known when its events are journaled, "
 			"too late to "
 			"drop them; it can alert and tag");
+	if (rule->info.actions & RULE_ACTION_ROUTE)
+		return rule_err(rd, then,
+			"then: route: a rule with state would send each event that passes its `when` there; "
+			"a "
+			"rule of its own without state says that");
 	if (!(rule->info.actions & RULE_ACTION_ALERT))
 		return rule_err(rd, then, "then: state is kept for alerts: `alert` is missing");
 	return 0;

@@ -33,6 +33,17 @@ int kafka_message_event(struct kafka_message *msg, const struct record *rec, con
 	return 0;
 }
 
+int kafka_message_routed(struct kafka_message *msg, const struct record *rec, const struct record_key *key,
+	const struct address *at, const char *rule_id)
+{
+	int rc = kafka_message_event(msg, rec, key, at);
+
+	msg->topic = KAFKA_TOPIC_NAMED;
+	if (!rc)
+		put_header(msg, "rule", rule_id, strlen(rule_id));
+	return rc;
+}
+
 int kafka_message_enriched(struct kafka_message *msg, const struct record *rec, const struct record_key *key,
 	const struct address *at, const struct bytes *json)
 {

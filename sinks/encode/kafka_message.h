@@ -21,7 +21,8 @@ enum kafka_topic {
 	KAFKA_TOPIC_ENRICHED,
 	KAFKA_TOPIC_EVENT, /* of accepted events: this + enum event_type */
 	KAFKA_TOPIC_COUNT = KAFKA_TOPIC_EVENT + EVENT_TYPE_MAX,
-	KAFKA_TOPIC_WINDOW = KAFKA_TOPIC_COUNT, /* of a window's rows: which one, the caller knows */
+	KAFKA_TOPIC_NAMED =
+		KAFKA_TOPIC_COUNT, /* of a window's rows, of a rule: which one, the caller knows */
 };
 
 struct kafka_header {
@@ -53,6 +54,9 @@ struct kafka_message {
 /* A RECORD_EVENT. -EINVAL: its type has no topic. */
 int kafka_message_event(struct kafka_message *msg, const struct record *rec, const struct record_key *key,
 	const struct address *at);
+/* The same for the topic of the rule of that id. */
+int kafka_message_routed(struct kafka_message *msg, const struct record *rec, const struct record_key *key,
+	const struct address *at, const char *rule_id);
 /* The same with another value: its enriched JSON, which stands in json. */
 int kafka_message_enriched(struct kafka_message *msg, const struct record *rec, const struct record_key *key,
 	const struct address *at, const struct bytes *json);
@@ -62,7 +66,7 @@ void kafka_message_dead(struct kafka_message *msg, const struct record *rec, con
 void kafka_message_alert(struct kafka_message *msg, const struct alert *a, const struct bytes *json);
 
 /* ---- records of the output log, at `at` in it: kafka_message_row.c ---- */
-/* A merged row whose JSON stands in json: topic KAFKA_TOPIC_WINDOW, key = parts of the group key joined by
+/* A merged row whose JSON stands in json: topic KAFKA_TOPIC_NAMED, key = parts of the group key joined by
  * '|'. */
 void kafka_message_row(struct kafka_message *msg, const struct record *rec, const struct window_def *def,
 	const struct address *at, const struct bytes *json);

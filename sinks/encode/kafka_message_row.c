@@ -49,7 +49,7 @@ void kafka_message_row(struct kafka_message *msg, const struct record *rec, cons
 	const uint8_t *part;
 	uint32_t bytes, used = 0;
 
-	begin(msg, KAFKA_TOPIC_WINDOW, at, "application/json");
+	begin(msg, KAFKA_TOPIC_NAMED, at, "application/json");
 	for (uint32_t i = 0; row_key_part(row, i, &part, &bytes); i++) {
 		used = i ? key_append(msg, used, "|", 1) : used;
 		used = key_append(msg, used, part, bytes);

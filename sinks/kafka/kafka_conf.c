@@ -289,6 +289,7 @@ static void producer_free(struct kafka_producer *tx)
 void kafka_producers_free(struct kafka_part *kp)
 {
 	kafka_windows_free(kp);
+	kafka_routes_free(kp);
 	for (uint32_t i = 0; i < kp->producer_count; i++)
 		producer_free(&kp->producer[i]);
 }

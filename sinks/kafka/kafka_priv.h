@@ -24,6 +24,12 @@ struct kafka_window {
 	rd_kafka_topic_t *topic;      /* NULL: its rows are not for Kafka */
 };
 
+/* A topic that rules send events to. */
+struct kafka_route {
+	char *name;
+	rd_kafka_topic_t *topic;
+};
+
 /* What a part delivers: everything but alerts, or alerts alone, by transactions of their own that wait for
  * nothing else. Each has its transactional ids, its positions and its floor, all named after it. */
 enum kafka_lane { KAFKA_LANE_MAIN, KAFKA_LANE_ALERTS, KAFKA_LANE_COUNT };
@@ -76,7 +82,9 @@ struct kafka_part {
 	struct sink_ruleset rules;
 	struct kafka_window *window; /* output log: those that rows have named so far */
 	uint32_t window_count;
-	rd_kafka_topic_t *topic_window; /* for messages of KAFKA_TOPIC_WINDOW */
+	struct kafka_route *route; /* input: those that events have gone to so far */
+	uint32_t route_count;
+	rd_kafka_topic_t *topic_named; /* for messages of KAFKA_TOPIC_NAMED */
 	struct address input; /* output log: that of the input that late events and evidence are in */
 	struct bytes json;
 	struct kafka_message msg;
@@ -139,6 +147,18 @@ int kafka_topics_prepare(
 	const struct sink_env *env, enum kafka_lane lane, enum sink_log log, struct err *err);
 /* One topic of a window, as prepare does for those in force. */
 int kafka_topic_make(const struct config_kafka *cfg, const struct window_def *def, struct err *err);
+
+/* One that a rule names. */
+int kafka_topic_make_route(const struct config_kafka *cfg, const char *name, struct err *err);
+
+/* ---- kafka_route.c ---- */
+/* The rule that sends the event elsewhere, the first of those that hit; its topic is then kp->topic_named.
+ * NULL: none does. 0 or an error of kafka_tx.c. */
+int kafka_route_of(struct kafka_part *kp, const struct record *rec, uint32_t generation, const char **rule_id,
+	struct err *err);
+/* Whether a rule of the generation sends events elsewhere, or it is not known. */
+bool kafka_routes(struct kafka_part *kp, uint32_t generation);
+void kafka_routes_free(struct kafka_part *kp);
 
 /* ---- kafka_floor.c ---- */
 /* A position that was committed once; 0 if none is known. */

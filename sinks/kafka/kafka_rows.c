@@ -83,7 +83,7 @@ static int row_produce(struct kafka_part *kp, const struct record *rec, struct e
 	if (kp->json.failed)
 		return err_set(err, -EIO, "no memory for a row");
 	kafka_message_row(&kp->msg, rec, w->def, &kp->at, &kp->json);
-	kp->topic_window = w->topic;
+	kp->topic_named = w->topic;
 	kp->tally.rows++;
 	return kafka_tx_produce(kp, &kp->msg, err);
 }

@@ -28,11 +28,14 @@ static int span_enriched(struct kafka_part *kp, const struct record *rec, const 
 	return kafka_tx_produce(kp, &kp->msg, err);
 }
 
-/* To the topic of its type. */
-static int span_raw(
-	struct kafka_part *kp, const struct record *rec, const struct record_key *key, struct err *err)
+/* To the topic of its type, or of the rule. */
+static int span_raw(struct kafka_part *kp, const struct record *rec, const struct record_key *key,
+	const char *rule_id, struct err *err)
 {
-	if (kafka_message_event(&kp->msg, rec, key, &kp->at))
+	int rc = rule_id ? kafka_message_routed(&kp->msg, rec, key, &kp->at, rule_id)
+			 : kafka_message_event(&kp->msg, rec, key, &kp->at);
+
+	if (rc)
 		return err_set(err, -EINVAL,
 			"journal offset %lu of partition %u: event type %u has no topic here", kp->at.offset,
 			kp->at.partition, rec->type);
@@ -43,18 +46,22 @@ static int span_raw(
 
 static int span_event(struct kafka_part *kp, const struct record *rec, uint32_t generation, struct err *err)
 {
-	bool wanted = !(rec->flags & RECORD_F_SUPPRESSED), raw = wanted && kafka_config(kp)->events;
+	bool wanted = !(rec->flags & RECORD_F_SUPPRESSED), raw;
 	bool enriched = wanted && kp->tx->topic[KAFKA_TOPIC_ENRICHED];
+	const char *rule_id = NULL;
 	struct record_key key;
-	int rc = 0;
+	int rc = wanted ? kafka_route_of(kp, rec, generation, &rule_id, err) : 0;
 
+	if (rc)
+		return rc;
+	raw = wanted && (kafka_config(kp)->events || rule_id);
 	if (!raw)
 		kp->tally.suppressed++;
 	if (!raw && !enriched)
 		return 0;
 	record_key_of(&key, rec);
 	if (raw)
-		rc = span_raw(kp, rec, &key, err);
+		rc = span_raw(kp, rec, &key, rule_id, err);
 	if (rc == 0 && enriched)
 		rc = span_enriched(kp, rec, &key, generation, err);
 	return rc;
@@ -99,14 +106,15 @@ static int span_hole(const struct kafka_part *kp, uint64_t offset, struct err *e
 
 bool kafka_span_wants(void *arg, const struct journal_block *block)
 {
-	const struct kafka_part *kp = arg;
+	struct kafka_part *kp = arg;
 	const struct journal_counts *c = block->counts;
 
 	if (kp->part->log != SINK_LOG_INPUT || block->first_offset < kp->next || !block->record_count)
 		return true;
 	if (kp->lane == KAFKA_LANE_ALERTS)
 		return c->matched;
-	return kafka_config(kp)->events || kp->tx->topic[KAFKA_TOPIC_ENRICHED] || c->kind[RECORD_REFUSED];
+	return kafka_config(kp)->events || kp->tx->topic[KAFKA_TOPIC_ENRICHED] || c->kind[RECORD_REFUSED] ||
+	       (c->matched && kafka_routes(kp, block->generation));
 }
 
 /* Nothing in the block becomes a message, and a walk over records that lie in memory costs a cache miss each.

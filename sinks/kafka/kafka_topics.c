@@ -407,7 +407,9 @@ int kafka_topics_prepare(const struct sink_env *env, enum kafka_lane lane, enum 
 	return rc;
 }
 
-int kafka_topic_make(const struct config_kafka *cfg, const struct window_def *def, struct err *err)
+/* A window's, or that of this name, which a rule gives. */
+static int topic_make(
+	const struct config_kafka *cfg, const struct window_def *def, const char *name, struct err *err)
 {
 	struct topic_work *w = calloc(1, sizeof *w);
 	int rc;
@@ -415,9 +417,21 @@ int kafka_topic_make(const struct config_kafka *cfg, const struct window_def *de
 	if (!w)
 		return err_set(err, -ENOMEM, "kafka: no memory");
 	w->cfg = cfg;
-	rc = window_wanted(w, def, err);
+	rc = def ? window_wanted(w, def, err) : want_foreign(w, "topic of a rule's route", name, err);
+	if (rc == 0 && !def)
+		want_add(w, "topic of a rule's route", name, cfg->partitions);
 	if (rc == 0)
 		rc = topics_do(w, err);
 	free(w);
 	return rc;
+}
+
+int kafka_topic_make(const struct config_kafka *cfg, const struct window_def *def, struct err *err)
+{
+	return topic_make(cfg, def, NULL, err);
+}
+
+int kafka_topic_make_route(const struct config_kafka *cfg, const char *name, struct err *err)
+{
+	return topic_make(cfg, NULL, name, err);
 }

@@ -153,7 +153,7 @@ static int produce(struct kafka_producer *tx, rd_kafka_topic_t *topic, const rd_
 
 static rd_kafka_topic_t *message_topic(struct kafka_part *kp, const struct kafka_message *msg)
 {
-	return msg->topic == KAFKA_TOPIC_WINDOW ? kp->topic_window : kp->tx->topic[msg->topic];
+	return msg->topic == KAFKA_TOPIC_NAMED ? kp->topic_named : kp->tx->topic[msg->topic];
 }
 
 int kafka_tx_produce(struct kafka_part *kp, const struct kafka_message *msg, struct err *err)

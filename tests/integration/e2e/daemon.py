@@ -31,6 +31,7 @@ def file_ports(*pcaps, more=""):
 class Daemon:
     def __init__(self, rig, name, ports, workers=2, sinks=True, data=None, **sections):
         self.rig, self.name, self.child, self.env = rig, name, None, {}
+        self.routed = []  # topics that rules send events to
         self.data = data or rig.path(name)
         self.socket = rig.path(name + ".sock")
         self.log = name + ".log"
@@ -67,6 +68,7 @@ class Daemon:
                 topics = [self.config["kafka"]["topic_" + kind]]
                 if kind == "platform":  # and those of single types
                     topics += [pair.split("=")[1] for pair in self.config["kafka"].get("topics", "").split(",") if pair]
+                    topics += self.routed
                 args += ["--topic-" + kind, ",".join(topics)]
         if sinks and "clickhouse" in self.config:
             args += ["--clickhouse", self.config["clickhouse"]["url"], "--database",

@@ -24,6 +24,12 @@ BUSY = """
   suppress: 3s
   then: [alert]
 """
+ROUTED = "rules.routed"
+ROUTE = f"""
+- id: e2e-route
+  when: {{type: log}}
+  then: {{route: {ROUTED}}}
+"""
 COUNT = """
 - id: e2e-count
   title: Five visits VERSION
@@ -69,7 +75,7 @@ SHADOWED = ("e2e-cards", "e2e-sum")  # whose key is not the events' partition ke
 
 def rules_text(version, with_sum):
     """The first rule's title alone changes with the version: it keeps its state."""
-    return HEAD + BUSY + COUNT.replace("VERSION", str(version)) + REST + (SUM if with_sum else "")
+    return HEAD + BUSY + ROUTE + COUNT.replace("VERSION", str(version)) + REST + (SUM if with_sum else "")
 
 
 class Scenario:

@@ -19,7 +19,7 @@ from chaos import KAFKA_POINTS, Killer
 from daemon import UDP_PORT, Daemon, now_ms
 from netns import TARGET, Sender
 from rig import Rig, say, wait_until
-from scenarios import SHADOWED, Scenarios, rules_text
+from scenarios import ROUTED, SHADOWED, Scenarios, rules_text
 from windows import messages, settle, stopped
 
 POINTS = ("state_batch_sealed", "state_output_durable", "state_checkpoint_written", "journal_write_completed")
@@ -100,7 +100,7 @@ class Journal:
     """Ids of the events and of the shadows that survived, and where the shadows are."""
 
     def __init__(self, rig, daemon):
-        self.events, self.shadows, self.places = set(), set(), set()
+        self.events, self.shadows, self.places, self.logs = set(), set(), set(), set()
         self.kinds = collections.Counter()
         dump = subprocess.Popen([rig.program("sluicectl"), "--json", "journal", "dump", "--dir",
                                  daemon.data + "/journal"], stdout=subprocess.PIPE)
@@ -109,6 +109,8 @@ class Journal:
             self.kinds[record["kind"]] += 1
             if record["kind"] == "event":
                 self.events.add(record["event_id"])
+                if record["type"] == "log":
+                    self.logs.add(record["event_id"])
             elif record["kind"] == "shadow":
                 self.shadows.add(record["event_id"])
                 self.places.add((record["partition"], record["offset"]))
@@ -140,13 +142,21 @@ def check_shadows(rig, daemon, journal):
                                 "SETTINGS output_format_json_quote_64bit_integers = 0").splitlines()
     table = {tuple(json.loads(row)) for row in rows}
     topics = set()
-    for kind in ("clicks", "platform"):
-        for headers, _, _ in messages(rig, f"{daemon.name}.{kind}"):
+    for topic in (f"{daemon.name}.clicks", f"{daemon.name}.platform", ROUTED):
+        for headers, _, _ in messages(rig, topic):
             topics.add(tuple(map(int, headers["sluice-address"].split("/")[2:])))
     rig.expect(len(journal.places) > 100 and len(table) == len(rows) == len(topics) == journal.kinds["event"] and
                not journal.places & (table | topics),
                f"{len(journal.places)} shadows are in no raw topic and table; journal {dict(journal.kinds)}, raw "
                f"{len(topics)}, {len(rows)}")
+
+
+def check_routed(rig, journal):
+    """Each event that the rule hits is in its topic, once, with the rule's name; check_shadows() and verify() count it
+    among all topics, so that it is in no other."""
+    have = [(headers["event-id"], headers.get("rule")) for headers, _, _ in messages(rig, ROUTED)]
+    rig.expect(len(have) == len(journal.logs) and set(have) == {(i, "e2e-route") for i in journal.logs} and have,
+               f"{len(have)} log events are in {ROUTED}, each once, of {len(journal.logs)}")
 
 
 def check_stats(rig, daemon, alerts):
@@ -197,6 +207,8 @@ with Rig(sys.argv[1], kafka=1, clickhouse=True, root=True) as rig:
     journal = Journal(rig, daemon)
     counts = check_scenarios(rig, scenarios, journal, check_alerts(rig, daemon))
     check_shadows(rig, daemon, journal)
+    check_routed(rig, journal)
+    daemon.routed = [ROUTED]
     rig.verify(daemon, "raw events")
 
     rig.expect(daemon.start(), "started again")

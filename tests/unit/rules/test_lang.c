@@ -32,9 +32,17 @@ static void test_file_errors(void **state)
 	refused("rules:\n- {id: a, when: {page: /}, then: [tag, tag]}\n",
 		"f.yaml:2:40: rule a: ", "given twice");
 	refused("rules:\n- {id: a, when: {page: /}, then: [{rute: x}]}\n",
-		"f.yaml:2:35: rule a: ", "expected alert, tag or drop");
-	refused("rules:\n- {id: a, when: {page: /}, then: [alert, {route: a}]}\n",
-		"f.yaml:2:42: rule a: ", "route is not supported by this version");
+		"f.yaml:2:36: rule a: ", "did you mean route?");
+	refused("rules:\n- {id: a, when: {page: /}, then: [[tag]]}\n",
+		"f.yaml:2:35: rule a: ", "expected alert, tag, drop or {route: topic}");
+	refused("rules:\n- {id: a, when: {page: /}, then: [alert, route]}\n",
+		"f.yaml:2:42: rule a: ", "to which topic?");
+	refused("rules:\n- {id: a, when: {page: /}, then: [alert, {route: 'a b'}]}\n",
+		"f.yaml:2:50: rule a: ", "expected a Kafka topic");
+	refused("rules:\n- {id: a, when: {page: /}, then: {route: ..}}\n",
+		"f.yaml:2:42: rule a: ", "expected a Kafka topic");
+	refused("rules:\n- {id: a, when: {page: /}, then: [{route: a}, {route: b}]}\n",
+		"f.yaml:2:55: rule a: ", "given twice");
 	refused("rules:\n- {id: a, expires: soon, when: {page: /}, then: tag}\n",
 		"f.yaml:2:20: rule a: ", "a date like 2027-01-31");
 	refused("rules:\n- {id: a, owner: '', when: {page: /}, then: tag}\n",

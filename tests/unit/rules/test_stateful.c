@@ -361,7 +361,7 @@ static void test_errors(void **state)
 	refused("rules:\n- {id: a, when: {page: x}, by: page, suppress: 1m, then: [alert, drop]}\n",
 		"f.yaml:2:58: rule a: ", "too late to drop");
 	refused("rules:\n- {id: a, when: {page: x}, by: page, suppress: 1m, then: [alert, {route: x}]}\n",
-		"f.yaml:2:66: rule a: ", "not supported by this version");
+		"f.yaml:2:58: rule a: ", "a rule of its own without state");
 	refused("rules:\n- {id: a, when: {page: x}, by: page, suppress: 1m, then: tag}\n",
 		"f.yaml:2:58: rule a: ", "`alert` is missing");
 	refused("rules:\n- {id: a, by: page, count: {at_least: 2, within: 1m}, then: alert}\n",

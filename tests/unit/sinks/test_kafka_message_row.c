@@ -50,7 +50,7 @@ static void test_row(void **state)
 
 	(void)state;
 	kafka_message_row(&msg, row_of_key(&out, "\3\0/ab\xff\xff\2\0DE", 11), &def, &at, &json);
-	assert_int_equal(msg.topic, KAFKA_TOPIC_WINDOW);
+	assert_int_equal(msg.topic, KAFKA_TOPIC_NAMED);
 	key_is(&msg, "/ab||DE");
 	assert_ptr_equal(msg.value, json.data);
 	assert_int_equal(msg.value_bytes, 2);
