@@ -386,6 +386,17 @@ static int topics_do(struct topic_work *w, struct err *err)
 	return rc;
 }
 
+static struct topic_work *work_new(const struct config_kafka *cfg, struct err *err)
+{
+	struct topic_work *w = calloc(1, sizeof *w);
+
+	if (w)
+		w->cfg = cfg;
+	else
+		err_set(err, -ENOMEM, "kafka: no memory");
+	return w;
+}
+
 int kafka_topics_prepare(const struct sink_env *env, enum kafka_lane lane, enum sink_log log, struct err *err)
 {
 	struct topic_work *w;
@@ -394,10 +405,9 @@ int kafka_topics_prepare(const struct sink_env *env, enum kafka_lane lane, enum 
 	if (env->cfg->kafka.min_isr > env->cfg->kafka.replication)
 		return err_set(err, -EINVAL, "kafka.min_isr is %lu, above kafka.replication %lu",
 			env->cfg->kafka.min_isr, env->cfg->kafka.replication);
-	w = calloc(1, sizeof *w);
+	w = work_new(&env->cfg->kafka, err);
 	if (!w)
-		return err_set(err, -ENOMEM, "kafka: no memory");
-	w->cfg = &env->cfg->kafka;
+		return -ENOMEM;
 	rc = topics_wanted(w, lane, log, err);
 	if (rc == 0 && log == SINK_LOG_OUTPUT && lane == KAFKA_LANE_MAIN)
 		rc = windows_wanted(w, env->plan, err);
@@ -407,31 +417,27 @@ int kafka_topics_prepare(const struct sink_env *env, enum kafka_lane lane, enum 
 	return rc;
 }
 
-/* A window's, or that of this name, which a rule gives. */
-static int topic_make(
-	const struct config_kafka *cfg, const struct window_def *def, const char *name, struct err *err)
+int kafka_topic_make(const struct config_kafka *cfg, const struct window_def *def, struct err *err)
 {
-	struct topic_work *w = calloc(1, sizeof *w);
-	int rc;
+	struct topic_work *w = work_new(cfg, err);
+	int rc = w ? window_wanted(w, def, err) : -ENOMEM;
 
-	if (!w)
-		return err_set(err, -ENOMEM, "kafka: no memory");
-	w->cfg = cfg;
-	rc = def ? window_wanted(w, def, err) : want_foreign(w, "topic of a rule's route", name, err);
-	if (rc == 0 && !def)
-		want_add(w, "topic of a rule's route", name, cfg->partitions);
 	if (rc == 0)
 		rc = topics_do(w, err);
 	free(w);
 	return rc;
 }
 
-int kafka_topic_make(const struct config_kafka *cfg, const struct window_def *def, struct err *err)
-{
-	return topic_make(cfg, def, NULL, err);
-}
-
 int kafka_topic_make_route(const struct config_kafka *cfg, const char *name, struct err *err)
 {
-	return topic_make(cfg, NULL, name, err);
+	static const char key[] = "topic of a rule's route";
+	struct topic_work *w = work_new(cfg, err);
+	int rc = w ? want_foreign(w, key, name, err) : -ENOMEM;
+
+	if (rc == 0) {
+		want_add(w, key, name, cfg->partitions);
+		rc = topics_do(w, err);
+	}
+	free(w);
+	return rc;
 }
