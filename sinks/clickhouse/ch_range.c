@@ -65,6 +65,7 @@ int ch_range_reload(struct ch_part *p, uint64_t from, uint64_t to, struct err *e
 	int rc;
 
 	ch_rows_clear(&p->rows);
+	p->rows.resent = true;
 	rc = reader_place(p, from, err);
 	while (rc == 0 && offset < to) {
 		struct journal_block block;
@@ -93,6 +94,7 @@ int ch_range_gather(struct ch_part *p, uint64_t from, uint64_t *to, struct err *
 
 	*to = from;
 	ch_rows_clear(&p->rows);
+	p->rows.resent = false;
 	rc = reader_place(p, from, err);
 	while (rc == 0) {
 		uint64_t now = clock_mono_ns();

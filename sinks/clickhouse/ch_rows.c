@@ -188,7 +188,8 @@ static bool range_full(const struct ch_rows *rows, const struct record *rec, uin
 	if (rows->row_count == 0)
 		return false;
 	/* A record needs two blocks at most: its raw row's and its alerts'. */
-	return rows->block_count + 2 > CH_BLOCKS_MAX || rows->row_bytes + weight > CH_ROW_BYTES_MAX ||
+	return rows->block_count + 2 > CH_BLOCKS_MAX ||
+	       (!rows->resent && rows->row_bytes + weight > CH_ROW_BYTES_MAX) ||
 	       rows->row_count + 1 + rec->hit_count > CH_ROWS_MAX;
 }
 

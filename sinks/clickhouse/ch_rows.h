@@ -39,6 +39,8 @@ struct ch_rows {
 	struct ruleset_store *rules; /* NULL: records with hits are an error */
 	struct sink_tally tally;
 	uint64_t row_count, row_bytes;
+	bool resent; /* its end is known: what it weighs, by this version's measure, does not end it earlier
+		      */
 	uint32_t block_count;
 	struct ch_block *
 		block[CH_BLOCKS_MAX]; /* in order of first use; those behind block_count are spares or NULL */
