@@ -134,7 +134,9 @@ static bool options_set(struct wh_http *h)
 	good = good && !curl_easy_setopt(c, CURLOPT_XFERINFOFUNCTION, on_progress);
 	good = good && !curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, 1L);
 	good = good && !curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, 2L);
-	return good && (!cfg->ca_file[0] || !curl_easy_setopt(c, CURLOPT_CAINFO, cfg->ca_file));
+	/* ca_file alone: libcurl would go on looking into the system's directory beside it. */
+	return good && (!cfg->ca_file[0] || (!curl_easy_setopt(c, CURLOPT_CAINFO, cfg->ca_file) &&
+						    !curl_easy_setopt(c, CURLOPT_CAPATH, NULL)));
 }
 
 int wh_http_open(struct wh_http *h, const struct config_webhook *cfg, struct err *err)
