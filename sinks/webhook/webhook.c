@@ -59,6 +59,11 @@ static int position_find(struct wh_part *wp, uint64_t *position, struct err *err
 			" was reached, but partition %u ends at %" PRIu64
 			": the journal has lost data; remove the file to go on with the oldest record",
 			wp->mark, *position, wp->at.partition, js.durable_offset);
+	if (rc == 1 && *position < js.oldest_offset)
+		log_warn("webhook",
+			"partition=%u offset %" PRIu64 " was reached, and the journal begins at %" PRIu64
+			": alerts of the %" PRIu64 " records between are not sent",
+			wp->at.partition, *position, js.oldest_offset, js.oldest_offset - *position);
 	if (rc != 1 || *position < js.oldest_offset)
 		*position = js.oldest_offset;
 	return 0;
@@ -136,6 +141,8 @@ static int send_range(struct wh_part *wp, uint32_t from, uint32_t to, struct err
 		sink_error(wp->part, err->text);
 		if (!send_pause(wp, &backoff_ms))
 			return err_set(err, -ECANCELED, "stop deadline");
+		if (result == WH_BARRED)
+			return -EACCES;
 	}
 }
 

@@ -112,7 +112,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.answer(301, b"", Location="http://127.0.0.1:1/")
 
     def mode_401(self, body):
-        self.answer(401, b"who are you?")
+        self.answer(401, b"who are you?", Retry_After="1")
 
 
 class Server(http.server.ThreadingHTTPServer):

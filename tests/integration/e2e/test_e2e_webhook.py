@@ -92,15 +92,21 @@ def check(rig, receiver, wanted, what):
     rig.expect(all(len(set(ids)) == 1 for ids in receiver.got.values()), f"{what}: an alert has the same id each time")
 
 
+def token_write(rig, token):
+    with open(rig.path("token"), "w", encoding="ascii", opener=lambda p, f: os.open(p, f, 0o600)) as f:
+        f.write(token + "\n")
+
+
 def misbehaved(rig, sender):
     receiver = Receiver()
-    with open(rig.path("token"), "w", encoding="ascii", opener=lambda p, f: os.open(p, f, 0o600)) as f:
-        f.write("s3cret\n")
+    token_write(rig, "s3cret")
     daemon = make(rig, sender, "bad", f"http://{receiver.address}/api/v2/alerts", token_file=rig.path("token"))
     rig.expect(daemon.start(), "sluiced runs")
     alerts = Alerts(rig, sender)
     alerts.send(30)
     for mode in MODES:
+        if mode == "401":
+            token_write(rig, "n3w")
         with receiver.lock:
             receiver.modes = [mode] * 2
         alerts.send(10)
@@ -109,7 +115,7 @@ def misbehaved(rig, sender):
     alerts.send(20)
     time.sleep(1)
     rig.expect(drained(daemon), "all is sent in the end")
-    rig.expect(receiver.headers.get("Authorization") == "Bearer s3cret", "the token is sent")
+    rig.expect(receiver.headers.get("Authorization") == "Bearer n3w", "the token is sent, and read again when refused")
     row = parts(daemon)
     rig.expect(total(daemon, "retries") >= len(MODES), f"tries again are counted: {total(daemon, 'retries')}")
     refused, held = total(daemon, "refused"), total(daemon, "held")
