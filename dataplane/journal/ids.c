@@ -107,8 +107,11 @@ static int ring_copy(struct journal_part *part, uint64_t first, struct ids_heade
 		memcpy(id[i].id, from->id, sizeof id[i].id);
 		id[i].after_ms = (uint32_t)(from->time_ms - h->time_ms);
 	}
-	return atomic_load_explicit(&part->ids_added, memory_order_acquire) - first < d->ids_max ? 0
-												 : -EAGAIN;
+	/* The writer may be in a batch that is not counted in ids_added yet. */
+	return atomic_load_explicit(&part->ids_added, memory_order_acquire) - first + part->pack_max <=
+			       d->ids_max
+		       ? 0
+		       : -EAGAIN;
 }
 
 static int segment_ids_write(
