@@ -147,6 +147,7 @@ static int kafka_step(struct kafka_part *kp, struct err *err)
 static int kafka_run(struct sink_part *part, struct err *err)
 {
 	struct kafka_part *kp = part->priv;
+	struct err other;
 	int rc;
 
 	do {
@@ -154,8 +155,12 @@ static int kafka_run(struct sink_part *part, struct err *err)
 		if (rc == -EAGAIN)
 			rc = kafka_retry(kp, err);
 	} while (rc == 0);
-	if (rc != -ECANCELED)
-		return rc == 1 ? 0 : rc;
+	if (rc == 1)
+		return 0;
+	if (rc != -ECANCELED) {
+		kafka_commit_end(kp, &other); /* counted, if it is one that comes to a good end */
+		return rc;
+	}
 	kafka_commit_end(kp, err);
 	/* One short try: an open transaction would hide later records from readers until it times out. */
 	kafka_tx_abort(kp, 0, err);

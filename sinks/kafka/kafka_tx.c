@@ -289,9 +289,14 @@ static int tx_abort(struct kafka_producer *tx, uint64_t limit_ms, struct err *er
 
 int kafka_tx_abort(struct kafka_part *kp, uint64_t limit_ms, struct err *err)
 {
+	struct err other;
 	int rc = 0;
 
-	for (uint32_t i = 0; i < kp->producer_count && rc == 0; i++)
-		rc = tx_abort(&kp->producer[i], limit_ms, err);
+	/* All of them: where one cannot, the others' would hide later records until they time out. */
+	for (uint32_t i = 0; i < kp->producer_count; i++) {
+		int one = tx_abort(&kp->producer[i], rc ? 0 : limit_ms, rc ? &other : err);
+
+		rc = rc ? rc : one;
+	}
 	return rc;
 }
