@@ -10,6 +10,7 @@
 #define WAIT_MIN_NS 50000u
 #define WAIT_MAX_NS 1000000u
 #define WAIT_IO_NS 200000u
+#define EMPTY_NS 100000000u
 
 struct loop {
 	struct journal_part *part;
@@ -155,12 +156,15 @@ static void loop_nap(struct journal_part *part, uint64_t ns)
 
 /* When the open block is to be written. While a write is under way more may gather, and it is the block that
  * must not be small: its age counts. Else it is the records that must not be old: theirs, from the worker's
- * hands on. What a derived journal takes has gathered before, and waits no more. */
+ * hands on. What a derived journal takes has gathered before, and waits no more. Nobody waits for a block
+ * without records: who sends what is known again and again must not fill the journal with such. */
 static uint64_t loop_block_due_ns(const struct loop *l)
 {
 	const struct journal_part *part = l->part;
 	uint64_t age_ns = part->journal->params.block_age_us * 1000;
 
+	if (!part->open_records)
+		return part->open_ns + (age_ns > EMPTY_NS ? age_ns : EMPTY_NS);
 	if (part->flight_count)
 		return part->open_ns + age_ns;
 	return part->journal->params.derived ? 0 : part->oldest_ns + age_ns;

@@ -75,6 +75,31 @@ static void duplicates_are_counted_not_written(void **state)
 }
 
 /* An event of one field and one hit, as a worker writes it. */
+/* What is known already fills no journal, however slowly it trickles in. */
+static void duplicates_are_few_blocks(void **state)
+{
+	struct journal_partition_stats before, after;
+	uint64_t start_ns;
+	struct rig rig;
+
+	(void)state;
+	rig_init(&rig, 1, 1);
+	rig_start(&rig);
+	rig_feed(&rig, 0, 0, 1, 100);
+	rig_settle(&rig, 0);
+	before = rig_stats(&rig, 0);
+	start_ns = clock_mono_ns();
+	for (uint64_t id = 1; id <= 100; id++) {
+		rig_feed(&rig, 0, 0, id, 1);
+		rig_settle(&rig, 0);
+	}
+	after = rig_stats(&rig, 0);
+	assert_int_equal(after.duplicates, 100);
+	/* One in 100 ms at most. */
+	assert_in_range(after.blocks - before.blocks, 0, (clock_mono_ns() - start_ns) / 100000000 + 2);
+	rig_free(&rig);
+}
+
 static void put_hit(struct batch *b, uint64_t id, uint16_t flags)
 {
 	static const uint8_t raw[64];
@@ -469,6 +494,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_written_is_read),
 		cmocka_unit_test(duplicates_are_counted_not_written),
+		cmocka_unit_test(duplicates_are_few_blocks),
 		cmocka_unit_test(shadows_are_deduplicated_apart),
 		cmocka_unit_test(blocks_say_what_is_in_them),
 		cmocka_unit_test(blocks_that_are_not_wanted_are_not_read),
