@@ -157,11 +157,14 @@ int kafka_position_find(
 	if (topic)
 		rd_kafka_topic_destroy(topic);
 	rd_kafka_destroy(reader);
-	if (rc == 0 && state[kp->lane].error) {
-		rc = state[kp->lane].error;
-		*err = state[kp->lane].err;
-	}
-	for (int lane = 0; lane < KAFKA_LANE_COUNT; lane++)
+	for (int lane = 0; lane < KAFKA_LANE_COUNT; lane++) {
 		position[lane] = state[lane].position;
+		/* Beside one that cannot be read nothing begins: it may be what says where. */
+		if (rc == 0 && state[lane].error &&
+			(lane == (int)kp->lane || !state[kp->lane].position.found)) {
+			rc = state[lane].error;
+			*err = state[lane].err;
+		}
+	}
 	return rc;
 }

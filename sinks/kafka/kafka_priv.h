@@ -205,7 +205,7 @@ struct kafka_position {
 	uint64_t next;
 };
 /* After kafka_tx_init(): the newest committed positions of this partition, by lane. -EINVAL: kp's own is
- * nothing to go on from. */
+ * nothing to go on from, or it has none and the other's cannot be read. */
 int kafka_position_find(
 	struct kafka_part *kp, struct kafka_position position[KAFKA_LANE_COUNT], struct err *err);
 /* The key of a lane's position in kp's partition. */

@@ -82,6 +82,11 @@ def lost(rig):
         left = re.findall(r"(kafka\S*) partition=(\d) position=(\d+) durable=(\d+) ", rig.log("lost"))[-8:]
         rig.expect([(lane, p) for lane, p, at, durable in left if at != durable] == [("kafka_alerts", "2")],
                    "all others go on")
+    first = key.replace("kafka_alerts/", "kafka/")
+    after = positions(rig, "lost")[first]
+    write(rig, "lost", first, "sluice-position/9 next=1")
+    rig.expect(rig.feed("lost", 0, drain_ms=4000) == 3, "beside a position that cannot be read nothing begins anew")
+    write(rig, "lost", first, after)
     said = re.findall(r"echo '(\S+)\|(sluice-position/2 next=\d+)'", rig.log("lost"))
     rig.expect((key, before[key]) in said, "the refusal by the floor says what to write")
     write(rig, "lost", key, before[key])
