@@ -123,7 +123,7 @@ class Server(http.server.ThreadingHTTPServer):
 class Receiver:
     def __init__(self, certificate=None):
         self.lock = threading.Lock()
-        self.got, self.faults, self.modes, self.requests, self.headers = {}, [], [], 0, {}
+        self.got, self.faults, self.modes, self.requests, self.tokens = {}, [], [], 0, set()
         self.told, self.pauses = {}, []
         self.server = Server(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
@@ -138,7 +138,7 @@ class Receiver:
     def next_mode(self, headers):
         with self.lock:
             self.requests += 1
-            self.headers = headers
+            self.tokens.add(headers.get("Authorization"))
             return self.modes.pop(0) if self.modes else "ok"
 
     def take(self, alerts):
