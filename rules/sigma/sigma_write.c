@@ -51,11 +51,11 @@ void yaml_text(FILE *f, const char *text, size_t bytes)
 	fputc(plain ? '\'' : '"', f);
 }
 
-static void comment_line(FILE *f, const char *what, const char *text, size_t bytes)
+/* What would end the comment, or is none of YAML's, is left out: keys are hostile as well as values. */
+static void comment_text(FILE *f, const char *text, size_t bytes)
 {
 	uint32_t code;
 
-	fprintf(f, "  # %s", what);
 	for (size_t i = 0, n; i < bytes; i += n) {
 		n = printable(text + i, bytes - i, &code);
 		if (n)
@@ -64,6 +64,13 @@ static void comment_line(FILE *f, const char *what, const char *text, size_t byt
 			fputc(text[i] == '\t' ? ' ' : '?', f);
 		n = n ? n : 1;
 	}
+}
+
+static void comment_line(FILE *f, const char *what, const char *text, size_t bytes)
+{
+	fputs("  # ", f);
+	comment_text(f, what, strlen(what));
+	comment_text(f, text, bytes);
 	fputc('\n', f);
 }
 

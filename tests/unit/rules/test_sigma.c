@@ -345,10 +345,41 @@ static void test_hostile(void **state)
 	import_refused("\xff\xfe", 2, "s.yml:1:1");
 }
 
+/* What a document says of itself goes into comments, and nothing of it out of them. */
+static void test_comments(void **state)
+{
+	static const char text[] =
+		"title: t\nid: \"a\\nb\"\nstatus: \"x\\n  - id: evil\"\n"
+		"logsource:\n  category: webserver\n  \"\\n  - id\": evil\n  \"\\n    when\": '{type: "
+		"click}'\n"
+		"  \"\\r    then\": '[drop]'\n  \"\\x85\\u2028- id\": evil\n  \"twenty characters "
+		"\xc3\xa9\xc3\xa9\": x\n"
+		"detection:\n  s: {url: a}\n  condition: s\ntags: [\"a\\n  - id: evil\"]\n";
+	const struct sigma_source source = {"s.yml", text, sizeof text - 1};
+	struct sigma_report report;
+	struct text rules, lines;
+	struct ruleset *rs;
+	struct err err;
+
+	(void)state;
+	assert_int_equal(import(&source, 1, &report, &rules, &lines), 0);
+	assert_int_equal(report.rules, 1);
+	if (ruleset_compile(&rs,
+		    &(struct rule_source){.name = "f.yaml", .text = rules.bytes, .bytes = rules.count}, 1,
+		    PATTERNS_MAX, &err))
+		fail_msg("%s", err.text);
+	assert_int_equal(ruleset_rule_count(rs), 1);
+	assert_string_equal(ruleset_rule(rs, 0)->title, "t");
+	assert_int_equal(ruleset_rule(rs, 0)->actions, RULE_ACTION_ALERT);
+	ruleset_free(rs);
+	free(rules.bytes);
+	free(lines.bytes);
+}
+
 int main(int argc, char **argv)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_golden), cmocka_unit_test(test_texts),
-		cmocka_unit_test(test_wildcards), cmocka_unit_test(test_coded),
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_comments), cmocka_unit_test(test_golden),
+		cmocka_unit_test(test_texts), cmocka_unit_test(test_wildcards), cmocka_unit_test(test_coded),
 		cmocka_unit_test(test_conditions), cmocka_unit_test(test_correlations),
 		cmocka_unit_test(test_hostile)};
 
