@@ -246,27 +246,31 @@ void cli_end(struct cli *cli)
 	json_decref(cli->args);
 }
 
+static void help_args(FILE *out, const struct command *c)
+{
+	char text[60];
+
+	for (uint32_t k = 0; k < command_arg_count; k++) {
+		const struct command_arg *arg = &command_arg_table[k];
+
+		if (arg->command != c->id)
+			continue;
+		command_arg_usage(arg, text, sizeof text);
+		fprintf(out, arg->form == FORM_word ? " %s" : " [%s]", text);
+	}
+}
+
 void cli_help(FILE *out, const char *words)
 {
 	fputs("usage: sluicectl [--socket PATH] [--json] COMMAND [ARGUMENT]...\n\n", out);
 	for (int i = 0; i < COMMAND_COUNT; i++) {
 		const struct command *c = &command_table[i];
-		char line[200];
-		int n;
 
 		if (words && strncmp(c->words, words, strlen(words)) != 0)
 			continue;
-		n = snprintf(line, sizeof line, "  %s", c->words);
-		for (uint32_t k = 0; k < command_arg_count; k++) {
-			char text[60];
-
-			if (command_arg_table[k].command != c->id)
-				continue;
-			command_arg_usage(&command_arg_table[k], text, sizeof text);
-			n += snprintf(line + n, sizeof line - (size_t)n,
-				command_arg_table[k].form == FORM_word ? " %s" : " [%s]", text);
-		}
-		fprintf(out, "%s\n        %s%s\n", line, c->help,
+		fprintf(out, "  %s", c->words);
+		help_args(out, c);
+		fprintf(out, "\n        %s%s\n", c->help,
 			c->access == ACCESS_write ? " (root and the daemon's user only)" : "");
 		for (uint32_t k = 0; words && k < command_arg_count; k++)
 			if (command_arg_table[k].command == c->id)
