@@ -281,13 +281,13 @@ static bool id_of_uuid(const char *text, uint8_t id[16])
 	if (strlen(text) != UUID_TEXT_BYTES - 1)
 		return false;
 	for (int i = 0; i < 16; i++) {
-		at += text[at] == '-';
+		at += at == 8 || at == 13 || at == 18 || at == 23; /* whatever stands there: see below */
 		if (sscanf(text + at, "%2x", &byte) != 1)
 			return false;
 		id[i] = (uint8_t)byte;
 		at += 2;
 	}
-	uuid_text(again, id);
+	uuid_text(again, id); /* has its dashes */
 	return strcmp(again, text) == 0;
 }
 

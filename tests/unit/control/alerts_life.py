@@ -91,6 +91,7 @@ def shows(every, busy):
         one = result("alerts", "show", a["alert_id"])
         assert one["rule_id"] == rule and one["alert_id"] == a["alert_id"] and one["key"] == a["key"], one
     for bad in ("nothing", str(uuid.uuid4()), "life/0000000000000001/0/5/page-five", "/////", "x" * 2000,
+                "aa" + "-aa" * 7 + "a" * 13, "a-" * 18, "a" * 36, " " * 36,
                 busy[0]["alert_id"].upper(), every[-1]["alert_id"] + "x"):
         assert ctl("alerts", "show", bad, check=False)[0] == 1, bad
 
