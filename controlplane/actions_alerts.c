@@ -112,16 +112,20 @@ json_t *run_alerts_show(void *arg, const struct peer *peer, const struct request
 
 /* ---- close ---- */
 
-/* Of the rule as it was then; "": its generation is gone, or it is no rule's. */
+/* Of the rule as it was then, not of its canary, which has no alerts; "": its generation is gone, or it is no
+ * rule's. */
 static void version_of(struct daemon *d, const char *rule, uint32_t generation, char version[17])
 {
 	struct err ignored;
 	const struct ruleset *rs = generation ? ruleset_store_get(d->store, generation, &ignored) : NULL;
 
 	version[0] = 0;
-	for (uint32_t i = 0; rs && i < ruleset_rule_count(rs); i++)
-		if (strcmp(ruleset_rule(rs, i)->id, rule) == 0)
-			snprintf(version, 17, "%016" PRIx64, ruleset_rule(rs, i)->content);
+	for (uint32_t i = 0; rs && i < ruleset_rule_count(rs); i++) {
+		const struct rule_info *info = ruleset_rule(rs, i);
+
+		if (!info->canary && strcmp(info->id, rule) == 0)
+			snprintf(version, 17, "%016" PRIx64, info->content);
+	}
 }
 
 /* What the alert is about: from the logs, or, where it is not there any more, by the rule that the request
