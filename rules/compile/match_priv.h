@@ -53,10 +53,14 @@ struct attr_value {
  */
 #define CONFIRM_STEPS_MAX 10000u
 #define CONFIRM_HEAP_KIB 128u
-#define CONFIRM_ARENA_BYTES (512u << 10)
+/* PCRE2 takes up to a KiB more than its limit says. */
+#define CONFIRM_FRAMES_BYTES ((CONFIRM_HEAP_KIB + 1) << 10)
+#define CONFIRM_CONTEXTS_BYTES 8192u
 struct confirm {
-	uint8_t *arena;
-	size_t used;
+	uint8_t *arena; /* contexts, then frames, twice: while they grow there are the old and the new ones */
+	size_t used;	/* by the contexts */
+	bool ready;	/* what is asked for from now on is for frames */
+	bool taken[2];
 	pcre2_general_context *memory;
 	pcre2_match_context *limits;
 	pcre2_match_data *found;

@@ -171,6 +171,50 @@ static void test_bounds(void **state)
 	ruleset_free(rs);
 }
 
+/* Expressions of which each needs larger frames than the one before: it has more groups. */
+static void test_groups(void **state)
+{
+	enum { RULES = 60 };
+	static struct made_event made;
+	struct event *ev = &made.ev;
+	char *text = NULL;
+	size_t bytes;
+	FILE *f = open_memstream(&text, &bytes);
+	struct ruleset *rs;
+	struct matcher *m;
+	struct err err;
+
+	(void)state;
+	assert_non_null(f);
+	fputs("rules:\n", f);
+	for (uint32_t i = 0; i < RULES; i++) {
+		fprintf(f, "- {id: r%u, when: {page: {regex: 'a%ub(?=c|", i, i);
+		for (uint32_t k = 0; k < 130 + 10 * i; k++)
+			fputs("(d)", f);
+		fputs(")'}}, then: tag}\n", f);
+	}
+	fclose(f);
+	if (ruleset_compile(
+		    &rs, &(struct rule_source){.name = "f.yaml", .text = text, .bytes = bytes}, 1, 100, &err))
+		fail_msg("%s", err.text);
+	m = matcher_new(rs, NULL);
+	assert_non_null(m);
+	for (uint32_t i = 0; i < 3 * RULES; i++) {
+		char value[32];
+		int n = snprintf(value, sizeof value, "a%ubc", i % RULES);
+
+		made_reset(&made, EVENT_TYPE_click);
+		made_text(&made, FIELD_page, value, (size_t)n);
+		matcher_run(m, &ev, 1);
+		if (!has_hit(ev, (uint16_t)(i % RULES)))
+			fail_msg("event %u, cut %llu", i, (unsigned long long)matcher_stats(m)->confirms_cut);
+	}
+	assert_int_equal(matcher_stats(m)->confirms_cut, 0);
+	matcher_free(m);
+	ruleset_free(rs);
+	free(text);
+}
+
 static void test_refused(void **state)
 {
 	(void)state;
@@ -189,7 +233,7 @@ static void test_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_same_as_pcre2),
-		cmocka_unit_test(test_samples), cmocka_unit_test(test_bounds),
+		cmocka_unit_test(test_samples), cmocka_unit_test(test_bounds), cmocka_unit_test(test_groups),
 		cmocka_unit_test(test_refused)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
