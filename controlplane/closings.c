@@ -27,6 +27,7 @@ const char *const closing_as_name[] = {
 
 struct tally {
 	char *rule;
+	uint32_t before; /* of the same bucket + 1; 0: none */
 	char version[17];
 	struct closing_counts counts;
 };
@@ -36,8 +37,10 @@ struct entry {
 	uint32_t before; /* older entry of the same bucket + 1; 0: none */
 };
 
+/* Who writes holds writing for as long as that takes, and lock for what is in memory: who reads waits for no
+ * disk. */
 struct closings {
-	pthread_mutex_t lock;
+	pthread_mutex_t writing, lock;
 	char dir[300], path[320];
 	int fd;
 	struct entry entry[CLOSINGS_MAX];
@@ -45,6 +48,7 @@ struct closings {
 	uint32_t bucket[BUCKETS]; /* newest entry + 1 */
 	struct tally *tally;
 	uint32_t tally_count, tally_room;
+	uint32_t tally_bucket[BUCKETS]; /* by rule: newest tally + 1 */
 	uint64_t damaged;
 	bool folded; /* while the file is read: it has more than is kept */
 };
@@ -173,13 +177,27 @@ static void tally_put_line(struct bytes *out, const struct tally *t, const struc
 }
 
 /* ---- in memory ---- */
+static uint32_t hash_of(const char *text)
+{
+	return (uint32_t)hash_bytes(text, strlen(text), 0) & (BUCKETS - 1);
+}
+
+static struct tally *tally_find(const struct closings *s, const char *rule, const char *version)
+{
+	for (uint32_t i = s->tally_bucket[hash_of(rule)]; i; i = s->tally[i - 1].before)
+		if (strcmp(s->tally[i - 1].version, version) == 0 && strcmp(s->tally[i - 1].rule, rule) == 0)
+			return &s->tally[i - 1];
+	return NULL;
+}
+
+/* Made if need be; NULL: no memory, or too many. */
 static struct tally *tally_of(struct closings *s, const char *rule, const char *version)
 {
-	for (uint32_t i = 0; i < s->tally_count; i++)
-		if (strcmp(s->tally[i].version, version) == 0 && strcmp(s->tally[i].rule, rule) == 0)
-			return &s->tally[i];
-	if (s->tally_count == CLOSINGS_TALLIES_MAX)
-		return NULL;
+	struct tally *t = tally_find(s, rule, version);
+	uint32_t *bucket = &s->tally_bucket[hash_of(rule)];
+
+	if (t || s->tally_count == CLOSINGS_TALLIES_MAX)
+		return t;
 	if (s->tally_count == s->tally_room) {
 		uint32_t room = s->tally_room * 2 + 16;
 		struct tally *more = realloc(s->tally, room * sizeof *more);
@@ -189,16 +207,18 @@ static struct tally *tally_of(struct closings *s, const char *rule, const char *
 		s->tally = more;
 		s->tally_room = room;
 	}
-	s->tally[s->tally_count] = (struct tally){.rule = strdup(rule)};
-	if (!s->tally[s->tally_count].rule)
+	t = &s->tally[s->tally_count];
+	*t = (struct tally){.rule = strdup(rule), .before = *bucket};
+	if (!t->rule)
 		return NULL;
-	snprintf(s->tally[s->tally_count].version, sizeof s->tally->version, "%s", version);
-	return &s->tally[s->tally_count++];
+	snprintf(t->version, sizeof t->version, "%s", version);
+	*bucket = ++s->tally_count;
+	return t;
 }
 
 static uint32_t *bucket_of(struct closings *s, const char *alert)
 {
-	return &s->bucket[hash_bytes(alert, strlen(alert), 0) & (BUCKETS - 1)];
+	return &s->bucket[hash_of(alert)];
 }
 
 /* The newest entry about the alert; NULL: none. */
@@ -231,11 +251,10 @@ static bool entry_add(struct closings *s, const struct closing *c)
 	}
 	*copy = *c;
 	if (was) {
-		then = tally_of(s, was->rule, was->version);
+		then = tally_find(s, was->rule, was->version);
 		if (then && then->counts.n[was->as])
 			then->counts.n[was->as]--;
 	}
-	now = tally_of(s, c->rule, c->version);
 	now->counts.n[c->as]++;
 	s->entry[s->count].c = copy;
 	entry_link(s, s->count++);
@@ -257,7 +276,8 @@ static void file_text(struct closings *s, uint32_t first, struct bytes *out)
 		left[i] = s->tally[i].counts;
 	for (uint32_t k = first; k < s->count; k++) {
 		const struct closing *c = s->entry[k].c;
-		struct tally *tally = entry_find(s, c->alert) == c ? tally_of(s, c->rule, c->version) : NULL;
+		struct tally *tally =
+			entry_find(s, c->alert) == c ? tally_find(s, c->rule, c->version) : NULL;
 
 		if (tally && left[tally - s->tally].n[c->as])
 			left[tally - s->tally].n[c->as]--;
@@ -383,6 +403,7 @@ int closings_open(struct closings **out, const char *data_dir, struct err *err)
 
 	if (!s)
 		return err_set(err, -ENOMEM, "alerts: no memory");
+	pthread_mutex_init(&s->writing, NULL);
 	pthread_mutex_init(&s->lock, NULL);
 	s->fd = -1;
 	snprintf(s->dir, sizeof s->dir, "%s", data_dir);
@@ -409,17 +430,22 @@ void closings_close(struct closings *s)
 	free(s->tally);
 	if (s->fd >= 0)
 		close(s->fd);
+	pthread_mutex_destroy(&s->writing);
 	pthread_mutex_destroy(&s->lock);
 	free(s);
 }
 
+/* Under `writing`, and without `lock`, like all that follows until closings_put(). */
 static int fold(struct closings *s, struct err *err)
 {
 	int rc = file_write(s, CLOSINGS_MAX / 2, err);
 
-	if (rc == 0)
-		entries_fold(s, CLOSINGS_MAX / 2);
-	return rc;
+	if (rc)
+		return rc;
+	pthread_mutex_lock(&s->lock);
+	entries_fold(s, CLOSINGS_MAX / 2);
+	pthread_mutex_unlock(&s->lock);
+	return 0;
 }
 
 /* The line, synced; what could not be written whole is taken back. */
@@ -436,6 +462,26 @@ static int line_append(struct closings *s, const struct bytes *text, struct err 
 	return err_set(err, -why, "%s: %s", s->path, strerror(why));
 }
 
+static bool tally_make(struct closings *s, const struct closing *c)
+{
+	bool made;
+
+	pthread_mutex_lock(&s->lock);
+	made = tally_of(s, c->rule, c->version) != NULL;
+	pthread_mutex_unlock(&s->lock);
+	return made;
+}
+
+static bool entry_put(struct closings *s, const struct closing *c)
+{
+	bool put;
+
+	pthread_mutex_lock(&s->lock);
+	put = entry_add(s, c);
+	pthread_mutex_unlock(&s->lock);
+	return put;
+}
+
 int closings_put(struct closings *s, const struct closing *c, enum closing_as *was, struct err *err)
 {
 	const struct closing *before;
@@ -444,7 +490,7 @@ int closings_put(struct closings *s, const struct closing *c, enum closing_as *w
 	int rc = 0;
 
 	closing_put_line(&text, c);
-	pthread_mutex_lock(&s->lock);
+	pthread_mutex_lock(&s->writing);
 	before = entry_find(s, c->alert);
 	*was = before ? before->as : CLOSING_AS_COUNT;
 	if (text.failed || text.bytes > CLOSING_LINE_MAX)
@@ -452,15 +498,15 @@ int closings_put(struct closings *s, const struct closing *c, enum closing_as *w
 			text.bytes, CLOSING_LINE_MAX);
 	if (rc == 0 && s->count == CLOSINGS_MAX) /* it could not be folded before */
 		rc = fold(s, err);
-	if (rc == 0 && !tally_of(s, c->rule, c->version))
+	if (rc == 0 && !tally_make(s, c))
 		rc = err_set(err, -ENOMEM, "alerts: too many rules with closed alerts, or no memory");
 	if (rc == 0)
 		rc = line_append(s, &text, err);
-	if (rc == 0 && !entry_add(s, c))
+	if (rc == 0 && !entry_put(s, c))
 		rc = err_set(err, -ENOMEM, "alerts: no memory; counted from the next start on");
 	if (rc == 0 && s->count == CLOSINGS_MAX && fold(s, &why))
 		log_warn("alerts", "not folded: %s", why.text);
-	pthread_mutex_unlock(&s->lock);
+	pthread_mutex_unlock(&s->writing);
 	bytes_free(&text);
 	return rc;
 }
@@ -495,13 +541,14 @@ void closings_count(struct closings *s, const char *rule, const char *version, s
 {
 	*here = *others = (struct closing_counts){0};
 	pthread_mutex_lock(&s->lock);
-	for (uint32_t i = 0; i < s->tally_count; i++) {
-		struct closing_counts *to = strcmp(s->tally[i].version, version) == 0 ? here : others;
+	for (uint32_t i = s->tally_bucket[hash_of(rule)]; i; i = s->tally[i - 1].before) {
+		const struct tally *t = &s->tally[i - 1];
+		struct closing_counts *to = strcmp(t->version, version) == 0 ? here : others;
 
-		if (strcmp(s->tally[i].rule, rule) != 0)
+		if (strcmp(t->rule, rule) != 0)
 			continue;
 		for (int k = 0; k < CLOSING_AS_COUNT; k++)
-			to->n[k] += s->tally[i].counts.n[k];
+			to->n[k] += t->counts.n[k];
 	}
 	pthread_mutex_unlock(&s->lock);
 }

@@ -11,7 +11,7 @@
  * written anew. An alert that was folded is not known any more: closing it again counts once more.
  *
  * The file may hold any bytes: what is none of these lines, or has another CRC, is passed over and counted.
- * Any control thread; one lock. */
+ * Any control thread. Who reads waits for no disk: the server's thread does. */
 #ifndef SLUICE_CLOSINGS_H
 #define SLUICE_CLOSINGS_H
 
