@@ -232,6 +232,22 @@ static json_t *try_json(const struct try_cli *c)
 }
 
 /* ---- the command ---- */
+
+/* A canary beside the rules in force alerts nothing: its state and its cost are not those of `now`. */
+static int canary_drop(struct ruleset **rs, uint32_t patterns_max, struct err *err)
+{
+	struct ruleset *with = *rs;
+	int rc;
+
+	if (!ruleset_canary_count(with))
+		return 0;
+	rc = ruleset_part(rs, with, false, patterns_max, err);
+	ruleset_free(with);
+	if (rc == 0 && ruleset_expire(*rs, clock_wall_ms(), err) < 0)
+		rc = -ENOMEM;
+	return rc;
+}
+
 static int try_rulesets(
 	struct try_cli *c, const char *data_dir, struct ruleset **now, struct ruleset **then, struct err *err)
 {
@@ -247,6 +263,7 @@ static int try_rulesets(
 		c->generation = ruleset_store_newest(c->params.store);
 	if (rc == 0)
 		rc = ruleset_store_load(c->params.store, c->generation, patterns, now, err);
+	rc = rc ? rc : canary_drop(now, patterns, err);
 	if (rc == 0 && !(*then = cli_files_compile(c->cli, err)))
 		rc = -EINVAL;
 	if (rc == 0 && ruleset_expire(*then, clock_wall_ms(), err) < 0)

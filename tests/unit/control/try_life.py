@@ -222,6 +222,16 @@ def ranges():
     assert nothing["events"] == 0 and nothing["alerts"] == []
 
 
+def beside_canary():
+    """A canary alerts nothing: it is no part of what is in force, and costs a backtest nothing."""
+    done = life.result("rules", "canary", OTHER)
+    assert (done["generation"], done["rules"]) == (3, 0) and done["canaries"] == 11, done
+    out = backtest(FILE)
+    assert out["now"]["generation"] == 3 and out["then"]["keys"] > 0, out["now"]
+    assert all(out["now"][k] == 0 for k in ("rules", "with_state", "alerts", "keys", "ns_state")), out["now"]
+    assert not any(s["side"] == "now" for s in out["state"]), out["state"]
+
+
 def files_of(directory):
     return sorted((os.path.join(base, n), os.stat(os.path.join(base, n)).st_size)
                   for base, _, names in os.walk(directory) for n in names)
@@ -251,6 +261,7 @@ def main():
     alert_by_alert(to)
     others(to)
     ranges()
+    beside_canary()
     assert life.ctl("stop")[0] == 0
     life.ended(p, 0)
     killed()
