@@ -8,6 +8,13 @@ struct sx *sx_new(struct sigma *sg, enum sx_kind kind)
 {
 	struct sx *x;
 
+	if (sg->nodes_sum == SIGMA_EXPR_SUM_MAX) {
+		sg->full = true;
+		sigma_refuse(sg, SIGMA_WHY_condition, NULL, "more than %u tests and groups in all documents",
+			SIGMA_EXPR_SUM_MAX);
+		return NULL;
+	}
+	sg->nodes_sum++;
 	if (++sg->nodes > SIGMA_EXPR_MAX) {
 		sg->full = true;
 		sigma_refuse(sg, SIGMA_WHY_condition, NULL, "more than %u tests and groups", SIGMA_EXPR_MAX);

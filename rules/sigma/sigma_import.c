@@ -301,17 +301,24 @@ static void id_make(char out[65], const struct sigma_doc *doc, uint32_t order)
 	snprintf(out + n, 65 - n, "%s", order ? ".b" : "");
 }
 
-static int id_take(struct import *im, const char *id)
+static int id_free(struct import *im, const char *id)
 {
-	char *kept = rule_pool_text(&im->sg.pool, id, strlen(id));
-	struct textmap_slot *slot = kept ? textmap_add(&im->ids, kept, (uint32_t)strlen(kept)) : NULL;
+	if (!im->ids.slot || !textmap_find(&im->ids, id, (uint32_t)strlen(id)))
+		return 0;
+	return sigma_refuse(&im->sg, SIGMA_WHY_id, NULL, "the id %s is taken by a rule before this one", id);
+}
 
-	if (!slot)
-		return sigma_no_memory(&im->sg);
-	if (slot->value != TEXTMAP_NONE)
-		return sigma_refuse(
-			&im->sg, SIGMA_WHY_id, NULL, "the id %s is taken by a rule before this one", id);
-	slot->value = 0;
+/* Of the rules of a document that is imported. */
+static int ids_take(struct import *im, const struct sigma_doc *doc, uint32_t rules)
+{
+	char id[65], *kept;
+
+	for (uint32_t order = 0; order < rules; order++) {
+		id_make(id, doc, order);
+		kept = rule_pool_text(&im->sg.pool, id, strlen(id));
+		if (!kept || !textmap_add(&im->ids, kept, (uint32_t)strlen(kept)))
+			return sigma_no_memory(&im->sg);
+	}
 	return 0;
 }
 
@@ -322,7 +329,7 @@ static int rule_write(struct import *im, struct sigma_doc *doc, FILE *f, uint32_
 	int rc;
 
 	id_make(id, doc, order);
-	rc = id_take(im, id);
+	rc = id_free(im, id);
 	if (rc)
 		return rc;
 	sigma_head_write(f, doc, id);
@@ -404,6 +411,7 @@ static int doc_import(struct import *im, struct sigma_doc *doc)
 		rc = sigma_no_memory(&im->sg);
 	if (!rc && doc->correlation)
 		rc = sigma_correlation_used(&im->sg, doc);
+	rc = rc ? rc : ids_take(im, doc, rules);
 	if (!rc) {
 		fwrite(text, 1, bytes, im->out);
 		im->report->rules += rules;

@@ -8,8 +8,9 @@
 #include "textmap.h"
 #include "ytree.h"
 
-#define SIGMA_TESTS_MAX 4096u  /* of one rule, as it is written */
-#define SIGMA_EXPR_MAX 100000u /* nodes of one document's expressions */
+#define SIGMA_TESTS_MAX 4096u	    /* of one rule, as it is written */
+#define SIGMA_EXPR_MAX 100000u	    /* nodes of one document's expressions */
+#define SIGMA_EXPR_SUM_MAX 2000000u /* of all that have been made: they stay until the end */
 
 /* ---- expressions: what a condition comes to ---- */
 enum sx_kind {
@@ -109,7 +110,8 @@ struct sigma {
 	enum sigma_why why;	     /* of the last refusal */
 	uint32_t tests;		     /* written of the rule in work */
 	uint32_t nodes;		     /* made for the document in work */
-	bool full;		     /* -ENOMEM was SIGMA_EXPR_MAX, which is the document's fault */
+	uint32_t nodes_sum;	     /* made so far */
+	bool full; /* -ENOMEM was SIGMA_EXPR_MAX or _SUM_MAX, which is the document's fault */
 	struct err *err;
 };
 

@@ -316,6 +316,52 @@ static void import_refused_repeat(
 	free(text);
 }
 
+/* Small documents whose conditions come to many tests each. */
+static void import_many_tests(void)
+{
+	static const char head[] = "---\ntitle: t\nlogsource: {category: webserver}\ndetection:\n";
+	char *selections, *doc, name[24];
+	FILE *f;
+	size_t bytes;
+
+	f = open_memstream(&selections, &bytes);
+	assert_non_null(f);
+	fputs(head, f);
+	for (int i = 0; i < 100; i++) {
+		snprintf(name, sizeof name, "  s%d: {url: a}\n", i);
+		fputs(name, f);
+	}
+	fputs("  condition: '", f);
+	assert_int_equal(fclose(f), 0);
+	doc = repeated(selections, "1 of s* or ", 500, "s0'\n");
+	import_refused_repeat("", doc, 40, "", "more than 2000000 tests and groups in all documents");
+	free(selections);
+	free(doc);
+}
+
+/* A rule that is refused takes no id. */
+static void test_ids(void **state)
+{
+	static const char text[] = "title: a\nid: same\nlogsource: {category: webserver}\n"
+				   "detection: {s: {url|re: '('}, condition: s}\n---\n"
+				   "title: b\nid: same\nlogsource: {category: webserver}\n"
+				   "detection: {s: {url: b}, condition: s}\n---\n"
+				   "title: c\nid: same\nlogsource: {category: webserver}\n"
+				   "detection: {s: {url: c}, condition: s}\n";
+	const struct sigma_source source = {"s.yml", text, sizeof text - 1};
+	struct sigma_report report;
+	struct text rules, lines;
+
+	(void)state;
+	assert_int_equal(import(&source, 1, &report, &rules, &lines), 0);
+	assert_int_equal(report.imported, 1);
+	assert_int_equal(report.refused_for[SIGMA_WHY_compile], 1);
+	assert_int_equal(report.refused_for[SIGMA_WHY_id], 1);
+	assert_non_null(strstr(rules.bytes, "title: 'b'"));
+	free(rules.bytes);
+	free(lines.bytes);
+}
+
 static void test_hostile(void **state)
 {
 	static const char nul[] = "title: a\0b\n";
@@ -331,6 +377,7 @@ static void test_hostile(void **state)
 	import_refused_repeat(
 		"title: t\nlogsource: {category: webserver}\ndetection:\n  s: {url: [a, b*]}\n  condition: '",
 		"1 of s* or ", 200000, "s'", "more than 100000 tests and groups");
+	import_many_tests();
 	import_refused_repeat(WEB "- url: a", "*a*b", 20000, "", "regex:");
 	import_refused_repeat(WEB "url: [", "'*a*',", 5000, "x]", "more than 4096 tests");
 	import_refused_repeat(WEB "url: ", "[", 100, "", "nested too deeply");
@@ -378,10 +425,10 @@ static void test_comments(void **state)
 
 int main(int argc, char **argv)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_comments), cmocka_unit_test(test_golden),
-		cmocka_unit_test(test_texts), cmocka_unit_test(test_wildcards), cmocka_unit_test(test_coded),
-		cmocka_unit_test(test_conditions), cmocka_unit_test(test_correlations),
-		cmocka_unit_test(test_hostile)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_comments), cmocka_unit_test(test_ids),
+		cmocka_unit_test(test_golden), cmocka_unit_test(test_texts), cmocka_unit_test(test_wildcards),
+		cmocka_unit_test(test_coded), cmocka_unit_test(test_conditions),
+		cmocka_unit_test(test_correlations), cmocka_unit_test(test_hostile)};
 
 	if (argc != 2)
 		return 2;
