@@ -14,6 +14,7 @@
 #include <yaml.h>
 
 #define CHUNK_BYTES (64u << 10)
+#define CHUNK_FIRST_BYTES 2048u /* each next one is twice as large: there may be very many small trees */
 
 struct chunk {
 	struct chunk *next;
@@ -50,7 +51,10 @@ static void *arena_get(struct arena *a, size_t bytes)
 	size_t need = (bytes + 15) & ~(size_t)15;
 
 	if (!c || c->bytes - c->used < need) {
-		size_t size = need > CHUNK_BYTES ? need : CHUNK_BYTES;
+		size_t room = c ? 2 * c->bytes : CHUNK_FIRST_BYTES, size;
+
+		room = room < CHUNK_BYTES ? room : CHUNK_BYTES;
+		size = need > room ? need : room;
 
 		c = malloc(sizeof *c + size);
 		if (!c)
