@@ -18,10 +18,11 @@
 #define RULE_VALUES_SUM_MAX 4000000u	    /* values of `in` and `cidr` in all rules */
 #define RULE_SOURCES_BYTES_MAX (256u << 20) /* rule files and lists of a ruleset */
 #define REGEX_BYTES_MAX 4096
-#define RULE_TEST_EVENTS_MAX 10000 /* of one test */
-#define RULE_REPEATS_MAX 20000	   /* of events that stand there once, in all tests of a file */
-#define ATTR_BYTES_MAX 200	   /* of an attribute's names and dots */
-#define ATTR_NAMES_MAX 8	   /* names of an attribute, one inside the other */
+#define RULE_TEST_EVENTS_MAX 10000	   /* of one test */
+#define RULE_REPEATS_MAX 20000		   /* of events that stand there once, in all tests of a file */
+#define RULE_REPEAT_BYTES_MAX (128u << 20) /* that these take while they are read */
+#define ATTR_BYTES_MAX 200		   /* of an attribute's names and dots */
+#define ATTR_NAMES_MAX 8		   /* names of an attribute, one inside the other */
 
 enum cond_kind {
 	COND_ALL,      /* each child holds */

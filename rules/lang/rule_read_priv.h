@@ -10,7 +10,7 @@ struct rule_reader {
 	const struct ytree *tree;
 	const char *rule_id;		  /* NULL until known */
 	uint32_t conds;			  /* of the rule so far */
-	uint64_t repeats;		  /* events made by `times` so far */
+	uint64_t repeats, repeat_bytes;	  /* events made by `times` so far, and what they take */
 	const struct rule_source *source; /* all of the ruleset, lists among them */
 	uint32_t source_count;
 	uint64_t lists;	       /* hash of the lists that have been read */

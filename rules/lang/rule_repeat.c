@@ -9,6 +9,18 @@
 #define EVERY_MS_MAX (30 * 86400000ull)
 #define MARK "%n"
 
+/* About what a copy of the event takes. Depth is bounded by the tree's parser. */
+static uint64_t bytes_of(const struct ynode *n)
+{
+	uint64_t sum = sizeof *n + (n->key ? strlen(n->key) : 0);
+
+	if (n->kind == YNODE_SCALAR)
+		return sum + n->text_bytes;
+	YNODE_EACH (it, n)
+		sum += bytes_of(it);
+	return sum;
+}
+
 int repeat_read(struct rule_reader *rd, const struct ynode *n, struct sample_repeat *out)
 {
 	static const char *const names[] = {"times", "every", "each", NULL};
@@ -28,6 +40,10 @@ int repeat_read(struct rule_reader *rd, const struct ynode *n, struct sample_rep
 	if (!rc && rd->repeats > RULE_REPEATS_MAX)
 		rc = rule_err(
 			rd, times, "times: more than %d events in all tests of a file", RULE_REPEATS_MAX);
+	rd->repeat_bytes += rc ? 0 : out->times * bytes_of(out->each);
+	if (!rc && rd->repeat_bytes > RULE_REPEAT_BYTES_MAX)
+		rc = rule_err(rd, times, "times: the events of all tests of a file take more than %u bytes",
+			RULE_REPEAT_BYTES_MAX);
 	return rc ? rc : read_duration(rd, every, 0, EVERY_MS_MAX, &out->every_ms);
 }
 

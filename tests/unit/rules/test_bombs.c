@@ -195,6 +195,11 @@ static void test_numbers_of_rules(void **state)
 	bomb(made(RULES "  - {id: r1, when: {page: a}, then: [tag], tests: [{expect: tag, send: [", 10001,
 		     "{page: a},", "]}]}\n"),
 		NO_LIST, "b.yaml:2:", "more than 10000 events");
+	bomb(made(RULES
+		     "  - {id: r1, when: {type: log}, then: [alert], tests: [{expect: alert, send: [{times: "
+		     "10000, every: 1s, each: {type: log, attributes: {a: [",
+		     30000, "1,", "1]}}}]}]}\n"),
+		NO_LIST, "b.yaml:2:", "take more than 134217728 bytes");
 }
 
 static void test_yaml(void **state)
