@@ -128,6 +128,8 @@ int cep_wait_reach(struct cep_machine *m, int64_t step_ms)
 		rc = cep_judge(m, key, &ev);
 		cep_memory(m);
 	}
+	if (rc) /* those not judged stand nowhere any more: this state cannot be saved, as tidying does */
+		m->untidy = false;
 	cep_judging(m, false);
 	return rc;
 }
