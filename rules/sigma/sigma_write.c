@@ -109,7 +109,7 @@ static void raw_write(FILE *f, const struct ynode *n)
 {
 	const char *gap = "";
 
-	if (n->kind == YNODE_SCALAR && !n->quoted && !strpbrk(n->text, ",[]{}:#&*!|>'\"%@`"))
+	if (n->kind == YNODE_SCALAR && !n->quoted && !strpbrk(n->text, "\n,[]{}:#&*!|>'\"%@`"))
 		fputs(n->text, f); /* a number, a boolean or a word: what it is without quotes */
 	else if (n->kind == YNODE_SCALAR)
 		yaml_text(f, n->text, n->text_bytes);

@@ -27,8 +27,8 @@ static void keep_line(void *arg, const char *line)
 }
 
 /* The rules together: more than one ruleset's attributes are the one thing that may still be wrong with them.
- */
-static void compile(const char *text, size_t bytes)
+ * They are those that were reported, and they alert. */
+static void compile(const char *text, size_t bytes, uint32_t rules)
 {
 	const struct rule_source source = {.name = "fuzz", .text = text, .bytes = bytes};
 	struct ruleset *rs = NULL;
@@ -38,6 +38,11 @@ static void compile(const char *text, size_t bytes)
 		!strstr(err.text, "positions") && !strstr(err.text, "keyring") &&
 		!strstr(err.text, "text patterns"))
 		abort();
+	if (rs && ruleset_rule_count(rs) != rules)
+		abort();
+	for (uint32_t i = 0; rs && i < rules; i++)
+		if (ruleset_rule(rs, i)->actions != RULE_ACTION_ALERT)
+			abort();
 	ruleset_free(rs);
 }
 
@@ -69,7 +74,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 			   lines != report.refused))
 		abort();
 	if (!rc)
-		compile(out, out_bytes);
+		compile(out, out_bytes, report.rules);
 	free(out);
 	return 0;
 }
