@@ -14,12 +14,22 @@
 #define ALERTS_DEFAULT 50u
 #define ALERTS_MAX 1000u
 
-static struct alerts_source source_of(const struct daemon *d)
+/* A log may take minutes to read, and the end waits for all jobs. */
+static bool draining(void *arg)
+{
+	struct daemon *d = arg;
+
+	return atomic_load(&d->phase) != PHASE_RUNNING;
+}
+
+static struct alerts_source source_of(struct daemon *d)
 {
 	return (struct alerts_source){.input = d->journal,
 		.output = d->state ? state_output(d->state) : NULL,
 		.store = d->store,
-		.plan = d->state ? state_plan(d->state) : NULL};
+		.plan = d->state ? state_plan(d->state) : NULL,
+		.stopped = draining,
+		.arg = d};
 }
 
 static const char *text_of(const json_t *alert, const char *name)
@@ -95,11 +105,12 @@ json_t *run_alerts_show(void *arg, const struct peer *peer, const struct request
 	const struct alerts_source src = source_of(d);
 	const char *id = request_text(rq, "id", "");
 	json_t *history = json_array(), *alert;
+	int rc;
 
 	(void)peer;
 	closings_each(d->closings, id, history_add, history);
-	alert = alerts_find(&src, id, err);
-	if (!alert && json_array_size(history))
+	rc = alerts_find(&src, id, &alert, err);
+	if (rc == -ENOENT && json_array_size(history))
 		alert = json_pack("{s:o}", "alert_id", json_text(id));
 	if (!alert) {
 		json_decref(history);
@@ -134,14 +145,17 @@ static int closing_fill(struct daemon *d, const struct request *rq, struct closi
 {
 	const struct alerts_source src = source_of(d);
 	const char *rule = request_text(rq, "rule", "");
-	json_t *alert = alerts_find(&src, c->alert, err);
-	int rc = 0;
+	json_t *alert;
+	int rc = alerts_find(&src, c->alert, &alert, err);
 
-	if (!alert && !rule[0])
+	if (rc && rc != -ENOENT)
+		return rc;
+	if (rc && !rule[0])
 		return err_set(err, -ENOENT,
 			"no alert '%.100s' in the logs, or not any more; --rule closes it as one "
 			"of that rule",
 			c->alert);
+	rc = 0;
 	if (alert && rule[0] && strcmp(rule, text_of(alert, "rule_id")) != 0)
 		rc = err_set(err, -EINVAL, "alert '%.100s' is of rule %.100s", c->alert,
 			text_of(alert, "rule_id"));

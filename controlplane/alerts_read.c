@@ -127,6 +127,10 @@ static int chunk_read(struct scan *s, uint32_t partition, uint64_t from, uint64_
 	while (rc == 0 && offset < to) {
 		const uint8_t *at;
 
+		if (s->src->stopped && s->src->stopped(s->src->arg)) {
+			rc = err_set(&s->err, -ECANCELED, "given up: the daemon is draining");
+			break;
+		}
 		rc = journal_reader_next(reader, &b, 0, &s->err);
 		if (rc <= 0)
 			break;
@@ -312,11 +316,11 @@ static bool id_of_address(const struct journal *j, const char *id, uint32_t *par
 	return bytes == (size_t)(end - id) && memcmp(text, id, bytes) == 0;
 }
 
-json_t *alerts_find(const struct alerts_source *src, const char *id, struct err *err)
+int alerts_find(const struct alerts_source *src, const char *id, json_t **alert, struct err *err)
 {
 	struct scan s = {.src = src, .limit = 1};
 	struct seen_all all = {0};
-	json_t *list, *alert;
+	json_t *list;
 	uint8_t uuid[16];
 	uint32_t partition;
 	uint64_t offset;
@@ -332,11 +336,9 @@ json_t *alerts_find(const struct alerts_source *src, const char *id, struct err 
 		all = (struct seen_all){s.list, s.count};
 	}
 	list = list_of(&s, &all, 1, rc, err);
-	if (!list)
-		return NULL;
-	alert = json_incref(json_array_get(list, 0));
+	*alert = json_incref(json_array_get(list, 0));
 	json_decref(list);
-	if (!alert)
-		err_set(err, -ENOENT, "no alert '%.100s' in the logs, or not any more", id);
-	return alert;
+	if (rc == 0 && !*alert)
+		rc = err_set(err, -ENOENT, "no alert '%.100s' in the logs, or not any more", id);
+	return rc;
 }

@@ -14,6 +14,8 @@ struct alerts_source {
 	struct journal *input, *output; /* output NULL: the state stage is off */
 	struct ruleset_store *store;
 	const struct window_plan *plan; /* NULL with output */
+	bool (*stopped)(void *arg);	/* asked block by block: true ends it with -ECANCELED; NULL: never */
+	void *arg;
 };
 
 #define ALERTS_SCAN_RECORDS 1000000u /* of each partition that are looked at */
@@ -22,7 +24,7 @@ struct alerts_source {
  * this one; NULL: of all. scan: records of each partition that are looked at, at most. NULL with err. */
 json_t *alerts_latest(
 	const struct alerts_source *src, const char *rule, uint64_t limit, uint64_t scan, struct err *err);
-/* The alert with this id; NULL with err: -ENOENT: it is in no log (any more). */
-json_t *alerts_find(const struct alerts_source *src, const char *id, struct err *err);
+/* The alert with this id, the caller's; NULL unless 0 is returned. -ENOENT: it is in no log (any more). */
+int alerts_find(const struct alerts_source *src, const char *id, json_t **alert, struct err *err);
 
 #endif
