@@ -99,15 +99,53 @@ static bool is_table(const json_t *v)
 	return json_is_array(v) && json_array_size(v) && json_is_object(json_array_get(v, 0));
 }
 
+/* How wide the columns of a table are, by the keys of its first row; NULL: no memory. */
+static int *widths_of(const json_t *rows, json_t *first)
+{
+	int *width = calloc(json_object_size(first) + 1, sizeof *width);
+	char cell[CELL_BYTES_MAX];
+	const json_t *row;
+	size_t i, column;
+	const char *key;
+	json_t *value;
+
+	if (!width)
+		return NULL;
+	column = 0;
+	json_object_foreach(first, key, value)
+	{
+		width[column++] = text_width(key);
+	}
+	json_array_foreach(rows, i, row)
+	{
+		column = 0;
+		json_object_foreach(first, key, value)
+		{
+			const json_t *v = json_object_get(row, key);
+			int mine;
+
+			cell_text(v ? v : json_null(), cell, sizeof cell);
+			mine = text_width(cell);
+			width[column] = mine > width[column] ? mine : width[column];
+			column++;
+		}
+	}
+	return width;
+}
+
 /* Columns are the keys of the first row, in their order; others are not expected. */
 static void render_table(FILE *out, const json_t *rows)
 {
 	json_t *first = json_array_get(rows, 0), *value;
 	char cell[CELL_BYTES_MAX];
 	const char *key;
-	size_t i;
 	const json_t *row;
+	int *width = widths_of(rows, first);
 
+	if (!width) {
+		fputs("  no memory for a table\n", out);
+		return;
+	}
 	for (int line = -1; line < (int)json_array_size(rows); line++) {
 		size_t column = 0;
 
@@ -115,16 +153,8 @@ static void render_table(FILE *out, const json_t *rows)
 		json_object_foreach(first, key, value)
 		{
 			bool right = json_is_number(value), last = ++column == json_object_size(first);
-			const json_t *each;
-			int width = text_width(key), mine;
+			int mine;
 
-			json_array_foreach(rows, i, each)
-			{
-				const json_t *v = json_object_get(each, key);
-
-				cell_text(v ? v : json_null(), cell, sizeof cell);
-				width = text_width(cell) > width ? text_width(cell) : width;
-			}
 			if (row)
 				cell_text(json_object_get(row, key) ? json_object_get(row, key) : json_null(),
 					cell, sizeof cell);
@@ -133,13 +163,14 @@ static void render_table(FILE *out, const json_t *rows)
 			mine = text_width(cell);
 			fputs("  ", out);
 			if (right)
-				pad(out, width - mine);
+				pad(out, width[column - 1] - mine);
 			fputs(cell, out);
 			if (!right && !last)
-				pad(out, width - mine);
+				pad(out, width[column - 1] - mine);
 		}
 		fputc('\n', out);
 	}
+	free(width);
 }
 
 static void render_object(FILE *out, json_t *object)
