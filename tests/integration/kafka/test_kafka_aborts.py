@@ -62,7 +62,10 @@ def lost_positions(rig):
     """The positions are gone while we run (deleted by key), and the producer is fenced so that it reads them again."""
     child = rig.start("lost", 10 ** 9, rate=2000, drain_ms=20000)
     rig.wait_log("lost", "position=0", 20)
-    time.sleep(2)
+    floor, until = os.path.join(rig.dir, "lost", "journal", "kafka-p1.floor"), time.monotonic() + 60
+    while not os.path.exists(floor) and time.monotonic() < until:  # something was delivered
+        time.sleep(0.1)
+    time.sleep(1)
     child.send_signal(signal.SIGSTOP)  # first: kcat would never see the end of a topic that is being written
     keys = rig.kcat("-C", "-t", "lost.positions", "-p", "0", "-e", "-q", "-f", "%k\n").stdout.decode().splitlines()
     key = [line for line in keys if line.startswith("kafka/") and line.endswith("/1")][-1]
