@@ -106,6 +106,12 @@ static int check_sinks(const struct config *cfg, struct err *err)
 	if (cfg->clickhouse.enabled &&
 		(strncmp(url, "http://", 7) != 0 || !url[7] || strpbrk(url + 7, " @?#")))
 		return err_set(err, -EINVAL, "clickhouse.url: '%s': expected http://HOST:PORT", url);
+	url = cfg->webhook.url;
+	if (cfg->webhook.enabled && (strncmp(url, "http://", 7) != 0 || !url[7]) &&
+		(strncmp(url, "https://", 8) != 0 || !url[8]))
+		return err_set(err, -EINVAL,
+			"webhook.url: '%s': expected http://HOST[:PORT]/PATH or https://HOST[:PORT]/PATH",
+			url);
 	for (const char *p = cfg->clickhouse.database; *p; p++)
 		if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_", *p))
 			return err_set(err, -EINVAL,

@@ -238,6 +238,8 @@ static void test_check(void **state)
 		{"kafka.enabled=true", "kafka.brokers: empty"},
 		{"clickhouse.enabled=true|clickhouse.url=localhost:8123",
 			"clickhouse.url: 'localhost:8123': expected"},
+		{"webhook.enabled=true|webhook.url=ftp://x", "webhook.url: 'ftp://x': expected"},
+		{"webhook.enabled=true", "webhook.url: '': expected"},
 		{"kafka.enabled=true|kafka.brokers=b:1|kafka.min_isr=4", "kafka.min_isr: 4 is more than"},
 		{"kafka.topic_positions=alerts", "kafka.topic_positions: 'alerts' is kafka.topic_alerts too"},
 		{"kafka.topic_dead=a b", "kafka.topic_dead: 'a b': expected letters"},
