@@ -207,6 +207,7 @@ json_t *rules_finish(struct daemon *d, const struct peer *peer, const char *acti
 	uint32_t canaries;
 	struct err why;
 
+	rules_gone(d->ruleset, rs_take, "not in force any more", warnings_take);
 	if (rules_publish(d, peer, action, rs_take, warnings_take, err)) {
 		json_decref(warnings_take);
 		return NULL;
@@ -306,7 +307,9 @@ static int rules_before(struct daemon *d, struct ruleset **out, struct err *err)
 		return rc;
 	count = rules_trail_below(&trail, ruleset_version(d->ruleset), before, ROLLBACKS_MAX);
 	rules_trail_free(&trail);
-	rc = err_set(err, -ENOENT, "generation %u: nothing was in force before it that could be again",
+	rc = err_set(err, -ENOENT,
+		"generation %u: nothing was in force before it that could be again; --generation N takes "
+		"any that is kept (`rules history`)",
 		d->generation);
 	for (uint32_t i = 0; rc == -ENOENT && i < count; i++)
 		rc = ruleset_store_load(d->store, before[i], (uint32_t)d->cfg.rules.patterns_max, out, err);

@@ -135,6 +135,8 @@ int rules_of_files(struct daemon *d, const json_t *files, struct ruleset **out, 
  * may be NULL. On error *out is NULL. */
 int rules_tested(
 	struct daemon *d, const json_t *files, json_t *warnings, struct ruleset **out, struct err *err);
+/* rules_diff.c: a line in warnings with the rules of `now` that `then` does not have, if there are any. */
+void rules_gone(const struct ruleset *now, const struct ruleset *then, const char *what, json_t *warnings);
 /* Puts rs_take in force under a new generation. Under apply_lock. On error rs_take is freed and nothing
  * changes. */
 int rules_publish(struct daemon *d, const struct peer *peer, const char *action, struct ruleset *rs_take,

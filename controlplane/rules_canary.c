@@ -12,6 +12,9 @@ static int canary_start(
 
 	*out = NULL;
 	rc = rc ? rc : ruleset_canary(out, d->ruleset, other, (uint32_t)d->cfg.rules.patterns_max, err);
+	if (rc == 0)
+		rules_gone(d->ruleset, other,
+			"not in these files, so that `rules promote` takes them out of force", warnings);
 	ruleset_free(other);
 	return rc ? rc : rules_expire(&d->cfg, *out, warnings, err);
 }

@@ -63,6 +63,32 @@ static json_t *diff_make(const struct ruleset *now, const struct ruleset *then, 
 		    : NULL;
 }
 
+#define GONE_NAMED 8
+
+void rules_gone(const struct ruleset *now, const struct ruleset *then, const char *what, json_t *warnings)
+{
+	const struct rule_info **a = infos_sorted(now), **b = infos_sorted(then), **y = b;
+	char names[GONE_NAMED * 70] = "";
+	uint32_t count = 0;
+
+	for (const struct rule_info **x = a; a && b && *x; x++) {
+		size_t n = strlen(names);
+
+		while (*y && strcmp((*y)->id, (*x)->id) < 0)
+			y++;
+		if (*y && strcmp((*y)->id, (*x)->id) == 0)
+			continue;
+		if (count++ < GONE_NAMED)
+			snprintf(names + n, sizeof names - n, "%s%s", n ? ", " : "", (*x)->id);
+	}
+	if (count)
+		json_array_append_new(
+			warnings, json_sprintf("%s (%u %s): %s%s", what, count, count == 1 ? "rule" : "rules",
+					  names, count > GONE_NAMED ? ", ..." : ""));
+	free(a);
+	free(b);
+}
+
 json_t *run_rules_diff(void *arg, const struct peer *peer, const struct request *rq, struct err *err)
 {
 	struct daemon *d = arg;

@@ -216,6 +216,7 @@ def canary_run():
 
     begun = result("rules", "canary", b)
     assert (begun["rules"], begun["canaries"], begun["generation"]) == (1, 1, first + 1), begun
+    assert begun["warnings"] == ["not in these files, so that `rules promote` takes them out of force (1 rule): aaa"]
     changes, listed = shown()
     assert changes == {"aaa": "gone", "bbb": "new"}, changes
     assert listed == (first + 1, 1, [("aaa", "in force"), ("bbb", "canary")]), listed
@@ -241,7 +242,8 @@ def canary_run():
     result("rules", "canary", b)
     assert result("rules", "rollback")["canaries"] == 0 and result("rules", "list")["rules"][0]["id"] == "aaa"
     result("rules", "canary", b)
-    assert "canary has ended" in result("rules", "apply", b)["warnings"][0]
+    ended_by = result("rules", "apply", b)["warnings"]
+    assert "canary has ended" in ended_by[0] and ended_by[1] == "not in force any more (1 rule): aaa", ended_by
     history = result("rules", "history", "--last", "11")["changes"]
     assert [c["action"] for c in history] == [
         "apply", "canary", "rollback", "canary", "rollback", "canary-stop", "canary", "rollback", "promote", "canary",
