@@ -40,6 +40,12 @@ const struct command_arg *command_arg_find(enum command_id command, const char *
 	return NULL;
 }
 
+bool command_arg_needed(const struct command_arg *arg)
+{
+	return arg->form == FORM_word ||
+	       (arg->form == FORM_words && command_table[arg->command].where == WHERE_local);
+}
+
 void command_arg_usage(const struct command_arg *arg, char *out, size_t cap)
 {
 	char upper[32];

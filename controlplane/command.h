@@ -49,6 +49,8 @@ extern const uint32_t command_arg_count;
 const struct command *command_find(const char *words);
 const struct command_arg *command_arg_find(enum command_id command, const char *name);
 /* "--partition N", "FILE...", for usage lines and docs. */
+/* Whether the command is nothing without it; what an option must have besides, the command itself says. */
+bool command_arg_needed(const struct command_arg *arg);
 void command_arg_usage(const struct command_arg *arg, char *out, size_t cap);
 
 struct request {

@@ -183,10 +183,30 @@ static int check_complete(const struct cli *cli, struct err *err)
 
 		if (arg->command != cli->command->id || json_object_get(cli->args, arg->name))
 			continue;
-		if (arg->form == FORM_word || (arg->form == FORM_words && cli->command->where == WHERE_local))
+		if (command_arg_needed(arg))
 			return usage(err, "%s is missing; see --help", arg->name);
 	}
 	return CLI_OK;
+}
+
+/* A word that commands begin with is shown with the one behind it: `rules` is no mistake, what follows is. */
+static int no_command(struct err *err, int argc, char **argv)
+{
+	size_t n = strlen(argv[0]);
+	bool first = false;
+
+	for (int i = 0; i < COMMAND_COUNT; i++)
+		first |= !strncmp(command_table[i].words, argv[0], n) && command_table[i].words[n] == ' ';
+	if (!first)
+		return usage(err, "'%.60s': no such command; see --help", argv[0]);
+	if (argc > 1 && argv[1][0] != '-')
+		err_set(err, -EINVAL, "'%.60s %.60s': no such command; see sluicectl %.60s --help", argv[0],
+			argv[1], argv[0]);
+	else
+		err_set(err, -EINVAL,
+			"'%.60s': no such command without a second word; see sluicectl %.60s --help", argv[0],
+			argv[0]);
+	return CLI_USAGE;
 }
 
 /* Behind words that name no command by themselves, as in `rules --help`. */
@@ -223,8 +243,7 @@ enum cli_exit cli_parse(struct cli *cli, int argc, char **argv, struct err *err)
 				return CLI_OK;
 			}
 			if (!cli->command)
-				return (enum cli_exit)usage(
-					err, "'%.60s': no such command; see --help", argv[i]);
+				return (enum cli_exit)no_command(err, argc - i, argv + i);
 			i += used - 1;
 		} else if (!cli->command) {
 			code = usage(err, "'%.60s': no such option; see --help", argv[i]);
@@ -256,7 +275,7 @@ static void help_args(FILE *out, const struct command *c)
 		if (arg->command != c->id)
 			continue;
 		command_arg_usage(arg, text, sizeof text);
-		fprintf(out, arg->form == FORM_word ? " %s" : " [%s]", text);
+		fprintf(out, command_arg_needed(arg) ? " %s" : " [%s]", text);
 	}
 }
 

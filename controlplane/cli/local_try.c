@@ -171,6 +171,11 @@ static json_t *alert_json(
 	if (alert)
 		json_object_update(out, alert);
 	json_decref(alert);
+	if (!c->cli->json) /* for people: what fits a line; the rest with --json */
+		for (const char *const *gone = (const char *const[]){"title", "severity", "ruleset",
+			     "evidence", "event_ids", "score", NULL};
+			*gone; gone++)
+			json_object_del(out, *gone);
 	return out;
 }
 

@@ -1,11 +1,14 @@
 /* A JSON result for people. Scalars of an object become aligned lines, objects in it one line of key=value,
- * lists of objects tables with a column for each key. */
+ * lists of objects tables with a column for each key. Times are shown as RFC 3339, long lists in tables by
+ * their first entry. */
 #include "cli.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define CELL_BYTES_MAX 512
+#define LIST_IN_TABLE 4		     /* texts of a list that a cell of a table shows */
+#define TIME_MS_LEAST 100000000000ll /* 1973: smaller numbers are durations */
 
 /* Bytes of the control character at p, or 0: C0, DEL, and C1 (U+0080 to U+009F), with which terminals can be
  * commanded as well. */
@@ -94,6 +97,43 @@ static void pad(FILE *out, int width)
 		fputc(' ', out);
 }
 
+static bool is_time(const char *key, const json_t *v)
+{
+	size_t n = strlen(key);
+
+	return json_is_integer(v) && json_integer_value(v) >= TIME_MS_LEAST &&
+	       (!strcmp(key, "received") || (n > 5 && !strcmp(key + n - 5, "_time")));
+}
+
+static void member_text(const char *key, const json_t *v, char *out, size_t cap)
+{
+	json_t *time;
+
+	if (!is_time(key, v)) {
+		cell_text(v, out, cap);
+		return;
+	}
+	time = json_time(json_integer_value(v));
+	cell_text(time, out, cap);
+	json_decref(time);
+}
+
+/* A list of many texts, as the evidence of an alert, would make a line of several screens. */
+static void column_text(const char *key, const json_t *v, char *out, size_t cap)
+{
+	size_t n = json_array_size(v);
+
+	if (!v)
+		v = json_null();
+	if (n <= LIST_IN_TABLE || !json_is_string(json_array_get(v, 0))) {
+		member_text(key, v, out, cap);
+		return;
+	}
+	cell_text(json_array_get(v, 0), out, cap);
+	n = strlen(out);
+	snprintf(out + n, cap - n, ", ... (%zu)", json_array_size(v));
+}
+
 static bool is_table(const json_t *v)
 {
 	return json_is_array(v) && json_array_size(v) && json_is_object(json_array_get(v, 0));
@@ -121,10 +161,9 @@ static int *widths_of(const json_t *rows, json_t *first)
 		column = 0;
 		json_object_foreach(first, key, value)
 		{
-			const json_t *v = json_object_get(row, key);
 			int mine;
 
-			cell_text(v ? v : json_null(), cell, sizeof cell);
+			column_text(key, json_object_get(row, key), cell, sizeof cell);
 			mine = text_width(cell);
 			width[column] = mine > width[column] ? mine : width[column];
 			column++;
@@ -152,12 +191,12 @@ static void render_table(FILE *out, const json_t *rows)
 		row = line < 0 ? NULL : json_array_get(rows, (size_t)line);
 		json_object_foreach(first, key, value)
 		{
-			bool right = json_is_number(value), last = ++column == json_object_size(first);
+			bool right = json_is_number(value) && !is_time(key, value),
+			     last = ++column == json_object_size(first);
 			int mine;
 
 			if (row)
-				cell_text(json_object_get(row, key) ? json_object_get(row, key) : json_null(),
-					cell, sizeof cell);
+				column_text(key, json_object_get(row, key), cell, sizeof cell);
 			else
 				snprintf(cell, sizeof cell, "%s", key);
 			mine = text_width(cell);
@@ -200,7 +239,7 @@ static void render_object(FILE *out, json_t *object)
 				fputc('\n', out);
 			}
 		} else {
-			cell_text(v, cell, sizeof cell);
+			member_text(key, v, cell, sizeof cell);
 			fprintf(out, "%s", key);
 			pad(out, width - text_width(key) + 2);
 			fprintf(out, "%s\n", cell[0] ? cell : "-");

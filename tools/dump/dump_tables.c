@@ -134,7 +134,7 @@ static void dump_command(const struct command *c)
 		if (arg->command != c->id)
 			continue;
 		command_arg_usage(arg, usage, sizeof usage);
-		printf(arg->form == FORM_word ? " %s" : " [%s]", usage);
+		printf(command_arg_needed(arg) ? " %s" : " [%s]", usage);
 	}
 	printf("` (%s)\n\n%c%s.\n",
 		c->where == WHERE_local	    ? "no daemon needed"

@@ -71,7 +71,8 @@ static void test_usage(void **state)
 	} row[] = {
 		{"", "which command"},
 		{"statu", "'statu': no such command"},
-		{"rules", "'rules': no such command"},
+		{"rules", "'rules': no such command without a second word; see sluicectl rules --help"},
+		{"rules chek x", "'rules chek': no such command; see sluicectl rules --help"},
 		{"--bogus status", "'--bogus': no such option"},
 		{"status extra", "'extra': unexpected"},
 		{"status --count 1", "'--count': no such option here"},
@@ -151,6 +152,28 @@ static void test_render(void **state)
 	json_decref(v);
 }
 
+/* Times as people read them; a list of many texts does not make a column of a table wide. */
+static void test_render_alerts(void **state)
+{
+	char *text;
+	size_t bytes;
+	FILE *out = open_memstream(&text, &bytes);
+	json_t *v = json_pack("{s:I, s:i, s:[{s:I, s:[s,s,s,s,s], s:[s,s]}]}", "last_time",
+		(json_int_t)1796003172566, "wait_time", 250, "rows", "first_time", (json_int_t)1796003172566,
+		"evidence", "a/0/1", "a/0/2", "a/0/3", "a/0/4", "a/0/5", "actions", "alert", "tag");
+
+	(void)state;
+	render_result(out, v);
+	fclose(out);
+	assert_string_equal(text, "last_time  2026-11-30T01:46:12.566Z\n"
+				  "wait_time  250\n"
+				  "rows:\n"
+				  "  first_time                evidence        actions\n"
+				  "  2026-11-30T01:46:12.566Z  a/0/1, ... (5)  alert, tag\n");
+	free(text);
+	json_decref(v);
+}
+
 static void test_unreachable(void **state)
 {
 	struct client_link link;
@@ -164,7 +187,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_good), cmocka_unit_test(test_usage),
 		cmocka_unit_test(test_files), cmocka_unit_test(test_render),
-		cmocka_unit_test(test_unreachable)};
+		cmocka_unit_test(test_render_alerts), cmocka_unit_test(test_unreachable)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
