@@ -435,7 +435,10 @@ static int expect_read(struct rule_reader *rd, const struct ynode *n, const stru
 		if (rule->state && actions[i] && actions[i] != RULE_ACTION_ALERT)
 			return rule_err(rd, n, "expect: a rule with state gives alert or none");
 		if (actions[i] && !(rule->info.actions & actions[i]))
-			return rule_err(rd, n, "expect: %s, but `then` has no %s", names[i], names[i]);
+			return rule_err(rd, n,
+				"expect: %s, but `then` has no %s: expected an action that stands there, or "
+				"none",
+				names[i], names[i]);
 		*out = actions[i];
 		return 0;
 	}

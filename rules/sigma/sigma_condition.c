@@ -133,15 +133,15 @@ static int name_read(struct reader *rd, const struct sx **out)
 {
 	struct selection *s = selection_find(rd, rd->word);
 	struct nearest near = nearest_to(rd->word);
-	char text[WORD_BYTES_MAX + 40];
+	char text[2 * WORD_BYTES_MAX + 40];
 	int rc;
 
 	if (!s) {
 		for (uint32_t i = 0; i < rd->selection_count; i++)
 			nearest_offer(&near, rd->selection[i].name);
-		snprintf(text, sizeof text, "there is no selection %s%s", rd->word,
-			near.name ? "; did you mean " : "");
-		return condition_err(rd, text, near.name ? near.name : "");
+		snprintf(text, sizeof text, "there is no selection %s%s%.80s%s", rd->word,
+			near.name ? "; did you mean " : "", near.name ? near.name : "", near.name ? "?" : "");
+		return condition_err(rd, text, "");
 	}
 	rc = selection_use(rd, s);
 	*out = s->x;

@@ -64,9 +64,9 @@ static int target_read(struct sigma *sg, const struct ynode *n, struct sigma_tar
 		for (uint32_t f = 1; f < FIELD_ID_MAX; f++)
 			nearest_offer(&near, field_table[f].name);
 		return ynode_err(&sg->map.tree, field, sg->err,
-			"%.100s is no field of the events%s%s; other keys of theirs are attributes.%.100s",
+			"%.100s is no field of the events%s%s%s; other keys of theirs are attributes.%.100s",
 			field->text, near.name ? "; did you mean " : "", near.name ? near.name : "",
-			field->text);
+			near.name ? "?" : "", field->text);
 	}
 	return only ? only_read(sg, only, &t->only) : 0;
 }

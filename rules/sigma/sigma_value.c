@@ -75,8 +75,8 @@ static int modifier_unknown(struct line *ln, const char *word)
 				ln->sg, SIGMA_WHY_modifier, ln->n, "|%s: %s", word, modifier_refused[i][1]);
 	for (int m = 0; m < MOD_COUNT; m++)
 		nearest_offer(&near, modifier_name[m]);
-	return sigma_refuse_key(ln->sg, SIGMA_WHY_modifier, ln->n, "|%.60s: no modifier of Sigma 2%s%s", word,
-		near.name ? "; did you mean |" : "", near.name ? near.name : "");
+	return sigma_refuse_key(ln->sg, SIGMA_WHY_modifier, ln->n, "|%.60s: no modifier of Sigma 2%s%s%s",
+		word, near.name ? "; did you mean |" : "", near.name ? near.name : "", near.name ? "?" : "");
 }
 
 /* One value is of one type. */
