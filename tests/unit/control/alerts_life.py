@@ -147,6 +147,23 @@ def changed(busy, gone):
     assert result("rules", "show", "busy")["closed"] == {"true": 2, "false": 3, "unsure": 1, "precision": 0.4}
 
 
+def beside_canary():
+    """An alert that comes while a canary of its rule runs is one of the rule in force. Events of a new user."""
+    result("rules", "canary", rules_write(RULES.replace("at_least: 3", "at_least: 4"), "other.yaml"))
+    assert ctl("stop")[0] == 0
+    pcap_write(os.path.join(DIR, "in.pcap"), [json.dumps({"page": "/new", "user_id": "new", "ts": START + 90000 + i})
+                                              for i in range(8)])
+    p = life.start()
+    life.wait(lambda: any(a["key"] == "user_id=new" for a in listed("--rule", "busy")), "an alert")
+    one = next(a for a in listed("--rule", "busy") if a["key"] == "user_id=new")
+    before = result("rules", "show", "busy")
+    assert result("alerts", "close", one["alert_id"], "--as", "unsure")["rule"] == "busy"
+    after = result("rules", "show", "busy")
+    assert after["mode"] == "in force" and after["closed"]["unsure"] == before["closed"]["unsure"] + 1, (before, after)
+    assert after["closed_other_versions"] == before["closed_other_versions"], (before, after)
+    return p
+
+
 def main():
     write_all()
     p = life.start()
@@ -164,6 +181,7 @@ def main():
     life.wait(life.settled, "balance after kill -9")
     closed(busy, gone, 3)
     changed(busy, gone)
+    p = beside_canary()
     assert ctl("stop")[0] == 0
     life.ended(p, 0)
 
