@@ -133,12 +133,15 @@ static int send_range(struct wh_part *wp, uint32_t from, uint32_t to, struct err
 			return err_set(err, -ECANCELED, "stop deadline");
 		result = wh_http_post(&wp->http, wp->request.data, wp->request.bytes, err);
 		crash_point("webhook_sent");
-		if (result == WH_DONE || result == WH_REFUSED)
+		if (result == WH_DONE || result == WH_REFUSED) {
+			atomic_store(&wp->part->stats.state, SINK_RUNNING);
 			return result;
+		}
 		atomic_fetch_add(&wp->part->stats.retries, 1);
 		if (result == WH_BARRED && !wp->http.retry_after_ms)
 			return -EACCES;
 		sink_error(wp->part, err->text);
+		atomic_store(&wp->part->stats.state, SINK_BACKOFF);
 		if (!send_pause(wp, &backoff_ms))
 			return err_set(err, -ECANCELED, "stop deadline");
 		if (result == WH_BARRED)
