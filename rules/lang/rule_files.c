@@ -23,6 +23,8 @@ int rule_file_load(const char *path, char **text, size_t *bytes, struct err *err
 	*bytes = 0;
 	if (fd < 0 || fstat(fd, &st)) {
 		rc = err_set(err, -errno, "%s: %m", path);
+	} else if (S_ISDIR(st.st_mode)) {
+		rc = err_set(err, -EISDIR, "%s: a folder: name the files in it", path);
 	} else if (!S_ISREG(st.st_mode) || st.st_size > YTREE_BYTES_MAX) {
 		rc = err_set(err, -EINVAL, "%s: expected a file of at most %u bytes", path, YTREE_BYTES_MAX);
 	} else {
@@ -152,7 +154,7 @@ int rule_files_read_dir(struct rule_files *out, const char *dir, struct err *err
 
 	*out = (struct rule_files){0};
 	if (count < 0)
-		return err_set(err, -errno, "%s: %m", dir);
+		return err_set(err, -errno, "rules.dir: '%s': %m", dir);
 	path = calloc((size_t)count + 1, sizeof *path);
 	if (!path)
 		rc = err_set(err, -ENOMEM, "%s: out of memory", dir);

@@ -119,6 +119,7 @@ static void test_files(void **state)
 	assert_int_equal(parse(line), CLI_FAILED);
 	cli_end(&cli);
 	assert_int_equal(parse("rules apply /tmp"), CLI_FAILED);
+	assert_non_null(strstr(err.text, "/tmp: a folder: name the files in it"));
 	cli_end(&cli);
 }
 
