@@ -16,8 +16,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "clock.h"
+#include "state_rules.h"
 #include "state_rig.h"
 
 #define PARTITIONS 4
@@ -117,9 +119,19 @@ static uint32_t damaged_checkpoints(const char *dir)
 
 static int check(const char *dir)
 {
+	struct ruleset_store *rulesets = NULL;
 	struct srig_check c;
-	bool good = srig_check(dir, &c);
 	uint32_t damaged = damaged_checkpoints(dir);
+	char path[200];
+	struct err err;
+	bool good;
+
+	snprintf(path, sizeof path, "%.150s/rulesets", dir);
+	if (access(path, R_OK) == 0 && ruleset_store_open(&rulesets, dir, &err) != 0)
+		die("rulesets", err.text);
+	good = srig_check(dir, rulesets ? state_rules_get : NULL, rulesets, &c);
+	if (rulesets)
+		ruleset_store_close(rulesets);
 
 	printf("replayed=%" PRIu64 " compared=%" PRIu64 " rows=%" PRIu64 " late=%" PRIu64 " merged=%" PRIu64
 	       " longer=%" PRIu64 " differing=%" PRIu64 " damaged=%u complete=%d %s\n",

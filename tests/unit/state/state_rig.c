@@ -340,7 +340,7 @@ static int check_each(void *arg, uint32_t p, uint64_t offset, const struct recor
 	return 0;
 }
 
-bool srig_check(const char *dir, struct srig_check *out)
+bool srig_check(const char *dir, cep_rules_get rules, void *rules_arg, struct srig_check *out)
 {
 	char journal_dir[160], output_dir[160], windows_dir[160], checkpoint_dir[160];
 	struct state_replay_params params = {.journal_dir = journal_dir,
@@ -350,6 +350,8 @@ bool srig_check(const char *dir, struct srig_check *out)
 		.partition = UINT32_MAX,
 		.source_idle_ms = 60000,
 		.merge_memory_bytes = 256 << 20,
+		.rules = rules,
+		.rules_arg = rules_arg,
 		.emit = check_each};
 	struct state_replay_result result = {0};
 	struct check c = {.out = out};

@@ -44,7 +44,8 @@ struct srig_check {
 	char fault[300];
 };
 /* Replays the journal under dir and compares with the output log there, record by record. False: they differ,
- * the log is longer than the replay, or offsets are not dense. */
-bool srig_check(const char *dir, struct srig_check *out);
+ * the log is longer than the replay, or offsets are not dense. rules: of rules with state, NULL: there are
+ * none. */
+bool srig_check(const char *dir, cep_rules_get rules, void *rules_arg, struct srig_check *out);
 
 #endif

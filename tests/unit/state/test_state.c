@@ -66,7 +66,7 @@ static void assert_check(struct srig *r, bool complete)
 {
 	struct srig_check c;
 
-	if (!srig_check(r->dir, &c))
+	if (!srig_check(r->dir, NULL, NULL, &c))
 		fail_msg("%s", c.fault);
 	assert_int_equal(c.complete, complete);
 	assert_true(c.compared > 0);

@@ -177,7 +177,7 @@ static void a_new_number_goes_on(void **state)
 			assert_int_equal(sum_events(&n), events);
 			srig_stop(&n, 30000);
 			srig_close(&n);
-			if (!srig_check(next, &check) || !check.complete)
+			if (!srig_check(next, NULL, NULL, &check) || !check.complete)
 				fail_msg("%s", check.fault);
 			assert_true(check.merged > 0);
 		}
@@ -189,7 +189,7 @@ static void a_new_number_goes_on(void **state)
 		srig_stop(&n, 30000);
 		srig_close(&n);
 		command("rm -f %s/state/checkpoints/p1-*", next);
-		if (srig_check(next, &check) || !strstr(check.fault, "is gone"))
+		if (srig_check(next, NULL, NULL, &check) || !strstr(check.fault, "is gone"))
 			fail_msg("%s", check.fault);
 		assert_int_equal(srig_open(&n, &err), -EINVAL);
 		assert_non_null(strstr(err.text, "does not begin empty"));
