@@ -11,7 +11,7 @@ from netns import Sender
 from order_free import OrderFree
 from rig import Rig, say, wait_until
 from thread_stop import hold, hold_and_kill, threads_named
-from windows import GROUPS, Windows, settle, stopped, windows_config
+from windows import GROUPS, Windows, rules_without_state, settle, stopped, windows_config
 
 BOUND_MS = 8000  # out-of-orderness; the rest of it is for a busy machine
 STOPS = [(0,), (1,), (0,), (0, 1), (1,), (0, 1)]  # workers that stand still at the same time
@@ -44,6 +44,7 @@ with Rig(sys.argv[1], kafka=1, clickhouse=True, root=True) as rig:
     sender = Sender(rig)
     daemon = Daemon(rig, "starved", sender.af_packet(2), time={"out_of_orderness": f"{BOUND_MS}ms", "tick": "200ms"},
                     kafka={"topic_late": "starved.late", "topic_aggregates": "starved.window."},
+                    rules=rules_without_state(rig),
                     state={"enabled": True, "step": "500ms", "checkpoint_every": "300ms", "checkpoints_kept": 2})
     daemon.config["windows"] = windows_config(0)
     killer = Killer(rig, daemon)

@@ -15,7 +15,7 @@ from daemon import UDP_PORT, Daemon, now_ms
 from netns import Sender
 from rig import Rig, say, wait_until
 from wall_clock import WallClock
-from windows import Windows, log_of, settle, step_ms, stopped, windows_config
+from windows import Windows, log_of, rules_without_state, settle, step_ms, stopped, windows_config
 
 # The largest pass at which to kill, and how often. Passes grow with the time that sluiced has been up.
 STATE_POINTS = {"state_batch_sealed": (60, 3), "state_output_durable": (12, 3), "state_checkpoint_written": (12, 3),
@@ -26,7 +26,8 @@ JOURNAL_POINTS = {"journal_block_built": (100, 2), "journal_write_submitted": (1
 # Passed only when a definition is new, each by one of the partitions or for one file.
 CHANGE_POINTS = {"state_terms_changed": (4, 4), "window_written": (1, 1), "window_synced": (1, 1),
                  "window_renamed": (1, 1), "window_dir_synced": (1, 1)}
-SINK_POINTS = {name: (6, 1) for name in (*KAFKA_POINTS, *CLICKHOUSE_POINTS)}
+# A journal's positions are split once, at its first start.
+SINK_POINTS = {name: (6, 1) for name in (*KAFKA_POINTS, *CLICKHOUSE_POINTS) if name != "kafka_split"}
 RANDOM_KILLS = 14
 KILLS_LEAST = 50
 LIMIT = 3.0  # seconds up, if the pass does not come
@@ -112,7 +113,7 @@ with Rig(sys.argv[1], kafka=3, clickhouse=True, root=True) as rig:
     sender = Sender(rig)
     daemon = Daemon(rig, "win", sender.af_packet(2), time={"out_of_orderness": "500ms", "tick": "200ms",
                                                            "future_max": f"{FUTURE_MS}ms", "past_max": f"{PAST_MS}ms"},
-                    kafka={"topic_late": "win.late", "topic_aggregates": "win.window."},
+                    kafka={"topic_late": "win.late", "topic_aggregates": "win.window."}, rules=rules_without_state(rig),
                     state={"enabled": True, "step": "500ms", "checkpoint_every": "300ms", "checkpoints_kept": 2,
                            "segment_bytes": "4MiB", "segments_max": 3})
     daemon.config["windows"] = windows_config(0)

@@ -43,6 +43,16 @@ def windows_config(version):
     return [dict(w, keys_max=1000 + version) if w["name"] == CHANGING else w for w in WINDOWS]
 
 
+def rules_without_state(rig):
+    """A section `rules`: what rules with state put into the output log is in tests of their own (alerts.py)."""
+    os.makedirs(rig.path("rules"), exist_ok=True)
+    with open(rig.path("rules", "single.yaml"), "w", encoding="ascii") as f:
+        f.write("rules:\n- {id: headless, when: {type: click, page: {contains: HeadlessChrome}}, then: [alert, tag]}\n"
+                "- {id: sqli, when: {type: click, page: {regex: 'union.{1,4}select'}}, then: alert}\n"
+                "- {id: fault, when: {type: telemetry, status: FAULT}, then: [alert]}\n")
+    return {"dir": rig.path("rules")}
+
+
 def messages(rig, topic):
     """(headers, key, value) of what read-committed readers see, in the order of each partition; by lengths, because
     keys may hold any character."""
