@@ -20,6 +20,7 @@ class Rig:
         self.bin = sys.argv[1]
         self.seed = int(os.environ.get("SLUICE_TEST_SEED", "0")) or random.randrange(1 << 30)
         self.random = random.Random(self.seed)
+        # Below the range of ephemeral ports: else somebody's outgoing connection may sit on a broker's port.
         self.nodes, self.port = nodes, int(os.environ.get("SLUICE_KAFKA_PORT", port))
         self.dir = tempfile.mkdtemp(prefix="sluice-kafka-")
         self.brokers = ",".join(f"127.0.0.1:{self.port + n}" for n in range(1, nodes + 1))

@@ -119,7 +119,7 @@ def nothing_is_waited_for(rig):
     rig.compare("alone", "after events were held up")
 
 
-with Rig(1, 41391) as rig:
+with Rig(1, 21591) as rig:
     crashes(rig)
     taken_over(rig)
     lost(rig)

@@ -4,7 +4,7 @@ import time
 
 from kafka_rig import Rig
 
-with Rig(3, 42090) as rig:
+with Rig(3, 22090) as rig:
     child = rig.start("cluster", 10 ** 9, rate=5000)
     rig.wait_log("cluster", "position=0")
     for n in (1, 2, 3):

@@ -9,7 +9,7 @@ from kafka_rig import Rig
 POINTS = ["kafka_begun", "kafka_produced", "kafka_position", "kafka_before_commit", "kafka_committed"]
 RANDOM_KILLS = 10
 
-with Rig(1, 41091) as rig:
+with Rig(1, 21891) as rig:
     for point in POINTS:
         # Pass 5 and later: the barriers of four partitions pass begun, before_commit and committed too.
         n = rig.random.randrange(6, 14)

@@ -109,7 +109,7 @@ def zombie(rig):
     rig.compare("zombie", "after a zombie")
 
 
-with Rig(1, 41091) as rig:
+with Rig(1, 22391) as rig:
     refusals(rig)
     no_broker(rig)
     frozen_broker(rig)
