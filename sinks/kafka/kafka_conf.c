@@ -198,7 +198,7 @@ static int producer_defaults(struct kafka_part *kp, rd_kafka_conf_t *conf, struc
 	 * few large requests cost both ends less. Half the age, so that the commit does not wait for all of
 	 * it; not for long, so that a full queue goes on. Alerts of a block go together, no more. */
 	if (kp->lane == KAFKA_LANE_ALERTS)
-		half_ms = 1;
+		half_ms = half_ms < 20 ? half_ms : 20;
 	snprintf(linger, sizeof linger, "%lu", half_ms < LINGER_MS_MAX ? half_ms : LINGER_MS_MAX);
 	if (kp->lane == KAFKA_LANE_ALERTS && kafka_conf_set(conf, "socket.nagle.disable", "true", err))
 		return -EINVAL;

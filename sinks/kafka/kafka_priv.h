@@ -52,9 +52,11 @@ struct kafka_producer {
 	struct kafka_trace *trace; /* NULL, but when latency is measured */
 };
 
-/* Alerts: one transaction is filled while the one before it is committed, and a third producer rests, since
- * the coordinator takes no new transaction of one whose markers are still being written. */
-#define KAFKA_PRODUCERS_MAX 3
+/* Producers of the lane of alerts. With three of them one transaction would be filled while the one before it
+ * is committed, and the third rest, since the coordinator takes no new transaction of one whose markers are
+ * still being written; but each is a set of librdkafka's threads, and those spin while brokers are away
+ * (docs/decisions/0007-alerts-lane.md). With one, commits are waited for. */
+#define KAFKA_PRODUCERS_MAX 1
 
 struct kafka_commit; /* the thread that commits, of kafka_commit.c */
 

@@ -41,7 +41,7 @@ static int kafka_lane_open(struct sink_part *part, enum kafka_lane lane, uint64_
 	rc = journal_reader_open(&kp->reader, part->journal, part->partition, *position, err);
 	if (rc == 0)
 		journal_reader_filter(kp->reader, kafka_span_wants, kp);
-	if (rc == 0 && lane == KAFKA_LANE_ALERTS)
+	if (rc == 0 && lane == KAFKA_LANE_ALERTS && kp->producer_count > 1)
 		rc = kafka_commit_start(kp, err);
 	log_info(kafka_lane_name[lane], "partition=%u position=%" PRIu64 " epoch=%016" PRIx64,
 		part->partition, *position, kp->at.epoch);
