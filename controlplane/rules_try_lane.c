@@ -383,7 +383,7 @@ int try_lane_drain(struct try_lane *lane, int64_t horizon_ms, struct err *err)
 	}
 	rc = rc ? rc : shadows_run(lane, horizon_ms, err);
 	rc = rc ? rc : ops_run(lane, err);
-	if (lane->at == lane->queue.bytes || lane->at > lane->queue.bytes / 2) {
+	if (lane->at && (lane->at == lane->queue.bytes || lane->at > lane->queue.bytes / 2)) {
 		lane->queue.bytes -= lane->at;
 		memmove(lane->queue.data, lane->queue.data + lane->at, lane->queue.bytes);
 		lane->at = 0;

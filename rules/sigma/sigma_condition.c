@@ -95,14 +95,33 @@ static int condition_err(struct reader *rd, const char *text, const char *what)
 		rd->n->column + rd->n->quoted + rd->word_at, "condition: %s%.80s", text, what);
 }
 
+static bool is_space(char c)
+{
+	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+static bool is_sign(char c)
+{
+	return c == '(' || c == ')' || c == '|';
+}
+
+static const char *space_end(const char *p)
+{
+	while (is_space(*p))
+		p++;
+	return p;
+}
+
 /* The next token: a bracket, a bar, or a word. */
 static int next(struct reader *rd)
 {
-	size_t n;
+	size_t n = 0;
 
-	rd->p += strspn(rd->p, " \t\r\n");
+	rd->p = space_end(rd->p);
 	rd->word_at = (uint32_t)(rd->p - rd->n->text);
-	n = strchr("()|", *rd->p) && *rd->p ? 1 : strcspn(rd->p, " \t\r\n()|");
+	while (n < WORD_BYTES_MAX && rd->p[n] && !is_space(rd->p[n]) && !is_sign(rd->p[n]))
+		n++;
+	n = is_sign(*rd->p) ? 1 : n;
 	if (n >= WORD_BYTES_MAX)
 		return condition_err(rd, "a name of more than 127 bytes", "");
 	memcpy(rd->word, rd->p, n);
@@ -178,9 +197,9 @@ static int of_read(struct reader *rd, bool all, const struct sx **out)
 /* Whether `of` comes behind the word in hand. */
 static bool of_follows(const struct reader *rd)
 {
-	const char *p = rd->p + strspn(rd->p, " \t\r\n");
+	const char *p = space_end(rd->p);
 
-	return !strncasecmp(p, "of", 2) && p[2] && strchr(" \t\r\n", p[2]);
+	return !strncasecmp(p, "of", 2) && is_space(p[2]);
 }
 
 static int or_read(struct reader *rd, const struct sx **out);

@@ -64,6 +64,10 @@ class Files:
         return "files.truth"
 
 
+# Passed only when a journal is made, and when its lanes get their first positions: first, and in this order.
+FIRST_POINTS = ("journal_meta_renamed", "kafka_split")
+
+
 def missed_sink_points(kills):
     return sorted((set(KAFKA_POINTS) | set(CLICKHOUSE_POINTS)) - {k.plan.split(":")[0] for k in kills if k.reached})
 
@@ -72,9 +76,10 @@ def files_phase(rig):
     daemon, files = Daemon(rig, "files", []), Files(rig)
     killer = Killer(rig, daemon)
     plans = killer.plan_points(ALL_POINTS) + ["random"] * FILE_RANDOM
-    first = plans.pop(0)
+    first = [plan for plan in plans if plan.split(":")[0] in FIRST_POINTS]
+    plans = [plan for plan in plans if plan not in first]
     rig.random.shuffle(plans)
-    for plan in [first, *plans]:  # the first point is passed only when a journal is made
+    for plan in [*first, *plans]:
         files.more()
         daemon.config["ports"] = files.ports(2)
         killer.run(plan)

@@ -98,6 +98,19 @@ class Rig:
         return subprocess.run(["kcat", "-b", self.brokers, "-X", "log_level=0", *args], input=data, timeout=60,
                               capture_output=True)
 
+    def follow(self, topic):
+        """A consumer of committed records beside them that produce; seen() counts what it has got. A reader that waits
+        for the end of a topic need never find it: there is always a next batch."""
+        out = open(os.path.join(self.dir, topic + ".seen"), "wb")
+        child = subprocess.Popen(["kcat", "-b", self.brokers, "-C", "-t", topic, "-u", "-q", "-X", "log_level=0", "-X",
+                                  "isolation.level=read_committed", "-f", "\n"], stdout=out, stderr=subprocess.DEVNULL)
+        out.close()
+        self.children.append(child)
+        return child
+
+    def seen(self, topic):
+        return os.path.getsize(os.path.join(self.dir, topic + ".seen"))
+
     def topic_config(self, topic, setting):
         """Sets key=value of a topic."""
         if self.cluster("config", topic, setting, check=False):

@@ -2,7 +2,6 @@
  * written anew with SIGMA_GOLDEN_UPDATE=1); that what was imported matches what Sigma says it does, by the
  * matcher and the state stage; and hostile input. argv[1]: the folder of the golden files. */
 #include <stdio.h>
-#include <time.h>
 
 #include "rule_event_make.h"
 #include "sigma.h"
@@ -283,13 +282,11 @@ static void import_refused(const char *sigma, size_t bytes, const char *part)
 {
 	struct sigma_report report;
 	struct text rules, lines;
-	clock_t start = clock();
 
 	import(&(struct sigma_source){"s.yml", sigma, bytes}, 1, &report, &rules, &lines);
 	assert_int_equal(report.imported, 0);
 	if (!strstr(lines.bytes, part))
 		fail_msg("'%s' is not in: %.2000s", part, lines.bytes);
-	assert_true(clock() - start < 60 * CLOCKS_PER_SEC);
 	free(rules.bytes);
 	free(lines.bytes);
 }
