@@ -10,7 +10,7 @@ PACKAGES="
 gcc=4:12 g++=4:12 meson=1.0 ninja-build=1.11 pkg-config=1.8 python3=3.11 git=1:2.39
 dpdk=22.11 libdpdk-dev=22.11 libhyperscan-dev=5.4 libpcre2-dev=10.42 liburing-dev=2.3 librdkafka-dev=2.0 libjemalloc-dev=5.3
 libcmocka-dev=1.1 libyaml-dev=0.2 libjansson-dev=2.14 libmaxminddb-dev=1.7 libhttp-parser-dev=2.9 libsimdjson-dev=3.0 libpcap-dev=1.10
-libcurl4-openssl-dev=7.88 prometheus-alertmanager=0.25
+libcurl4-openssl-dev=7.88 libssl-dev=3.0 zlib1g-dev=1:1.2 libzstd-dev=1.5 liblz4-dev=1.9 libsasl2-dev=2.1 make=4.3 prometheus-alertmanager=0.25
 clang=1:14 libclang-rt-14-dev=1:14 clang-tidy=1:14 clang-format=1:14
 kcat=1.7 jq=1.6 curl=7.88 iproute2=6.1 ethtool=1:6.1 procps=2:4.0
 "
@@ -21,6 +21,10 @@ KAFKA_VERSION=4.3.1
 KAFKA_JARS_MIN=40
 FLINK_VERSION=2.3.0
 FLINK_JARS_MIN=49
+RDKAFKA_VERSION=2.15.1
+RDKAFKA=@confluentinc/kafka-javascript # its author's package for another language: holds the whole source
+RDKAFKA_PACK=1.10.1
+RDKAFKA_PACK_SHA512=29578f5019f6d44a8254ff667f1cc4b8cdd26091c7105ed7fa2882d9ee374108034b211a92c2279821a8a13df0e6af9c340764482acaef58f42027eaa12a992f
 CHDB=@chdb/lib-linux-x64-gnu
 CHDB_VERSION=26.7.3-stable.1
 CHDB_PACK_BYTES=177817999
@@ -76,6 +80,10 @@ chdb_there() {
 	[ "$(stat -L -c %s "$SLUICE_LIBCHDB" 2>/dev/null || echo 0)" = $CHDB_LIB_BYTES ]
 }
 
+rdkafka_there() {
+	[ "$(cat "$SLUICE_RDKAFKA/.version" 2>/dev/null)" = "$RDKAFKA_VERSION" ]
+}
+
 install_packages() {
 	local list=("$@") sizes
 	say "Debian packages to install: ${list[*]}"
@@ -110,6 +118,31 @@ install_jars() {
 	sha256sum <"$2" >"$work/libs/.version"
 	rm -rf "$3"
 	mv "$work/libs" "$3"
+	rm -rf "$work"
+}
+
+build_rdkafka() {
+	cd "$1" && npm pack --silent --cache "$1/cache" "$RDKAFKA@$RDKAFKA_PACK" &&
+		sha512sum --check --quiet <<<"$RDKAFKA_PACK_SHA512  $(find . -maxdepth 1 -name '*.tgz')" &&
+		tar xzf ./*.tgz package/deps/librdkafka && cd package/deps/librdkafka &&
+		./configure --prefix="$SLUICE_RDKAFKA" --disable-syslog &&
+		make -C src -j"$JOBS" && make -C src install DESTDIR="$1/out"
+}
+
+# The distribution's 2.0 spins for up to 1 ms a timer (docs/decisions/0011) and stays behind as what a build without this uses.
+install_rdkafka() {
+	local work
+	say "librdkafka $RDKAFKA_VERSION by npm: 3 MB to fetch, half a minute to compile, to $SLUICE_RDKAFKA"
+	mkdir -p "$SLUICE_CACHE"
+	work=$(mktemp -d "$SLUICE_CACHE/.rdkafka-XXXXXX")
+	if ! (build_rdkafka "$work") >"$work/log" 2>&1; then
+		tail -5 "$work/log" >&2
+		say "librdkafka could not be built ($work/log); the distribution's is taken"
+		return 0
+	fi
+	echo $RDKAFKA_VERSION >"$work/out/$SLUICE_RDKAFKA/.version"
+	rm -rf "$SLUICE_RDKAFKA"
+	mv "$work/out/$SLUICE_RDKAFKA" "$SLUICE_RDKAFKA"
 	rm -rf "$work"
 }
 
@@ -157,18 +190,21 @@ main() {
 	flink_there || todo=1
 	chdb_there || todo=1
 	promtool_there || todo=1
+	rdkafka_there || todo=1
 	if [ "${1:-}" = --check ]; then
 		[ ${#packages[@]} -gt 0 ] && say "missing packages: ${packages[*]}"
 		kafka_there || say "missing: Kafka $KAFKA_VERSION in $SLUICE_KAFKA_LIBS"
 		flink_there || say "missing: Flink $FLINK_VERSION in $SLUICE_FLINK_LIBS"
 		chdb_there || say "missing: ClickHouse engine in $SLUICE_LIBCHDB"
 		promtool_there || say "missing: promtool in $SLUICE_CACHE/bin"
+		rdkafka_there || say "missing: librdkafka $RDKAFKA_VERSION in $SLUICE_RDKAFKA"
 		exit $todo
 	fi
 	[ "$(uname -m)" = x86_64 ] || die "this machine is $(uname -m); x86_64 is needed"
 	[ ${#packages[@]} -gt 0 ] && install_packages "${packages[@]}"
 	kafka_there || install_jars "Kafka $KAFKA_VERSION" tools/kafka/pom.xml "$SLUICE_KAFKA_LIBS" $KAFKA_JARS_MIN 44
 	flink_there || install_jars "Flink $FLINK_VERSION (tests only)" perf/peers/flink/pom.xml "$SLUICE_FLINK_LIBS" $FLINK_JARS_MIN 100
+	rdkafka_there || install_rdkafka
 	chdb_there || install_chdb
 	promtool_there || install_promtool
 	check_versions
