@@ -71,6 +71,7 @@ int cache_take(struct block_cache *c)
 
 void cache_publish(struct block_cache *c, uint32_t buf, uint64_t seq)
 {
+	c->buf[buf].durable_ns = clock_mono_ns();
 	/* Release: pairs with the acquire in cache_pin(); the block's bytes are written before. */
 	atomic_store_explicit(&c->buf[buf].pin, (seq + 1) << PIN_COUNT_BITS, memory_order_release);
 	atomic_store_explicit(&c->index[seq & c->mask], buf, memory_order_relaxed);

@@ -107,6 +107,7 @@ struct journal_block {
 	const uint8_t *data;  /* records back to back, each checked by record_valid(). NULL: see
 		  journal_reader_filter() */
 	const struct journal_counts *counts; /* NULL: of an earlier version, which did not count */
+	uint64_t durable_ns; /* monotonic: when it became durable; 0: unknown, it was read from disk */
 };
 
 struct journal_reader;

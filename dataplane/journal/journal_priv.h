@@ -73,6 +73,7 @@ struct block_buf {
 	 */
 	_Atomic uint64_t pin;
 	uint8_t *mem;
+	uint64_t durable_ns; /* writer, before it publishes */
 } __attribute__((aligned(64)));
 
 struct block_cache {

@@ -202,9 +202,11 @@ static int reader_fetch(struct journal_reader *r, uint64_t durable_seq, const st
 
 	if (r->walk.at.chained)
 		r->pin = cache_pin(&r->part->cache, r->walk.at.seq);
+	block->durable_ns = 0;
 	if (r->pin) {
 		*h = (const struct block_header *)r->pin->mem;
 		wanted = reader_wants(r, *h, block);
+		block->durable_ns = r->pin->durable_ns;
 	} else {
 		if (r->wants) {
 			rc = walk_head(&r->walk, durable_seq, h, err);

@@ -76,7 +76,7 @@ struct kafka_part {
 	uint64_t floor_ns;
 	uint64_t begun;		/* first offset of the open span: what lies before is committed or being so */
 	uint64_t next;		/* first offset that the open span does not hold */
-	uint64_t read_ns;	/* traced: when the block in work was read */
+	uint64_t durable_ns;	/* traced: when the block in work was durable, or seen if it came from disk */
 	uint64_t span_start_ns; /* when the span's first record was taken, or its first message made */
 	struct sink_tally tally; /* of [begun, next) */
 	uint32_t aborts;	 /* in a row */
@@ -231,7 +231,7 @@ void kafka_windows_free(struct kafka_part *kp);
 void kafka_trace_open(struct kafka_producer *tx);
 void kafka_trace_close(struct kafka_producer *tx);
 /* Nanoseconds of the wall clock; 0: nothing is traced. */
-uint64_t kafka_trace_now(const struct kafka_producer *tx);
+uint64_t kafka_trace_durable(const struct kafka_producer *tx, uint64_t durable_ns);
 /* A message's number for kafka_trace_acked(); 0: it is not traced. */
 uint32_t kafka_trace_sent(struct kafka_producer *tx, const struct kafka_message *msg);
 void kafka_trace_acked(struct kafka_producer *tx, const void *number);

@@ -140,7 +140,7 @@ static int kafka_step(struct kafka_part *kp, struct err *err)
 	rc = journal_reader_next(kp->reader, &block, wait_ms, err);
 	if (rc < 0)
 		return rc == -EAGAIN || rc == -ECANCELED ? -EIO : rc;
-	kp->read_ns = kafka_trace_now(kp->tx);
+	kp->durable_ns = rc ? kafka_trace_durable(kp->tx, block.durable_ns) : 0;
 	return rc ? kafka_span_add(kp, &block, err) : 0;
 }
 

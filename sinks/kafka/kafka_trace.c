@@ -1,10 +1,11 @@
-/* When each alert was read, acknowledged and committed: lines for perf/alert_latency.py, one an alert: key,
- * then the three as nanoseconds of the wall clock. Each producer writes a file, whose name begins as
- * SLUICE_ALERT_TRACE says. Without that: nothing. Whichever thread has the producer. */
+/* When each alert was durable in its log, acknowledged and committed: lines for perf/alert_latency.py, one an
+ * alert: key, then the three as nanoseconds of the wall clock. Each producer writes a file, whose name begins
+ * as SLUICE_ALERT_TRACE says. Without that: nothing. Whichever thread has the producer. */
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "clock.h"
 #include "kafka_priv.h"
 
 #define TRACE_MAX 8192 /* of a transaction; what comes beyond is not traced */
@@ -14,7 +15,7 @@ struct kafka_trace {
 	uint32_t count;
 	struct {
 		char key[64];
-		uint64_t read_ns, acked_ns;
+		uint64_t durable_ns, acked_ns;
 	} alert[TRACE_MAX];
 };
 
@@ -50,9 +51,11 @@ void kafka_trace_close(struct kafka_producer *tx)
 	tx->trace = NULL;
 }
 
-uint64_t kafka_trace_now(const struct kafka_producer *tx)
+uint64_t kafka_trace_durable(const struct kafka_producer *tx, uint64_t durable_ns)
 {
-	return tx->trace ? wall_ns() : 0;
+	if (!tx->trace)
+		return 0;
+	return durable_ns ? wall_ns() - (clock_mono_ns() - durable_ns) : wall_ns();
 }
 
 uint32_t kafka_trace_sent(struct kafka_producer *tx, const struct kafka_message *msg)
@@ -65,7 +68,7 @@ uint32_t kafka_trace_sent(struct kafka_producer *tx, const struct kafka_message 
 	bytes = msg->key_bytes < sizeof t->alert->key ? msg->key_bytes : sizeof t->alert->key - 1;
 	memcpy(t->alert[t->count].key, msg->key, bytes);
 	t->alert[t->count].key[bytes] = 0;
-	t->alert[t->count].read_ns = tx->kp->read_ns;
+	t->alert[t->count].durable_ns = tx->kp->durable_ns;
 	return ++t->count;
 }
 
@@ -78,12 +81,12 @@ void kafka_trace_acked(struct kafka_producer *tx, const void *number)
 void kafka_trace_ended(struct kafka_producer *tx, bool committed)
 {
 	struct kafka_trace *t = tx->trace;
-	uint64_t now_ns = kafka_trace_now(tx);
+	uint64_t now_ns = wall_ns();
 
 	if (!t)
 		return;
 	for (uint32_t i = 0; committed && i < t->count; i++)
-		fprintf(t->out, "%s %lu %lu %lu\n", t->alert[i].key, t->alert[i].read_ns,
+		fprintf(t->out, "%s %lu %lu %lu\n", t->alert[i].key, t->alert[i].durable_ns,
 			t->alert[i].acked_ns, now_ns);
 	fflush(t->out);
 	t->count = 0;
