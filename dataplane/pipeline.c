@@ -23,10 +23,7 @@ static void batch_seal(struct pipeline *pl, uint32_t partition)
 	pl->open[partition] = NULL;
 	pl->open_count--;
 	pl->stats->batches_sealed++;
-	/* The sealed ring has room for every batch of the lane: an enqueue fails only if one was sealed
-	 * twice. */
-	if (rte_ring_sp_enqueue(handoff_lane(pl->handoff, pl->worker, partition)->sealed, b) != 0)
-		__builtin_trap();
+	batch_hand_over(pl->handoff, b);
 }
 
 /* The open batch of a partition, a fresh one if there is none. NULL: none free. */

@@ -1,5 +1,5 @@
 /* The worker loop. Runs on its own lcore; makes system calls only when it is idle and told to save power (a
- * sleep). Time is read once a burst. */
+ * sleep), and to wake a writer that sleeps. Time is read once a burst. */
 #include "worker.h"
 
 #include <rte_cycles.h>
@@ -12,11 +12,18 @@
 #include "race.h"
 
 #define IDLE_POLLS 32u /* empty rounds before the first sleep */
-#define SLEEP_FIRST_NS 5000u
+#define SLEEP_MIN_NS 5000u
+#define SLEEP_FRAMES 16u /* that one sleep may gather */
 #define STOP_EMPTY_ROUNDS                                                                                    \
 	64u /* empty rounds after which a stopping worker believes that its queues are empty */
 #define FILE_FREE_BATCHES 4u /* free batches of each lane before a file is read on */
 #define STOP_ROUNDS_MAX 100000u
+
+struct worker_rest {
+	uint64_t empty_rounds; /* one after the other */
+	uint64_t sleep_ns;     /* the last sleep */
+	bool slept;	       /* before this round */
+};
 
 static struct burst_time burst_time_now(void)
 {
@@ -95,17 +102,26 @@ static void worker_sleep(struct worker *w, uint64_t ns)
 	rte_rcu_qsbr_thread_online(w->rcu, w->index);
 }
 
-/* An empty round: first spin, then sleep longer and longer. */
-static void worker_idle(struct worker *w, uint64_t *empty_rounds)
+/* After a round. An empty one: first spin, then sleep, and longer as long as few frames gather meanwhile:
+ * what costs is to fall asleep and to be woken, not how long it lasts. */
+static void worker_rest(struct worker *w, struct worker_rest *r, uint32_t taken)
 {
-	uint64_t ns;
-
-	if (!w->adaptive || ++*empty_rounds < IDLE_POLLS) {
+	if (taken) {
+		if (r->slept && taken > SLEEP_FRAMES)
+			r->sleep_ns /= 2;
+		r->slept = false;
+		r->empty_rounds = 0;
+		return;
+	}
+	if (!w->adaptive || ++r->empty_rounds < IDLE_POLLS) {
 		rte_pause();
 		return;
 	}
-	ns = SLEEP_FIRST_NS * (*empty_rounds - IDLE_POLLS + 1);
-	worker_sleep(w, ns < w->sleep_max_ns ? ns : w->sleep_max_ns);
+	r->sleep_ns = r->sleep_ns * 3 / 2 + SLEEP_MIN_NS;
+	if (r->sleep_ns > w->sleep_max_ns)
+		r->sleep_ns = w->sleep_max_ns;
+	worker_sleep(w, r->sleep_ns);
+	r->slept = true;
 }
 
 static uint32_t worker_round(struct worker *w)
@@ -125,6 +141,7 @@ int worker_main(void *arg)
 {
 	struct worker *w = arg;
 	uint64_t empty_rounds = 0, last = rte_rdtsc();
+	struct worker_rest rest = {0};
 
 	race_taken(w);
 	prctl(PR_SET_TIMERSLACK, 1000, 0, 0, 0);
@@ -134,15 +151,11 @@ int worker_main(void *arg)
 		uint32_t taken = worker_round(w);
 		uint64_t now;
 
-		if (taken)
-			empty_rounds = 0;
-		else
-			worker_idle(w, &empty_rounds);
+		worker_rest(w, &rest, taken);
 		now = rte_rdtsc();
 		*(taken ? &w->stats.busy_cycles : &w->stats.idle_cycles) += now - last;
 		last = now;
 	}
-	empty_rounds = 0;
 	for (uint32_t i = 0; i < STOP_ROUNDS_MAX && empty_rounds < STOP_EMPTY_ROUNDS; i++)
 		empty_rounds = worker_round(w) ? 0 : empty_rounds + 1;
 	pipeline_seal(&w->pipeline, burst_time_now(), true);

@@ -96,7 +96,7 @@ static double run_feed(struct journal *j, struct handoff *handoff, double second
 		batch_fill(p, &random);
 		bytes = ((struct batch *)p)->bytes;
 		count = ((struct batch *)p)->record_count;
-		rte_ring_sp_enqueue(handoff->lane->sealed, p);
+		batch_hand_over(handoff, p);
 	}
 	do {
 		struct batch *b;
@@ -108,7 +108,7 @@ static double run_feed(struct journal *j, struct handoff *handoff, double second
 		b->record_count = count;
 		if (renew)
 			batch_renew(b, &random);
-		rte_ring_sp_enqueue(handoff->lane->sealed, b);
+		batch_hand_over(handoff, b);
 		if (end)
 			continue;
 		/* Until every segment has been written once: then they are recycled. */

@@ -2,10 +2,13 @@
 #include "batch.h"
 
 #include <errno.h>
+#include <linux/futex.h>
 #include <rte_malloc.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
 
 /* Rings have names that are unique in the process. */
 static _Atomic uint32_t handoff_next;
@@ -47,9 +50,12 @@ int handoff_create(struct handoff *h, uint32_t workers, uint32_t partitions, uin
 		.batch_bytes = batch_bytes,
 		.number = atomic_fetch_add(&handoff_next, 1)};
 	h->lane = calloc((size_t)workers * partitions, sizeof *h->lane);
+	h->bell = aligned_alloc(sizeof *h->bell, sizeof *h->bell * partitions);
+	for (uint32_t p = 0; h->bell && p < partitions; p++)
+		atomic_init(&h->bell[p].asleep, 0);
 	if (posix_memalign(&h->memory, 4096, stride * batches * workers * partitions))
 		h->memory = NULL;
-	if (!h->lane || !h->memory) {
+	if (!h->lane || !h->bell || !h->memory) {
 		handoff_free(h);
 		return err_set(err, -ENOMEM, "handoff: no memory for %u x %u x %u batches of %u bytes",
 			workers, partitions, batches, batch_bytes);
@@ -73,6 +79,7 @@ void handoff_free(struct handoff *h)
 		rte_ring_free(h->lane[i].empty);
 	}
 	free(h->lane);
+	free(h->bell);
 	free(h->memory);
 	*h = (struct handoff){0};
 }
@@ -85,4 +92,42 @@ void batch_return(struct batch_lane *lane, struct batch *b)
 	 * twice. */
 	if (rte_ring_sp_enqueue(lane->empty, b) != 0)
 		abort();
+}
+
+/* ---- the bell ---- */
+
+void batch_hand_over(const struct handoff *h, struct batch *b)
+{
+	struct handoff_bell *bell = &h->bell[b->partition];
+
+	/* The sealed ring has room for every batch of the lane: an enqueue fails only if one was sealed
+	 * twice. */
+	if (rte_ring_sp_enqueue(handoff_lane(h, b->worker, b->partition)->sealed, b) != 0)
+		abort();
+	/* Pairs with handoff_sleep(): either the writer sees the batch, or it is seen asleep. */
+	atomic_thread_fence(memory_order_seq_cst);
+	if (atomic_load_explicit(&bell->asleep, memory_order_relaxed) &&
+		atomic_exchange_explicit(&bell->asleep, 0, memory_order_acq_rel))
+		(void)syscall(SYS_futex, &bell->asleep, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+static bool handoff_waits(const struct handoff *h, uint32_t partition)
+{
+	for (uint32_t w = 0; w < h->workers; w++)
+		if (!rte_ring_empty(handoff_lane(h, w, partition)->sealed))
+			return true;
+	return false;
+}
+
+void handoff_sleep(const struct handoff *h, uint32_t partition, uint64_t ns)
+{
+	struct handoff_bell *bell = &h->bell[partition];
+	struct timespec t = {(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)};
+
+	atomic_store_explicit(&bell->asleep, 1, memory_order_relaxed);
+	atomic_thread_fence(memory_order_seq_cst);
+	/* Woken, too late, too early: the caller looks at its lanes in any case. */
+	if (!handoff_waits(h, partition))
+		(void)syscall(SYS_futex, &bell->asleep, FUTEX_WAIT_PRIVATE, 1, &t, NULL, 0);
+	atomic_store_explicit(&bell->asleep, 0, memory_order_relaxed);
 }

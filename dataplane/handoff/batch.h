@@ -7,6 +7,7 @@
 
 #include <rte_common.h>
 #include <rte_ring.h>
+#include <stdatomic.h>
 #include <stdint.h>
 
 #include "drops.h"
@@ -37,12 +38,19 @@ struct batch_lane {
 	struct rte_ring *empty;	 /* writer enqueues, worker dequeues */
 };
 
+/* Where the writer of a partition sleeps. */
+struct handoff_bell {
+	_Atomic uint32_t
+		asleep; /* a futex word: 1 while the writer sleeps and wants to be woken by a batch */
+} __rte_cache_aligned;
+
 /* All lanes into one journal. */
 struct handoff {
 	uint32_t workers, partitions, batches;
 	uint32_t batch_bytes;
-	uint32_t number;	 /* of this handoff in the process */
-	struct batch_lane *lane; /* [worker * partitions + partition] */
+	uint32_t number;	   /* of this handoff in the process */
+	struct batch_lane *lane;   /* [worker * partitions + partition] */
+	struct handoff_bell *bell; /* [partition] */
 	void *memory;
 };
 
@@ -74,5 +82,12 @@ static inline uint32_t batch_free_count(const struct batch_lane *lane)
 }
 
 void batch_return(struct batch_lane *lane, struct batch *b);
+
+/* Worker side: seals a batch, which is the writer's from now on. One system call if the writer sleeps, none
+ * if it does not; never waits. */
+void batch_hand_over(const struct handoff *h, struct batch *b);
+
+/* Writer side: sleeps until a batch lies in one of the partition's lanes, or for so long. */
+void handoff_sleep(const struct handoff *h, uint32_t partition, uint64_t ns);
 
 #endif

@@ -156,8 +156,6 @@ static int part_init(struct journal *j, uint32_t index, struct err *err)
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_mutex_init(&part->wait_lock, NULL);
 	pthread_cond_init(&part->wait_cond, &attr);
-	pthread_mutex_init(&part->ready_lock, NULL);
-	pthread_cond_init(&part->ready_cond, &attr);
 	pthread_mutex_init(&part->lock, NULL);
 	pthread_cond_init(&part->keeper_cond, &attr);
 	pthread_condattr_destroy(&attr);
@@ -262,8 +260,6 @@ static void part_free(struct journal_part *part)
 	free(part->seg);
 	free(part->pack_at);
 	free(part->pack_hash);
-	pthread_cond_destroy(&part->ready_cond);
-	pthread_mutex_destroy(&part->ready_lock);
 	pthread_cond_destroy(&part->wait_cond);
 	pthread_mutex_destroy(&part->wait_lock);
 	pthread_cond_destroy(&part->keeper_cond);

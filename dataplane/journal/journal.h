@@ -73,10 +73,6 @@ int journal_note(struct journal *j, const char *text, uint32_t timeout_ms, struc
  */
 int journal_tick(struct journal *j, int64_t watermark_ms, uint32_t timeout_ms, struct err *err);
 
-/* A batch lies in a lane of a derived journal's partition: its writer, if it naps, takes it at once. Any
- * thread but the RX path's, whose lanes are looked at often enough. */
-void journal_ready(struct journal *j, uint32_t partition);
-
 uint64_t journal_epoch(const struct journal *j); /* random at creation, never 0 */
 const char *journal_node(const struct journal *j);
 const char *journal_dir(const struct journal *j);

@@ -150,9 +150,6 @@ struct journal_part {
 	_Atomic uint32_t waiters __attribute__((aligned(64))); /* readers */
 	pthread_mutex_t wait_lock;
 	pthread_cond_t wait_cond;
-	pthread_mutex_t ready_lock; /* of a derived journal: see journal_ready() */
-	pthread_cond_t ready_cond;
-	bool ready; /* under ready_lock */
 
 	/* Under lock: the table of segments that hold blocks, oldest first. Writer appends, keeper removes.
 	 */

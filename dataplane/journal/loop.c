@@ -1,5 +1,5 @@
 /* The thread of a partition's writer: lanes in, blocks out, ticks, sleep. Does not spin: it sleeps until a
- * write ends or a short time has passed, longer the longer nothing comes. */
+ * batch comes, a write ends or a block is due. */
 #include "journal_priv.h"
 
 #include <errno.h>
@@ -7,9 +7,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define WAIT_MIN_NS 50000u
-#define WAIT_MAX_NS 1000000u
-#define WAIT_IO_NS 200000u
+#define WAIT_MAX_NS 2000000u /* nothing to do: ticks, notes and the end are looked for so often */
+#define WAIT_IO_NS 1000000u  /* a write is under way */
+#define WAIT_HELD_NS 100000u /* a batch is in hand that waits for the next segment */
 #define EMPTY_NS 100000000u
 
 struct loop {
@@ -17,7 +17,6 @@ struct loop {
 	struct batch *held; /* taken from its lane, not yet placed */
 	uint32_t worker;    /* whose lane is next */
 	uint64_t now_ns;
-	uint32_t wait_ns;
 	bool full;
 };
 
@@ -131,29 +130,6 @@ static void loop_start_record(struct journal_part *part, uint64_t now_ns)
 		part->start_due = false;
 }
 
-void journal_ready(struct journal *j, uint32_t partition)
-{
-	struct journal_part *part = &j->part[partition];
-
-	pthread_mutex_lock(&part->ready_lock);
-	part->ready = true;
-	pthread_cond_signal(&part->ready_cond);
-	pthread_mutex_unlock(&part->ready_lock);
-}
-
-/* A nap that journal_ready() ends. */
-static void loop_nap(struct journal_part *part, uint64_t ns)
-{
-	uint64_t until_ns = clock_mono_ns() + ns;
-	struct timespec until = {(time_t)(until_ns / 1000000000u), (long)(until_ns % 1000000000u)};
-
-	pthread_mutex_lock(&part->ready_lock);
-	while (!part->ready && !pthread_cond_timedwait(&part->ready_cond, &part->ready_lock, &until))
-		;
-	part->ready = false;
-	pthread_mutex_unlock(&part->ready_lock);
-}
-
 /* When the open block is to be written. While a write is under way more may gather, and it is the block that
  * must not be small: its age counts. Else it is the records that must not be old: theirs, from the worker's
  * hands on. What a derived journal takes has gathered before, and waits no more. Nobody waits for a block
@@ -170,29 +146,33 @@ static uint64_t loop_block_due_ns(const struct loop *l)
 	return part->journal->params.derived ? 0 : part->oldest_ns + age_ns;
 }
 
-/* Sleeps until a write ends, the open block is due, or for a while. */
+/* Sleeps until there is something to do: a write has ended, the open block is due, a batch came. While a
+ * write is under way batches gather in their lanes, which hold what comes in this time: each time that a
+ * sleeping thread is woken costs more than the batch. */
 static void loop_wait(struct loop *l)
 {
 	struct journal_part *part = l->part;
-	uint64_t due_ns = loop_block_due_ns(l);
-	uint64_t ns = l->wait_ns;
+	uint64_t ns = part->flight_count ? WAIT_IO_NS : WAIT_MAX_NS;
 	struct io_uring_cqe *cqe;
 
 	if (part->open_buf >= 0 && part->flight_count < part->journal->params.inflight) {
-		uint64_t left_ns = due_ns > l->now_ns ? due_ns - l->now_ns : 0;
+		uint64_t due_ns = loop_block_due_ns(l), left_ns = due_ns > l->now_ns ? due_ns - l->now_ns : 0;
 
 		if (left_ns < ns)
 			ns = left_ns;
 	}
+	if (l->held && !l->full && ns > WAIT_HELD_NS)
+		ns = WAIT_HELD_NS;
 	if (ns == 0)
 		return;
 	if (part->flight_count) {
-		struct __kernel_timespec t = {0, (long long)(ns < WAIT_IO_NS ? ns : WAIT_IO_NS)};
+		struct __kernel_timespec t = {0, (long long)ns};
 
 		(void)io_uring_wait_cqe_timeout(&part->ring, &cqe, &t);
+	} else if (l->held) {
+		nanosleep(&(struct timespec){.tv_nsec = (long)ns}, NULL);
 	} else {
-		loop_nap(part, ns);
-		l->wait_ns = l->wait_ns * 3 / 2 < WAIT_MAX_NS ? l->wait_ns * 3 / 2 : WAIT_MAX_NS;
+		handoff_sleep(part->journal->handoff, part->index, ns);
 	}
 }
 
@@ -214,7 +194,6 @@ static void loop_finish(struct loop *l)
 		if (answer == PACK_DONE)
 			answer = pack_own(part, RECORD_CONTROL, "event=end-of-input", 0, l->now_ns);
 		if (answer == PACK_WAIT) {
-			l->wait_ns = WAIT_MIN_NS;
 			loop_wait(l);
 			(void)writer_reap(part);
 		}
@@ -232,7 +211,7 @@ static void loop_finish(struct loop *l)
 
 void *writer_main(void *arg)
 {
-	struct loop l = {.part = arg, .wait_ns = WAIT_MIN_NS};
+	struct loop l = {.part = arg};
 	struct journal_part *part = arg;
 	int rc = loop_setup(part);
 
@@ -257,10 +236,8 @@ void *writer_main(void *arg)
 		tick_run(part, l.now_ns);
 		if (loop_block_due(&l))
 			writer_seal(part, 0);
-		if (work) {
-			l.wait_ns = WAIT_MIN_NS;
+		if (work)
 			continue;
-		}
 		if (stop && (!l.held || (l.full && part->journal->params.derived)))
 			break;
 		loop_wait(&l);

@@ -187,10 +187,7 @@ void out_seal(struct state_out *o)
 {
 	if (!o->batch)
 		return;
-	/* The ring holds all batches of the lane. */
-	if (rte_ring_sp_enqueue(handoff_lane(&o->state->handoff, 0, o->partition)->sealed, o->batch) != 0)
-		abort();
-	journal_ready(o->state->output, o->partition);
+	batch_hand_over(&o->state->handoff, o->batch);
 	o->batch = NULL;
 	crash_point("state_batch_sealed");
 }

@@ -175,7 +175,7 @@ static void feed(struct handoff *h, uint32_t generation, uint64_t count)
 				break;
 			record_put(b, n);
 		}
-		rte_ring_sp_enqueue(handoff_lane(h, 0, partition)->sealed, b);
+		batch_hand_over(h, b);
 		nap_ms(pause_ms);
 	}
 }

@@ -110,7 +110,7 @@ static struct batch *batch_of(struct rig_feed *feed, uint32_t partition)
 
 	if (b && b->capacity - b->bytes < 4096) {
 		feed->open[partition] = NULL;
-		rte_ring_sp_enqueue(lane->sealed, b);
+		batch_hand_over(feed->handoff, b);
 		b = NULL;
 	}
 	if (b)
@@ -194,7 +194,7 @@ void rig_feed_seal(struct rig_feed *feed)
 {
 	for (uint32_t p = 0; p < RIG_PARTITIONS; p++) {
 		if (feed->open[p])
-			rte_ring_sp_enqueue(handoff_lane(feed->handoff, 0, p)->sealed, feed->open[p]);
+			batch_hand_over(feed->handoff, feed->open[p]);
 		feed->open[p] = NULL;
 	}
 }

@@ -282,7 +282,7 @@ void rows_rig_feed(struct rows_rig *rig, uint64_t count, uint32_t pause_ms, cons
 			b->record_count++;
 			next[p]++;
 		}
-		rte_ring_sp_enqueue(handoff_lane(&rig->out, 0, p)->sealed, b);
+		batch_hand_over(&rig->out, b);
 		nap_ms(pause_ms);
 	}
 	bytes_free(&record);

@@ -196,8 +196,7 @@ bool rig_refused(struct rig *rig, struct batch *b, int64_t receive_ms)
 
 void rig_seal(struct rig *rig, struct batch *b)
 {
-	assert_int_equal(
-		rte_ring_sp_enqueue(handoff_lane(&rig->handoff, b->worker, b->partition)->sealed, b), 0);
+	batch_hand_over(&rig->handoff, b);
 }
 
 void rig_feed(struct rig *rig, uint32_t worker, uint32_t partition, uint64_t first, uint64_t count)
