@@ -180,18 +180,16 @@ static void events_flush(struct pipeline *pl)
 			append_event(pl, ev, pl->event_listener[i]);
 	}
 	pl->event_count = 0;
+	bytes_reset(&pl->written);
 	json_parser_reset(pl->parser);
 }
 
-static void event_parse(struct pipeline *pl, const struct datagram *dg, const uint8_t *raw, uint32_t bytes)
+/* The next place of the chunk, with what is known of an event before it is read. */
+static struct event *event_open(struct pipeline *pl, const struct datagram *dg)
 {
-	struct event *ev;
+	struct event *ev = &pl->event[pl->event_count];
 
-	if (pl->event_count == PIPELINE_EVENTS || !json_parser_room(pl->parser, bytes))
-		events_flush(pl);
-	ev = &pl->event[pl->event_count];
 	pl->event_listener[pl->event_count++] = dg->listener;
-	json_parse_event(pl->parser, raw, bytes, pl->hint[dg->listener], pl->now.wall_ms, &pl->limits, ev);
 	ev->actions = 0;
 	ev->hit_count = 0;
 	ev->hit = NULL;
@@ -199,6 +197,58 @@ static void event_parse(struct pipeline *pl, const struct datagram *dg, const ui
 	ev->src_port = dg->src_port;
 	ev->dst_port = dg->dst_port;
 	pl->stats->listener[dg->listener].events++;
+	return ev;
+}
+
+static void event_parse(struct pipeline *pl, const struct datagram *dg, const uint8_t *raw, uint32_t bytes)
+{
+	if (pl->event_count == PIPELINE_EVENTS || !json_parser_room(pl->parser, bytes))
+		events_flush(pl);
+	json_parse_event(pl->parser, raw, bytes, pl->hint[dg->listener], pl->now.wall_ms, &pl->limits,
+		event_open(pl, dg));
+}
+
+/* What its format does not know goes to the dead letters as it came. */
+static void event_refuse(
+	struct pipeline *pl, const struct datagram *dg, const struct format_reader *r, enum drop_reason why)
+{
+	struct event *ev = event_open(pl, dg);
+
+	ev->raw = ev->tail = r->piece;
+	ev->raw_bytes = r->piece_bytes;
+	ev->tail_bytes = 0;
+	ev->type = pl->format[dg->listener]->type;
+	ev->event_time_ms = 0;
+	ev->field_mask = 0;
+	ev->refused = (uint8_t)why;
+	ev->refused_field = 0;
+}
+
+/* A foreign format: each event is written as JSON, and parsed from there. */
+static void datagram_rewrite(struct pipeline *pl, const struct datagram *dg, const uint8_t *payload)
+{
+	struct format_reader r = format_open(payload, dg->bytes, pl->now.wall_ms, dg->src_addr);
+	const struct format *format = pl->format[dg->listener];
+	enum format_answer answer;
+	struct bytes out;
+
+	for (;;) {
+		/* Before it is written: what a flush gives back must not hold it. */
+		if (pl->event_count == PIPELINE_EVENTS || !json_parser_room(pl->parser, EVENT_BYTES_MAX) ||
+			pl->written.capacity - pl->written.bytes < EVENT_BYTES_MAX + 2 * EVENT_PAD_BYTES)
+			events_flush(pl);
+		out = (struct bytes){pl->written.data + pl->written.bytes, 0, EVENT_BYTES_MAX, false, true};
+		answer = format->next(&r, &out);
+		if (answer == FORMAT_END)
+			return;
+		if (answer == FORMAT_REFUSED || out.failed) {
+			event_refuse(pl, dg, &r, out.failed ? DROP_too_long : DROP_bad_format);
+			continue;
+		}
+		memset(out.data + out.bytes, 0, EVENT_PAD_BYTES);
+		pl->written.bytes += out.bytes + EVENT_PAD_BYTES;
+		event_parse(pl, dg, out.data, (uint32_t)out.bytes);
+	}
 }
 
 static void datagram_parse(struct pipeline *pl, const struct datagram *dg)
@@ -220,7 +270,9 @@ static void datagram_parse(struct pipeline *pl, const struct datagram *dg)
 		memset(pl->scratch + dg->bytes, 0, EVENT_PAD_BYTES);
 		payload = pl->scratch;
 	}
-	if (pl->line_split[dg->listener]) {
+	if (pl->format[dg->listener]->next) {
+		datagram_rewrite(pl, dg, payload);
+	} else if (pl->line_split[dg->listener]) {
 		struct ndjson lines = ndjson_start(payload, dg->bytes);
 		const uint8_t *line;
 		uint32_t bytes;

@@ -13,6 +13,7 @@
 #include "dataplane.h"
 #include "decode.h"
 #include "enrich.h"
+#include "format.h"
 #include "json.h"
 #include "ruleset.h"
 
@@ -35,8 +36,9 @@ struct pipeline {
 	uint32_t partitions;
 	uint32_t dead_letter_bytes;
 	uint64_t batch_age_ns;
-	enum event_type hint[64]; /* by listener */
-	bool line_split[64];	  /* by listener: ndjson */
+	enum event_type hint[64];	 /* by listener */
+	bool line_split[64];		 /* by listener: ndjson */
+	const struct format *format[64]; /* by listener; next NULL: JSON */
 	/* the ruleset in force */
 	struct matcher *matcher;
 	uint32_t generation;
@@ -49,8 +51,9 @@ struct pipeline {
 	uint8_t *event_listener;
 	struct event **accepted;
 	uint32_t event_count;
-	uint8_t *scratch;    /* a datagram whose mbuf ends too close behind it */
-	struct batch **open; /* by partition; NULL = none */
+	uint8_t *scratch;     /* a datagram whose mbuf ends too close behind it */
+	struct bytes written; /* what formats have made of this chunk of the burst: of fixed size */
+	struct batch **open;  /* by partition; NULL = none */
 	uint32_t open_count;
 	uint32_t drop_delta[DROP_ID_MAX]; /* dropped since a batch was last sealed */
 	uint64_t drops_seen[DROP_ID_MAX]; /* part of stats->drops that is in a delta already */

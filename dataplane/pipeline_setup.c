@@ -8,6 +8,7 @@
 #include "event_config.h"
 
 #define TAIL_BYTES (256u << 10)
+#define WRITTEN_BYTES (256u << 10)
 
 static void *zeroed(size_t bytes)
 {
@@ -37,6 +38,7 @@ int pipeline_setup(struct pipeline *pl, const struct config *cfg, const struct d
 	pl->batch_age_ns = cfg->worker.batch_age * 1000u;
 	for (uint32_t i = 0; i < cfg->listeners_count; i++) {
 		pl->hint[i] = event_config_listener_type(&cfg->listeners[i]);
+		pl->format[i] = &format_table[cfg->listeners[i].format];
 		pl->line_split[i] = cfg->listeners[i].format == CONFIG_FORMAT_NDJSON;
 	}
 	pl->parser = json_parser_new(TAIL_BYTES);
@@ -48,9 +50,10 @@ int pipeline_setup(struct pipeline *pl, const struct config *cfg, const struct d
 	pl->event_listener = zeroed(PIPELINE_EVENTS);
 	pl->accepted = zeroed(PIPELINE_EVENTS * sizeof *pl->accepted);
 	pl->scratch = zeroed(65536 + EVENT_PAD_BYTES);
+	pl->written = (struct bytes){zeroed(WRITTEN_BYTES), 0, WRITTEN_BYTES, false, true};
 	pl->open = zeroed(pl->partitions * sizeof *pl->open);
 	if ((enrich_configured(cfg) && !pl->enricher) || !pl->parser || !pl->event || !pl->event_listener ||
-		!pl->accepted || !pl->scratch || !pl->open) {
+		!pl->accepted || !pl->scratch || !pl->open || !pl->written.data) {
 		pipeline_free(pl);
 		return err_set(err, -ENOMEM, "worker %u: no memory", worker);
 	}
@@ -66,6 +69,7 @@ void pipeline_free(struct pipeline *pl)
 	free(pl->event_listener);
 	free(pl->accepted);
 	free(pl->scratch);
+	free(pl->written.data);
 	free(pl->open);
 	memset(pl, 0, sizeof *pl);
 }

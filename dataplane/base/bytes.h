@@ -15,6 +15,7 @@ struct bytes {
 	size_t bytes;
 	size_t capacity;
 	bool failed;
+	bool fixed; /* data is given and does not grow: what does not fit is as without memory */
 };
 
 static inline void bytes_reset(struct bytes *b) /* keeps the memory */
@@ -39,9 +40,13 @@ static inline uint8_t *bytes_room(struct bytes *b, size_t n)
 		b->failed = true;
 		return NULL;
 	}
+	if (b->fixed && need > b->capacity) {
+		b->failed = true;
+		return NULL;
+	}
 	while (capacity < need)
 		capacity = capacity > SIZE_MAX / 2 ? need : capacity * 2;
-	if (capacity > b->capacity) {
+	if (!b->fixed && capacity > b->capacity) {
 		data = realloc(b->data, capacity);
 		if (!data) {
 			b->failed = true;

@@ -1,4 +1,4 @@
-/* JSON writer: escapes as RFC 8259 demands, and never lets bytes out that are not UTF-8. Sink threads. */
+/* JSON writer: escapes as RFC 8259 demands, and never lets bytes out that are not UTF-8. */
 #include "json_out.h"
 
 #include <inttypes.h>
