@@ -7,7 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define WAIT_MAX_NS 2000000u /* nothing to do: ticks, notes and the end are looked for so often */
+#define WAIT_MAX_NS 5000000u /* nothing to do: ticks, notes and the end are looked for so often */
 #define WAIT_IO_NS 1000000u  /* a write is under way */
 #define WAIT_HELD_NS 100000u /* a batch is in hand that waits for the next segment */
 #define EMPTY_NS 100000000u
