@@ -111,11 +111,17 @@ void batch_hand_over(const struct handoff *h, struct batch *b)
 		(void)syscall(SYS_futex, &bell->asleep, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
+/* A batch lies in a lane. Loads as in batch_free_count(); the fence before them is what makes the answer
+ * right. */
 static bool handoff_waits(const struct handoff *h, uint32_t partition)
 {
-	for (uint32_t w = 0; w < h->workers; w++)
-		if (!rte_ring_empty(handoff_lane(h, w, partition)->sealed))
+	for (uint32_t w = 0; w < h->workers; w++) {
+		const struct rte_ring *sealed = handoff_lane(h, w, partition)->sealed;
+
+		if (__atomic_load_n(&sealed->prod.tail, __ATOMIC_RELAXED) !=
+			__atomic_load_n(&sealed->cons.tail, __ATOMIC_RELAXED))
 			return true;
+	}
 	return false;
 }
 
