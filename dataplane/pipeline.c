@@ -61,7 +61,7 @@ static struct batch *batch_room(struct pipeline *pl, uint32_t partition, uint32_
 	return b;
 }
 
-static void event_drop(struct pipeline *pl, uint8_t listener, enum drop_reason why)
+static void listener_drop(struct pipeline *pl, uint8_t listener, enum drop_reason why)
 {
 	pl->stats->drops[why]++;
 	pl->stats->listener[listener].dropped[why]++;
@@ -110,7 +110,7 @@ static void append_event(struct pipeline *pl, const struct event *ev, uint8_t li
 	struct batch *b;
 
 	if (bytes > pl->handoff->batch_bytes) {
-		event_drop(pl, listener, DROP_record_too_big);
+		listener_drop(pl, listener, DROP_record_too_big);
 		return;
 	}
 	/* A rule that drops does not hold event time back: the watermark is taken before filters. */
@@ -118,11 +118,11 @@ static void append_event(struct pipeline *pl, const struct event *ev, uint8_t li
 	if (b && base > b->watermark_base_ms)
 		b->watermark_base_ms = base;
 	if (!kept) {
-		event_drop(pl, listener, DROP_rule_drop);
+		listener_drop(pl, listener, DROP_rule_drop);
 		return;
 	}
 	if (!b) {
-		event_drop(pl, listener, DROP_no_batch);
+		listener_drop(pl, listener, DROP_no_batch);
 		return;
 	}
 	batch_count(pl, b, record_write_event(b->data + b->bytes, ev, key_hash, pl->now.wall_ms, flags));
@@ -142,12 +142,12 @@ static void append_refused(struct pipeline *pl, const struct event *ev, uint8_t 
 
 	ls->refused[ev->refused]++;
 	if (pl->dead_tokens < bytes) {
-		event_drop(pl, listener, DROP_dead_letter_quota);
+		listener_drop(pl, listener, DROP_dead_letter_quota);
 		return;
 	}
 	b = batch_room(pl, partition, bytes);
 	if (!b) {
-		event_drop(pl, listener, DROP_no_batch);
+		listener_drop(pl, listener, DROP_no_batch);
 		return;
 	}
 	pl->dead_tokens -= bytes;
@@ -259,9 +259,12 @@ static void datagram_parse(struct pipeline *pl, const struct datagram *dg)
 
 	ls->datagrams++;
 	ls->bytes += dg->bytes;
+	if (pl->allow[dg->listener].count && !ip_list_has(&pl->allow[dg->listener], dg->src_addr)) {
+		listener_drop(pl, dg->listener, DROP_source_denied);
+		return;
+	}
 	if (dg->bytes == 0) {
-		pl->stats->drops[DROP_empty_datagram]++;
-		ls->dropped[DROP_empty_datagram]++;
+		listener_drop(pl, dg->listener, DROP_empty_datagram);
 		return;
 	}
 	if (copied) {

@@ -14,6 +14,7 @@
 #include "decode.h"
 #include "enrich.h"
 #include "format.h"
+#include "ip_list.h"
 #include "json.h"
 #include "ruleset.h"
 
@@ -39,6 +40,7 @@ struct pipeline {
 	enum event_type hint[64];	 /* by listener */
 	bool line_split[64];		 /* by listener: ndjson */
 	const struct format *format[64]; /* by listener; next NULL: JSON */
+	struct ip_list *allow;		 /* by listener; none: any source */
 	/* the ruleset in force */
 	struct matcher *matcher;
 	uint32_t generation;
@@ -64,7 +66,8 @@ struct pipeline {
 	struct worker_stats *stats;
 };
 
-/* Makes the memory. Everything in it belongs to the pipeline. Returns 0 or -ENOMEM. */
+/* Makes the memory. Everything in it belongs to the pipeline. Returns 0, -ENOMEM or, for what config_check()
+ * has not seen, -EINVAL. */
 int pipeline_setup(struct pipeline *pl, const struct config *cfg, const struct decode_ports *ports,
 	const struct handoff *handoff, uint32_t worker, struct worker_stats *stats, struct err *err);
 void pipeline_free(struct pipeline *pl);

@@ -36,7 +36,12 @@ int pipeline_setup(struct pipeline *pl, const struct config *cfg, const struct d
 	pl->dead_rate = cfg->journal.dead_letter_rate;
 	pl->dead_tokens = pl->dead_rate;
 	pl->batch_age_ns = cfg->worker.batch_age * 1000u;
+	pl->allow = zeroed(cfg->listeners_count * sizeof *pl->allow);
 	for (uint32_t i = 0; i < cfg->listeners_count; i++) {
+		if (pl->allow && ip_list_from_text(&pl->allow[i], cfg->listeners[i].allow, err)) {
+			pipeline_free(pl);
+			return -EINVAL;
+		}
 		pl->hint[i] = event_config_listener_type(&cfg->listeners[i]);
 		pl->format[i] = &format_table[cfg->listeners[i].format];
 		pl->line_split[i] = cfg->listeners[i].format == CONFIG_FORMAT_NDJSON;
@@ -53,7 +58,7 @@ int pipeline_setup(struct pipeline *pl, const struct config *cfg, const struct d
 	pl->written = (struct bytes){zeroed(WRITTEN_BYTES), 0, WRITTEN_BYTES, false, true};
 	pl->open = zeroed(pl->partitions * sizeof *pl->open);
 	if ((enrich_configured(cfg) && !pl->enricher) || !pl->parser || !pl->event || !pl->event_listener ||
-		!pl->accepted || !pl->scratch || !pl->open || !pl->written.data) {
+		!pl->accepted || !pl->scratch || !pl->open || !pl->written.data || !pl->allow) {
 		pipeline_free(pl);
 		return err_set(err, -ENOMEM, "worker %u: no memory", worker);
 	}
@@ -70,6 +75,7 @@ void pipeline_free(struct pipeline *pl)
 	free(pl->accepted);
 	free(pl->scratch);
 	free(pl->written.data);
+	free(pl->allow);
 	free(pl->open);
 	memset(pl, 0, sizeof *pl);
 }

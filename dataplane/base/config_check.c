@@ -5,6 +5,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "ip_list.h"
+
 #define NAME_CHARS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
 
 /* mbufs beyond what a port's rings hold: bursts under way and the pool's per-core caches. */
@@ -145,6 +147,28 @@ static int check_topics(const struct config *cfg, struct err *err)
 	return 0;
 }
 
+static int check_listeners(const struct config *cfg, struct err *err)
+{
+	for (uint32_t i = 0; i < cfg->listeners_count; i++) {
+		struct ip_list allow;
+		struct err why;
+
+		if (!config_name_ok(cfg->listeners[i].name))
+			return err_set(err, -EINVAL, "listeners.name: '%s': expected letters, digits and ._-",
+				cfg->listeners[i].name);
+		if (ip_list_from_text(&allow, cfg->listeners[i].allow, &why))
+			return err_set(
+				err, -EINVAL, "listeners.allow of %s: %s", cfg->listeners[i].name, why.text);
+		for (uint32_t k = 0; k < i; k++)
+			if (!strcmp(cfg->listeners[i].name, cfg->listeners[k].name) ||
+				cfg->listeners[i].udp_port == cfg->listeners[k].udp_port)
+				return err_set(err, -EINVAL,
+					"listeners: '%s' and '%s' have the same name or UDP port",
+					cfg->listeners[k].name, cfg->listeners[i].name);
+	}
+	return 0;
+}
+
 static int check_inputs(const struct config *cfg, struct err *err)
 {
 	if (!cfg->ports_count)
@@ -172,18 +196,7 @@ static int check_inputs(const struct config *cfg, struct err *err)
 					"ports: '%s' and '%s' have the same name or device",
 					cfg->ports[k].name, cfg->ports[i].name);
 	}
-	for (uint32_t i = 0; i < cfg->listeners_count; i++) {
-		if (!config_name_ok(cfg->listeners[i].name))
-			return err_set(err, -EINVAL, "listeners.name: '%s': expected letters, digits and ._-",
-				cfg->listeners[i].name);
-		for (uint32_t k = 0; k < i; k++)
-			if (!strcmp(cfg->listeners[i].name, cfg->listeners[k].name) ||
-				cfg->listeners[i].udp_port == cfg->listeners[k].udp_port)
-				return err_set(err, -EINVAL,
-					"listeners: '%s' and '%s' have the same name or UDP port",
-					cfg->listeners[k].name, cfg->listeners[i].name);
-	}
-	return 0;
+	return check_listeners(cfg, err);
 }
 
 static int check_lookups(const struct config *cfg, struct err *err)

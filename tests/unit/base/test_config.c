@@ -274,6 +274,13 @@ static void test_check(void **state)
 	assert_int_equal(parse(INPUTS "  - name: two\n    udp_port: 9000\n", &err), 0);
 	assert_int_equal(config_check(&cfg, &err), -22);
 	assert_string_equal(err.text, "listeners: 'web' and 'two' have the same name or UDP port");
+	assert_int_equal(
+		parse(INPUTS "  - name: two\n    udp_port: 9001\n    allow: 10.0.0.0/8,10.0.0.1/8\n", &err),
+		0);
+	assert_int_equal(config_check(&cfg, &err), -22);
+	assert_string_equal(err.text,
+		"listeners.allow of two: '10.0.0.1/8': expected an address, or ADDRESS/BITS without "
+		"bits behind the prefix");
 }
 
 static void test_load(void **state)

@@ -117,13 +117,18 @@ static void stop(void)
 	handoff_free(&fx.handoff);
 }
 
-static void send(const char *payload, uint32_t bytes, uint16_t port)
+static void send_from(uint8_t host, const char *payload, uint32_t bytes, uint16_t port)
 {
-	struct rte_mbuf *m = packet_make(fx.pool, 1, port, payload, bytes);
+	struct rte_mbuf *m = packet_make(fx.pool, host, port, payload, bytes);
 
 	assert_non_null(m);
 	pipeline_burst(&fx.pl, &m, 1, (struct burst_time){WALL_MS, 1});
 	rte_pktmbuf_free(m);
+}
+
+static void send(const char *payload, uint32_t bytes, uint16_t port)
+{
+	send_from(1, payload, bytes, port);
 }
 
 static void send_text(const char *payload)
@@ -184,6 +189,28 @@ static void test_mixture(void **state)
 	assert_int_equal(fx.stats.drops[DROP_empty_datagram], 50);
 	assert_int_equal(fx.stats.drops[DROP_no_listener], 25);
 	assert_int_equal(fx.stats.frames, fx.stats.listener[0].datagrams + 25);
+}
+
+/* Whoever is not allowed to send is counted, and nothing of it is looked at: not even that it is empty. */
+static void test_sources(void **state)
+{
+	struct err err;
+
+	(void)state;
+	start(8, 1 << 20);
+	assert_int_equal(ip_list_from_text(&fx.pl.allow[0], "10.0.0.4/30,10.0.0.9", &err), 0);
+	for (uint8_t host = 1; host < 12; host++) {
+		send_from(host, "{\"x\":", 5, PORT);
+		send_from(host, "", 0, PORT);
+		drain();
+	}
+	stop();
+	check_balance();
+	assert_int_equal(fx.refused, 5);
+	assert_int_equal(fx.stats.drops[DROP_empty_datagram], 5);
+	assert_int_equal(fx.stats.drops[DROP_source_denied], 12);
+	assert_int_equal(fx.stats.listener[0].dropped[DROP_source_denied], 12);
+	assert_int_equal(fx.stats.listener[0].datagrams, 22);
 }
 
 /* A writer that stands still: batches are sealed by age as long as many are free, then filled. */
@@ -508,7 +535,7 @@ static void test_shadows(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_mixture),
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_mixture), cmocka_unit_test(test_sources),
 		cmocka_unit_test(test_hits_and_suppression), cmocka_unit_test(test_shadows),
 		cmocka_unit_test(test_no_batch), cmocka_unit_test(test_delta_overflow),
 		cmocka_unit_test(test_dead_letter_quota), cmocka_unit_test(test_many_lines),
