@@ -34,6 +34,8 @@ static void ticked(void *arg)
 	struct daemon *d = arg;
 
 	daemon_tick(d);
+	service_tick(
+		&d->service, d->workers_move || atomic_load(&d->phase) != PHASE_RUNNING, clock_mono_ns());
 	epoch_before_tick(&d->before, d->sinks);
 }
 
@@ -419,16 +421,20 @@ int daemon_start(struct daemon *d, const struct config *cfg, struct err *err)
 	journal_params_from_config(&d->journal_params, cfg);
 	pthread_mutex_init(&d->apply_lock, NULL);
 	pthread_mutex_init(&d->rules_lock, NULL);
+	service_open(&d->service);
 	for (size_t i = 0; i < PART_COUNT; i++) {
 		int rc = part_table[i].up(d, err);
 
 		if (rc) {
 			log_error("control", "start failed at: %s", part_table[i].name);
 			parts_down(d, i + 1);
+			service_close(&d->service);
 			return rc;
 		}
+		service_say(&d->service, SERVICE_PATIENCE); /* a long journal is read for a while */
 	}
 	atomic_store(&d->phase, PHASE_RUNNING);
+	service_say(&d->service, "READY=1");
 	log_info("control", "running: node=%s epoch=%016llx workers=%u partitions=%u socket=%s", cfg->node.id,
 		(unsigned long long)journal_epoch(d->journal), dataplane_workers(d->dp),
 		journal_partitions(d->journal), cfg->control.socket);
@@ -502,6 +508,7 @@ void daemon_stop(struct daemon *d, bool now)
 		return;
 	pthread_mutex_lock(&d->rules_lock);
 	atomic_store(&d->phase, PHASE_DRAINING);
+	service_say(&d->service, "STOPPING=1\n" SERVICE_PATIENCE);
 	pthread_mutex_unlock(&d->rules_lock);
 	d->stopper_started = pthread_create(&d->stopper, NULL, drain_main, d) == 0;
 	if (!d->stopper_started)
@@ -511,5 +518,6 @@ void daemon_stop(struct daemon *d, bool now)
 void daemon_end(struct daemon *d)
 {
 	parts_down(d, PART_COUNT);
+	service_close(&d->service);
 	log_info("control", "ended");
 }

@@ -13,6 +13,7 @@
 #include "journal.h"
 #include "ruleset.h"
 #include "server.h"
+#include "service.h"
 #include "sink.h"
 #include "state.h"
 #include "view.h"
@@ -72,6 +73,8 @@ struct daemon {
 	struct daemon_sample sample;
 	struct view_rates rate;
 	struct view_blind blind;
+	bool workers_move; /* each of them has gone round since the tick before */
+	struct service service;
 };
 
 /* Sets everything up; on error all is undone. cfg is copied. The caller has blocked SIGTERM and SIGINT. */

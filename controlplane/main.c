@@ -2,6 +2,9 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "config_table.h"
@@ -21,6 +24,21 @@ static void signals_block(void)
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
+}
+
+/* No program that this one might start gets more rights than it has; and what people did does not lie about
+ * in core files unless somebody asks for them. */
+static void rights_limit(const struct config *cfg)
+{
+	struct rlimit core;
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+		log_warn("control", "PR_SET_NO_NEW_PRIVS: %s", strerror(errno));
+	if (cfg->control.core_files || getrlimit(RLIMIT_CORE, &core))
+		return;
+	core.rlim_cur = 0;
+	if (setrlimit(RLIMIT_CORE, &core))
+		log_warn("control", "RLIMIT_CORE: %s", strerror(errno));
 }
 
 static const char no_sink[] =
@@ -74,6 +92,7 @@ static int run(const struct config *cfg)
 		log_warn("control", "%s", no_sink);
 	signals_block();
 	umask(027);
+	rights_limit(cfg);
 	if (daemon_start(&daemon, cfg, &err)) {
 		log_error("control", "%s", err.text);
 		return 1;

@@ -368,9 +368,11 @@ void daemon_tick(struct daemon *d)
 	d->rate.journaled = per_second(now.journaled, old->journaled, seconds);
 	for (int i = 0; i < SINK_GROUP_MAX; i++)
 		d->rate.delivered[i] = per_second(now.delivered[i], old->delivered[i], seconds);
+	d->workers_move = true;
 	for (int w = 0; w < VIEW_WORKERS_MAX; w++) {
 		uint64_t busy = now.busy[w] - old->busy[w], all = busy + now.idle[w] - old->idle[w];
 
+		d->workers_move = d->workers_move && (all || (uint32_t)w >= dataplane_workers(d->dp));
 		d->rate.busy[w] = all ? (double)busy / (double)all : 0;
 	}
 	d->sample = now;
