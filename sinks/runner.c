@@ -37,11 +37,6 @@ static bool sink_enabled(const struct config *cfg, enum sink_id id)
 /* The part whose thread this is. */
 static _Thread_local struct sink_part *sink_self;
 
-void sink_thread_joins(struct sink_part *part)
-{
-	sink_self = part;
-}
-
 void sink_committed(struct sink_part *part, uint64_t position, const struct sink_tally *tally)
 {
 	struct sink_stats *s = &part->stats;

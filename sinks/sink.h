@@ -150,8 +150,6 @@ static inline bool sink_stopping(const struct sink_part *part)
  * for the target looks at it, also in prepare() and open(), and ends with -ECANCELED. False on other threads.
  */
 bool sink_gives_up(void);
-/* A thread that works for a part's sink thread says so: for sink_gives_up(). */
-void sink_thread_joins(struct sink_part *part);
 /* Remembers (for status) and logs an error. */
 void sink_error(struct sink_part *part, const char *text);
 /* True when delivery has reached the durable end, or the stop deadline has passed. */

@@ -168,12 +168,10 @@ static int producer_conf(struct kafka_producer *tx, rd_kafka_conf_t *conf, struc
 	static const char *const compression[] = {"none", "lz4", "zstd", "gzip", "snappy"};
 	const struct kafka_part *kp = tx->kp;
 	const struct config_kafka *cfg = kafka_config(kp);
-	char id[ADDRESS_TEXT_BYTES + 32], number[24] = "", timeout[24];
+	char id[ADDRESS_TEXT_BYTES + 32], timeout[24];
 
-	if (tx != kp->producer)
-		snprintf(number, sizeof number, "/%d", (int)(tx - kp->producer));
-	snprintf(id, sizeof id, "sluice/%s/%016lx/%u/%s%s", kp->at.node, kp->at.epoch, kp->at.partition,
-		kafka_lane_name[kp->lane], number);
+	snprintf(id, sizeof id, "sluice/%s/%016lx/%u/%s", kp->at.node, kp->at.epoch, kp->at.partition,
+		kafka_lane_name[kp->lane]);
 	snprintf(timeout, sizeof timeout, "%lu", cfg->tx_timeout);
 	rd_kafka_conf_set_opaque(conf, tx);
 	rd_kafka_conf_set_dr_msg_cb(conf, kafka_delivered);
@@ -242,9 +240,9 @@ static int producer_topics(struct kafka_producer *tx, struct err *err)
 	return rc;
 }
 
-static int producer_new(struct kafka_producer *tx, struct err *err)
+int kafka_producer_new(struct kafka_part *kp, struct err *err)
 {
-	struct kafka_part *kp = tx->kp;
+	struct kafka_producer *tx = &kp->tx;
 	rd_kafka_conf_t *conf = kafka_conf_new(kafka_config(kp), err);
 
 	if (!conf)
@@ -261,17 +259,12 @@ static int producer_new(struct kafka_producer *tx, struct err *err)
 	return producer_topics(tx, err);
 }
 
-int kafka_producers_new(struct kafka_part *kp, struct err *err)
+void kafka_producer_free(struct kafka_part *kp)
 {
-	int rc = 0;
+	struct kafka_producer *tx = &kp->tx;
 
-	for (uint32_t i = 0; i < kp->producer_count && rc == 0; i++)
-		rc = producer_new(&kp->producer[i], err);
-	return rc;
-}
-
-static void producer_free(struct kafka_producer *tx)
-{
+	kafka_windows_free(kp);
+	kafka_routes_free(kp);
 	for (int i = 0; i < KAFKA_TOPIC_COUNT; i++)
 		if (tx->topic[i])
 			rd_kafka_topic_destroy(tx->topic[i]);
@@ -283,13 +276,5 @@ static void producer_free(struct kafka_producer *tx)
 		tx->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT | RD_KAFKA_PURGE_F_NON_BLOCKING);
 	rd_kafka_destroy(tx->rk);
 	kafka_trace_close(tx);
-	*tx = (struct kafka_producer){.kp = tx->kp};
-}
-
-void kafka_producers_free(struct kafka_part *kp)
-{
-	kafka_windows_free(kp);
-	kafka_routes_free(kp);
-	for (uint32_t i = 0; i < kp->producer_count; i++)
-		producer_free(&kp->producer[i]);
+	*tx = (struct kafka_producer){.kp = kp};
 }

@@ -22,19 +22,19 @@ static int position_barrier(struct kafka_part *kp, int64_t *offset, struct err *
 	int rc;
 
 	snprintf(key, sizeof key, "%s/barrier", kp->position_key);
-	kp->tx->acked_offset = -1;
+	kp->tx.acked_offset = -1;
 	rc = kafka_tx_begin(kp, err);
 	if (rc == 0)
 		rc = kafka_tx_position(kp, key, 0, err);
 	if (rc == 0)
-		rc = kafka_tx_commit(kp->tx, err);
+		rc = kafka_tx_commit(&kp->tx, err);
 	if (rc) {
 		err_prefix(err, "positions topic %s", kafka_config(kp)->topic_positions);
 		return rc == -EAGAIN ? -EIO : rc;
 	}
-	if (kp->tx->acked_offset < 0)
+	if (kp->tx.acked_offset < 0)
 		return err_set(err, -EIO, "positions topic: acknowledgement without an offset");
-	*offset = kp->tx->acked_offset;
+	*offset = kp->tx.acked_offset;
 	return 0;
 }
 

@@ -1,6 +1,5 @@
-/* Shared by the files of this folder. A struct kafka_part belongs to its sink thread. A struct kafka_producer
- * belongs to it, too, or, while its transaction is being committed beside, to the thread that commits
- * (kafka_commit.c): librdkafka calls back into it only from rd_kafka_poll() and calls that poll. */
+/* Shared by the files of this folder. A struct kafka_part belongs to its sink thread, and so does its struct
+ * kafka_producer: librdkafka calls back into it only from rd_kafka_poll() and calls that poll. */
 #ifndef SLUICE_KAFKA_PRIV_H
 #define SLUICE_KAFKA_PRIV_H
 
@@ -52,33 +51,22 @@ struct kafka_producer {
 	struct kafka_trace *trace; /* NULL, but when latency is measured */
 };
 
-/* Producers of the lane of alerts. With three of them one transaction would be filled while the one before it
- * is committed, and the third rest, since the coordinator takes no new transaction of one whose markers are
- * still being written; but each is a set of librdkafka's threads, and those spin while brokers are away
- * (docs/decisions/0007-alerts-lane.md). With one, commits are waited for. */
-#define KAFKA_PRODUCERS_MAX 1
-
-struct kafka_commit; /* the thread that commits, of kafka_commit.c */
-
 struct kafka_part {
 	struct sink_part *part;
 	enum kafka_lane lane;
-	struct kafka_producer producer[KAFKA_PRODUCERS_MAX];
-	uint32_t producer_count;
-	struct kafka_producer *tx;   /* the one that the open span goes to */
-	struct kafka_commit *commit; /* NULL: commits are waited for */
+	struct kafka_producer tx; /* one: its commits are waited for (docs/decisions/0007-alerts-lane.md) */
 	struct journal_reader *reader;
 	struct address at; /* offset: of the record in work */
 	char position_key[ADDRESS_TEXT_BYTES];
 
-	uint64_t committed; /* first offset that is not known to be in a committed transaction */
-	uint64_t floor;	    /* written beside the journal, at floor_ns; while it commits, the committer's */
+	uint64_t committed; /* first offset that is not known to be in a committed transaction: of the open
+			       span */
+	uint64_t floor;	    /* written beside the journal, at floor_ns */
 	uint64_t floor_ns;
-	uint64_t begun;		/* first offset of the open span: what lies before is committed or being so */
 	uint64_t next;		/* first offset that the open span does not hold */
 	uint64_t durable_ns;	/* traced: when the block in work was durable, or seen if it came from disk */
 	uint64_t span_start_ns; /* when the span's first record was taken, or its first message made */
-	struct sink_tally tally; /* of [begun, next) */
+	struct sink_tally tally; /* of [committed, next) */
 	uint32_t aborts;	 /* in a row */
 
 	struct sink_ruleset rules;
@@ -138,9 +126,9 @@ rd_kafka_conf_t *kafka_conf_new(const struct config_kafka *cfg, struct err *err)
 int kafka_conf_set(rd_kafka_conf_t *conf, const char *name, const char *value, struct err *err);
 /* Consumes conf in any case. */
 rd_kafka_t *kafka_client_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, struct err *err);
-/* The transactional producers of kp, with their topic handles. */
-int kafka_producers_new(struct kafka_part *kp, struct err *err);
-void kafka_producers_free(struct kafka_part *kp);
+/* The transactional producer of kp, with its topic handles. */
+int kafka_producer_new(struct kafka_part *kp, struct err *err);
+void kafka_producer_free(struct kafka_part *kp);
 /* A topic handle of a producer; NULL with err. */
 rd_kafka_topic_t *kafka_topic_open(struct kafka_producer *tx, const char *name, struct err *err);
 
@@ -174,31 +162,20 @@ void kafka_floor_write(struct kafka_part *kp, uint64_t committed, bool now);
  * -EIO        the producer must be made anew, and the committed position read again
  * -EINVAL     refusal
  * -ECANCELED  the stop deadline has passed */
-/* All producers of kp: whoever had their ids before is fenced, and what he had open is decided. */
+/* Whoever had the producer's id before is fenced, and what he had open is decided. */
 int kafka_tx_init(struct kafka_part *kp, struct err *err);
-/* Begins a transaction of kp->tx if none is open. */
+/* Begins a transaction if none is open. */
 int kafka_tx_begin(struct kafka_part *kp, struct err *err);
 /* Begins if need be, and hands a copy to librdkafka, waiting while its queue is full. */
 int kafka_tx_produce(struct kafka_part *kp, const struct kafka_message *msg, struct err *err);
 /* Position record with `next` under `key`. */
 int kafka_tx_position(struct kafka_part *kp, const char *key, uint64_t next, struct err *err);
-/* Waits for all acknowledgements, commits. Whichever thread has tx. */
+/* Waits for all acknowledgements, commits. */
 int kafka_tx_commit(struct kafka_producer *tx, struct err *err);
-/* What the producers of kp have open; none is being committed. */
+/* What is open. */
 int kafka_tx_abort(struct kafka_part *kp, uint64_t limit_ms, struct err *err);
 /* Passes crash_point("<lane>_<step>"). */
 void kafka_crash_point(const struct kafka_part *kp, const char *step);
-
-/* ---- kafka_commit.c: commits beside the sink thread, one at a time ---- */
-/* Starts its thread, for a part whose alerts must not wait for the transaction before theirs. */
-int kafka_commit_start(struct kafka_part *kp, struct err *err);
-void kafka_commit_stop(struct kafka_part *kp);
-/* Hands the open span over, its position in it; none is being committed. The next one gets another producer.
- */
-void kafka_commit_give(struct kafka_part *kp);
-/* What became of the span that was given, waiting for at most wait_ms. 0: none is being committed any more,
- * and the one that was is counted; 1: still; or as kafka_tx_commit(). */
-int kafka_commit_take(struct kafka_part *kp, uint32_t wait_ms, struct err *err);
 
 /* ---- kafka_position.c ---- */
 struct kafka_position {
@@ -214,7 +191,7 @@ int kafka_position_find(
 void kafka_position_key(const struct kafka_part *kp, enum kafka_lane lane, char out[ADDRESS_TEXT_BYTES]);
 
 /* ---- kafka_resume.c ---- */
-/* Makes the producers, fences, and finds where to go on: refuses what would lose or double. */
+/* Makes the producer, fences, and finds where to go on: refuses what would lose or double. */
 int kafka_resume(struct kafka_part *kp, uint64_t *position, struct err *err);
 
 /* ---- kafka_alerts.c ---- */
@@ -246,7 +223,7 @@ int kafka_span_add(struct kafka_part *kp, const struct journal_block *block, str
 bool kafka_span_due(const struct kafka_part *kp);
 /* Milliseconds until then, at most `limit`. */
 uint32_t kafka_span_wait_ms(const struct kafka_part *kp, uint32_t limit);
-/* Commits it, or gives it to be committed beside, when the one before it is. */
+/* Commits it, with the position behind it. */
 int kafka_span_commit(struct kafka_part *kp, struct err *err);
 /* Back to the committed position after an abort. */
 void kafka_span_reset(struct kafka_part *kp);

@@ -153,7 +153,7 @@ static int split_write(struct kafka_part *kp, uint64_t position, struct err *err
 	if (rc == 0)
 		rc = kafka_tx_position(kp, kp->position_key, position, err);
 	if (rc == 0)
-		rc = kafka_tx_commit(kp->tx, err);
+		rc = kafka_tx_commit(&kp->tx, err);
 	kafka_crash_point(kp, "split_done");
 	if (rc == 0)
 		log_info("kafka", "partition=%u alerts have a position of their own from=%" PRIu64,
@@ -165,7 +165,7 @@ static int split_write(struct kafka_part *kp, uint64_t position, struct err *err
 static int resume_main(struct kafka_part *kp, uint64_t *position, struct err *err)
 {
 	struct kafka_position found[KAFKA_LANE_COUNT];
-	int rc = kafka_producers_new(kp, err);
+	int rc = kafka_producer_new(kp, err);
 
 	if (rc == 0)
 		rc = kafka_tx_init(kp, err);
@@ -181,10 +181,7 @@ static int resume_main(struct kafka_part *kp, uint64_t *position, struct err *er
 static void part_name(struct kafka_part *kp, enum kafka_lane lane)
 {
 	kp->lane = lane;
-	kp->producer_count = lane == KAFKA_LANE_ALERTS ? KAFKA_PRODUCERS_MAX : 1;
-	kp->tx = kp->producer;
-	for (uint32_t i = 0; i < kp->producer_count; i++)
-		kp->producer[i].kp = kp;
+	kp->tx.kp = kp;
 	kafka_position_key(kp, lane, kp->position_key);
 	kp->floor = kafka_floor_read(kp);
 }
@@ -197,14 +194,14 @@ static int split_for_alerts(struct kafka_part *kp, uint64_t *position, struct er
 
 	part_name(&first, KAFKA_LANE_MAIN);
 	rc = resume_main(&first, position, err);
-	kafka_producers_free(&first);
+	kafka_producer_free(&first);
 	return rc;
 }
 
 static int resume_alerts(struct kafka_part *kp, uint64_t *position, struct err *err)
 {
 	struct kafka_position found[KAFKA_LANE_COUNT];
-	int rc = kafka_producers_new(kp, err);
+	int rc = kafka_producer_new(kp, err);
 
 	if (rc == 0)
 		rc = kafka_tx_init(kp, err);

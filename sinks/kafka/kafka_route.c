@@ -22,7 +22,7 @@ static int route_open(struct kafka_part *kp, const char *name, struct err *err)
 	rc = kafka_topic_make_route(kafka_config(kp), name, err);
 	if (rc)
 		return rc;
-	made.topic = kafka_topic_open(kp->tx, name, err);
+	made.topic = kafka_topic_open(&kp->tx, name, err);
 	if (!made.topic)
 		return -EINVAL;
 	made.name = strdup(name);

@@ -21,7 +21,7 @@ static int window_open(struct kafka_part *kp, struct kafka_window *w, struct err
 	if (rc)
 		return rc;
 	kafka_window_topic(name, sizeof name, kafka_config(kp), w->def);
-	w->topic = kafka_topic_open(kp->tx, name, err);
+	w->topic = kafka_topic_open(&kp->tx, name, err);
 	return w->topic ? 0 : -EINVAL;
 }
 
@@ -102,7 +102,7 @@ static int late_produce(struct kafka_part *kp, const struct record *rec, struct 
 
 int kafka_rows_record(struct kafka_part *kp, const struct record *rec, struct err *err)
 {
-	uint32_t before = kp->tx->messages;
+	uint32_t before = kp->tx.messages;
 	int rc;
 
 	kp->msg.value_bytes = 0;
@@ -116,7 +116,7 @@ int kafka_rows_record(struct kafka_part *kp, const struct record *rec, struct er
 		kp->tally.other++;
 		return 0;
 	}
-	if (kp->tx->messages != before)
+	if (kp->tx.messages != before)
 		kp->tally.bytes += kp->msg.value_bytes;
 	return rc;
 }

@@ -1,4 +1,4 @@
-/* The open span: journal records [begun, next) that one transaction will hold. The part's sink thread. */
+/* The open span: journal records [committed, next) that one transaction will hold. The part's sink thread. */
 #include "kafka_priv.h"
 
 #include <errno.h>
@@ -47,7 +47,7 @@ static int span_raw(struct kafka_part *kp, const struct record *rec, const struc
 static int span_event(struct kafka_part *kp, const struct record *rec, uint32_t generation, struct err *err)
 {
 	bool wanted = !(rec->flags & RECORD_F_SUPPRESSED), raw;
-	bool enriched = wanted && kp->tx->topic[KAFKA_TOPIC_ENRICHED];
+	bool enriched = wanted && kp->tx.topic[KAFKA_TOPIC_ENRICHED];
 	const char *rule_id = NULL;
 	struct record_key key;
 	int rc = wanted ? kafka_route_of(kp, rec, generation, &rule_id, err) : 0;
@@ -69,10 +69,10 @@ static int span_event(struct kafka_part *kp, const struct record *rec, uint32_t 
 
 static int span_record(struct kafka_part *kp, const struct record *rec, uint32_t generation, struct err *err)
 {
-	uint32_t messages = kp->tx->messages;
+	uint32_t messages = kp->tx.messages;
 	int rc = 0;
 
-	if (kp->next == kp->begun)
+	if (kp->next == kp->committed)
 		kp->span_start_ns = clock_mono_ns();
 	if (kp->lane == KAFKA_LANE_ALERTS) {
 		rc = kafka_alerts_record(kp, rec, generation, err);
@@ -92,7 +92,7 @@ static int span_record(struct kafka_part *kp, const struct record *rec, uint32_t
 		kp->tally.last_time_ms = rec->receive_time_ms;
 	/* The age of marks and ticks is not that of the first message behind them: it would go alone, and
 	 * what comes with it would wait for that commit. */
-	if (!messages && kp->tx->messages)
+	if (!messages && kp->tx.messages)
 		kp->span_start_ns = clock_mono_ns();
 	return rc;
 }
@@ -113,7 +113,7 @@ bool kafka_span_wants(void *arg, const struct journal_block *block)
 		return true;
 	if (kp->lane == KAFKA_LANE_ALERTS)
 		return c->matched;
-	return kafka_config(kp)->events || kp->tx->topic[KAFKA_TOPIC_ENRICHED] || c->kind[RECORD_REFUSED] ||
+	return kafka_config(kp)->events || kp->tx.topic[KAFKA_TOPIC_ENRICHED] || c->kind[RECORD_REFUSED] ||
 	       (c->matched && kafka_routes(kp, block->generation));
 }
 
@@ -126,7 +126,7 @@ static int span_pass(struct kafka_part *kp, const struct journal_block *block, s
 
 	if (block->first_offset != kp->next)
 		return span_hole(kp, block->first_offset, err);
-	if (kp->next == kp->begun)
+	if (kp->next == kp->committed)
 		kp->span_start_ns = clock_mono_ns();
 	kp->tally.suppressed += events;
 	kp->tally.other += block->record_count - events;
@@ -157,13 +157,13 @@ int kafka_span_add(struct kafka_part *kp, const struct journal_block *block, str
 		if (rc)
 			return rc;
 		kp->next = offset + 1;
-		if (kp->tx->messages >= kafka_config(kp)->tx_events_max) {
+		if (kp->tx.messages >= kafka_config(kp)->tx_events_max) {
 			rc = kafka_span_commit(kp, err);
 			if (rc)
 				return rc;
 		}
 		if ((i & 255) == 255)
-			rd_kafka_poll(kp->tx->rk, 0);
+			rd_kafka_poll(kp->tx.rk, 0);
 	}
 	return 0;
 }
@@ -177,12 +177,12 @@ static uint64_t span_age_max_ms(const struct kafka_part *kp)
 {
 	uint64_t age = kafka_age_ms(kp);
 
-	return kp->tx->messages || age > SPAN_EMPTY_AGE_MS ? age : SPAN_EMPTY_AGE_MS;
+	return kp->tx.messages || age > SPAN_EMPTY_AGE_MS ? age : SPAN_EMPTY_AGE_MS;
 }
 
 bool kafka_span_due(const struct kafka_part *kp)
 {
-	if (kp->next == kp->begun)
+	if (kp->next == kp->committed)
 		return false;
 	return span_age_ms(kp) >= span_age_max_ms(kp) ||
 	       (sink_stopping(kp->part) && sink_drained(kp->part, kp->next));
@@ -192,7 +192,7 @@ uint32_t kafka_span_wait_ms(const struct kafka_part *kp, uint32_t limit)
 {
 	uint64_t age, max;
 
-	if (kp->next == kp->begun)
+	if (kp->next == kp->committed)
 		return limit;
 	age = span_age_ms(kp);
 	max = span_age_max_ms(kp);
@@ -201,55 +201,28 @@ uint32_t kafka_span_wait_ms(const struct kafka_part *kp, uint32_t limit)
 	return max - age < limit ? (uint32_t)(max - age) : limit;
 }
 
-/* In the sink thread. */
-static int span_commit_here(struct kafka_part *kp, struct err *err)
+int kafka_span_commit(struct kafka_part *kp, struct err *err)
 {
-	int rc = kafka_tx_commit(kp->tx, err);
+	int rc = kafka_tx_begin(kp, err);
 
+	kafka_crash_point(kp, "produced");
+	if (rc == 0)
+		rc = kafka_tx_position(kp, kp->position_key, kp->next, err);
+	kafka_crash_point(kp, "position");
+	if (rc == 0)
+		rc = kafka_tx_commit(&kp->tx, err);
 	if (rc)
 		return rc;
 	kp->aborts = 0;
 	kp->committed = kp->next;
 	sink_committed(kp->part, kp->committed, &kp->tally);
 	kafka_floor_write(kp, kp->committed, false);
-	return 0;
-}
-
-/* Until what was given before is committed: its position is then older in the topic, too. */
-static int span_turn(struct kafka_part *kp, struct err *err)
-{
-	int rc;
-
-	do
-		rc = kp->commit ? kafka_commit_take(kp, KAFKA_SLICE_MS, err) : 0;
-	while (rc == 1 && !sink_gives_up());
-	return rc == 1 ? err_set(err, -ECANCELED, "stopped while a transaction was committed") : rc;
-}
-
-int kafka_span_commit(struct kafka_part *kp, struct err *err)
-{
-	int rc = span_turn(kp, err);
-
-	if (rc == 0)
-		rc = kafka_tx_begin(kp, err);
-	kafka_crash_point(kp, "produced");
-	if (rc == 0)
-		rc = kafka_tx_position(kp, kp->position_key, kp->next, err);
-	kafka_crash_point(kp, "position");
-	if (rc == 0 && !kp->commit)
-		rc = span_commit_here(kp, err);
-	if (rc)
-		return rc;
-	if (kp->commit)
-		kafka_commit_give(kp);
-	kp->begun = kp->next;
 	kp->tally = (struct sink_tally){0};
 	return 0;
 }
 
 void kafka_span_reset(struct kafka_part *kp)
 {
-	kp->begun = kp->committed;
 	kp->next = kp->committed;
 	kp->tally = (struct sink_tally){0};
 }

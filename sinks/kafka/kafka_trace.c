@@ -1,6 +1,6 @@
 /* When each alert was durable in its log, acknowledged and committed: lines for perf/alert_latency.py, one an
  * alert: key, then the three as nanoseconds of the wall clock. Each producer writes a file, whose name begins
- * as SLUICE_ALERT_TRACE says. Without that: nothing. Whichever thread has the producer. */
+ * as SLUICE_ALERT_TRACE says. Without that: nothing. The sink thread. */
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -34,8 +34,7 @@ void kafka_trace_open(struct kafka_producer *tx)
 
 	if (!begin || tx->kp->lane != KAFKA_LANE_ALERTS)
 		return;
-	snprintf(path, sizeof path, "%.400s-%d-%u-%d", begin, (int)tx->kp->part->log, tx->kp->at.partition,
-		(int)(tx - tx->kp->producer));
+	snprintf(path, sizeof path, "%.400s-%d-%u", begin, (int)tx->kp->part->log, tx->kp->at.partition);
 	tx->trace = calloc(1, sizeof *tx->trace);
 	if (tx->trace)
 		tx->trace->out = fopen(path, "ae");

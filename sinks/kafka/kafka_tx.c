@@ -1,5 +1,5 @@
 /* Transactions: every blocking call in slices, every error sorted into "abort and try again", "make a new
- * producer" or "refuse". The part's sink thread; commits also the thread beside it. */
+ * producer" or "refuse". The part's sink thread. */
 #include "kafka_priv.h"
 
 #include <errno.h>
@@ -61,8 +61,9 @@ static int tx_failed(struct kafka_producer *tx, struct err *err)
 	return 0;
 }
 
-static int tx_init(struct kafka_producer *tx, struct err *err)
+int kafka_tx_init(struct kafka_part *kp, struct err *err)
 {
+	struct kafka_producer *tx = &kp->tx;
 	uint64_t start = now_ms();
 	bool told = false;
 
@@ -82,7 +83,7 @@ static int tx_init(struct kafka_producer *tx, struct err *err)
 			struct err note;
 
 			tx_error(tx, e, "still waiting for the transaction coordinator", &note);
-			sink_error(tx->kp->part, note.text);
+			sink_error(kp->part, note.text);
 			told = true;
 		} else {
 			rd_kafka_error_destroy(e);
@@ -90,18 +91,9 @@ static int tx_init(struct kafka_producer *tx, struct err *err)
 	}
 }
 
-int kafka_tx_init(struct kafka_part *kp, struct err *err)
-{
-	int rc = 0;
-
-	for (uint32_t i = 0; i < kp->producer_count && rc == 0; i++)
-		rc = tx_init(&kp->producer[i], err);
-	return rc;
-}
-
 int kafka_tx_begin(struct kafka_part *kp, struct err *err)
 {
-	struct kafka_producer *tx = kp->tx;
+	struct kafka_producer *tx = &kp->tx;
 	rd_kafka_error_t *e;
 
 	if (tx->in_tx)
@@ -153,7 +145,7 @@ static int produce(struct kafka_producer *tx, rd_kafka_topic_t *topic, const rd_
 
 static rd_kafka_topic_t *message_topic(struct kafka_part *kp, const struct kafka_message *msg)
 {
-	return msg->topic == KAFKA_TOPIC_NAMED ? kp->topic_named : kp->tx->topic[msg->topic];
+	return msg->topic == KAFKA_TOPIC_NAMED ? kp->topic_named : kp->tx.topic[msg->topic];
 }
 
 int kafka_tx_produce(struct kafka_part *kp, const struct kafka_message *msg, struct err *err)
@@ -177,16 +169,16 @@ int kafka_tx_produce(struct kafka_part *kp, const struct kafka_message *msg, str
 	vu[n].u.mem.ptr = (void *)(uintptr_t)msg->key;
 	vu[n++].u.mem.size = msg->key_bytes;
 	vu[n].vtype = RD_KAFKA_VTYPE_OPAQUE;
-	vu[n++].u.ptr = (void *)(uintptr_t)(msg->key ? kafka_trace_sent(kp->tx, msg) : msg->spread);
+	vu[n++].u.ptr = (void *)(uintptr_t)(msg->key ? kafka_trace_sent(&kp->tx, msg) : msg->spread);
 	for (uint32_t i = 0; i < msg->header_count; i++) {
 		vu[n].vtype = RD_KAFKA_VTYPE_HEADER;
 		vu[n].u.header.name = msg->header[i].name;
 		vu[n].u.header.val = msg->header[i].value;
 		vu[n++].u.header.size = (ssize_t)msg->header[i].bytes;
 	}
-	rc = produce(kp->tx, message_topic(kp, msg), vu, n, err);
+	rc = produce(&kp->tx, message_topic(kp, msg), vu, n, err);
 	if (rc == 0)
-		kp->tx->messages++;
+		kp->tx.messages++;
 	return rc;
 }
 
@@ -264,8 +256,9 @@ int kafka_tx_commit(struct kafka_producer *tx, struct err *err)
 	return 0;
 }
 
-static int tx_abort(struct kafka_producer *tx, uint64_t limit_ms, struct err *err)
+int kafka_tx_abort(struct kafka_part *kp, uint64_t limit_ms, struct err *err)
 {
+	struct kafka_producer *tx = &kp->tx;
 	uint64_t start = now_ms();
 
 	while (tx->in_tx) {
@@ -285,18 +278,4 @@ static int tx_abort(struct kafka_producer *tx, uint64_t limit_ms, struct err *er
 	tx->failed = 0;
 	kafka_trace_ended(tx, false);
 	return 0;
-}
-
-int kafka_tx_abort(struct kafka_part *kp, uint64_t limit_ms, struct err *err)
-{
-	struct err other;
-	int rc = 0;
-
-	/* All of them: where one cannot, the others' would hide later records until they time out. */
-	for (uint32_t i = 0; i < kp->producer_count; i++) {
-		int one = tx_abort(&kp->producer[i], rc ? 0 : limit_ms, rc ? &other : err);
-
-		rc = rc ? rc : one;
-	}
-	return rc;
 }
