@@ -94,6 +94,20 @@ void rule_files_free(struct rule_files *files);
 int ruleset_compile(struct ruleset **out, const struct rule_source *source, uint32_t source_count,
 	uint32_t patterns_max, struct err *err);
 
+/* Errors of a check, told one by one: as ruleset_compile() says them, "file:line:column: rule id: ...". */
+#define RULE_PROBLEMS_MAX 50u
+struct rule_problems {
+	void (*line)(void *arg, const char *line);
+	void *arg;
+	uint32_t count; /* told */
+	bool more;	/* than RULE_PROBLEMS_MAX: the rest was not looked for */
+};
+/* ruleset_compile() that looks at the other rules and files after an error, so that all are told at once.
+ * What is wrong with all rules together, as a bound of theirs, is told last and ends it. err is filled for
+ * want of memory only. */
+int ruleset_check(struct ruleset **out, const struct rule_source *source, uint32_t source_count,
+	uint32_t patterns_max, struct rule_problems *problems, struct err *err);
+
 /* The rules in force of the first ruleset, beside them as canaries those of the second that are new or
  * changed against them (ids may stand there twice then, once in force and once as a canary). What is a canary
  * of either is left out. -EINVAL too if none would be. */

@@ -66,7 +66,7 @@ void render_text(FILE *out, const char *text);
 enum cli_exit cli_journal_dir(const struct cli *cli, char *dir, size_t cap, struct err *err);
 /* The same for node.data_dir. */
 enum cli_exit cli_data_dir(const struct cli *cli, char *dir, size_t cap, struct err *err);
-/* local_rules.c: the rule files of argument `files`, compiled together; NULL with err. */
+/* local_check.c: the rule files of argument `files`, compiled together; NULL with err. */
 struct ruleset *cli_files_compile(const struct cli *cli, struct err *err);
 /* Prints a local command's result as asked for. Consumes it. */
 void cli_print(const struct cli *cli, FILE *out, json_t *result);

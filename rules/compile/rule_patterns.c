@@ -48,11 +48,7 @@ static int pattern_look(struct collector *cl, struct pattern *p, const struct co
 		return 0;
 	}
 	shape = regex_shape_of(p->expr);
-	cl->size_sum += shape.size;
-	cl->pairs_sum += shape.pairs;
 	p->literal = shape.literal;
-	if (shape.size > c->text->bytes)
-		cl->repeat_sum += shape.size - c->text->bytes;
 	if (shape.verb)
 		return ruleset_rule_err(cl->match->rule, c, cl->err, "regex: (*VERB)s are not accepted");
 	if (shape.size > REGEX_SIZE_MAX)
@@ -65,6 +61,10 @@ static int pattern_look(struct collector *cl, struct pattern *p, const struct co
 			"alternatives "
 			"under a repeat, or many optional parts in a row, are better several rules",
 			(unsigned long long)shape.pairs, REGEX_PAIRS_MAX);
+	cl->size_sum += shape.size;
+	cl->pairs_sum += shape.pairs;
+	if (shape.size > c->text->bytes)
+		cl->repeat_sum += shape.size - c->text->bytes;
 	p->edge = shape.edge;
 	p->word = shape.word;
 	return 0;
@@ -129,7 +129,7 @@ static int visit_pattern(struct collector *cl, struct cond *c)
 			.flags = HS_FLAG_DOTALL | (c->nocase ? HS_FLAG_CASELESS : 0)};
 		rc = pattern_look(cl, p, c);
 		if (rc)
-			return rc;
+			return ruleset_problem(rs, rc, cl->err);
 		if (cl->size_sum > REGEX_SIZE_SUM_MAX || cl->repeat_sum > REGEX_REPEAT_SUM_MAX ||
 			cl->pairs_sum > REGEX_PAIRS_SUM_MAX)
 			return ruleset_rule_err(cl->match->rule, c, cl->err,
@@ -212,7 +212,9 @@ static int widths(struct ruleset *rs, struct err *err)
 		key = rule_cache_key(rx.expr, rx.flags, rx.id, rx.count);
 		if (!rule_cache_widths(&key, rx.width, rx.count)) {
 			for (uint32_t i = 0; i < rx.count && !rc; i++)
-				rc = width_ask(rs, rx.pattern[i], &rx.width[i], err);
+				rc = ruleset_problem(
+					rs, width_ask(rs, rx.pattern[i], &rx.width[i], err), err);
+			rc = rc ? rc : ruleset_problems_end(rs, err);
 			if (!rc)
 				rule_cache_put_widths(&key, rx.width, rx.count);
 		}
@@ -298,6 +300,7 @@ int ruleset_patterns(struct ruleset *rs, uint32_t patterns_max, struct err *err)
 	int rc = walk_rules(&cl, visit_pattern);
 
 	rc = rc ? rc : widths(rs, err);
+	rc = rc ? rc : ruleset_problems_end(rs, err);
 	rc = rc ? rc : walk_rules(&cl, visit_subject);
 	if (rc)
 		return rc;

@@ -71,21 +71,27 @@ static const struct cond *culprit(const struct cond *when)
 	return when;
 }
 
+static int type_none(const struct match *match, struct err *err)
+{
+	const struct cond *at = culprit(match->when);
+
+	if (at->field)
+		return ruleset_rule_err(match->rule, at, err,
+			"matches no event: no event type that is left here has the field %s",
+			field_table[at->field].name);
+	return ruleset_rule_err(match->rule, at, err, "matches no event: no event type is left here");
+}
+
 int ruleset_types(struct ruleset *rs, struct err *err)
 {
-	for (uint32_t i = 0; i < rs->match_count; i++) {
+	int rc = 0;
+
+	for (uint32_t i = 0; i < rs->match_count && !rc; i++) {
 		struct match *match = &rs->match[i];
-		const struct cond *at;
 
 		match->types = types_of(match->when).may;
-		if (match->types)
-			continue;
-		at = culprit(match->when);
-		if (at->field)
-			return ruleset_rule_err(match->rule, at, err,
-				"matches no event: no event type that is left here has the field %s",
-				field_table[at->field].name);
-		return ruleset_rule_err(match->rule, at, err, "matches no event: no event type is left here");
+		if (!match->types)
+			rc = ruleset_problem(rs, type_none(match, err), err);
 	}
-	return 0;
+	return rc;
 }

@@ -24,6 +24,18 @@ int ruleset_no_memory(struct err *err)
 	return err_set(err, -ENOMEM, "out of memory for the ruleset");
 }
 
+int ruleset_problem(struct ruleset *rs, int rc, const struct err *err)
+{
+	return rule_problem(rs->list.problems, rc, err);
+}
+
+int ruleset_problems_end(const struct ruleset *rs, struct err *err)
+{
+	if (!rs->list.problems || !rs->list.problems->count)
+		return 0;
+	return err_set(err, -EINVAL, "%s", "");
+}
+
 void ruleset_free(struct ruleset *rs)
 {
 	if (!rs)
@@ -44,20 +56,23 @@ void ruleset_free(struct ruleset *rs)
 	free(rs);
 }
 
-static int ids_check(struct rule *const *rule, uint32_t count, struct err *err)
+static int ids_check(struct ruleset *rs, struct err *err)
 {
+	struct rule *const *rule = rs->rule;
 	struct textmap map = {0};
 	int rc = 0;
 
-	for (uint32_t i = 0; i < count && !rc; i++) {
+	for (uint32_t i = 0; i < rs->rule_count && !rc; i++) {
 		const struct rule_info *info = &rule[i]->info;
 		struct textmap_slot *slot = textmap_add(&map, info->id, (uint32_t)strlen(info->id));
 
 		if (!slot)
 			rc = ruleset_no_memory(err);
 		else if (slot->value != TEXTMAP_NONE)
-			rc = ruleset_rule_err(rule[i], NULL, err, "this id is taken by the rule at %s:%u",
-				rule[slot->value]->info.file, rule[slot->value]->info.line);
+			rc = ruleset_problem(rs,
+				ruleset_rule_err(rule[i], NULL, err, "this id is taken by the rule at %s:%u",
+					rule[slot->value]->info.file, rule[slot->value]->info.line),
+				err);
 		else
 			slot->value = i;
 	}
@@ -103,7 +118,9 @@ static int list_read(struct ruleset *rs, struct rule_list *list, const struct ru
 	int rc = 0;
 
 	for (uint32_t i = 0; i < source_count && !rc; i++)
-		rc = source[i].list ? 0 : rules_read(list, &rs->pool, source, source_count, i, err);
+		if (!source[i].list)
+			rc = ruleset_problem(
+				rs, rules_read(list, &rs->pool, source, source_count, i, err), err);
 	return rc;
 }
 
@@ -124,7 +141,7 @@ static int read_sources(
 		return ruleset_no_memory(err);
 	for (struct rule *it = rs->list.head; it; it = it->next)
 		rs->rule[rs->rule_count++] = it;
-	rc = ids_check(rs->rule, rs->rule_count, err);
+	rc = ids_check(rs, err);
 	rc = rc ? rc : ruleset_canary_join(rs, &canary, err);
 	snprintf(rs->version, sizeof rs->version, "%016llx", (unsigned long long)rs->list.version);
 	return rc;
@@ -142,6 +159,7 @@ int ruleset_compile_how(struct ruleset **out, const struct rule_source *source, 
 	rs->metadata_only = how->metadata_only;
 	rs->canary_from = how->canary_from < source_count ? how->canary_from : source_count;
 	rs->expire_ms = INT64_MIN;
+	rs->list.problems = how->problems;
 	rc = read_sources(rs, source, source_count, err);
 	rc = rc ? rc : ruleset_matches(rs, err);
 	rc = rc ? rc : ruleset_types(rs, err);
@@ -163,9 +181,26 @@ int ruleset_compile_how(struct ruleset **out, const struct rule_source *source, 
 int ruleset_compile(struct ruleset **out, const struct rule_source *source, uint32_t source_count,
 	uint32_t patterns_max, struct err *err)
 {
-	const struct compile_how how = {patterns_max, source_count, false};
+	const struct compile_how how = {.patterns_max = patterns_max, .canary_from = source_count};
 
 	return ruleset_compile_how(out, source, source_count, &how, err);
+}
+
+int ruleset_check(struct ruleset **out, const struct rule_source *source, uint32_t source_count,
+	uint32_t patterns_max, struct rule_problems *problems, struct err *err)
+{
+	const struct compile_how how = {
+		.patterns_max = patterns_max, .canary_from = source_count, .problems = problems};
+	struct err last = {0};
+	int rc = ruleset_compile_how(out, source, source_count, &how, &last);
+
+	if (rc == -EINVAL && last.text[0])
+		problems->more = rule_problem(problems, rc, &last) != 0;
+	else if (rc && rc != -EINVAL)
+		err_set(err, rc, "%s", last.text);
+	else if (!rc)
+		(*out)->list.problems = NULL;
+	return rc;
 }
 
 struct ruleset *ruleset_empty(void)

@@ -83,7 +83,7 @@ int ruleset_canary(struct ruleset **out, const struct ruleset *in_force, const s
 {
 	uint32_t from, more;
 	const struct rule_source *now = side(in_force, false, &from), *then = side(other, false, &more);
-	const struct compile_how how = {patterns_max, from, false};
+	const struct compile_how how = {.patterns_max = patterns_max, .canary_from = from};
 	struct rule_source *source = calloc((size_t)from + more + 1, sizeof *source);
 	int rc;
 

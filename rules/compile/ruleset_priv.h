@@ -200,6 +200,10 @@ static inline char ascii_fold(char c)
 int ruleset_rule_err(const struct rule *rule, const struct cond *cond, struct err *err, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 int ruleset_no_memory(struct err *err);
+/* rule_problem() of a ruleset in the making. */
+int ruleset_problem(struct ruleset *rs, int rc, const struct err *err);
+/* Ends a compile that has told of errors: -EINVAL with an empty text; else 0. */
+int ruleset_problems_end(const struct ruleset *rs, struct err *err);
 
 /* Steps of ruleset_compile(), in this order. */
 int ruleset_matches(struct ruleset *rs, struct err *err); /* match[] */
@@ -223,6 +227,7 @@ struct compile_how {
 	uint32_t patterns_max;
 	uint32_t canary_from;
 	bool metadata_only;
+	struct rule_problems *problems; /* of a check; else NULL */
 };
 int ruleset_compile_how(struct ruleset **out, const struct rule_source *source, uint32_t source_count,
 	const struct compile_how *how, struct err *err);

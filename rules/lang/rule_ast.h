@@ -10,7 +10,7 @@
 
 #define RULE_ID_BYTES_MAX 64
 #define RULE_TITLE_BYTES_MAX 200
-#define RULE_TOPIC_BYTES_MAX 200 /* Kafka takes 249 */
+#define RULE_TOPIC_BYTES_MAX 200	    /* Kafka takes 249 */
 #define RULE_DEPTH_MAX 8		    /* any/all/not inside each other */
 #define RULE_CONDS_MAX 4096		    /* tests of one rule */
 #define RULE_COUNT_MAX 65535u		    /* a rule index is 16 bits in records */
@@ -106,7 +106,10 @@ struct rule_list {
 	uint32_t count;
 	uint64_t conds, values; /* of all rules */
 	uint64_t version;	/* hash of what the rules and lists say, without comments and layout */
+	struct rule_problems *problems; /* who is told of each error; NULL: the first ends it */
 };
+/* An error of one rule or file. 0: it was told, go on with the next; else rc. */
+int rule_problem(struct rule_problems *problems, int rc, const struct err *err);
 
 /* The name of the list `file` that a rule file names: beside it. out has RULE_PATH_BYTES. */
 #define RULE_PATH_BYTES 4096

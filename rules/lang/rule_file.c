@@ -213,8 +213,12 @@ static int file_read(struct rule_list *list, struct rule_reader *rd, const char 
 		rule->info.line = it->line;
 		rule->column = it->column;
 		rc = rule_read(rd, it, rule);
-		if (rc)
+		if (rc && rule_problem(list->problems, rc, rd->err))
 			return rc;
+		if (rc) {
+			rd->lists = lists;
+			continue;
+		}
 		if (list->count == RULE_COUNT_MAX)
 			return rule_err(rd, it, "more than %u rules", RULE_COUNT_MAX);
 		*list->tail = rule;
@@ -229,6 +233,15 @@ static int file_read(struct rule_list *list, struct rule_reader *rd, const char 
 	}
 	if (rd->lists)
 		list->version = hash_bytes(&rd->lists, sizeof rd->lists, list->version);
+	return 0;
+}
+
+int rule_problem(struct rule_problems *problems, int rc, const struct err *err)
+{
+	if (rc != -EINVAL || !problems || problems->count == RULE_PROBLEMS_MAX)
+		return rc;
+	problems->count++;
+	problems->line(problems->arg, err->text);
 	return 0;
 }
 

@@ -97,14 +97,15 @@ static int lists_add(struct rule_files *out, const struct ytree *tree, const str
 static int file_lists(struct rule_files *out, uint32_t index, struct err *err)
 {
 	const struct rule_source *source = &out->source[index];
+	struct err found_later;
 	struct ytree tree;
 	int rc;
 
 	if (source->list || !memmem(source->text, source->bytes, "file", 4))
 		return 0;
-	rc = ytree_parse(&tree, source->text, source->bytes, source->name, err);
-	if (rc)
-		return rc;
+	rc = ytree_parse(&tree, source->text, source->bytes, source->name, &found_later);
+	if (rc) /* no YAML: told when the rules are read */
+		return rc == -EINVAL ? 0 : err_set(err, rc, "%s", found_later.text);
 	rc = tree.root ? lists_add(out, &tree, tree.root, err) : 0;
 	ytree_free(&tree);
 	return rc;

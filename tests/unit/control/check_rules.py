@@ -1,0 +1,74 @@
+"""`sluicectl rules check` without a daemon: each rule with an error is named, and the last line is the verdict."""
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+DIR = tempfile.mkdtemp(prefix="sluice_check_")
+CTL = os.path.abspath(sys.argv[1])
+
+
+def write(name, text):
+    with open(os.path.join(DIR, name), "w", encoding="utf-8") as f:
+        f.write(text)
+
+
+def check(*args):
+    done = subprocess.run([CTL, "rules", "check", *args], cwd=DIR, capture_output=True, text=True,
+                          timeout=60, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def verdict(out):
+    return out.splitlines()[-1]
+
+
+def good():
+    write("good.yaml", "rules:\n- {id: one, when: {page: /x}, then: tag}\n")
+    write("costly.yaml", "rules:\n- {id: two, when: {page: {regex: '^/x'}}, then: tag}\n"
+          "- {id: listed, when: {page: {in: {file: pages.txt}}}, then: tag}\n")
+    write("pages.txt", "/a\n/b\n")
+    code, out, err = check("good.yaml")
+    assert (code, err) == (0, "") and verdict(out) == "rules check: 1 rule in 1 file is good", (code, out, err)
+    code, out, err = check("good.yaml", "costly.yaml")
+    assert (code, err) == (0, ""), (code, err)
+    assert verdict(out) == "rules check: 3 rules in 2 files are good, 1 warning", out
+    code, out, err = check("good.yaml", "--json")
+    result = json.loads(out)
+    assert code == 0 and result["rules"] == 1 and result["verdict"] == "rules check: 1 rule in 1 file is good", result
+
+
+def wrong():
+    write("wrong.yaml", "rules:\n- {id: a, when: {pgae: /x}, then: tag}\n- {id: b, when: {page: /x}, then: tagg}\n")
+    write("broken.yaml", "rules:\n- {id: x\n  file: [\n")  # no YAML, and with the word that lists are looked for by
+    code, out, err = check("wrong.yaml", "good.yaml", "broken.yaml")
+    assert code == 1 and out == "rules check: 3 errors in 2 files; nothing would be applied\n", (code, out)
+    lines = err.splitlines()
+    assert len(lines) == 3, err
+    assert lines[0].startswith("wrong.yaml:2:") and "did you mean page?" in lines[0], err
+    assert lines[1].startswith("wrong.yaml:3:") and "did you mean tag?" in lines[1], err
+    assert lines[2].startswith("broken.yaml:"), err
+    code, out, err = check("wrong.yaml", "--json")
+    result = json.loads(out)
+    assert code == 1 and len(result["errors"]) == 2 and "2 errors in 1 file" in result["verdict"], result
+    write("many.yaml", "rules:\n" + "".join("- {id: r%d, when: {pgae: /x}, then: tag}\n" % i for i in range(60)))
+    code, out, err = check("many.yaml")
+    assert code == 1 and len(err.splitlines()) == 50, err
+    assert out == "rules check: more than 50 errors in 1 file; nothing would be applied\n", out
+    write("evil.yaml", "rules:\n- {id: a, when: {\"\\e[2Jpage\": /x}, then: tag}\n")
+    code, out, err = check("evil.yaml")
+    assert code == 1 and "\x1b" not in out + err, repr(err)
+
+
+def tests_fail():
+    write("fails.yaml", "rules:\n- {id: f, when: {page: /y}, then: tag, tests: [{send: [{page: /x}], expect: tag}]}\n")
+    code, out, _ = check("good.yaml", "fails.yaml")
+    assert code == 1 and "fails.yaml:2: rule f: expected tag" in out, out
+    assert verdict(out) == "rules check: 1 failed test in 1 file; nothing would be applied", out
+
+
+good()
+wrong()
+tests_fail()
+print("ok")
