@@ -68,7 +68,39 @@ def tests_fail():
     assert verdict(out) == "rules check: 1 failed test in 1 file; nothing would be applied", out
 
 
+def state_fails():
+    """Why events of a sample give no alert, where that shows."""
+    rows = [
+        ("when: {page: /y}, by: ip, count: {at_least: 2, within: 1m}", ["{page: /x, ip: 192.0.2.1, ts: 1}"] * 2,
+         "none of them passes its `when`"),
+        ("when: {page: /x}, by: [ip, country], count: {at_least: 2, within: 1m}",
+         ["{page: /x, ip: 192.0.2.1, ts: 1}"] * 2,
+         "of the 2 that pass its `when` none has country, a field of `by`"),
+        ("when: {page: /x}, by: [ip, country], count: {at_least: 2, within: 1m}",
+         ["{page: /x, ip: 192.0.2.1, ts: 1}", "{page: /x, country: DE, ts: 1}"],
+         "none that passes its `when` has all fields of `by`"),
+        ("when: {page: /x}, by: ip, count: {at_least: 3, within: 1m}",
+         ["{page: /x, ip: 192.0.2.1, ts: 1}", "{page: /x, ip: 192.0.2.1, ts: 2}", "{page: /y, ip: 192.0.2.1, ts: 2}"],
+         "2 of them pass its `when` and have a key; at_least is 3"),
+        ("when: {type: transaction}, by: ip, distinct: {field: card, at_least: 2, within: 1m}",
+         ["{type: transaction, ip: 192.0.2.1, ts: 1}"] * 2, "none has card, whose values it looks at"),
+        ("by: ip, sequence: {within: 1m, steps: [{name: first, when: {page: /a}}, "
+         "{name: second, when: {page: /b}}]}", ["{page: /a, ip: 192.0.2.1, ts: 1}", "{page: /c, ip: 192.0.2.1, ts: 2}"],
+         "none of them passes step second"),
+        ("when: {page: /x}, by: ip, count: {at_least: 2, within: 1m}",  # nothing is said where it does not show
+         ["{page: /x, ip: 192.0.2.1, ts: 1}", "{page: /x, ip: 192.0.2.1, ts: 100000}"], "2 events give 0 alerts"),
+    ]
+    for rule, events, why in rows:
+        write("state.yaml", "rules:\n- {id: s, %s, then: alert,\n   tests: [{send: [%s], expect: alert}]}\n"
+              % (rule, ", ".join(events)))
+        code, out, err = check("state.yaml", "--json")
+        assert code == 1 and out, (rule, err)
+        report = json.loads(out)["report"]
+        assert len(report) == 1 and report[0].endswith(why), (rule, report)
+
+
 good()
 wrong()
 tests_fail()
+state_fails()
 print("ok")
