@@ -18,6 +18,7 @@
 #include "clock.h"
 #include "durable.h"
 #include "log.h"
+#include "rules_fit.h"
 #include "rules_trail.h"
 
 int rules_of_dir(const struct config *cfg, struct ruleset **out, struct err *err)
@@ -36,46 +37,18 @@ static void rule_warn(const struct rule_info *rule, json_t *warnings, const char
 			warnings, json_sprintf("%s:%u: rule %s %s", rule->file, rule->line, rule->id, text));
 }
 
-/* A topic of ours is no place for events: positions would be lost among them, and the others have readers
- * that expect something else. */
-static int route_check(
-	const struct config *cfg, const struct rule_info *rule, json_t *warnings, struct err *err)
-{
-	const struct config_kafka *k = &cfg->kafka;
-	const struct {
-		const char *key, *name;
-	} row[] = {{"topic_positions", k->topic_positions}, {"topic_alerts", k->topic_alerts},
-		{"topic_dead", k->topic_dead}, {"topic_late", k->topic_late},
-		{"topic_enriched", k->topic_enriched}};
-
-	for (size_t i = 0; i < sizeof row / sizeof *row; i++)
-		if (!strcmp(rule->route, row[i].name))
-			return err_set(err, -EINVAL, "%s:%u: rule %s: then: route: '%s' is kafka.%s",
-				rule->file, rule->line, rule->id, rule->route, row[i].key);
-	if (!k->enabled)
-		rule_warn(rule, warnings,
-			"has a route, and kafka.enabled is false: its events go nowhere else");
-	return 0;
-}
-
 int rules_expire(const struct config *cfg, struct ruleset *rs, json_t *warnings, struct err *err)
 {
 	int count = ruleset_expire(rs, clock_wall_ms(), err);
 
 	for (uint32_t i = 0; count >= 0 && i < ruleset_rule_count(rs); i++) {
 		const struct rule_info *rule = ruleset_rule(rs, i);
+		const char *warning = rules_fit_warning(cfg, rule);
 
-		if (rule_route(rule) && route_check(cfg, rule, warnings, err))
+		if (rules_fit_route(cfg, rule, err))
 			return -EINVAL;
-	}
-
-	for (uint32_t i = 0; count >= 0 && i < ruleset_rule_count(rs); i++) {
-		const struct rule_info *rule = ruleset_rule(rs, i);
-
-		if (rule->expired)
-			rule_warn(rule, warnings, "has expired: it is not in force");
-		else if (rule->stateful && !cfg->state.enabled)
-			rule_warn(rule, warnings, "has state, and state.enabled is false: it cannot alert");
+		if (warning)
+			rule_warn(rule, warnings, warning);
 	}
 	return count < 0 ? count : 0;
 }

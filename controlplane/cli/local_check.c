@@ -6,7 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clock.h"
 #include "config.h"
+#include "rules_fit.h"
 #include "ruleset.h"
 #include "state_rules.h"
 
@@ -17,8 +19,10 @@ struct check {
 	struct rule_source *source; /* borrows from cli */
 	bool *bad;		    /* by source: an error is in it */
 	uint32_t source_count, file_count;
-	uint32_t warnings;
-	json_t *errors;
+	const struct config *cfg;
+	bool cfg_given;	   /* else it is the defaults: what depends on it is only a warning */
+	uint32_t warnings; /* costly patterns, too */
+	json_t *errors, *warned;
 };
 
 static void report_line(void *arg, const char *line)
@@ -118,16 +122,55 @@ static void verdict_good(const struct check *check, const struct ruleset *rs, ch
 			out + n, cap - (size_t)n, ", %u warning%s", check->warnings, plural(check->warnings));
 }
 
-/* "3 errors in 2 files; nothing would be applied". */
+/* "3 errors and 1 failed test in 2 files; nothing would be applied". */
 static void verdict_bad(
-	const struct check *check, uint32_t count, bool more, const char *what, char *out, size_t cap)
+	const struct check *check, uint64_t errors, bool more, uint32_t failed, char *out, size_t cap)
 {
+	char text[2][48] = {"", ""};
 	uint32_t files = 0;
 
 	for (uint32_t i = 0; i < check->source_count; i++)
 		files += check->bad[i];
-	snprintf(out, cap, "rules check: %s%u %s%s in %u file%s; nothing would be applied",
-		more ? "more than " : "", count, what, plural(count), files, plural(files));
+	if (errors)
+		snprintf(text[0], sizeof text[0], "%s%lu error%s", more ? "more than " : "", errors,
+			plural(errors));
+	if (failed)
+		snprintf(text[1], sizeof text[1], "%u failed test%s", failed, plural(failed));
+	snprintf(out, cap, "rules check: %s%s%s in %u file%s; nothing would be applied", text[0],
+		errors && failed ? " and " : "", text[1], files, plural(files));
+}
+
+static void warn(struct check *check, const char *line)
+{
+	check->warnings++;
+	json_array_append_new(check->warned, json_text(line));
+}
+
+/* What rules ask of the configuration. */
+static void fit(struct check *check, const struct ruleset *rs)
+{
+	for (uint32_t i = 0; i < ruleset_rule_count(rs); i++) {
+		const struct rule_info *rule = ruleset_rule(rs, i);
+		const char *warning =
+			check->cfg_given || rule->expired ? rules_fit_warning(check->cfg, rule) : NULL;
+		struct err err;
+		size_t n;
+
+		if (rules_fit_route(check->cfg, rule, &err)) {
+			if (check->cfg_given) {
+				error_line(check, err.text);
+				continue;
+			}
+			n = strlen(err.text);
+			snprintf(err.text + n, sizeof err.text - n,
+				" by default, and refused if it is in the daemon's configuration (--config)");
+			warn(check, err.text);
+		}
+		if (warning) {
+			err_set(&err, 0, "%s:%u: rule %s %s", rule->file, rule->line, rule->id, warning);
+			warn(check, err.text);
+		}
+	}
 }
 
 static void verdict_print(const struct check *check, FILE *out, json_t *result, const char *verdict)
@@ -143,52 +186,63 @@ static void verdict_print(const struct check *check, FILE *out, json_t *result, 
 }
 
 /* Compiled, with their tests. */
-static enum cli_exit check_compiled(struct check *check, const struct ruleset *rs, FILE *out)
+static enum cli_exit check_compiled(struct check *check, struct ruleset *rs, FILE *out, struct err *err)
 {
 	json_t *report = json_array(), *costly = json_array();
 	struct rule_test_counts tests;
 	struct rule_costs costs;
-	char verdict[160];
+	char verdict[200];
 	const json_t *line;
+	json_t *result;
 	size_t i;
 
 	ruleset_costs(rs, &costs, report_line, costly);
 	check->warnings += costs.costly;
 	tests = ruleset_run_tests(rs, &state_rules_tester, report_line, report);
 	json_array_foreach(report, i, line) bad_mark(check, json_string_value(line));
-	if (tests.failed)
-		verdict_bad(check, tests.failed, false, "failed test", verdict, sizeof verdict);
+	result = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:o}", "rules",
+		(json_int_t)ruleset_rule_count(rs), "rules_with_state", (json_int_t)ruleset_state_count(rs),
+		"patterns", (json_int_t)costs.patterns, "patterns_scanned_per_event",
+		(json_int_t)costs.edge_patterns, "patterns_confirmed_by_pcre2",
+		(json_int_t)costs.confirmed_patterns, "databases", (json_int_t)costs.databases,
+		"database_bytes", (json_int_t)costs.database_bytes, "scratch_bytes_per_worker",
+		(json_int_t)costs.scratch_bytes, "version", ruleset_version(rs), "passed_tests",
+		(json_int_t)tests.passed, "failed_tests", (json_int_t)tests.failed, "tests_not_run",
+		(json_int_t)tests.not_run, "costly_patterns", (json_int_t)costs.costly, "costly", costly);
+	if (ruleset_expire(rs, clock_wall_ms(), err) < 0) {
+		json_decref(result);
+		json_decref(report);
+		return CLI_FAILED;
+	}
+	fit(check, rs);
+	if (tests.failed || json_array_size(check->errors))
+		verdict_bad(
+			check, json_array_size(check->errors), false, tests.failed, verdict, sizeof verdict);
 	else
 		verdict_good(check, rs, verdict, sizeof verdict);
-	verdict_print(check, out,
-		json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:o, s:o}",
-			"rules", (json_int_t)ruleset_rule_count(rs), "rules_with_state",
-			(json_int_t)ruleset_state_count(rs), "patterns", (json_int_t)costs.patterns,
-			"patterns_scanned_per_event", (json_int_t)costs.edge_patterns,
-			"patterns_confirmed_by_pcre2", (json_int_t)costs.confirmed_patterns, "databases",
-			(json_int_t)costs.databases, "database_bytes", (json_int_t)costs.database_bytes,
-			"scratch_bytes_per_worker", (json_int_t)costs.scratch_bytes, "version",
-			ruleset_version(rs), "passed_tests", (json_int_t)tests.passed, "failed_tests",
-			(json_int_t)tests.failed, "tests_not_run", (json_int_t)tests.not_run,
-			"costly_patterns", (json_int_t)costs.costly, "costly", costly, "report", report),
-		verdict);
-	return tests.failed ? CLI_FAILED : CLI_OK;
+	if (check->cli->json)
+		json_object_set(result, "errors", check->errors);
+	json_object_set(result, "warnings", check->warned);
+	json_object_set_new(result, "report", report);
+	verdict_print(check, out, result, verdict);
+	return tests.failed || json_array_size(check->errors) ? CLI_FAILED : CLI_OK;
 }
 
-static enum cli_exit check_run(struct check *check, uint32_t patterns_max, FILE *out, struct err *err)
+static enum cli_exit check_run(struct check *check, FILE *out, struct err *err)
 {
 	struct rule_problems problems = {.line = error_line, .arg = check};
 	struct ruleset *rs = NULL;
 	enum cli_exit code = CLI_FAILED;
-	char verdict[160];
+	char verdict[200];
 	int rc;
 
 	ruleset_progress_set(progress, stderr);
-	rc = ruleset_check(&rs, check->source, check->source_count, patterns_max, &problems, err);
+	rc = ruleset_check(&rs, check->source, check->source_count, (uint32_t)check->cfg->rules.patterns_max,
+		&problems, err);
 	if (rc == 0) {
-		code = check_compiled(check, rs, out);
+		code = check_compiled(check, rs, out, err);
 	} else if (problems.count) {
-		verdict_bad(check, problems.count, problems.more, "error", verdict, sizeof verdict);
+		verdict_bad(check, problems.count, problems.more, 0, verdict, sizeof verdict);
 		verdict_print(check, out,
 			check->cli->json ? json_pack("{s:O}", "errors", check->errors) : json_object(),
 			verdict);
@@ -199,19 +253,25 @@ static enum cli_exit check_run(struct check *check, uint32_t patterns_max, FILE 
 
 enum cli_exit local_rules_check(const struct cli *cli, FILE *out, struct err *err)
 {
-	struct check check = {.cli = cli, .errors = json_array()};
-	enum cli_exit code = CLI_FAILED;
+	const char *path = json_string_value(json_object_get(cli->args, "config"));
 	struct config cfg;
+	struct check check = {
+		.cli = cli, .cfg = &cfg, .cfg_given = path, .errors = json_array(), .warned = json_array()};
+	enum cli_exit code = CLI_FAILED;
+	int rc = 0;
 
 	config_defaults(&cfg);
+	if (path)
+		rc = config_load(&cfg, path, err);
 	check.source = sources_of(cli, &check.source_count);
 	check.bad = calloc(check.source_count + 1u, sizeof *check.bad);
 	for (uint32_t i = 0; check.source && i < check.source_count; i++)
 		check.file_count += !check.source[i].list;
 	if (!check.source || !check.bad)
 		err_set(err, -ENOMEM, "no memory");
-	else
-		code = check_run(&check, (uint32_t)cfg.rules.patterns_max, out, err);
+	else if (rc == 0)
+		code = check_run(&check, out, err);
+	json_decref(check.warned);
 	json_decref(check.errors);
 	free(check.bad);
 	free(check.source);

@@ -99,8 +99,41 @@ def state_fails():
         assert len(report) == 1 and report[0].endswith(why), (rule, report)
 
 
+def config():
+    """What rules ask of the configuration: told before they are applied."""
+    write("route.yaml", "rules:\n- {id: r1, when: {page: /x}, then: {route: alerts}}\n"
+          "- {id: r2, when: {page: /y}, then: {route: our-alerts}}\n"
+          "- {id: r3, when: {page: /z}, then: {route: other}}\n"
+          "- {id: old, when: {page: /z}, then: {route: our-alerts}, expires: 2020-01-01}\n")
+    code, out, err = check("route.yaml", "--json")  # which topic is whose is not known: a warning
+    result = json.loads(out)
+    assert (code, err) == (0, "") and result["verdict"].endswith("are good, 2 warnings"), (code, result, err)
+    assert "rule r1: then: route: 'alerts' is kafka.topic_alerts by default" in result["warnings"][0], result
+    assert "rule old has expired" in result["warnings"][1], result
+    write("sluice.yaml", "kafka: {enabled: true, brokers: 'b:9092', topic_alerts: our-alerts}\n")
+    code, out, err = check("route.yaml", "--config", "sluice.yaml")
+    assert code == 1 and err == "route.yaml:3: rule r2: then: route: 'our-alerts' is kafka.topic_alerts\n", (code, err)
+    assert verdict(out) == "rules check: 1 error in 1 file; nothing would be applied", out
+    code, out, err = check("route.yaml", "fails.yaml", "--config", "sluice.yaml")
+    assert code == 1 and verdict(out).startswith("rules check: 1 error and 1 failed test in 2 files;"), out
+    write("sluice.yaml", "kafka: {topic_alerts: a}\nstate: {enabled: false}\nrules: {patterns_max: 1}\n")
+    write("state.yaml", "rules:\n- {id: s, when: {page: /x}, by: ip, count: {at_least: 2, within: 1m}, then: alert}\n")
+    code, out, err = check("route.yaml", "state.yaml", "--config", "sluice.yaml", "--json")
+    result = json.loads(out)
+    assert code == 0 and len(result["warnings"]) == 5, result
+    assert sum("kafka.enabled is false" in w for w in result["warnings"]) == 3, result
+    assert any("rule s has state, and state.enabled is false" in w for w in result["warnings"]), result
+    write("many.yaml", "rules:\n" + "".join("- {id: p%d, when: {page: {contains: ab%d}}, then: tag}\n" % (i, i)
+                                            for i in range(2)))
+    code, out, err = check("many.yaml", "--config", "sluice.yaml")
+    assert code == 1 and "more than 1 text patterns" in err, err
+    code, out, err = check("good.yaml", "--config", "none.yaml")
+    assert code == 1 and "none.yaml" in err and not out, (code, out, err)
+
+
 good()
 wrong()
 tests_fail()
 state_fails()
+config()
 print("ok")
