@@ -10,9 +10,12 @@
 #include "clock.h"
 #include "closings.h"
 #include "log.h"
+#include "nearest.h"
 
 #define ALERTS_DEFAULT 50u
 #define ALERTS_MAX 1000u
+#define ALERT_OF_WINDOW "anomaly:" /* a rule's id has no colon */
+#define RULE_GENERATIONS_BACK 8u   /* that are asked for a rule that is not in force any more */
 
 /* A log may take minutes to read, and the end waits for all jobs. */
 static bool draining(void *arg)
@@ -139,6 +142,52 @@ static void version_of(struct daemon *d, const char *rule, uint32_t generation, 
 	}
 }
 
+static bool rule_offer(const struct ruleset *rs, const char *rule, struct nearest *near)
+{
+	for (uint32_t i = 0; rs && i < ruleset_rule_count(rs); i++) {
+		const char *id = ruleset_rule(rs, i)->id;
+
+		if (strcmp(id, rule) == 0)
+			return true;
+		nearest_offer(near, id);
+	}
+	return false;
+}
+
+/* For an alert that is in no log: a rule that is, or was. In force, in one of the latest generations, or of
+ * alerts that are closed; what only looks like one would be counted for a rule that nobody has. */
+static int rule_known(struct daemon *d, const char *rule, struct err *err)
+{
+	struct nearest near = nearest_to(rule);
+	struct closing_counts here, others;
+	char meant[CLOSING_RULE_BYTES + 40] = "";
+	uint32_t generation;
+	bool known;
+
+	if (strncmp(rule, ALERT_OF_WINDOW, strlen(ALERT_OF_WINDOW)) == 0)
+		return 0;
+	closings_count(d->closings, rule, "", &here, &others);
+	for (int i = 0; i < CLOSING_AS_COUNT; i++)
+		if (here.n[i] || others.n[i])
+			return 0;
+	pthread_mutex_lock(&d->rules_lock);
+	known = rule_offer(d->ruleset, rule, &near);
+	generation = d->generation;
+	if (!known && near.name)
+		snprintf(meant, sizeof meant, "; did you mean %.200s?", near.name);
+	pthread_mutex_unlock(&d->rules_lock);
+	for (uint32_t i = 1; i <= RULE_GENERATIONS_BACK && i < generation && !known; i++) {
+		struct err ignored;
+
+		known = rule_offer(ruleset_store_get(d->store, generation - i, &ignored), rule, &near);
+	}
+	return known ? 0
+		     : err_set(err, -EINVAL,
+			       "--rule: no rule '%.100s' is in force, was lately, or has alerts that are "
+			       "closed%s",
+			       rule, meant);
+}
+
 /* What the alert is about: from the logs, or, where it is not there any more, by the rule that the request
  * names. */
 static int closing_fill(struct daemon *d, const struct request *rq, struct closing *c, struct err *err)
@@ -163,6 +212,8 @@ static int closing_fill(struct daemon *d, const struct request *rq, struct closi
 		rule = text_of(alert, "rule_id");
 	if (rc == 0 && (!rule[0] || strlen(rule) >= sizeof c->rule))
 		rc = err_set(err, -EINVAL, "rule: 1 to %zu bytes expected", sizeof c->rule - 1);
+	if (rc == 0 && !alert)
+		rc = rule_known(d, rule, err);
 	if (rc == 0) {
 		snprintf(c->rule, sizeof c->rule, "%s", rule);
 		version_of(d, c->rule, (uint32_t)json_integer_value(json_object_get(alert, "generation")),

@@ -110,6 +110,11 @@ def closes(every, busy):
                 [busy[1]["alert_id"], "--as", "true", "--note", "n" * 401]):
         assert ctl("alerts", "close", *bad, check=False)[0] == 1, bad
     gone = str(uuid.uuid4())  # is in no log any more
+    for typo, said in (("bussy", "no rule 'bussy' is in force"), ("bussy", "did you mean busy?"),
+                       ("qqqqqqqq", "no rule")):
+        code, _, text = ctl("alerts", "close", gone, "--as", "true", "--rule", typo, check=False)
+        assert code == 1 and said in text and (typo == "bussy" or "did you mean" not in text), text
+    assert ctl("alerts", "show", gone, check=False)[0] == 1  # nothing was written
     assert result("alerts", "close", gone, "--as", "true", "--rule", "busy")["version"] == ""
     return gone
 
