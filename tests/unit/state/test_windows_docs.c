@@ -114,6 +114,10 @@ static void test_example_file(void **state)
 		fail_msg("%s", err.text);
 	assert_true(cfg.state.enabled && plan->count > 0 && cfg.windows_count == plan->count);
 	window_plan_free(plan);
+	/* The sink that is off there is ready to be switched on. */
+	assert_true(cfg.kafka.enabled && cfg.clickhouse.enabled && !cfg.webhook.enabled && *cfg.webhook.url);
+	if (config_set(&cfg, "webhook.enabled=true", &err) || config_check(&cfg, &err))
+		fail_msg("%s", err.text);
 }
 
 int main(void)
