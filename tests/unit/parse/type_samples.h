@@ -48,7 +48,7 @@ static const char *const type_sample[EVENT_TYPE_MAX] = {
 	/* telemetry */
 	"{\"event_id\":\"0b8e5c7a-1f2e-4d3c-9a5b-0123456789ab\",\"type\":\"t"
 	"elemetry\",\"device_id\":\"d42\",\"ts\":1763699990000,\"name\":\"temp_"
-	"c\",\"value\":21.5,\"status\":\"ok\"}",
+	"c\",\"value\":21.5,\"status\":\"ok\",\"attributes\":{\"room\":\"4a\"}}",
 	/* log */
 	"{\"event_id\":\"0b8e5c7a-1f2e-4d3c-9a5b-0123456789ab\",\"type\":\"l"
 	"og\",\"source\":\"checkout\",\"ts\":1763699990000,\"level\":\"error\",\""
