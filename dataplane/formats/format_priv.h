@@ -5,5 +5,6 @@
 #include "format.h"
 
 format_next statsd_next; /* StatsD, with the tags and packed values of DogStatsD */
+format_next influx_next; /* InfluxDB's line protocol */
 
 #endif
