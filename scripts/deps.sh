@@ -31,6 +31,9 @@ CHDB_PACK_BYTES=177817999
 CHDB_PACK_SHA512=5cff7b98caa7739b59a4a432c11f0dedc2d3b073624e61ebdf4a42e66ce8de35a6ba48ca9f62016bad1cd81fe059435cb858ce3235a8a2b408082a81563e70a7
 CHDB_LIB_BYTES=566330096
 
+# Client libraries whose datagrams tests compare: with what they need, of their own choice
+SENDERS="statsd==4.0.1 datadog==0.56.0 influxdb==5.3.2"
+
 as_root() {
 	if [ "$(id -u)" = 0 ]; then
 		"$@"
@@ -163,6 +166,28 @@ install_promtool() {
 	rm -rf "$work"
 }
 
+senders_there() {
+	[ "$(cat "$SLUICE_SENDERS/.version" 2>/dev/null)" = "$SENDERS" ]
+}
+
+install_senders() {
+	local work
+	say "client libraries of StatsD and InfluxDB by pip (tests only): 15 MB, to $SLUICE_SENDERS"
+	mkdir -p "$SLUICE_CACHE"
+	work=$(mktemp -d "$SLUICE_CACHE/.senders-XXXXXX")
+	# shellcheck disable=SC2086
+	if ! python3 -m pip install --target "$work/lib" $SENDERS >"$work/log" 2>&1; then
+		tail -3 "$work/log" >&2
+		say "the client libraries could not be fetched; their test will be skipped"
+		rm -rf "$work"
+		return 0
+	fi
+	echo "$SENDERS" >"$work/lib/.version"
+	rm -rf "$SLUICE_SENDERS"
+	mv "$work/lib" "$SLUICE_SENDERS"
+	rm -rf "$work"
+}
+
 install_chdb() {
 	local dir work pack
 	dir=$(dirname "$SLUICE_LIBCHDB")
@@ -191,6 +216,7 @@ main() {
 	chdb_there || todo=1
 	promtool_there || todo=1
 	rdkafka_there || todo=1
+	senders_there || todo=1
 	if [ "${1:-}" = --check ]; then
 		[ ${#packages[@]} -gt 0 ] && say "missing packages: ${packages[*]}"
 		kafka_there || say "missing: Kafka $KAFKA_VERSION in $SLUICE_KAFKA_LIBS"
@@ -198,6 +224,7 @@ main() {
 		chdb_there || say "missing: ClickHouse engine in $SLUICE_LIBCHDB"
 		promtool_there || say "missing: promtool in $SLUICE_CACHE/bin"
 		rdkafka_there || say "missing: librdkafka $RDKAFKA_VERSION in $SLUICE_RDKAFKA"
+		senders_there || say "missing: client libraries of StatsD and InfluxDB in $SLUICE_SENDERS"
 		exit $todo
 	fi
 	[ "$(uname -m)" = x86_64 ] || die "this machine is $(uname -m); x86_64 is needed"
@@ -207,6 +234,7 @@ main() {
 	rdkafka_there || install_rdkafka
 	chdb_there || install_chdb
 	promtool_there || install_promtool
+	senders_there || install_senders
 	check_versions
 	say "everything is there ($SLUICE_CACHE: $(du -sLm "$SLUICE_CACHE" 2>/dev/null | cut -f1) MB)"
 }

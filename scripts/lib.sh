@@ -8,6 +8,7 @@ export SLUICE_FLINK_LIBS=${SLUICE_FLINK_LIBS:-$SLUICE_CACHE/flink-libs}
 export SLUICE_RDKAFKA=${SLUICE_RDKAFKA:-$SLUICE_CACHE/librdkafka}
 export PKG_CONFIG_PATH=$SLUICE_RDKAFKA/lib/pkgconfig${PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH}
 export SLUICE_LIBCHDB=${SLUICE_LIBCHDB:-$SLUICE_CACHE/chdb/libchdb.so}
+export SLUICE_SENDERS=${SLUICE_SENDERS:-$SLUICE_CACHE/senders}
 
 say() {
 	printf 'run: %s\n' "$*" >&2
