@@ -70,6 +70,24 @@ void json_put_string(struct bytes *out, const void *text, size_t bytes)
 	bytes_put(out, "\"", 1);
 }
 
+size_t json_text_fit(const void *text, size_t bytes, size_t value_max, size_t written_max)
+{
+	const uint8_t *p = text, *end = p + bytes;
+
+	while (p < end) {
+		size_t n = utf8_length(p, (size_t)(end - p));
+		size_t value = n ? n : 3;
+		size_t written = *p < 0x20 ? 6 : *p == '"' || *p == '\\' ? 2 : value;
+
+		if (value > value_max || written > written_max)
+			break;
+		value_max -= value;
+		written_max -= written;
+		p += n ? n : 1;
+	}
+	return (size_t)(p - (const uint8_t *)text);
+}
+
 void json_put_i64(struct bytes *out, int64_t v)
 {
 	char text[24];

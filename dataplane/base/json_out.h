@@ -10,6 +10,9 @@
 
 /* A quoted string. Any bytes: what is not UTF-8 becomes U+FFFD, so that the result is valid JSON. */
 void json_put_string(struct bytes *out, const void *text, size_t bytes);
+/* The bytes at the front of a text, to the end of a character, of which json_put_string() makes a value of at
+ * most value_max bytes written in at most written_max, quotes apart. */
+size_t json_text_fit(const void *text, size_t bytes, size_t value_max, size_t written_max);
 void json_put_i64(struct bytes *out, int64_t v);
 void json_put_u64(struct bytes *out, uint64_t v);
 /* Milliseconds since the epoch as a quoted RFC 3339 time in UTC; null if its year is not of four digits. */

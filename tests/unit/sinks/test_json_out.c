@@ -40,6 +40,21 @@ static void test_strings(void **state)
 	check("x\xe2\x82", 3, "\"x\xef\xbf\xbd\xef\xbf\xbd\"");
 }
 
+static void test_fit(void **state)
+{
+	(void)state;
+	assert_int_equal(json_text_fit("", 0, 0, 0), 0);
+	assert_int_equal(json_text_fit("abc", 3, 3, 3), 3);
+	assert_int_equal(json_text_fit("abc", 3, 2, 3), 2);
+	assert_int_equal(json_text_fit("abc", 3, 3, 2), 2);
+	/* a character is not cut, what is mended counts as U+FFFD, escapes count where they are written */
+	assert_int_equal(json_text_fit("a\xe2\x82\xac", 4, 3, 9), 1);
+	assert_int_equal(json_text_fit("a\xe2\x82\xac", 4, 4, 9), 4);
+	assert_int_equal(json_text_fit("\xff\xff", 2, 5, 9), 1);
+	assert_int_equal(json_text_fit("\x01\x01", 2, 2, 11), 1);
+	assert_int_equal(json_text_fit("\"\\", 2, 2, 3), 1);
+}
+
 static void test_random_bytes_are_valid_json(void **state)
 {
 	uint64_t x = 88172645463325252ull;
@@ -73,8 +88,8 @@ static void test_random_bytes_are_valid_json(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_strings), cmocka_unit_test(test_random_bytes_are_valid_json)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_strings), cmocka_unit_test(test_fit),
+		cmocka_unit_test(test_random_bytes_are_valid_json)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
