@@ -67,7 +67,14 @@ struct config {
 };
 
 enum { CONFIG_POWER_POLL, CONFIG_POWER_ADAPTIVE };
-enum { CONFIG_FORMAT_JSON, CONFIG_FORMAT_NDJSON, CONFIG_FORMAT_STATSD, CONFIG_FORMAT_INFLUX, CONFIG_FORMAT_COUNT };
+enum {
+	CONFIG_FORMAT_JSON,
+	CONFIG_FORMAT_NDJSON,
+	CONFIG_FORMAT_STATSD,
+	CONFIG_FORMAT_INFLUX,
+	CONFIG_FORMAT_SYSLOG,
+	CONFIG_FORMAT_COUNT
+};
 
 /* Fills *cfg with the table's defaults: lists are empty. Cannot fail: a test parses each default. */
 void config_defaults(struct config *cfg);
