@@ -164,8 +164,8 @@ enum cli_exit local_rules_import(const struct cli *cli, FILE *out, struct err *e
 
 	if (!map_path) {
 		err_set(err, -EINVAL,
-			"--map is missing: which fields are Sigma's? rules/sigma/fields.yaml is one to start "
-			"from");
+			"--map is missing: which fields are Sigma's? share/sluice/sigma/fields.yaml of the "
+			"installation is one to start from");
 		return CLI_USAGE;
 	}
 	rc = file_add(&map, map_path, err);

@@ -1,0 +1,54 @@
+"""What `meson install` puts there: every pack and the mapping of Sigma's fields, under share/sluice, and they hold from
+there: the packs pass `rules check`, in a copy as the installation lays them out."""
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+BUILD, SOURCE, CTL = (os.path.abspath(p) for p in sys.argv[1:4])
+
+
+def under_share(plan):
+    """Source -> place under share/sluice, folders opened."""
+    found = {}
+    for source, target in plan.items():
+        if "/share/sluice/" not in target:
+            continue
+        place = target.split("/share/sluice/")[1]
+        if os.path.isdir(source):
+            for name in os.listdir(source):
+                found[os.path.join(source, name)] = os.path.join(place, name)
+        else:
+            found[source] = place
+    return found
+
+
+def main():
+    with open(os.path.join(BUILD, "meson-info", "intro-installed.json"), encoding="utf-8") as f:
+        plan = json.load(f)
+    programs = {os.path.basename(target) for target in plan.values() if "/bin/" in target}
+    assert {"sluiced", "sluicectl", "sluice-gen", "sluice-verify", "sluice-supervisor"} <= programs, programs
+    found = under_share(plan)
+    packs = sorted(n for n in os.listdir(os.path.join(SOURCE, "rules", "packs")) if n.endswith(".yaml"))
+    want = {"packs/" + n for n in packs} | {"sigma/fields.yaml"}
+    assert packs and want <= set(found.values()), (want, found)
+    home = tempfile.mkdtemp(prefix="sluice_install_")
+    for source, place in found.items():
+        os.makedirs(os.path.dirname(os.path.join(home, place)), exist_ok=True)
+        shutil.copy(source, os.path.join(home, place))
+    done = subprocess.run([CTL, "rules", "check"] + [os.path.join(home, "packs", n) for n in packs],
+                          capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    with open(os.path.join(home, "one.yml"), "w", encoding="utf-8") as f:
+        f.write("title: One\nlogsource: {category: webserver}\nlevel: low\n"
+                "detection: {selection: {cs-uri-query|contains: etc}, condition: selection}\n")
+    done = subprocess.run([CTL, "rules", "import", "--map", os.path.join(home, "sigma", "fields.yaml"),
+                           os.path.join(home, "one.yml")], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0 and "rules:" in done.stdout, done.stdout + done.stderr
+    shutil.rmtree(home)
+
+
+main()
+print("ok")
