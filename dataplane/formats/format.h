@@ -27,6 +27,7 @@ struct format_reader {
 	const uint8_t *src_addr;     /* 16 bytes; IPv4 as ::ffff:a.b.c.d */
 	uint32_t index, index_count; /* of events that one line makes: the format's own, 0 at first */
 	const uint8_t *inner, *rest; /* within the line: the format's own */
+	uint32_t own;		     /* of the line: the format's own */
 };
 
 /* The next event. out is empty when it is called; it is of fixed size: what does not fit makes out->failed,

@@ -190,7 +190,7 @@ bool metric_line_ok(const struct format_reader *r)
 
 bool metric_work_ok(struct bytes *out, uint32_t events, uint32_t bytes_each, const struct metric_attrs *attrs)
 {
-	uint64_t each = (uint64_t)bytes_each + (uint64_t)attrs->count * attrs->count;
+	uint64_t each = (uint64_t)bytes_each + 2ull * attrs->count * attrs->count;
 
 	if (events * each <= METRIC_WORK_MAX)
 		return true;

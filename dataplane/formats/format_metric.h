@@ -9,9 +9,10 @@
 #include "format_priv.h"
 
 #define METRIC_ATTRS_MAX 128
-/* Bytes that one line may make a worker read and write: its events by what each of them repeats. A longer
- * line of many values is refused as too_long, so that no datagram costs the work of thousands. */
-#define METRIC_WORK_MAX (8u << 20)
+/* What one line may make a worker do: its events by what each of them repeats, in bytes, and by the pairs of
+ * tags that are compared. Beyond it the line is refused as too_long, so that no datagram costs as much as
+ * hundreds of others. */
+#define METRIC_WORK_MAX (1u << 20)
 
 /* A part of the line. A backslash before one of `protects` is not of the text itself. */
 struct metric_text {

@@ -1,14 +1,13 @@
 /* InfluxDB's line protocol (docs.influxdata.com, "Line protocol reference", versions 1 and 2):
  *   MEASUREMENT[,TAG=VALUE...] FIELD=VALUE[,FIELD=VALUE...] [NANOSECONDS]
  * Each field that is a number or a boolean is an event; fields of text go with each event of their line. A
- * line is taken or refused as a whole. It is read anew for each of its events: the reader keeps a count
- * alone. */
+ * line is taken or refused as a whole, before its first event: r->inner is then the field of the next one,
+ * r->rest the time or the line's end, r->own the count of fields of text. */
 #include "format_metric.h"
 
 #include <string.h>
 
 #include "json_out.h"
-#include "number.h"
 
 #define NS_PER_MS 1000000
 #define NAME_PROTECTS ", "
@@ -17,30 +16,42 @@
 
 static const char *const device_names[] = {"device_id", "host", NULL};
 
+/* Bytes that end something or protect something. */
+enum { COMMA = 1, EQUALS = 2, SPACE = 4, QUOTE = 8, BACKSLASH = 16 };
+
+static const uint8_t byte_class[256] = {
+	[','] = COMMA, ['='] = EQUALS, [' '] = SPACE, ['"'] = QUOTE, ['\\'] = BACKSLASH};
+
+struct influx_field {
+	struct metric_text key, value; /* without quotes */
+	bool text;
+};
+
 struct influx_line {
 	struct metric_text measurement;
-	struct metric_text key, value; /* of the number or boolean that is asked for */
-	uint32_t numbers;	       /* of these */
-	bool has_time;
+	struct influx_field field; /* the event's; key.bytes 0: none */
 	int64_t ts_ms;
 	struct metric_attrs attrs; /* tags, and fields of text behind them */
 };
 
-/* The first of these bytes that no backslash protects, or the end. */
-static const uint8_t *token_end(const uint8_t *p, const uint8_t *end, const char *stops)
+/* The first byte of these classes that no backslash protects, or the end. */
+static const uint8_t *token_end(const uint8_t *p, const uint8_t *end, uint8_t classes)
 {
-	size_t count = strlen(stops);
+	for (; p < end; p++) {
+		uint8_t class = byte_class[*p];
 
-	for (; p < end && !memchr(stops, *p, count); p++)
-		if (*p == '\\' && p + 1 < end)
+		if (class & classes)
+			return p;
+		if (class == BACKSLASH && p + 1 < end)
 			p++;
-	return p < end ? p : end;
+	}
+	return end;
 }
 
 /* p: behind the opening quote. The closing one; NULL: there is none. */
 static const uint8_t *string_end(const uint8_t *p, const uint8_t *end)
 {
-	p = token_end(p, end, "\"");
+	p = token_end(p, end, QUOTE);
 	return p < end ? p : NULL;
 }
 
@@ -102,22 +113,29 @@ static bool line_next(struct format_reader *r)
 
 /* ---- what a line says ---- */
 
-static const uint8_t *tags_read(struct influx_line *line, const uint8_t *p, const uint8_t *end)
+/* Measurement and tags. Returns where the fields begin; NULL: not so. */
+static const uint8_t *head_read(struct influx_line *line, const uint8_t *p, const uint8_t *end)
 {
-	const uint8_t *key, *equals;
+	const uint8_t *from = p, *equals;
 
+	p = token_end(from, end, COMMA | SPACE);
+	line->measurement = text_of(from, p, NAME_PROTECTS);
+	if (p == from)
+		return NULL;
 	while (p < end && *p == ',') {
-		key = p + 1;
-		equals = token_end(key, end, KEY_PROTECTS);
-		if (equals == key || equals == end || *equals != '=')
+		from = p + 1;
+		equals = token_end(from, end, COMMA | EQUALS | SPACE);
+		if (equals == from || equals == end || *equals != '=')
 			return NULL;
-		p = token_end(equals + 1, end, KEY_PROTECTS);
+		p = token_end(equals + 1, end, COMMA | EQUALS | SPACE);
 		if (p == equals + 1 || (p < end && *p == '='))
 			return NULL;
-		if (!metric_attr_add(&line->attrs, text_of(key, equals, KEY_PROTECTS),
+		if (!metric_attr_add(&line->attrs, text_of(from, equals, KEY_PROTECTS),
 			    text_of(equals + 1, p, KEY_PROTECTS)))
 			return NULL;
 	}
+	while (p < end && *p == ' ')
+		p++;
 	return p;
 }
 
@@ -164,41 +182,28 @@ static uint32_t number_of(const struct metric_text *value)
 	return metric_number_put(NULL, value->at, value->bytes, false) ? value->bytes : 0;
 }
 
-/* Returns what is behind the fields. `wanted`: the number or boolean that goes into key and value. */
-static const uint8_t *fields_read(
-	struct influx_line *line, const uint8_t *p, const uint8_t *end, uint32_t wanted)
+/* The field at p. Returns what is behind it; NULL: it is none. Numbers are not judged. */
+static const uint8_t *field_read(struct influx_field *field, const uint8_t *p, const uint8_t *end)
 {
-	struct metric_text key, value;
-	const uint8_t *equals;
+	const uint8_t *equals = token_end(p, end, COMMA | EQUALS | SPACE);
 
-	for (;; p++) {
-		equals = token_end(p, end, KEY_PROTECTS);
-		if (equals == p || equals == end || *equals != '=')
+	if (equals == p || equals == end || *equals != '=')
+		return NULL;
+	field->key = text_of(p, equals, KEY_PROTECTS);
+	field->text = equals + 1 < end && equals[1] == '"';
+	if (field->text) {
+		p = string_end(equals + 2, end);
+		if (!p)
 			return NULL;
-		key = text_of(p, equals, KEY_PROTECTS);
-		if (equals + 1 < end && equals[1] == '"') {
-			p = string_end(equals + 2, end);
-			if (!p ||
-				!metric_attr_add(&line->attrs, key, text_of(equals + 2, p, STRING_PROTECTS)))
-				return NULL;
-			p++;
-		} else {
-			p = token_end(equals + 1, end, ", ");
-			value = text_of(equals + 1, p, "");
-			if (bool_of(&value) < 0 && !number_of(&value))
-				return NULL;
-			if (line->numbers++ == wanted) {
-				line->key = key;
-				line->value = value;
-			}
-		}
-		if (p == end || *p == ' ')
-			return p;
-		if (*p != ',')
-			return NULL;
+		field->value = text_of(equals + 2, p, STRING_PROTECTS);
+		return p + 1;
 	}
+	p = token_end(equals + 1, end, COMMA | SPACE);
+	field->value = text_of(equals + 1, p, "");
+	return p;
 }
 
+/* Nanoseconds, cut to the millisecond below. */
 static bool time_read(struct influx_line *line, const uint8_t *p, const uint8_t *end)
 {
 	bool negative = *p == '-';
@@ -210,28 +215,86 @@ static bool time_read(struct influx_line *line, const uint8_t *p, const uint8_t 
 		ns = ns * 10 - (*p - '0');
 	ns = negative ? ns : -ns;
 	line->ts_ms = ns / NS_PER_MS - (ns % NS_PER_MS < 0);
-	line->has_time = true;
 	return true;
 }
 
-static bool line_read(struct influx_line *line, const struct format_reader *r)
+/* All fields: how many are numbers or booleans, what each event of the line repeats of the others. Returns
+ * what is behind them; NULL: one is none. */
+static const uint8_t *fields_judge(struct format_reader *r, struct influx_line *line, const uint8_t *p,
+	uint32_t *numbers, uint32_t *repeated)
 {
-	const uint8_t *p = r->piece, *end = p + r->piece_bytes;
+	const uint8_t *end = r->piece + r->piece_bytes, *from;
+	struct influx_field field;
 
-	memset(line, 0, offsetof(struct influx_line, attrs));
-	line->attrs.count = 0;
-	line->measurement = text_of(p, token_end(p, end, NAME_PROTECTS), NAME_PROTECTS);
-	p = tags_read(line, p + line->measurement.bytes, end);
-	if (!line->measurement.bytes || !p)
+	for (;; p++) {
+		from = p;
+		p = field_read(&field, p, end);
+		if (!p || (p < end && *p != ',' && *p != ' '))
+			return NULL;
+		if (!field.text) {
+			if (bool_of(&field.value) < 0 && !number_of(&field.value))
+				return NULL;
+			++*numbers;
+		} else {
+			if (!metric_attr_add(&line->attrs, field.key, field.value))
+				return NULL;
+			r->own++;
+			*repeated += (uint32_t)(p - from);
+		}
+		if (p == end || *p == ' ')
+			return p;
+	}
+}
+
+/* The whole line, before its first event: fills what the reader keeps of it. False: it is refused. */
+static bool line_judge(struct format_reader *r, struct bytes *out, struct influx_line *line)
+{
+	const uint8_t *end = r->piece + r->piece_bytes, *p;
+	uint32_t numbers = 0, repeated;
+
+	p = metric_line_ok(r) ? head_read(line, r->piece, end) : NULL;
+	if (!p)
 		return false;
-	while (p < end && *p == ' ')
-		p++;
-	p = fields_read(line, p, end, r->index);
+	repeated = (uint32_t)(p - r->piece);
+	r->inner = p;
+	r->own = 0;
+	p = fields_judge(r, line, p, &numbers, &repeated);
 	if (!p)
 		return false;
 	while (p < end && *p == ' ')
 		p++;
-	return p == end || time_read(line, p, end);
+	r->rest = p;
+	if ((p < end && !time_read(line, p, end)) || !metric_work_ok(out, numbers, repeated, &line->attrs))
+		return false;
+	r->index = 0;
+	r->index_count = numbers ? numbers : 1;
+	return true;
+}
+
+/* What the event at r->inner needs of a line that was found good. */
+static void line_read(struct format_reader *r, struct influx_line *line)
+{
+	const uint8_t *end = r->piece + r->piece_bytes, *p = head_read(line, r->piece, end);
+	struct influx_field field;
+	uint32_t texts = 0;
+
+	while (p && texts < r->own) {
+		p = field_read(&field, p, end);
+		if (p && field.text)
+			texts += metric_attr_add(&line->attrs, field.key, field.value);
+		if (p)
+			p++;
+	}
+	for (p = r->inner; p && p < r->rest && !line->field.key.bytes;) {
+		p = field_read(&field, p, end);
+		if (p && !field.text)
+			line->field = field;
+		if (p)
+			r->inner = ++p;
+	}
+	line->ts_ms = r->receive_ms;
+	if (r->rest < end)
+		time_read(line, r->rest, end);
 }
 
 /* ---- events ---- */
@@ -239,31 +302,34 @@ static bool line_read(struct influx_line *line, const struct format_reader *r)
 static void name_put(struct bytes *out, const struct influx_line *line)
 {
 	static const char plain[] = "value"; /* says nothing that the measurement does not */
-	bool of_field = line->numbers && !(line->key.bytes == strlen(plain) &&
-						 memcmp(line->key.at, plain, line->key.bytes) == 0);
+	const struct metric_text *key = &line->field.key;
+	bool of_field =
+		key->bytes && !(key->bytes == strlen(plain) && memcmp(key->at, plain, key->bytes) == 0);
 
 	json_put_name(out, "name");
 	bytes_put(out, "\"", 1);
 	metric_text_inner_put(out, line->measurement);
 	if (of_field) {
 		bytes_put(out, ".", 1);
-		metric_text_inner_put(out, line->key);
+		metric_text_inner_put(out, *key);
 	}
 	bytes_put(out, "\"", 1);
 }
 
 static void event_put(struct bytes *out, const struct format_reader *r, const struct influx_line *line)
 {
-	metric_head_put(out, r, &line->attrs, device_names, line->has_time ? line->ts_ms : r->receive_ms);
+	const struct metric_text *value = &line->field.value;
+
+	metric_head_put(out, r, &line->attrs, device_names, line->ts_ms);
 	name_put(out, line);
-	if (line->numbers) {
-		int truth = bool_of(&line->value);
+	if (line->field.key.bytes) {
+		int truth = bool_of(value);
 
 		json_put_name(out, "value");
 		if (truth >= 0)
 			json_put_i64(out, truth);
 		else
-			metric_number_put(out, line->value.at, number_of(&line->value), false);
+			metric_number_put(out, value->at, number_of(value), false);
 	}
 	if (line->attrs.count) {
 		json_put_name(out, "attributes");
@@ -274,22 +340,26 @@ static void event_put(struct bytes *out, const struct format_reader *r, const st
 	bytes_put(out, "}", 1);
 }
 
+/* The table of attributes stays as it is: what is in it is counted. */
+static void line_clear(struct influx_line *line)
+{
+	memset(line, 0, offsetof(struct influx_line, attrs));
+	line->attrs.count = 0;
+}
+
 enum format_answer influx_next(struct format_reader *r, struct bytes *out)
 {
 	struct influx_line line;
 
 	if (!r->index_count) {
-		r->index = 0;
 		if (!line_next(r))
 			return FORMAT_END;
-		if (!metric_line_ok(r) || !line_read(&line, r))
+		line_clear(&line);
+		if (!line_judge(r, out, &line))
 			return FORMAT_REFUSED;
-		if (!metric_work_ok(out, line.numbers, r->piece_bytes, &line.attrs))
-			return FORMAT_REFUSED;
-		r->index_count = line.numbers ? line.numbers : 1;
-	} else {
-		line_read(&line, r);
 	}
+	line_clear(&line);
+	line_read(r, &line);
 	event_put(out, r, &line);
 	if (++r->index == r->index_count)
 		r->index_count = 0;

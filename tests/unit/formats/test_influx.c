@@ -132,12 +132,19 @@ static void test_limits(void **state)
 	memcpy(datagram + at, " f=1", 4);
 	format_answers(text, CONFIG_FORMAT_INFLUX, datagram, at + 4, EVENT_BYTES_MAX);
 	assert_memory_equal(text, "bad_format: m,t0=1", 18);
+	/* many fields are taken, and a long text; many that would all repeat it are not */
+	memset(datagram, 'x', 20000);
+	memcpy(datagram, "m s=\"", 5);
+	memcpy(datagram + 20000, "\",a=1", 5);
+	for (at = 20005; at + 4 <= sizeof datagram; at += 4)
+		memcpy(datagram + at, ",a=1", 4);
+	format_answers(text, CONFIG_FORMAT_INFLUX, datagram, at, EVENT_BYTES_MAX);
+	assert_memory_equal(text, "too_long: m s=\"x", 16);
+	format_answers(text, CONFIG_FORMAT_INFLUX, datagram, 20009, EVENT_BYTES_MAX);
+	assert_memory_equal(text, HEAD, sizeof HEAD - 1);
 	memcpy(datagram, "m a=1", 5);
 	for (at = 5; at + 4 <= sizeof datagram; at += 4)
 		memcpy(datagram + at, ",a=1", 4);
-	format_answers(text, CONFIG_FORMAT_INFLUX, datagram, at, EVENT_BYTES_MAX);
-	assert_memory_equal(text, "too_long: m a=1,a=1", 19);
-	/* all that an Ethernet frame can hold is taken */
 	format_answers(text, CONFIG_FORMAT_INFLUX, datagram, 1469, EVENT_BYTES_MAX);
 	for (const char *p = text; (p = strchr(p, '\n')); p++)
 		lines++;
