@@ -10,6 +10,7 @@
 #include "config_table.h"
 #include "daemon.h"
 #include "event_config.h"
+#include "format.h"
 #include "log.h"
 #include "options.h"
 
@@ -61,8 +62,8 @@ static int check(const struct config *cfg)
 	struct ruleset *rs = NULL;
 	struct err err = {0};
 
-	if (config_check(cfg, &err) || event_config_check(cfg, &err) || rules_of_dir(cfg, &rs, &err) ||
-		enrich_set_load(&tables, cfg, &err) ||
+	if (config_check(cfg, &err) || event_config_check(cfg, &err) || format_config_check(cfg, &err) ||
+		rules_of_dir(cfg, &rs, &err) || enrich_set_load(&tables, cfg, &err) ||
 		(cfg->state.enabled && window_plan_make(&plan, cfg, &err))) {
 		fprintf(stderr, "sluiced: %s\n", err.text);
 		return 1;
@@ -83,7 +84,7 @@ static int run(const struct config *cfg)
 	static struct daemon daemon;
 	struct err err = {0};
 
-	if (config_check(cfg, &err) || event_config_check(cfg, &err)) {
+	if (config_check(cfg, &err) || event_config_check(cfg, &err) || format_config_check(cfg, &err)) {
 		fprintf(stderr, "sluiced: %s\n", err.text);
 		return 1;
 	}

@@ -1,7 +1,9 @@
 /* The table of formats, and what they share. */
 #include "format_priv.h"
 
-#include "config.h"
+#include <errno.h>
+
+#include "event_config.h"
 #include "ndjson.h"
 
 const struct format format_table[CONFIG_FORMAT_COUNT] = {
@@ -17,4 +19,19 @@ bool format_line(struct format_reader *r)
 
 	r->at = lines.at;
 	return more;
+}
+
+int format_config_check(const struct config *cfg, struct err *err)
+{
+	for (uint32_t i = 0; i < cfg->listeners_count; i++) {
+		const struct config_listeners *listener = &cfg->listeners[i];
+		enum event_type type = event_config_listener_type(listener), has;
+
+		has = format_table[listener->format].type;
+		if (type != EVENT_TYPE_NONE && has != EVENT_TYPE_NONE && type != has)
+			return err_set(err, -EINVAL,
+				"listeners: '%s': type: '%s': events of its format are of type %s",
+				listener->name, listener->type, type_table[has].name);
+	}
+	return 0;
 }

@@ -11,6 +11,8 @@
 #include <stdint.h>
 
 #include "bytes.h"
+#include "config.h"
+#include "err.h"
 #include "event.h"
 
 enum format_answer {
@@ -39,8 +41,11 @@ struct format {
 	enum event_type type; /* that its events have; EVENT_TYPE_NONE: any */
 };
 
-/* By enum config_format, of CONFIG_FORMAT_COUNT. */
+/* By listeners.format, of CONFIG_FORMAT_COUNT. */
 extern const struct format format_table[];
+
+/* Before the start: 0, or -EINVAL and the text, if a listener wants another type than its format has. */
+int format_config_check(const struct config *cfg, struct err *err);
 
 /* Opens a datagram. */
 static inline struct format_reader format_open(

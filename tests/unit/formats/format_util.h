@@ -2,6 +2,7 @@
 #ifndef SLUICE_FORMAT_UTIL_H
 #define SLUICE_FORMAT_UTIL_H
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
