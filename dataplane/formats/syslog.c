@@ -211,6 +211,8 @@ static bool rfc5424_write(
 		p++;
 	if (end - p >= 3 && !memcmp(p, "\xef\xbb\xbf", 3))
 		p += 3;
+	else if (p < end && *p == ' ') /* rsyslog sends what stood behind a tag, its space included */
+		p++;
 	parts.message = text_to(p, end);
 	start = syslog_write(r, out, &parts);
 	sd_copy(&sd, end, plain, out);

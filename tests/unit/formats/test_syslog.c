@@ -41,6 +41,11 @@ static const struct log_row rfc5424_row[] = {
 	{"<191>1 2024-02-29T23:59:59.999999999Z h a b c - x\r\n",
 		LOG("a", 1709251199999, "debug", "x",
 			A("facility", "local7") "," A("host", "h") "," A("procid", "b") "," A("msgid", "c"))},
+	/* a space of rsyslog's */
+	{"<14>1 - h a - - -  m",
+		LOG("a", 1763700000000, "info", "m", A("facility", "user") "," A("host", "h"))},
+	{"<14>1 - h a - - -   m",
+		LOG("a", 1763700000000, "info", " m", A("facility", "user") "," A("host", "h"))},
 	/* bytes that are not UTF-8, controls */
 	{"<14>1 - h a - - - \xff\x01\xc3\xa9", LOG("a", 1763700000000, "info", "\xef\xbf\xbd\\u0001\xc3\xa9",
 						       A("facility", "user") "," A("host", "h"))},
