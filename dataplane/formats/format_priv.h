@@ -7,5 +7,6 @@
 format_next statsd_next; /* StatsD, with the tags and packed values of DogStatsD */
 format_next influx_next; /* InfluxDB's line protocol */
 format_next syslog_next; /* syslog of RFC 5424, and of RFC 3164 as it is sent */
+format_next gelf_next;	 /* GELF, plain or compressed, in one datagram */
 
 #endif

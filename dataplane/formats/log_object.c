@@ -6,7 +6,6 @@
 
 #define READ_BEYOND 16			/* text_walk() may */
 #define DEPTH_MAX (EVENT_DEPTH_MAX - 1) /* `attributes` stands in the event's own object */
-#define ATTRIBUTES_MAX 60000		/* the field's limit */
 
 /* Over "name" : and spaces; NULL: not such. */
 static const uint8_t *name_walk(const uint8_t *p, const uint8_t *end)
@@ -84,6 +83,8 @@ static bool object_walk(const uint8_t *p, const uint8_t *end)
 {
 	struct object_walk w = {p, end, 0, 0};
 
+	if (p == end || *p != '{')
+		return false;
 	while (p && p < end) {
 		uint32_t depth = w.depth;
 
@@ -95,7 +96,7 @@ static bool object_walk(const uint8_t *p, const uint8_t *end)
 			p = closer(&w) == '}' ? name_walk(p, end) : p;
 			continue;
 		}
-		for (;;) {
+		while (w.depth) {
 			p = json_skip_space(p, end);
 			if (p == end)
 				return false;
@@ -103,9 +104,10 @@ static bool object_walk(const uint8_t *p, const uint8_t *end)
 				break;
 			if (*p++ != closer(&w))
 				return false;
-			if (--w.depth == 0)
-				return json_skip_space(p, end) == end;
+			w.depth--;
 		}
+		if (!w.depth)
+			return json_skip_space(p, end) == end;
 		p = json_skip_space(p + 1, end);
 		if (closer(&w) == '}')
 			p = name_walk(p, end);
@@ -158,7 +160,7 @@ void log_put_object(struct bytes *out, struct text text, size_t start)
 		return;
 	while (object_next(&at, text.p + text.bytes, &m))
 		log_put_member(out, &m);
-	if (!out->failed && out->bytes + 1 - start <= ATTRIBUTES_MAX && out->capacity - out->bytes >= 2)
+	if (!out->failed && out->bytes + 1 - start <= LOG_ATTRIBUTES_MAX && out->capacity - out->bytes >= 2)
 		return;
 	out->bytes = before;
 	out->failed = false;

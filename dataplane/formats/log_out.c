@@ -60,8 +60,10 @@ size_t log_begin(struct bytes *out, const struct log_event *ev, const uint8_t sr
 	return start;
 }
 
-void log_end(struct bytes *out)
+void log_end(struct bytes *out, size_t start)
 {
+	if (out->bytes + 1 - start > LOG_ATTRIBUTES_MAX)
+		out->failed = true;
 	bytes_put(out, "}}", 2);
 }
 

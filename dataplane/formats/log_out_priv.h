@@ -14,8 +14,6 @@ struct text {
 	uint32_t bytes;
 };
 
-#define TEXT_OF(text) ((struct text){(const uint8_t *)(text), sizeof(text) - 1})
-
 static inline struct text text_to(const uint8_t *p, const uint8_t *end)
 {
 	return (struct text){p, (uint32_t)(end - p)};
@@ -27,6 +25,7 @@ static inline bool text_is(struct text s, const char *text)
 }
 
 #define LOG_SEVERITY_NONE 8
+#define LOG_ATTRIBUTES_MAX 60000 /* bytes: the field's limit */
 
 struct log_event {
 	int64_t ts_ms;	     /* milliseconds since the epoch */
@@ -38,7 +37,8 @@ struct log_event {
 /* Writes the event up to and with the opening of `attributes`; then come members, then log_end(). Returns
  * where in out `attributes` starts. */
 size_t log_begin(struct bytes *out, const struct log_event *ev, const uint8_t src_addr[16]);
-void log_end(struct bytes *out);
+/* Fails out if `attributes` is longer than the field may be. */
+void log_end(struct bytes *out, size_t start);
 /* A member of `attributes` with a name of ours; nothing if the text has no bytes. */
 void log_put_text(struct bytes *out, const char *name, struct text text);
 /* The opening of a member with a name of the sender's, up to its value: a name that is one of ours gets an

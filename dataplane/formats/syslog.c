@@ -217,7 +217,7 @@ static bool rfc5424_write(
 	start = syslog_write(r, out, &parts);
 	sd_copy(&sd, end, plain, out);
 	syslog_put_json(out, parts.message, start);
-	log_end(out);
+	log_end(out, start);
 	return true;
 }
 

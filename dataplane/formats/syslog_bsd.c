@@ -101,7 +101,8 @@ static void host_read(const uint8_t **p, const uint8_t *end, struct syslog_parts
 	if (!space || space == at || space[-1] == ':' || space - at > 255)
 		return;
 	for (; at < space; at++)
-		if (!is_letter(*at) && !is_digit(*at) && !memchr(".-_:%", *at, 5))
+		if (!is_letter(*at) && !is_digit(*at) && *at != '.' && *at != '-' && *at != '_' &&
+			*at != ':' && *at != '%')
 			return;
 	if (!text_is(text_to(*p, space), "-"))
 		parts->host = text_to(*p, space);
@@ -122,7 +123,7 @@ static void router_read(const uint8_t **p, const uint8_t *end, int64_t now_ms, s
 			break;
 		for (const uint8_t *c = at; c < stop; c++)
 			number = number && is_digit(*c);
-		if (number ? seq.p != NULL : host.p != NULL)
+		if (number ? seq.bytes : host.bytes)
 			break;
 		*(number ? &seq : &host) = text_to(at, stop);
 		at = spaces_skip(stop + 1, end);
@@ -157,5 +158,5 @@ void syslog_bsd_write(struct format_reader *r, struct bytes *out, struct text re
 	parts.message = text_to(p, end);
 	start = syslog_write(r, out, &parts);
 	syslog_put_json(out, parts.message, start);
-	log_end(out);
+	log_end(out, start);
 }

@@ -1,0 +1,202 @@
+/* GELF 1.1 over UDP: a JSON object, plain or compressed, in one datagram. */
+#include "gelf_priv.h"
+
+#include "format_priv.h"
+#include "json_out.h"
+#include "json_scan.h"
+#include "log_out_priv.h"
+#include "number.h"
+
+#define TS_MS_MAX 253402300799999ull /* 9999-12-31T23:59:59.999Z */
+
+/* Members that the format knows. The first of a name counts; value.p NULL: not there, or null. */
+enum { SHORT, FULL, HOST, TIMESTAMP, LEVEL, VERSION, APP, CONTAINER, FACILITY, OLD_FACILITY, KNOWN_COUNT };
+
+static const char *const known_name[KNOWN_COUNT] = {"short_message", "full_message", "host", "timestamp",
+	"level", "version", "_app", "_container_name", "_facility", "facility"};
+
+struct gelf {
+	struct text value[KNOWN_COUNT]; /* as written */
+	uint8_t *decoded;		/* takes their texts, each once */
+};
+
+/* Of a member's name; KNOWN_COUNT: none. */
+static uint32_t name_find(struct text name)
+{
+	uint8_t plain[6 * 16];
+
+	if (name.bytes <= sizeof plain && memchr(name.p, '\\', name.bytes))
+		name = (struct text){plain, text_decode(plain, name.p, name.bytes)};
+	for (uint32_t i = 0; i < KNOWN_COUNT; i++)
+		if (text_is(name, known_name[i]))
+			return i;
+	return KNOWN_COUNT;
+}
+
+/* What is consumed as a field and does not come again among the attributes. */
+static bool is_field(uint32_t known)
+{
+	return known <= VERSION;
+}
+
+/* A value's text; bytes 0 if it is none. */
+static struct text value_text(struct gelf *g, struct text value)
+{
+	struct text t = {g->decoded, 0};
+
+	if (!value.p || *value.p != '"')
+		return t;
+	t.bytes = text_decode(g->decoded, value.p + 1, value.bytes - 2);
+	g->decoded += t.bytes;
+	return t;
+}
+
+/* A number, or a text that is one. */
+static bool value_number(struct text value, struct number *n)
+{
+	const uint8_t *p = value.p, *end = p + value.bytes;
+
+	if (*p == '"') {
+		p++;
+		end--;
+	}
+	return number_walk(p, end, n) == end;
+}
+
+/* Seconds with a fraction to milliseconds, cut. */
+static bool timestamp_read(struct text value, int64_t *ms)
+{
+	struct number n;
+	int32_t exp10;
+
+	if (!value_number(value, &n) || (n.negative && n.mantissa))
+		return false;
+	if (n.mantissa == 0) {
+		*ms = 0;
+		return true;
+	}
+	if (n.exp10 < -100 || n.exp10 > 20)
+		return false;
+	for (exp10 = n.exp10 + 3; exp10 < 0; exp10++)
+		n.mantissa /= 10;
+	for (; exp10 > 0; exp10--) {
+		if (n.mantissa > TS_MS_MAX)
+			return false;
+		n.mantissa *= 10;
+	}
+	*ms = (int64_t)n.mantissa;
+	return n.mantissa <= TS_MS_MAX;
+}
+
+/* LOG_SEVERITY_NONE: it is none of 0 to 7. */
+static uint8_t level_read(struct text value)
+{
+	struct number n;
+
+	if (!value.p || !value_number(value, &n) || !n.integer || n.negative || n.cut || n.exp10 ||
+		n.mantissa > 7)
+		return LOG_SEVERITY_NONE;
+	return (uint8_t)n.mantissa;
+}
+
+static struct text source_find(struct gelf *g, struct text host)
+{
+	static const uint8_t order[] = {APP, CONTAINER, FACILITY, OLD_FACILITY};
+	struct text t = {0};
+
+	for (uint32_t i = 0; i < sizeof order && !t.bytes; i++)
+		t = value_text(g, g->value[order[i]]);
+	return t.bytes ? t : host;
+}
+
+static void members_read(struct gelf *g, struct text json)
+{
+	const uint8_t *at = json.p;
+	struct object_member m;
+
+	while (object_next(&at, json.p + json.bytes, &m)) {
+		uint32_t known = name_find(m.name);
+
+		if (known < KNOWN_COUNT && !g->value[known].p && *m.value.p != 'n')
+			g->value[known] = m.value;
+	}
+}
+
+/* All members that are no field: `_name` as name. */
+static void others_put(struct bytes *out, struct text json)
+{
+	const uint8_t *at = json.p;
+	struct object_member m;
+
+	while (object_next(&at, json.p + json.bytes, &m)) {
+		if (is_field(name_find(m.name)))
+			continue;
+		if (m.name.bytes > 1 && *m.name.p == '_')
+			m.name = text_to(m.name.p + 1, m.name.p + m.name.bytes);
+		log_put_member(out, &m);
+	}
+}
+
+/* False: not GELF. */
+static bool gelf_write(struct format_reader *r, struct bytes *out, struct text json)
+{
+	uint8_t decoded[EVENT_BYTES_MAX]; /* no text is longer than what it is written as */
+	struct gelf g = {.decoded = decoded};
+	struct log_event ev = {.ts_ms = r->receive_ms};
+	struct text first, host;
+	size_t start;
+
+	if (!object_valid(out, json))
+		return false;
+	members_read(&g, json);
+	if (g.value[TIMESTAMP].p && !timestamp_read(g.value[TIMESTAMP], &ev.ts_ms))
+		return false;
+	ev.severity = level_read(g.value[LEVEL]);
+	host = value_text(&g, g.value[HOST]);
+	ev.source = source_find(&g, host);
+	first = value_text(&g, g.value[SHORT]);
+	ev.message = value_text(&g, g.value[FULL]);
+	if (!first.bytes && !ev.message.bytes)
+		return false;
+	if (!ev.message.bytes) {
+		ev.message = first;
+		first.bytes = 0;
+	}
+	start = log_begin(out, &ev, r->src_addr);
+	log_put_text(out, "host", host);
+	log_put_text(out, "short_message", first);
+	if (g.value[LEVEL].p && ev.severity == LOG_SEVERITY_NONE) {
+		json_put_name(out, "level");
+		bytes_put(out, g.value[LEVEL].p, g.value[LEVEL].bytes);
+	}
+	others_put(out, json);
+	log_end(out, start);
+	return true;
+}
+
+enum format_answer gelf_next(struct format_reader *r, struct bytes *out)
+{
+	uint8_t plain[EVENT_BYTES_MAX];
+	struct text json = {r->at, (uint32_t)(r->end - r->at)};
+	bool too_long = json.bytes > EVENT_BYTES_MAX;
+
+	if (!json.bytes)
+		return FORMAT_END;
+	r->piece = json.p;
+	r->piece_bytes = json.bytes;
+	r->at = r->end;
+	if (!too_long && gelf_packing(json.p, json.bytes) != GELF_PLAIN) {
+		if (!gelf_unpack(plain, &json.bytes, r->piece, r->piece_bytes, &too_long) && !too_long)
+			return FORMAT_REFUSED;
+		json.p = plain;
+	}
+	while (json.bytes && (json_is_space(*json.p) || json.p[json.bytes - 1] == 0)) {
+		json.p += json_is_space(*json.p);
+		json.bytes--;
+	}
+	if (too_long) {
+		out->failed = true;
+		return FORMAT_EVENT;
+	}
+	return gelf_write(r, out, json) ? FORMAT_EVENT : FORMAT_REFUSED;
+}
