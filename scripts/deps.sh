@@ -12,10 +12,10 @@ dpdk=22.11 libdpdk-dev=22.11 libhyperscan-dev=5.4 libpcre2-dev=10.42 liburing-de
 libcmocka-dev=1.1 libyaml-dev=0.2 libjansson-dev=2.14 libmaxminddb-dev=1.7 libhttp-parser-dev=2.9 libsimdjson-dev=3.0 libpcap-dev=1.10
 libcurl4-openssl-dev=7.88 libssl-dev=3.0 zlib1g-dev=1:1.2 libzstd-dev=1.5 liblz4-dev=1.9 libsasl2-dev=2.1 make=4.3 prometheus-alertmanager=0.25
 clang=1:14 libclang-rt-14-dev=1:14 clang-tidy=1:14 clang-format=1:14
-kcat=1.7 jq=1.6 curl=7.88 iproute2=6.1 ethtool=1:6.1 procps=2:4.0 rsyslog=8.2302
+kcat=1.7 jq=1.6 curl=7.88 iproute2=6.1 ethtool=1:6.1 procps=2:4.0 libestr0=0.1 libfastjson4=1.2
 "
 # Only where the command is not there yet, from whatever source: command=package
-COMMANDS="java=openjdk-17-jre-headless javac=openjdk-17-jdk-headless mvn=maven npm=npm"
+COMMANDS="java=openjdk-17-jre-headless javac=openjdk-17-jdk-headless mvn=maven npm=npm pip3=python3-pip"
 
 KAFKA_VERSION=4.3.1
 KAFKA_JARS_MIN=40
@@ -153,16 +153,45 @@ promtool_there() {
 	[ -x "$SLUICE_CACHE/bin/promtool" ]
 }
 
-# Only the checker of metrics: the package itself would start a server.
+rsyslogd_there() {
+	[ -x "$SLUICE_CACHE/bin/rsyslogd" ] && [ -e "$SLUICE_RSYSLOG/imuxsock.so" ]
+}
+
+# fetch_files PACKAGE WORK PATH...: files of a package that is not to be installed, since it would start a server
+fetch_files() {
+	local package=$1 work=$2
+	shift 2
+	chmod 755 "$work"
+	(cd "$work" && apt-get download -q "$package" >log 2>&1 && dpkg-deb --fsys-tarfile "$package"_*.deb | tar x "$@")
+}
+
+# Only the checker of metrics.
 install_promtool() {
 	local work
 	say "promtool of Debian's prometheus package: 20 MB to fetch, to $SLUICE_CACHE/bin"
 	work=$(mktemp -d "$SLUICE_CACHE/.promtool-XXXXXX")
-	chmod 755 "$work"
-	(cd "$work" && apt-get download -q prometheus >log 2>&1 && dpkg-deb --fsys-tarfile prometheus_*.deb |
-		tar x ./usr/bin/promtool) || { say "promtool could not be fetched; its test will be skipped"; rm -rf "$work"; return 0; }
-	mkdir -p "$SLUICE_CACHE/bin"
-	mv "$work/usr/bin/promtool" "$SLUICE_CACHE/bin/promtool"
+	if fetch_files prometheus "$work" ./usr/bin/promtool; then
+		mkdir -p "$SLUICE_CACHE/bin"
+		mv "$work/usr/bin/promtool" "$SLUICE_CACHE/bin/promtool"
+	else
+		say "promtool could not be fetched; its test will be skipped"
+	fi
+	rm -rf "$work"
+}
+
+# A real sender of syslog, for tests that start it themselves.
+install_rsyslogd() {
+	local work
+	say "rsyslogd of Debian's rsyslog package: 1 MB to fetch, to $SLUICE_CACHE/bin and $SLUICE_RSYSLOG"
+	work=$(mktemp -d "$SLUICE_CACHE/.rsyslog-XXXXXX")
+	if fetch_files rsyslog "$work" ./usr/sbin/rsyslogd ./usr/lib/x86_64-linux-gnu/rsyslog; then
+		mkdir -p "$SLUICE_CACHE/bin"
+		rm -rf "$SLUICE_RSYSLOG"
+		mv "$work/usr/lib/x86_64-linux-gnu/rsyslog" "$SLUICE_RSYSLOG"
+		mv "$work/usr/sbin/rsyslogd" "$SLUICE_CACHE/bin/rsyslogd"
+	else
+		say "rsyslogd could not be fetched; its test will be skipped"
+	fi
 	rm -rf "$work"
 }
 
@@ -215,6 +244,7 @@ main() {
 	flink_there || todo=1
 	chdb_there || todo=1
 	promtool_there || todo=1
+	rsyslogd_there || todo=1
 	rdkafka_there || todo=1
 	senders_there || todo=1
 	if [ "${1:-}" = --check ]; then
@@ -222,6 +252,7 @@ main() {
 		kafka_there || say "missing: Kafka $KAFKA_VERSION in $SLUICE_KAFKA_LIBS"
 		flink_there || say "missing: Flink $FLINK_VERSION in $SLUICE_FLINK_LIBS"
 		chdb_there || say "missing: ClickHouse engine in $SLUICE_LIBCHDB"
+		rsyslogd_there || say "missing: rsyslogd in $SLUICE_CACHE/bin"
 		promtool_there || say "missing: promtool in $SLUICE_CACHE/bin"
 		rdkafka_there || say "missing: librdkafka $RDKAFKA_VERSION in $SLUICE_RDKAFKA"
 		senders_there || say "missing: client libraries of StatsD and InfluxDB in $SLUICE_SENDERS"
@@ -234,6 +265,7 @@ main() {
 	rdkafka_there || install_rdkafka
 	chdb_there || install_chdb
 	promtool_there || install_promtool
+	rsyslogd_there || install_rsyslogd
 	senders_there || install_senders
 	check_versions
 	say "everything is there ($SLUICE_CACHE: $(du -sLm "$SLUICE_CACHE" 2>/dev/null | cut -f1) MB)"

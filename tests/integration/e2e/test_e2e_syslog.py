@@ -26,6 +26,9 @@ LOGGER_PORT, GELF_PORT = 5517, 12201
 LEVELS = ("emergency", "alert", "critical", "error", "warning", "notice", "info", "debug")
 LOCAL0, HOST = 16, "gate.example"
 SENT = int(time.time())  # the time in all messages to rsyslog
+CACHE = os.path.expanduser(os.environ.get("SLUICE_CACHE", "~/.cache/sluice"))
+RSYSLOGD = shutil.which("rsyslogd", path=os.path.join(CACHE, "bin") + ":" + os.environ.get("PATH", ""))
+MODULES = ["-M", os.path.join(CACHE, "rsyslog")] if RSYSLOGD and RSYSLOGD.startswith(CACHE) else []
 RSYSLOG = """global(workDirectory="{dir}" localHostname="{host}" preserveFQDN="on")
 module(load="imuxsock" SysSock.Use="off")
 input(type="imuxsock" Socket="{dir}/log" useSysTimeStamp="off" ignoreTimestamp="off" rateLimit.Interval="0")
@@ -44,7 +47,7 @@ def rsyslog_start(rig, sender):
             config += ACTION.format(target=TARGET[family], port=port, template=template)
     with open(home + "/rsyslog.conf", "w", encoding="ascii") as f:
         f.write(config)
-    rig.spawn([*sender.run, "rsyslogd", "-n", "-f", home + "/rsyslog.conf", "-i", home + "/pid"], "rsyslog.log",
+    rig.spawn([*sender.run, RSYSLOGD, "-n", *MODULES, "-f", home + "/rsyslog.conf", "-i", home + "/pid"], "rsyslog.log",
               {"TZ": "UTC"})
     rig.expect(wait_until(lambda: os.path.exists(home + "/log"), 30, "rsyslog's socket"), "rsyslogd runs")
     return home + "/log"
@@ -146,7 +149,7 @@ def check_gelf(rig, records):
 
 
 with Rig(sys.argv[1], root=True) as rig:
-    if not shutil.which("rsyslogd"):
+    if not RSYSLOGD:
         skip("no rsyslogd: ./run deps")
     sender = Sender(rig)
     daemon = Daemon(rig, "syslog", sender.af_packet(2), sinks=False, time={"past_max": "0s"})
