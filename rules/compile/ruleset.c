@@ -174,6 +174,7 @@ int ruleset_compile_how(struct ruleset **out, const struct rule_source *source, 
 		ruleset_free(rs);
 		return rc;
 	}
+	rs->list.problems = NULL;
 	*out = rs;
 	return 0;
 }
@@ -198,8 +199,6 @@ int ruleset_check(struct ruleset **out, const struct rule_source *source, uint32
 		problems->more = rule_problem(problems, rc, &last) != 0;
 	else if (rc && rc != -EINVAL)
 		err_set(err, rc, "%s", last.text);
-	else if (!rc)
-		(*out)->list.problems = NULL;
 	return rc;
 }
 

@@ -118,6 +118,34 @@ static int states_look(void *arg, const struct ruleset *rs, const struct rule_te
 	return 0;
 }
 
+struct told {
+	const char *first; /* what a compile ends with */
+	uint32_t count;
+	bool found;
+};
+
+static void tell(void *arg, const char *line)
+{
+	struct told *told = arg;
+
+	told->count++;
+	told->found |= !strcmp(line, told->first);
+}
+
+/* A check tells what a compile ends with, and maybe more. */
+static void check_tells(const struct rule_source *source, uint32_t count, const char *first)
+{
+	struct told told = {.first = first};
+	struct rule_problems problems = {.line = tell, .arg = &told};
+	struct ruleset *rs = NULL;
+	struct err err = {{0}};
+
+	if (!ruleset_check(&rs, source, count, 100, &problems, &err) || rs || err.text[0] || !told.count ||
+		told.count != problems.count || told.count > RULE_PROBLEMS_MAX ||
+		(!told.found && !problems.more))
+		abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
 	/* The same bytes are the list that rules may name. */
@@ -132,6 +160,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 		if (rs || (strncmp(err.text, "fuzz:", 5) && strncmp(err.text, "l.txt:", 6) &&
 				  !strstr(err.text, "together")))
 			abort();
+		check_tells(source, 2, err.text);
 		return 0;
 	}
 	if (bytes)
