@@ -72,7 +72,7 @@ void metric_attrs_put(struct bytes *out, const struct metric_attrs *attrs)
 	for (uint32_t i = 0; i < attrs->count; i++) {
 		const struct metric_text *key = &attrs->row[i].key;
 		size_t value_at;
-		bool many = false;
+		bool many = false, field = text_is(key, "status");
 
 		if (done[i])
 			continue;
@@ -86,6 +86,8 @@ void metric_attrs_put(struct bytes *out, const struct metric_attrs *attrs)
 			if (done[k] || !text_same(key, &attrs->row[k].key))
 				continue;
 			done[k] = true;
+			if (field)
+				continue; /* an array is no text */
 			if (!many && bytes_room(out, 1)) {
 				memmove(out->data + value_at + 1, out->data + value_at,
 					out->bytes - 1 - value_at);

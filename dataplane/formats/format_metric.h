@@ -12,7 +12,7 @@
 /* What one line may make a worker do: its events by what each of them repeats, in bytes, and by the pairs of
  * tags that are compared. Beyond it the line is refused as too_long, so that no datagram costs as much as
  * hundreds of others. */
-#define METRIC_WORK_MAX (1u << 20)
+#define METRIC_WORK_MAX (1u << 18)
 
 /* A part of the line. A backslash before one of `protects` is not of the text itself. */
 struct metric_text {

@@ -223,7 +223,7 @@ static bool time_read(struct influx_line *line, const uint8_t *p, const uint8_t 
 static const uint8_t *fields_judge(struct format_reader *r, struct influx_line *line, const uint8_t *p,
 	uint32_t *numbers, uint32_t *repeated)
 {
-	const uint8_t *end = r->piece + r->piece_bytes, *from;
+	const uint8_t *end = r->piece + r->piece_bytes, *from, *texts_end = NULL;
 	struct influx_field field;
 
 	for (;; p++) {
@@ -240,10 +240,15 @@ static const uint8_t *fields_judge(struct format_reader *r, struct influx_line *
 				return NULL;
 			r->own++;
 			*repeated += (uint32_t)(p - from);
+			texts_end = p;
 		}
 		if (p == end || *p == ' ')
-			return p;
+			break;
 	}
+	/* Each event looks for the texts from the first field on. */
+	if (texts_end)
+		*repeated += (uint32_t)(texts_end - r->piece);
+	return p;
 }
 
 /* The whole line, before its first event: fills what the reader keeps of it. False: it is refused. */

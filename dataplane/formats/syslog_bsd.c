@@ -114,6 +114,7 @@ static void router_read(const uint8_t **p, const uint8_t *end, int64_t now_ms, s
 {
 	const uint8_t *at = *p, *stop, *after;
 	struct text seq = {0}, host = {0};
+	int64_t ts_ms;
 
 	for (int i = 0; i < 2; i++) {
 		bool number = true;
@@ -129,8 +130,9 @@ static void router_read(const uint8_t **p, const uint8_t *end, int64_t now_ms, s
 		at = spaces_skip(stop + 1, end);
 	}
 	after = at;
-	if (at == *p || !time_read(&after, end, now_ms, &parts->ts_ms) || time_colon(after, end) == after)
+	if (at == *p || !time_read(&after, end, now_ms, &ts_ms) || time_colon(after, end) == after)
 		return;
+	parts->ts_ms = ts_ms;
 	parts->seq = seq;
 	parts->host = host;
 	*p = at;

@@ -95,8 +95,8 @@ static void test_dogstatsd(void **state)
 									 "g") ",\"delta\":true}}\n"},
 		/* a tag that is a field of the event's */
 		{"a:1|c|#status:ok", HEAD "\"a\",\"value\":1" ATTRS("c") ",\"status\":\"ok\"}}\n"},
-		{"a:1|c|#status:a,status:b",
-			"bad_type: " HEAD "\"a\",\"value\":1" ATTRS("c") ",\"status\":[\"a\",\"b\"]}}\n"},
+		{"a:1|c|#status:a,status:b,env:c",
+			HEAD "\"a\",\"value\":1" ATTRS("c") ",\"status\":\"a\",\"env\":\"c\"}}\n"},
 		{"a:1|c|#user_id:7,metric:x",
 			HEAD "\"a\",\"value\":1" ATTRS("c") ",\"user_id\":\"7\",\"metric\":\"x\"}}\n"},
 		{"a:1|c|T99999999999",

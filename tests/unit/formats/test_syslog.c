@@ -114,6 +114,13 @@ static const struct log_row rfc3164_row[] = {
 	{"<13>", LOG("192.0.2.7", 1763700000000, "notice", "", A("facility", "user"))},
 	{"<13>2 - h a - - - x",
 		LOG("192.0.2.7", 1763700000000, "notice", "2 - h a - - - x", A("facility", "user"))},
+	/* a time within the text is not the message's */
+	{"<13>backup: Jan  3 04:00:00 snapshot done",
+		LOG("backup", 1763700000000, "notice", "Jan  3 04:00:00 snapshot done",
+			A("facility", "user"))},
+	{"<13>backup: Nov 20 12:00:00 snapshot done",
+		LOG("backup", 1763700000000, "notice", "Nov 20 12:00:00 snapshot done",
+			A("facility", "user"))},
 	/* routers */
 	{"<189>29: *Nov 20 18:48:50.483: %SYS-5-CONFIG_I: Configured from console",
 		LOG("192.0.2.7", 1763664530483, "notice", "Configured from console",
