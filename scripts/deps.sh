@@ -140,7 +140,9 @@ install_rdkafka() {
 	work=$(mktemp -d "$SLUICE_CACHE/.rdkafka-XXXXXX")
 	if ! (build_rdkafka "$work") >"$work/log" 2>&1; then
 		tail -5 "$work/log" >&2
-		say "librdkafka could not be built ($work/log); the distribution's is taken"
+		mv "$work/log" "$SLUICE_CACHE/rdkafka.log"
+		rm -rf "$work"
+		say "librdkafka could not be built ($SLUICE_CACHE/rdkafka.log); the distribution's is taken"
 		return 0
 	fi
 	echo $RDKAFKA_VERSION >"$work/out/$SLUICE_RDKAFKA/.version"
