@@ -37,7 +37,9 @@ static void rights_limit(const struct config *cfg)
 		log_warn("control", "PR_SET_NO_NEW_PRIVS: %s", strerror(errno));
 	if (cfg->control.core_files || getrlimit(RLIMIT_CORE, &core))
 		return;
-	core.rlim_cur = 0;
+	/* Of files 1 byte is as good as none; a pipe gets a dump at 0, too, and none at 1 (core(5),
+	 * do_coredump()). */
+	core.rlim_cur = core.rlim_max < 1 ? core.rlim_max : 1;
 	if (setrlimit(RLIMIT_CORE, &core))
 		log_warn("control", "RLIMIT_CORE: %s", strerror(errno));
 }

@@ -54,6 +54,8 @@ static uint64_t watchdog_wanted(void)
 		log_warn("control", "WATCHDOG_USEC is not a number of microseconds");
 		return 0;
 	}
+	if (n < 4000000)
+		log_warn("control", "a watchdog of less than 4 s: it is told once a second");
 	return n * 1000;
 }
 

@@ -23,7 +23,7 @@ void service_close(struct service *s);
 /* Assignments as sd_notify(3) has them, a line each: "READY=1\nSTATUS=...". */
 void service_say(struct service *s, const char *text);
 
-/* At least twice in watchdog_ns. alive: something has moved that must. */
+/* Once a second; tells it if a quarter of watchdog_ns has passed. alive: something has moved that must. */
 void service_tick(struct service *s, bool alive, uint64_t now_ns);
 
 #endif
