@@ -106,6 +106,8 @@ static void worker_sleep(struct worker *w, uint64_t ns)
  * what costs is to fall asleep and to be woken, not how long it lasts. */
 static void worker_rest(struct worker *w, struct worker_rest *r, uint32_t taken)
 {
+	bool waits;
+
 	if (taken) {
 		if (r->slept && taken > SLEEP_FRAMES)
 			r->sleep_ns /= 2;
@@ -120,7 +122,10 @@ static void worker_rest(struct worker *w, struct worker_rest *r, uint32_t taken)
 	r->sleep_ns = r->sleep_ns * 3 / 2 + SLEEP_MIN_NS;
 	if (r->sleep_ns > w->sleep_max_ns)
 		r->sleep_ns = w->sleep_max_ns;
-	worker_sleep(w, r->sleep_ns);
+	/* What is open is sealed at its age, not when the worker comes back some time. */
+	waits = w->pipeline.open_count || w->pipeline.drop_pending;
+	worker_sleep(
+		w, waits && w->pipeline.batch_age_ns < r->sleep_ns ? w->pipeline.batch_age_ns : r->sleep_ns);
 	r->slept = true;
 }
 
