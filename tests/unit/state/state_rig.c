@@ -224,6 +224,18 @@ void srig_feed(struct srig *r, uint32_t worker, uint64_t first, uint64_t count)
 
 /* ---- life ---- */
 
+/* Nothing is left in the lanes into a partition, or between them and the disk. */
+static bool partition_durable(const struct srig *r, uint32_t partition)
+{
+	struct journal_partition_stats s;
+
+	for (uint32_t w = 0; w < r->rig.handoff.workers; w++)
+		if (batch_free_count(handoff_lane(&r->rig.handoff, w, partition)) < r->rig.handoff.batches)
+			return false;
+	journal_stats(r->rig.journal, partition, &s);
+	return s.assigned_offset == journal_durable_offset(r->rig.journal, partition);
+}
+
 bool srig_settle(struct srig *r)
 {
 	uint64_t end_ns = clock_mono_ns() + 60000000000ull;
@@ -235,6 +247,8 @@ bool srig_settle(struct srig *r)
 
 		state_stats(r->state, &all);
 		for (uint32_t p = 0; p < r->rig.params.partitions; p++) {
+			/* In the order of the flow: what is durable now is to be in the stage's numbers. */
+			idle = idle && partition_durable(r, p);
 			state_part_stats(r->state, p, &s);
 			if (s.phase == STATE_FAILED || all.merge_phase == STATE_FAILED ||
 				clock_mono_ns() > end_ns) {
