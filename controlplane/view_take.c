@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "clock.h"
+#include "log.h"
 
 /* Counters have one writer each; a reader takes each word whole. */
 static void copy_words(void *to, const void *from, size_t bytes)
@@ -350,6 +351,23 @@ static void sample_make(struct daemon *d, const struct view *v, struct daemon_sa
 		d->blind.until_ms = v->now_ms;
 }
 
+/* A port without a link takes nothing, and nothing else would say so. */
+static void links_say(struct daemon *d, const struct view *v)
+{
+	for (uint32_t i = 0; i < v->ports && i < DAEMON_PORTS_MAX; i++) {
+		const struct port_stats *p = &v->port[i];
+
+		if (p->link_up != d->link_down[i])
+			continue;
+		d->link_down[i] = !p->link_up;
+		if (p->link_up)
+			log_info("nic", "port %s: the link is up", p->name);
+		else
+			log_warn("nic", "PORT DOWN: port %s: no link, no packet can come: device=%s", p->name,
+				p->device);
+	}
+}
+
 void daemon_tick(struct daemon *d)
 {
 	struct daemon_sample now, *old = &d->sample;
@@ -359,6 +377,7 @@ void daemon_tick(struct daemon *d)
 	rules_note_again(d);
 	daemon_view_take(d, &v);
 	sample_make(d, &v, &now);
+	links_say(d, &v);
 	daemon_view_release(d, &v);
 	seconds = old->ns ? (double)(now.ns - old->ns) / 1e9 : 0;
 	d->rate.frames = per_second(now.frames, old->frames, seconds);

@@ -37,6 +37,8 @@ bool driver_arg(const char *device, const char *key, char *out, uint32_t bytes);
 bool driver_is_finite(const char *device);
 
 /* af_packet.c */
+/* kernel_link.c: it is there, up, and has a carrier. */
+bool kernel_link_up(int ifindex);
 uint64_t af_packet_kernel_drops(struct driver_state *st);
 int kernel_iface_check(const char *iface, struct err *err);
 

@@ -10,8 +10,8 @@ import sys
 import time
 
 from daemon import Daemon
-from netns import SENDER, TARGET, Sender
-from rig import Rig, skip
+from netns import SENDER, TARGET, Sender, ip
+from rig import Rig, skip, wait_until
 
 LIBRARIES = os.environ.get("SLUICE_SENDERS", os.path.expanduser("~/.cache/sluice/senders"))
 PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "metric_senders.py")
@@ -68,6 +68,26 @@ def check(rig, found, started_s):
     rig.expect(refused == REFUSED and reasons == {"bad_format"}, f"dead letters: {refused} {reasons}")
 
 
+def links(rig, sender, daemon):
+    """A port whose interface goes down says so, and takes datagrams again when it is back."""
+    def link():
+        return daemon.ctl("ports")["ports"][0]["link"]
+
+    def counted():
+        sender.inside(sys.executable, "-c", "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM)"
+                      f".sendto(b'a:1|c', ('{TARGET[4]}', {STATSD}))")
+        return daemon.counter("events")
+
+    rig.expect(link() == "up", "the port's link is up")
+    ip("link", "set", sender.ours, "down")
+    rig.expect(wait_until(lambda: link() == "down", 10, "link down"), "down when the interface is")
+    rig.expect(wait_until(lambda: "PORT DOWN: port" in rig.text(daemon.log), 10, "log"), "and the log says it")
+    ip("link", "set", sender.ours, "up")
+    rig.expect(wait_until(lambda: link() == "up", 10, "link up"), "up again")
+    before = daemon.counter("events")
+    rig.expect(wait_until(lambda: counted() > before, 10, "an event"), "and events come again")
+
+
 if not os.path.isdir(os.path.join(LIBRARIES, "statsd")):
     skip(f"no client libraries in {LIBRARIES}: ./run deps")
 with Rig(sys.argv[1], root=True) as rig:
@@ -84,5 +104,6 @@ with Rig(sys.argv[1], root=True) as rig:
     rig.expect(daemon.wait_quiet(), "and has arrived")
     daemon.expect_balanced("quiet")
     check(rig, records(rig, daemon), started_s)
+    links(rig, sender, daemon)
     daemon.stop_well("at the end")
 rig.done()
