@@ -188,6 +188,34 @@ static int rule_known(struct daemon *d, const char *rule, struct err *err)
 			       rule, meant);
 }
 
+/* So many characters of a set, then the one that ends them; behind it. NULL: not so. */
+static const char *id_part(const char *p, const char *set, size_t least, size_t most, char end)
+{
+	size_t n = strspn(p, set);
+
+	return n >= least && n <= most && p[n] == end ? p + n + (end != 0) : NULL;
+}
+
+/* Whether an alert of the rule could have this id: of one over single events its address and the rule, of
+ * others a UUID (docs/operations.md). What nobody can look up any more is at least not made up. */
+static bool id_formed(const char *id, const char *rule)
+{
+	static const char hex[] = "0123456789abcdef", digits[] = "0123456789";
+	static const uint8_t length[] = {8, 4, 4, 4, 12};
+	const char *p = strchr(id, '/');
+
+	if (p) {
+		p = id_part(p + 1, hex, 16, 16, '/');
+		p = p ? id_part(p, digits, 1, 10, '/') : NULL;
+		p = p ? id_part(p, digits, 1, 20, '/') : NULL;
+		return p && strcmp(p, rule) == 0;
+	}
+	p = id;
+	for (int i = 0; i < 5 && p; i++)
+		p = id_part(p, hex, length[i], length[i], i < 4 ? '-' : 0);
+	return p && strspn(id, "0-") < strlen(id);
+}
+
 /* What the alert is about: from the logs, or, where it is not there any more, by the rule that the request
  * names. */
 static int closing_fill(struct daemon *d, const struct request *rq, struct closing *c, struct err *err)
@@ -214,6 +242,11 @@ static int closing_fill(struct daemon *d, const struct request *rq, struct closi
 		rc = err_set(err, -EINVAL, "rule: 1 to %zu bytes expected", sizeof c->rule - 1);
 	if (rc == 0 && !alert)
 		rc = rule_known(d, rule, err);
+	if (rc == 0 && !alert && !id_formed(c->alert, rule))
+		rc = err_set(err, -EINVAL,
+			"'%.100s' is no id of an alert of rule %.100s: NODE/EPOCH/PARTITION/OFFSET/RULE or a "
+			"UUID",
+			c->alert, rule);
 	if (rc == 0) {
 		snprintf(c->rule, sizeof c->rule, "%s", rule);
 		version_of(d, c->rule, (uint32_t)json_integer_value(json_object_get(alert, "generation")),

@@ -107,6 +107,10 @@ def closes(every, busy):
     assert result("alerts", "close", window["alert_id"], "--as", "false")["version"] == ""
     for bad in ([busy[1]["alert_id"], "--as", "maybe"], [busy[1]["alert_id"]], [str(uuid.uuid4()), "--as", "true"],
                 [busy[1]["alert_id"], "--as", "true", "--rule", "page-five"],
+                ["garbage", "--as", "true", "--rule", "page-five"],
+                ["00000000-0000-0000-0000-000000000000", "--as", "true", "--rule", "page-five"],
+                ["n/0123456789abcdef/0/4/busy", "--as", "true", "--rule", "page-five"],
+                ["n/0123456789abcde/0/4/page-five", "--as", "true", "--rule", "page-five"],
                 [busy[1]["alert_id"], "--as", "true", "--note", "n" * 401]):
         assert ctl("alerts", "close", *bad, check=False)[0] == 1, bad
     gone = str(uuid.uuid4())  # is in no log any more
