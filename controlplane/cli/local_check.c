@@ -215,6 +215,8 @@ static enum cli_exit check_compiled(struct check *check, struct ruleset *rs, FIL
 		return CLI_FAILED;
 	}
 	fit(check, rs);
+	if (!ruleset_rule_count(rs))
+		warn(check, "no rule in these files: to apply them takes every rule out of force");
 	if (tests.failed || json_array_size(check->errors))
 		verdict_bad(
 			check, json_array_size(check->errors), false, tests.failed, verdict, sizeof verdict);
@@ -234,6 +236,7 @@ static enum cli_exit check_run(struct check *check, FILE *out, struct err *err)
 	struct ruleset *rs = NULL;
 	enum cli_exit code = CLI_FAILED;
 	char verdict[200];
+	size_t n;
 	int rc;
 
 	ruleset_progress_set(progress, stderr);
@@ -243,6 +246,8 @@ static enum cli_exit check_run(struct check *check, FILE *out, struct err *err)
 		code = check_compiled(check, rs, out, err);
 	} else if (problems.count) {
 		verdict_bad(check, problems.count, problems.more, 0, verdict, sizeof verdict);
+		n = strlen(verdict);
+		snprintf(verdict + n, sizeof verdict - n, "; tests were not run");
 		verdict_print(check, out,
 			check->cli->json ? json_pack("{s:O}", "errors", check->errors) : json_object(),
 			verdict);

@@ -43,7 +43,8 @@ def wrong():
     write("wrong.yaml", "rules:\n- {id: a, when: {pgae: /x}, then: tag}\n- {id: b, when: {page: /x}, then: tagg}\n")
     write("broken.yaml", "rules:\n- {id: x\n  file: [\n")  # no YAML, and with the word that lists are looked for by
     code, out, err = check("wrong.yaml", "good.yaml", "broken.yaml")
-    assert code == 1 and out == "rules check: 3 errors in 2 files; nothing would be applied\n", (code, out)
+    said = "rules check: 3 errors in 2 files; nothing would be applied; tests were not run\n"
+    assert code == 1 and out == said, (code, out)
     lines = err.splitlines()
     assert len(lines) == 3, err
     assert lines[0].startswith("wrong.yaml:2:") and "did you mean page?" in lines[0], err
@@ -55,7 +56,7 @@ def wrong():
     write("many.yaml", "rules:\n" + "".join("- {id: r%d, when: {pgae: /x}, then: tag}\n" % i for i in range(60)))
     code, out, err = check("many.yaml")
     assert code == 1 and len(err.splitlines()) == 50, err
-    assert out == "rules check: more than 50 errors in 1 file; nothing would be applied\n", out
+    assert out == "rules check: more than 50 errors in 1 file; nothing would be applied; tests were not run\n", out
     write("evil.yaml", "rules:\n- {id: a, when: {\"\\e[2Jpage\": /x}, then: tag}\n")
     code, out, err = check("evil.yaml")
     assert code == 1 and "\x1b" not in out + err, repr(err)
