@@ -59,7 +59,8 @@ static void json_check(const struct record *rec, const struct window_def *def)
 	else
 		rc = row_put_json(&out, rec, def, "node", &err);
 	if (rc == 0) {
-		json = json_loadb(out.text, out.bytes, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
+		json = json_loadb(
+			(const char *)out.data, out.bytes, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
 		if (!json)
 			abort();
 		json_decref(json);
