@@ -103,6 +103,14 @@ static void layer_change(struct layer *stack, uint32_t *count, const struct rule
 	stack[*count - 1].canary = canary;
 }
 
+/* A change that the next start took back: the process died between the trail's line and the file that a start
+ * reads. What it led to was in force for a moment, and nobody means it by "before". */
+static bool change_taken_back(const struct rules_change *c, const struct rules_change *next)
+{
+	return !strcmp(next->action, "start") && strcmp(c->action, "start") != 0 && c->from &&
+	       !strcmp(next->to_version, c->from_version) && strcmp(c->to_version, c->from_version) != 0;
+}
+
 uint32_t rules_trail_below(
 	const struct rules_trail *t, const char *version, uint32_t *generation, uint32_t max)
 {
@@ -111,8 +119,16 @@ uint32_t rules_trail_below(
 
 	if (!stack)
 		return 0;
-	for (uint32_t i = 0; i < t->count; i++)
-		layer_change(stack, &count, &t->change[i]);
+	for (uint32_t i = 0; i < t->count; i++) {
+		const struct rules_change *c = &t->change[i];
+
+		if (i + 1 < t->count && change_taken_back(c, c + 1)) {
+			layer_put(stack, &count, c->from_version, c[1].to);
+			i++;
+		} else {
+			layer_change(stack, &count, c);
+		}
+	}
 	if (count && !strcmp(stack[count - 1].version, version))
 		count--;
 	for (; count && n < max; count--)

@@ -86,9 +86,14 @@ static void test_below(void **state)
 	assert_string_equal(below("a>b", 'x'), "ba");	  /* and x now */
 	assert_string_equal(below("a>bb>cc<a", 'a'), ""); /* over two at once */
 	assert_string_equal(below("0=aa>b", 'b'), "a");
-	assert_string_equal(below("0=aa>bb=a", 'a'), "");   /* a crash: b was never there for long */
-	assert_string_equal(below("0=aa=cc=d", 'd'), "ca"); /* other files, again and again */
-	assert_string_equal(below("0=aa?x", 'x'), "a");	    /* a rollback ends the canary */
+	assert_string_equal(below("0=aa>bb=a", 'a'), ""); /* a crash: b was never there for long */
+	assert_string_equal(
+		below("0=cc?xx!aa=x", 'x'), "c"); /* a crash of a promotion: the canary is there again */
+	assert_string_equal(below("0=cc?xx!aa=xx<c", 'c'), "");
+	assert_string_equal(below("0=aa>bb>cc=b", 'b'), "a");
+	assert_string_equal(below("0=aa>bb<aa=b", 'b'), "a"); /* of a rollback */
+	assert_string_equal(below("0=aa=cc=d", 'd'), "ca");   /* other files, again and again */
+	assert_string_equal(below("0=aa?x", 'x'), "a");	      /* a rollback ends the canary */
 	assert_string_equal(below("0=aa?xx<a", 'a'), "");
 	assert_string_equal(below("0=aa>bb?xx!c", 'c'), "ba"); /* and not to the canary */
 	assert_string_equal(below("0=aa>bb?xx-b", 'b'), "a");
