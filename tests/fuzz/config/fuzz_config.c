@@ -25,7 +25,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 		abort();
 	config_print(&cfg, out, false);
 	fclose(out);
-	if (config_parse(&again, text, n, "printed", &err) || memcmp(&cfg, &again, sizeof cfg) != 0)
+	if (config_parse(&again, text, n, "printed", &err))
+		abort();
+	memset(&cfg.from, 0, sizeof cfg.from); /* names and lines of two texts */
+	memset(&again.from, 0, sizeof again.from);
+	if (memcmp(&cfg, &again, sizeof cfg) != 0)
 		abort();
 	free(text);
 	return 0;
