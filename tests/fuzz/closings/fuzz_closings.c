@@ -34,7 +34,7 @@ static void check(const char *line, size_t bytes)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
-	char *line = malloc(bytes + 10);
+	char *line = calloc(1, bytes + 10);
 
 	if (!line)
 		return 0;
