@@ -1,24 +1,14 @@
 /* Times of log lines. */
+#include "date.h"
 #include "log_out_priv.h"
 
 #define DAY_MS 86400000ll
 
-static uint32_t month_days(uint32_t year, uint32_t month)
-{
-	static const uint8_t days[13] = {0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-	bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-
-	return month == 2 && leap ? 29 : days[month];
-}
-
 bool time_from_parts(int64_t *ms, uint32_t year, uint32_t month, uint32_t day, const uint32_t hms[3])
 {
-	int64_t y = (int64_t)year - (month <= 2), days; /* years that begin in March */
-
-	if (month - 1 > 11 || day - 1 >= month_days(year, month) || hms[0] > 23 || hms[1] > 59 || hms[2] > 59)
+	if (!date_valid(year, month, day) || hms[0] > 23 || hms[1] > 59 || hms[2] > 59)
 		return false;
-	days = y * 365 + y / 4 - y / 100 + y / 400 + (153 * ((month + 9) % 12) + 2) / 5 + day - 1 - 719468;
-	*ms = days * DAY_MS + (hms[0] * 3600 + hms[1] * 60 + hms[2]) * 1000ll;
+	*ms = date_days(year, month, day) * DAY_MS + (hms[0] * 3600 + hms[1] * 60 + hms[2]) * 1000ll;
 	return true;
 }
 

@@ -5,6 +5,7 @@
  * millisecond of its minute: after all of second 59 and before the next day. */
 #include <string.h>
 
+#include "date.h"
 #include "json_priv.h"
 
 /* Two digits, or a number > 99. */
@@ -13,25 +14,6 @@ static inline uint32_t two(const uint8_t *p)
 	uint32_t a = (uint32_t)p[0] - '0', b = (uint32_t)p[1] - '0';
 
 	return a < 10 && b < 10 ? a * 10 + b : 100;
-}
-
-static uint32_t month_days(uint32_t year, uint32_t month)
-{
-	static const uint8_t days[13] = {0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-	bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-
-	return month == 2 && leap ? 29 : days[month];
-}
-
-/* Days from 1970-01-01 in the proleptic Gregorian calendar, counted in years that begin in March, so that the
- * leap day is the last of its year. */
-static int64_t days_from_date(uint32_t year, uint32_t month, uint32_t day)
-{
-	int64_t y = (int64_t)year - (month <= 2);
-	int64_t month_from_march = (month + 9) % 12;
-	int64_t day_of_year = (153 * month_from_march + 2) / 5 + day - 1;
-
-	return y * 365 + y / 4 - y / 100 + y / 400 + day_of_year - 719468;
 }
 
 /* Reads ".fraction" if there is one. Returns the bytes taken, or -1. */
@@ -84,14 +66,14 @@ bool time_from_text(const uint8_t *s, uint32_t bytes, int64_t *ms)
 	hour = two(s + 11);
 	minute = two(s + 14);
 	second = two(s + 17);
-	if (month - 1 > 11 || day - 1 >= month_days(year, month) || hour > 23 || minute > 59 || second > 60)
+	if (!date_valid(year, month, day) || hour > 23 || minute > 59 || second > 60)
 		return false;
 	taken = fraction_read(s + 19, bytes - 19, &fraction);
 	if (taken < 0)
 		return false;
 	if (!zone_read(s + 19 + taken, bytes - 19 - (uint32_t)taken, &offset_minutes))
 		return false;
-	minutes = days_from_date(year, month, day) * 1440 + hour * 60 + minute - offset_minutes;
+	minutes = date_days(year, month, day) * 1440 + hour * 60 + minute - offset_minutes;
 	if (second == 60) {
 		if (((minutes % 1440) + 1440) % 1440 != 1439)
 			return false;

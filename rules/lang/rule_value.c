@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "config_table.h"
+#include "date.h"
 #include "nearest.h"
 #include "rule_read_priv.h"
 
@@ -113,20 +114,6 @@ bool value_bool(const struct ynode *n, bool *out)
 	return *out || !strcmp(n->text, "false");
 }
 
-/* Days since 1970-01-01 of a date of the Gregorian calendar (years from March on, so that the leap day ends
- * one).
- */
-static int64_t civil_days(int64_t y, int m, int d)
-{
-	int64_t era, year_of_era, day_of_year;
-
-	y -= m <= 2;
-	era = y / 400;
-	year_of_era = y - era * 400;
-	day_of_year = (153 * (m + (m > 2 ? -3 : 9)) + 2) / 5 + d - 1;
-	return era * 146097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719468;
-}
-
 static bool digits(const char **p, int count, int *out)
 {
 	*out = 0;
@@ -145,17 +132,13 @@ static bool one_of(const char **p, const char *set)
 
 static bool time_rfc3339(const char *p, int64_t *out)
 {
-	static const int days[] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
 	int y, mo, d, h, mi, s, ms = 0, oh = 0, om = 0, sign = 1;
-	bool leap;
 
 	if (!digits(&p, 4, &y) || !one_of(&p, "-") || !digits(&p, 2, &mo) || !one_of(&p, "-") ||
 		!digits(&p, 2, &d) || !one_of(&p, "Tt") || !digits(&p, 2, &h) || !one_of(&p, ":") ||
 		!digits(&p, 2, &mi) || !one_of(&p, ":") || !digits(&p, 2, &s))
 		return false;
-	leap = (y % 4 == 0 && y % 100 != 0) || y % 400 == 0;
-	if (mo < 1 || mo > 12 || d < 1 || d > days[mo - 1] || (mo == 2 && d == 29 && !leap) || h > 23 ||
-		mi > 59 || s > 59)
+	if (!date_valid((uint32_t)y, (uint32_t)mo, (uint32_t)d) || h > 23 || mi > 59 || s > 59)
 		return false;
 	if (one_of(&p, ".")) {
 		if (*p < '0' || *p > '9')
@@ -169,7 +152,10 @@ static bool time_rfc3339(const char *p, int64_t *out)
 			oh > 23 || om > 59)
 			return false;
 	}
-	*out = ((civil_days(y, mo, d) * 24 + h) * 60 + mi - sign * (oh * 60 + om)) * 60000 + s * 1000 + ms;
+	*out = ((date_days((uint32_t)y, (uint32_t)mo, (uint32_t)d) * 24 + h) * 60 + mi -
+		       sign * (oh * 60 + om)) *
+		       60000 +
+	       s * 1000 + ms;
 	return !*p;
 }
 
