@@ -1,5 +1,5 @@
-/* IP addresses as text (RFC 4291 section 2.2, dotted quads without leading zeros) to 16 bytes. Any thread,
- * workers too; pure. */
+/* IP addresses as text (RFC 4291 section 2.2, dotted quads without leading zeros) to 16 bytes, and back. Any
+ * thread, workers too; pure. */
 #include <arpa/inet.h>
 #include <string.h>
 
@@ -64,4 +64,25 @@ bool ip_range_from_text(uint8_t first[16], uint8_t last[16], const char *text)
 		last[i] = first[i] | free;
 	}
 	return true;
+}
+
+size_t ip_to_text(char out[IP_TEXT_BYTES], const uint8_t addr[16])
+{
+	char *p = out;
+
+	if (!ip_is_v4(addr)) {
+		inet_ntop(AF_INET6, addr, out, IP_TEXT_BYTES);
+		return strlen(out);
+	}
+	for (int i = 12; i < 16; i++) {
+		uint8_t v = addr[i];
+
+		if (v >= 100)
+			*p++ = (char)('0' + v / 100);
+		if (v >= 10)
+			*p++ = (char)('0' + v / 10 % 10);
+		*p++ = (char)('0' + v % 10);
+		*p++ = i < 15 ? '.' : 0;
+	}
+	return (size_t)(p - out) - 1;
 }

@@ -3,7 +3,9 @@
 #define SLUICE_IP_TEXT_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* The address of IPv4 text (dotted decimal without leading zeros; gives the IPv4-mapped address, RFC 4291
  * section 2.5.5.2) or of IPv6 text (section 2.2). False if it is neither; out is then undefined. */
@@ -13,5 +15,18 @@ bool ip_from_text(uint8_t out[16], const uint8_t *text, uint32_t bytes);
  * written, so those of IPv4 are 0 to 32. False: not such a text, or the address has bits behind the prefix.
  */
 bool ip_range_from_text(uint8_t first[16], uint8_t last[16], const char *text);
+
+/* Text of an IPv6 or IPv4-mapped address (as 1.2.3.4), with a terminating zero; returns its length. No
+ * printf: some paths ask once a record. */
+#define IP_TEXT_BYTES 64
+size_t ip_to_text(char out[IP_TEXT_BYTES], const uint8_t addr[16]);
+
+/* Whether it is an IPv4-mapped one. */
+static inline bool ip_is_v4(const uint8_t addr[16])
+{
+	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+
+	return memcmp(addr, mapped, sizeof mapped) == 0;
+}
 
 #endif

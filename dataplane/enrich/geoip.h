@@ -12,10 +12,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
 
 #include "err.h"
 #include "event.h"
+#include "ip_text.h"
 
 #define GEOIP_TEXTS_MAX 2
 #define GEOIP_LEAF                                                                                           \
@@ -48,19 +48,12 @@ int geoip_load(
 	struct geoip *out, enum geoip_kind kind, const char *path, uint64_t bytes_max, struct err *err);
 void geoip_free(struct geoip *geo);
 
-static inline bool geoip_is_ipv4(const uint8_t addr[16])
-{
-	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
-
-	return memcmp(addr, mapped, sizeof mapped) == 0;
-}
-
 /* Where the link is that an address begins with. addr: IPv6, or IPv4-mapped. */
 static inline const uint32_t *geoip_first(const struct geoip *geo, const uint8_t addr[16])
 {
 	static const uint32_t none = GEOIP_LEAF;
 
-	if (geoip_is_ipv4(addr))
+	if (ip_is_v4(addr))
 		return &geo->first4[addr[12] << 8 | addr[13]];
 	return geo->first6 ? &geo->first6[addr[0] << 8 | addr[1]] : &none;
 }
@@ -68,7 +61,7 @@ static inline const uint32_t *geoip_first(const struct geoip *geo, const uint8_t
 /* The bit of the address that is looked at next, behind those of the first link. */
 static inline uint8_t geoip_first_bit(const uint8_t addr[16])
 {
-	return geoip_is_ipv4(addr) ? 112 : 16;
+	return ip_is_v4(addr) ? 112 : 16;
 }
 
 static inline uint32_t geoip_next(const struct geoip *geo, uint32_t at, const uint8_t addr[16], uint32_t bit)

@@ -1,9 +1,9 @@
 /* Events of measured values: shared by StatsD and InfluxDB's line protocol. */
 #include "format_metric.h"
 
-#include <arpa/inet.h>
 #include <string.h>
 
+#include "ip_text.h"
 #include "json_out.h"
 #include "number.h"
 #include "utf8.h"
@@ -102,22 +102,11 @@ void metric_attrs_put(struct bytes *out, const struct metric_attrs *attrs)
 	}
 }
 
-static void sender_put(struct bytes *out, const uint8_t addr[16])
-{
-	static const uint8_t v4[12] = {[10] = 0xff, [11] = 0xff};
-	char text[INET6_ADDRSTRLEN] = "";
-
-	if (memcmp(addr, v4, sizeof v4) == 0)
-		inet_ntop(AF_INET, addr + sizeof v4, text, sizeof text);
-	else
-		inet_ntop(AF_INET6, addr, text, sizeof text);
-	json_put_string(out, text, strlen(text));
-}
-
 void metric_head_put(struct bytes *out, const struct format_reader *r, const struct metric_attrs *attrs,
 	const char *const *names, int64_t ts_ms)
 {
 	const struct metric_text *device = NULL;
+	char sender[IP_TEXT_BYTES];
 
 	for (; *names && !device; names++)
 		for (uint32_t i = 0; i < attrs->count && !device; i++)
@@ -130,7 +119,7 @@ void metric_head_put(struct bytes *out, const struct format_reader *r, const str
 	if (device)
 		metric_text_put(out, *device);
 	else
-		sender_put(out, r->src_addr);
+		json_put_string(out, sender, ip_to_text(sender, r->src_addr));
 	json_put_name(out, "ts");
 	json_put_i64(out, ts_ms);
 }

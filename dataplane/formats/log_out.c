@@ -1,8 +1,7 @@
 /* Events of type log as JSON. */
 #include "log_out_priv.h"
 
-#include <arpa/inet.h>
-
+#include "ip_text.h"
 #include "json_out.h"
 #include "json_scan.h"
 
@@ -20,8 +19,7 @@ static const char *const own_name[] = {
 
 static void put_source(struct bytes *out, struct text source, const uint8_t src_addr[16])
 {
-	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
-	char text[INET6_ADDRSTRLEN] = "";
+	char sender[IP_TEXT_BYTES];
 
 	json_put_name(out, "source");
 	if (source.bytes) {
@@ -29,11 +27,7 @@ static void put_source(struct bytes *out, struct text source, const uint8_t src_
 			out, source.p, json_text_fit(source.p, source.bytes, SOURCE_MAX, TAIL_BYTES_CUT));
 		return;
 	}
-	if (!memcmp(src_addr, mapped, sizeof mapped))
-		inet_ntop(AF_INET, src_addr + 12, text, sizeof text);
-	else
-		inet_ntop(AF_INET6, src_addr, text, sizeof text);
-	json_put_string(out, text, strlen(text));
+	json_put_string(out, sender, ip_to_text(sender, src_addr));
 }
 
 size_t log_begin(struct bytes *out, const struct log_event *ev, const uint8_t src_addr[16])

@@ -2,8 +2,9 @@
  * path. */
 #include "address.h"
 
-#include <arpa/inet.h>
 #include <string.h>
+
+#include "ip_text.h"
 
 static const char hex_digit[] = "0123456789abcdef";
 
@@ -39,33 +40,11 @@ size_t address_text(char out[ADDRESS_TEXT_BYTES], const struct address *at)
 	return (size_t)(p - out);
 }
 
-static bool source_is_v4(const uint8_t addr[16])
-{
-	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
-
-	return memcmp(addr, mapped, sizeof mapped) == 0;
-}
-
-size_t source_text(char out[SOURCE_TEXT_BYTES], const uint8_t addr[16])
-{
-	char *p = out;
-
-	if (!source_is_v4(addr)) {
-		inet_ntop(AF_INET6, addr, out, SOURCE_TEXT_BYTES);
-		return strlen(out);
-	}
-	for (int i = 12; i < 16; i++) {
-		p = put_decimal(p, addr[i]);
-		*p++ = i < 15 ? '.' : 0;
-	}
-	return (size_t)(p - out) - 1;
-}
-
 size_t source_port_text(char out[SOURCE_TEXT_BYTES], const uint8_t addr[16], uint16_t port)
 {
-	bool v4 = source_is_v4(addr);
-	char text[SOURCE_TEXT_BYTES];
-	size_t bytes = source_text(text, addr);
+	bool v4 = ip_is_v4(addr);
+	char text[IP_TEXT_BYTES];
+	size_t bytes = ip_to_text(text, addr);
 	char *p = out;
 
 	if (!v4)

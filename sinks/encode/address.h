@@ -21,10 +21,8 @@ struct address {
 /* Writes the text with a terminating zero; returns its length. */
 size_t address_text(char out[ADDRESS_TEXT_BYTES], const struct address *at);
 
-/* Text of an IPv6 or IPv4-mapped address (as 1.2.3.4); returns its length. */
+/* ip_to_text() with a port: 1.2.3.4:5 or [::1]:5; returns its length. */
 #define SOURCE_TEXT_BYTES 64
-size_t source_text(char out[SOURCE_TEXT_BYTES], const uint8_t addr[16]);
-/* The same with its port: 1.2.3.4:5 or [::1]:5. */
 size_t source_port_text(char out[SOURCE_TEXT_BYTES], const uint8_t addr[16], uint16_t port);
 
 #endif

@@ -19,6 +19,6 @@ void record_key_of(struct record_key *key, const struct record *rec)
 		}
 		return;
 	}
-	key->bytes = (uint32_t)source_text(key->text, rec->src_addr);
+	key->bytes = (uint32_t)ip_to_text(key->text, rec->src_addr);
 	key->data = (const uint8_t *)key->text;
 }

@@ -5,13 +5,14 @@
 #include <stdint.h>
 
 #include "address.h"
+#include "ip_text.h"
 #include "record.h"
 
 /* Borrowed from the record, or held in `text` (then don't copy the struct). */
 struct record_key {
 	const uint8_t *data;
 	uint32_t bytes;
-	char text[SOURCE_TEXT_BYTES];
+	char text[IP_TEXT_BYTES];
 };
 
 /* The first field of the type's partition key chain that the record has (UUIDs as lower-case text), else its

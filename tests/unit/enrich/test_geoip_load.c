@@ -116,10 +116,10 @@ static void test_library(void **state)
 		int code;
 
 		assert_true(ip_from_text(addr, (const uint8_t *)base[i % 8], (uint32_t)strlen(base[i % 8])));
-		v4 = geoip_is_ipv4(addr);
+		v4 = ip_is_v4(addr);
 		for (int k = 0; k < 3; k++)
 			addr[v4 ? 12 + random() % 4 : random() % 16] ^= (uint8_t)(1u << random() % 8);
-		v4 = geoip_is_ipv4(addr);
+		v4 = ip_is_v4(addr);
 		memcpy(&sa6.sin6_addr, addr, 16);
 		memcpy(&sa4.sin_addr, addr + 12, 4);
 		r = MMDB_lookup_sockaddr(&db, v4 ? (struct sockaddr *)&sa4 : (struct sockaddr *)&sa6, &code);

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "address.h"
+#include "ip_text.h"
 
 static void test_address(void **state)
 {
@@ -37,9 +38,9 @@ static void test_source(void **state)
 	char out[SOURCE_TEXT_BYTES];
 
 	(void)state;
-	assert_int_equal(source_text(out, v4), 10);
+	assert_int_equal(ip_to_text(out, v4), 10);
 	assert_string_equal(out, "10.0.255.7");
-	assert_int_equal(source_text(out, v6), 11);
+	assert_int_equal(ip_to_text(out, v6), 11);
 	assert_string_equal(out, "2001:db8::1");
 	assert_int_equal(source_port_text(out, v4, 65535), 16);
 	assert_string_equal(out, "10.0.255.7:65535");
