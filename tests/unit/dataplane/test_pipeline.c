@@ -10,29 +10,10 @@
 
 #include <cmocka.h>
 
-#include "packets.h"
-#include "pipeline.h"
+#include "pipeline_rig.h"
 #include "rule_shadow.h"
 
 #define PORT 9000
-#define PARTITIONS 4
-#define WALL_MS 1763700000000ll
-
-struct fixture {
-	struct config cfg;
-	struct handoff handoff;
-	struct decode_ports ports;
-	struct worker_stats stats;
-	struct pipeline pl;
-	struct ruleset *rs;
-	struct matcher *matcher;
-	struct rte_mempool *pool;
-	uint64_t events, refused, batches, max_base_count;
-	uint64_t delta[DROP_ID_MAX];
-	uint32_t generation_min, generation_max;
-};
-
-static struct fixture fx;
 
 static const char rules_text[] = "rules:\n"
 				 "  - id: evil-page\n"
@@ -50,85 +31,17 @@ static const char rules_text[] = "rules:\n"
 
 static void start(uint32_t batches, uint32_t dead_rate)
 {
-	struct rule_source src = {"rules.yaml", rules_text, sizeof rules_text - 1, false};
-	struct err err = {0};
-	struct rte_mempool *pool = fx.pool;
-
-	memset(&fx, 0, sizeof fx);
-	fx.pool = pool;
-	fx.cfg.listeners_count = 1;
-	fx.cfg.listeners[0].udp_port = PORT;
-	fx.cfg.listeners[0].format = CONFIG_FORMAT_NDJSON;
-	fx.cfg.time.future_max = 300000;
-	fx.cfg.worker.batch_age = 1000;
-	fx.cfg.journal.dead_letter_bytes = 64;
-	fx.cfg.journal.dead_letter_rate = dead_rate;
-	fx.ports.listener_of[PORT] = 1;
-	fx.generation_min = UINT32_MAX;
-	assert_int_equal(handoff_create(&fx.handoff, 1, PARTITIONS, batches, 16384, &err), 0);
-	assert_int_equal(pipeline_setup(&fx.pl, &fx.cfg, &fx.ports, &fx.handoff, 0, &fx.stats, &err), 0);
-	if (ruleset_compile(&fx.rs, &src, 1, 100, &err))
-		fail_msg("%s", err.text);
-	fx.matcher = matcher_new(fx.rs, &err);
-	assert_non_null(fx.matcher);
-	pipeline_set_matcher(&fx.pl, fx.matcher, 1);
-}
-
-/* Takes every sealed batch, checks it, sends it home. */
-static void drain(void)
-{
-	for (uint32_t p = 0; p < PARTITIONS; p++) {
-		struct batch_lane *lane = handoff_lane(&fx.handoff, 0, p);
-		struct batch *b;
-
-		while ((b = batch_take_sealed(lane))) {
-			uint32_t at = 0;
-
-			for (uint32_t i = 0; i < b->record_count; i++) {
-				const struct record *rec = (const struct record *)(b->data + at);
-
-				assert_true(record_valid(rec, b->bytes - at));
-				assert_int_equal(((__uint128_t)rec->key_hash * PARTITIONS) >> 64, p);
-				fx.events += rec->kind == RECORD_EVENT;
-				fx.refused += rec->kind == RECORD_REFUSED;
-				at += rec->bytes;
-			}
-			assert_int_equal(at, b->bytes);
-			for (int d = 0; d < DROP_ID_MAX; d++)
-				fx.delta[d] += b->drop_delta[d];
-			if (b->generation < fx.generation_min)
-				fx.generation_min = b->generation;
-			if (b->generation > fx.generation_max)
-				fx.generation_max = b->generation;
-			fx.max_base_count += b->watermark_base_ms == WALL_MS;
-			fx.batches++;
-			batch_return(lane, b);
-		}
-	}
-}
-
-static void stop(void)
-{
-	pipeline_seal(&fx.pl, (struct burst_time){WALL_MS, 1}, true);
-	drain();
-	pipeline_free(&fx.pl);
-	matcher_free(fx.matcher);
-	ruleset_free(fx.rs);
-	handoff_free(&fx.handoff);
-}
-
-static void send_from(uint8_t host, const char *payload, uint32_t bytes, uint16_t port)
-{
-	struct rte_mbuf *m = packet_make(fx.pool, host, port, payload, bytes);
-
-	assert_non_null(m);
-	pipeline_burst(&fx.pl, &m, 1, (struct burst_time){WALL_MS, 1});
-	rte_pktmbuf_free(m);
+	rig_start(&(struct pipeline_wish){.port = PORT,
+		.format = CONFIG_FORMAT_NDJSON,
+		.rules = rules_text,
+		.batches = batches,
+		.batch_bytes = 16384,
+		.dead_rate = dead_rate});
 }
 
 static void send(const char *payload, uint32_t bytes, uint16_t port)
 {
-	send_from(1, payload, bytes, port);
+	rig_send(1, payload, bytes, port);
 }
 
 static void send_text(const char *payload)
@@ -147,22 +60,6 @@ static void send_click(unsigned id, const char *page)
 	send_text(text);
 }
 
-/* The ledger's equation of a listener, and that each drop reached a batch's delta. */
-static void check_balance(void)
-{
-	const struct listener_stats *ls = &fx.stats.listener[0];
-	uint64_t out = ls->accepted + ls->refused_kept;
-
-	for (int d = 1; d < DROP_ID_MAX; d++)
-		if (drop_table[d].name && drop_table[d].unit == DROP_UNIT_event)
-			out += ls->dropped[d];
-	assert_int_equal(ls->events, out);
-	assert_int_equal(fx.events, ls->accepted);
-	assert_int_equal(fx.refused, ls->refused_kept);
-	for (int d = 0; d < DROP_ID_MAX; d++)
-		assert_int_equal(fx.delta[d], fx.stats.drops[d]);
-}
-
 static void test_mixture(void **state)
 {
 	(void)state;
@@ -178,10 +75,10 @@ static void test_mixture(void **state)
 			send("x", 0, PORT);
 		if (i % 20 == 0)
 			send("x", 1, PORT + 1);
-		drain();
+		rig_drain();
 	}
-	stop();
-	check_balance();
+	rig_stop();
+	rig_balance();
 	assert_int_equal(fx.events, 500 + 250);
 	assert_int_equal(fx.refused, 250);
 	assert_int_equal(fx.stats.drops[DROP_bad_json], 250);
@@ -200,12 +97,12 @@ static void test_sources(void **state)
 	start(8, 1 << 20);
 	assert_int_equal(ip_list_from_text(&fx.pl.allow[0], "10.0.0.4/30,10.0.0.9", &err), 0);
 	for (uint8_t host = 1; host < 12; host++) {
-		send_from(host, "{\"x\":", 5, PORT);
-		send_from(host, "", 0, PORT);
-		drain();
+		rig_send(host, "{\"x\":", 5, PORT);
+		rig_send(host, "", 0, PORT);
+		rig_drain();
 	}
-	stop();
-	check_balance();
+	rig_stop();
+	rig_balance();
 	assert_int_equal(fx.refused, 5);
 	assert_int_equal(fx.stats.drops[DROP_empty_datagram], 5);
 	assert_int_equal(fx.stats.drops[DROP_source_denied], 12);
@@ -226,9 +123,9 @@ static void test_age_with_a_writer_behind(void **state)
 	}
 	assert_int_equal(fx.stats.drops[DROP_no_batch], 0);
 	assert_true(fx.stats.batches_sealed <= 5 * PARTITIONS);
-	stop();
+	rig_stop();
 	assert_int_equal(fx.events, 200);
-	check_balance();
+	rig_balance();
 }
 
 static void test_hits_and_suppression(void **state)
@@ -258,8 +155,8 @@ static void test_hits_and_suppression(void **state)
 		batch_return(handoff_lane(&fx.handoff, 0, p), b);
 	}
 	assert_int_equal(fx.events, 2);
-	stop();
-	check_balance();
+	rig_stop();
+	rig_balance();
 }
 
 static void test_no_batch(void **state)
@@ -269,10 +166,10 @@ static void test_no_batch(void **state)
 	for (unsigned i = 0; i < 5000; i++)
 		send_click(i, "/ok");
 	assert_true(fx.stats.drops[DROP_no_batch] > 0);
-	drain();
+	rig_drain();
 	send_click(1, "/ok"); /* goes on as soon as batches are back */
-	stop();
-	check_balance();
+	rig_stop();
+	rig_balance();
 	assert_int_equal(fx.stats.listener[0].accepted + fx.stats.drops[DROP_no_batch], 5001);
 }
 
@@ -285,10 +182,10 @@ static void test_delta_overflow(void **state)
 	fx.stats.drops[DROP_not_ip] += 5000000000ull;
 	send_click(2, "/ok");
 	pipeline_seal(&fx.pl, (struct burst_time){WALL_MS, 1}, true);
-	drain();
+	rig_drain();
 	send_click(3, "/ok");
-	stop();
-	check_balance();
+	rig_stop();
+	rig_balance();
 }
 
 static void test_dead_letter_quota(void **state)
@@ -297,10 +194,10 @@ static void test_dead_letter_quota(void **state)
 	start(8, 4096);
 	for (int i = 0; i < 1000; i++) {
 		send_text("not json at all");
-		drain();
+		rig_drain();
 	}
-	stop();
-	check_balance();
+	rig_stop();
+	rig_balance();
 	assert_true(fx.refused > 0 && fx.refused < 100);
 	assert_int_equal(fx.refused + fx.stats.drops[DROP_dead_letter_quota], 1000);
 	assert_int_equal(fx.stats.listener[0].refused[DROP_bad_json], 1000);
@@ -319,10 +216,10 @@ static void test_many_lines(void **state)
 	}
 	for (int i = 0; i < 20; i++) {
 		send(text, n, PORT);
-		drain();
+		rig_drain();
 	}
-	stop();
-	check_balance();
+	rig_stop();
+	rig_balance();
 	assert_int_equal(fx.stats.listener[0].events, 20 * (n / 3));
 	assert_int_equal(fx.stats.listener[0].refused[DROP_missing_field], 20 * (n / 3));
 }
@@ -334,11 +231,11 @@ static void test_generation_switch(void **state)
 	send_click(1, "/ok");
 	pipeline_set_matcher(&fx.pl, fx.matcher, 2);
 	send_click(2, "/ok");
-	stop();
+	rig_stop();
 	assert_int_equal(fx.generation_min, 1);
 	assert_int_equal(fx.generation_max, 2);
 	assert_int_equal(fx.events, 2);
-	check_balance();
+	rig_balance();
 }
 
 static void test_watermark_before_filters(void **state)
@@ -346,8 +243,8 @@ static void test_watermark_before_filters(void **state)
 	(void)state;
 	start(8, 1 << 20);
 	send_click(1, "/dropme");
-	stop();
-	check_balance();
+	rig_stop();
+	rig_balance();
 	assert_int_equal(fx.events, 0);
 	assert_int_equal(fx.max_base_count, 1);
 }
@@ -358,7 +255,6 @@ static void test_enrich(void **state)
 	static const char text[] = "rules:\n  - id: gold\n    title: t\n    severity: low\n"
 				   "    when: {user_segment: gold}\n    then: [tag]\n";
 	static struct config tables;
-	struct rule_source src = {"rules.yaml", text, sizeof text - 1, false};
 	struct enrich_set *set;
 	struct err err = {0};
 	uint32_t gold = 0;
@@ -377,12 +273,7 @@ static void test_enrich(void **state)
 	fclose(out);
 	assert_int_equal(enrich_set_load(&set, &tables, &err), 0);
 	unlink(tables.lookups[0].file);
-	matcher_free(fx.matcher);
-	ruleset_free(fx.rs);
-	if (ruleset_compile(&fx.rs, &src, 1, 100, &err))
-		fail_msg("%s", err.text);
-	fx.matcher = matcher_new(fx.rs, &err);
-	pipeline_set_matcher(&fx.pl, fx.matcher, 2);
+	rig_rules(text, 2);
 	fx.pl.enricher = enricher_new(PIPELINE_EVENTS, 256u << 10, 16384);
 	fx.pl.enrich = set;
 	for (unsigned i = 0; i < 100; i++)
@@ -410,7 +301,7 @@ static void test_enrich(void **state)
 	assert_int_equal(gold, 2); /* users are i % 50 */
 	assert_int_equal(fx.stats.enrich.hits[ENRICH_LOOKUPS], 2);
 	assert_int_equal(fx.stats.enrich.misses[ENRICH_LOOKUPS], 98);
-	stop();
+	rig_stop();
 	enrich_set_free(set);
 }
 
@@ -498,17 +389,9 @@ static void shadows_of(const char *fields)
 
 static void test_shadows(void **state)
 {
-	struct rule_source src = {"s.yaml", state_rules, sizeof state_rules - 1, false};
-	struct err err = {0};
-
 	(void)state;
 	start(20, 1000000);
-	matcher_free(fx.matcher);
-	ruleset_free(fx.rs);
-	if (ruleset_compile(&fx.rs, &src, 1, 100, &err))
-		fail_msg("%s", err.text);
-	fx.matcher = matcher_new(fx.rs, &err);
-	pipeline_set_matcher(&fx.pl, fx.matcher, 2);
+	rig_rules(state_rules, 2);
 	shadows_of("\"page\":\"/other\",\"country\":\"DE\"");
 	assert_int_equal(seen.records, 1);
 	assert_int_equal(seen.shadows, 0);
@@ -530,7 +413,7 @@ static void test_shadows(void **state)
 	assert_int_equal(fx.stats.drops[DROP_rule_drop], 1);
 	assert_int_equal(fx.stats.shadows, 4);
 	assert_int_equal(fx.stats.listener[0].accepted, 4);
-	stop();
+	rig_stop();
 }
 
 int main(void)
@@ -542,9 +425,5 @@ int main(void)
 		cmocka_unit_test(test_generation_switch), cmocka_unit_test(test_age_with_a_writer_behind),
 		cmocka_unit_test(test_watermark_before_filters), cmocka_unit_test(test_enrich)};
 
-	packet_eal(1);
-	fx.pool = rte_pktmbuf_pool_create("test", 1023, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
-	if (!fx.pool)
-		return 77;
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return rig_pool() ? cmocka_run_group_tests(tests, NULL, NULL) : 77;
 }
