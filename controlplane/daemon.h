@@ -18,7 +18,6 @@
 #include "state.h"
 #include "view.h"
 
-#define DAEMON_PORTS_MAX 16 /* as config.def */
 #define DAEMON_DRAIN_MS 30000u
 #define DAEMON_DRAIN_NOW_MS 1000u
 
@@ -74,8 +73,8 @@ struct daemon {
 	struct daemon_sample sample;
 	struct view_rates rate;
 	struct view_blind blind;
-	bool link_down[DAEMON_PORTS_MAX]; /* as said last */
-	bool workers_move;		  /* each of them has gone round since the tick before */
+	bool link_down[sizeof((struct config *)0)->ports / sizeof(struct config_ports)]; /* as said last */
+	bool workers_move; /* each of them has gone round since the tick before */
 	struct service service;
 };
 

@@ -354,7 +354,7 @@ static void sample_make(struct daemon *d, const struct view *v, struct daemon_sa
 /* A port without a link takes nothing, and nothing else would say so. */
 static void links_say(struct daemon *d, const struct view *v)
 {
-	for (uint32_t i = 0; i < v->ports && i < DAEMON_PORTS_MAX; i++) {
+	for (uint32_t i = 0; i < v->ports; i++) {
 		const struct port_stats *p = &v->port[i];
 
 		if (p->link_up != d->link_down[i])

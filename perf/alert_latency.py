@@ -12,6 +12,8 @@ the same cores. Moments of an alert, all after its probe was handed to the kerne
   acked    the broker's answer came (seen within 1 ms)
   visible  the consumer got it, after its transaction was committed
 
+Environment: PROBES (200), probes a second, each of which is a transaction; WARM (15), seconds before it is measured.
+
 Then what load the machine held: a latency under a load that did not get through says nothing. Needs root and what
 ./run deps installs."""
 import glob

@@ -36,11 +36,7 @@ static inline uint8_t *bytes_room(struct bytes *b, size_t n)
 	size_t need = b->bytes + n, capacity = b->capacity ? b->capacity : 256;
 	uint8_t *data;
 
-	if (b->failed || need < b->bytes) {
-		b->failed = true;
-		return NULL;
-	}
-	if (b->fixed && need > b->capacity) {
+	if (b->failed || need < b->bytes || (b->fixed && need > b->capacity)) {
 		b->failed = true;
 		return NULL;
 	}
