@@ -1,8 +1,19 @@
-/* See dedup.h. Receive times do not decrease, so the ring is ordered by age and expiry takes from its end: at
- * most DEDUP_EXPIRE_MAX a call, so that a long pause is not paid for in one piece. */
+/* See dedup.h. An id that is forgotten is not looked up again: the number in its bucket says that it lies
+ * behind the oldest of the ring, and its place there is free from then on. So an id costs one cache line at
+ * random, which the caller has prefetched, and the ring in order.
+ *
+ * An id that finds its bucket full goes into the next one, and leaves its number in each bucket that it
+ * passes: look-ups go on as long as that number is remembered.
+ *
+ * Numbers are compared modulo 2^32. What nobody touched for as long may look remembered again: the id in the
+ * ring, which is compared, says that it is not, and until then a place of many is not free.
+ *
+ * Receive times do not decrease, so the ring is ordered by age and expiry takes from its end: at most
+ * DEDUP_EXPIRE_MAX a call, so that a long pause is not paid for in one piece. */
 #include "dedup.h"
 
 #include <errno.h>
+#include <smmintrin.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -24,20 +35,21 @@ static void *dedup_map(size_t bytes)
 
 int dedup_init(struct dedup *d, uint64_t window_ms, uint64_t ids_max, uint64_t seed)
 {
-	uint64_t slots = 64;
+	uint64_t buckets = 8;
 
 	*d = (struct dedup){.window_ms = window_ms, .seed = seed};
 	if (!window_ms)
 		return 0;
 	if (ids_max < 1 || ids_max > 1u << 28)
 		return -EINVAL;
-	while (slots < 2 * ids_max)
-		slots *= 2;
+	/* Half full at most: then one bucket of fifty has more ids than places. */
+	while (buckets * DEDUP_BUCKET_IDS < 2 * ids_max)
+		buckets *= 2;
 	d->ids_max = (uint32_t)ids_max;
-	d->mask = (uint32_t)(slots - 1);
-	d->slot = dedup_map(slots * sizeof *d->slot);
+	d->mask = (uint32_t)(buckets - 1);
+	d->bucket = dedup_map(buckets * sizeof *d->bucket);
 	d->ring = dedup_map(ids_max * sizeof *d->ring);
-	if (!d->slot || !d->ring) {
+	if (!d->bucket || !d->ring) {
 		dedup_free(d);
 		return -ENOMEM;
 	}
@@ -46,8 +58,8 @@ int dedup_init(struct dedup *d, uint64_t window_ms, uint64_t ids_max, uint64_t s
 
 void dedup_free(struct dedup *d)
 {
-	if (d->slot)
-		munmap(d->slot, ((size_t)d->mask + 1) * sizeof *d->slot);
+	if (d->bucket)
+		munmap(d->bucket, ((size_t)d->mask + 1) * sizeof *d->bucket);
 	if (d->ring)
 		munmap(d->ring, d->ids_max * sizeof *d->ring);
 	*d = (struct dedup){0};
@@ -79,88 +91,105 @@ uint64_t dedup_of_record(
 	return *id ? dedup_hash(d, *id) | 1 : 0;
 }
 
-/* Empties a slot and moves later entries of its run back, so that no tombstones are needed. */
-static void dedup_slot_clear(struct dedup *d, uint32_t at)
-{
-	for (uint32_t next = (at + 1) & d->mask; d->slot[next]; next = (next + 1) & d->mask) {
-		uint32_t home = (uint32_t)(d->slot[next] >> 32) & d->mask;
-
-		if (((next - home) & d->mask) >= ((next - at) & d->mask)) {
-			d->slot[at] = d->slot[next];
-			at = next;
-		}
-	}
-	d->slot[at] = 0;
-}
-
-static void dedup_forget_oldest(struct dedup *d)
-{
-	uint32_t tag = (uint32_t)(dedup_hash(d, d->ring[d->oldest].id) >> 32);
-	uint64_t want = (uint64_t)tag << 32 | (d->oldest + 1u);
-
-	/* Not found: the id came again after it had expired, and its slot points to the newer entry. */
-	for (uint32_t at = tag & d->mask; d->slot[at]; at = (at + 1) & d->mask)
-		if (d->slot[at] == want) {
-			dedup_slot_clear(d, at);
-			break;
-		}
-	d->oldest = d->oldest + 1 == d->ids_max ? 0 : d->oldest + 1;
-	d->count--;
-}
-
 static bool dedup_expired(const struct dedup *d, uint32_t index, int64_t now_ms)
 {
 	return (uint64_t)now_ms - (uint64_t)d->ring[index].time_ms >= d->window_ms;
 }
 
-void dedup_prefetch_oldest(const struct dedup *d, uint32_t nth)
+/* Where in the ring the id stands that came `age` ids before the last one. */
+static uint32_t dedup_index(const struct dedup *d, uint32_t age)
 {
-	uint32_t index = d->oldest + nth;
+	return d->next > age ? d->next - 1 - age : d->next + d->ids_max - 1 - age;
+}
 
-	if (nth >= d->count || (d->count + nth < d->ids_max && !dedup_expired(d, d->oldest, d->now_ms)))
-		return;
-	if (index >= d->ids_max)
-		index -= d->ids_max;
-	dedup_prefetch(d, dedup_hash(d, d->ring[index].id));
-	__builtin_prefetch(&d->ring[index + 16 < d->ids_max ? index + 16 : 0]);
+/* Bit i: place i of the bucket has the tag. */
+static uint32_t bucket_tagged(const struct dedup_bucket *b, uint16_t tag)
+{
+	__m128i same = _mm_cmpeq_epi16(_mm_load_si128((const __m128i *)b->tag), _mm_set1_epi16((short)tag));
+
+	return (uint32_t)_mm_movemask_epi8(_mm_packs_epi16(same, _mm_setzero_si128()));
+}
+
+/* Bit i: nothing that is remembered is in place i. */
+static uint32_t bucket_free(const struct dedup *d, const struct dedup_bucket *b)
+{
+	const __m128i *number = (const __m128i *)b->number;
+	__m128i added = _mm_set1_epi32((int)(uint32_t)d->added), count = _mm_set1_epi32((int)d->count);
+	__m128i age0 = _mm_sub_epi32(added, _mm_load_si128(number));
+	__m128i age1 = _mm_sub_epi32(added, _mm_load_si128(number + 1));
+	/* age >= count, without sign: the larger of the two is age */
+	__m128i old0 = _mm_cmpeq_epi32(_mm_max_epu32(age0, count), age0);
+	__m128i old1 = _mm_cmpeq_epi32(_mm_max_epu32(age1, count), age1);
+
+	return (uint32_t)_mm_movemask_epi8(
+		       _mm_packs_epi16(_mm_packs_epi32(old0, old1), _mm_setzero_si128())) |
+	       bucket_tagged(b, 0);
+}
+
+static bool bucket_knows(const struct dedup *d, const struct dedup_bucket *b, uint16_t tag,
+	const uint8_t id[16], int64_t now_ms)
+{
+	for (uint32_t match = bucket_tagged(b, tag); match; match &= match - 1) {
+		uint32_t age = (uint32_t)d->added - b->number[__builtin_ctz(match)], index;
+
+		if (age >= d->count)
+			continue;
+		index = dedup_index(d, age);
+		if (memcmp(d->ring[index].id, id, 16) == 0 && !dedup_expired(d, index, now_ms))
+			return true;
+	}
+	return false;
 }
 
 static void dedup_make_room(struct dedup *d, int64_t now_ms)
 {
-	for (int i = 0; i < DEDUP_EXPIRE_MAX && d->count && dedup_expired(d, d->oldest, now_ms); i++)
-		dedup_forget_oldest(d);
+	for (int i = 0; i < DEDUP_EXPIRE_MAX && d->count; i++) {
+		if (!dedup_expired(d, dedup_index(d, d->count - 1), now_ms))
+			break;
+		d->count--;
+	}
 	if (d->count == d->ids_max) {
-		dedup_forget_oldest(d);
+		d->count--;
 		d->evicted++;
 	}
 }
 
+/* After dedup_make_room(). */
+static void dedup_place(struct dedup *d, uint32_t home, uint16_t tag)
+{
+	uint32_t number = (uint32_t)++d->added, at = home, place;
+
+	d->count++;
+	/* There is a free place: at most half of them are remembered. Should all look so (see above), one is
+	 * forgotten. */
+	while (!(place = bucket_free(d, &d->bucket[at])) && ((at + 1) & d->mask) != home) {
+		d->bucket[at].beyond = number;
+		at = (at + 1) & d->mask;
+	}
+	place = place ? (uint32_t)__builtin_ctz(place) : 0;
+	d->bucket[at].tag[place] = tag;
+	d->bucket[at].number[place] = number;
+}
+
 bool dedup_add(struct dedup *d, const uint8_t id[16], uint64_t hash, int64_t now_ms)
 {
-	uint32_t tag = (uint32_t)(hash >> 32), at, index;
+	uint32_t home = (uint32_t)(hash >> 32) & d->mask, at = home;
+	uint16_t tag = (uint16_t)hash | 1;
 
-	d->now_ms = now_ms;
-	for (at = tag & d->mask; d->slot[at]; at = (at + 1) & d->mask) {
-		uint32_t i = (uint32_t)d->slot[at] - 1;
-
-		if ((uint32_t)(d->slot[at] >> 32) != tag || memcmp(d->ring[i].id, id, 16) != 0)
-			continue;
-		if (!dedup_expired(d, i, now_ms))
+	for (;;) {
+		if (bucket_knows(d, &d->bucket[at], tag, id, now_ms))
 			return false;
-		dedup_slot_clear(d, at);
-		break;
+		if ((uint32_t)d->added - d->bucket[at].beyond >= d->count)
+			break;
+		at = (at + 1) & d->mask;
+		if (at == home)
+			break;
 	}
 	dedup_make_room(d, now_ms);
-	index = d->oldest + d->count;
-	if (index >= d->ids_max)
-		index -= d->ids_max;
-	memcpy(d->ring[index].id, id, 16);
-	d->ring[index].time_ms = now_ms;
-	d->count++;
-	d->added++;
-	for (at = tag & d->mask; d->slot[at]; at = (at + 1) & d->mask)
-		;
-	d->slot[at] = (uint64_t)tag << 32 | (index + 1u);
+	memcpy(d->ring[d->next].id, id, 16);
+	d->ring[d->next].time_ms = now_ms;
+	d->next = d->next + 1 == d->ids_max ? 0 : d->next + 1;
+	dedup_place(d, home, tag);
 	return true;
 }
 

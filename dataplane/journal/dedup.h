@@ -1,5 +1,5 @@
-/* The ids that a partition remembers: a ring in order of acceptance, with their receive times, and an open
- * addressing index over it. Owned by the partition's writer (recovery fills it before the writer runs).
+/* The ids that a partition remembers: a ring in order of acceptance, with their receive times, and buckets of
+ * one cache line over it. Owned by the partition's writer (recovery fills it before the writer runs).
  * An id is known as long as it is younger than the window and among the last ids_max accepted ones. */
 #ifndef SLUICE_DEDUP_H
 #define SLUICE_DEDUP_H
@@ -14,16 +14,24 @@ struct dedup_id {
 	int64_t time_ms;
 };
 
+#define DEDUP_BUCKET_IDS 8u
+struct dedup_bucket {
+	uint16_t tag[DEDUP_BUCKET_IDS];	   /* of the id's hash, odd; 0: never used */
+	uint32_t number[DEDUP_BUCKET_IDS]; /* the id was the number-th that was added, modulo 2^32 */
+	uint32_t beyond; /* the last number that found no place here, or was on its way through here */
+	uint32_t spare[3];
+};
+_Static_assert(sizeof(struct dedup_bucket) == 64, "one cache line");
+
 struct dedup {
 	uint64_t window_ms; /* 0: off, nothing is allocated */
 	uint64_t seed;	    /* secret: senders choose ids */
 	uint32_t ids_max;
-	uint32_t oldest; /* index in ring */
-	uint32_t count;
-	uint32_t mask;	/* of slot */
-	uint64_t *slot; /* tag << 32 | ring index + 1; 0: empty */
+	uint32_t next;	/* index in ring of the id to come: added % ids_max */
+	uint32_t count; /* remembered: the last so many in ring */
+	uint32_t mask;	/* of bucket */
+	struct dedup_bucket *bucket;
 	struct dedup_id *ring;
-	int64_t now_ms;	  /* of the last call */
 	uint64_t evicted; /* forgotten before the window had passed */
 	uint64_t added;	  /* all ever: the nth stands in ring[n % ids_max] */
 };
@@ -41,13 +49,11 @@ const uint8_t *dedup_id(const struct record *rec, uint8_t room[16]);
 uint64_t dedup_of_record(
 	const struct dedup *d, const struct record *rec, uint8_t room[16], const uint8_t **id);
 
+/* To be called some ids ahead of dedup_add(). */
 static inline void dedup_prefetch(const struct dedup *d, uint64_t hash)
 {
-	__builtin_prefetch(&d->slot[(uint32_t)(hash >> 32) & d->mask], 1);
+	__builtin_prefetch(&d->bucket[(uint32_t)(hash >> 32) & d->mask], 1);
 }
-
-/* The place of the id that is likely to be forgotten for the nth id from now on. */
-void dedup_prefetch_oldest(const struct dedup *d, uint32_t nth);
 
 /* Remembers an id that came at now_ms (never less than in the call before). Returns false, and changes
  * nothing, if it is known. */

@@ -215,7 +215,6 @@ static void ids_remember(struct journal_part *part, const struct ids_header *h, 
 		for (; ahead < h->count && ahead < i + IDS_AHEAD; ahead++) {
 			hash[ahead % IDS_AHEAD] = dedup_hash(d, id[ahead].id) | 1;
 			dedup_prefetch(d, hash[ahead % IDS_AHEAD]);
-			dedup_prefetch_oldest(d, ahead - i);
 		}
 		if (time_ms > part->receive_last_ms)
 			part->receive_last_ms = time_ms;

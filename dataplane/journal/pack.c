@@ -42,10 +42,8 @@ static uint32_t pack_index(struct journal_part *part, const struct batch *b)
 			abort();
 		}
 		hash = dedup_of_record(dedup, rec, room, &id);
-		if (hash) {
+		if (hash)
 			dedup_prefetch(dedup, hash);
-			dedup_prefetch_oldest(dedup, count);
-		}
 		part->pack_at[count] = at;
 		part->pack_hash[count] = hash;
 		at += rec->bytes;

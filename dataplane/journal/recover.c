@@ -161,7 +161,6 @@ static void recover_ids(struct journal_part *part, const struct block_header *h)
 			if (!hash[ahead % IDS_AHEAD])
 				continue;
 			dedup_prefetch(dedup, hash[ahead % IDS_AHEAD]);
-			dedup_prefetch_oldest(dedup, ahead - i);
 		}
 		if (rec->receive_time_ms > part->receive_last_ms)
 			part->receive_last_ms = rec->receive_time_ms;

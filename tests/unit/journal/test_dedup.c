@@ -50,40 +50,107 @@ static void oldest_are_forgotten_when_full(void **state)
 	dedup_free(&d);
 }
 
-/* Ids from a small range, time that runs and stands, both limits met: every answer as the list says. */
+struct plain {
+	int64_t time_ms;
+	uint32_t number;
+	bool any;
+};
+
+enum hash_kind { HASH_GOOD, HASH_FEW_BUCKETS, HASH_ONE_TAG, HASH_SAME };
+
+static uint64_t hash_of(const struct dedup *d, const uint8_t id[16], uint64_t number, enum hash_kind kind)
+{
+	switch (kind) {
+	case HASH_FEW_BUCKETS:
+		return (number % 3) << 32 | (dedup_hash(d, id) & 0xffff);
+	case HASH_ONE_TAG:
+		return (dedup_hash(d, id) >> 32 << 32) | 1;
+	case HASH_SAME:
+		return 0xffffffff00000001ull;
+	default:
+		return dedup_hash(d, id);
+	}
+}
+
+/* Ids from a small range, time that runs and stands, both limits met: every answer as a list says. */
+static void compare(uint32_t ids, uint32_t max, uint32_t window, enum hash_kind kind, uint64_t added)
+{
+	struct plain *last = calloc(ids, sizeof *last);
+	uint32_t accepted = 0, expired = 0;
+	int64_t now = 1;
+	struct dedup d;
+
+	assert_non_null(last);
+	assert_int_equal(dedup_init(&d, window, max, 99), 0);
+	d.added = added; /* so many long ago */
+	for (int n = 0; n < 60000; n++) {
+		uint64_t number = (uint64_t)random() % ids;
+		struct plain *of = &last[number];
+		uint8_t id[16] = {0};
+		bool known;
+
+		memcpy(id + 3, &number, 8);
+		if (random() % 3 == 0)
+			now += random() % (n % 5000 < 200 ? 40 : 4);
+		/* Known: accepted less than the window ago, and among the max last accepted. */
+		known = of->any && accepted - of->number <= max && now - of->time_ms < window;
+		expired += of->any && now - of->time_ms >= window;
+		assert_int_equal(dedup_add(&d, id, hash_of(&d, id, number, kind), now), !known);
+		if (!known)
+			*of = (struct plain){now, accepted++, true};
+		assert_int_equal(d.added, added + accepted);
+		assert_true(d.count <= max);
+	}
+	assert_true(accepted > 1000 && d.evicted > 100 && expired > 100);
+	for (uint32_t i = 0; i < d.count; i++) /* the ring is what files of ids are made of */
+		assert_true(d.ring[(d.next + max - 1 - i) % max].time_ms <= now);
+	dedup_free(&d);
+	free(last);
+}
+
 static void answers_equal_a_list(void **state)
 {
-	enum { IDS = 300, MAX = 120, WINDOW = 400 };
-	int64_t last[IDS], order_time[200000];
-	uint64_t order[200000];
-	uint32_t accepted = 0;
-	int64_t now = 0;
+	(void)state;
+	srandom(3);
+	for (enum hash_kind kind = HASH_GOOD; kind <= HASH_SAME; kind++) {
+		compare(300, 120, 400, kind, 0);
+		compare(100, 32, 100, kind, 0);
+		compare(40, 3, 6, kind, 0);
+		compare(5, 1, 4, kind, 0);
+	}
+	compare(30000, 7000, 8000, HASH_GOOD, 0);
+}
+
+/* Numbers are kept in 32 bits: before, at and behind their end. */
+static void numbers_come_round(void **state)
+{
+	(void)state;
+	srandom(4);
+	for (enum hash_kind kind = HASH_GOOD; kind <= HASH_SAME; kind++) {
+		compare(300, 120, 400, kind, 1ull << 32);
+		compare(300, 120, 400, kind, (1ull << 32) - 20);
+		compare(300, 120, 400, kind, (1ull << 32) - 5000);
+		compare(30000, 7000, 8000, kind == HASH_SAME ? HASH_GOOD : kind, (3ull << 32) - 10000);
+	}
+}
+
+/* What was written into a bucket 2^32 ids ago is neither found nor in the way. */
+static void old_numbers_are_no_ids(void **state)
+{
 	struct dedup d;
 
 	(void)state;
-	srandom(3);
-	assert_int_equal(dedup_init(&d, WINDOW, MAX, 99), 0);
-	for (int i = 0; i < IDS; i++)
-		last[i] = -1;
-	for (int n = 0; n < 200000; n++) {
-		uint64_t id = (uint64_t)random() % IDS;
-		bool known = false;
-
-		if (random() % 3 == 0)
-			now += random() % (n % 5000 < 200 ? 40 : 4);
-		/* Known: accepted less than the window ago, and among the MAX last accepted. */
-		if (last[id] >= 0 && accepted - (uint32_t)last[id] <= MAX &&
-			now - order_time[last[id]] < WINDOW)
-			known = true;
-		assert_int_equal(add(&d, id, now), !known);
-		if (!known) {
-			last[id] = accepted;
-			order[accepted] = id;
-			order_time[accepted++] = now;
-		}
+	assert_int_equal(dedup_init(&d, 1000, 16, 7), 0);
+	for (uint64_t i = 0; i < 64; i++)
+		assert_true(add(&d, i, 5));
+	d.added += (1ull << 32) - 64; /* the numbers that come now are in the buckets already */
+	for (uint64_t i = 1000; i < 1064; i++) {
+		assert_true(add(&d, i, 6));
+		for (uint64_t k = i < 1016 ? 1000 : i - 15; k <= i; k++)
+			assert_false(add(&d, k, 6));
 	}
-	assert_true(accepted > 1000 && d.evicted > 100);
-	(void)order;
+	for (uint64_t i = 0; i < 64; i++)
+		assert_true(add(&d, i, 6));
 	dedup_free(&d);
 }
 
@@ -104,6 +171,8 @@ int main(void)
 		cmocka_unit_test(window_is_exact),
 		cmocka_unit_test(oldest_are_forgotten_when_full),
 		cmocka_unit_test(answers_equal_a_list),
+		cmocka_unit_test(numbers_come_round),
+		cmocka_unit_test(old_numbers_are_no_ids),
 		cmocka_unit_test(off_and_wrong_sizes),
 	};
 
