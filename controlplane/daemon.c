@@ -302,6 +302,29 @@ static void handoff_down(struct daemon *d)
 		handoff_free(&d->handoff);
 }
 
+/* Ends behind the writers, whose last blocks it tells of. */
+static int acks_up(struct daemon *d, struct err *err)
+{
+	int rc;
+
+	if (!acker_wanted(&d->cfg))
+		return 0;
+	rc = ack_lanes_create(&d->ack_lanes, dataplane_workers(d->dp), journal_partitions(d->journal), err);
+	if (rc == 0)
+		rc = acker_start(&d->acker, &d->cfg, d->ack_lanes, d->journal, err);
+	d->handoff.acks = rc == 0 ? d->ack_lanes : NULL;
+	return rc;
+}
+
+static void acks_down(struct daemon *d)
+{
+	acker_stop(d->acker);
+	d->acker = NULL;
+	d->handoff.acks = NULL;
+	ack_lanes_free(d->ack_lanes);
+	d->ack_lanes = NULL;
+}
+
 static int writers_up(struct daemon *d, struct err *err)
 {
 	int rc;
@@ -395,6 +418,7 @@ static const struct part {
 	{"closed alerts", closings_up, closings_down},
 	{"ports", dataplane_up, dataplane_down},
 	{"lanes", handoff_up, handoff_down},
+	{"acknowledgements", acks_up, acks_down},
 	{"writers", writers_up, writers_down},
 	{"windows", windows_up, windows_down},
 	{"sinks", sinks_up, sinks_down},

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "acker.h"
 #include "closings.h"
 #include "config.h"
 #include "dataplane.h"
@@ -57,6 +58,8 @@ struct daemon {
 	bool workers_running;
 	struct handoff handoff;
 	bool handoff_made;
+	struct ack_lanes *ack_lanes; /* NULL: no listener answers */
+	struct acker *acker;
 	struct sink_env env;
 	struct epoch_before before;
 	int dir_lock; /* of the data directory; -1: not taken */

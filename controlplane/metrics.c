@@ -14,6 +14,7 @@ struct metrics_daemon {
 	uint64_t input_ended, draining, generation, rules, canaries;
 	uint64_t match_events, match_rescans, match_hits_truncated, match_confirms, match_confirms_cut;
 	uint64_t control_requests, control_clients, control_dropped_slow;
+	uint64_t acks, acks_durable, acks_refused, acks_no_path, acks_unsent, acks_rejects, acks_forgotten;
 	uint64_t enrich_too_long, closings_damaged;
 	uint64_t rules_dropped, keys_dropped, not_in_force, not_here;	     /* UINT64_MAX: no state stage */
 	uint64_t merge_rows, merge_revisions, merge_alerts, merge_late_lost; /* UINT64_MAX: no state stage */
@@ -140,6 +141,13 @@ static void print_daemon(const struct view *v, const struct metric *m, FILE *out
 		.match_hits_truncated = v->match.hits_truncated,
 		.match_confirms = v->match.confirms,
 		.match_confirms_cut = v->match.confirms_cut,
+		.acks = v->ack.acks,
+		.acks_durable = v->ack.durable,
+		.acks_refused = v->ack.refused,
+		.acks_no_path = v->ack.no_path,
+		.acks_unsent = v->ack.unsent,
+		.acks_rejects = v->ack.rejects,
+		.acks_forgotten = v->ack.forgotten,
 		.control_requests = v->server.requests,
 		.control_clients = v->server.clients,
 		.control_dropped_slow = v->server.dropped_slow,

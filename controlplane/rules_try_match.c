@@ -139,7 +139,7 @@ static void shadow_put(struct try_reader *r, struct try_side *side, const struct
 
 	/* As workers write it: an event without an id has none yet. */
 	memset(head, 0, sizeof *head);
-	if (!(seen->rec->flags & RECORD_F_ID_MADE))
+	if (!(seen->rec->flags & RECORD_F_ID_MADE) || seen->rec->flags & RECORD_F_PRODUCER)
 		memcpy(head->event_id, ev->event_id, sizeof head->event_id);
 	head->key_hash = shadow->key_hash;
 	head->event_time_ms = ev->event_time_ms;

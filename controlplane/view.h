@@ -11,6 +11,7 @@
 
 #include "closings.h"
 #include "config.h"
+#include "acker.h"
 #include "dataplane.h"
 #include "journal.h"
 #include "ruleset.h"
@@ -26,7 +27,8 @@ struct view_part {
 	uint32_t partition;
 	uint32_t state; /* enum sink_state */
 	uint64_t start, position, found;
-	uint64_t events, suppressed, alerts, dead, rows, late, other, held, refused, bytes, commits, retries, errors;
+	uint64_t events, suppressed, alerts, dead, rows, late, other, held, refused, bytes, commits, retries,
+		errors;
 	uint64_t lag_events;
 	uint64_t lag_bytes; /* estimated from the partition's mean record size */
 	int64_t lag_ms;	    /* newest durable record's receive time - newest delivered one's; -1 = unknown */
@@ -106,7 +108,7 @@ struct view {
 	struct view_rule *rule;
 	uint32_t rule_states; /* 0: no state stage, or no rules with state */
 	struct view_rule_state *rule_state;
-	struct cep_totals rule_totals; /* of all partitions */
+	struct cep_totals rule_totals;		 /* of all partitions */
 	uint32_t generation, patterns, canaries; /* canaries: of the rules */
 	char version[32];			 /* of the ruleset */
 	uint32_t enrich_tables;			 /* 0: no enrichment */
@@ -116,6 +118,7 @@ struct view {
 	uint64_t closings_damaged;
 	struct matcher_stats match;
 	struct server_stats server;
+	struct acker_stats ack;
 };
 
 void view_free(struct view *v);

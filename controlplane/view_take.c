@@ -290,6 +290,8 @@ void daemon_view_take(void *arg, struct view *v)
 	v->blind = d->blind;
 	v->rate = d->rate;
 	v->server = server_stats(d->server);
+	if (d->acker)
+		acker_stats(d->acker, &v->ack);
 	take_sinks(d, v);
 	take_state(d, v);
 	take_partitions(d, v);

@@ -246,6 +246,11 @@ const struct worker_stats *dataplane_worker_stats(const struct dataplane *dp, ui
 	return &dp->worker[worker].stats;
 }
 
+const struct producers *dataplane_producers(const struct dataplane *dp, uint32_t worker)
+{
+	return &dp->worker[worker].pipeline.producers;
+}
+
 void dataplane_match_stats(struct dataplane *dp, struct matcher_stats *sum, uint64_t *hits, uint32_t hits_max)
 {
 	const struct rule_slot *slot = atomic_load_explicit(&dp->slot, memory_order_acquire);

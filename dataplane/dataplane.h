@@ -14,6 +14,7 @@
 #include "ruleset.h"
 
 struct dataplane;
+struct producers;
 
 /* Counters of one listener at one worker. */
 struct listener_stats {
@@ -82,6 +83,8 @@ const struct worker_stats *dataplane_worker_stats(const struct dataplane *dp, ui
  * ruleset_rule_count(). */
 void dataplane_match_stats(
 	struct dataplane *dp, struct matcher_stats *sum, uint64_t *hits, uint32_t hits_max);
+/* Of one worker: read by producers_copy(). Without memory if no listener has producers. */
+const struct producers *dataplane_producers(const struct dataplane *dp, uint32_t worker);
 uint32_t dataplane_ports(const struct dataplane *dp);
 void dataplane_port_stats(const struct dataplane *dp, uint32_t port, struct port_stats *out);
 /* True when every port is a file that has been read to its end (net_pcap without infinite_rx). */

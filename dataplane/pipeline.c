@@ -1,6 +1,6 @@
 /* The stages of an RX worker, in order. Worker thread. Owns nothing: mbufs are the caller's, batches go
  * through the lanes, and every event that does not end in a batch is counted under a name. */
-#include "pipeline.h"
+#include "pipeline_priv.h"
 
 #include <string.h>
 
@@ -67,6 +67,13 @@ static void listener_drop(struct pipeline *pl, uint8_t listener, enum drop_reaso
 	pl->stats->listener[listener].dropped[why]++;
 }
 
+static void event_drop(struct pipeline *pl, const struct event *ev, uint8_t listener, enum drop_reason why)
+{
+	listener_drop(pl, listener, why);
+	if (ev->producer)
+		producer_dropped(pl, ev, listener, why);
+}
+
 static void batch_count(struct pipeline *pl, struct batch *b, uint32_t bytes)
 {
 	b->bytes += bytes;
@@ -97,11 +104,21 @@ static void append_shadows(struct pipeline *pl, const struct event *ev, int64_t 
 	}
 }
 
-static void append_event(struct pipeline *pl, const struct event *ev, uint8_t listener)
+/* Of an event, refused or not. One that its producer has numbered may come again from anywhere, and has to
+ * find itself. */
+static uint64_t event_key_hash(const struct event *ev)
 {
 	const uint8_t *key;
-	uint32_t key_bytes, bytes = record_bytes_of(ev);
-	uint64_t key_hash = event_partition_key(ev, &key, &key_bytes);
+	uint32_t bytes;
+	uint64_t hash = event_partition_key(ev, &key, &bytes);
+
+	return ev->producer && key == ev->src_addr ? hash_bytes(ev->event_id, sizeof ev->event_id, 0) : hash;
+}
+
+static void append_event(struct pipeline *pl, const struct event *ev, uint8_t listener)
+{
+	uint32_t bytes = record_bytes_of(ev);
+	uint64_t key_hash = event_key_hash(ev);
 	uint32_t partition = partition_of(pl, key_hash);
 	int64_t base = ev->event_time_ms < pl->now.wall_ms ? ev->event_time_ms : pl->now.wall_ms;
 	bool dropped = ev->actions & RULE_ACTION_DROP;
@@ -110,7 +127,7 @@ static void append_event(struct pipeline *pl, const struct event *ev, uint8_t li
 	struct batch *b;
 
 	if (bytes > pl->handoff->batch_bytes) {
-		listener_drop(pl, listener, DROP_record_too_big);
+		event_drop(pl, ev, listener, DROP_record_too_big);
 		return;
 	}
 	/* A rule that drops does not hold event time back: the watermark is taken before filters. */
@@ -118,11 +135,11 @@ static void append_event(struct pipeline *pl, const struct event *ev, uint8_t li
 	if (b && base > b->watermark_base_ms)
 		b->watermark_base_ms = base;
 	if (!kept) {
-		listener_drop(pl, listener, DROP_rule_drop);
+		event_drop(pl, ev, listener, DROP_rule_drop);
 		return;
 	}
 	if (!b) {
-		listener_drop(pl, listener, DROP_no_batch);
+		event_drop(pl, ev, listener, DROP_no_batch);
 		return;
 	}
 	batch_count(pl, b, record_write_event(b->data + b->bytes, ev, key_hash, pl->now.wall_ms, flags));
@@ -135,19 +152,19 @@ static void append_event(struct pipeline *pl, const struct event *ev, uint8_t li
 static void append_refused(struct pipeline *pl, const struct event *ev, uint8_t listener)
 {
 	struct listener_stats *ls = &pl->stats->listener[listener];
-	uint64_t key_hash = hash_bytes(ev->src_addr, sizeof ev->src_addr, 0);
+	uint64_t key_hash = event_key_hash(ev);
 	uint32_t partition = partition_of(pl, key_hash);
 	uint32_t bytes = record_refused_bytes(ev, pl->dead_letter_bytes);
 	struct batch *b;
 
 	ls->refused[ev->refused]++;
 	if (pl->dead_tokens < bytes) {
-		listener_drop(pl, listener, DROP_dead_letter_quota);
+		event_drop(pl, ev, listener, DROP_dead_letter_quota);
 		return;
 	}
 	b = batch_room(pl, partition, bytes);
 	if (!b) {
-		listener_drop(pl, listener, DROP_no_batch);
+		event_drop(pl, ev, listener, DROP_no_batch);
 		return;
 	}
 	pl->dead_tokens -= bytes;
@@ -196,16 +213,24 @@ static struct event *event_open(struct pipeline *pl, const struct datagram *dg)
 	memcpy(ev->src_addr, dg->src_addr, sizeof ev->src_addr);
 	ev->src_port = dg->src_port;
 	ev->dst_port = dg->dst_port;
+	ev->producer = pl->frame.producer;
+	ev->sequence = pl->frame.sequence - 1;
+	ev->ack = pl->frame.ack;
 	pl->stats->listener[dg->listener].events++;
 	return ev;
 }
 
 static void event_parse(struct pipeline *pl, const struct datagram *dg, const uint8_t *raw, uint32_t bytes)
 {
+	struct event *ev;
+
 	if (pl->event_count == PIPELINE_EVENTS || !json_parser_room(pl->parser, bytes))
 		events_flush(pl);
-	json_parse_event(pl->parser, raw, bytes, pl->hint[dg->listener], pl->now.wall_ms, &pl->limits,
-		event_open(pl, dg));
+	ev = event_open(pl, dg);
+	json_parse_event(pl->parser, raw, bytes, pl->hint[dg->listener], pl->now.wall_ms, &pl->limits, ev);
+	/* The journal makes ids of addresses, which an event that comes twice does not have twice. */
+	if (ev->producer && (ev->refused || !(ev->field_mask & FBIT(event_id))))
+		record_producer_id(ev->event_id, ev);
 }
 
 /* What its format does not know goes to the dead letters as it came. */
@@ -251,6 +276,25 @@ static void datagram_rewrite(struct pipeline *pl, const struct datagram *dg, con
 	}
 }
 
+/* Events that their producer numbers. */
+static void datagram_frame(struct pipeline *pl, const struct datagram *dg, const uint8_t *payload)
+{
+	enum drop_reason why = frame_open(&pl->frame, payload, dg->bytes, &pl->keys[dg->listener]);
+	const uint8_t *event;
+	uint32_t bytes;
+
+	if (why) {
+		listener_drop(pl, dg->listener, why);
+		if (why == DROP_frame_version && pl->frame.ack)
+			producer_reject(pl, dg, why);
+	} else {
+		producer_heard(pl, dg);
+		while (frame_next(&pl->frame, &event, &bytes))
+			event_parse(pl, dg, event, bytes);
+	}
+	pl->frame = (struct frame){0};
+}
+
 static void datagram_parse(struct pipeline *pl, const struct datagram *dg)
 {
 	struct listener_stats *ls = &pl->stats->listener[dg->listener];
@@ -275,6 +319,8 @@ static void datagram_parse(struct pipeline *pl, const struct datagram *dg)
 	}
 	if (pl->format[dg->listener]->next) {
 		datagram_rewrite(pl, dg, payload);
+	} else if (pl->framed[dg->listener]) {
+		datagram_frame(pl, dg, payload);
 	} else if (pl->line_split[dg->listener]) {
 		struct ndjson lines = ndjson_start(payload, dg->bytes);
 		const uint8_t *line;

@@ -14,8 +14,10 @@
 #include "decode.h"
 #include "enrich.h"
 #include "format.h"
+#include "frame.h"
 #include "ip_list.h"
 #include "json.h"
+#include "producers.h"
 #include "ruleset.h"
 
 #define PIPELINE_EVENTS MATCH_EVENTS_MAX
@@ -41,6 +43,9 @@ struct pipeline {
 	bool line_split[64];		 /* by listener: ndjson */
 	const struct format *format[64]; /* by listener; next NULL: JSON */
 	struct ip_list *allow;		 /* by listener; none: any source */
+	bool framed[64];		 /* by listener: docs/protocol.md */
+	bool acks[64];			 /* by listener: answers are given */
+	struct frame_keys *keys;	 /* by listener */
 	/* the ruleset in force */
 	struct matcher *matcher;
 	uint32_t generation;
@@ -53,9 +58,11 @@ struct pipeline {
 	uint8_t *event_listener;
 	struct event **accepted;
 	uint32_t event_count;
-	uint8_t *scratch;     /* a datagram whose mbuf ends too close behind it */
-	struct bytes written; /* what formats have made of this chunk of the burst: of fixed size */
-	struct batch **open;  /* by partition; NULL = none */
+	struct producers producers; /* of formats that have them; else empty */
+	struct frame frame;	    /* of the datagram at hand, if it has a producer */
+	uint8_t *scratch;	    /* a datagram whose mbuf ends too close behind it */
+	struct bytes written;	    /* what formats have made of this chunk of the burst: of fixed size */
+	struct batch **open;	    /* by partition; NULL = none */
 	uint32_t open_count;
 	uint32_t drop_delta[DROP_ID_MAX]; /* dropped since a batch was last sealed */
 	uint64_t drops_seen[DROP_ID_MAX]; /* part of stats->drops that is in a delta already */

@@ -23,6 +23,8 @@ static void *zeroed(size_t bytes)
 int pipeline_setup(struct pipeline *pl, const struct config *cfg, const struct decode_ports *ports,
 	const struct handoff *handoff, uint32_t worker, struct worker_stats *stats, struct err *err)
 {
+	bool any_framed = false;
+
 	memset(pl, 0, sizeof *pl);
 	pl->cfg = cfg;
 	pl->handoff = handoff;
@@ -37,7 +39,16 @@ int pipeline_setup(struct pipeline *pl, const struct config *cfg, const struct d
 	pl->dead_tokens = pl->dead_rate;
 	pl->batch_age_ns = cfg->worker.batch_age * 1000u;
 	pl->allow = zeroed(cfg->listeners_count * sizeof *pl->allow);
+	pl->keys = zeroed(cfg->listeners_count * sizeof *pl->keys);
 	for (uint32_t i = 0; i < cfg->listeners_count; i++) {
+		if (pl->keys && frame_keys_load(&pl->keys[i], cfg->listeners[i].key_file,
+					"listeners.key_file", err)) {
+			pipeline_free(pl);
+			return -EINVAL;
+		}
+		pl->framed[i] = cfg->listeners[i].format == CONFIG_FORMAT_SLUICE;
+		pl->acks[i] = pl->framed[i] && cfg->listeners[i].ack && handoff->acks;
+		any_framed |= pl->framed[i];
 		if (pl->allow && ip_list_from_text(&pl->allow[i], cfg->listeners[i].allow, err)) {
 			pipeline_free(pl);
 			return -EINVAL;
@@ -45,6 +56,10 @@ int pipeline_setup(struct pipeline *pl, const struct config *cfg, const struct d
 		pl->hint[i] = event_config_listener_type(&cfg->listeners[i]);
 		pl->format[i] = &format_table[cfg->listeners[i].format];
 		pl->line_split[i] = cfg->listeners[i].format == CONFIG_FORMAT_NDJSON;
+	}
+	if (any_framed && producers_init(&pl->producers, (uint32_t)cfg->worker.producers_max)) {
+		pipeline_free(pl);
+		return err_set(err, -ENOMEM, "worker %u: no memory for worker.producers_max", worker);
 	}
 	pl->parser = json_parser_new(TAIL_BYTES);
 	/* Without the room for rule hits, which are not known yet. */
@@ -58,7 +73,7 @@ int pipeline_setup(struct pipeline *pl, const struct config *cfg, const struct d
 	pl->written = (struct bytes){zeroed(WRITTEN_BYTES), 0, WRITTEN_BYTES, false, true};
 	pl->open = zeroed(pl->partitions * sizeof *pl->open);
 	if ((enrich_configured(cfg) && !pl->enricher) || !pl->parser || !pl->event || !pl->event_listener ||
-		!pl->accepted || !pl->scratch || !pl->open || !pl->written.data || !pl->allow) {
+		!pl->accepted || !pl->scratch || !pl->open || !pl->written.data || !pl->allow || !pl->keys) {
 		pipeline_free(pl);
 		return err_set(err, -ENOMEM, "worker %u: no memory", worker);
 	}
@@ -76,6 +91,8 @@ void pipeline_free(struct pipeline *pl)
 	free(pl->scratch);
 	free(pl->written.data);
 	free(pl->allow);
+	free(pl->keys);
+	producers_free(&pl->producers);
 	free(pl->open);
 	memset(pl, 0, sizeof *pl);
 }

@@ -59,6 +59,16 @@ static inline uint32_t cursor_be32(struct cursor *c)
 	return p ? (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3] : 0;
 }
 
+static inline uint16_t cursor_le16(struct cursor *c)
+{
+	const uint8_t *p = cursor_take(c, 2);
+	uint16_t v = 0;
+
+	if (p)
+		memcpy(&v, p, 2);
+	return v;
+}
+
 static inline uint32_t cursor_le32(struct cursor *c)
 {
 	const uint8_t *p = cursor_take(c, 4);

@@ -2,13 +2,9 @@
 #include "batch.h"
 
 #include <errno.h>
-#include <linux/futex.h>
 #include <rte_malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
 
 /* Rings have names that are unique in the process. */
 static _Atomic uint32_t handoff_next;
@@ -98,17 +94,11 @@ void batch_return(struct batch_lane *lane, struct batch *b)
 
 void batch_hand_over(const struct handoff *h, struct batch *b)
 {
-	struct handoff_bell *bell = &h->bell[b->partition];
-
 	/* The sealed ring has room for every batch of the lane: an enqueue fails only if one was sealed
 	 * twice. */
 	if (rte_ring_sp_enqueue(handoff_lane(h, b->worker, b->partition)->sealed, b) != 0)
 		abort();
-	/* Pairs with handoff_sleep(): either the writer sees the batch, or it is seen asleep. */
-	atomic_thread_fence(memory_order_seq_cst);
-	if (atomic_load_explicit(&bell->asleep, memory_order_relaxed) &&
-		atomic_exchange_explicit(&bell->asleep, 0, memory_order_acq_rel))
-		(void)syscall(SYS_futex, &bell->asleep, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+	bell_ring(&h->bell[b->partition]);
 }
 
 /* A batch lies in a lane. Loads as in batch_free_count(); the fence before them is what makes the answer
@@ -127,13 +117,8 @@ static bool handoff_waits(const struct handoff *h, uint32_t partition)
 
 void handoff_sleep(const struct handoff *h, uint32_t partition, uint64_t ns)
 {
-	struct handoff_bell *bell = &h->bell[partition];
-	struct timespec t = {(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)};
+	struct bell *bell = &h->bell[partition];
 
-	atomic_store_explicit(&bell->asleep, 1, memory_order_relaxed);
-	atomic_thread_fence(memory_order_seq_cst);
-	/* Woken, too late, too early: the caller looks at its lanes in any case. */
-	if (!handoff_waits(h, partition))
-		(void)syscall(SYS_futex, &bell->asleep, FUTEX_WAIT_PRIVATE, 1, &t, NULL, 0);
-	atomic_store_explicit(&bell->asleep, 0, memory_order_relaxed);
+	bell_lie_down(bell);
+	bell_sleep(bell, handoff_waits(h, partition), ns);
 }

@@ -10,9 +10,12 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "bell.h"
 #include "drops.h"
 #include "err.h"
 #include "record.h"
+
+struct ack_lanes;
 
 struct batch {
 	uint32_t worker;
@@ -38,19 +41,14 @@ struct batch_lane {
 	struct rte_ring *empty;	 /* writer enqueues, worker dequeues */
 };
 
-/* Where the writer of a partition sleeps. */
-struct handoff_bell {
-	_Atomic uint32_t
-		asleep; /* a futex word: 1 while the writer sleeps and wants to be woken by a batch */
-} __rte_cache_aligned;
-
 /* All lanes into one journal. */
 struct handoff {
 	uint32_t workers, partitions, batches;
 	uint32_t batch_bytes;
-	uint32_t number;	   /* of this handoff in the process */
-	struct batch_lane *lane;   /* [worker * partitions + partition] */
-	struct handoff_bell *bell; /* [partition] */
+	uint32_t number;	 /* of this handoff in the process */
+	struct batch_lane *lane; /* [worker * partitions + partition] */
+	struct bell *bell;	 /* [partition]: where its writer sleeps */
+	struct ack_lanes *acks;	 /* borrowed; NULL: nobody gets an ACK */
 	void *memory;
 };
 

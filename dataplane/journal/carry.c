@@ -149,7 +149,7 @@ static int source_next(struct ids_work *w, struct ids_source *s, struct err *err
 		s->at += rec->bytes;
 		if (rec->receive_time_ms > s->time_ms)
 			s->time_ms = rec->receive_time_ms;
-		id = rec->flags & RECORD_F_ID_MADE ? NULL : dedup_id(rec, room);
+		id = dedup_id(rec, room);
 		if (!id || s->time_ms < w->since_ms)
 			continue;
 		memcpy(s->entry.id, id, sizeof s->entry.id);

@@ -75,7 +75,7 @@ const uint8_t *dedup_id(const struct record *rec, uint8_t room[16])
 	uint64_t word[2];
 
 	if (!(rec->field_mask & FBIT(event_id)))
-		return NULL;
+		return rec->flags & RECORD_F_PRODUCER ? rec->event_id : NULL;
 	if (rec->kind != RECORD_SHADOW)
 		return rec->kind == RECORD_EVENT ? rec->event_id : NULL;
 	word[0] = hash_bytes(rec->event_id, 16, rec->key_hash);

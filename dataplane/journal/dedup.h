@@ -40,8 +40,9 @@ int dedup_init(struct dedup *d, uint64_t window_ms, uint64_t ids_max, uint64_t s
 void dedup_free(struct dedup *d);
 uint64_t dedup_hash(const struct dedup *d, const uint8_t id[16]);
 
-/* The id under which a record is remembered: that of an event; of a shadow its event's, mixed with its key,
- * so that neither hides the other. Made in room, or in the record; NULL: it has none. */
+/* The id under which a record is remembered: that of an event, its sender's or made of who has sent it with
+ * which number (a refused one has only the latter); of a shadow its event's, mixed with its key, so that
+ * neither hides the other. Made in room, or in the record; NULL: it has none. */
 const uint8_t *dedup_id(const struct record *rec, uint8_t room[16]);
 /* The id under which a record is remembered, and its hash; 0: it is not deduplicated. A shadow's is made of
  * the event's, of the key that it stands for and of that key's first field: it is apart from the event's and

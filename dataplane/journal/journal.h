@@ -147,9 +147,10 @@ struct journal_partition_stats { /* each word written by the partition's writer,
 	uint64_t events_batched;  /* of these RECORD_EVENT */
 	uint64_t duplicates;	  /* RECORD_EVENT refused as duplicate, this run */
 	uint64_t assigned_offset; /* next offset to be given out: durable_offset plus what is being written */
-	uint64_t refused_lost;	  /* RECORD_REFUSED not journaled (full, failed); in no drop: its reason is
-				     counted */
-	uint64_t clock_steps;	  /* steps of the wall clock; receive times stand still through a step back */
+	uint64_t refused_lost; /* RECORD_REFUSED not journaled (full, failed, or sent again by its producer);
+				  in no drop: its reason is counted */
+	uint64_t acks_lost;    /* times that the acker was not told of events: it was behind */
+	uint64_t clock_steps;  /* steps of the wall clock; receive times stand still through a step back */
 	uint64_t drops[DROP_ID_MAX]; /* cumulative over the journal's life, from block headers and deltas */
 	uint64_t segments_used, segments_max;
 	uint64_t dedup_ids, dedup_evicted; /* evicted: forgotten early since dedup_ids_max was reached */

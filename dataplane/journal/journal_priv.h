@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "ack_lane.h"
 #include "block_format.h"
 #include "clock.h"
 #include "crash.h"
@@ -219,6 +220,7 @@ struct journal_part {
 	uint64_t *pack_hash; /* and hashes of their ids; 0: not looked up */
 	uint32_t pack_max;
 	uint64_t id_seed[2];
+	struct ack_done ack; /* being gathered in a batch; no bits: nothing is */
 };
 
 struct journal_consumer {

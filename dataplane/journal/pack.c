@@ -51,16 +51,13 @@ static uint32_t pack_index(struct journal_part *part, const struct batch *b)
 	return count;
 }
 
-/* UUID version 8 (RFC 9562): 122 bits of a hash of the record's address. */
+/* Of the record's address. */
 static void pack_make_id(const struct journal_part *part, struct record *rec, uint64_t offset)
 {
 	uint64_t high = hash_bytes(&offset, sizeof offset, part->id_seed[0]);
 	uint64_t low = hash_bytes(&offset, sizeof offset, part->id_seed[1]);
 
-	memcpy(rec->event_id, &high, 8);
-	memcpy(rec->event_id + 8, &low, 8);
-	rec->event_id[6] = (uint8_t)((rec->event_id[6] & 0x0f) | 0x80);
-	rec->event_id[8] = (uint8_t)((rec->event_id[8] & 0x3f) | 0x80);
+	record_hash_id(rec->event_id, high, low);
 	rec->flags |= RECORD_F_ID_MADE;
 }
 
@@ -94,11 +91,65 @@ static void pack_copy(struct journal_part *part, const void *from, uint32_t byte
 	part->open_bytes += bytes;
 }
 
+/* by_kind: records that were known, by record_kind & 7. */
+static void pack_duplicates(struct journal_part *part, const uint32_t by_kind[8])
+{
+	uint32_t events = by_kind[RECORD_EVENT], shadows = by_kind[RECORD_SHADOW & 7];
+
+	stat_set(&part->stats.duplicates, part->stats.duplicates + events);
+	drop_count(part, DROP_duplicate, events);
+	drop_count(part, DROP_shadow_duplicate, shadows);
+	/* Its reason is counted, and its dead letter is there. */
+	stat_set(&part->stats.refused_lost, part->stats.refused_lost + by_kind[RECORD_REFUSED]);
+}
+
+/* ---- what the acker is told ---- */
+
+static void ack_tell(struct journal_part *part)
+{
+	struct ack_lanes *lanes = part->journal->handoff->acks;
+
+	if (!part->ack.bits)
+		return;
+	part->ack.offset = part->place.offset;
+	if (!ack_lane_done(lanes, part->index, &part->ack))
+		stat_set(&part->stats.acks_lost, part->stats.acks_lost + 1);
+	part->ack.bits = 0;
+}
+
+/* What is known already waits for the offsets given out so far: the first one of it has a lower one. */
+static void ack_add(struct journal_part *part, const struct record *rec)
+{
+	struct record_producer from = record_producer(rec);
+	uint8_t refused = rec->kind == RECORD_REFUSED ? rec->reason : 0;
+	struct ack_done *ack = &part->ack;
+
+	if (ack->bits && (ack->producer != from.id || ack->dst_port != rec->dst_port ||
+				 ack->refused != refused || from.sequence - ack->first >= 64))
+		ack_tell(part);
+	if (!ack->bits)
+		*ack = (struct ack_done){.producer = from.id,
+			.first = from.sequence,
+			.dst_port = rec->dst_port,
+			.refused = refused};
+	ack->bits |= 1ull << (from.sequence - ack->first);
+}
+
+static void ack_end(struct journal_part *part)
+{
+	if (!part->ack.bits)
+		return;
+	ack_tell(part);
+	/* Else the writer rings when they are durable. */
+	if (part->place.offset == atomic_load_explicit(&part->durable_offset, memory_order_relaxed))
+		ack_lanes_ring(part->journal->handoff->acks);
+}
+
 /* The records that are no duplicates, with the offsets from part->place.offset on. */
 static void pack_records(struct journal_part *part, struct batch *b, uint32_t count)
 {
-	uint32_t from = 0, duplicates = 0, shadows = 0, events = 0;
-	bool derived = part->journal->params.derived;
+	uint32_t from = 0, duplicates[8] = {0}, left_out = 0, events = 0;
+	bool derived = part->journal->params.derived, acks = part->journal->handoff->acks;
 	int64_t time_ms = part->receive_last_ms;
 
 	for (uint32_t i = 0; i < count; i++) {
@@ -106,6 +157,8 @@ static void pack_records(struct journal_part *part, struct batch *b, uint32_t co
 		struct record *rec = (struct record *)(b->data + at);
 
 		events += rec->kind == RECORD_EVENT;
+		if (acks && rec->flags & RECORD_F_ACK)
+			ack_add(part, rec);
 		if (rec->receive_time_ms > time_ms)
 			time_ms = rec->receive_time_ms;
 		else if (!derived) /* a clock that was set back, or another worker's batch that waited */
@@ -113,10 +166,12 @@ static void pack_records(struct journal_part *part, struct batch *b, uint32_t co
 		if (part->pack_hash[i] && !dedup_add_record(&part->dedup, rec, part->pack_hash[i], time_ms)) {
 			pack_copy(part, b->data + from, at - from);
 			from = at + rec->bytes;
-			*(rec->kind == RECORD_SHADOW ? &shadows : &duplicates) += 1;
+			duplicates[rec->kind & 7]++;
+			left_out++;
 			continue;
 		}
-		if (rec->kind == RECORD_EVENT && !(rec->field_mask & FBIT(event_id)))
+		if (rec->kind == RECORD_EVENT && !(rec->field_mask & FBIT(event_id)) &&
+			!(rec->flags & RECORD_F_ID_MADE))
 			pack_make_id(part, rec, part->place.offset);
 		part->totals.records[rec->kind & 7]++;
 		block_count(&part->open_counts, rec);
@@ -124,7 +179,8 @@ static void pack_records(struct journal_part *part, struct batch *b, uint32_t co
 	}
 	pack_copy(part, b->data + from, b->bytes - from);
 	part->receive_last_ms = time_ms;
-	part->open_records += count - duplicates - shadows;
+	part->open_records += count - left_out;
+	ack_end(part);
 	stat_set(&part->stats.assigned_offset, part->place.offset);
 	stat_set(&part->stats.batch_records, part->stats.batch_records + count);
 	stat_set(&part->stats.events_batched, part->stats.events_batched + events);
@@ -132,12 +188,8 @@ static void pack_records(struct journal_part *part, struct batch *b, uint32_t co
 	atomic_store_explicit(&part->ids_added, part->dedup.added, memory_order_release);
 	stat_set(&part->stats.dedup_ids, part->dedup.count);
 	stat_set(&part->stats.dedup_evicted, part->dedup.evicted);
-	if (duplicates) {
-		stat_set(&part->stats.duplicates, part->stats.duplicates + duplicates);
-		drop_count(part, DROP_duplicate, duplicates);
-	}
-	if (shadows)
-		drop_count(part, DROP_shadow_duplicate, shadows);
+	if (left_out)
+		pack_duplicates(part, duplicates);
 }
 
 enum pack_answer pack_batch(struct journal_part *part, struct batch *b, uint64_t now_ns)

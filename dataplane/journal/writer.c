@@ -52,6 +52,8 @@ static void writer_publish(struct journal_part *part, uint32_t buf)
 	cache_publish(&part->cache, buf, h->block_seq);
 	tail_set(part, &tail);
 	tail_wake(part);
+	if (part->journal->handoff->acks)
+		ack_lanes_ring(part->journal->handoff->acks);
 }
 
 /* Completions so far; what is done from the oldest write on is durable. The first failed write stops the

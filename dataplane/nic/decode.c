@@ -209,6 +209,7 @@ uint32_t decode_burst(const struct decode_ports *ports, struct rte_mbuf *const *
 			drops[why]++;
 			continue;
 		}
+		dg[out].mbuf = m;
 		dg[out].readable = (uint32_t)((const uint8_t *)m->buf_addr + m->buf_len - dg[out].payload);
 		out++;
 	}

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "hash.h"
+
 static uint32_t record_round(uint32_t bytes)
 {
 	return (bytes + RECORD_ALIGN - 1) & ~(RECORD_ALIGN - 1);
@@ -15,10 +17,38 @@ static uint32_t record_head_bytes(uint64_t field_mask, uint32_t hit_count)
 			  hit_count * sizeof(uint16_t));
 }
 
+static uint32_t producer_bytes(const struct event *ev)
+{
+	return ev->producer ? (uint32_t)sizeof(struct record_producer) : 0;
+}
+
 uint32_t record_bytes_of(const struct event *ev)
 {
-	return record_round(
-		record_head_bytes(ev->field_mask, ev->hit_count) + ev->raw_bytes + ev->tail_bytes);
+	return record_round(record_head_bytes(ev->field_mask, ev->hit_count) + ev->raw_bytes +
+			    ev->tail_bytes + producer_bytes(ev));
+}
+
+void record_producer_id(uint8_t id[16], const struct event *ev)
+{
+	const uint64_t from[2] = {ev->producer, ev->sequence};
+
+	record_hash_id(id, hash_bytes(from, sizeof from, ev->dst_port),
+		hash_bytes(from, sizeof from, ~(uint64_t)ev->dst_port));
+}
+
+/* Behind the rest of the payload, whose last byte is before p. */
+static void producer_write(struct record *rec, uint8_t *p, const struct event *ev)
+{
+	const struct record_producer from = {ev->producer, ev->sequence};
+
+	memcpy(p, &from, sizeof from);
+	rec->payload_bytes += (uint32_t)sizeof from;
+	rec->flags |= (uint16_t)(RECORD_F_PRODUCER | (ev->ack ? RECORD_F_ACK : 0));
+	if (rec->kind == RECORD_EVENT && rec->field_mask & FBIT(event_id))
+		return;
+	record_producer_id(rec->event_id, ev);
+	if (rec->kind == RECORD_EVENT)
+		rec->flags |= RECORD_F_ID_MADE;
 }
 
 static void record_fill_common(
@@ -62,6 +92,8 @@ uint32_t record_write_event(
 	memcpy(p, ev->raw, ev->raw_bytes);
 	if (ev->tail_bytes)
 		memcpy(p + ev->raw_bytes, ev->tail, ev->tail_bytes);
+	if (ev->producer)
+		producer_write(rec, p + ev->raw_bytes + ev->tail_bytes, ev);
 	return bytes;
 }
 
@@ -73,6 +105,16 @@ void record_event(const struct record *rec, const uint8_t *payload, struct event
 	ev->tail = payload + rec->raw_bytes;
 	ev->raw_bytes = rec->raw_bytes;
 	ev->tail_bytes = rec->payload_bytes - rec->raw_bytes;
+	ev->producer = ev->sequence = 0;
+	ev->ack = rec->flags & RECORD_F_ACK;
+	if (rec->flags & RECORD_F_PRODUCER) {
+		struct record_producer from;
+
+		memcpy(&from, payload + rec->payload_bytes - sizeof from, sizeof from);
+		ev->producer = from.id;
+		ev->sequence = from.sequence;
+		ev->tail_bytes -= (uint32_t)sizeof from;
+	}
 	ev->field_mask = rec->field_mask;
 	for (uint64_t mask = rec->field_mask; mask; mask &= mask - 1)
 		ev->field[__builtin_ctzll(mask)] = *span++;
@@ -92,7 +134,7 @@ uint32_t record_refused_bytes(const struct event *ev, uint32_t limit_bytes)
 {
 	uint32_t keep = ev->raw_bytes < limit_bytes ? ev->raw_bytes : limit_bytes;
 
-	return record_round((uint32_t)sizeof(struct record) + keep);
+	return record_round((uint32_t)sizeof(struct record) + keep + producer_bytes(ev));
 }
 
 uint32_t record_write_refused(uint8_t *out, const struct event *ev, uint64_t key_hash,
@@ -114,6 +156,8 @@ uint32_t record_write_refused(uint8_t *out, const struct event *ev, uint64_t key
 	rec->raw_bytes = keep;
 	rec->payload_bytes = keep;
 	memcpy(rec + 1, ev->raw, keep);
+	if (ev->producer)
+		producer_write(rec, (uint8_t *)(rec + 1) + keep, ev);
 	return bytes;
 }
 
@@ -128,6 +172,9 @@ bool record_valid(const void *p, uint64_t left)
 	if (rec->kind < RECORD_EVENT || rec->kind > RECORD_SHADOW || rec->type >= EVENT_TYPE_MAX)
 		return false;
 	if (rec->field_mask >> FIELD_ID_MAX || rec->raw_bytes > rec->payload_bytes)
+		return false;
+	if (rec->flags & RECORD_F_PRODUCER &&
+		rec->payload_bytes - rec->raw_bytes < sizeof(struct record_producer))
 		return false;
 	need = (uint64_t)record_head_bytes(rec->field_mask, rec->hit_count) + rec->payload_bytes;
 	if (need > rec->bytes || rec->bytes - need >= RECORD_ALIGN)

@@ -35,10 +35,15 @@ enum record_kind {
 };
 
 enum record_flags {
-	RECORD_F_ID_MADE = 1 << 0, /* event_id was missing; made from the address by the writer */
+	RECORD_F_ID_MADE = 1 << 0, /* event_id was missing; made from the address by the writer, or from the
+				      producer and its number by the worker */
 	RECORD_F_SUPPRESSED =
 		1 << 1, /* a drop rule matched beside a rule that alerts or has state: raw sinks skip it */
 	RECORD_F_CUT = 1 << 2, /* RECORD_REFUSED: payload is shorter than what came */
+	/* RECORD_EVENT, RECORD_REFUSED: the tail ends in a struct record_producer. Without a field event_id,
+	 * and if refused, event_id is record_producer_id(). */
+	RECORD_F_PRODUCER = 1 << 3,
+	RECORD_F_ACK = 1 << 4, /* the producer wants to know when the record is durable */
 };
 
 enum rule_action {
@@ -71,6 +76,11 @@ struct record {
 _Static_assert(sizeof(struct record) == 88, "record layout is on disk");
 
 #define RECORD_ALIGN 8u
+
+/* Who sent an event, and as the how-manieth of its own (docs/protocol.md). The last bytes of the payload. */
+struct record_producer {
+	uint64_t id, sequence;
+};
 
 static inline const struct span *record_spans(const struct record *rec)
 {
@@ -106,6 +116,28 @@ static inline const uint8_t *record_field_in(
 static inline const uint8_t *record_field(const struct record *rec, enum field_id id, uint32_t *bytes)
 {
 	return record_field_in(rec, record_payload(rec), id, bytes);
+}
+
+/* UUID version 8 (RFC 9562): 122 bits of a hash. */
+static inline void record_hash_id(uint8_t id[16], uint64_t high, uint64_t low)
+{
+	__builtin_memcpy(id, &high, 8);
+	__builtin_memcpy(id + 8, &low, 8);
+	id[6] = (uint8_t)((id[6] & 0x0f) | 0x80);
+	id[8] = (uint8_t)((id[8] & 0x3f) | 0x80);
+}
+
+/* The id of an event that its producer has numbered, and that has none of its own: the same each time that it
+ * comes. */
+void record_producer_id(uint8_t id[16], const struct event *ev);
+
+/* Of a record with RECORD_F_PRODUCER. */
+static inline struct record_producer record_producer(const struct record *rec)
+{
+	struct record_producer p;
+
+	__builtin_memcpy(&p, record_payload(rec) + rec->payload_bytes - sizeof p, sizeof p);
+	return p;
 }
 
 /* Millionths of a DECIMAL field; false (and 0) if the record does not have it. */

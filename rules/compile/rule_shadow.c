@@ -104,6 +104,12 @@ static uint32_t head_bytes(uint64_t mask, uint32_t hits)
 			  hits * sizeof(uint16_t));
 }
 
+/* An event that its producer has numbered has an id, whether it came with one or not. */
+static uint64_t shadow_fields(const struct rule_keyring *kr, const struct event *ev)
+{
+	return (ev->field_mask | (ev->producer ? FBIT(event_id) : 0)) & kr->fields;
+}
+
 uint32_t rule_shadows(
 	const struct ruleset *rs, const struct event *ev, struct rule_shadow out[RULE_KEYRINGS_MAX])
 {
@@ -116,7 +122,7 @@ uint32_t rule_shadows(
 	for (; keyrings; keyrings &= keyrings - 1) {
 		uint8_t k = (uint8_t)__builtin_ctz(keyrings);
 		const struct rule_keyring *kr = ruleset_keyring(rs, k);
-		uint64_t mask = ev->field_mask & kr->fields;
+		uint64_t mask = shadow_fields(kr, ev);
 		uint32_t bytes;
 
 		if (rule_keyring_is_home(kr, ev->type, ev->field_mask) ||
@@ -133,7 +139,7 @@ void rule_shadow_write(uint8_t *out, const struct ruleset *rs, const struct even
 	const struct rule_shadow *shadow, int64_t receive_time_ms, uint16_t flags)
 {
 	const struct rule_keyring *kr = ruleset_keyring(rs, shadow->keyring);
-	uint64_t mask = ev->field_mask & kr->fields;
+	uint64_t mask = shadow_fields(kr, ev);
 	struct record *rec = (struct record *)out;
 	struct span *span = (struct span *)(rec + 1);
 	uint16_t *hit = (uint16_t *)(span + __builtin_popcountll(mask));

@@ -137,6 +137,9 @@ struct event {
 	uint8_t src_addr[16]; /* IPv6, or IPv4-mapped (RFC 4291 2.5.5.2) */
 	uint16_t src_port;
 	uint16_t dst_port;
+	bool ack;	   /* the producer wants to know when the event is durable */
+	uint64_t producer; /* docs/protocol.md; 0: none */
+	uint64_t sequence;
 };
 
 /* Decoded bytes of a field that is present. NUMBER, DECIMAL: 8 bytes, see event_number(), event_decimal(). */

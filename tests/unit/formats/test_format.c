@@ -38,7 +38,8 @@ static void test_table(void **state)
 	(void)state;
 	for (int format = 0; format < CONFIG_FORMAT_COUNT; format++)
 		assert_int_equal(format_table[format].next == NULL,
-			format == CONFIG_FORMAT_JSON || format == CONFIG_FORMAT_NDJSON);
+			format == CONFIG_FORMAT_JSON || format == CONFIG_FORMAT_NDJSON ||
+				format == CONFIG_FORMAT_SLUICE);
 }
 
 int main(void)

@@ -1,0 +1,43 @@
+/* A bell: one thread sleeps, others wake it when they have put something where it looks. It costs a system
+ * call only while somebody sleeps. */
+#ifndef SLUICE_BELL_H
+#define SLUICE_BELL_H
+
+#include <linux/futex.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+struct bell {
+	_Atomic uint32_t asleep; /* a futex word: 1 while somebody sleeps and wants to be woken */
+} __attribute__((aligned(64)));
+
+/* After something was put: either the sleeper sees it, or it is seen asleep. Any thread. */
+static inline void bell_ring(struct bell *bell)
+{
+	atomic_thread_fence(memory_order_seq_cst);
+	if (atomic_load_explicit(&bell->asleep, memory_order_relaxed) &&
+		atomic_exchange_explicit(&bell->asleep, 0, memory_order_acq_rel))
+		(void)syscall(SYS_futex, &bell->asleep, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+/* The sleeper: between these two it looks once more, and says whether it found something. Woken, too late,
+ * too early: it looks again in any case. */
+static inline void bell_lie_down(struct bell *bell)
+{
+	atomic_store_explicit(&bell->asleep, 1, memory_order_relaxed);
+	atomic_thread_fence(memory_order_seq_cst);
+}
+
+static inline void bell_sleep(struct bell *bell, int found, uint64_t ns)
+{
+	struct timespec t = {(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)};
+
+	if (!found)
+		(void)syscall(SYS_futex, &bell->asleep, FUTEX_WAIT_PRIVATE, 1, &t, NULL, 0);
+	atomic_store_explicit(&bell->asleep, 0, memory_order_relaxed);
+}
+
+#endif

@@ -1,0 +1,131 @@
+/* See pipeline_priv.h. */
+#include <rte_ether.h>
+#include <rte_ip.h>
+#include <string.h>
+
+#include "ack_lane.h"
+#include "hash.h"
+#include "pipeline_priv.h"
+
+#define PATH_EVERY_NS 1000000000u /* the acker may have had to forget it */
+#define TAGS_MAX 2u
+
+/* The Ethernet header and its tags as they came, a tag that the port took off put back. 0: it is not one that
+ * can be answered. *ip: what follows. */
+static uint32_t path_l2(const struct rte_mbuf *m, uint8_t l2[22], const uint8_t **ip)
+{
+	const uint8_t *frame = rte_pktmbuf_mtod(m, const uint8_t *), *type = frame + 12;
+	uint32_t bytes = 12, tags = 0;
+
+	memcpy(l2, frame, 12);
+	if (m->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) {
+		const uint8_t tag[4] = {0x81, 0x00, (uint8_t)(m->vlan_tci >> 8), (uint8_t)m->vlan_tci};
+
+		memcpy(l2 + bytes, tag, sizeof tag);
+		bytes += sizeof tag;
+		tags++;
+	}
+	for (; (type[0] == 0x81 && type[1] == 0x00) || (type[0] == 0x88 && type[1] == 0xa8);
+		type += 4, bytes += 4) {
+		if (tags++ == TAGS_MAX)
+			return 0;
+		memcpy(l2 + bytes, type, 4);
+	}
+	memcpy(l2 + bytes, type, 2);
+	*ip = type + 2;
+	return bytes + 2;
+}
+
+/* Where an answer to a datagram goes. False: nowhere, as for one that came in a tunnel. */
+static bool path_of(const struct pipeline *pl, const struct datagram *dg, struct ack_word *w)
+{
+	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+	const uint8_t *ip;
+
+	if (!dg->mbuf || dg->mbuf->data_len < RTE_ETHER_HDR_LEN + 8 + sizeof(struct rte_ipv6_hdr))
+		return false;
+	*w = (struct ack_word){.producer = pl->frame.producer,
+		.kind = ACK_WORD_PATH,
+		.src_port = dg->src_port,
+		.dst_port = dg->dst_port,
+		.eth_port = dg->mbuf->port,
+		.listener = dg->listener,
+		.key = pl->frame.key};
+	w->l2_bytes = (uint8_t)path_l2(dg->mbuf, w->l2, &ip);
+	if (!w->l2_bytes)
+		return false;
+	w->ipv6 = ip[0] >> 4 == 6;
+	memcpy(w->src_addr, dg->src_addr, 16);
+	if (w->ipv6) {
+		memcpy(w->dst_addr, ip + 24, 16);
+		return memcmp(ip + 8, dg->src_addr, 16) == 0;
+	}
+	memcpy(w->dst_addr, mapped, sizeof mapped);
+	memcpy(w->dst_addr + 12, ip + 16, 4);
+	return memcmp(dg->src_addr, mapped, sizeof mapped) == 0 && memcmp(ip + 12, dg->src_addr + 12, 4) == 0;
+}
+
+static void path_tell(struct pipeline *pl, const struct datagram *dg, struct producer *p)
+{
+	struct ack_word w;
+	uint64_t path;
+
+	if (!path_of(pl, dg, &w))
+		return;
+	path = hash_bytes(&w, sizeof w, 0);
+	if (path == p->path && pl->now.mono_ns - p->path_ns < PATH_EVERY_NS)
+		return;
+	if (!ack_lane_word(pl->handoff->acks, pl->worker, &w))
+		return;
+	p->path = path;
+	p->path_ns = pl->now.mono_ns;
+}
+
+void producer_heard(struct pipeline *pl, const struct datagram *dg)
+{
+	struct producer *p = producers_get(&pl->producers, pl->frame.producer, dg->listener);
+
+	memcpy(p->src_addr, dg->src_addr, sizeof p->src_addr);
+	p->what = (uint64_t)dg->listener << 16 | dg->src_port;
+	producer_count(p, pl->frame.sequence, pl->frame.left, pl->now.wall_ms);
+	pl->frame.ack = pl->frame.ack && pl->acks[dg->listener];
+	if (pl->frame.ack)
+		path_tell(pl, dg, p);
+}
+
+void producer_reject(struct pipeline *pl, const struct datagram *dg, enum drop_reason why)
+{
+	struct ack_word w;
+
+	if (!pl->acks[dg->listener] || !path_of(pl, dg, &w))
+		return;
+	w.kind = ACK_WORD_REJECT;
+	w.reason = (uint16_t)why;
+	w.key = 0;
+	if (ack_lane_word(pl->handoff->acks, pl->worker, &w))
+		ack_lanes_ring(pl->handoff->acks);
+}
+
+/* What would become of the event again if it came again. */
+static bool drop_is_final(enum drop_reason why)
+{
+	return why == DROP_rule_drop || why == DROP_record_too_big;
+}
+
+void producer_dropped(struct pipeline *pl, const struct event *ev, uint8_t listener, enum drop_reason why)
+{
+	struct producer *p = producers_get(&pl->producers, ev->producer, listener);
+
+	p->dropped++;
+	/* A dead letter beyond the quota is answered as what it was refused for. */
+	if (!ev->ack || (!drop_is_final(why) && why != DROP_dead_letter_quota))
+		return;
+	if (ack_lane_word(pl->handoff->acks, pl->worker,
+		    &(struct ack_word){.producer = ev->producer,
+			    .sequence = ev->sequence,
+			    .kind = ACK_WORD_REFUSED,
+			    .reason = (uint16_t)(why == DROP_dead_letter_quota ? ev->refused : why),
+			    .listener = listener,
+			    .dst_port = ev->dst_port}))
+		ack_lanes_ring(pl->handoff->acks);
+}
