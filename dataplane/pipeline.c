@@ -8,6 +8,8 @@
 #include "ndjson.h"
 #include "rule_shadow.h"
 
+_Static_assert(DECODE_TAIL_BYTES >= EVENT_PAD_BYTES, "what the decoder has made can be parsed where it lies");
+
 static uint32_t partition_of(const struct pipeline *pl, uint64_t key_hash)
 {
 	return hash_partition(key_hash, pl->partitions);
@@ -369,17 +371,20 @@ static void drops_collect(struct pipeline *pl)
 void pipeline_burst(struct pipeline *pl, struct rte_mbuf *const *mbuf, uint32_t n, struct burst_time now)
 {
 	struct datagram dg[PIPELINE_BURST_MAX];
-	uint32_t count;
 
 	pl->now = now;
 	dead_tokens_refill(pl);
 	pl->stats->frames += n;
 	for (uint32_t i = 0; i < n; i++)
 		pl->stats->frame_bytes += mbuf[i]->pkt_len;
-	count = decode_burst(pl->ports, mbuf, n, dg, pl->stats->drops);
-	for (uint32_t i = 0; i < count; i++)
-		datagram_parse(pl, &dg[i]);
-	events_flush(pl);
+	/* Once, unless datagrams have to be put into the decoder's memory: each such one ends a round. */
+	for (uint32_t next = 0; next < n;) {
+		uint32_t count = decode_burst(&pl->decoder, mbuf, n, &next, dg);
+
+		for (uint32_t i = 0; i < count; i++)
+			datagram_parse(pl, &dg[i]);
+		events_flush(pl);
+	}
 	drops_collect(pl);
 }
 

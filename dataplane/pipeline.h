@@ -33,7 +33,6 @@ struct pipeline {
 	/* constant after set-up */
 	const struct config *cfg;
 	const struct handoff *handoff;
-	const struct decode_ports *ports;
 	struct parse_limits limits;
 	uint32_t worker;
 	uint32_t partitions;
@@ -52,6 +51,7 @@ struct pipeline {
 	/* the enrichment tables in force; NULL: none. Looked at once a chunk of a burst. */
 	const struct enrich_set *enrich;
 	/* working memory */
+	struct decoder decoder;
 	struct enricher *enricher; /* NULL: nothing is configured */
 	struct json_parser *parser;
 	struct event *event; /* PIPELINE_EVENTS */

@@ -28,7 +28,6 @@ int pipeline_setup(struct pipeline *pl, const struct config *cfg, const struct d
 	memset(pl, 0, sizeof *pl);
 	pl->cfg = cfg;
 	pl->handoff = handoff;
-	pl->ports = ports;
 	pl->worker = worker;
 	pl->stats = stats;
 	pl->partitions = handoff->partitions;
@@ -72,8 +71,9 @@ int pipeline_setup(struct pipeline *pl, const struct config *cfg, const struct d
 	pl->scratch = zeroed(65536 + EVENT_PAD_BYTES);
 	pl->written = (struct bytes){zeroed(WRITTEN_BYTES), 0, WRITTEN_BYTES, false, true};
 	pl->open = zeroed(pl->partitions * sizeof *pl->open);
-	if ((enrich_configured(cfg) && !pl->enricher) || !pl->parser || !pl->event || !pl->event_listener ||
-		!pl->accepted || !pl->scratch || !pl->open || !pl->written.data || !pl->allow || !pl->keys) {
+	if (decoder_setup(&pl->decoder, ports, stats->drops) || (enrich_configured(cfg) && !pl->enricher) ||
+		!pl->parser || !pl->event || !pl->event_listener || !pl->accepted || !pl->scratch ||
+		!pl->open || !pl->written.data || !pl->allow || !pl->keys) {
 		pipeline_free(pl);
 		return err_set(err, -ENOMEM, "worker %u: no memory", worker);
 	}
@@ -85,6 +85,7 @@ void pipeline_free(struct pipeline *pl)
 	if (pl->parser)
 		json_parser_free(pl->parser);
 	enricher_free(pl->enricher);
+	decoder_free(&pl->decoder);
 	free(pl->event);
 	free(pl->event_listener);
 	free(pl->accepted);

@@ -9,7 +9,8 @@ static void run_decode(void *arg, uint32_t count)
 
 	(void)arg;
 	for (uint32_t done = 0; done < count; done += BURST * b.lines)
-		bench_keep((void *)(uintptr_t)decode_burst(&b.ports, burst_next(), BURST, dg, b.stats.drops));
+		bench_keep((void *)(uintptr_t)decode_burst(
+			&b.pl.decoder, burst_next(), BURST, &(uint32_t){0}, dg));
 }
 
 static void run_parse(void *arg, uint32_t count)
@@ -18,7 +19,7 @@ static void run_parse(void *arg, uint32_t count)
 
 	(void)arg;
 	for (uint32_t done = 0; done < count; done += BURST * b.lines) {
-		uint32_t n = decode_burst(&b.ports, burst_next(), BURST, dg, b.stats.drops), k = 0;
+		uint32_t n = decode_burst(&b.pl.decoder, burst_next(), BURST, &(uint32_t){0}, dg), k = 0;
 
 		json_parser_reset(b.jp);
 		for (uint32_t i = 0; i < n; i++) {

@@ -1,5 +1,7 @@
-/* L2 to L4: from frames to UDP payloads with their listener. A stage: runs on a worker, no memory of its own.
- * Formats: IEEE 802.3, RFC 791 (IPv4), RFC 8200 (IPv6), RFC 768 (UDP), RFC 1071 (checksums). */
+/* L2 to L4: from frames to UDP payloads with their listener. A stage: runs on a worker; its memory is made by
+ * decoder_setup(), on the control thread.
+ * Formats: IEEE 802.3, 802.1Q and 802.1ad (tags), RFC 791 (IPv4), RFC 8200 (IPv6), RFC 768 (UDP), RFC 1071
+ * (checksums). */
 #ifndef SLUICE_DECODE_H
 #define SLUICE_DECODE_H
 
@@ -8,11 +10,17 @@
 
 #include "drops.h"
 
-/* A UDP datagram inside an mbuf: borrowed, lives as long as the mbuf. */
+/* Readable behind each datagram that lies in a decoder's own memory. */
+#define DECODE_TAIL_BYTES 128u
+/* The largest frame in several mbufs: the largest IP packet behind an Ethernet header with tags. */
+#define DECODE_FRAME_MAX (65535u + 22u)
+
+/* A UDP datagram: borrowed. It lies in its mbuf, or in the decoder's memory until decode_burst() is called
+ * again. */
 struct datagram {
 	const uint8_t *payload;
 	uint32_t bytes;
-	uint32_t readable;    /* bytes of mbuf memory from payload on: payload, padding and tailroom */
+	uint32_t readable;    /* bytes of memory from payload on: payload, padding and tailroom */
 	uint8_t src_addr[16]; /* IPv6 or IPv4-mapped */
 	uint16_t src_port;
 	uint16_t dst_port;
@@ -25,14 +33,27 @@ struct decode_ports {
 	uint8_t listener_of[65536];
 };
 
-/* Decodes one frame of `bytes` bytes. ol_flags: RTE_MBUF_F_RX_* checksum results of the port; what the port
- * did not check is checked here. Returns DROP_NONE and fills *dg, or the reason. */
-enum drop_reason decode_frame(const struct decode_ports *ports, const uint8_t *frame, uint32_t bytes,
-	uint64_t ol_flags, struct datagram *dg);
+/* One worker's; used by that worker alone. */
+struct decoder {
+	const struct decode_ports *ports;
+	uint64_t *drops;  /* DROP_ID_MAX counters */
+	uint8_t *scratch; /* a frame that came in several mbufs; DECODE_FRAME_MAX + DECODE_TAIL_BYTES */
+};
 
-/* Decodes a burst. Writes the datagrams of the frames that have a listener to dg[] and returns their count;
- * every other frame is counted in drops[]. mbufs stay the caller's. */
-uint32_t decode_burst(const struct decode_ports *ports, struct rte_mbuf *const *mbuf, uint32_t n,
-	struct datagram *dg, uint64_t *drops);
+/* ports and drops are borrowed for the decoder's life. Returns 0 or -ENOMEM. */
+int decoder_setup(struct decoder *d, const struct decode_ports *ports, uint64_t *drops);
+void decoder_free(struct decoder *d);
+
+/* Decodes one frame of `bytes` bytes. ol_flags: RTE_MBUF_F_RX_* checksum results of the port; what the port
+ * did not check is checked here. Returns DROP_NONE and fills *dg but for `readable`, or the reason, which the
+ * caller counts. */
+enum drop_reason decode_frame(
+	struct decoder *d, const uint8_t *frame, uint32_t bytes, uint64_t ol_flags, struct datagram *dg);
+
+/* Decodes frames of a burst from number *next on, up to its end or behind a datagram that had to be put into
+ * the decoder's memory, and moves *next there. Writes the datagrams of frames that have a listener to dg[]
+ * and returns their count; every other frame is counted in the decoder's drops. mbufs stay the caller's. */
+uint32_t decode_burst(
+	struct decoder *d, struct rte_mbuf *const *mbuf, uint32_t n, uint32_t *next, struct datagram *dg);
 
 #endif

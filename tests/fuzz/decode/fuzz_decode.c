@@ -9,17 +9,21 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct decode_ports ports;
+	static struct decoder decoder;
+	static uint64_t drops[DROP_ID_MAX];
 	struct datagram dg;
 	uint64_t flags;
 
 	if (size < 1 || size > 65536)
 		return 0;
+	if (!decoder.scratch && decoder_setup(&decoder, &ports, drops))
+		abort();
 	ports.listener_of[9000] = 1;
 	flags = (data[0] & 1 ? RTE_MBUF_F_RX_IP_CKSUM_GOOD : 0) |
 		(data[0] & 2 ? RTE_MBUF_F_RX_L4_CKSUM_GOOD : 0);
 	data++;
 	size--;
-	if (decode_frame(&ports, data, (uint32_t)size, flags, &dg) == DROP_NONE &&
+	if (decode_frame(&decoder, data, (uint32_t)size, flags, &dg) == DROP_NONE &&
 		(dg.payload < data || dg.payload + dg.bytes > data + size || dg.listener != 0))
 		abort();
 	return 0;

@@ -14,6 +14,7 @@
 #include "gen_out.h"
 
 static struct decode_ports ports = {.listener_of = {[5140] = 1}};
+static struct decoder decoder = {.ports = &ports};
 static struct gen_datagram dg;
 
 static void check_file(const char *src, const char *dst, uint32_t flows, uint32_t header_bytes)
@@ -43,7 +44,7 @@ static void check_file(const char *src, const char *dst, uint32_t flows, uint32_
 		assert_int_equal(head[0], 1715200123);
 		assert_int_equal(head[1], (456 + i) * 1000);
 		assert_int_equal(head[2], 14 + header_bytes + want);
-		assert_int_equal(decode_frame(&ports, at + 16, head[2], 0, &got), DROP_NONE);
+		assert_int_equal(decode_frame(&decoder, at + 16, head[2], 0, &got), DROP_NONE);
 		assert_int_equal(got.bytes, want);
 		assert_int_equal(got.payload[want - 1], 'a' + i);
 		assert_int_equal(got.src_port, 40000 + i % flows);
