@@ -26,12 +26,18 @@ struct driver_quirks {
 	/* Its queues take frames before the port stands: of other interfaces, or the same one on each queue.
 	 */
 	bool has_early_frames;
+	/* The argument that says how large the kernel's frames are, each of which must fit one mbuf; such a
+	 * port has the MTU of its interface. NULL: the MTU is set by DPDK. */
+	const char *frame_arg;
 };
 
 const struct driver_quirks *driver_quirks_of(const char *driver_name);
 
 /* The value of key in "name,k=v,k=v". False if it is not there. */
 bool driver_arg(const char *device, const char *key, char *out, uint32_t bytes);
+
+/* What a kernel frame of such a port holds besides an IP packet: its own head, the Ethernet header, a tag. */
+#define DRIVER_FRAME_HEAD 80u
 
 /* True for a device that reads a file to its end: net_pcap with rx_pcap and without infinite_rx. */
 bool driver_is_finite(const char *device);

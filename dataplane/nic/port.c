@@ -9,13 +9,18 @@
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "eal.h"
 
 #define POOL_CACHE 250
-#define EARLY_FRAMES_MAX 262144u /* of a queue; more than a kernel ring of such a port holds */
+#define MBUF_DATA 2048u /* bytes of a frame in an mbuf of the usual size */
+#define ROOM_STEP 1024u
+#define FRAME_OVERHEAD 26u	    /* Ethernet header, two tags, CRC */
+#define AF_PACKET_FRAME_BYTES 2048u /* the driver's own default */
+#define EARLY_FRAMES_MAX 262144u    /* of a queue; more than a kernel ring of such a port holds */
 
 /* Splits "net_af_packet,iface=x" into an EAL name that is unique ("net_af_packet3") and the arguments. A name
  * that ends in a digit is kept: the user has chosen it. */
@@ -64,31 +69,92 @@ static int port_attach(struct port *port, const struct config_ports *cfg, uint32
 	return 0;
 }
 
-static int port_configure(struct port *port, struct err *err)
+/* Whether frames of this port may come in several mbufs of the usual size. */
+static bool port_scatters(const struct port *port, const struct rte_eth_dev_info *info)
 {
-	struct rte_eth_conf conf = {0};
-	struct rte_eth_dev_info info;
-	uint64_t checksums = RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_UDP_CKSUM;
-	uint16_t tx_queues, descriptors = (uint16_t)port->cfg->descriptors, tx_descriptors = 512;
-	int rc = rte_eth_dev_info_get(port->id, &info);
+	return port->cfg->mtu + FRAME_OVERHEAD > MBUF_DATA && !port->quirks->frame_arg &&
+	       info->rx_offload_capa & RTE_ETH_RX_OFFLOAD_SCATTER;
+}
+
+/* Bytes of a frame that one mbuf must hold. */
+static int port_frame_bytes(
+	const struct port *port, const struct rte_eth_dev_info *info, uint32_t *bytes, struct err *err)
+{
+	const struct config_ports *cfg = port->cfg;
+	uint32_t want = (uint32_t)cfg->mtu + FRAME_OVERHEAD, have = AF_PACKET_FRAME_BYTES;
+	char text[16];
+
+	if (port->quirks->frame_arg) {
+		if (driver_arg(cfg->device, port->quirks->frame_arg, text, sizeof text))
+			have = (uint32_t)strtoul(text, NULL, 10);
+		if (have < cfg->mtu + DRIVER_FRAME_HEAD)
+			return err_set(err, -EINVAL,
+				"port %s: mtu %u needs %s=%u or more in device, and blocksz a multiple of it",
+				cfg->name, (unsigned)cfg->mtu, port->quirks->frame_arg,
+				(unsigned)cfg->mtu + DRIVER_FRAME_HEAD);
+		want = have;
+	} else if (cfg->mtu > info->max_mtu) {
+		return err_set(err, -EINVAL, "port %s: mtu is %u, %s takes %u at most", cfg->name,
+			(unsigned)cfg->mtu, port->device, info->max_mtu);
+	}
+	*bytes = port_scatters(port, info) ? MBUF_DATA : want;
+	if (*bytes > UINT16_MAX - RTE_PKTMBUF_HEADROOM - ROOM_STEP)
+		return err_set(err, -EINVAL, "port %s: frames of %u bytes do not fit an mbuf: at most %u",
+			cfg->name, *bytes, UINT16_MAX - RTE_PKTMBUF_HEADROOM - ROOM_STEP);
+	return 0;
+}
+
+/* Receiving hardware counts in steps of 1 KiB. */
+static int port_pool(struct port *port, const struct rte_eth_dev_info *info, uint32_t index, uint32_t mbufs,
+	struct err *err)
+{
+	char name[RTE_MEMPOOL_NAMESIZE];
+	uint32_t bytes = 0;
+	int rc = port_frame_bytes(port, info, &bytes, err);
 
 	if (rc)
-		return err_set(err, rc, "port %s: %s", port->cfg->name, rte_strerror(-rc));
-	if (port->queues > info.max_rx_queues)
+		return rc;
+	if (bytes < MBUF_DATA)
+		bytes = MBUF_DATA;
+	bytes = RTE_ALIGN_CEIL(bytes, ROOM_STEP);
+	snprintf(name, sizeof name, "mbufs_%u", index);
+	port->pool = rte_pktmbuf_pool_create(name, mbufs, POOL_CACHE, 0,
+		(uint16_t)(bytes + RTE_PKTMBUF_HEADROOM), rte_eth_dev_socket_id(port->id));
+	if (!port->pool)
+		return err_set(err, -rte_errno,
+			"port %s: no memory for %u mbufs of %u bytes: raise eal.memory or lower eal.mbufs "
+			"(%s)",
+			port->cfg->name, mbufs, bytes, rte_strerror(rte_errno));
+	return 0;
+}
+
+/* RTE_ETH_RSS_IP has fragments in it: by their addresses, since but the first has no ports. */
+static int port_configure(struct port *port, const struct rte_eth_dev_info *info, struct err *err)
+{
+	struct rte_eth_conf conf = {0};
+	uint64_t checksums = RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_UDP_CKSUM;
+	uint16_t tx_queues, descriptors = (uint16_t)port->cfg->descriptors, tx_descriptors = 512;
+	int rc;
+
+	if (port->queues > info->max_rx_queues)
 		return err_set(err, -EINVAL, "port %s: queues is %u, %s has %u", port->cfg->name,
-			port->queues, port->device, info.max_rx_queues);
-	conf.rxmode.offloads = checksums & info.rx_offload_capa;
-	if (port->queues > 1 && info.flow_type_rss_offloads) {
+			port->queues, port->device, info->max_rx_queues);
+	conf.rxmode.offloads = checksums & info->rx_offload_capa;
+	if (port_scatters(port, info))
+		conf.rxmode.offloads |= RTE_ETH_RX_OFFLOAD_SCATTER;
+	if (!port->quirks->frame_arg && port->cfg->mtu != RTE_ETHER_MTU)
+		conf.rxmode.mtu = (uint32_t)port->cfg->mtu;
+	if (port->queues > 1 && info->flow_type_rss_offloads) {
 		conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
 		conf.rx_adv_conf.rss_conf.rss_hf =
-			(RTE_ETH_RSS_IP | RTE_ETH_RSS_UDP) & info.flow_type_rss_offloads;
+			(RTE_ETH_RSS_IP | RTE_ETH_RSS_UDP) & info->flow_type_rss_offloads;
 	}
-	tx_queues = port->queues < info.max_tx_queues ? port->queues : info.max_tx_queues;
+	tx_queues = port->queues < info->max_tx_queues ? port->queues : info->max_tx_queues;
 	rc = rte_eth_dev_configure(port->id, port->queues, tx_queues, &conf);
 	if (rc)
 		return err_set(err, rc, "port %s: configure: %s", port->cfg->name, rte_strerror(-rc));
-	if (info.rx_desc_lim.nb_max && descriptors > info.rx_desc_lim.nb_max)
-		descriptors = info.rx_desc_lim.nb_max;
+	if (info->rx_desc_lim.nb_max && descriptors > info->rx_desc_lim.nb_max)
+		descriptors = info->rx_desc_lim.nb_max;
 	rte_eth_dev_adjust_nb_rx_tx_desc(port->id, &descriptors, &tx_descriptors);
 	for (uint16_t q = 0; q < port->queues && rc == 0; q++)
 		rc = rte_eth_rx_queue_setup(port->id, q, descriptors, SOCKET_ID_ANY, NULL, port->pool);
@@ -96,7 +162,6 @@ static int port_configure(struct port *port, struct err *err)
 		rc = rte_eth_tx_queue_setup(port->id, q, tx_descriptors, SOCKET_ID_ANY, NULL);
 	if (rc)
 		return err_set(err, rc, "port %s: queue set-up: %s", port->cfg->name, rte_strerror(-rc));
-	port->quirks = driver_quirks_of(info.driver_name);
 	return 0;
 }
 
@@ -148,7 +213,7 @@ static void port_discard_early(struct port *port)
 int port_open(
 	struct port *port, const struct config_ports *cfg, uint32_t index, uint32_t mbufs, struct err *err)
 {
-	char name[RTE_MEMPOOL_NAMESIZE];
+	struct rte_eth_dev_info info;
 	int rc;
 
 	*port = (struct port){.id = RTE_MAX_ETHPORTS, .queues = (uint16_t)cfg->queues, .cfg = cfg};
@@ -157,16 +222,15 @@ int port_open(
 		rc = port_attach(port, cfg, index, err);
 	if (rc)
 		goto fail;
-	snprintf(name, sizeof name, "mbufs_%u", index);
-	port->pool = rte_pktmbuf_pool_create(
-		name, mbufs, POOL_CACHE, 0, RTE_MBUF_DEFAULT_BUF_SIZE, rte_eth_dev_socket_id(port->id));
-	if (!port->pool) {
-		rc = err_set(err, -rte_errno,
-			"port %s: no memory for %u mbufs: raise eal.memory or lower eal.mbufs (%s)",
-			cfg->name, mbufs, rte_strerror(rte_errno));
+	rc = rte_eth_dev_info_get(port->id, &info);
+	if (rc) {
+		err_set(err, rc, "port %s: %s", cfg->name, rte_strerror(-rc));
 		goto fail;
 	}
-	rc = port_configure(port, err);
+	port->quirks = driver_quirks_of(info.driver_name);
+	rc = port_pool(port, &info, index, mbufs, err);
+	if (rc == 0)
+		rc = port_configure(port, &info, err);
 	if (rc)
 		goto fail;
 	rc = rte_eth_dev_start(port->id);

@@ -22,8 +22,9 @@ struct port {
 	struct driver_state driver;
 };
 
-/* Attaches the device if it is not there yet, configures queues, RSS, checksum offload, starts it. mbufs:
- * size of its pool. On failure nothing is left behind and err says what to do. */
+/* Attaches the device if it is not there yet, configures queues, MTU, RSS, checksum offload, starts it.
+ * mbufs: size of its pool, whose mbufs hold a whole frame unless the port can spread one over several. On
+ * failure nothing is left behind and err says what to do. */
 int port_open(
 	struct port *port, const struct config_ports *cfg, uint32_t index, uint32_t mbufs, struct err *err);
 void port_close(struct port *port);
