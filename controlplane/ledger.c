@@ -80,9 +80,12 @@ static void ledger_workers(struct ledger *l, const struct view *v)
 
 		for (uint32_t i = 0; i < v->cfg->listeners_count; i++)
 			datagrams += s->listener[i].datagrams;
+		/* A packet in fragments counts as its last frame; the others are joined to that one. */
 		eq_begin(&eq, "frames", s->frames);
 		snprintf(eq.place, sizeof eq.place, "worker %u", w);
 		eq_add(&eq, "datagrams", datagrams);
+		eq_add(&eq, "fragments_joined", s->decode.fragments_joined);
+		eq_add(&eq, "fragments_held", s->decode.fragments_held);
 		eq_add_drops(&eq, s->drops, DROP_UNIT_frame);
 		eq_end(&eq, l);
 	}

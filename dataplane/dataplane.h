@@ -8,6 +8,7 @@
 
 #include "batch.h"
 #include "config.h"
+#include "decode_stats.h"
 #include "drops.h"
 #include "enrich.h"
 #include "err.h"
@@ -29,7 +30,7 @@ struct listener_stats {
 };
 
 /* Counters of one worker: written by that worker only.
- * frames = sum of frame-unit drops + datagrams of all listeners. */
+ * frames = sum of frame-unit drops + datagrams of all listeners + decode.fragments_joined + _held. */
 struct worker_stats {
 	uint64_t frames, frame_bytes;
 	uint64_t polls, polls_empty, sleeps;
@@ -42,6 +43,7 @@ struct worker_stats {
 	 * reason if it was kept as a dead letter, else under what kept it out (dead_letter_quota, no_batch).
 	 */
 	uint64_t drops[DROP_ID_MAX];
+	struct decode_stats decode;
 	struct enrich_stats enrich;
 	struct listener_stats listener[64];
 } __attribute__((aligned(64)));

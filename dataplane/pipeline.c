@@ -374,6 +374,7 @@ void pipeline_burst(struct pipeline *pl, struct rte_mbuf *const *mbuf, uint32_t 
 
 	pl->now = now;
 	dead_tokens_refill(pl);
+	decode_tick(&pl->decoder, now.mono_ns);
 	pl->stats->frames += n;
 	for (uint32_t i = 0; i < n; i++)
 		pl->stats->frame_bytes += mbuf[i]->pkt_len;
@@ -403,6 +404,10 @@ static bool batch_is_due(const struct pipeline *pl, uint32_t partition)
 void pipeline_seal(struct pipeline *pl, struct burst_time now, bool all)
 {
 	pl->now = now;
+	if (decode_waits(&pl->decoder)) {
+		decode_tick(&pl->decoder, now.mono_ns);
+		drops_collect(pl);
+	}
 	/* Drop counts must reach the journal even if no event does: an empty batch carries them. */
 	if (pl->drop_pending && pl->open_count == 0)
 		batch_open(pl, pl->worker % pl->partitions);
@@ -411,6 +416,13 @@ void pipeline_seal(struct pipeline *pl, struct burst_time now, bool all)
 	for (uint32_t p = 0; p < pl->partitions; p++)
 		if (pl->open[p] && (all || batch_is_due(pl, p)))
 			batch_seal(pl, p);
+}
+
+void pipeline_end(struct pipeline *pl, struct burst_time now)
+{
+	decode_end(&pl->decoder);
+	drops_collect(pl);
+	pipeline_seal(pl, now, true);
 }
 
 void pipeline_set_matcher(struct pipeline *pl, struct matcher *matcher, uint32_t generation)

@@ -83,8 +83,17 @@ void pipeline_free(struct pipeline *pl);
 void pipeline_burst(struct pipeline *pl, struct rte_mbuf *const *mbuf, uint32_t n, struct burst_time now);
 
 /* Seals open batches that are older than the configured age; with `all`, every open batch. Also hands on drop
- * counts that no batch carries yet. */
+ * counts that no batch carries yet, and drops fragments whose time is over. */
 void pipeline_seal(struct pipeline *pl, struct burst_time now, bool all);
+
+/* True while pipeline_seal() has something to look at. */
+static inline bool pipeline_waits(const struct pipeline *pl)
+{
+	return pl->open_count || pl->drop_pending || decode_waits(&pl->decoder);
+}
+
+/* After the last burst: drops what will not become complete, and seals. */
+void pipeline_end(struct pipeline *pl, struct burst_time now);
 
 /* Switches to another ruleset: seals first, since a batch has one generation. */
 void pipeline_set_matcher(struct pipeline *pl, struct matcher *matcher, uint32_t generation);

@@ -23,6 +23,8 @@ static void *zeroed(size_t bytes)
 int pipeline_setup(struct pipeline *pl, const struct config *cfg, const struct decode_ports *ports,
 	const struct handoff *handoff, uint32_t worker, struct worker_stats *stats, struct err *err)
 {
+	const struct decoder_wish decode = {ports, stats->drops, &stats->decode,
+		(uint32_t)cfg->worker.fragments_max, cfg->worker.fragment_timeout * 1000000u};
 	bool any_framed = false;
 
 	memset(pl, 0, sizeof *pl);
@@ -71,7 +73,7 @@ int pipeline_setup(struct pipeline *pl, const struct config *cfg, const struct d
 	pl->scratch = zeroed(65536 + EVENT_PAD_BYTES);
 	pl->written = (struct bytes){zeroed(WRITTEN_BYTES), 0, WRITTEN_BYTES, false, true};
 	pl->open = zeroed(pl->partitions * sizeof *pl->open);
-	if (decoder_setup(&pl->decoder, ports, stats->drops) || (enrich_configured(cfg) && !pl->enricher) ||
+	if (decoder_setup(&pl->decoder, &decode) || (enrich_configured(cfg) && !pl->enricher) ||
 		!pl->parser || !pl->event || !pl->event_listener || !pl->accepted || !pl->scratch ||
 		!pl->open || !pl->written.data || !pl->allow || !pl->keys) {
 		pipeline_free(pl);

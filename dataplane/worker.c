@@ -136,7 +136,7 @@ static uint32_t worker_round(struct worker *w)
 	worker_check_tables(w);
 	for (uint32_t i = 0; i < w->queue_count; i++)
 		taken += worker_poll(w, &w->queue[i]);
-	if (w->pipeline.open_count || w->pipeline.drop_pending)
+	if (pipeline_waits(&w->pipeline))
 		pipeline_seal(&w->pipeline, burst_time_now(), false);
 	rte_rcu_qsbr_quiescent(w->rcu, w->index);
 	return taken;
@@ -163,7 +163,7 @@ int worker_main(void *arg)
 	}
 	for (uint32_t i = 0; i < STOP_ROUNDS_MAX && empty_rounds < STOP_EMPTY_ROUNDS; i++)
 		empty_rounds = worker_round(w) ? 0 : empty_rounds + 1;
-	pipeline_seal(&w->pipeline, burst_time_now(), true);
+	pipeline_end(&w->pipeline, burst_time_now());
 	rte_rcu_qsbr_thread_offline(w->rcu, w->index);
 	rte_rcu_qsbr_thread_unregister(w->rcu, w->index);
 	race_given(w);

@@ -5,7 +5,7 @@
 #include <rte_branch_prediction.h>
 #include <string.h>
 
-#include "decode_priv.h"
+#include "decode_fragment.h"
 #include "decode_sum.h"
 
 /* Frames ahead of the one in work whose mbuf, then whose bytes, are prefetched. */
@@ -174,6 +174,8 @@ uint32_t decode_burst(
 	struct decode_around around = {.d = d};
 	uint32_t i, out = 0;
 
+	if (d->fragments)
+		fragment_give_back(d->fragments);
 	for (i = *next; i < n; i++) {
 		const struct rte_mbuf *m = mbuf[i];
 		enum drop_reason why;
@@ -189,7 +191,8 @@ uint32_t decode_burst(
 			why = ethernet_open(&around, m->ol_flags, rte_pktmbuf_mtod(m, const uint8_t *),
 				m->data_len, &dg[out]);
 		if (why) {
-			d->drops[why]++;
+			if (why != DECODE_WAITS)
+				d->drops[why]++;
 			continue;
 		}
 		dg[out].mbuf = m;

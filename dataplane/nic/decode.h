@@ -1,14 +1,19 @@
 /* L2 to L4: from frames to UDP payloads with their listener. A stage: runs on a worker; its memory is made by
  * decoder_setup(), on the control thread.
  * Formats: IEEE 802.3, 802.1Q and 802.1ad (tags), RFC 791 (IPv4), RFC 8200 (IPv6), RFC 768 (UDP), RFC 1071
- * (checksums). */
+ * (checksums). Fragments of IP packets are put together. */
 #ifndef SLUICE_DECODE_H
 #define SLUICE_DECODE_H
 
 #include <rte_mbuf.h>
+#include <stdbool.h>
 #include <stdint.h>
 
+#include "decode_stats.h"
 #include "drops.h"
+
+/* No drop: a fragment was kept until the others of its packet have come. */
+#define DECODE_WAITS ((enum drop_reason)DROP_ID_MAX)
 
 /* Readable behind each datagram that lies in a decoder's own memory. */
 #define DECODE_TAIL_BYTES 128u
@@ -36,17 +41,37 @@ struct decode_ports {
 /* One worker's; used by that worker alone. */
 struct decoder {
 	const struct decode_ports *ports;
-	uint64_t *drops;  /* DROP_ID_MAX counters */
+	uint64_t *drops; /* DROP_ID_MAX counters */
+	struct decode_stats *stats;
 	uint8_t *scratch; /* a frame that came in several mbufs; DECODE_FRAME_MAX + DECODE_TAIL_BYTES */
+	struct fragment_table *fragments; /* NULL: fragments are dropped */
+	uint64_t now_ns;		  /* of the last decode_tick() */
 };
 
-/* ports and drops are borrowed for the decoder's life. Returns 0 or -ENOMEM. */
-int decoder_setup(struct decoder *d, const struct decode_ports *ports, uint64_t *drops);
+/* What a decoder is made with. ports, drops, stats: borrowed for its life. */
+struct decoder_wish {
+	const struct decode_ports *ports;
+	uint64_t *drops;
+	struct decode_stats *stats;
+	uint32_t fragments_max; /* packets that are put together at a time; 0: none */
+	uint64_t fragment_timeout_ns;
+};
+
+/* Returns 0 or -ENOMEM. */
+int decoder_setup(struct decoder *d, const struct decoder_wish *wish);
 void decoder_free(struct decoder *d);
+
+/* The time, before a burst and as long as decode_waits() also without one: fragments whose time is over are
+ * dropped. */
+void decode_tick(struct decoder *d, uint64_t now_ns);
+/* True while there are packets that are not complete. */
+bool decode_waits(const struct decoder *d);
+/* Drops what is not complete and never will be. */
+void decode_end(struct decoder *d);
 
 /* Decodes one frame of `bytes` bytes. ol_flags: RTE_MBUF_F_RX_* checksum results of the port; what the port
  * did not check is checked here. Returns DROP_NONE and fills *dg but for `readable`, or the reason, which the
- * caller counts. */
+ * caller counts. DECODE_WAITS: a fragment that is kept, counted in the decoder's stats. */
 enum drop_reason decode_frame(
 	struct decoder *d, const uint8_t *frame, uint32_t bytes, uint64_t ol_flags, struct datagram *dg);
 

@@ -1,8 +1,10 @@
-/* Decoding of what is not the usual frame: several mbufs, VLAN tags, IPv6 extension headers. Worker stage.
+/* Decoding of what is not the usual frame: several mbufs, VLAN tags, IPv6 extension headers, fragments.
+ * Worker stage.
  * Formats: IEEE 802.1Q and 802.1ad, RFC 8200. */
 #include <string.h>
 
-#include "decode_priv.h"
+#include "decode_fragment.h"
+#include "hash.h"
 
 #define ETHERTYPE_VLAN 0x8100u
 #define ETHERTYPE_QINQ 0x88a8u
@@ -34,14 +36,23 @@ static uint32_t chain_copy(struct decoder *d, const struct rte_mbuf *m)
 	return bytes;
 }
 
+/* Which VLAN makes no difference, but that each may have the same addresses as another. */
+static void tag_enter(struct decode_around *a, uint16_t tci)
+{
+	a->tags++;
+	a->domain = hash_u64(a->domain + 1 + (tci & 0xfffu));
+}
+
 enum drop_reason decode_odd_mbuf(const struct decode_around *a, const struct rte_mbuf *m, struct datagram *dg)
 {
 	struct decode_around in = *a;
 	const uint8_t *frame = rte_pktmbuf_mtod(m, const uint8_t *);
 	uint32_t bytes = m->data_len;
 
-	in.tags += !!(m->ol_flags & RTE_MBUF_F_RX_QINQ_STRIPPED);
-	in.tags += !!(m->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED);
+	if (m->ol_flags & RTE_MBUF_F_RX_QINQ_STRIPPED)
+		tag_enter(&in, m->vlan_tci_outer);
+	if (m->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED)
+		tag_enter(&in, m->vlan_tci);
 	if (m->nb_segs != 1) {
 		bytes = chain_copy(a->d, m);
 		if (!bytes)
@@ -58,9 +69,9 @@ enum drop_reason decode_odd_ethertype(const struct decode_around *a, uint64_t ol
 
 	if (ethertype != ETHERTYPE_VLAN && ethertype != ETHERTYPE_QINQ)
 		return DROP_not_ip;
-	if (in.tags++ == VLAN_TAGS_MAX)
+	if (in.tags == VLAN_TAGS_MAX)
 		return DROP_vlan;
-	cursor_take(&c, 2); /* which VLAN makes no difference */
+	tag_enter(&in, cursor_be16(&c));
 	ethertype = cursor_be16(&c);
 	return c.failed ? DROP_bad_l2 : decode_network(&in, ol_flags, c, ethertype, dg);
 }
@@ -100,14 +111,20 @@ enum drop_reason decode_odd_ip(
 	const struct decode_around *a, uint64_t ol_flags, const struct ip_payload *ip, struct datagram *dg)
 {
 	struct ip_payload in = *ip;
+	bool ipv6 = in.address_bytes == 32;
+	enum drop_reason why = ipv6 ? extensions_skip(&in) : DROP_NONE;
 
-	if (in.address_bytes == 32) {
-		enum drop_reason why = extensions_skip(&in);
-
+	if (why)
+		return why;
+	if (in.next == (ipv6 ? IP_NEXT_FRAGMENT : IP_NEXT_IPV4_FRAGMENT)) {
+		ol_flags = 0; /* the port has not seen all of it */
+		why = decode_fragment(a, &in);
+		if (why == DROP_NONE && ipv6)
+			why = extensions_skip(&in);
 		if (why)
 			return why;
+		if (ipv6 && in.next == IP_NEXT_FRAGMENT)
+			return DROP_ip_extension;
 	}
-	if (in.next == IP_NEXT_IPV4_FRAGMENT || (in.next == IP_NEXT_FRAGMENT && in.address_bytes == 32))
-		return DROP_fragment;
 	return in.next == IP_NEXT_UDP ? decode_udp(a, ol_flags, &in, dg) : DROP_not_udp;
 }

@@ -13,7 +13,8 @@
 /* Around a packet; the same for all usual frames of a burst. */
 struct decode_around {
 	struct decoder *d;
-	uint32_t tags; /* VLAN tags before this header */
+	uint32_t tags;	 /* VLAN tags before this header */
+	uint64_t domain; /* where addresses have their meaning: the tags, mixed; 0: none */
 };
 
 struct ip_payload {

@@ -63,7 +63,13 @@ static void dump_drops(void)
 	fputs(HEAD("Named drops"), stdout);
 	fputs("Every way in which a frame, a datagram or an event ends without being journaled as an event. "
 	      "The ids are\n"
-	      "stored in journal blocks and dead letters.\n\n| id | reason | unit | meaning "
+	      "stored in journal blocks and dead letters.\n\n"
+	      "Each worker's equation of frames: frames = datagrams + the drops below whose unit is frame + "
+	      "`fragments_joined` +\n`fragments_held`. An IP packet that came in n fragments "
+	      "is one datagram, or one drop of its name, for the frame that completed\nit; the "
+	      "other n - 1 are joined. Frames of packets that are not complete yet are held; they end as "
+	      "joined, "
+	      "or as a drop\n`fragment_...` of each frame.\n\n| id | reason | unit | meaning "
 	      "|\n|---|---|---|---|\n",
 		stdout);
 	for (int i = 1; i < DROP_ID_MAX; i++)

@@ -11,12 +11,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static struct decode_ports ports;
 	static struct decoder decoder;
 	static uint64_t drops[DROP_ID_MAX];
+	static struct decode_stats stats;
 	struct datagram dg;
 	uint64_t flags;
 
 	if (size < 1 || size > 65536)
 		return 0;
-	if (!decoder.scratch && decoder_setup(&decoder, &ports, drops))
+	if (!decoder.scratch &&
+		decoder_setup(
+			&decoder, &(struct decoder_wish){.ports = &ports, .drops = drops, .stats = &stats}))
 		abort();
 	ports.listener_of[9000] = 1;
 	flags = (data[0] & 1 ? RTE_MBUF_F_RX_IP_CKSUM_GOOD : 0) |

@@ -28,7 +28,9 @@ static void made_workers(struct view *v)
 		s->polls = 500;
 		s->busy_cycles = 3000;
 		s->idle_cycles = 9000;
-		s->drops[DROP_not_ip] = 7;
+		s->drops[DROP_not_ip] = 1;
+		s->decode.fragments_joined = 4;
+		s->decode.fragments_held = 2;
 		s->drops[DROP_no_listener] = 3;
 		s->drops[DROP_bad_json] = 4; /* event unit: not in the frame equation */
 		s->drops[DROP_rule_drop] = 5;

@@ -280,7 +280,7 @@ static void test_metrics(void **state)
 	expect_line(text, "sluice_sink_up{sink=\"kafka\",partition=\"1\"} 0");
 	expect_line(text, "sluice_sink_rows_total{sink=\"kafka-output\",partition=\"2\"} 30");
 	expect_line(text, "sluice_sink_late_total{sink=\"kafka-output\",partition=\"0\"} 4");
-	expect_line(text, "sluice_drops_total{reason=\"not_ip\",unit=\"frame\"} 14");
+	expect_line(text, "sluice_drops_total{reason=\"not_ip\",unit=\"frame\"} 2");
 	expect_line(text, "sluice_drops_total{reason=\"duplicate\",unit=\"event\"} 22"); /* of this process */
 	expect_line(text, "sluice_rule_hits_total{rule=\"a\\\"b\\\\c\"} 42");
 	expect_line(text, "sluice_rule_state_alerts_total{rule=\"bots\"} 6");

@@ -160,10 +160,11 @@ int main(void)
 		cmocka_unit_test(test_offload)};
 
 	uint64_t drops[DROP_ID_MAX] = {0};
+	struct decode_stats stats = {0};
 	int failed;
 
 	ports.listener_of[FRAME_PORT] = 4;
-	if (decoder_setup(&decoder, &ports, drops))
+	if (decoder_setup(&decoder, &(struct decoder_wish){.ports = &ports, .drops = drops, .stats = &stats}))
 		return 1;
 	failed = cmocka_run_group_tests(tests, NULL, NULL);
 	decoder_free(&decoder);

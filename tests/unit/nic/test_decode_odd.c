@@ -15,6 +15,7 @@
 static struct decode_ports ports;
 static struct decoder decoder;
 static uint64_t drops[DROP_ID_MAX];
+static struct decode_stats stats;
 static uint8_t f[FRAME_MAX];
 
 /* One frame as a burst, in pieces of `cut` bytes. The payload is compared where it lies. */
@@ -228,7 +229,7 @@ int main(void)
 	int failed;
 
 	ports.listener_of[FRAME_PORT] = 4;
-	if (decoder_setup(&decoder, &ports, drops))
+	if (decoder_setup(&decoder, &(struct decoder_wish){.ports = &ports, .drops = drops, .stats = &stats}))
 		return 1;
 	failed = cmocka_run_group_tests(tests, NULL, NULL);
 	decoder_free(&decoder);

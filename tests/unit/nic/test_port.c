@@ -113,6 +113,7 @@ static void test_jumbo(void **state)
 	static struct decode_ports ports = {.listener_of = {[FRAME_PORT] = 1}};
 	char path[] = "/tmp/sluice-jumbo-XXXXXX", device[64];
 	uint64_t drops[DROP_ID_MAX] = {0};
+	struct decode_stats stats = {0};
 	uint8_t f[PAYLOAD + 62];
 	int fd = mkstemp(path);
 	struct decoder d;
@@ -121,7 +122,9 @@ static void test_jumbo(void **state)
 	assert_true(fd >= 0);
 	close(fd);
 	capture_write(path, f, frame6(f, PAYLOAD));
-	assert_int_equal(decoder_setup(&d, &ports, drops), 0);
+	assert_int_equal(
+		decoder_setup(&d, &(struct decoder_wish){.ports = &ports, .drops = drops, .stats = &stats}),
+		0);
 	snprintf(device, sizeof device, "net_pcap,rx_pcap=%s", path);
 	jumbo_read(device, 1500, 5, &d);
 	jumbo_read(device, 9000, 1, &d);

@@ -129,7 +129,7 @@ static void answers_byte_by_byte(void **state)
 	static const uint8_t ack[] = {'S', 'L', 'C', 'E', 1, 2, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0,
 		0, 0, 0, 8, 7, 6, 5, 4, 3, 2, 1, 1, 0, 0, 0, 0, 0, 0, 0x80, 9, 0, 0, 0, 0, 0, 0, 0, 20, 0};
 	static const uint8_t reject[FRAME_REJECT_BYTES] = {
-		'S', 'L', 'C', 'E', 1, 3, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 18};
+		'S', 'L', 'C', 'E', 1, 3, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 52};
 	uint8_t out[256];
 
 	(void)state;
