@@ -98,6 +98,11 @@ static void ledger_listeners(struct ledger *l, const struct view *v)
 		struct equation eq;
 
 		view_listener_sum(v, i, &s);
+		eq_begin(&eq, "datagrams", s.datagrams);
+		snprintf(eq.place, sizeof eq.place, "listener %s", v->cfg->listeners[i].name);
+		eq_add(&eq, "read", s.datagrams_read);
+		eq_add_drops(&eq, s.dropped, DROP_UNIT_datagram);
+		eq_end(&eq, l);
 		eq_begin(&eq, "events", s.events);
 		snprintf(eq.place, sizeof eq.place, "listener %s", v->cfg->listeners[i].name);
 		eq_add(&eq, "accepted", s.accepted);

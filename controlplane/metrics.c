@@ -45,6 +45,10 @@ struct metrics_drop {
 	uint64_t count;
 };
 
+struct metrics_listener_drop {
+	uint64_t dropped, refused; /* UINT64_MAX: none */
+};
+
 #define ITEM_daemon struct metrics_daemon
 #define ITEM_worker struct worker_stats
 #define ITEM_port struct port_stats
@@ -52,6 +56,7 @@ struct metrics_drop {
 #define ITEM_partition struct journal_partition_stats
 #define ITEM_sink struct metrics_sink
 #define ITEM_drop struct metrics_drop
+#define ITEM_listener_drop struct metrics_listener_drop
 #define ITEM_rule struct view_rule
 #define ITEM_enrich struct metrics_enrich
 #define ITEM_state struct metrics_state
@@ -89,7 +94,8 @@ const uint32_t metric_count = sizeof metric_table / sizeof *metric_table;
 const char *metric_scope_labels(enum metric_scope scope)
 {
 	static const char *const labels[] = {"", "worker", "port", "listener", "partition", "sink, partition",
-		"reason, unit", "rule", "table", "partition", "window", "rule", "rule"};
+		"reason, unit", "rule", "table", "partition", "window", "rule", "rule",
+		"listener, reason, unit"};
 
 	return labels[scope];
 }
@@ -221,6 +227,27 @@ static void print_drops(const struct view *v, const struct metric *m, FILE *out)
 		sample(out, m, &drop,
 			(const char *const[]){"reason", drop_table[i].name, "unit",
 				drop_unit_name(drop_table[i].unit), NULL});
+	}
+}
+
+/* Reasons that have never been are left out: there are many, for each listener. */
+static void print_listener_drops(const struct view *v, const struct metric *m, FILE *out)
+{
+	for (uint32_t i = 0; i < v->cfg->listeners_count; i++) {
+		struct listener_stats sum;
+
+		view_listener_sum(v, i, &sum);
+		for (int k = 1; k < DROP_ID_MAX; k++) {
+			struct metrics_listener_drop drop = {sum.dropped[k] ? sum.dropped[k] : UINT64_MAX,
+				sum.refused[k] ? sum.refused[k] : UINT64_MAX};
+
+			if (!drop_table[k].name)
+				continue;
+			sample(out, m, &drop,
+				(const char *const[]){"listener", v->cfg->listeners[i].name, "reason",
+					drop_table[k].name, "unit", drop_unit_name(drop_table[k].unit),
+					NULL});
+		}
 	}
 }
 
@@ -359,6 +386,9 @@ static void metric_print(const struct view *v, const struct metric *m, FILE *out
 		break;
 	case METRIC_SCOPE_drop:
 		print_drops(v, m, out);
+		break;
+	case METRIC_SCOPE_listener_drop:
+		print_listener_drops(v, m, out);
 		break;
 	case METRIC_SCOPE_state:
 		print_state(v, m, out);

@@ -21,6 +21,7 @@ enum metric_scope {
 	METRIC_SCOPE_window,
 	METRIC_SCOPE_rule_state,
 	METRIC_SCOPE_canary,
+	METRIC_SCOPE_listener_drop,
 };
 
 struct metric {

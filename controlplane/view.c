@@ -31,6 +31,7 @@ void view_listener_sum(const struct view *v, uint32_t listener, struct listener_
 		const struct listener_stats *l = &v->worker[w].listener[listener];
 
 		sum->datagrams += l->datagrams;
+		sum->datagrams_read += l->datagrams_read;
 		sum->bytes += l->bytes;
 		sum->events += l->events;
 		sum->accepted += l->accepted;

@@ -66,6 +66,26 @@ static json_t *stats_listeners(const struct view *v)
 	return list;
 }
 
+/* Why a listener's datagrams and events did not become event records, as far as workers can tell. */
+static json_t *stats_listener_drops(const struct view *v)
+{
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; i < v->cfg->listeners_count; i++) {
+		struct listener_stats s;
+
+		view_listener_sum(v, i, &s);
+		for (int k = 1; k < DROP_ID_MAX; k++)
+			if (drop_table[k].name && (s.dropped[k] || s.refused[k]))
+				json_array_append_new(list,
+					json_pack("{s:s, s:s, s:s, s:o, s:o}", "listener",
+						v->cfg->listeners[i].name, "reason", drop_table[k].name,
+						"unit", drop_unit_name(drop_table[k].unit), "dropped",
+						json_u64(s.dropped[k]), "refused", json_u64(s.refused[k])));
+	}
+	return list;
+}
+
 static json_t *stats_partitions(const struct view *v)
 {
 	json_t *list = json_array();
@@ -121,9 +141,9 @@ json_t *view_stats(const struct view *v, const struct request *rq, struct err *e
 {
 	(void)rq;
 	(void)err;
-	return json_pack("{s:o, s:o, s:o, s:o, s:o}", "workers", stats_workers(v), "listeners",
-		stats_listeners(v), "ports", stats_ports(v), "partitions", stats_partitions(v), "match",
-		stats_match(v));
+	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "workers", stats_workers(v), "listeners",
+		stats_listeners(v), "listener_drops", stats_listener_drops(v), "ports", stats_ports(v),
+		"partitions", stats_partitions(v), "match", stats_match(v));
 }
 
 json_t *view_ports(const struct view *v, const struct request *rq, struct err *err)

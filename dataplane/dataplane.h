@@ -19,14 +19,15 @@ struct producers;
 
 /* Counters of one listener at one worker. */
 struct listener_stats {
-	uint64_t datagrams;
-	uint64_t bytes;	   /* UDP payload */
+	uint64_t datagrams;	 /* = read + the drops of datagrams below */
+	uint64_t datagrams_read; /* events were looked for in them */
+	uint64_t bytes;		 /* UDP payload */
 	uint64_t events;   /* lines or objects found in datagrams = accepted + refused + the drops below */
 	uint64_t accepted; /* written to a batch as RECORD_EVENT */
 	uint64_t refused_kept;	       /* written to a batch as RECORD_REFUSED */
 	uint64_t refused[DROP_ID_MAX]; /* refused events by reason, kept or not */
-	uint64_t dropped[DROP_ID_MAX]; /* event-unit drops that are no refusals: rule_drop, no_batch,
-					  record_too_big, ... */
+	uint64_t dropped[DROP_ID_MAX]; /* events that are no refusals (rule_drop, no_batch, record_too_big,
+					  ...), and datagrams */
 };
 
 /* Counters of one worker: written by that worker only.
@@ -38,6 +39,7 @@ struct worker_stats {
 	uint64_t batches_sealed;
 	/* Switches to another ruleset, and the TSC cycles that no frame was looked at for them. */
 	uint64_t reloads, reload_cycles, reload_cycles_max;
+	uint64_t sources_forgotten; /* by the table of rates, though their bucket was not full */
 	uint64_t shadows; /* RECORD_SHADOW written to a batch, beside the events that they belong to */
 	/* Each frame, datagram and event that did not become an event record, once: a refused event under its
 	 * reason if it was kept as a dead letter, else under what kept it out (dead_letter_quota, no_batch).

@@ -63,6 +63,15 @@ static struct batch *batch_room(struct pipeline *pl, uint32_t partition, uint32_
 	return b;
 }
 
+/* The lane has no batches but those that are kept for listeners of higher priority. Then not even the open
+ * one is filled: what it has room for would be taken from them. */
+static bool batches_are_kept(const struct pipeline *pl, uint32_t partition, uint8_t listener)
+{
+	uint32_t kept = pl->kept_batches[listener];
+
+	return kept && batch_free_count(handoff_lane(pl->handoff, pl->worker, partition)) < kept;
+}
+
 static void listener_drop(struct pipeline *pl, uint8_t listener, enum drop_reason why)
 {
 	pl->stats->drops[why]++;
@@ -85,15 +94,19 @@ static void batch_count(struct pipeline *pl, struct batch *b, uint32_t bytes)
 
 /* The event once more where keys of rules have their state. It is in a batch already: what has no room here
  * is lost for those rules only. */
-static void append_shadows(struct pipeline *pl, const struct event *ev, int64_t base, uint16_t flags)
+static void append_shadows(
+	struct pipeline *pl, const struct event *ev, uint8_t listener, int64_t base, uint16_t flags)
 {
 	const struct ruleset *rs = matcher_ruleset(pl->matcher);
 	struct rule_shadow shadow[RULE_KEYRINGS_MAX];
 	uint32_t count = rule_shadows(rs, ev, shadow);
 
 	for (uint32_t i = 0; i < count; i++) {
-		struct batch *b = batch_room(pl, partition_of(pl, shadow[i].key_hash), shadow[i].bytes);
+		uint32_t partition = partition_of(pl, shadow[i].key_hash);
+		struct batch *b = NULL;
 
+		if (!batches_are_kept(pl, partition, listener))
+			b = batch_room(pl, partition, shadow[i].bytes);
 		if (!b) {
 			pl->stats->drops[DROP_shadow_no_batch]++;
 			continue;
@@ -132,6 +145,10 @@ static void append_event(struct pipeline *pl, const struct event *ev, uint8_t li
 		event_drop(pl, ev, listener, DROP_record_too_big);
 		return;
 	}
+	if (batches_are_kept(pl, partition, listener)) {
+		listener_drop(pl, listener, kept ? pl->shed[listener] : DROP_rule_drop);
+		return;
+	}
 	/* A rule that drops does not hold event time back: the watermark is taken before filters. */
 	b = kept ? batch_room(pl, partition, bytes) : batch_open(pl, partition);
 	if (b && base > b->watermark_base_ms)
@@ -147,7 +164,7 @@ static void append_event(struct pipeline *pl, const struct event *ev, uint8_t li
 	batch_count(pl, b, record_write_event(b->data + b->bytes, ev, key_hash, pl->now.wall_ms, flags));
 	pl->stats->listener[listener].accepted++;
 	if (ev->actions & RULE_ACTION_STATE)
-		append_shadows(pl, ev, base, flags);
+		append_shadows(pl, ev, listener, base, flags);
 }
 
 /* Dead letters are spread by source, under a byte quota, so that garbage cannot fill the disk. */
@@ -162,6 +179,10 @@ static void append_refused(struct pipeline *pl, const struct event *ev, uint8_t 
 	ls->refused[ev->refused]++;
 	if (pl->dead_tokens < bytes) {
 		event_drop(pl, ev, listener, DROP_dead_letter_quota);
+		return;
+	}
+	if (batches_are_kept(pl, partition, listener)) {
+		listener_drop(pl, listener, pl->shed[listener]);
 		return;
 	}
 	b = batch_room(pl, partition, bytes);
@@ -309,10 +330,15 @@ static void datagram_parse(struct pipeline *pl, const struct datagram *dg)
 		listener_drop(pl, dg->listener, DROP_source_denied);
 		return;
 	}
+	if (!admit_take(&pl->admit, dg->listener, dg->src_addr, pl->now.mono_ns)) {
+		listener_drop(pl, dg->listener, DROP_rate_limited);
+		return;
+	}
 	if (dg->bytes == 0) {
 		listener_drop(pl, dg->listener, DROP_empty_datagram);
 		return;
 	}
+	ls->datagrams_read++;
 	if (copied) {
 		events_flush(pl); /* events before it must not hold on to the scratch of another datagram */
 		memcpy(pl->scratch, payload, dg->bytes);

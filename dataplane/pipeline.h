@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "admit.h"
 #include "batch.h"
 #include "config.h"
 #include "dataplane.h"
@@ -45,6 +46,11 @@ struct pipeline {
 	bool framed[64];		 /* by listener: docs/protocol.md */
 	bool acks[64];			 /* by listener: answers are given */
 	struct frame_keys *keys;	 /* by listener */
+	/* By listener: free batches of a lane that are kept for listeners of higher priority, and the name of
+	 * what is dropped for them. */
+	uint32_t kept_batches[64];
+	enum drop_reason shed[64];
+	uint32_t kept_batches_max; /* of all listeners */
 	/* the ruleset in force */
 	struct matcher *matcher;
 	uint32_t generation;
@@ -67,6 +73,7 @@ struct pipeline {
 	uint32_t drop_delta[DROP_ID_MAX]; /* dropped since a batch was last sealed */
 	uint64_t drops_seen[DROP_ID_MAX]; /* part of stats->drops that is in a delta already */
 	bool drop_pending;
+	struct admit admit;
 	/* dead-letter token bucket, in bytes */
 	uint64_t dead_tokens, dead_rate, dead_refill_ns;
 	struct burst_time now;

@@ -20,6 +20,27 @@ static void *zeroed(size_t bytes)
 	return p;
 }
 
+/* A quarter of a lane's batches is for what is above low, and half of that for what is above normal: as far
+ * as there are such listeners. */
+static void priorities_set_up(struct pipeline *pl, const struct config *cfg, uint32_t batches)
+{
+	uint64_t highest = CONFIG_PRIORITY_LOW;
+
+	for (uint32_t i = 0; i < cfg->listeners_count; i++)
+		if (cfg->listeners[i].priority > highest)
+			highest = cfg->listeners[i].priority;
+	for (uint32_t i = 0; i < cfg->listeners_count; i++) {
+		bool low = cfg->listeners[i].priority == CONFIG_PRIORITY_LOW;
+		uint32_t kept = batches / (low ? 4 : 8), least = low ? 2 : 1;
+
+		pl->shed[i] = low ? DROP_shed_low : DROP_shed_normal;
+		if (cfg->listeners[i].priority < highest)
+			pl->kept_batches[i] = kept < least ? least : kept;
+		if (pl->kept_batches[i] > pl->kept_batches_max)
+			pl->kept_batches_max = pl->kept_batches[i];
+	}
+}
+
 int pipeline_setup(struct pipeline *pl, const struct config *cfg, const struct decode_ports *ports,
 	const struct handoff *handoff, uint32_t worker, struct worker_stats *stats, struct err *err)
 {
@@ -62,6 +83,9 @@ int pipeline_setup(struct pipeline *pl, const struct config *cfg, const struct d
 		pipeline_free(pl);
 		return err_set(err, -ENOMEM, "worker %u: no memory for worker.producers_max", worker);
 	}
+	priorities_set_up(pl, cfg, handoff->batches);
+	admit_set_up(&pl->admit, cfg, &stats->sources_forgotten);
+	pl->admit.source = zeroed(admit_table_bytes(&pl->admit));
 	pl->parser = json_parser_new(TAIL_BYTES);
 	/* Without the room for rule hits, which are not known yet. */
 	if (enrich_configured(cfg))
@@ -75,7 +99,8 @@ int pipeline_setup(struct pipeline *pl, const struct config *cfg, const struct d
 	pl->open = zeroed(pl->partitions * sizeof *pl->open);
 	if (decoder_setup(&pl->decoder, &decode) || (enrich_configured(cfg) && !pl->enricher) ||
 		!pl->parser || !pl->event || !pl->event_listener || !pl->accepted || !pl->scratch ||
-		!pl->open || !pl->written.data || !pl->allow || !pl->keys) {
+		!pl->open || !pl->written.data || !pl->allow || !pl->keys ||
+		!pl->admit.source) {
 		pipeline_free(pl);
 		return err_set(err, -ENOMEM, "worker %u: no memory", worker);
 	}
@@ -96,6 +121,7 @@ void pipeline_free(struct pipeline *pl)
 	free(pl->allow);
 	free(pl->keys);
 	producers_free(&pl->producers);
+	free(pl->admit.source);
 	free(pl->open);
 	memset(pl, 0, sizeof *pl);
 }

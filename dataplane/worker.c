@@ -30,13 +30,14 @@ static struct burst_time burst_time_now(void)
 	return (struct burst_time){clock_wall_ms(), clock_mono_ns()};
 }
 
-/* A file waits until batches are free; a NIC does not: there the loss would only move to where it has no
- * name. */
+/* A file waits until batches are free, beyond those that its events may not take; a NIC does not: there the
+ * loss would only move to where it has no name. */
 static bool worker_must_wait(const struct worker *w, const struct worker_queue *q)
 {
 	const struct handoff *h = w->pipeline.handoff;
 	uint32_t need = h->batches < FILE_FREE_BATCHES * 2 ? h->batches / 2 : FILE_FREE_BATCHES;
 
+	need += w->pipeline.kept_batches_max;
 	if (!q->finite)
 		return false;
 	for (uint32_t p = 0; p < h->partitions; p++)

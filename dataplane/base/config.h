@@ -78,6 +78,8 @@ enum {
 	CONFIG_FORMAT_COUNT
 };
 
+enum { CONFIG_PRIORITY_LOW, CONFIG_PRIORITY_NORMAL, CONFIG_PRIORITY_HIGH };
+
 /* Fills *cfg with the table's defaults: lists are empty. Cannot fail: a test parses each default. */
 void config_defaults(struct config *cfg);
 

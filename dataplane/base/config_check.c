@@ -159,6 +159,9 @@ static int check_listeners(const struct config *cfg, struct err *err)
 		if (ip_list_from_text(&allow, cfg->listeners[i].allow, &why))
 			return err_set(
 				err, -EINVAL, "listeners.allow of %s: %s", cfg->listeners[i].name, why.text);
+		if (cfg->listeners[i].burst && !cfg->listeners[i].rate)
+			return err_set(err, -EINVAL, "listeners.burst of %s: expected a rate with it",
+				cfg->listeners[i].name);
 		for (uint32_t k = 0; k < i; k++)
 			if (!strcmp(cfg->listeners[i].name, cfg->listeners[k].name) ||
 				cfg->listeners[i].udp_port == cfg->listeners[k].udp_port)

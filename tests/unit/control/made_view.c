@@ -34,12 +34,15 @@ static void made_workers(struct view *v)
 		s->drops[DROP_no_listener] = 3;
 		s->drops[DROP_bad_json] = 4; /* event unit: not in the frame equation */
 		s->drops[DROP_rule_drop] = 5;
+		s->drops[DROP_rate_limited] = 2;
 		s->listener[0].datagrams = 100;
+		s->listener[0].datagrams_read = 98;
 		s->listener[0].bytes = 9000;
 		s->listener[0].events = 200;
 		s->listener[0].accepted = 191;
 		s->listener[0].refused_kept = 3;
 		s->listener[0].refused[DROP_bad_json] = 4;
+		s->listener[0].dropped[DROP_rate_limited] = 2;
 		s->listener[0].dropped[DROP_rule_drop] = 5;
 		s->listener[0].dropped[DROP_dead_letter_quota] = 1;
 	}

@@ -38,9 +38,14 @@ void rig_start(const struct pipeline_wish *wish)
 	snprintf(fx.cfg.listeners[0].type, sizeof fx.cfg.listeners[0].type, "auto");
 	fx.cfg.time.future_max = 300000;
 	fx.cfg.worker.batch_age = 1000;
+	fx.cfg.worker.sources_max = 64;
+	fx.cfg.listeners[0].priority = CONFIG_PRIORITY_NORMAL;
 	fx.cfg.journal.dead_letter_bytes = 64;
 	fx.cfg.journal.dead_letter_rate = wish->dead_rate;
-	fx.ports.listener_of[wish->port] = 1;
+	if (wish->change)
+		wish->change(&fx.cfg);
+	for (uint32_t i = 0; i < fx.cfg.listeners_count; i++)
+		fx.ports.listener_of[fx.cfg.listeners[i].udp_port] = (uint8_t)(i + 1);
 	fx.generation_min = UINT32_MAX;
 	assert_int_equal(
 		handoff_create(&fx.handoff, 1, PARTITIONS, wish->batches, wish->batch_bytes, &err), 0);
@@ -97,26 +102,45 @@ void rig_stop(void)
 	handoff_free(&fx.handoff);
 }
 
-void rig_send(uint8_t host, const void *payload, uint32_t bytes, uint16_t port)
+void rig_send_at(uint8_t host, const void *payload, uint32_t bytes, uint16_t port, uint64_t mono_ns)
 {
 	struct rte_mbuf *m = packet_make(fx.pool, host, port, payload, bytes);
 
 	assert_non_null(m);
-	pipeline_burst(&fx.pl, &m, 1, (struct burst_time){WALL_MS, 1});
+	pipeline_burst(&fx.pl, &m, 1, (struct burst_time){WALL_MS, mono_ns});
 	rte_pktmbuf_free(m);
+}
+
+void rig_send(uint8_t host, const void *payload, uint32_t bytes, uint16_t port)
+{
+	rig_send_at(host, payload, bytes, port, 1);
+}
+
+static void listener_balance(const struct listener_stats *ls)
+{
+	uint64_t events = ls->accepted + ls->refused_kept, datagrams = ls->datagrams_read;
+
+	for (int d = 1; d < DROP_ID_MAX; d++) {
+		if (drop_table[d].name && drop_table[d].unit == DROP_UNIT_event)
+			events += ls->dropped[d];
+		if (drop_table[d].name && drop_table[d].unit == DROP_UNIT_datagram)
+			datagrams += ls->dropped[d];
+	}
+	assert_int_equal(ls->events, events);
+	assert_int_equal(ls->datagrams, datagrams);
 }
 
 void rig_balance(void)
 {
-	const struct listener_stats *ls = &fx.stats.listener[0];
-	uint64_t out = ls->accepted + ls->refused_kept;
+	uint64_t accepted = 0, refused = 0;
 
-	for (int d = 1; d < DROP_ID_MAX; d++)
-		if (drop_table[d].name && drop_table[d].unit == DROP_UNIT_event)
-			out += ls->dropped[d];
-	assert_int_equal(ls->events, out);
-	assert_int_equal(fx.events, ls->accepted);
-	assert_int_equal(fx.refused, ls->refused_kept);
+	for (uint32_t i = 0; i < fx.cfg.listeners_count; i++) {
+		listener_balance(&fx.stats.listener[i]);
+		accepted += fx.stats.listener[i].accepted;
+		refused += fx.stats.listener[i].refused_kept;
+	}
+	assert_int_equal(fx.events, accepted);
+	assert_int_equal(fx.refused, refused);
 	for (int d = 0; d < DROP_ID_MAX; d++)
 		assert_int_equal(fx.delta[d], fx.stats.drops[d]);
 }

@@ -34,6 +34,7 @@ struct pipeline_wish {
 	const char *rules;
 	uint32_t batches, batch_bytes, dead_rate;
 	void (*take)(const struct record *rec);
+	void (*change)(struct config *cfg); /* before it is used: further listeners, ...; NULL: nothing */
 };
 
 void rig_start(const struct pipeline_wish *wish);
@@ -43,7 +44,8 @@ void rig_drain(void);
 void rig_stop(void);
 /* From 10.0.0.<host>. */
 void rig_send(uint8_t host, const void *payload, uint32_t bytes, uint16_t port);
-/* The ledger's equation of the listener, and that each drop reached a batch's delta. After rig_stop(). */
+void rig_send_at(uint8_t host, const void *payload, uint32_t bytes, uint16_t port, uint64_t mono_ns);
+/* The ledger's equations of the listeners, and that each drop reached a batch's delta. After rig_stop(). */
 void rig_balance(void);
 bool rig_pool(void); /* EAL and the mempool, first of all; false: there is none */
 
