@@ -101,6 +101,8 @@ static void ledger_listeners(struct ledger *l, const struct view *v)
 		eq_begin(&eq, "datagrams", s.datagrams);
 		snprintf(eq.place, sizeof eq.place, "listener %s", v->cfg->listeners[i].name);
 		eq_add(&eq, "read", s.datagrams_read);
+		if (s.datagrams_waiting)
+			eq_add(&eq, "waiting", s.datagrams_waiting);
 		eq_add_drops(&eq, s.dropped, DROP_UNIT_datagram);
 		eq_end(&eq, l);
 		eq_begin(&eq, "events", s.events);

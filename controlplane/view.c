@@ -32,6 +32,7 @@ void view_listener_sum(const struct view *v, uint32_t listener, struct listener_
 
 		sum->datagrams += l->datagrams;
 		sum->datagrams_read += l->datagrams_read;
+		sum->datagrams_waiting += l->datagrams_waiting;
 		sum->bytes += l->bytes;
 		sum->events += l->events;
 		sum->accepted += l->accepted;

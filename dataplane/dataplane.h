@@ -19,9 +19,10 @@ struct producers;
 
 /* Counters of one listener at one worker. */
 struct listener_stats {
-	uint64_t datagrams;	 /* = read + the drops of datagrams below */
-	uint64_t datagrams_read; /* events were looked for in them */
-	uint64_t bytes;		 /* UDP payload */
+	uint64_t datagrams;	    /* = waiting + read + the drops of datagrams below */
+	uint64_t datagrams_waiting; /* chunks of GELF messages that are not whole yet; goes down as well */
+	uint64_t datagrams_read;    /* events were looked for in them */
+	uint64_t bytes;		    /* UDP payload */
 	uint64_t events;   /* lines or objects found in datagrams = accepted + refused + the drops below */
 	uint64_t accepted; /* written to a batch as RECORD_EVENT */
 	uint64_t refused_kept;	       /* written to a batch as RECORD_REFUSED */

@@ -299,68 +299,109 @@ static void datagram_rewrite(struct pipeline *pl, const struct datagram *dg, con
 	}
 }
 
-/* Events that their producer numbers. */
-static void datagram_frame(struct pipeline *pl, const struct datagram *dg, const uint8_t *payload)
+/* Opens the datagram of a producer. False: it is dropped. */
+static bool frame_admit(struct pipeline *pl, const struct datagram *dg)
 {
-	enum drop_reason why = frame_open(&pl->frame, payload, dg->bytes, &pl->keys[dg->listener]);
+	enum drop_reason why = frame_open(&pl->frame, dg->payload, dg->bytes, &pl->keys[dg->listener]);
+
+	if (!why) {
+		producer_heard(pl, dg);
+		return true;
+	}
+	listener_drop(pl, dg->listener, why);
+	if (why == DROP_frame_version && pl->frame.ack)
+		producer_reject(pl, dg, why);
+	pl->frame = (struct frame){0};
+	return false;
+}
+
+/* Events that their producer numbers, of the opened datagram, which lies at payload now. */
+static void frame_parse(struct pipeline *pl, const struct datagram *dg, const uint8_t *payload)
+{
 	const uint8_t *event;
 	uint32_t bytes;
 
-	if (why) {
-		listener_drop(pl, dg->listener, why);
-		if (why == DROP_frame_version && pl->frame.ack)
-			producer_reject(pl, dg, why);
-	} else {
-		producer_heard(pl, dg);
-		while (frame_next(&pl->frame, &event, &bytes))
-			event_parse(pl, dg, event, bytes);
-	}
+	pl->frame.at = payload + (pl->frame.at - dg->payload);
+	while (frame_next(&pl->frame, &event, &bytes))
+		event_parse(pl, dg, event, bytes);
 	pl->frame = (struct frame){0};
 }
 
-static void datagram_parse(struct pipeline *pl, const struct datagram *dg)
+/* Events of a payload that has room for wide reads behind it. */
+static void payload_parse(struct pipeline *pl, const struct datagram *dg, const uint8_t *payload)
 {
-	struct listener_stats *ls = &pl->stats->listener[dg->listener];
-	const uint8_t *payload = dg->payload;
-	bool copied = dg->readable < dg->bytes + EVENT_PAD_BYTES;
+	struct ndjson lines;
+	const uint8_t *line;
+	uint32_t bytes;
 
-	ls->datagrams++;
-	ls->bytes += dg->bytes;
-	if (pl->allow[dg->listener].count && !ip_list_has(&pl->allow[dg->listener], dg->src_addr)) {
-		listener_drop(pl, dg->listener, DROP_source_denied);
-		return;
-	}
-	if (!admit_take(&pl->admit, dg->listener, dg->src_addr, pl->now.mono_ns)) {
-		listener_drop(pl, dg->listener, DROP_rate_limited);
-		return;
-	}
-	if (dg->bytes == 0) {
-		listener_drop(pl, dg->listener, DROP_empty_datagram);
-		return;
-	}
-	ls->datagrams_read++;
-	if (copied) {
-		events_flush(pl); /* events before it must not hold on to the scratch of another datagram */
-		memcpy(pl->scratch, payload, dg->bytes);
-		memset(pl->scratch + dg->bytes, 0, EVENT_PAD_BYTES);
-		payload = pl->scratch;
-	}
 	if (pl->format[dg->listener]->next) {
 		datagram_rewrite(pl, dg, payload);
 	} else if (pl->framed[dg->listener]) {
-		datagram_frame(pl, dg, payload);
+		frame_parse(pl, dg, payload);
 	} else if (pl->line_split[dg->listener]) {
-		struct ndjson lines = ndjson_start(payload, dg->bytes);
-		const uint8_t *line;
-		uint32_t bytes;
-
+		lines = ndjson_start(payload, dg->bytes);
 		while (ndjson_next(&lines, &line, &bytes))
 			event_parse(pl, dg, line, bytes);
 	} else {
 		event_parse(pl, dg, payload, dg->bytes);
 	}
-	if (copied)
-		events_flush(pl);
+}
+
+/* From a payload in the scratch, which holds one at a time. */
+static void scratch_parse(struct pipeline *pl, const struct datagram *dg)
+{
+	memset(pl->scratch + dg->bytes, 0, EVENT_PAD_BYTES);
+	payload_parse(pl, dg, pl->scratch);
+	events_flush(pl);
+}
+
+/* False: it is dropped. */
+static bool datagram_admit(struct pipeline *pl, const struct datagram *dg)
+{
+	enum drop_reason why = DROP_NONE;
+
+	if (pl->allow[dg->listener].count && !ip_list_has(&pl->allow[dg->listener], dg->src_addr))
+		why = DROP_source_denied;
+	else if (!admit_take(&pl->admit, dg->listener, dg->src_addr, pl->now.mono_ns))
+		why = DROP_rate_limited;
+	else if (dg->bytes == 0)
+		why = DROP_empty_datagram;
+	if (why)
+		listener_drop(pl, dg->listener, why);
+	return !why;
+}
+
+/* A chunk of a message, and the message when that was the last. */
+static void chunk_parse(struct pipeline *pl, const struct datagram *dg)
+{
+	struct datagram whole = *dg;
+
+	if (gelf_chunk_take(&pl->chunks, dg->listener, dg->src_addr, dg->src_port, dg->payload, dg->bytes,
+		    pl->now.mono_ns, pl->scratch, &whole.bytes))
+		scratch_parse(pl, &whole);
+}
+
+static void datagram_parse(struct pipeline *pl, const struct datagram *dg)
+{
+	struct listener_stats *ls = &pl->stats->listener[dg->listener];
+
+	ls->datagrams++;
+	ls->bytes += dg->bytes;
+	if (!datagram_admit(pl, dg))
+		return;
+	if (pl->chunked[dg->listener] && gelf_is_chunk(dg->payload, dg->bytes)) {
+		chunk_parse(pl, dg);
+		return;
+	}
+	if (pl->framed[dg->listener] && !frame_admit(pl, dg))
+		return;
+	ls->datagrams_read++;
+	if (dg->readable >= dg->bytes + EVENT_PAD_BYTES) {
+		payload_parse(pl, dg, dg->payload);
+	} else {
+		memcpy(pl->scratch, dg->payload, dg->bytes);
+		scratch_parse(pl, dg);
+	}
 }
 
 static void dead_tokens_refill(struct pipeline *pl)
@@ -404,6 +445,7 @@ void pipeline_burst(struct pipeline *pl, struct rte_mbuf *const *mbuf, uint32_t 
 	pl->stats->frames += n;
 	for (uint32_t i = 0; i < n; i++)
 		pl->stats->frame_bytes += mbuf[i]->pkt_len;
+	gelf_chunks_expire(&pl->chunks, now.mono_ns, false);
 	/* Once, unless datagrams have to be put into the decoder's memory: each such one ends a round. */
 	for (uint32_t next = 0; next < n;) {
 		uint32_t count = decode_burst(&pl->decoder, mbuf, n, &next, dg);
@@ -430,8 +472,10 @@ static bool batch_is_due(const struct pipeline *pl, uint32_t partition)
 void pipeline_seal(struct pipeline *pl, struct burst_time now, bool all)
 {
 	pl->now = now;
-	if (decode_waits(&pl->decoder)) {
+	if (decode_waits(&pl->decoder) || pl->chunks.messages) {
 		decode_tick(&pl->decoder, now.mono_ns);
+		if (now.mono_ns >= pl->chunks.check_ns)
+			gelf_chunks_expire(&pl->chunks, now.mono_ns, false);
 		drops_collect(pl);
 	}
 	/* Drop counts must reach the journal even if no event does: an empty batch carries them. */
@@ -447,6 +491,7 @@ void pipeline_seal(struct pipeline *pl, struct burst_time now, bool all)
 void pipeline_end(struct pipeline *pl, struct burst_time now)
 {
 	decode_end(&pl->decoder);
+	gelf_chunks_expire(&pl->chunks, now.mono_ns, true);
 	drops_collect(pl);
 	pipeline_seal(pl, now, true);
 }

@@ -16,6 +16,7 @@
 #include "enrich.h"
 #include "format.h"
 #include "frame.h"
+#include "gelf_chunks.h"
 #include "ip_list.h"
 #include "json.h"
 #include "producers.h"
@@ -41,6 +42,7 @@ struct pipeline {
 	uint64_t batch_age_ns;
 	enum event_type hint[64];	 /* by listener */
 	bool line_split[64];		 /* by listener: ndjson */
+	bool chunked[64];		 /* by listener: gelf */
 	const struct format *format[64]; /* by listener; next NULL: JSON */
 	struct ip_list *allow;		 /* by listener; none: any source */
 	bool framed[64];		 /* by listener: docs/protocol.md */
@@ -74,6 +76,7 @@ struct pipeline {
 	uint64_t drops_seen[DROP_ID_MAX]; /* part of stats->drops that is in a delta already */
 	bool drop_pending;
 	struct admit admit;
+	struct gelf_chunks chunks;
 	/* dead-letter token bucket, in bytes */
 	uint64_t dead_tokens, dead_rate, dead_refill_ns;
 	struct burst_time now;
@@ -90,13 +93,13 @@ void pipeline_free(struct pipeline *pl);
 void pipeline_burst(struct pipeline *pl, struct rte_mbuf *const *mbuf, uint32_t n, struct burst_time now);
 
 /* Seals open batches that are older than the configured age; with `all`, every open batch. Also hands on drop
- * counts that no batch carries yet, and drops fragments whose time is over. */
+ * counts that no batch carries yet, and drops fragments and chunks whose time is over. */
 void pipeline_seal(struct pipeline *pl, struct burst_time now, bool all);
 
 /* True while pipeline_seal() has something to look at. */
 static inline bool pipeline_waits(const struct pipeline *pl)
 {
-	return pl->open_count || pl->drop_pending || decode_waits(&pl->decoder);
+	return pl->open_count || pl->drop_pending || decode_waits(&pl->decoder) || pl->chunks.messages;
 }
 
 /* After the last burst: drops what will not become complete, and seals. */

@@ -41,6 +41,29 @@ static void priorities_set_up(struct pipeline *pl, const struct config *cfg, uin
 	}
 }
 
+/* False: no memory. Without a listener of GELF there is no table, and no need of one. */
+static bool chunks_set_up(struct pipeline *pl, const struct config *cfg)
+{
+	struct gelf_chunks *c = &pl->chunks;
+
+	c->drops = pl->stats->drops;
+	for (uint32_t i = 0; i < cfg->listeners_count; i++) {
+		struct listener_stats *ls = &pl->stats->listener[i];
+
+		pl->chunked[i] = cfg->listeners[i].format == CONFIG_FORMAT_GELF;
+		c->counts[i] = (struct gelf_counts){&ls->datagrams_waiting, &ls->datagrams_read, ls->dropped};
+		if (pl->chunked[i])
+			c->sets = 1;
+	}
+	if (!c->sets)
+		return true;
+	while ((uint64_t)c->sets * GELF_WAYS < cfg->worker.gelf_messages)
+		c->sets *= 2;
+	c->message = zeroed((uint64_t)c->sets * GELF_WAYS * sizeof *c->message);
+	c->data = zeroed((uint64_t)c->sets * GELF_WAYS * EVENT_BYTES_MAX);
+	return c->message && c->data;
+}
+
 int pipeline_setup(struct pipeline *pl, const struct config *cfg, const struct decode_ports *ports,
 	const struct handoff *handoff, uint32_t worker, struct worker_stats *stats, struct err *err)
 {
@@ -100,7 +123,7 @@ int pipeline_setup(struct pipeline *pl, const struct config *cfg, const struct d
 	if (decoder_setup(&pl->decoder, &decode) || (enrich_configured(cfg) && !pl->enricher) ||
 		!pl->parser || !pl->event || !pl->event_listener || !pl->accepted || !pl->scratch ||
 		!pl->open || !pl->written.data || !pl->allow || !pl->keys ||
-		!pl->admit.source) {
+		!pl->admit.source || !chunks_set_up(pl, cfg)) {
 		pipeline_free(pl);
 		return err_set(err, -ENOMEM, "worker %u: no memory", worker);
 	}
@@ -122,6 +145,8 @@ void pipeline_free(struct pipeline *pl)
 	free(pl->keys);
 	producers_free(&pl->producers);
 	free(pl->admit.source);
+	free(pl->chunks.message);
+	free(pl->chunks.data);
 	free(pl->open);
 	memset(pl, 0, sizeof *pl);
 }

@@ -124,7 +124,7 @@ static void worker_rest(struct worker *w, struct worker_rest *r, uint32_t taken)
 	if (r->sleep_ns > w->sleep_max_ns)
 		r->sleep_ns = w->sleep_max_ns;
 	/* What is open is sealed at its age, not when the worker comes back some time. */
-	waits = w->pipeline.open_count || w->pipeline.drop_pending;
+	waits = pipeline_waits(&w->pipeline);
 	worker_sleep(
 		w, waits && w->pipeline.batch_age_ns < r->sleep_ns ? w->pipeline.batch_age_ns : r->sleep_ns);
 	r->slept = true;

@@ -32,7 +32,7 @@ CHDB_PACK_SHA512=5cff7b98caa7739b59a4a432c11f0dedc2d3b073624e61ebdf4a42e66ce8de3
 CHDB_LIB_BYTES=566330096
 
 # Client libraries whose datagrams tests compare: with what they need, of their own choice
-SENDERS="statsd==4.0.1 datadog==0.56.0 influxdb==5.3.2"
+SENDERS="statsd==4.0.1 datadog==0.56.0 influxdb==5.3.2 graypy==2.1.0 pygelf==0.4.2"
 
 as_root() {
 	if [ "$(id -u)" = 0 ]; then
@@ -203,7 +203,7 @@ senders_there() {
 
 install_senders() {
 	local work
-	say "client libraries of StatsD and InfluxDB by pip (tests only): 15 MB, to $SLUICE_SENDERS"
+	say "client libraries of StatsD, InfluxDB and GELF by pip (tests only): 15 MB, to $SLUICE_SENDERS"
 	mkdir -p "$SLUICE_CACHE"
 	work=$(mktemp -d "$SLUICE_CACHE/.senders-XXXXXX")
 	# shellcheck disable=SC2086
@@ -257,7 +257,7 @@ main() {
 		rsyslogd_there || say "missing: rsyslogd in $SLUICE_CACHE/bin"
 		promtool_there || say "missing: promtool in $SLUICE_CACHE/bin"
 		rdkafka_there || say "missing: librdkafka $RDKAFKA_VERSION in $SLUICE_RDKAFKA"
-		senders_there || say "missing: client libraries of StatsD and InfluxDB in $SLUICE_SENDERS"
+		senders_there || say "missing: client libraries of StatsD, InfluxDB and GELF in $SLUICE_SENDERS"
 		exit $todo
 	fi
 	[ "$(uname -m)" = x86_64 ] || die "this machine is $(uname -m); x86_64 is needed"

@@ -39,6 +39,7 @@ void rig_start(const struct pipeline_wish *wish)
 	fx.cfg.time.future_max = 300000;
 	fx.cfg.worker.batch_age = 1000;
 	fx.cfg.worker.sources_max = 64;
+	fx.cfg.worker.gelf_messages = 32;
 	fx.cfg.listeners[0].priority = CONFIG_PRIORITY_NORMAL;
 	fx.cfg.journal.dead_letter_bytes = 64;
 	fx.cfg.journal.dead_letter_rate = wish->dead_rate;
@@ -94,7 +95,7 @@ void rig_drain(void)
 
 void rig_stop(void)
 {
-	pipeline_seal(&fx.pl, (struct burst_time){WALL_MS, 1}, true);
+	pipeline_finish(&fx.pl, (struct burst_time){WALL_MS, 1});
 	rig_drain();
 	pipeline_free(&fx.pl);
 	matcher_free(fx.matcher);
@@ -118,7 +119,8 @@ void rig_send(uint8_t host, const void *payload, uint32_t bytes, uint16_t port)
 
 static void listener_balance(const struct listener_stats *ls)
 {
-	uint64_t events = ls->accepted + ls->refused_kept, datagrams = ls->datagrams_read;
+	uint64_t events = ls->accepted + ls->refused_kept;
+	uint64_t datagrams = ls->datagrams_read + ls->datagrams_waiting;
 
 	for (int d = 1; d < DROP_ID_MAX; d++) {
 		if (drop_table[d].name && drop_table[d].unit == DROP_UNIT_event)
