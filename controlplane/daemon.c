@@ -398,6 +398,7 @@ static int workers_up(struct daemon *d, struct err *err)
 
 static void workers_down(struct daemon *d)
 {
+	tap_down(d);
 	if (d->workers_running)
 		dataplane_stop(d->dp);
 	d->workers_running = false;
@@ -433,6 +434,7 @@ static void parts_down(struct daemon *d, size_t count)
 		part_table[count].down(d);
 	pthread_mutex_destroy(&d->apply_lock);
 	pthread_mutex_destroy(&d->rules_lock);
+	pthread_mutex_destroy(&d->tap.lock);
 }
 
 int daemon_start(struct daemon *d, const struct config *cfg, struct err *err)
@@ -445,6 +447,7 @@ int daemon_start(struct daemon *d, const struct config *cfg, struct err *err)
 	journal_params_from_config(&d->journal_params, cfg);
 	pthread_mutex_init(&d->apply_lock, NULL);
 	pthread_mutex_init(&d->rules_lock, NULL);
+	pthread_mutex_init(&d->tap.lock, NULL);
 	service_open(&d->service);
 	for (size_t i = 0; i < PART_COUNT; i++) {
 		int rc = part_table[i].up(d, err);

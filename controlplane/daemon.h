@@ -30,6 +30,15 @@ struct daemon_sample {
 	uint64_t busy[VIEW_WORKERS_MAX], idle[VIEW_WORKERS_MAX];
 };
 
+/* The capture of frames that is running. Its lock is held while workers leave it. */
+struct tap {
+	pthread_mutex_t lock;
+	struct capture *capture; /* NULL: none */
+	uint64_t id;		 /* of the last one */
+	uint64_t read_ns;	 /* when it was read last; monotonic */
+	uint64_t end_ns;
+};
+
 struct daemon {
 	struct config cfg;
 	struct journal_params journal_params;
@@ -66,6 +75,7 @@ struct daemon {
 	struct sink_group sinks[SINK_GROUP_MAX];
 	bool sinks_running;
 
+	struct tap tap;
 	struct dispatch *dispatch;
 	struct server *server;
 	int signal_fd;
@@ -108,6 +118,10 @@ extern const dispatch_run daemon_run_table[COMMAND_COUNT];
 #include "commands.def"
 #undef COMMAND
 #undef ARG
+
+/* tap.c: each tick; and before the data plane goes. */
+void tap_tick(struct daemon *d);
+void tap_down(struct daemon *d);
 
 /* enrich_active.c: tables of enrichment. up and down as the daemon's other parts; reload under apply_lock:
  * loads all tables and puts them in force, or changes nothing. *changed: the files hold something else than

@@ -377,6 +377,7 @@ void daemon_tick(struct daemon *d)
 	double seconds;
 
 	rules_note_again(d);
+	tap_tick(d);
 	daemon_view_take(d, &v);
 	sample_make(d, &v, &now);
 	links_say(d, &v);

@@ -27,6 +27,7 @@ struct dataplane {
 	struct rte_rcu_qsbr *rcu;
 	struct rule_slot *_Atomic slot;
 	const struct enrich_set *_Atomic enrich;
+	struct capture *_Atomic capture;
 	atomic_bool stop;
 	bool running;
 };
@@ -116,6 +117,7 @@ static int workers_make(struct dataplane *dp, struct err *err)
 		w->rcu = dp->rcu;
 		w->slot = &dp->slot;
 		w->enrich = &dp->enrich;
+		w->capture = &dp->capture;
 		w->stop = &dp->stop;
 		if (!rte_lcore_is_enabled(w->lcore))
 			return err_set(err, -EINVAL, "worker %u: lcore %u is not enabled", i, w->lcore);
@@ -206,6 +208,27 @@ void dataplane_set_enrich(struct dataplane *dp, const struct enrich_set *set)
 {
 	atomic_exchange_explicit(&dp->enrich, set, memory_order_acq_rel);
 	if (dp->running)
+		workers_pass(dp);
+}
+
+int dataplane_capture_start(
+	struct dataplane *dp, const struct capture_filter *filter, struct capture **out, struct err *err)
+{
+	struct capture_filter own = *filter;
+
+	if (own.port != CAPTURE_ANY)
+		own.port = dp->port[own.port].id;
+	if (atomic_load(&dp->capture))
+		return err_set(err, -EBUSY, "another capture is running");
+	if (capture_create(out, &own, dp->worker_count, err))
+		return -ENOMEM;
+	atomic_store_explicit(&dp->capture, *out, memory_order_release);
+	return 0;
+}
+
+void dataplane_capture_halt(struct dataplane *dp)
+{
+	if (atomic_exchange_explicit(&dp->capture, NULL, memory_order_acq_rel) && dp->running)
 		workers_pass(dp);
 }
 

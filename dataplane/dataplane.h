@@ -16,6 +16,8 @@
 
 struct dataplane;
 struct producers;
+struct capture;
+struct capture_filter;
 
 /* Counters of one listener at one worker. */
 struct listener_stats {
@@ -78,6 +80,12 @@ int dataplane_set_ruleset(
  * boundary; returns when no worker uses the old ones, which the caller then may free. Batches are not sealed
  * for it: what a record holds is in the record. Needs a configuration with enrichment. */
 void dataplane_set_enrich(struct dataplane *dp, const struct enrich_set *set);
+/* Workers copy frames into *out from now on, one capture at a time; filter->port is the index of a port.
+ * -EBUSY or -ENOMEM. When dataplane_capture_halt() has returned, no worker has it any longer, and the caller
+ * may read the rest and capture_free() it. Both by one thread at a time. */
+int dataplane_capture_start(
+	struct dataplane *dp, const struct capture_filter *filter, struct capture **out, struct err *err);
+void dataplane_capture_halt(struct dataplane *dp);
 /* Workers take what the ports still hold, seal their batches and end. */
 void dataplane_stop(struct dataplane *dp);
 void dataplane_free(struct dataplane *dp);

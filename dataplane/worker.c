@@ -2,6 +2,7 @@
  * sleep), and to wake a writer that sleeps. Time is read once a burst. */
 #include "worker.h"
 
+#include <rte_branch_prediction.h>
 #include <rte_cycles.h>
 #include <rte_ethdev.h>
 #include <rte_pause.h>
@@ -49,6 +50,7 @@ static bool worker_must_wait(const struct worker *w, const struct worker_queue *
 static uint32_t worker_poll(struct worker *w, struct worker_queue *q)
 {
 	struct rte_mbuf *mbuf[PIPELINE_BURST_MAX];
+	struct capture *capture;
 	uint16_t n;
 
 	if (atomic_load_explicit(&q->ended, memory_order_relaxed) || worker_must_wait(w, q))
@@ -63,7 +65,11 @@ static uint32_t worker_poll(struct worker *w, struct worker_queue *q)
 	}
 	for (uint16_t i = 0; i < n; i++)
 		race_taken(mbuf[i]);
-	pipeline_burst(&w->pipeline, mbuf, n, burst_time_now());
+	capture = atomic_load_explicit(w->capture, memory_order_acquire);
+	if (unlikely(capture))
+		capture_burst(capture, &w->pipeline, q->port, mbuf, n, burst_time_now());
+	else
+		pipeline_burst(&w->pipeline, mbuf, n, burst_time_now());
 	for (uint16_t i = 0; i < n; i++)
 		race_given(mbuf[i]);
 	rte_pktmbuf_free_bulk(mbuf, n);

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "capture.h"
 #include "dataplane.h"
 #include "pipeline.h"
 
@@ -39,8 +40,10 @@ struct worker {
 	struct rule_slot *_Atomic
 		*slot; /* the dataplane's pointer: release by the control thread, acquire here */
 	const struct enrich_set *_Atomic
-		*enrich;	 /* the dataplane's pointer: release by the control thread, acquire here */
-	const atomic_bool *stop; /* release by the control thread, acquire here */
+		*enrich; /* the dataplane's pointer: release by the control thread, acquire here */
+	struct capture *_Atomic *capture; /* the dataplane's pointer: release by the control thread, acquire
+					     here; NULL: none */
+	const atomic_bool *stop;	  /* release by the control thread, acquire here */
 	struct pipeline pipeline;
 	struct worker_stats stats;
 };

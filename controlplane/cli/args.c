@@ -130,7 +130,7 @@ static int take_positional(struct cli *cli, const char *word, struct err *err)
 /* "--name VALUE", "--name=VALUE" or a flag; *at moves over the value. */
 static int take_option(struct cli *cli, int argc, char **argv, int *at, struct err *err)
 {
-	const char *text = argv[*at] + 2, *equals = strchr(text, '=');
+	const char *text = strcmp(argv[*at], "-o") ? argv[*at] + 2 : "out", *equals = strchr(text, '=');
 	size_t n = equals ? (size_t)(equals - text) : strlen(text);
 	const struct command_arg *arg;
 	char name[40];
@@ -247,7 +247,7 @@ enum cli_exit cli_parse(struct cli *cli, int argc, char **argv, struct err *err)
 			i += used - 1;
 		} else if (!cli->command) {
 			code = usage(err, "'%.60s': no such option; see --help", argv[i]);
-		} else if (!strncmp(argv[i], "--", 2) && argv[i][2]) {
+		} else if (!strcmp(argv[i], "-o") || (!strncmp(argv[i], "--", 2) && argv[i][2])) {
 			code = take_option(cli, argc, argv, &i, err);
 		} else {
 			code = take_positional(cli, argv[i], err);

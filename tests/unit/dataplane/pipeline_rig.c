@@ -95,7 +95,7 @@ void rig_drain(void)
 
 void rig_stop(void)
 {
-	pipeline_finish(&fx.pl, (struct burst_time){WALL_MS, 1});
+	pipeline_end(&fx.pl, (struct burst_time){WALL_MS, 1});
 	rig_drain();
 	pipeline_free(&fx.pl);
 	matcher_free(fx.matcher);
