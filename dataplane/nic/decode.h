@@ -74,6 +74,9 @@ void decode_end(struct decoder *d);
  * caller counts. DECODE_WAITS: a fragment that is kept, counted in the decoder's stats. */
 enum drop_reason decode_frame(
 	struct decoder *d, const uint8_t *frame, uint32_t bytes, uint64_t ol_flags, struct datagram *dg);
+/* The same without the short way for the commonest frames. */
+enum drop_reason decode_frame_any(
+	struct decoder *d, const uint8_t *frame, uint32_t bytes, uint64_t ol_flags, struct datagram *dg);
 
 /* Decodes frames of a burst from number *next on, up to its end or behind a datagram that had to be put into
  * the decoder's memory, and moves *next there. Writes the datagrams of frames that have a listener to dg[]

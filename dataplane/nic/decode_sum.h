@@ -2,27 +2,32 @@
 #ifndef SLUICE_DECODE_SUM_H
 #define SLUICE_DECODE_SUM_H
 
+#include <emmintrin.h>
 #include <stdint.h>
 #include <string.h>
 
-/* One's complement sum of 16-bit words, in host order of the loads: the fold is order-independent. */
+/* One's complement sum of 16-bit words, in host order of the loads: the fold is order-independent. 32-bit words
+ * into 64-bit sums: 64 KiB cannot overflow them. */
 static inline uint64_t sum_words(const uint8_t *p, uint32_t bytes, uint64_t sum)
 {
+	__m128i low = _mm_setzero_si128(), high = low;
+	const __m128i half = _mm_set1_epi64x(0xffffffff);
+	uint64_t lanes[2];
 	uint32_t tail = 0;
 
-	for (; bytes >= 8; bytes -= 8, p += 8) {
-		uint64_t v;
+	for (; bytes >= 16; bytes -= 16, p += 16) {
+		__m128i v = _mm_loadu_si128((const __m128i *)p);
 
-		memcpy(&v, p, 8);
-		sum += (v & 0xffffffffu) + (v >> 32);
+		low = _mm_add_epi64(low, _mm_and_si128(v, half));
+		high = _mm_add_epi64(high, _mm_srli_epi64(v, 32));
 	}
-	if (bytes >= 4) {
+	_mm_storeu_si128((__m128i *)lanes, _mm_add_epi64(low, high));
+	sum += lanes[0] + lanes[1];
+	for (; bytes >= 4; bytes -= 4, p += 4) {
 		uint32_t v;
 
 		memcpy(&v, p, 4);
 		sum += v;
-		bytes -= 4;
-		p += 4;
 	}
 	memcpy(&tail, p, bytes);
 	return sum + tail;
