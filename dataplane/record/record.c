@@ -5,29 +5,6 @@
 
 #include "hash.h"
 
-static uint32_t record_round(uint32_t bytes)
-{
-	return (bytes + RECORD_ALIGN - 1) & ~(RECORD_ALIGN - 1);
-}
-
-static uint32_t record_head_bytes(uint64_t field_mask, uint32_t hit_count)
-{
-	return (uint32_t)(sizeof(struct record) +
-			  (size_t)__builtin_popcountll(field_mask) * sizeof(struct span) +
-			  hit_count * sizeof(uint16_t));
-}
-
-static uint32_t producer_bytes(const struct event *ev)
-{
-	return ev->producer ? (uint32_t)sizeof(struct record_producer) : 0;
-}
-
-uint32_t record_bytes_of(const struct event *ev)
-{
-	return record_round(record_head_bytes(ev->field_mask, ev->hit_count) + ev->raw_bytes +
-			    ev->tail_bytes + producer_bytes(ev));
-}
-
 void record_producer_id(uint8_t id[16], const struct event *ev)
 {
 	const uint64_t from[2] = {ev->producer, ev->sequence};
@@ -62,6 +39,31 @@ static void record_fill_common(
 	rec->dst_port = ev->dst_port;
 }
 
+/* Fields of a type have neighbouring ids: their spans are copied four at once. What that writes too much is
+ * written over by the payload, which follows. */
+static struct span *record_put_spans(struct span *to, const struct event *ev)
+{
+	uint64_t mask = ev->field_mask;
+
+	while (mask && ev->raw_bytes >= 4 * sizeof *to) {
+		uint32_t id = (uint32_t)__builtin_ctzll(mask),
+			 count = (uint32_t)__builtin_ctzll(~(mask >> id));
+
+		/* FIELD_ID_MAX is below 64, so there is a zero behind the last bit; behind field[] lie 8
+		 * spans' bytes. */
+		for (uint32_t i = 0; i < count; i += 4)
+			memcpy(to + i, (const uint8_t *)ev->field + (id + i) * sizeof *to, 4 * sizeof *to);
+		to += count;
+		mask &= ~(((1ull << count) - 1) << id);
+	}
+	for (; mask; mask &= mask - 1) /* a payload shorter than that */
+		*to++ = ev->field[__builtin_ctzll(mask)];
+	return to;
+}
+_Static_assert(FIELD_ID_MAX < 64 && sizeof(struct event) - offsetof(struct event, field) >=
+					    (FIELD_ID_MAX + 4) * sizeof(struct span),
+	"four spans from the last field on are inside the event");
+
 uint32_t record_write_event(
 	uint8_t *out, const struct event *ev, uint64_t key_hash, int64_t receive_time_ms, uint16_t flags)
 {
@@ -83,9 +85,7 @@ uint32_t record_write_event(
 	rec->hit_count = ev->hit_count;
 	rec->raw_bytes = ev->raw_bytes;
 	rec->payload_bytes = ev->raw_bytes + ev->tail_bytes;
-	for (uint64_t mask = ev->field_mask; mask; mask &= mask - 1)
-		*span++ = ev->field[__builtin_ctzll(mask)];
-	p = (uint8_t *)span;
+	p = (uint8_t *)record_put_spans(span, ev);
 	if (ev->hit_count)
 		memcpy(p, ev->hit, ev->hit_count * sizeof(uint16_t));
 	p += ev->hit_count * sizeof(uint16_t);
@@ -134,7 +134,7 @@ uint32_t record_refused_bytes(const struct event *ev, uint32_t limit_bytes)
 {
 	uint32_t keep = ev->raw_bytes < limit_bytes ? ev->raw_bytes : limit_bytes;
 
-	return record_round((uint32_t)sizeof(struct record) + keep + producer_bytes(ev));
+	return record_round((uint32_t)sizeof(struct record) + keep + record_producer_bytes(ev));
 }
 
 uint32_t record_write_refused(uint8_t *out, const struct event *ev, uint64_t key_hash,

@@ -152,8 +152,29 @@ static inline bool record_decimal(const struct record *rec, enum field_id id, in
 	return p != NULL;
 }
 
+static inline uint32_t record_round(uint32_t bytes)
+{
+	return (bytes + RECORD_ALIGN - 1) & ~(RECORD_ALIGN - 1);
+}
+
+static inline uint32_t record_head_bytes(uint64_t field_mask, uint32_t hit_count)
+{
+	return (uint32_t)(sizeof(struct record) +
+			  (size_t)__builtin_popcountll(field_mask) * sizeof(struct span) +
+			  hit_count * sizeof(uint16_t));
+}
+
+static inline uint32_t record_producer_bytes(const struct event *ev)
+{
+	return ev->producer ? (uint32_t)sizeof(struct record_producer) : 0;
+}
+
 /* Bytes that a record of this event needs, for RECORD_EVENT. */
-uint32_t record_bytes_of(const struct event *ev);
+static inline uint32_t record_bytes_of(const struct event *ev)
+{
+	return record_round(record_head_bytes(ev->field_mask, ev->hit_count) + ev->raw_bytes + ev->tail_bytes +
+			    record_producer_bytes(ev));
+}
 
 /* Writes ev as RECORD_EVENT to out, which has record_bytes_of(ev) bytes and is 8-byte aligned. key_hash and
  * receive time come from the caller. Returns the bytes written. RX path: no call leaves it. */
