@@ -15,7 +15,7 @@ static uint32_t partition_of(const struct pipeline *pl, uint64_t key_hash)
 	return hash_partition(key_hash, pl->partitions);
 }
 
-static void batch_seal(struct pipeline *pl, uint32_t partition)
+static __attribute__((noinline)) void batch_seal(struct pipeline *pl, uint32_t partition)
 {
 	struct batch *b = pl->open[partition];
 
@@ -28,14 +28,11 @@ static void batch_seal(struct pipeline *pl, uint32_t partition)
 	batch_hand_over(pl->handoff, b);
 }
 
-/* The open batch of a partition, a fresh one if there is none. NULL: none free. */
-static struct batch *batch_open(struct pipeline *pl, uint32_t partition)
+static __attribute__((noinline)) struct batch *batch_fresh(struct pipeline *pl, uint32_t partition)
 {
-	struct batch *b = pl->open[partition];
+	struct batch *b;
 	void *taken;
 
-	if (b)
-		return b;
 	if (rte_ring_sc_dequeue(handoff_lane(pl->handoff, pl->worker, partition)->empty, &taken) != 0)
 		return NULL;
 	b = taken;
@@ -51,8 +48,16 @@ static struct batch *batch_open(struct pipeline *pl, uint32_t partition)
 	return b;
 }
 
+/* The open batch of a partition, a fresh one if there is none. NULL: none free. */
+static inline struct batch *batch_open(struct pipeline *pl, uint32_t partition)
+{
+	struct batch *b = pl->open[partition];
+
+	return b ? b : batch_fresh(pl, partition);
+}
+
 /* Room for a record in the partition's open batch; seals a batch that is too full. NULL: none free. */
-static struct batch *batch_room(struct pipeline *pl, uint32_t partition, uint32_t bytes)
+static inline struct batch *batch_room(struct pipeline *pl, uint32_t partition, uint32_t bytes)
 {
 	struct batch *b = batch_open(pl, partition);
 
@@ -202,22 +207,22 @@ static void append_refused(struct pipeline *pl, const struct event *ev, uint8_t 
  * there. */
 static void events_flush(struct pipeline *pl)
 {
+	const struct event *end = pl->event + pl->event_count;
+	const uint8_t *listener = pl->event_listener;
 	uint32_t accepted = 0;
 
-	for (uint32_t i = 0; i < pl->event_count; i++)
-		if (!pl->event[i].refused)
-			pl->accepted[accepted++] = &pl->event[i];
+	for (struct event *ev = pl->event; ev < end; ev++)
+		if (!ev->refused)
+			pl->accepted[accepted++] = ev;
 	if (accepted && pl->enrich)
 		enrich_run(pl->enricher, pl->enrich, pl->accepted, accepted, &pl->stats->enrich);
 	if (accepted)
 		matcher_run(pl->matcher, pl->accepted, accepted);
-	for (uint32_t i = 0; i < pl->event_count; i++) {
-		const struct event *ev = &pl->event[i];
-
+	for (const struct event *ev = pl->event; ev < end; ev++, listener++) {
 		if (ev->refused)
-			append_refused(pl, ev, pl->event_listener[i]);
+			append_refused(pl, ev, *listener);
 		else
-			append_event(pl, ev, pl->event_listener[i]);
+			append_event(pl, ev, *listener);
 	}
 	pl->event_count = 0;
 	bytes_reset(&pl->written);
@@ -230,9 +235,6 @@ static struct event *event_open(struct pipeline *pl, const struct datagram *dg)
 	struct event *ev = &pl->event[pl->event_count];
 
 	pl->event_listener[pl->event_count++] = dg->listener;
-	ev->actions = 0;
-	ev->hit_count = 0;
-	ev->hit = NULL;
 	memcpy(ev->src_addr, dg->src_addr, sizeof ev->src_addr);
 	ev->src_port = dg->src_port;
 	ev->dst_port = dg->dst_port;
@@ -270,6 +272,9 @@ static void event_refuse(
 	ev->field_mask = 0;
 	ev->refused = (uint8_t)why;
 	ev->refused_field = 0;
+	ev->actions = 0;
+	ev->hit_count = 0;
+	ev->hit = NULL;
 }
 
 /* A foreign format: each event is written as JSON, and parsed from there. */
@@ -296,6 +301,30 @@ static void datagram_rewrite(struct pipeline *pl, const struct datagram *dg, con
 		memset(out.data + out.bytes, 0, EVENT_PAD_BYTES);
 		pl->written.bytes += out.bytes + EVENT_PAD_BYTES;
 		event_parse(pl, dg, out.data, (uint32_t)out.bytes);
+	}
+}
+
+/* Nearly all lines are such as a learned shape takes, which finds their ends by itself. */
+static void lines_parse(struct pipeline *pl, const struct datagram *dg, const uint8_t *payload)
+{
+	struct ndjson lines = ndjson_start(payload, dg->bytes);
+	enum event_type hint = pl->hint[dg->listener];
+	const uint8_t *line;
+	uint32_t bytes;
+
+	while (lines.at < lines.end) {
+		uint32_t left = (uint32_t)(lines.end - lines.at);
+
+		if (pl->event_count == PIPELINE_EVENTS)
+			events_flush(pl);
+		bytes = json_parse_line(pl->parser, lines.at, left, hint, pl->now.wall_ms, &pl->limits,
+			&pl->event[pl->event_count]);
+		if (bytes) {
+			event_open(pl, dg);
+			lines.at += bytes + (bytes < left);
+		} else if (ndjson_next(&lines, &line, &bytes)) {
+			event_parse(pl, dg, line, bytes);
+		}
 	}
 }
 
@@ -330,21 +359,14 @@ static void frame_parse(struct pipeline *pl, const struct datagram *dg, const ui
 /* Events of a payload that has room for wide reads behind it. */
 static void payload_parse(struct pipeline *pl, const struct datagram *dg, const uint8_t *payload)
 {
-	struct ndjson lines;
-	const uint8_t *line;
-	uint32_t bytes;
-
-	if (pl->format[dg->listener]->next) {
+	if (pl->line_split[dg->listener])
+		lines_parse(pl, dg, payload);
+	else if (pl->format[dg->listener]->next)
 		datagram_rewrite(pl, dg, payload);
-	} else if (pl->framed[dg->listener]) {
+	else if (pl->framed[dg->listener])
 		frame_parse(pl, dg, payload);
-	} else if (pl->line_split[dg->listener]) {
-		lines = ndjson_start(payload, dg->bytes);
-		while (ndjson_next(&lines, &line, &bytes))
-			event_parse(pl, dg, line, bytes);
-	} else {
+	else
 		event_parse(pl, dg, payload, dg->bytes);
-	}
 }
 
 /* From a payload in the scratch, which holds one at a time. */
@@ -421,6 +443,8 @@ static void dead_tokens_refill(struct pipeline *pl)
 /* Moves what was counted in this burst to the delta that the next sealed batch carries. */
 static void drops_collect(struct pipeline *pl)
 {
+	if (!memcmp(pl->stats->drops, pl->drops_seen, sizeof pl->drops_seen))
+		return;
 	for (uint32_t i = 1; i < DROP_ID_MAX; i++) {
 		uint64_t fresh = pl->stats->drops[i] - pl->drops_seen[i];
 
@@ -438,13 +462,15 @@ static void drops_collect(struct pipeline *pl)
 void pipeline_burst(struct pipeline *pl, struct rte_mbuf *const *mbuf, uint32_t n, struct burst_time now)
 {
 	struct datagram dg[PIPELINE_BURST_MAX];
+	uint64_t bytes = 0;
 
 	pl->now = now;
 	dead_tokens_refill(pl);
 	decode_tick(&pl->decoder, now.mono_ns);
 	pl->stats->frames += n;
 	for (uint32_t i = 0; i < n; i++)
-		pl->stats->frame_bytes += mbuf[i]->pkt_len;
+		bytes += mbuf[i]->pkt_len;
+	pl->stats->frame_bytes += bytes;
 	gelf_chunks_expire(&pl->chunks, now.mono_ns, false);
 	/* Once, unless datagrams have to be put into the decoder's memory: each such one ends a round. */
 	for (uint32_t next = 0; next < n;) {

@@ -78,3 +78,9 @@ void json_parse_event(struct json_parser *jp, const uint8_t *raw, uint32_t bytes
 	else
 		json_parse_slow(jp, raw, bytes, type_hint, receive_time_ms, limits, ev);
 }
+
+uint32_t json_parse_line(struct json_parser *jp, const uint8_t *raw, uint32_t left, enum event_type type_hint,
+	int64_t receive_time_ms, const struct parse_limits *limits, struct event *ev)
+{
+	return jp->shape_count ? json_line_fast(jp, raw, left, type_hint, receive_time_ms, limits, ev) : 0;
+}

@@ -64,6 +64,12 @@ bool json_parser_room(const struct json_parser *jp, uint32_t raw_bytes);
 void json_parse_event(struct json_parser *jp, const uint8_t *raw, uint32_t bytes, enum event_type type_hint,
 	int64_t receive_time_ms, const struct parse_limits *limits, struct event *ev);
 
+/* The same for the line that begins at raw and ends at the next line feed or after `left` bytes, if a learned
+ * shape takes it: without having looked for its end. Returns its bytes, which are ev->raw_bytes; 0: none
+ * takes it, and ev is undefined. raw[left .. left + EVENT_PAD_BYTES) must be readable. */
+uint32_t json_parse_line(struct json_parser *jp, const uint8_t *raw, uint32_t left, enum event_type type_hint,
+	int64_t receive_time_ms, const struct parse_limits *limits, struct event *ev);
+
 /* Hash of the event's partition key: the first present field of its type's chain, else (and for refused
  * events) the source address. A UUID counts by its 16 bytes, so that its letter case does not matter. *key
  * points into the event. */

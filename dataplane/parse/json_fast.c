@@ -1,11 +1,12 @@
 /* The fast path: an event against the shapes learned from earlier ones, by AVX2. Worker thread.
  *
  * A shape is the event's literal bytes (braces, keys, colons, commas) with slots for values between. Each
- * step compares up to 32 literal bytes at once, adds what differs to `wrong`, and finds the end of the value;
- * the whole event is checked once for backslashes, control bytes and non-ASCII. Without backslashes every
- * quote is a delimiter, so "value ends at the next quote, then comes the next literal" is the grammar itself.
- * An event is taken only if the slow path would give the same result, bit for bit; anything unusual is left
- * to it, including all refusals.
+ * step compares up to 32 literal bytes at once, adds what differs to `wrong`, and finds the end of the value.
+ * A text ends at the first quote, backslash or control byte; if that is no quote, the next literal, which
+ * begins with one, is wrong. Texts without backslashes have no other quote, so "value ends at the next quote,
+ * then comes the next literal" is the grammar itself. If a byte from 0x80 on was seen all is checked as
+ * UTF-8. An event is taken only if the slow path would give the same result, bit for bit; anything unusual is
+ * left to it, including all refusals.
  *
  * Reads: a step starts only where at least rest_min bytes are left, so no load starts beyond the end, and a
  * load is 32 bytes: within EVENT_PAD_BYTES. */
@@ -32,55 +33,13 @@ FAST __m256i literal_diff(const uint8_t *p, const uint8_t *literal, const uint8_
 	return _mm256_and_si256(_mm256_xor_si256(load32(p), load32(literal)), load32(mask));
 }
 
-#define PLAIN_AT_ONCE 256
-
-/* Takes a block into the two minima: low, signed, is below 0x20 if there is a control byte or one from 0x80
- * on; equal is 0 where there is a backslash. */
-FAST void block_note(const uint8_t *p, __m256i *low, __m256i *equal)
-{
-	__m256i v = load32(p);
-
-	*low = _mm256_min_epi8(*low, v);
-	*equal = _mm256_min_epu8(*equal, _mm256_xor_si256(v, _mm256_set1_epi8('\\')));
-}
-
-/* True if a shape may take the bytes: no backslash, no control byte, and UTF-8. bytes >= 32. Blocks that
- * would go beyond the end are read again at the end instead, so that up to 256 bytes there is no branch that
- * depends on the length, which varies from event to event. */
-FAST bool bytes_plain(const uint8_t *p, uint32_t bytes)
-{
-	const uint8_t *stop = p + bytes - 32, *q;
-	__m256i last = load32(stop);
-	__m256i low = last, equal = _mm256_xor_si256(last, _mm256_set1_epi8('\\')), control;
-
-	block_note(p, &low, &equal);
-	block_note(p + 32 < stop ? p + 32 : stop, &low, &equal);
-	block_note(p + 64 < stop ? p + 64 : stop, &low, &equal);
-	block_note(p + 96 < stop ? p + 96 : stop, &low, &equal);
-	block_note(p + 128 < stop ? p + 128 : stop, &low, &equal);
-	block_note(p + 160 < stop ? p + 160 : stop, &low, &equal);
-	block_note(p + 192 < stop ? p + 192 : stop, &low, &equal);
-	for (q = p + PLAIN_AT_ONCE - 32; __builtin_expect(q < stop, 0); q += 32)
-		block_note(q, &low, &equal);
-	control = _mm256_or_si256(_mm256_cmpgt_epi8(_mm256_set1_epi8(0x20), low),
-		_mm256_cmpeq_epi8(equal, _mm256_setzero_si256()));
-	if (__builtin_expect(_mm256_testz_si256(control, control), 1))
-		return true;
-	if (_mm256_movemask_epi8(_mm256_cmpeq_epi8(equal, _mm256_setzero_si256())))
-		return false;
-	low = last;
-	for (q = p; q < stop; q += 32)
-		low = _mm256_min_epu8(low, load32(q));
-	control = _mm256_cmpeq_epi8(_mm256_min_epu8(low, _mm256_set1_epi8(0x1f)), low);
-	return _mm256_testz_si256(control, control) && utf8_valid_avx2(p, bytes);
-}
-
 /* Vector constants. Reached by a pointer whose target is hidden from the compiler: it would make them from
  * immediates anew at each use, at two or three instructions a piece. */
 struct constants {
 	uint8_t hyphen[32], hyphen_mask[32];
 	uint8_t low_from[16], high_from[16];
-	uint8_t quote[32], below_nine[32], six[32], f0[32], fold[32], minus_a[32], ten[32], pair[32];
+	uint8_t stop[32], control[32], below_nine[32], six[32], f0[32], fold[32], minus_a[32], ten[32],
+		pair[32];
 	uint8_t digit_mask[16], zero[16], nine[16], tens[16], hundreds[16], ten_thousands[16];
 };
 
@@ -89,7 +48,11 @@ static const struct constants constants __attribute__((aligned(32))) = {
 	.hyphen_mask = {[8] = 0xff, [13] = 0xff, [18] = 0xff, [23] = 0xff},
 	.low_from = {0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 14, 15, 0xff, 0xff},
 	.high_from = {0xff, 0, 1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15},
-	.quote = {[0 ... 31] = '"'},
+	/* by the low half of a byte: quote and backslash in their places, elsewhere no byte of that place */
+	.stop = {0xff, 0xff, '"', 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, '\\', 0xff, 0xff,
+		0xff, 0xff, 0xff, '"', 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, '\\', 0xff, 0xff,
+		0xff},
+	.control = {[0 ... 31] = 0x1f},
 	.below_nine = {[0 ... 31] = 0xff - '9'},
 	.six = {[0 ... 31] = 6},
 	.f0 = {[0 ... 31] = 0xf0},
@@ -147,16 +110,24 @@ FAST __m256i time_ms_read(const struct constants *k, const uint8_t *p, int64_t *
 	return _mm256_zextsi128_si256(_mm_subs_epu8(digits, load16(k->nine)));
 }
 
-FAST uint32_t quote_mask(const struct constants *k, const uint8_t *p)
+/* Bits of the bytes that end a text, rightly or not: quote, backslash, below 0x20. high: all bytes seen,
+ * or-ed (a shuffle gives 0 for those from 0x80 on, which end nothing). */
+FAST uint32_t stop_mask(const struct constants *k, const uint8_t *p, __m256i *high)
 {
-	return (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(load32(p), load32(k->quote)));
+	__m256i v = load32(p);
+	__m256i stop = _mm256_cmpeq_epi8(_mm256_shuffle_epi8(load32(k->stop), v), v);
+	__m256i control = _mm256_cmpeq_epi8(_mm256_min_epu8(v, load32(k->control)), v);
+
+	*high = _mm256_or_si256(*high, v);
+	return (uint32_t)_mm256_movemask_epi8(_mm256_or_si256(stop, control));
 }
 
-/* Bytes from p to the next quote, which is not among the first `known`; or some number from left on. */
-FAST uint64_t quote_far(const struct constants *k, const uint8_t *p, uint64_t known, uint64_t left)
+/* Bytes from p to the end of the text, which is not among the first `known`; or some number from left on. */
+FAST uint64_t text_far(
+	const struct constants *k, const uint8_t *p, uint64_t known, uint64_t left, __m256i *high)
 {
 	for (; known < left; known += 32) {
-		uint32_t mask = quote_mask(k, p + known);
+		uint32_t mask = stop_mask(k, p + known, high);
 
 		if (mask)
 			return known + _tzcnt_u32(mask);
@@ -164,22 +135,22 @@ FAST uint64_t quote_far(const struct constants *k, const uint8_t *p, uint64_t kn
 	return known;
 }
 
-/* Bytes of a text value: to the next quote. Most are found within 32 bytes. A step that has met a longer one
- * looks at 64 at once from then on: one more load is cheaper than a branch that goes either way. */
-FAST uint64_t text_bytes(const struct constants *k, struct shape_step *step, const uint8_t *p, uint64_t left)
+/* Bytes of a text value. Most end within 32 bytes. A step that has met a longer one looks at 64 at once from
+ * then on: one more load is cheaper than a branch that goes either way. */
+FAST uint64_t text_bytes(
+	const struct constants *k, struct shape_step *step, const uint8_t *p, uint64_t left, __m256i *high)
 {
-	uint32_t mask = quote_mask(k, p);
-	uint64_t wide;
+	uint64_t mask = stop_mask(k, p, high), wide;
 
 	if (__builtin_expect(step->kind == SLOT_TEXT, 1)) {
 		if (__builtin_expect(mask != 0, 1))
-			return _tzcnt_u32(mask);
+			return _tzcnt_u64(mask);
 		step->kind = SLOT_TEXT_WIDE;
 	}
-	wide = (uint64_t)quote_mask(k, p + 32) << 32 | mask;
+	wide = (uint64_t)stop_mask(k, p + 32, high) << 32 | mask;
 	if (__builtin_expect(wide != 0, 1))
 		return _tzcnt_u64(wide);
-	return quote_far(k, p, 64, left);
+	return text_far(k, p, 64, left, high);
 }
 
 /* The slots that cost more than a call. Returns where the value ends, or UINT64_MAX. */
@@ -203,7 +174,7 @@ static __attribute__((noinline)) uint64_t rare_slot(
 		if (!stop || !number_bytes(jp, field_table[step->field].kind, &n, start,
 				     (uint32_t)(stop - start), jp->tail + jp->tail_used + step->tail_at))
 			return UINT64_MAX;
-		*span = (struct span){(uint16_t)(ev->raw_bytes + step->tail_at), 8};
+		*span = (struct span){step->tail_at, 8}; /* see tail_spans_move() */
 		return (uint64_t)(stop - ev->raw);
 	case SLOT_ADDRESS:
 		stop = memchr(start, '"', (size_t)(end - start));
@@ -232,11 +203,12 @@ FAST void span_put(struct event *ev, const struct shape_step *step, uint64_t off
 	span->bytes = (uint16_t)bytes;
 }
 
-FAST bool shape_match(
-	struct json_parser *jp, struct shape *shape, const uint8_t *raw, uint64_t bytes, struct event *ev)
+/* Matches the object at raw, of which at most `left` bytes are there. Returns its bytes, or 0. */
+FAST uint64_t shape_match(
+	struct json_parser *jp, struct shape *shape, const uint8_t *raw, uint64_t left, struct event *ev)
 {
 	const struct constants *k = &constants;
-	__m256i wrong = _mm256_setzero_si256();
+	__m256i wrong = _mm256_setzero_si256(), high = wrong;
 	uint64_t at = 0, length;
 
 	__asm__("" : "+r"(k));
@@ -245,29 +217,33 @@ FAST bool shape_match(
 		at += step->literal_bytes;
 		/* most are texts: two compares, no jump table */
 		if (__builtin_expect(step->kind <= SLOT_TEXT_WIDE, 1)) {
-			length = text_bytes(k, step, raw + at, bytes - at);
+			length = text_bytes(k, step, raw + at, left - at, &high);
 			span_put(ev, step, at, length);
 			at += length;
-			if (length - step->len_min > step->len_span || at + step->rest_min > bytes)
-				return false;
+			if (length - step->len_min > step->len_span || at + step->rest_min > left)
+				return 0;
 		} else if (step->kind == SLOT_TIME_MS) {
 			span_put(ev, step, at, 13);
 			wrong = _mm256_or_si256(wrong, time_ms_read(k, raw + at, &ev->event_time_ms));
 			if (raw[at] == '0')
-				return false; /* no JSON number */
+				return 0; /* no JSON number */
 			at += 13;
 		} else if (step->kind == SLOT_UUID) {
 			span_put(ev, step, at, 36);
 			wrong = _mm256_or_si256(wrong, uuid_read(k, raw + at, ev->event_id));
 			at += 36;
 		} else if (step->kind == SLOT_END) {
-			return at == bytes && _mm256_testz_si256(wrong, wrong);
+			break;
 		} else if (step->kind != SLOT_NONE) {
-			at = rare_slot(jp, step, at, bytes, ev);
-			if (at == UINT64_MAX || at + step->rest_min > bytes)
-				return false;
+			at = rare_slot(jp, step, at, left, ev);
+			if (at == UINT64_MAX || at + step->rest_min > left)
+				return 0;
 		}
 	}
+	if (!_mm256_testz_si256(wrong, wrong) ||
+		(__builtin_expect(_mm256_movemask_epi8(high) != 0, 0) && !utf8_valid_avx2(raw, (uint32_t)at)))
+		return 0;
+	return at;
 }
 
 /* Cheap: the last literal at a fixed place. */
@@ -309,28 +285,47 @@ FAST void event_finish(struct json_parser *jp, const struct shape *shape, struct
 	ev->hit = NULL;
 }
 
-/* One shape on an event of which `trimmed` bytes are the object. */
-FAST bool shape_try(struct json_parser *jp, struct shape *shape, const uint8_t *raw, uint32_t trimmed,
-	uint32_t bytes, enum event_type type_hint, struct event *ev)
+/* Numbers lie in the tail, behind the raw bytes, whose number was not known when they were read. */
+static __attribute__((noinline)) void tail_spans_move(const struct shape *shape, struct event *ev)
 {
-	if (!shape_probe(shape, raw, trimmed, type_hint))
+	for (uint32_t i = 0; i < shape->step_count; i++)
+		if (shape->step[i].kind == SLOT_NUMBER || shape->step[i].kind == SLOT_DECIMAL)
+			ev->field[shape->step[i].field].offset += (uint16_t)ev->raw_bytes;
+}
+
+#define LINE UINT32_MAX
+
+/* One shape. The object at raw ends within `left` bytes. space: so many bytes of space behind the object are
+ * the event's, too, and the object is `left` bytes long; or LINE: the event is a line, and ends with the
+ * object, there or at a line feed before. */
+FAST bool shape_try(struct json_parser *jp, struct shape *shape, const uint8_t *raw, uint32_t left,
+	uint32_t space, enum event_type hint, struct event *ev)
+{
+	uint32_t bytes;
+
+	if (!shape_probe(shape, raw, left, hint))
 		return false;
-	if (shape->tail_bytes && (bytes + shape->tail_bytes > EVENT_BYTES_MAX ||
+	if (shape->tail_bytes && (left + (space == LINE ? 0 : space) + shape->tail_bytes > EVENT_BYTES_MAX ||
 					 jp->tail_bytes - jp->tail_used < shape->tail_bytes))
 		return false;
 	ev->raw = raw;
-	ev->raw_bytes = bytes;
-	return shape_match(jp, shape, raw, trimmed, ev);
+	bytes = (uint32_t)shape_match(jp, shape, raw, left, ev);
+	if (!bytes || (bytes != left && (space != LINE || raw[bytes] != '\n')))
+		return false;
+	ev->raw_bytes = space == LINE ? bytes : bytes + space;
+	if (__builtin_expect(shape->tail_bytes != 0, 0))
+		tail_spans_move(shape, ev);
+	return true;
 }
 
 /* All shapes but the last used one. The shape that took the event, now the last used one; or NULL. */
 static __attribute__((noinline)) AVX2_FN struct shape *shape_other(struct json_parser *jp, const uint8_t *raw,
-	uint32_t trimmed, uint32_t bytes, enum event_type type_hint, struct event *ev)
+	uint32_t left, uint32_t space, enum event_type hint, struct event *ev)
 {
 	for (uint32_t i = 1; i < jp->shape_count; i++) {
 		struct shape *shape = &jp->shape[jp->order[i]];
 
-		if (shape_try(jp, shape, raw, trimmed, bytes, type_hint, ev)) {
+		if (shape_try(jp, shape, raw, left, space, hint, ev)) {
 			order_to_front(jp, i);
 			return shape;
 		}
@@ -338,27 +333,43 @@ static __attribute__((noinline)) AVX2_FN struct shape *shape_other(struct json_p
 	return NULL;
 }
 
+/* True: a shape has taken the event. */
+FAST bool shapes_try(struct json_parser *jp, const uint8_t *raw, uint32_t left, uint32_t space,
+	enum event_type hint, int64_t receive_time_ms, const struct parse_limits *limits, struct event *ev)
+{
+	struct shape *shape = &jp->shape[jp->order[0]];
+
+	if (!shape_try(jp, shape, raw, left, space, hint, ev)) {
+		shape = shape_other(jp, raw, left, space, hint, ev);
+		if (!shape)
+			return false;
+	}
+	if (shape->field_mask & FBIT(ts) && time_judge(ev->event_time_ms, receive_time_ms, limits))
+		return false;
+	event_finish(jp, shape, ev);
+	jp->stats.fast++;
+	return true;
+}
+
 AVX2_FN void json_parse_fast(struct json_parser *jp, const uint8_t *raw, uint32_t bytes,
 	enum event_type type_hint, int64_t receive_time_ms, const struct parse_limits *limits,
 	struct event *ev)
 {
-	struct shape *shape = &jp->shape[jp->order[0]];
-	uint32_t trimmed = bytes;
+	uint32_t left = bytes;
 
-	while (trimmed > 32 && __builtin_expect(json_is_space(raw[trimmed - 1]), 0))
-		trimmed--;
-	if (bytes > EVENT_BYTES_MAX || trimmed < 32 || !bytes_plain(raw, trimmed))
-		goto slow;
-	if (!shape_try(jp, shape, raw, trimmed, bytes, type_hint, ev)) {
-		shape = shape_other(jp, raw, trimmed, bytes, type_hint, ev);
-		if (!shape)
-			goto slow;
-	}
-	if (shape->field_mask & FBIT(ts) && time_judge(ev->event_time_ms, receive_time_ms, limits))
-		goto slow;
-	event_finish(jp, shape, ev);
-	jp->stats.fast++;
-	return;
-slow:
-	json_parse_slow(jp, raw, bytes, type_hint, receive_time_ms, limits, ev);
+	while (left > 32 && __builtin_expect(json_is_space(raw[left - 1]), 0))
+		left--;
+	if (bytes > EVENT_BYTES_MAX ||
+		!shapes_try(jp, raw, left, bytes - left, type_hint, receive_time_ms, limits, ev))
+		json_parse_slow(jp, raw, bytes, type_hint, receive_time_ms, limits, ev);
+}
+
+AVX2_FN uint32_t json_line_fast(struct json_parser *jp, const uint8_t *raw, uint32_t left,
+	enum event_type type_hint, int64_t receive_time_ms, const struct parse_limits *limits,
+	struct event *ev)
+{
+	if (left > EVENT_BYTES_MAX ||
+		!shapes_try(jp, raw, left, LINE, type_hint, receive_time_ms, limits, ev))
+		return 0;
+	return ev->raw_bytes;
 }

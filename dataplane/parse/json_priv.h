@@ -173,5 +173,8 @@ void json_parse_slow(struct json_parser *jp, const uint8_t *raw, uint32_t bytes,
 	int64_t receive_time_ms, const struct parse_limits *limits, struct event *ev);
 void json_parse_fast(struct json_parser *jp, const uint8_t *raw, uint32_t bytes, enum event_type type_hint,
 	int64_t receive_time_ms, const struct parse_limits *limits, struct event *ev);
+/* As json_parse_line. */
+uint32_t json_line_fast(struct json_parser *jp, const uint8_t *raw, uint32_t left, enum event_type type_hint,
+	int64_t receive_time_ms, const struct parse_limits *limits, struct event *ev);
 
 #endif

@@ -36,6 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	enum event_type hint;
 	struct ndjson lines;
 	const uint8_t *line;
+	uint8_t *copy;
 	uint32_t line_bytes;
 
 	if (!ps.fast)
@@ -51,6 +52,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 			line_check(
 				&ps, (const uint8_t *)type_sample[i], (uint32_t)strlen(type_sample[i]), hint);
 	line_check(&ps, data, (uint32_t)bytes, hint);
+	copy = padded_copy(data, bytes);
+	for (const uint8_t *p = copy; p;
+		p = memchr(p, '\n', bytes - (size_t)(p - copy)), p = p ? p + 1 : NULL)
+		(void)parse_line(&ps, p, (uint32_t)(bytes - (size_t)(p - copy)), hint, &limits_any);
+	free(copy);
 	lines = ndjson_start(data, (uint32_t)bytes);
 	while (ndjson_next(&lines, &line, &line_bytes))
 		line_check(&ps, line, line_bytes, hint);
