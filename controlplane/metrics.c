@@ -32,7 +32,7 @@ struct metrics_window {
 };
 
 struct metrics_sink {
-	uint64_t up, position, lag_events, lag_bytes;
+	uint64_t up, position, parked, lag_events, lag_bytes;
 	double lag_seconds;
 	uint64_t events, suppressed, alerts, dead, rows, late, held, refused, bytes, commits, retries, errors;
 };
@@ -193,6 +193,7 @@ static void print_sinks(const struct view *v, const struct metric *m, FILE *out)
 			const struct view_part *part = &v->sink[i].part[k];
 			struct metrics_sink s = {.up = part->state == SINK_RUNNING,
 				.position = part->position,
+				.parked = part->parked,
 				.lag_events = part->lag_events,
 				.lag_bytes = part->lag_bytes,
 				.lag_seconds = part->lag_ms < 0 ? NAN : (double)part->lag_ms / 1000,

@@ -26,14 +26,14 @@ extern const char *const daemon_phase_name[];
 struct view_part {
 	uint32_t partition;
 	uint32_t state; /* enum sink_state */
-	uint64_t start, position, found;
+	uint64_t start, position, parked, found;
 	uint64_t events, suppressed, alerts, dead, rows, late, other, held, refused, bytes, commits, retries,
 		errors;
 	uint64_t lag_events;
 	uint64_t lag_bytes; /* estimated from the partition's mean record size */
 	int64_t lag_ms;	    /* newest durable record's receive time - newest delivered one's; -1 = unknown */
 	bool opened;
-	char error[512];
+	char error[512], note[256];
 };
 
 struct view_sink {

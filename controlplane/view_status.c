@@ -203,6 +203,8 @@ json_t *view_sinks(const struct view *v, const struct request *rq, struct err *e
 			json_object_set_new(row, "commits", json_u64(p->commits));
 			json_object_set_new(row, "retries", json_u64(p->retries));
 			json_object_set_new(row, "errors", json_u64(p->errors));
+			json_object_set_new(row, "parked", json_u64(p->parked));
+			json_object_set_new(row, "note", json_text(p->note));
 			json_object_set_new(row, "error", json_text(p->error));
 			json_array_append_new(list, row);
 		}

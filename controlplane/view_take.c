@@ -103,6 +103,7 @@ static void take_part(struct view_part *to, struct sink_part *from)
 	to->state = atomic_load(&s->state);
 	to->start = atomic_load(&s->start);
 	to->position = atomic_load(&s->position);
+	to->parked = atomic_load(&s->parked);
 	to->found = atomic_load(&s->found);
 	to->events = atomic_load(&s->events);
 	to->suppressed = atomic_load(&s->suppressed);
@@ -120,6 +121,7 @@ static void take_part(struct view_part *to, struct sink_part *from)
 	to->lag_ms = atomic_load(&s->position_time_ms); /* a time still: see lag_set() */
 	pthread_mutex_lock(&from->error_lock);
 	memcpy(to->error, from->error, sizeof to->error);
+	memcpy(to->note, from->note, sizeof to->note);
 	pthread_mutex_unlock(&from->error_lock);
 }
 

@@ -37,6 +37,31 @@ static bool sink_enabled(const struct config *cfg, enum sink_id id)
 /* The part whose thread this is. */
 static _Thread_local struct sink_part *sink_self;
 
+/* What the log must keep for us. */
+static void sink_retain(struct sink_part *part, uint64_t position)
+{
+	bool parked = atomic_load(&part->stats.parked) > 0;
+
+	journal_consumer_set(part->journal, part->consumer, parked ? part->parked_from : position);
+}
+
+void sink_park(struct sink_part *part, uint64_t position, uint64_t records, uint64_t from)
+{
+	part->parked_from = from;
+	atomic_store(&part->stats.parked, records);
+	if (!part->opened)
+		return;
+	atomic_store(&part->stats.position, position);
+	sink_retain(part, position);
+}
+
+void sink_note(struct sink_part *part, const char *text)
+{
+	pthread_mutex_lock(&part->error_lock);
+	snprintf(part->note, sizeof part->note, "%s", text);
+	pthread_mutex_unlock(&part->error_lock);
+}
+
 void sink_committed(struct sink_part *part, uint64_t position, const struct sink_tally *tally)
 {
 	struct sink_stats *s = &part->stats;
@@ -59,7 +84,7 @@ void sink_committed(struct sink_part *part, uint64_t position, const struct sink
 	pthread_mutex_lock(&part->error_lock);
 	part->error[0] = 0;
 	pthread_mutex_unlock(&part->error_lock);
-	journal_consumer_set(part->journal, part->consumer, position);
+	sink_retain(part, position);
 }
 
 void sink_error(struct sink_part *part, const char *text)
@@ -108,8 +133,8 @@ static void sink_position_opened(struct sink_part *part, uint64_t position)
 {
 	uint64_t before = atomic_load(&part->stats.position);
 
-	if (!part->opened)
-		atomic_store(&part->stats.start, position);
+	if (!part->opened) /* what is parked is delivered by this process, too: the ledger counts it */
+		atomic_store(&part->stats.start, position - atomic_load(&part->stats.parked));
 	else if (position > before)
 		atomic_fetch_add(&part->stats.found, position - before);
 	atomic_store(&part->stats.position, position);
@@ -152,7 +177,7 @@ static int sink_try(struct sink_part *part, bool *progress, struct err *err)
 	rc = part->ops->open(part, &position, err);
 	if (rc == 0) {
 		sink_position_opened(part, position);
-		journal_consumer_set(part->journal, part->consumer, position);
+		sink_retain(part, position);
 		atomic_store(&part->stats.state, SINK_RUNNING);
 		rc = part->ops->run(part, err);
 		*progress = atomic_load(&part->stats.position) > position;
@@ -218,7 +243,7 @@ static bool sink_wait_turn(struct sink_part *part)
 static void sink_end(struct sink_part *part, int rc)
 {
 	bool all =
-		rc == 0 && part->ends &&
+		rc == 0 && part->ends && !atomic_load(&part->stats.parked) &&
 		atomic_load(&part->stats.position) >= journal_durable_offset(part->journal, part->partition);
 
 	atomic_store(&part->stats.state, all ? SINK_DELIVERED : SINK_STOPPED);

@@ -89,6 +89,7 @@ struct sink_ops {
 struct sink_stats {
 	_Atomic uint64_t start;	   /* position that the first open of this process found */
 	_Atomic uint64_t position; /* next offset not yet delivered (committed) */
+	_Atomic uint64_t parked; /* records before `position` that wait for the server that they may be at */
 	_Atomic uint64_t found;	 /* records that a later open found committed though no answer had said so */
 	_Atomic uint64_t events; /* RECORD_EVENT delivered as raw rows */
 	_Atomic uint64_t suppressed; /* passed over by wish: RECORD_EVENT with RECORD_F_SUPPRESSED, rows of
@@ -118,6 +119,7 @@ struct sink_part {
 	struct journal *journal; /* the log */
 	uint32_t partition;
 	int consumer;		/* of journal_consumer_add() */
+	uint64_t parked_from;	/* its thread's: the first record that is parked, if any is */
 	bool ends;		/* its log takes no more records: run() returns when all is delivered */
 	_Atomic bool delivered; /* with ends: it is */
 	bool opened;		/* its thread's: open has succeeded once */
@@ -127,6 +129,7 @@ struct sink_part {
 	_Atomic uint64_t hurry_deadline_ns; /* or then: sinks_hurry(). 0: none */
 	pthread_mutex_t error_lock;
 	char error[512]; /* what is wrong since the last commit, under error_lock */
+	char note[256];	 /* where it delivers to, if there is a choice, under error_lock */
 	void *priv;	 /* the sink's own, from open to close */
 	pthread_t thread;
 	bool joined; /* by sinks_stop(), which may be called again */
@@ -142,6 +145,11 @@ struct sink_tally {
 /* Called by a sink once everything before `position` is committed at the target. Moves counters and
  * retention. */
 void sink_committed(struct sink_part *part, uint64_t position, const struct sink_tally *tally);
+/* `records` of those before `position` are not delivered yet, the first is at `from`: the log keeps them. For
+ * them sink_committed() is called with the same position as before. */
+void sink_park(struct sink_part *part, uint64_t position, uint64_t records, uint64_t from);
+/* For status; "": nothing to say. */
+void sink_note(struct sink_part *part, const char *text);
 static inline bool sink_stopping(const struct sink_part *part)
 {
 	return part->ends || atomic_load_explicit(&part->stop, memory_order_acquire);

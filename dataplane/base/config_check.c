@@ -94,9 +94,24 @@ static int check_journal(const struct config *cfg, struct err *err)
 	return 0;
 }
 
+/* The whole of it is read by the sink; this is what would be wrong most often. */
+static int check_clickhouse_url(const char *urls, struct err *err)
+{
+	for (const char *p = urls;; p++) {
+		size_t bytes = strcspn(p, ","), scheme = strncmp(p, "http://", 7) == 0 ? 7 : 0;
+
+		if (!scheme || bytes == scheme || strcspn(p, " @?#") < bytes)
+			return err_set(
+				err, -EINVAL, "clickhouse.url: '%s': expected http://HOST:PORT[,...]", urls);
+		p += bytes;
+		if (!*p)
+			return 0;
+	}
+}
+
 static int check_sinks(const struct config *cfg, struct err *err)
 {
-	const char *url = cfg->clickhouse.url;
+	const char *url = cfg->webhook.url;
 
 	if (cfg->kafka.enabled && !cfg->kafka.brokers[0])
 		return err_set(err, -EINVAL,
@@ -105,10 +120,8 @@ static int check_sinks(const struct config *cfg, struct err *err)
 		return err_set(err, -EINVAL,
 			"kafka.min_isr: %" PRIu64 " is more than kafka.replication, %" PRIu64,
 			cfg->kafka.min_isr, cfg->kafka.replication);
-	if (cfg->clickhouse.enabled &&
-		(strncmp(url, "http://", 7) != 0 || !url[7] || strpbrk(url + 7, " @?#")))
-		return err_set(err, -EINVAL, "clickhouse.url: '%s': expected http://HOST:PORT", url);
-	url = cfg->webhook.url;
+	if (cfg->clickhouse.enabled && check_clickhouse_url(cfg->clickhouse.url, err))
+		return -EINVAL;
 	if (cfg->webhook.enabled && (strncmp(url, "http://", 7) != 0 || !url[7]) &&
 		(strncmp(url, "https://", 8) != 0 || !url[8]))
 		return err_set(err, -EINVAL,

@@ -67,7 +67,10 @@ int ch_endpoint_parse(struct ch_endpoint *endpoint, const char *url, struct err 
 	if (v6 && *p++ != ']')
 		return endpoint_fault(err, url, "no ']' after the IPv6 address");
 	fault = endpoint_port(endpoint, p);
-	return fault ? endpoint_fault(err, url, fault) : 0;
+	if (fault)
+		return endpoint_fault(err, url, fault);
+	snprintf(endpoint->name, sizeof endpoint->name, "%s:%s", endpoint->host, endpoint->port);
+	return 0;
 }
 
 /* No byte may end a header line early. */
@@ -79,17 +82,53 @@ static bool header_text(const char *text)
 	return true;
 }
 
+int ch_endpoints_parse(
+	struct ch_endpoint list[CH_ENDPOINTS_MAX], uint32_t *count, const char *urls, struct err *err)
+{
+	*count = 0;
+	for (const char *p = urls;; p++) {
+		size_t bytes = strcspn(p, ",");
+		config_str url;
+		int rc;
+
+		if (*count == CH_ENDPOINTS_MAX)
+			return err_set(err, -EINVAL, "clickhouse.url: more than %d", CH_ENDPOINTS_MAX);
+		snprintf(url, sizeof url, "%.*s", (int)bytes, p);
+		rc = ch_endpoint_parse(&list[*count], url, err);
+		if (rc)
+			return rc;
+		for (uint32_t i = 0; i < *count; i++)
+			if (!strcmp(list[i].name, list[*count].name))
+				return endpoint_fault(err, url, "stands there twice");
+		++*count;
+		p += bytes;
+		if (!*p)
+			return 0;
+	}
+}
+
+void ch_http_use(struct ch_http *h, const struct ch_endpoint *endpoint)
+{
+	if (strcmp(h->endpoint.name, endpoint->name) == 0)
+		return;
+	ch_sock_close(&h->sock);
+	h->endpoint = *endpoint;
+}
+
 int ch_http_open(struct ch_http *h, const struct config_clickhouse *cfg, bool (*give_up)(void *arg),
 	void *arg, struct err *err)
 {
+	struct ch_endpoint list[CH_ENDPOINTS_MAX];
+	uint32_t count;
 	int rc;
 
 	memset(h, 0, sizeof *h);
 	h->sock.fd = -1;
 	h->timeout_ms = cfg->timeout;
-	rc = ch_endpoint_parse(&h->endpoint, cfg->url, err);
+	rc = ch_endpoints_parse(list, &count, cfg->url, err);
 	if (rc)
 		return rc;
+	h->endpoint = list[0];
 	if (strlen(cfg->user) >= sizeof h->user || !header_text(cfg->user))
 		return err_set(err, -EINVAL, "clickhouse.user: too long or with control characters");
 	memcpy(h->user, cfg->user, strlen(cfg->user) + 1);

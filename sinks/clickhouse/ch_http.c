@@ -231,6 +231,7 @@ static int http_exchange(struct ch_http *h, struct request *r, struct err *err)
 {
 	int rc, sent;
 
+	h->answered = false;
 	if (!h->query_seed && getrandom(&h->query_seed, sizeof h->query_seed, 0) < 0)
 		return err_set(err, -errno, "clickhouse: getrandom: %s", strerror(errno));
 	snprintf(r->query_id, sizeof r->query_id, "sluice-%016lx-%lu", h->query_seed, ++h->query_count);
@@ -253,6 +254,8 @@ static int http_exchange(struct ch_http *h, struct request *r, struct err *err)
 	if (rc)
 		return rc;
 	h->used_ns = clock_mono_ns();
+	/* Of a proxy before it we do not know what it has passed on. */
+	h->answered = strcmp(h->answer.query_id, r->query_id) == 0;
 	if (!h->answer.keep_alive || sent)
 		ch_sock_close(&h->sock);
 	rc = answer_judge(h, r, err);

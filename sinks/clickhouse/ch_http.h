@@ -17,9 +17,12 @@
 
 #define CH_BODY_MAX (4u << 20) /* of an answer */
 
+#define CH_ENDPOINTS_MAX 8
+
 struct ch_endpoint {
 	char host[256];
 	char port[6];
+	char name[264]; /* host:port: what it is known by in intents, errors and the status */
 };
 
 struct ch_http {
@@ -33,13 +36,23 @@ struct ch_http {
 	uint64_t query_seed, query_count;
 	char *head; /* request line and headers */
 	size_t head_bytes, head_max;
+	/* The last request was answered, whatever was said: nothing of it is under way any more. */
+	bool answered;
 	void (*on_sent)(void); /* for tests of crashes; may be NULL */
 };
 
 /* http://HOST[:PORT][/] with a name, an IPv4 or a bracketed IPv6 address. -EINVAL with what is wrong. */
 int ch_endpoint_parse(struct ch_endpoint *endpoint, const char *url, struct err *err);
 
-/* Reads URL, user and password file (which only its owner may read). Does not connect. */
+/* clickhouse.url: such URLs with a comma between, in order of preference; each server once. */
+int ch_endpoints_parse(
+	struct ch_endpoint list[CH_ENDPOINTS_MAX], uint32_t *count, const char *urls, struct err *err);
+
+/* Talks to this server from now on. */
+void ch_http_use(struct ch_http *h, const struct ch_endpoint *endpoint);
+
+/* Reads URLs, user and password file (which only its owner may read). Does not connect; the first server is
+ * the one that is talked to. */
 int ch_http_open(struct ch_http *h, const struct config_clickhouse *cfg, bool (*give_up)(void *arg),
 	void *arg, struct err *err);
 void ch_http_close(struct ch_http *h);

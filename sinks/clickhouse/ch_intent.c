@@ -13,6 +13,17 @@
 
 #define SLOT_BYTES 4096u
 #define SLOT_MAGIC 0x3174746e49684353ull /* "SChIntt1" */
+/* With parked ranges: a version that does not know of them must not go on from here. */
+#define SLOT_MAGIC_PARKED 0x3274746e49684353ull /* "SChIntt2" */
+
+struct slot_parked {
+	uint64_t from, to;
+	int64_t first_send_ms;
+	uint32_t insert_count;
+	uint32_t body_crc;
+	char endpoint[CH_ENDPOINT_BYTES];
+	uint8_t zero[24];
+};
 
 struct slot {
 	uint64_t magic;
@@ -25,11 +36,16 @@ struct slot {
 	uint32_t insert_count;
 	uint32_t body_crc;
 	char node[72];
-	char endpoint[264];
-	uint8_t zero[SLOT_BYTES - 404];
+	char endpoint[CH_ENDPOINT_BYTES];
+	uint32_t parked_count;
+	uint32_t zero_first;
+	struct slot_parked parked[CH_PARKED_MAX];
+	uint8_t zero[SLOT_BYTES - 412 - CH_PARKED_MAX * sizeof(struct slot_parked)];
 	uint32_t crc; /* of everything before it */
 };
-_Static_assert(sizeof(struct slot) == SLOT_BYTES, "slot layout is on disk");
+_Static_assert(sizeof(struct slot) == SLOT_BYTES && sizeof(struct slot_parked) == 320 &&
+		       offsetof(struct slot, parked_count) == 400,
+	"slot layout is on disk");
 
 static uint32_t slot_crc(const struct slot *s)
 {
@@ -43,23 +59,79 @@ static bool slot_blank(const struct slot *s)
 	return p[0] == 0 && memcmp(p, p + 1, sizeof *s - 1) == 0;
 }
 
+static bool slot_intact(const struct slot *s)
+{
+	bool parked = s->magic == SLOT_MAGIC_PARKED;
+
+	if ((!parked && s->magic != SLOT_MAGIC) || s->crc != slot_crc(s) || s->sequence == 0 ||
+		s->from > s->to || s->pending > 1 || s->parked_count > CH_PARKED_MAX ||
+		parked != (s->parked_count > 0))
+		return false;
+	for (uint32_t i = 0; i < s->parked_count; i++)
+		if (s->parked[i].from >= s->parked[i].to || s->parked[i].to > s->from)
+			return false;
+	return true;
+}
+
 static bool slot_read(const struct slot *s, struct ch_intent *out)
 {
-	if (s->magic != SLOT_MAGIC || s->crc != slot_crc(s) || s->sequence == 0 || s->from > s->to ||
-		s->pending > 1)
+	if (!slot_intact(s))
 		return false;
-	*out = (struct ch_intent){.sequence = s->sequence,
-		.epoch = s->epoch,
-		.from = s->from,
-		.to = s->to,
-		.pending = s->pending,
-		.insert_count = s->insert_count,
-		.body_crc = s->body_crc,
-		.first_send_ms = s->first_send_ms,
-		.partition = s->partition};
+	memset(out, 0, sizeof *out);
+	out->sequence = s->sequence;
+	out->epoch = s->epoch;
+	out->partition = s->partition;
+	out->pending = s->pending;
+	out->range.from = s->from;
+	out->range.to = s->to;
+	out->range.insert_count = s->insert_count;
+	out->range.body_crc = s->body_crc;
+	out->range.first_send_ms = s->first_send_ms;
 	memcpy(out->node, s->node, sizeof out->node - 1);
-	memcpy(out->endpoint, s->endpoint, sizeof out->endpoint - 1);
+	memcpy(out->range.endpoint, s->endpoint, CH_ENDPOINT_BYTES - 1);
+	out->parked_count = s->parked_count;
+	for (uint32_t i = 0; i < s->parked_count; i++) {
+		const struct slot_parked *from = &s->parked[i];
+		struct ch_range *to = &out->parked[i];
+
+		to->from = from->from;
+		to->to = from->to;
+		to->first_send_ms = from->first_send_ms;
+		to->insert_count = from->insert_count;
+		to->body_crc = from->body_crc;
+		memcpy(to->endpoint, from->endpoint, CH_ENDPOINT_BYTES - 1);
+	}
 	return true;
+}
+
+static void slot_write(struct slot *s, const struct ch_intent *in)
+{
+	memset(s, 0, sizeof *s);
+	s->magic = in->parked_count ? SLOT_MAGIC_PARKED : SLOT_MAGIC;
+	s->sequence = in->sequence;
+	s->epoch = in->epoch;
+	s->from = in->range.from;
+	s->to = in->range.to;
+	s->first_send_ms = in->range.first_send_ms;
+	s->partition = in->partition;
+	s->pending = in->pending;
+	s->insert_count = in->range.insert_count;
+	s->body_crc = in->range.body_crc;
+	memcpy(s->node, in->node, sizeof in->node);
+	memcpy(s->endpoint, in->range.endpoint, CH_ENDPOINT_BYTES);
+	s->parked_count = in->parked_count;
+	for (uint32_t i = 0; i < in->parked_count; i++) {
+		const struct ch_range *from = &in->parked[i];
+		struct slot_parked *to = &s->parked[i];
+
+		to->from = from->from;
+		to->to = from->to;
+		to->first_send_ms = from->first_send_ms;
+		to->insert_count = from->insert_count;
+		to->body_crc = from->body_crc;
+		memcpy(to->endpoint, from->endpoint, CH_ENDPOINT_BYTES);
+	}
+	s->crc = slot_crc(s);
 }
 
 static int dir_make(const char *path, struct err *err)
@@ -167,28 +239,16 @@ void ch_intent_close(struct ch_intent_file *f)
 
 int ch_intent_write(struct ch_intent_file *f, const struct ch_intent *next, struct err *err)
 {
+	struct ch_intent step = *next;
 	struct slot s;
 	ssize_t n;
 
-	memset(&s, 0, sizeof s);
-	s.magic = SLOT_MAGIC;
-	s.sequence = f->last.sequence + 1;
-	s.epoch = next->epoch;
-	s.from = next->from;
-	s.to = next->to;
-	s.first_send_ms = next->first_send_ms;
-	s.partition = next->partition;
-	s.pending = next->pending;
-	s.insert_count = next->insert_count;
-	s.body_crc = next->body_crc;
-	memcpy(s.node, next->node, sizeof next->node);
-	memcpy(s.endpoint, next->endpoint, sizeof next->endpoint);
-	s.crc = slot_crc(&s);
+	step.sequence = f->last.sequence + 1;
+	slot_write(&s, &step);
 	n = pwrite(f->fd, &s, sizeof s, (off_t)(s.sequence % 2 * SLOT_BYTES));
 	if (n != (ssize_t)sizeof s || fdatasync(f->fd))
 		return err_set(err, n < 0 || errno ? -EIO : -ENOSPC, "clickhouse: writing %s: %s", f->path,
 			strerror(errno));
-	f->last = *next;
-	f->last.sequence = s.sequence;
+	f->last = step;
 	return 0;
 }

@@ -17,18 +17,30 @@
 
 #include "err.h"
 
+#define CH_ENDPOINT_BYTES 264
+#define CH_PARKED_MAX 8
+
+/* A range of offsets that may or may not be at the server that it was sent to. */
+struct ch_range {
+	uint64_t from, to;		  /* [from, to) */
+	int64_t first_send_ms;		  /* wall clock */
+	uint32_t insert_count;		  /* INSERTs of the range: tables x months */
+	uint32_t body_crc;		  /* over all bodies: does it re-encode to the same? */
+	char endpoint[CH_ENDPOINT_BYTES]; /* host:port */
+};
+
 /* The durable facts. */
 struct ch_intent {
 	uint64_t sequence; /* of the step; 0 = none yet */
 	uint64_t epoch;	   /* of the journal */
-	uint64_t from, to; /* offsets: [from, to) */
-	bool pending; /* false: everything before `to` is delivered. true: [from, to) may or may not be */
-	uint32_t insert_count; /* INSERTs of the range: tables x months */
-	uint32_t body_crc;     /* over all bodies: does it re-encode to the same? */
-	int64_t first_send_ms; /* wall clock */
 	uint32_t partition;
 	char node[65];
-	char endpoint[264]; /* host:port */
+	/* Everything before `range` is delivered, but for what is parked. */
+	bool pending; /* false: so is the range itself. true: it may or may not be */
+	struct ch_range range;
+	/* Ranges before it whose servers went away before they had said yes: each waits for its own. */
+	uint32_t parked_count;
+	struct ch_range parked[CH_PARKED_MAX];
 };
 
 struct ch_intent_file {

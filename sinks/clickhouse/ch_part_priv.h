@@ -6,20 +6,33 @@
 #include "ch_http.h"
 #include "ch_intent.h"
 #include "ch_rows.h"
+#include "ch_window.h"
 #include "sink.h"
+
+/* A server of clickhouse.url. */
+struct ch_target {
+	struct ch_endpoint endpoint;
+	bool fit;	     /* it answered, and its tables are as they should be */
+	uint64_t again_ns;   /* not to be asked before */
+	uint64_t backoff_ms; /* how long it was left alone last */
+	char fault[160];     /* why; "" = it is not */
+};
 
 struct ch_part {
 	struct sink_part *part;
 	const struct config_clickhouse *cfg;
+	uint32_t target_count, current; /* current: the one that ranges go to */
+	struct ch_target target[CH_ENDPOINTS_MAX];
 	struct ch_http http;
 	struct ch_intent_file intent;
 	struct journal_reader *reader;
 	uint64_t reader_at; /* offset of the next record that the reader gives */
 	struct ch_rows rows;
 	struct bytes body;
-	struct ch_intent range;	    /* the one being gathered or sent */
-	uint64_t generation;	    /* rulesets: of the block at hand */
-	uint64_t marked_ns;	    /* when the position was last made durable */
+	struct ch_range range; /* the one being gathered or sent */
+	bool ambiguous;	       /* a send of it was not answered: it may be on its way at its server still */
+	uint64_t generation;   /* rulesets: of the block at hand */
+	uint64_t marked_ns;    /* when the position was last made durable */
 	struct ch_catalog *catalog; /* what the log's records go to */
 };
 
@@ -32,11 +45,48 @@ int ch_range_gather(struct ch_part *p, uint64_t from, uint64_t *to, struct err *
 /* Sends the INSERTs of p->rows for p->range, which is durable as pending. `resumed`: it may have been sent
  * before. */
 int ch_range_send(struct ch_part *p, bool resumed, struct err *err);
+/* True if its server says that it has no row of p->rows, no send of which is under way. */
+bool ch_range_absent(struct ch_part *p);
 /* CRC over all bodies. 0 or -ENOMEM. */
 int ch_range_crc(struct ch_part *p, uint32_t *crc, struct err *err);
 
 /* -EINVAL if the server already has rows of this journal partition at or behind `position`: then the position
  * is not the one that was lost. */
 int ch_position_check(struct ch_part *p, uint64_t position, struct err *err);
+
+/* ---- ch_targets.c ---- */
+/* Reads clickhouse.url. */
+int ch_targets_open(struct ch_part *p, struct err *err);
+/* Index of the server of that host:port, or -1. */
+int ch_target_find(const struct ch_part *p, const char *name);
+/* Whether clickhouse.lost names it. */
+bool ch_target_lost(const struct ch_part *p, const char *name);
+/* Asks it, looks at its tables if that was not done since it was away, and makes it the current one. */
+int ch_target_use(struct ch_part *p, uint32_t i, struct err *err);
+/* It failed, or refused (-EINVAL): left alone for a while. */
+void ch_target_away(struct ch_part *p, uint32_t i, int rc, const struct err *err);
+/* The current one has taken a range: what was wrong with it is over. */
+void ch_target_good(struct ch_part *p);
+/* Whether that while is over. */
+bool ch_target_due(const struct ch_part *p, uint32_t i);
+/* The first that answers, in order of preference. -EINVAL: all refuse. */
+int ch_target_choose(struct ch_part *p, struct err *err);
+/* Back to the most preferred one that is known to answer, else the first that does. */
+int ch_target_best(struct ch_part *p, struct err *err);
+
+/* ---- ch_parked.c: ranges that may be at a server which is not there ---- */
+/* The newest step again with p->range in place of its range. */
+int ch_step_write(struct ch_part *p, bool pending, struct err *err);
+/* What is parked, for the runner. */
+void ch_parked_tell(struct ch_part *p, uint64_t position);
+/* Puts the pending range aside: it stays where it may be. */
+int ch_range_park(struct ch_part *p, struct err *err);
+/* Sends a range that may have been sent before, to its end; not marked yet. */
+int ch_range_again(struct ch_part *p, const struct ch_range *range, struct err *err);
+/* Asks servers whose time has come, finishes what is parked for those that are there, and goes back to the
+ * preferred one. Fails if there is none to deliver to. */
+int ch_parked_tend(struct ch_part *p, struct err *err);
+/* Ranges of servers that are gone for good go to the current one. */
+int ch_parked_rebind(struct ch_part *p, struct err *err);
 
 #endif

@@ -10,7 +10,8 @@
 static int position_write(const char *data_dir, bool output, const struct journal_meta *meta,
 	uint32_t partition, uint64_t offset, struct err *err)
 {
-	struct ch_intent next = {.epoch = meta->epoch, .from = offset, .to = offset, .partition = partition};
+	struct ch_intent next = {
+		.epoch = meta->epoch, .range = {.from = offset, .to = offset}, .partition = partition};
 	struct ch_intent_file file;
 	int rc = ch_intent_open(&file, data_dir, output ? CH_INTENT_OUTPUT : CH_INTENT_INPUT, partition, err);
 

@@ -301,7 +301,7 @@ static int window_get(
 		return rc;
 	*out = list[rows->window_count++];
 	/* Tables of windows in force were checked before the sink began. */
-	(*out)->checked = rows->plan && window_plan_find(rows->plan, uid);
+	(*out)->checked = rows->plan && window_plan_find(rows->plan, uid) ? UINT32_MAX : 0;
 	return 0;
 }
 

@@ -24,12 +24,11 @@
 #define TRUST_MS_PER_BLOCK 10
 
 /* Which block this is, whoever sends it and whenever. */
-static void token_text(
-	char *out, size_t out_bytes, const struct ch_block *block, const struct ch_intent *range)
+static void token_text(char *out, size_t out_bytes, const struct ch_block *block, const struct ch_part *p)
 {
-	snprintf(out, out_bytes, "%016lx/%s/%u/%s/%s/%06u/%lu-%lu", range->epoch, range->node,
-		range->partition, block->table->logs == CH_LOG_OUTPUT ? "rows" : "events",
-		block->table->token, block->month, range->from, range->to);
+	snprintf(out, out_bytes, "%016lx/%s/%u/%s/%s/%06u/%lu-%lu", p->rows.epoch, p->rows.node,
+		p->rows.partition, block->table->logs == CH_LOG_OUTPUT ? "rows" : "events",
+		block->table->token, block->month, p->range.from, p->range.to);
 }
 
 /* "_node = ... AND _epoch = ... AND _partition = ..." */
@@ -173,7 +172,7 @@ static int block_send(struct ch_part *p, const struct ch_block *block, struct er
 	char token[320], *sql = NULL;
 	int rc;
 
-	token_text(token, sizeof token, block, &p->range);
+	token_text(token, sizeof token, block, p);
 	p->body.bytes = 0;
 	if (native_block_write(&block->native, &p->body))
 		return err_set(err, -ENOMEM, "clickhouse: no memory for a block");
@@ -183,6 +182,7 @@ static int block_send(struct ch_part *p, const struct ch_block *block, struct er
 		rc = ch_http_insert(&p->http, sql, token, p->body.data, p->body.bytes, err);
 	free(sql);
 	if (rc) {
+		p->ambiguous |= !p->http.answered;
 		err_prefix(err, "range %lu-%lu to %s", p->range.from, p->range.to, block->table->name);
 		return rc;
 	}
@@ -199,6 +199,8 @@ static int block_deliver(struct ch_part *p, const struct ch_block *block, struct
 
 	if (rc == 0 || rc == -EINVAL || rc == -ENOMEM || rc == -ECANCELED || sink_gives_up())
 		return rc;
+	if (rc == -ETIMEDOUT && p->target_count > 1) /* the next one may be better than the same again */
+		return rc;
 	sink_error(p->part, err->text);
 	atomic_fetch_add(&p->part->stats.retries, 1);
 	return block_send(p, block, err);
@@ -211,12 +213,12 @@ static int windows_check(struct ch_part *p, struct err *err)
 		struct ch_window *w = p->rows.window[i];
 		int rc;
 
-		if (w->checked || !w->def->to_clickhouse)
+		if ((w->checked >> p->current & 1) || !w->def->to_clickhouse)
 			continue;
 		rc = ch_check_window(&p->http, p->cfg, w, err);
 		if (rc)
 			return rc;
-		w->checked = true;
+		w->checked |= 1u << p->current;
 	}
 	return 0;
 }
@@ -242,4 +244,16 @@ int ch_range_send(struct ch_part *p, bool resumed, struct err *err)
 			return rc;
 	}
 	return 0;
+}
+
+bool ch_range_absent(struct ch_part *p)
+{
+	for (uint32_t i = 0; i < p->rows.block_count; i++) {
+		uint64_t count;
+		struct err err;
+
+		if (p->ambiguous || block_count(p, p->rows.block[i], &count, &err) || count)
+			return false;
+	}
+	return true;
 }

@@ -46,7 +46,7 @@ struct ch_window {
 	uint32_t rollup_count;
 	struct ch_rollup rollup[CH_ROLLUPS_MAX];
 	struct ch_table table; /* points into the above and into def */
-	bool checked;	       /* the server has it */
+	uint32_t checked;      /* bit i: server i of clickhouse.url has it */
 };
 
 /* *out is the caller's; def must outlive it. -EINVAL: a name that is taken, or two columns of one name. */

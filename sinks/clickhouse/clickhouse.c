@@ -10,16 +10,14 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-#include "ch_check.h"
-#include "ch_ddl.h"
 #include "ch_part_priv.h"
 #include "clock.h"
 #include "crash.h"
 #include "log.h"
 
 #define MARK_NS 1000000000ull /* positions that no row depends on are made durable this often */
-#define OPEN_MS_MAX 5000u
 
 /* On stop the socket waits on until the deadline, since a confirmed range is worth more than a quick end. */
 static bool ch_gives_up(void *arg)
@@ -33,25 +31,27 @@ static unsigned logs_of(enum sink_log log)
 	return log == SINK_LOG_OUTPUT ? CH_LOG_OUTPUT : CH_LOG_INPUT;
 }
 
+/* Each part looks at each server's tables itself, before it uses it: all need not be there at the same time.
+ */
 static int ch_prepare(const struct sink_env *env, enum sink_log log, struct err *err)
 {
-	const struct config_clickhouse *cfg = &env->cfg->clickhouse;
-	struct ch_catalog *catalog = NULL;
-	struct ch_http http;
-	int rc = ch_http_open(&http, cfg, ch_gives_up, NULL, err);
+	struct ch_endpoint list[CH_ENDPOINTS_MAX];
+	uint32_t count;
 
-	if (rc == 0)
-		rc = ch_catalog_make(&catalog, logs_of(log), env->plan, err);
-	if (rc == 0)
-		rc = ch_check_tables(&http, cfg, catalog, err);
-	ch_catalog_free(catalog);
-	ch_http_close(&http);
-	return rc;
+	(void)log;
+	return ch_endpoints_parse(list, &count, env->cfg->clickhouse.url, err);
 }
 
-static void endpoint_text(char *out, size_t out_bytes, const struct ch_http *http)
+/* A range may be at a server, and can only be finished there. */
+static int range_check(const struct ch_part *p, const struct ch_range *range, struct err *err)
 {
-	snprintf(out, out_bytes, "%s:%s", http->endpoint.host, http->endpoint.port);
+	if (ch_target_find(p, range->endpoint) >= 0 || ch_target_lost(p, range->endpoint))
+		return 0;
+	return err_set(err, -EINVAL,
+		"clickhouse: range %lu-%lu of partition %u may have reached %s: it must be finished there; "
+		"leave it "
+		"in clickhouse.url (now %s), or, if that server is gone for good, name it in clickhouse.lost",
+		range->from, range->to, p->part->partition, range->endpoint, p->cfg->url);
 }
 
 /* Does what the file says belong to this journal, and can it be gone on from? */
@@ -59,7 +59,7 @@ static int intent_check(struct ch_part *p, struct err *err)
 {
 	const struct ch_intent *last = &p->intent.last;
 	struct journal *j = p->part->journal;
-	char endpoint[264];
+	int rc = 0;
 
 	if (last->epoch != journal_epoch(j) || strcmp(last->node, journal_node(j)) != 0 ||
 		last->partition != p->part->partition)
@@ -68,19 +68,33 @@ static int intent_check(struct ch_part *p, struct err *err)
 			"move it away if the old "
 			"journal is given up",
 			p->intent.path, last->node, last->epoch, last->partition);
-	if (last->to > journal_durable_offset(j, p->part->partition))
+	if (last->range.to > journal_durable_offset(j, p->part->partition))
 		return err_set(err, -EINVAL,
 			"clickhouse: %s says that offset %lu was sent, but the journal ends at %lu: the "
 			"journal has lost events",
-			p->intent.path, last->to, journal_durable_offset(j, p->part->partition));
-	endpoint_text(endpoint, sizeof endpoint, &p->http);
-	if (last->pending && strcmp(last->endpoint, endpoint) != 0)
-		return err_set(err, -EINVAL,
-			"clickhouse: range %lu-%lu of partition %u may have reached %s: it must be finished "
-			"there before "
-			"clickhouse.url can be %s",
-			last->from, last->to, p->part->partition, last->endpoint, endpoint);
-	return 0;
+			p->intent.path, last->range.to, journal_durable_offset(j, p->part->partition));
+	if (last->pending)
+		rc = range_check(p, &last->range, err);
+	for (uint32_t i = 0; i < last->parked_count && !rc; i++)
+		rc = range_check(p, &last->parked[i], err);
+	return rc;
+}
+
+/* -EINVAL if any server has rows of this journal partition at or behind `position`. One that is away may have
+ * some: it is waited for. */
+static int position_check_all(struct ch_part *p, uint64_t position, struct err *err)
+{
+	uint32_t current = p->current;
+
+	for (uint32_t i = 0; i < p->target_count; i++) {
+		int rc = i == p->current ? 0 : ch_target_use(p, i, err);
+
+		if (rc == 0)
+			rc = ch_position_check(p, position, err);
+		if (rc)
+			return rc;
+	}
+	return p->current == current ? 0 : ch_target_use(p, current, err);
 }
 
 /* No readable step: only a journal that is whole, whose rows the server does not have, may start at 0. */
@@ -97,7 +111,7 @@ static int position_first(struct ch_part *p, struct err *err)
 			"clickhouse %u OFFSET%s`",
 			p->part->partition, p->intent.path, stats.oldest_offset, p->part->partition,
 			p->part->log == SINK_LOG_OUTPUT ? " --output" : "");
-	return stats.durable_offset ? ch_position_check(p, 0, err) : 0;
+	return stats.durable_offset ? position_check_all(p, 0, err) : 0;
 }
 
 static int position_find(struct ch_part *p, uint64_t *position, struct err *err)
@@ -111,17 +125,17 @@ static int position_find(struct ch_part *p, uint64_t *position, struct err *err)
 	rc = intent_check(p, err);
 	if (rc)
 		return rc;
-	*position = last->pending ? last->from : last->to;
+	*position = last->pending ? last->range.from : last->range.to;
 	/* A damaged slot is what a crash within its write leaves (nothing was sent then), or a newer step
-	 * that is now lost: the server knows which. */
-	return p->intent.damaged ? ch_position_check(p, last->to, err) : 0;
+	 * that is now lost: the servers know which. */
+	rc = p->intent.damaged ? position_check_all(p, last->range.to, err) : 0;
+	return rc ? rc : ch_parked_rebind(p, err);
 }
 
 static int ch_open(struct sink_part *part, uint64_t *position, struct err *err)
 {
 	const struct sink_env *env = part->env;
 	struct ch_part *p = calloc(1, sizeof *p);
-	uint64_t timeout_ms = env->cfg->clickhouse.timeout;
 	int rc;
 
 	part->priv = p;
@@ -145,35 +159,33 @@ static int ch_open(struct sink_part *part, uint64_t *position, struct err *err)
 			part->log == SINK_LOG_OUTPUT ? CH_INTENT_OUTPUT : CH_INTENT_INPUT, part->partition,
 			err);
 	if (rc == 0)
-		rc = ch_http_query(
-			&p->http, "SELECT 1", timeout_ms < OPEN_MS_MAX ? timeout_ms : OPEN_MS_MAX, err);
+		rc = ch_targets_open(p, err);
+	if (rc == 0)
+		rc = ch_target_choose(p, err);
 	if (rc == 0)
 		rc = position_find(p, position, err);
+	if (rc == 0)
+		ch_parked_tell(p, atomic_load(&part->stats.position));
 	p->marked_ns = clock_mono_ns();
 	return rc;
 }
 
-/* A step about [from, to) of this journal. */
-static void range_set(struct ch_part *p, uint64_t from, uint64_t to, bool pending)
+/* The range at hand is [from, to), and goes to the current server. */
+static void range_set(struct ch_part *p, uint64_t from, uint64_t to)
 {
-	p->range = (struct ch_intent){.epoch = p->rows.epoch,
-		.from = from,
+	p->range = (struct ch_range){.from = from,
 		.to = to,
-		.pending = pending,
 		.insert_count = p->rows.block_count,
-		.first_send_ms = clock_wall_ms(),
-		.partition = p->part->partition};
-	snprintf(p->range.node, sizeof p->range.node, "%s", p->rows.node);
-	endpoint_text(p->range.endpoint, sizeof p->range.endpoint, &p->http);
+		.first_send_ms = clock_wall_ms()};
+	snprintf(p->range.endpoint, sizeof p->range.endpoint, "%s", p->target[p->current].endpoint.name);
 }
 
-/* Everything before range.to is at the server: make that durable, then tell the journal. */
+/* Everything before range.to is delivered, but for what is parked: make that durable, then tell the journal.
+ */
 static int range_mark(struct ch_part *p, struct err *err)
 {
-	int rc;
+	int rc = ch_step_write(p, false, err);
 
-	p->range.pending = false;
-	rc = ch_intent_write(&p->intent, &p->range, err);
 	if (rc)
 		return rc;
 	crash_point("ch_marked");
@@ -182,56 +194,94 @@ static int range_mark(struct ch_part *p, struct err *err)
 	return 0;
 }
 
-/* A range that was written down before: the same again, to the same end. */
+/* The pending range could not be sent to the current server. 0: it is dealt with, *moved: by going to another
+ * one, to which it is yet to be sent. Else `rc`, with err as it was. */
+static int range_failed(struct ch_part *p, int rc, bool *moved, struct err *err)
+{
+	struct err why;
+	bool absent;
+
+	*moved = false;
+	if (p->target_count == 1 || rc == -ENOMEM || rc == -ECANCELED || sink_gives_up())
+		return rc;
+	sink_error(p->part, err->text);
+	/* What was refused in so many words, and is not there, may go elsewhere at once. */
+	absent = ch_range_absent(p);
+	ch_target_away(p, p->current, rc, err);
+	if (ch_target_choose(p, &why))
+		return rc;
+	if (!absent)
+		return ch_range_park(p, err);
+	log_warn("clickhouse", "partition=%u range=%lu-%lu goes to %s: %s has nothing of it",
+		p->part->partition, p->range.from, p->range.to, p->target[p->current].endpoint.name,
+		p->range.endpoint);
+	snprintf(p->range.endpoint, sizeof p->range.endpoint, "%s", p->target[p->current].endpoint.name);
+	p->range.first_send_ms = clock_wall_ms();
+	*moved = true;
+	return ch_step_write(p, true, err);
+}
+
+/* A range that was written down before: the same again, to the same end, at the server that may have it. */
 static int range_resume(struct ch_part *p, struct err *err)
 {
-	uint32_t crc;
-	int rc;
+	struct ch_range range = p->intent.last.range;
+	int target = ch_target_find(p, range.endpoint), rc = 0;
+	bool moved;
 
-	p->range = p->intent.last;
-	atomic_fetch_add(&p->part->stats.retries, 1);
-	log_info("clickhouse", "partition=%u range=%lu-%lu is sent again", p->part->partition, p->range.from,
-		p->range.to);
-	rc = ch_range_reload(p, p->range.from, p->range.to, err);
-	if (rc == 0)
-		rc = ch_range_crc(p, &crc, err);
+	if ((uint32_t)target != p->current && ch_target_use(p, (uint32_t)target, err)) {
+		rc = ch_target_choose(p, err);
+		return rc ? rc : ch_range_park(p, err);
+	}
+	rc = ch_range_again(p, &range, err);
 	if (rc)
-		return rc;
-	if (crc != p->range.body_crc || p->rows.block_count != p->range.insert_count)
-		log_error("clickhouse",
-			"partition=%u range=%lu-%lu encodes differently than when it was first sent (another "
-			"version or other "
-			"rules); its tokens keep it single",
-			p->part->partition, p->range.from, p->range.to);
-	rc = ch_range_send(p, true, err);
-	return rc ? rc : range_mark(p, err);
+		return range_failed(p, rc, &moved, err);
+	ch_target_good(p);
+	return range_mark(p, err);
 }
 
 static int range_deliver(struct ch_part *p, uint64_t from, uint64_t to, struct err *err)
 {
+	bool moved = true;
 	int rc;
 
-	range_set(p, from, to, true);
+	range_set(p, from, to);
 	rc = ch_range_crc(p, &p->range.body_crc, err);
 	if (rc == 0)
-		rc = ch_intent_write(&p->intent, &p->range, err);
-	if (rc)
-		return rc;
-	crash_point("ch_intent");
-	rc = ch_range_send(p, false, err);
-	return rc ? rc : range_mark(p, err);
+		rc = ch_step_write(p, true, err);
+	while (rc == 0 && moved) {
+		crash_point("ch_intent");
+		p->ambiguous = false;
+		rc = ch_range_send(p, false, err);
+		if (rc == 0) {
+			ch_target_good(p);
+			return range_mark(p, err);
+		}
+		rc = range_failed(p, rc, &moved, err);
+	}
+	return rc;
 }
 
 /* A range without rows (ticks, control records, suppressed events): nothing to send, only a position, and not
- * a flush for each. *to goes back to `from` if it is to be gathered again with what comes. */
+ * a flush for each. It is gathered again with what comes, if it is not marked here. */
 static int range_pass(struct ch_part *p, uint64_t from, uint64_t to, struct err *err)
 {
 	bool full = to - from >= p->cfg->range_events;
 
 	if (!full && !sink_stopping(p->part) && clock_mono_ns() - p->marked_ns < MARK_NS)
 		return 0;
-	range_set(p, from, to, false);
+	range_set(p, from, to);
 	return range_mark(p, err);
+}
+
+/* At a stop all is delivered but what waits for a server: as long as there is time it may come back. */
+static bool run_ends(struct ch_part *p, uint64_t position)
+{
+	if (!sink_stopping(p->part) || !sink_drained(p->part, position))
+		return false;
+	if (!p->intent.last.parked_count || sink_gives_up())
+		return true;
+	nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+	return false;
 }
 
 static int ch_run(struct sink_part *part, struct err *err)
@@ -242,17 +292,18 @@ static int ch_run(struct sink_part *part, struct err *err)
 
 	if (p->intent.last.pending) {
 		rc = range_resume(p, err);
-		position = p->intent.last.to;
+		position = p->intent.last.range.to;
 	}
 	while (rc == 0) {
-		if (sink_stopping(part) && sink_drained(part, position))
-			return 0;
+		rc = ch_parked_tend(p, err);
+		if (rc || run_ends(p, position))
+			break;
 		rc = ch_range_gather(p, position, &to, err);
 		if (rc || to == position)
 			continue;
 		rc = p->rows.block_count ? range_deliver(p, position, to, err)
 					 : range_pass(p, position, to, err);
-		position = p->intent.last.to > position ? p->intent.last.to : position;
+		position = p->intent.last.range.to > position ? p->intent.last.range.to : position;
 	}
 	return rc;
 }

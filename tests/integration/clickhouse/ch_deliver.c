@@ -198,6 +198,8 @@ static struct config config_of(char **arg)
 	snprintf(cfg.clickhouse.url, sizeof cfg.clickhouse.url, "%s", arg[1]);
 	snprintf(cfg.clickhouse.database, sizeof cfg.clickhouse.database, "%s", arg[2]);
 	snprintf(cfg.clickhouse.user, sizeof cfg.clickhouse.user, "default");
+	snprintf(cfg.clickhouse.lost, sizeof cfg.clickhouse.lost, "%s",
+		getenv("CH_LOST") ? getenv("CH_LOST") : "");
 	cfg.clickhouse.range_events = env_number("CH_RANGE_EVENTS", 2000);
 	cfg.clickhouse.range_age = env_number("CH_RANGE_AGE_MS", 50);
 	cfg.clickhouse.dedup_window = env_number("CH_WINDOW", 10000);
@@ -219,7 +221,8 @@ static int wait_delivered(const struct sink_group *group, const struct journal *
 				return 3;
 			}
 			done += atomic_load(&part->stats.state) == SINK_RUNNING &&
-				atomic_load(&part->stats.position) >= journal_durable_offset(j, p);
+				atomic_load(&part->stats.position) >= journal_durable_offset(j, p) &&
+				!atomic_load(&part->stats.parked);
 		}
 		if (done == group->part_count)
 			return 0;

@@ -32,12 +32,15 @@ class Engine:
         with open(os.path.join(self.folder, "pid"), encoding="ascii") as f:
             os.kill(int(f.read()), signo)
 
-    def crash(self):
-        """kill -9, and a new one on the same data once the old one is gone."""
+    def kill(self):
         with open(os.path.join(self.folder, "pid"), encoding="ascii") as f:
             pid = int(f.read())
         os.kill(pid, signal.SIGKILL)
         wait_for("the engine's end", lambda: not os.path.exists(f"/proc/{pid}"))
+
+    def crash(self):
+        """kill -9, and a new one on the same data once the old one is gone."""
+        self.kill()
         self.start()
 
     def query(self, sql):
@@ -101,14 +104,19 @@ def server_rows(engine, table):
     return rows
 
 
+def union_rows(engines, table):
+    return [row for engine in engines for row in server_rows(engine, table)]
+
+
 def compare(engine, delivery, at_least=1):
-    """Each row that the journal demands is at the server once, and nothing else is."""
+    """Each row that the journal demands is at the server, or at one of several, once, and nothing else is."""
+    engines = engine if isinstance(engine, list) else [engine]
     expected, failed, sizes = delivery.expected_rows(), False, []
     for table in TABLES:
         want = expected[table]
         if table == "dead_letters":
             want = [(p, o, "") for p, o, _ in want]
-        have = server_rows(engine, table)
+        have = union_rows(engines, table)
         missing, extra = set(want) - set(have), set(have) - set(want)
         doubled = len(have) - len(set(have))
         sizes.append(f"{table}={len(have)}")

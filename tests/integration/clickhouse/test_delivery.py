@@ -138,7 +138,7 @@ def refusals(engine, part):
     # A pending range belongs to the server that it may have reached.
     part.run(500, expected=-signal.SIGKILL, SLUICE_CRASH="ch_sent:1")
     url, part.url = part.url, part.url.replace("127.0.0.1", "localhost")
-    refused_with(part, "must be finished there before clickhouse.url can be localhost:")
+    refused_with(part, "it must be finished there; leave it in clickhouse.url (now http://localhost:")
     part.url = url
     part.run(0)
     for table in ("clicks_raw", "events_raw", "dead_letters"):

@@ -47,6 +47,31 @@ static void test_urls(void **state)
 	}
 }
 
+static void test_lists(void **state)
+{
+	static const char *const bad[] = {"http://a,", ",http://a", "http://a,,http://b", "http://a,ftp://b",
+		"http://a,http://a:8123", "http://a, http://b",
+		"http://a,http://b,http://c,http://d,http://e,http://f,http://g,http://h,http://i"};
+	struct ch_endpoint list[CH_ENDPOINTS_MAX];
+	uint32_t count;
+	struct err err;
+
+	(void)state;
+	assert_int_equal(ch_endpoints_parse(list, &count, "http://b:1/,http://[::1]:2,http://a", &err), 0);
+	assert_int_equal(count, 3);
+	assert_string_equal(list[0].name, "b:1");
+	assert_string_equal(list[1].name, "::1:2");
+	assert_string_equal(list[2].name, "a:8123");
+	assert_int_equal(
+		ch_endpoints_parse(list, &count,
+			"http://a,http://b,http://c,http://d,http://e,http://f,http://g,http://h", &err),
+		0);
+	assert_int_equal(count, CH_ENDPOINTS_MAX);
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+		if (ch_endpoints_parse(list, &count, bad[i], &err) != -EINVAL)
+			fail_msg("taken: %s", bad[i]);
+}
+
 static int open_with(const char *content, size_t bytes, mode_t mode, char *password)
 {
 	struct config_clickhouse cfg = {.url = "http://127.0.0.1:1", .user = "u", .timeout = 1000};
@@ -108,6 +133,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_urls),
+		cmocka_unit_test(test_lists),
 		cmocka_unit_test(test_password),
 		cmocka_unit_test(test_password_path),
 	};

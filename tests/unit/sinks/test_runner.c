@@ -122,8 +122,7 @@ static void fake_close(struct sink_part *part)
 }
 
 const struct sink_ops sink_kafka_ops = {"kafka", fake_prepare, fake_open, fake_run, fake_close};
-const struct sink_ops sink_kafka_alerts_ops = {
-	"kafka_alerts", fake_prepare, fake_open, fake_run, fake_close};
+const struct sink_ops sink_kafka_alerts_ops = {"kafka_alerts", fake_prepare, fake_open, fake_run, fake_close};
 const struct sink_ops sink_webhook_ops = {"webhook", fake_prepare, fake_open, fake_run, fake_close};
 const struct sink_ops sink_clickhouse_ops = {"clickhouse", fake_prepare, fake_open, fake_run, fake_close};
 
@@ -337,6 +336,28 @@ static void test_committed_counts(void **state)
 	assert_int_equal(consumed[1], 24);
 }
 
+/* The log keeps what is parked, whatever is delivered behind it; the first start counts it as to be
+ * delivered. */
+static void test_parked(void **state)
+{
+	struct sink_part part = {.env = &env, .consumer = 1};
+
+	(void)state;
+	sink_park(&part, 40, 10, 20); /* before it is open: the position is open()'s to say */
+	assert_int_equal(part.stats.position, 0);
+	part.opened = true;
+	sink_park(&part, 50, 10, 20);
+	assert_int_equal(part.stats.position, 50);
+	assert_int_equal(part.stats.parked, 10);
+	assert_int_equal(consumed[1], 20);
+	sink_committed(&part, 60, &(struct sink_tally){.events = 10});
+	assert_int_equal(part.stats.position, 60);
+	assert_int_equal(consumed[1], 20);
+	sink_park(&part, 60, 0, 0);
+	assert_int_equal(part.stats.parked, 0);
+	assert_int_equal(consumed[1], 60);
+}
+
 /* With the state stage on, each sink has a second group on the output log, prepared for itself. */
 static void test_second_log(void **state)
 {
@@ -474,6 +495,7 @@ int main(void)
 		cmocka_unit_test_setup(test_positions_found_at_reopening, setup),
 		cmocka_unit_test_setup(test_start_fails_whole, setup),
 		cmocka_unit_test_setup(test_committed_counts, setup),
+		cmocka_unit_test_setup(test_parked, setup),
 		cmocka_unit_test_setup(test_sinks_of_one_section, setup),
 		cmocka_unit_test_setup(test_second_log, setup),
 		cmocka_unit_test_setup(test_second_log_fails, setup),
