@@ -98,11 +98,14 @@ static int check_journal(const struct config *cfg, struct err *err)
 static int check_clickhouse_url(const char *urls, struct err *err)
 {
 	for (const char *p = urls;; p++) {
-		size_t bytes = strcspn(p, ","), scheme = strncmp(p, "http://", 7) == 0 ? 7 : 0;
+		size_t bytes = strcspn(p, ","), scheme = strncmp(p, "http://", 7) == 0	  ? 7
+							 : strncmp(p, "https://", 8) == 0 ? 8
+											  : 0;
 
 		if (!scheme || bytes == scheme || strcspn(p, " @?#") < bytes)
-			return err_set(
-				err, -EINVAL, "clickhouse.url: '%s': expected http://HOST:PORT[,...]", urls);
+			return err_set(err, -EINVAL,
+				"clickhouse.url: '%s': expected http://HOST:PORT or https://HOST:PORT[,...]",
+				urls);
 		p += bytes;
 		if (!*p)
 			return 0;

@@ -18,14 +18,15 @@ static bool host_char(char c, bool v6)
 
 static int endpoint_fault(struct err *err, const char *url, const char *fault)
 {
-	return err_set(err, -EINVAL, "clickhouse.url: %s: %s; expected http://HOST:PORT", url, fault);
+	return err_set(err, -EINVAL, "clickhouse.url: %s: %s; expected http://HOST:PORT or https://HOST:PORT",
+		url, fault);
 }
 
 /* ":PORT" or nothing, then "/" or nothing. */
 static const char *endpoint_port(struct ch_endpoint *endpoint, const char *p)
 {
 	char *end;
-	unsigned long port = 8123;
+	unsigned long port = endpoint->tls ? 8443 : 8123;
 
 	if (*p == ':') {
 		if (p[1] < '0' || p[1] > '9')
@@ -49,11 +50,10 @@ int ch_endpoint_parse(struct ch_endpoint *endpoint, const char *url, struct err 
 	size_t n = 0;
 	bool v6;
 
-	if (strncmp(p, "https://", 8) == 0)
-		return endpoint_fault(err, url, "TLS is not spoken here; put a TLS proxy on this host");
-	if (strncmp(p, "http://", 7) != 0)
-		return endpoint_fault(err, url, "does not begin with http://");
-	p += 7;
+	endpoint->tls = strncmp(p, "https://", 8) == 0;
+	if (!endpoint->tls && strncmp(p, "http://", 7) != 0)
+		return endpoint_fault(err, url, "does not begin with http:// or https://");
+	p += endpoint->tls ? 8 : 7;
 	v6 = *p == '[';
 	if (v6)
 		p++;
@@ -111,7 +111,7 @@ void ch_http_use(struct ch_http *h, const struct ch_endpoint *endpoint)
 {
 	if (strcmp(h->endpoint.name, endpoint->name) == 0)
 		return;
-	ch_sock_close(&h->sock);
+	ch_http_drop(h);
 	h->endpoint = *endpoint;
 }
 
@@ -136,7 +136,11 @@ int ch_http_open(struct ch_http *h, const struct config_clickhouse *cfg, bool (*
 		h->password, sizeof h->password, cfg->password_file, "clickhouse.password_file", 0, err);
 	if (rc)
 		return rc;
+	h->pack.compression = (enum ch_compression)cfg->compression;
 	rc = ch_sock_init(&h->sock, give_up, arg, err);
+	for (uint32_t i = 0; rc == 0 && i < count && !h->tls.ctx; i++)
+		if (list[i].tls)
+			rc = ch_tls_open(&h->tls, cfg, &h->sock, err);
 	if (rc == 0)
 		rc = ch_answer_init(&h->answer, CH_BODY_MAX, err);
 	return rc;
@@ -144,7 +148,9 @@ int ch_http_open(struct ch_http *h, const struct config_clickhouse *cfg, bool (*
 
 void ch_http_close(struct ch_http *h)
 {
+	ch_tls_close(&h->tls);
 	ch_sock_free(&h->sock);
+	ch_pack_free(&h->pack);
 	ch_answer_free(&h->answer);
 	free(h->head);
 	h->head = NULL;

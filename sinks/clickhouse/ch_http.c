@@ -118,6 +118,7 @@ struct request {
 	const void *body;
 	size_t bytes;
 	uint64_t timeout_ms;
+	const char *encoding; /* of the body; NULL: as it is */
 	char query_id[48];
 };
 
@@ -139,6 +140,8 @@ static int head_build(struct ch_http *h, const struct request *r)
 		rc = head_append(h, "X-ClickHouse-User: %s\r\n", h->user);
 	if (rc == 0 && h->password[0])
 		rc = head_append(h, "X-ClickHouse-Key: %s\r\n", h->password);
+	if (rc == 0 && r->encoding)
+		rc = head_append(h, "Content-Encoding: %s\r\n", r->encoding);
 	if (rc == 0)
 		rc = head_append(h, "Content-Length: %zu\r\n\r\n", r->bytes);
 	return rc;
@@ -151,10 +154,28 @@ static uint64_t deadline_in(uint64_t ms)
 	return clock_mono_ns() + ms * 1000000u;
 }
 
+void ch_http_drop(struct ch_http *h)
+{
+	ch_tls_drop(&h->tls);
+	ch_sock_close(&h->sock);
+}
+
+static int http_send(struct ch_http *h, const void *data, size_t bytes, uint64_t deadline_ns)
+{
+	return h->endpoint.tls ? ch_tls_send(&h->tls, data, bytes, deadline_ns)
+			       : ch_sock_send(&h->sock, data, bytes, deadline_ns);
+}
+
+static ssize_t http_recv(struct ch_http *h, void *data, size_t bytes, uint64_t deadline_ns)
+{
+	return h->endpoint.tls ? ch_tls_recv(&h->tls, data, bytes, deadline_ns)
+			       : ch_sock_recv(&h->sock, data, bytes, deadline_ns);
+}
+
 static int http_fail(struct ch_http *h, int rc, const char *doing, struct err *err)
 {
-	ch_sock_close(&h->sock);
-	return err_set(err, rc, "clickhouse: %s http://%s:%s: %s", doing, h->endpoint.host, h->endpoint.port,
+	ch_http_drop(h);
+	return err_set(err, rc, "clickhouse: %s %s: %s", doing, h->endpoint.name,
 		rc == -ECANCELED ? "given up on stop" : strerror(-rc));
 }
 
@@ -178,7 +199,12 @@ static int http_connect(struct ch_http *h, uint64_t timeout_ms, struct err *err)
 			break;
 	}
 	freeaddrinfo(list);
-	return rc ? http_fail(h, rc, "connecting to", err) : 0;
+	if (rc)
+		return http_fail(h, rc, "connecting to", err);
+	rc = h->endpoint.tls ? ch_tls_connect(&h->tls, h->endpoint.host, deadline_ns, err) : 0;
+	if (rc)
+		ch_http_drop(h);
+	return rc;
 }
 
 static int http_receive(struct ch_http *h, uint64_t deadline_ns, struct err *err)
@@ -187,7 +213,7 @@ static int http_receive(struct ch_http *h, uint64_t deadline_ns, struct err *err
 
 	ch_answer_reset(&h->answer);
 	for (;;) {
-		ssize_t n = ch_sock_recv(&h->sock, buffer, sizeof buffer, deadline_ns);
+		ssize_t n = http_recv(h, buffer, sizeof buffer, deadline_ns);
 		int rc;
 
 		if (n < 0)
@@ -196,7 +222,7 @@ static int http_receive(struct ch_http *h, uint64_t deadline_ns, struct err *err
 			return http_fail(h, -ECONNRESET, "connection ended within the answer of", err);
 		rc = ch_answer_feed(&h->answer, buffer, (size_t)n, err);
 		if (rc < 0)
-			ch_sock_close(&h->sock);
+			ch_http_drop(h);
 		if (rc)
 			return rc < 0 ? rc : 0;
 	}
@@ -212,9 +238,8 @@ static int answer_judge(struct ch_http *h, const struct request *r, struct err *
 		/* A proxy's or a stranger's 200 is no commit: only the server knows the id of our query. */
 		if (strcmp(a->query_id, r->query_id) != 0)
 			return err_set(err, -EPROTO,
-				"clickhouse: http://%s:%s answered 200 but is no ClickHouse "
-				"(X-ClickHouse-Query-Id)",
-				h->endpoint.host, h->endpoint.port);
+				"clickhouse: %s answered 200 but is no ClickHouse (X-ClickHouse-Query-Id)",
+				h->endpoint.name);
 		return 0;
 	}
 	refusal = a->has_exception ? ch_code_refusal(a->exception_code)
@@ -241,9 +266,9 @@ static int http_exchange(struct ch_http *h, struct request *r, struct err *err)
 	rc = http_connect(h, r->timeout_ms, err);
 	if (rc)
 		return rc;
-	sent = ch_sock_send(&h->sock, h->head, h->head_bytes, deadline_in(r->timeout_ms));
+	sent = http_send(h, h->head, h->head_bytes, deadline_in(r->timeout_ms));
 	if (sent == 0)
-		sent = ch_sock_send(&h->sock, r->body, r->bytes, deadline_in(r->timeout_ms));
+		sent = http_send(h, r->body, r->bytes, deadline_in(r->timeout_ms));
 	if (sent == -ECANCELED || sent == -ETIMEDOUT)
 		return http_fail(h, sent, "sending to", err);
 	if (h->on_sent && r->query)
@@ -257,7 +282,7 @@ static int http_exchange(struct ch_http *h, struct request *r, struct err *err)
 	/* Of a proxy before it we do not know what it has passed on. */
 	h->answered = strcmp(h->answer.query_id, r->query_id) == 0;
 	if (!h->answer.keep_alive || sent)
-		ch_sock_close(&h->sock);
+		ch_http_drop(h);
 	rc = answer_judge(h, r, err);
 	if (rc == 0 && sent)
 		return http_fail(h, sent, "sending to", err);
@@ -277,5 +302,14 @@ int ch_http_insert(struct ch_http *h, const char *sql, const char *token, const 
 	struct request r = {
 		.query = sql, .token = token, .body = data, .bytes = bytes, .timeout_ms = h->timeout_ms};
 
+	r.encoding = ch_pack_encoding(&h->pack);
+	if (r.encoding) {
+		int rc = ch_pack(&h->pack, data, bytes, err);
+
+		if (rc)
+			return rc;
+		r.body = h->pack.out.data;
+		r.bytes = h->pack.out.bytes;
+	}
 	return http_exchange(h, &r, err);
 }

@@ -11,7 +11,9 @@
 #include <stdint.h>
 
 #include "ch_answer.h"
+#include "ch_pack.h"
 #include "ch_sock.h"
+#include "ch_tls.h"
 #include "config.h"
 #include "err.h"
 
@@ -22,6 +24,7 @@
 struct ch_endpoint {
 	char host[256];
 	char port[6];
+	bool tls;
 	char name[264]; /* host:port: what it is known by in intents, errors and the status */
 };
 
@@ -31,6 +34,8 @@ struct ch_http {
 	char password[256];
 	uint64_t timeout_ms;
 	struct ch_sock sock;
+	struct ch_tls tls; /* of https:// */
+	struct ch_pack pack;
 	struct ch_answer answer;
 	uint64_t used_ns; /* when the connection was last good */
 	uint64_t query_seed, query_count;
@@ -41,18 +46,21 @@ struct ch_http {
 	void (*on_sent)(void); /* for tests of crashes; may be NULL */
 };
 
-/* http://HOST[:PORT][/] with a name, an IPv4 or a bracketed IPv6 address. -EINVAL with what is wrong. */
+/* http://HOST[:PORT][/] or https:// with a name, an IPv4 or a bracketed IPv6 address. -EINVAL with what is
+ * wrong. */
 int ch_endpoint_parse(struct ch_endpoint *endpoint, const char *url, struct err *err);
 
 /* clickhouse.url: such URLs with a comma between, in order of preference; each server once. */
 int ch_endpoints_parse(
 	struct ch_endpoint list[CH_ENDPOINTS_MAX], uint32_t *count, const char *urls, struct err *err);
 
+/* Ends the connection. */
+void ch_http_drop(struct ch_http *h);
 /* Talks to this server from now on. */
 void ch_http_use(struct ch_http *h, const struct ch_endpoint *endpoint);
 
-/* Reads URLs, user and password file (which only its owner may read). Does not connect; the first server is
- * the one that is talked to. */
+/* Reads URLs, user, password and key files (which only its owner may read). Does not connect; the first
+ * server is the one that is talked to. */
 int ch_http_open(struct ch_http *h, const struct config_clickhouse *cfg, bool (*give_up)(void *arg),
 	void *arg, struct err *err);
 void ch_http_close(struct ch_http *h);

@@ -5,7 +5,8 @@
  * exit 4 if something is left. Refused: exit 3. ch_deliver rows DIR                     reads the journal
  * offline and prints the rows that must be at the server: table, partition, offset, event id or rule id
  * Environment: CH_RANGE_EVENTS, CH_RANGE_AGE_MS, CH_TIMEOUT_MS, CH_WINDOW, CH_DRAIN_MS, CH_NO_CREATE,
- * CH_FEED_PAUSE_MS (after every 128 events), SLUICE_CRASH. */
+ * CH_FEED_PAUSE_MS (after every 128 events), CH_LOST, CH_CA, CH_CERT, CH_KEY, CH_NO_VERIFY, CH_COMPRESSION (0
+ * none, 1 lz4, 2 zstd), SLUICE_CRASH. */
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -53,6 +54,13 @@ static uint64_t env_number(const char *name, uint64_t missing)
 	const char *text = getenv(name);
 
 	return text ? strtoull(text, NULL, 10) : missing;
+}
+
+static void env_text(config_str out, const char *name)
+{
+	const char *text = getenv(name);
+
+	snprintf(out, sizeof(config_str), "%s", text ? text : "");
 }
 
 static void nap_ms(long ms)
@@ -198,8 +206,12 @@ static struct config config_of(char **arg)
 	snprintf(cfg.clickhouse.url, sizeof cfg.clickhouse.url, "%s", arg[1]);
 	snprintf(cfg.clickhouse.database, sizeof cfg.clickhouse.database, "%s", arg[2]);
 	snprintf(cfg.clickhouse.user, sizeof cfg.clickhouse.user, "default");
-	snprintf(cfg.clickhouse.lost, sizeof cfg.clickhouse.lost, "%s",
-		getenv("CH_LOST") ? getenv("CH_LOST") : "");
+	env_text(cfg.clickhouse.lost, "CH_LOST");
+	env_text(cfg.clickhouse.ca_file, "CH_CA");
+	env_text(cfg.clickhouse.cert_file, "CH_CERT");
+	env_text(cfg.clickhouse.key_file, "CH_KEY");
+	cfg.clickhouse.tls_verify = !getenv("CH_NO_VERIFY");
+	cfg.clickhouse.compression = (int)env_number("CH_COMPRESSION", 0);
 	cfg.clickhouse.range_events = env_number("CH_RANGE_EVENTS", 2000);
 	cfg.clickhouse.range_age = env_number("CH_RANGE_AGE_MS", 50);
 	cfg.clickhouse.dedup_window = env_number("CH_WINDOW", 10000);

@@ -8,6 +8,7 @@ import time
 
 import delivery as d
 import evil_http
+import tls_front
 
 POINTS = ("ch_intent", "ch_sent", "ch_answered", "ch_marked")
 
@@ -178,7 +179,47 @@ def evil(engine, part):
     part.url = direct
 
 
-SCENARIOS = {f.__name__: f for f in (plain, points, kills, engine_faults, frozen_stop, refusals, aged, evil)}
+def tls(engine, part):
+    """Over TLS with certificates of both sides; what is not trusted gets nothing."""
+    folder, plain_url = part.folder, engine.url
+    tls_front.certificates(folder)
+
+    def file(name):
+        return os.path.join(folder, name)
+
+    good = dict(CH_CA=file("ca.pem"), CH_CERT=file("client.pem"), CH_KEY=file("client.key"))
+    front = tls_front.start(folder, int(engine.http), client_wanted=True)
+    for host, kind in (("127.0.0.1", 1), ("localhost", 2), ("127.0.0.1", 0)):
+        part.url = f"https://{host}:{front}"
+        print(part.run(20000, CH_RANGE_EVENTS=4000, CH_COMPRESSION=kind, **good).strip())
+    d.compare(engine, part, 50000)
+    refused_with(part, "certificate of", CH_CA=file("stranger.pem"))
+    refused_with(part, "certificate of", CH_CA="")
+    refused_with(part, "clickhouse.ca_file", CH_CA=file("nowhere.pem"))
+    refused_with(part, "go together", CH_CA=file("ca.pem"), CH_CERT=file("client.pem"))
+    os.chmod(file("client.key"), 0o644)
+    refused_with(part, "clickhouse.key_file", **good)
+    elsewhere = tls_front.start(folder, int(engine.http), name="elsewhere")
+    part.url = f"https://127.0.0.1:{elsewhere}"
+    refused_with(part, "IP address mismatch", CH_CA=file("ca.pem"))
+    part.url = f"https://localhost:{elsewhere}"
+    refused_with(part, "hostname mismatch", CH_CA=file("ca.pem"))
+    part.run(1000, CH_NO_VERIFY=1, CH_CA=file("ca.pem"))
+    # Neither is the other: an error that passes, as if the server were away.
+    for url in (plain_url.replace("http:", "https:"), f"http://127.0.0.1:{elsewhere}", f"https://127.0.0.1:{front}"):
+        part.url = url
+        process = part.start(0, CH_CA=file("ca.pem"), CH_DRAIN_MS=100)
+        time.sleep(1.5)
+        process.terminate()
+        process.communicate(timeout=30)
+        if process.returncode != 4:
+            part.fail(f"{url}: exit {process.returncode}, expected 4")
+    part.url = plain_url
+    part.run(0)
+    d.compare(engine, part, 50000)
+
+
+SCENARIOS = {f.__name__: f for f in (plain, points, kills, engine_faults, frozen_stop, refusals, aged, evil, tls)}
 
 
 def main():

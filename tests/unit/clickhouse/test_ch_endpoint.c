@@ -29,15 +29,17 @@ static void url_is(const char *url, const char *host, const char *port)
 static void test_urls(void **state)
 {
 	static const char *const bad[] = {"", "ftp://x", "http://", "http://:80", "http://a:", "http://a:0",
-		"http://a:65536", "http://a:99999999999999999999", "http://a:80x", "http://a/db",
-		"http://u:p@a:80", "https://a:8443", "http://[::1", "http://[::1]x", "http://a b",
-		"http://a\r\nX: y", "http://a:-1", "http://a:+1", "http://a?query=x"};
+		"http://a:65536", "http://a:99999999999999999999", "https://", "https:/a", "HTTPS://a",
+		"http://a:80x", "http://a/db", "http://u:p@a:80", "http://[::1", "http://[::1]x",
+		"http://a b", "http://a\r\nX: y", "http://a:-1", "http://a:+1", "http://a?query=x"};
 	struct ch_endpoint endpoint;
 
 	(void)state;
 	url_is("http://127.0.0.1:8123", "127.0.0.1", "8123");
 	url_is("http://db-1.example.net", "db-1.example.net", "8123");
 	url_is("http://[::1]:9/", "::1", "9");
+	url_is("https://db", "db", "8443");
+	url_is("https://[::1]:9/", "::1", "9");
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
 		struct err err = {0};
 
