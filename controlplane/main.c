@@ -13,6 +13,7 @@
 #include "format.h"
 #include "log.h"
 #include "options.h"
+#include "protect.h"
 
 /* Workers, writers and sinks inherit the mask: signals arrive at the control server's signalfd only. */
 static void signals_block(void)
@@ -65,7 +66,8 @@ static int check(const struct config *cfg)
 	struct err err = {0};
 
 	if (config_check(cfg, &err) || event_config_check(cfg, &err) || format_config_check(cfg, &err) ||
-		rules_of_dir(cfg, &rs, &err) || enrich_set_load(&tables, cfg, &err) ||
+		protect_config_check(cfg, &err) || rules_of_dir(cfg, &rs, &err) ||
+		enrich_set_load(&tables, cfg, &err) ||
 		(cfg->state.enabled && window_plan_make(&plan, cfg, &err))) {
 		fprintf(stderr, "sluiced: %s\n", err.text);
 		return 1;
@@ -86,7 +88,8 @@ static int run(const struct config *cfg)
 	static struct daemon daemon;
 	struct err err = {0};
 
-	if (config_check(cfg, &err) || event_config_check(cfg, &err) || format_config_check(cfg, &err)) {
+	if (config_check(cfg, &err) || event_config_check(cfg, &err) || format_config_check(cfg, &err) ||
+		protect_config_check(cfg, &err)) {
 		fprintf(stderr, "sluiced: %s\n", err.text);
 		return 1;
 	}

@@ -12,6 +12,7 @@
 #include "drops.h"
 #include "enrich.h"
 #include "err.h"
+#include "protect.h"
 #include "ruleset.h"
 
 struct dataplane;
@@ -50,6 +51,7 @@ struct worker_stats {
 	uint64_t drops[DROP_ID_MAX];
 	struct decode_stats decode;
 	struct enrich_stats enrich;
+	struct protect_stats protect;
 	struct listener_stats listener[64];
 } __attribute__((aligned(64)));
 

@@ -172,13 +172,44 @@ static void append_event(struct pipeline *pl, const struct event *ev, uint8_t li
 		append_shadows(pl, ev, listener, base, flags);
 }
 
+/* What the bytes of a refused event are: JSON by the parser's word only if it read them to their end. */
+static enum protect_text refused_text(const struct pipeline *pl, const struct event *ev, uint8_t listener)
+{
+	bool foreign = pl->format[listener]->next;
+
+	switch (ev->refused) {
+	case DROP_bad_format:
+	case DROP_too_long:
+		if (!foreign && ev->raw_bytes <= EVENT_BYTES_MAX)
+			return PROTECT_JSON;
+		return pl->format[listener] == &format_table[CONFIG_FORMAT_GELF] ? PROTECT_PACKED
+										 : PROTECT_TEXT;
+	case DROP_bad_json:
+	case DROP_bad_utf8:
+	case DROP_too_deep:
+		return PROTECT_TEXT;
+	default:
+		return PROTECT_JSON;
+	}
+}
+
+/* Bytes of a refused event that may be kept; protects them. */
+static uint32_t refused_limit(struct pipeline *pl, struct event *ev, uint8_t listener)
+{
+	if (pl->protector && pl->dead_tokens >= record_refused_bytes(ev, pl->dead_letter_bytes) &&
+		!protect_refused(pl->protector, ev, refused_text(pl, ev, listener), &pl->stats->protect))
+		return 0;
+	return pl->dead_letter_bytes;
+}
+
 /* Dead letters are spread by source, under a byte quota, so that garbage cannot fill the disk. */
-static void append_refused(struct pipeline *pl, const struct event *ev, uint8_t listener)
+static void append_refused(struct pipeline *pl, struct event *ev, uint8_t listener)
 {
 	struct listener_stats *ls = &pl->stats->listener[listener];
 	uint64_t key_hash = event_key_hash(ev);
 	uint32_t partition = partition_of(pl, key_hash);
-	uint32_t bytes = record_refused_bytes(ev, pl->dead_letter_bytes);
+	uint32_t limit = refused_limit(pl, ev, listener);
+	uint32_t bytes = record_refused_bytes(ev, limit);
 	struct batch *b;
 
 	ls->refused[ev->refused]++;
@@ -196,15 +227,13 @@ static void append_refused(struct pipeline *pl, const struct event *ev, uint8_t 
 		return;
 	}
 	pl->dead_tokens -= bytes;
-	batch_count(pl, b,
-		record_write_refused(
-			b->data + b->bytes, ev, key_hash, pl->now.wall_ms, pl->dead_letter_bytes));
+	batch_count(pl, b, record_write_refused(b->data + b->bytes, ev, key_hash, pl->now.wall_ms, limit));
 	ls->refused_kept++;
 	pl->stats->drops[ev->refused]++;
 }
 
-/* Enriches, matches and appends what has been parsed so far. The raw bytes that events point to must still be
- * there. */
+/* Enriches, matches, protects and appends what has been parsed so far. The raw bytes that events point to
+ * must still be there. */
 static void events_flush(struct pipeline *pl)
 {
 	const struct event *end = pl->event + pl->event_count;
@@ -218,9 +247,11 @@ static void events_flush(struct pipeline *pl)
 		enrich_run(pl->enricher, pl->enrich, pl->accepted, accepted, &pl->stats->enrich);
 	if (accepted)
 		matcher_run(pl->matcher, pl->accepted, accepted);
-	for (const struct event *ev = pl->event; ev < end; ev++, listener++) {
+	for (struct event *ev = pl->event; ev < end; ev++, listener++) {
 		if (ev->refused)
 			append_refused(pl, ev, *listener);
+		else if (pl->protector && !protect_event(pl->protector, ev, &pl->stats->protect))
+			event_drop(pl, ev, *listener, DROP_protect_failed);
 		else
 			append_event(pl, ev, *listener);
 	}

@@ -1,6 +1,6 @@
-/* The RX worker's stages in their order: decode, split, parse, enrich, match, append to the open batches. One
- * struct pipeline per worker, used by that worker alone; all its memory is made in pipeline_setup.c. A stage
- * file: no allocation, lock, clock or system call below pipeline_burst(). */
+/* The RX worker's stages in their order: decode, split, parse, enrich, match, protect, append to the open
+ * batches. One struct pipeline per worker, used by that worker alone; all its memory is made in
+ * pipeline_setup.c. A stage file: no allocation, lock, clock or system call below pipeline_burst(). */
 #ifndef SLUICE_PIPELINE_H
 #define SLUICE_PIPELINE_H
 
@@ -20,6 +20,7 @@
 #include "ip_list.h"
 #include "json.h"
 #include "producers.h"
+#include "protect.h"
 #include "ruleset.h"
 
 #define PIPELINE_EVENTS MATCH_EVENTS_MAX
@@ -60,7 +61,8 @@ struct pipeline {
 	const struct enrich_set *enrich;
 	/* working memory */
 	struct decoder decoder;
-	struct enricher *enricher; /* NULL: nothing is configured */
+	struct enricher *enricher;   /* NULL: nothing is configured */
+	struct protector *protector; /* NULL: nothing is configured */
 	struct json_parser *parser;
 	struct event *event; /* PIPELINE_EVENTS */
 	uint8_t *event_listener;

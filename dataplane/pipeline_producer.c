@@ -109,7 +109,7 @@ void producer_reject(struct pipeline *pl, const struct datagram *dg, enum drop_r
 /* What would become of the event again if it came again. */
 static bool drop_is_final(enum drop_reason why)
 {
-	return why == DROP_rule_drop || why == DROP_record_too_big;
+	return why == DROP_rule_drop || why == DROP_record_too_big || why == DROP_protect_failed;
 }
 
 void producer_dropped(struct pipeline *pl, const struct event *ev, uint8_t listener, enum drop_reason why)

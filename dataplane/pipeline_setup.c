@@ -114,6 +114,14 @@ int pipeline_setup(struct pipeline *pl, const struct config *cfg, const struct d
 	if (enrich_configured(cfg))
 		pl->enricher = enricher_new(PIPELINE_EVENTS, TAIL_BYTES,
 			handoff->batch_bytes - MATCH_HITS_MAX * (uint32_t)sizeof(uint16_t));
+	if (protect_configured(cfg)) {
+		int rc = protector_new(&pl->protector, cfg, err);
+
+		if (rc) {
+			pipeline_free(pl);
+			return rc;
+		}
+	}
 	pl->event = zeroed(PIPELINE_EVENTS * sizeof *pl->event);
 	pl->event_listener = zeroed(PIPELINE_EVENTS);
 	pl->accepted = zeroed(PIPELINE_EVENTS * sizeof *pl->accepted);
@@ -136,6 +144,7 @@ void pipeline_free(struct pipeline *pl)
 		json_parser_free(pl->parser);
 	enricher_free(pl->enricher);
 	decoder_free(&pl->decoder);
+	protector_free(pl->protector);
 	free(pl->event);
 	free(pl->event_listener);
 	free(pl->accepted);

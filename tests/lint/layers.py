@@ -5,7 +5,7 @@ import sys
 
 # Lowest first. A header belongs to the longest folder here that holds it.
 ORDER = ["dataplane/base", "rules/schema", "dataplane/record", "rules", "dataplane/nic",
-         "dataplane/parse", "dataplane/formats", "dataplane/producer", "dataplane/enrich",
+         "dataplane/parse", "dataplane/formats", "dataplane/producer", "dataplane/enrich", "dataplane/protect",
          "dataplane/handoff", "dataplane/journal", "dataplane/ack", "dataplane/state", "dataplane", "sinks/encode",
          "sinks", "sinks/kafka", "sinks/clickhouse", "sinks/webhook", "controlplane", "tools", "perf", "tests"]
 TESTS = ("tests/", "perf/")  # may look into private headers

@@ -11,13 +11,13 @@ import os
 import random
 import re
 import signal
-import struct
 import subprocess
 import sys
 import time
 import uuid
 
 from daemon import UDP_PORT, Daemon, file_ports
+from pcap_file import pcap_write
 from rig import Rig, say, wait_until
 from windows import messages
 
@@ -43,23 +43,9 @@ NEW_POINTS = ["repartition_renamed:1", *["repartition_out:1", "repartition_in:1"
               "repartition_done:1"]
 
 
-def frame(payload):
-    udp = struct.pack(">HHHH", 40000, UDP_PORT, 8 + len(payload), 0) + payload
-    head = struct.pack(">BBHHHBBHII", 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0, 0x0A000001, 0x0A000002)
-    total = sum(struct.unpack(">10H", head))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    head = head[:10] + struct.pack(">H", total ^ 0xFFFF) + head[12:]
-    return bytes.fromhex("020000000002020000000001") + b"\x08\x00" + head + udp
-
-
 def write_pcap(path, events):
     lines = [json.dumps(e) for e in events]
-    with open(path, "wb") as f:
-        f.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1))
-        for i in range(0, len(lines), 6):
-            fr = frame("\n".join(lines[i:i + 6]).encode())
-            f.write(struct.pack("<IIII", 0, 0, len(fr), len(fr)) + fr)
+    pcap_write(path, [("\n".join(lines[i:i + 6]).encode(), UDP_PORT) for i in range(0, len(lines), 6)])
 
 
 def event(rng, number, last_ms):
