@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "confine.h"
 #include "log.h"
 #include "state_rules.h"
 
@@ -34,6 +35,7 @@ static void ticked(void *arg)
 	struct daemon *d = arg;
 
 	daemon_tick(d);
+	confine_say();
 	service_tick(
 		&d->service, d->workers_move || atomic_load(&d->phase) != PHASE_RUNNING, clock_mono_ns());
 	epoch_before_tick(&d->before, d->sinks);
@@ -404,6 +406,16 @@ static void workers_down(struct daemon *d)
 	d->workers_running = false;
 }
 
+static int capabilities_up(struct daemon *d, struct err *err)
+{
+	return confine_capabilities(&d->cfg, err);
+}
+
+static int calls_up(struct daemon *d, struct err *err)
+{
+	return confine_calls(&d->cfg, err);
+}
+
 static const struct part {
 	const char *name;
 	int (*up)(struct daemon *d, struct err *err);
@@ -420,11 +432,13 @@ static const struct part {
 	{"ports", dataplane_up, dataplane_down},
 	{"lanes", handoff_up, handoff_down},
 	{"acknowledgements", acks_up, acks_down},
+	{"capabilities", capabilities_up, nothing_down},
 	{"writers", writers_up, writers_down},
 	{"windows", windows_up, windows_down},
 	{"sinks", sinks_up, sinks_down},
 	{"enrichment", enrich_up, enrich_down},
 	{"workers", workers_up, workers_down},
+	{"system calls", calls_up, nothing_down},
 };
 #define PART_COUNT (sizeof part_table / sizeof *part_table)
 

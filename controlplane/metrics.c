@@ -13,7 +13,7 @@ struct metrics_daemon {
 	double uptime_seconds, blind_seconds;
 	uint64_t input_ended, draining, generation, rules, canaries;
 	uint64_t match_events, match_rescans, match_hits_truncated, match_confirms, match_confirms_cut;
-	uint64_t control_requests, control_clients, control_dropped_slow;
+	uint64_t control_requests, control_clients, control_dropped_slow, refused_calls;
 	uint64_t acks, acks_durable, acks_refused, acks_no_path, acks_unsent, acks_rejects, acks_forgotten;
 	uint64_t enrich_too_long, closings_damaged;
 	uint64_t rules_dropped, keys_dropped, not_in_force, not_here;	     /* UINT64_MAX: no state stage */
@@ -157,6 +157,7 @@ static void print_daemon(const struct view *v, const struct metric *m, FILE *out
 		.control_requests = v->server.requests,
 		.control_clients = v->server.clients,
 		.control_dropped_slow = v->server.dropped_slow,
+		.refused_calls = v->refused_calls,
 		.merge_rows = v->state_parts ? v->state.merge.rows_out : UINT64_MAX,
 		.merge_revisions = v->state_parts ? v->state.merge.revisions : UINT64_MAX,
 		.merge_alerts = v->state_parts ? v->state.merge.alerts : UINT64_MAX,

@@ -119,6 +119,7 @@ struct view {
 	struct matcher_stats match;
 	struct server_stats server;
 	struct acker_stats ack;
+	uint64_t refused_calls; /* by the filter of system calls */
 };
 
 void view_free(struct view *v);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "clock.h"
+#include "confine.h"
 #include "log.h"
 
 /* Counters have one writer each; a reader takes each word whole. */
@@ -294,6 +295,7 @@ void daemon_view_take(void *arg, struct view *v)
 	v->server = server_stats(d->server);
 	if (d->acker)
 		acker_stats(d->acker, &v->ack);
+	v->refused_calls = confine_refused();
 	take_sinks(d, v);
 	take_state(d, v);
 	take_partitions(d, v);

@@ -8,7 +8,7 @@ cd "$(dirname "$(readlink -f "$0")")/.."
 # Debian 12 packages, each with the version that it must begin with. The distribution's point releases may move the rest.
 PACKAGES="
 gcc=4:12 g++=4:12 meson=1.0 ninja-build=1.11 pkg-config=1.8 python3=3.11 git=1:2.39
-dpdk=22.11 libdpdk-dev=22.11 libhyperscan-dev=5.4 libpcre2-dev=10.42 liburing-dev=2.3 librdkafka-dev=2.0 libjemalloc-dev=5.3
+dpdk=22.11 libdpdk-dev=22.11 libhyperscan-dev=5.4 libpcre2-dev=10.42 liburing-dev=2.3 libseccomp-dev=2.5 librdkafka-dev=2.0 libjemalloc-dev=5.3
 libcmocka-dev=1.1 libyaml-dev=0.2 libjansson-dev=2.14 libmaxminddb-dev=1.7 libhttp-parser-dev=2.9 libsimdjson-dev=3.0 libpcap-dev=1.10
 libsodium-dev=1.0 libcurl4-openssl-dev=7.88 libssl-dev=3.0 zlib1g-dev=1:1.2 libzstd-dev=1.5 liblz4-dev=1.9 libsasl2-dev=2.1 make=4.3 prometheus-alertmanager=0.25
 clang=1:14 libclang-rt-14-dev=1:14 clang-tidy=1:14 clang-format=1:14

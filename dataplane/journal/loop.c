@@ -7,6 +7,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "ring_limit.h"
+
 #define WAIT_MAX_NS 5000000u /* nothing to do: ticks, notes and the end are looked for so often */
 #define WAIT_IO_NS 1000000u  /* a write is under way */
 #define WAIT_HELD_NS 100000u /* a batch is in hand that waits for the next segment */
@@ -23,10 +25,9 @@ struct loop {
 static int loop_setup(struct journal_part *part)
 {
 	struct iovec all = {part->cache.memory, part->cache.memory_bytes};
-	int rc = io_uring_queue_init(64, &part->ring, IORING_SETUP_SINGLE_ISSUER);
+	static const uint8_t ops[] = {IORING_OP_WRITE, IORING_OP_WRITE_FIXED};
+	int rc = ring_open(&part->ring, 64, IORING_SETUP_SINGLE_ISSUER);
 
-	if (rc == -EINVAL)
-		rc = io_uring_queue_init(64, &part->ring, 0);
 	if (rc != 0)
 		return rc;
 	rc = io_uring_register_files(&part->ring, part->fd, 2);
@@ -40,7 +41,11 @@ static int loop_setup(struct journal_part *part)
 		log_warn("journal",
 			"block buffers not registered: raise RLIMIT_MEMLOCK partition=%u bytes=%zu",
 			part->index, part->cache.memory_bytes);
-	return 0;
+	/* Writes into the two files of its slots, and other segments into these. */
+	rc = ring_limit(&part->ring, ops, sizeof ops, IOSQE_FIXED_FILE, IORING_REGISTER_FILES_UPDATE);
+	if (rc != 0)
+		io_uring_queue_exit(&part->ring);
+	return rc;
 }
 
 static struct batch_lane *loop_lane(const struct loop *l, uint32_t worker)

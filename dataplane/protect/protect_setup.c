@@ -1,4 +1,5 @@
 /* Tables of protection from the configuration, and its check. Control thread, before the worker starts. */
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -89,6 +90,7 @@ static int field_fits(enum field_id field, uint64_t action, uint32_t types, stru
 	const struct field_info *info = &field_table[field];
 	uint64_t bit = 1ull << field;
 
+	assert(field < FIELD_ID_MAX);
 	if (info->kind == FIELD_KIND_UUID || info->kind == FIELD_KIND_TIME)
 		return err_set(err, -EINVAL, "protect.field: %s cannot be protected: it is the event's %s",
 			info->name, info->kind == FIELD_KIND_TIME ? "time" : "identity");

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "ring_limit.h"
 
 #define RING_ENTRIES 8u
 #define SLICE_NS 50000000ll /* how long a wish to stop may go unseen */
@@ -18,13 +19,20 @@ enum { TAG_OP = 1, TAG_TIMEOUT, TAG_CANCEL };
 
 int ch_sock_init(struct ch_sock *s, bool (*give_up)(void *arg), void *arg, struct err *err)
 {
+	static const uint8_t ops[] = {IORING_OP_CONNECT, IORING_OP_SEND, IORING_OP_RECV,
+		IORING_OP_LINK_TIMEOUT, IORING_OP_ASYNC_CANCEL};
 	int rc;
 
 	memset(s, 0, sizeof *s);
 	s->fd = -1;
 	s->give_up = give_up;
 	s->arg = arg;
-	rc = io_uring_queue_init(RING_ENTRIES, &s->ring, 0);
+	rc = ring_open(&s->ring, RING_ENTRIES, 0);
+	if (rc == 0) {
+		rc = ring_limit(&s->ring, ops, sizeof ops, IOSQE_IO_LINK, IORING_REGISTER_LAST);
+		if (rc)
+			io_uring_queue_exit(&s->ring);
+	}
 	if (rc)
 		return err_set(err, rc, "clickhouse: io_uring: %s", strerror(-rc));
 	s->ring_ready = true;

@@ -3,6 +3,8 @@
 #include "kafka_priv.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -95,6 +97,27 @@ static int conf_options(rd_kafka_conf_t *conf, const char *options, struct err *
 	return 0;
 }
 
+/* Threads of librdkafka block all signals. SIGSYS says that a system call was refused: blocked it would end
+ * the process. */
+static rd_kafka_resp_err_t thread_started(
+	rd_kafka_t *rk, rd_kafka_thread_type_t type, const char *name, void *opaque)
+{
+	sigset_t set;
+
+	(void)rk, (void)type, (void)name, (void)opaque;
+	sigemptyset(&set);
+	sigaddset(&set, SIGSYS);
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+	return RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+static rd_kafka_resp_err_t client_made(
+	rd_kafka_t *rk, const rd_kafka_conf_t *conf, void *opaque, char *text, size_t text_bytes)
+{
+	(void)conf, (void)opaque, (void)text, (void)text_bytes;
+	return rd_kafka_interceptor_add_on_thread_start(rk, "sluice", thread_started, NULL);
+}
+
 rd_kafka_conf_t *kafka_conf_new(const struct config_kafka *cfg, struct err *err)
 {
 	rd_kafka_conf_t *conf;
@@ -105,6 +128,7 @@ rd_kafka_conf_t *kafka_conf_new(const struct config_kafka *cfg, struct err *err)
 	}
 	conf = rd_kafka_conf_new();
 	rd_kafka_conf_set_log_cb(conf, kafka_log);
+	rd_kafka_conf_interceptor_add_on_new(conf, "sluice", client_made, NULL);
 	if (kafka_conf_set(conf, "bootstrap.servers", cfg->brokers, err) ||
 		kafka_conf_set(conf, "client.id", "sluice", err) ||
 		kafka_conf_set(conf, "log_level", "5", err) ||

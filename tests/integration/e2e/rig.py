@@ -116,11 +116,21 @@ class Rig:
                 server.end()
         for close in reversed(self.closers):
             close()
+        self.look_for_refused_calls()
         clean = not self.failures and (kind is None or (kind is SystemExit and value.code in (0, SKIP)))
         if clean and not os.environ.get("SLUICE_E2E_KEEP"):
             shutil.rmtree(self.dir, ignore_errors=True)
         else:
             print(f"left for inspection: {self.dir}", flush=True)
+
+    def look_for_refused_calls(self):
+        """Whatever a test does, no sluiced needs a system call that its filter does not let through."""
+        for name in os.listdir(self.dir) if os.path.isdir(self.dir) else []:
+            if not name.endswith(".log") or not os.path.isfile(self.path(name)):
+                continue
+            lines = [x for x in self.text(name).splitlines() if "SYSTEM CALL REFUSED" in x]
+            if lines:
+                self.expect(False, f"{name}: {lines[0]}")
 
     def expect(self, good, what):
         say(("ok: " if good else "FAILED: ") + what)
