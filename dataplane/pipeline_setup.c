@@ -64,12 +64,38 @@ static bool chunks_set_up(struct pipeline *pl, const struct config *cfg)
 	return c->message && c->data;
 }
 
+static int listeners_set_up(struct pipeline *pl, const struct config *cfg, struct err *err)
+{
+	bool any_framed = false;
+
+	pl->allow = zeroed(cfg->listeners_count * sizeof *pl->allow);
+	pl->keys = zeroed(cfg->listeners_count * sizeof *pl->keys);
+	if (!pl->allow || !pl->keys)
+		return err_set(err, -ENOMEM, "worker %u: no memory for listeners", pl->worker);
+	for (uint32_t i = 0; i < cfg->listeners_count; i++) {
+		const struct config_listeners *listener = &cfg->listeners[i];
+
+		if (frame_keys_load(&pl->keys[i], listener->key_file, "listeners.key_file", err) ||
+			ip_list_from_text(&pl->allow[i], listener->allow, err))
+			return -EINVAL;
+		pl->framed[i] = listener->format == CONFIG_FORMAT_SLUICE;
+		pl->acks[i] = pl->framed[i] && listener->ack && pl->handoff->acks;
+		any_framed |= pl->framed[i];
+		pl->hint[i] = event_config_listener_type(listener);
+		pl->format[i] = &format_table[listener->format];
+		pl->line_split[i] = listener->format == CONFIG_FORMAT_NDJSON;
+	}
+	if (any_framed && producers_init(&pl->producers, (uint32_t)cfg->worker.producers_max))
+		return err_set(err, -ENOMEM, "worker %u: no memory for worker.producers_max", pl->worker);
+	return 0;
+}
+
 int pipeline_setup(struct pipeline *pl, const struct config *cfg, const struct decode_ports *ports,
 	const struct handoff *handoff, uint32_t worker, struct worker_stats *stats, struct err *err)
 {
 	const struct decoder_wish decode = {ports, stats->drops, &stats->decode,
 		(uint32_t)cfg->worker.fragments_max, cfg->worker.fragment_timeout * 1000000u};
-	bool any_framed = false;
+	int rc;
 
 	memset(pl, 0, sizeof *pl);
 	pl->cfg = cfg;
@@ -83,28 +109,10 @@ int pipeline_setup(struct pipeline *pl, const struct config *cfg, const struct d
 	pl->dead_rate = cfg->journal.dead_letter_rate;
 	pl->dead_tokens = pl->dead_rate;
 	pl->batch_age_ns = cfg->worker.batch_age * 1000u;
-	pl->allow = zeroed(cfg->listeners_count * sizeof *pl->allow);
-	pl->keys = zeroed(cfg->listeners_count * sizeof *pl->keys);
-	for (uint32_t i = 0; i < cfg->listeners_count; i++) {
-		if (pl->keys && frame_keys_load(&pl->keys[i], cfg->listeners[i].key_file,
-					"listeners.key_file", err)) {
-			pipeline_free(pl);
-			return -EINVAL;
-		}
-		pl->framed[i] = cfg->listeners[i].format == CONFIG_FORMAT_SLUICE;
-		pl->acks[i] = pl->framed[i] && cfg->listeners[i].ack && handoff->acks;
-		any_framed |= pl->framed[i];
-		if (pl->allow && ip_list_from_text(&pl->allow[i], cfg->listeners[i].allow, err)) {
-			pipeline_free(pl);
-			return -EINVAL;
-		}
-		pl->hint[i] = event_config_listener_type(&cfg->listeners[i]);
-		pl->format[i] = &format_table[cfg->listeners[i].format];
-		pl->line_split[i] = cfg->listeners[i].format == CONFIG_FORMAT_NDJSON;
-	}
-	if (any_framed && producers_init(&pl->producers, (uint32_t)cfg->worker.producers_max)) {
+	rc = listeners_set_up(pl, cfg, err);
+	if (rc) {
 		pipeline_free(pl);
-		return err_set(err, -ENOMEM, "worker %u: no memory for worker.producers_max", worker);
+		return rc;
 	}
 	priorities_set_up(pl, cfg, handoff->batches);
 	admit_set_up(&pl->admit, cfg, &stats->sources_forgotten);
@@ -114,13 +122,10 @@ int pipeline_setup(struct pipeline *pl, const struct config *cfg, const struct d
 	if (enrich_configured(cfg))
 		pl->enricher = enricher_new(PIPELINE_EVENTS, TAIL_BYTES,
 			handoff->batch_bytes - MATCH_HITS_MAX * (uint32_t)sizeof(uint16_t));
-	if (protect_configured(cfg)) {
-		int rc = protector_new(&pl->protector, cfg, err);
-
-		if (rc) {
-			pipeline_free(pl);
-			return rc;
-		}
+	rc = protect_configured(cfg) ? protector_new(&pl->protector, cfg, err) : 0;
+	if (rc) {
+		pipeline_free(pl);
+		return rc;
 	}
 	pl->event = zeroed(PIPELINE_EVENTS * sizeof *pl->event);
 	pl->event_listener = zeroed(PIPELINE_EVENTS);
@@ -130,8 +135,7 @@ int pipeline_setup(struct pipeline *pl, const struct config *cfg, const struct d
 	pl->open = zeroed(pl->partitions * sizeof *pl->open);
 	if (decoder_setup(&pl->decoder, &decode) || (enrich_configured(cfg) && !pl->enricher) ||
 		!pl->parser || !pl->event || !pl->event_listener || !pl->accepted || !pl->scratch ||
-		!pl->open || !pl->written.data || !pl->allow || !pl->keys ||
-		!pl->admit.source || !chunks_set_up(pl, cfg)) {
+		!pl->open || !pl->written.data || !pl->admit.source || !chunks_set_up(pl, cfg)) {
 		pipeline_free(pl);
 		return err_set(err, -ENOMEM, "worker %u: no memory", worker);
 	}

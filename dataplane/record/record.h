@@ -172,8 +172,8 @@ static inline uint32_t record_producer_bytes(const struct event *ev)
 /* Bytes that a record of this event needs, for RECORD_EVENT. */
 static inline uint32_t record_bytes_of(const struct event *ev)
 {
-	return record_round(record_head_bytes(ev->field_mask, ev->hit_count) + ev->raw_bytes + ev->tail_bytes +
-			    record_producer_bytes(ev));
+	return record_round(record_head_bytes(ev->field_mask, ev->hit_count) + ev->raw_bytes +
+			    ev->tail_bytes + record_producer_bytes(ev));
 }
 
 /* Writes ev as RECORD_EVENT to out, which has record_bytes_of(ev) bytes and is 8-byte aligned. key_hash and

@@ -6,8 +6,8 @@ import sys
 # RX stage files: run to completion on a worker core.
 STAGES = ("dataplane/base/number", "dataplane/base/ip_text", "dataplane/base/json_scan", "dataplane/parse/",
           "dataplane/formats/", "dataplane/record/", "dataplane/enrich/enrich.c", "dataplane/enrich/geoip.h",
-          "dataplane/enrich/lookup.h", "dataplane/protect/", "dataplane/admit", "dataplane/capture", "dataplane/pipeline.c",
-          "dataplane/nic/decode", "rules/compile/match_run.c",
+          "dataplane/enrich/lookup.h", "dataplane/protect/", "dataplane/admit", "dataplane/capture",
+          "dataplane/pipeline.c", "dataplane/nic/decode", "rules/compile/match_run.c",
           "rules/compile/match_attr.c", "rules/compile/match_confirm.c", "rules/compile/rule_shadow.c")
 RULES = [
     # (pattern, paths it holds for, what to do)
