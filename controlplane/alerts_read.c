@@ -275,26 +275,6 @@ json_t *alerts_latest(
 
 /* ---- one by its id ---- */
 
-/* 36 characters, hex and dashes. */
-static bool id_of_uuid(const char *text, uint8_t id[16])
-{
-	char again[UUID_TEXT_BYTES];
-	unsigned byte;
-	int at = 0;
-
-	if (strlen(text) != UUID_TEXT_BYTES - 1)
-		return false;
-	for (int i = 0; i < 16; i++) {
-		at += at == 8 || at == 13 || at == 18 || at == 23; /* whatever stands there: see below */
-		if (sscanf(text + at, "%2x", &byte) != 1)
-			return false;
-		id[i] = (uint8_t)byte;
-		at += 2;
-	}
-	uuid_text(again, id); /* has its dashes */
-	return strcmp(again, text) == 0;
-}
-
 /* "node/epoch/partition/offset/rule" of this journal. */
 static bool id_of_address(const struct journal *j, const char *id, uint32_t *partition, uint64_t *offset)
 {
@@ -326,7 +306,7 @@ int alerts_find(const struct alerts_source *src, const char *id, json_t **alert,
 	uint64_t offset;
 	int rc = 0;
 
-	if (id_of_uuid(id, uuid)) {
+	if (uuid_of_text(id, uuid)) {
 		s.id = uuid;
 		rc = log_scan(&s, src->output, FIND_SCAN, &all);
 	} else if (id_of_address(src->input, id, &partition, &offset)) {

@@ -93,3 +93,22 @@ size_t uuid_text(char out[UUID_TEXT_BYTES], const uint8_t id[16])
 	*p = 0;
 	return UUID_TEXT_BYTES - 1;
 }
+
+bool uuid_of_text(const char *text, uint8_t id[16])
+{
+	char again[UUID_TEXT_BYTES];
+	unsigned byte;
+	int at = 0;
+
+	if (strlen(text) != UUID_TEXT_BYTES - 1)
+		return false;
+	for (int i = 0; i < 16; i++) {
+		at += at == 8 || at == 13 || at == 18 || at == 23; /* whatever stands there: see below */
+		if (sscanf(text + at, "%2x", &byte) != 1)
+			return false;
+		id[i] = (uint8_t)byte;
+		at += 2;
+	}
+	uuid_text(again, id); /* has its dashes */
+	return strcmp(again, text) == 0;
+}

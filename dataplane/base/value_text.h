@@ -3,6 +3,7 @@
 #ifndef SLUICE_VALUE_TEXT_H
 #define SLUICE_VALUE_TEXT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,5 +21,7 @@ size_t integer_text(char out[DECIMAL_TEXT_BYTES], int64_t v);
 /* Lower case, RFC 9562: 36 characters. */
 #define UUID_TEXT_BYTES 37
 size_t uuid_text(char out[UUID_TEXT_BYTES], const uint8_t id[16]);
+/* And back: exactly such a text. */
+bool uuid_of_text(const char *text, uint8_t id[16]);
 
 #endif

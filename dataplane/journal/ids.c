@@ -274,6 +274,33 @@ bool segment_ids_load(struct journal_part *part, struct segment_entry *seg)
 	return good;
 }
 
+int segment_ids_has(const char *part_dir, uint64_t number, uint64_t epoch, uint32_t partition,
+	const uint8_t id[16], uint64_t bytes_max)
+{
+	const struct ids_id *ids;
+	char path[PATH_BYTES];
+	struct ids_header h;
+	uint64_t bytes;
+	uint8_t *data;
+	int has = 1;
+
+	segment_ids_path(path, part_dir, number);
+	data = file_read(path, bytes_max, &bytes);
+	if (!data)
+		return 1;
+	memcpy(&h, data, sizeof h);
+	ids = (const struct ids_id *)(data + sizeof h);
+	if (h.magic == SEGMENT_IDS_MAGIC && h.version == IDS_VERSION && h.crc == header_crc(h) &&
+		h.epoch == epoch && h.partition == partition && h.segment == number &&
+		bytes == sizeof h + h.count * sizeof *ids && body_good(&h, ids)) {
+		has = 0;
+		for (uint32_t i = 0; i < h.count && !has; i++)
+			has = !memcmp(ids[i].id, id, sizeof ids[i].id);
+	}
+	free(data);
+	return has;
+}
+
 void segment_ids_tidy(const char *part_dir, const uint64_t *number, uint32_t count)
 {
 	DIR *dir = opendir(part_dir);

@@ -184,6 +184,19 @@ void journal_scanner_close(struct journal_scanner *s);
  * (which is reported) or at the end, or when the callback returns non-zero. Returns that, 0, or -errno. */
 int journal_scan(const char *dir, uint32_t partition,
 	int (*each)(void *arg, const struct journal_scan_block *b), void *arg, struct err *err);
+/* Looks in a partition for the record at an offset, or for records with an id; the newest segment first. By
+ * id, a segment is read only if the ids beside it have it, or there are none: shadows and dead letters have
+ * no id there and are found by chance. each: for the block of the offset; for an id, each block that may have
+ * it, non-zero ends. Returns what it returned, 1 for an offset that was found, 0, or -errno. */
+struct journal_find {
+	const uint8_t *id; /* 16 bytes; NULL: by offset */
+	uint64_t offset;
+	int (*each)(void *arg, const struct journal_scan_block *b);
+	void (*progress)(void *arg, uint32_t done, uint32_t segments); /* before each segment; NULL: none */
+	void *arg;
+};
+int journal_find(const char *dir, uint32_t partition, const struct journal_find *wish, struct err *err);
+
 struct journal_meta {
 	char node[65];
 	uint64_t epoch;

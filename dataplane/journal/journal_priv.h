@@ -68,6 +68,10 @@ int walk_peek(
 /* The same for the header alone: what lies behind it is not read for it. */
 int walk_head(struct walk *w, uint64_t seq_limit, const struct block_header **h, struct err *err);
 
+/* ---- scan.c ---- */
+/* The block at w->at for who reads offline; h NULL: it is not whole. */
+void scan_fill(struct journal_scan_block *b, const struct walk *w, const struct block_header *h);
+
 /* ---- cache.c: block buffers ---- */
 struct block_buf {
 	/* (block_seq + 1) << 16 | readers holding it; 0: the writer's. Writer sets and takes, readers count.
@@ -274,6 +278,10 @@ void segment_ids_keep(struct journal_part *part);
 void segment_ids_remove(const char *part_dir, uint64_t number);
 /* Remembers the ids of seg, which seg + 1 follows; fills seg's fields. False: there are none to be relied on,
  * and nothing was remembered. Set-up thread. */
+/* Offline: whether an id stands beside the segment. 0: it does not; 1: it does, or there is no file to go by.
+ */
+int segment_ids_has(const char *part_dir, uint64_t number, uint64_t epoch, uint32_t partition,
+	const uint8_t id[16], uint64_t bytes_max);
 bool segment_ids_load(struct journal_part *part, struct segment_entry *seg);
 /* Removes files of ids of segments that are not there, and unfinished ones. */
 void segment_ids_tidy(const char *part_dir, const uint64_t *number, uint32_t count);

@@ -23,7 +23,7 @@ int journal_meta_read(const char *dir, struct journal_meta *meta, struct err *er
 	return 0;
 }
 
-static void scan_fill(struct journal_scan_block *b, const struct walk *w, const struct block_header *h)
+void scan_fill(struct journal_scan_block *b, const struct walk *w, const struct block_header *h)
 {
 	*b = (struct journal_scan_block){
 		.segment = w->at.segment,

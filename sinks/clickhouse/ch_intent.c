@@ -230,6 +230,21 @@ int ch_intent_open(struct ch_intent_file *f, const char *data_dir, const char *f
 	return dir_sync(dir, err);
 }
 
+int ch_intent_peek(struct ch_intent_file *f, const char *data_dir, const char *folder, uint32_t partition,
+	struct err *err)
+{
+	int rc;
+
+	memset(f, 0, sizeof *f);
+	snprintf(f->path, sizeof f->path, "%.230s/sinks/%.20s/p%u.intent", data_dir, folder, partition);
+	f->fd = open(f->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (f->fd < 0)
+		return err_set(err, -errno, "clickhouse: %s: %s", f->path, strerror(errno));
+	rc = slots_load(f, err);
+	ch_intent_close(f);
+	return rc;
+}
+
 void ch_intent_close(struct ch_intent_file *f)
 {
 	if (f->fd >= 0)

@@ -57,6 +57,10 @@ struct ch_intent_file {
 int ch_intent_open(struct ch_intent_file *f, const char *data_dir, const char *folder, uint32_t partition,
 	struct err *err);
 void ch_intent_close(struct ch_intent_file *f);
+/* Only reads what is there, of a running sink as well: f->last, f->existed, f->damaged. Nothing stays open.
+ */
+int ch_intent_peek(struct ch_intent_file *f, const char *data_dir, const char *folder, uint32_t partition,
+	struct err *err);
 
 /* Makes `next` the last durable step: its sequence becomes that of the last + 1. */
 int ch_intent_write(struct ch_intent_file *f, const struct ch_intent *next, struct err *err);

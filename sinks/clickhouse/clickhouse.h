@@ -2,6 +2,8 @@
 #ifndef SLUICE_CLICKHOUSE_H
 #define SLUICE_CLICKHOUSE_H
 
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 
 #include "config.h"
@@ -17,5 +19,20 @@ int clickhouse_schema_ddl(const struct config *cfg, FILE *out, struct err *err);
  * -EINVAL for a partition that the journal does not have, or -errno. */
 int clickhouse_position_set(
 	const char *data_dir, bool output, uint32_t partition, uint64_t offset, struct err *err);
+
+/* Where a record of the journal goes, and how far its partition has come by the file beside the journal, of a
+ * daemon that may run. */
+struct clickhouse_place {
+	const char *table; /* constant */
+	bool known;	   /* the file is there and good */
+	uint64_t epoch;	   /* of the journal that it is about */
+	uint64_t from, to; /* of the last range: offsets [from, to); all before it are delivered, but what is parked */
+	bool pending;	   /* that range may or may not be delivered */
+	bool parked;	   /* the record waits for a server that went away with its range unanswered */
+};
+struct record;
+void clickhouse_place_of(
+	struct clickhouse_place *out, const char *data_dir, const struct record *rec,
+	uint32_t partition, uint64_t offset);
 
 #endif
