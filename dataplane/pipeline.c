@@ -151,7 +151,7 @@ static void append_event(struct pipeline *pl, const struct event *ev, uint8_t li
 		return;
 	}
 	if (batches_are_kept(pl, partition, listener)) {
-		listener_drop(pl, listener, kept ? pl->shed[listener] : DROP_rule_drop);
+		event_drop(pl, ev, listener, kept ? pl->shed[listener] : DROP_rule_drop);
 		return;
 	}
 	/* A rule that drops does not hold event time back: the watermark is taken before filters. */
@@ -218,7 +218,7 @@ static void append_refused(struct pipeline *pl, struct event *ev, uint8_t listen
 		return;
 	}
 	if (batches_are_kept(pl, partition, listener)) {
-		listener_drop(pl, listener, pl->shed[listener]);
+		event_drop(pl, ev, listener, pl->shed[listener]);
 		return;
 	}
 	b = batch_room(pl, partition, bytes);

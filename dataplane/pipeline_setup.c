@@ -41,6 +41,13 @@ static void priorities_set_up(struct pipeline *pl, const struct config *cfg, uin
 	}
 }
 
+static bool admission_set_up(struct pipeline *pl, const struct config *cfg)
+{
+	admit_set_up(&pl->admit, cfg, &pl->stats->sources_forgotten);
+	pl->admit.source = zeroed(admit_table_bytes(&pl->admit));
+	return pl->admit.source;
+}
+
 /* False: no memory. Without a listener of GELF there is no table, and no need of one. */
 static bool chunks_set_up(struct pipeline *pl, const struct config *cfg)
 {
@@ -115,8 +122,6 @@ int pipeline_setup(struct pipeline *pl, const struct config *cfg, const struct d
 		return rc;
 	}
 	priorities_set_up(pl, cfg, handoff->batches);
-	admit_set_up(&pl->admit, cfg, &stats->sources_forgotten);
-	pl->admit.source = zeroed(admit_table_bytes(&pl->admit));
 	pl->parser = json_parser_new(TAIL_BYTES);
 	/* Without the room for rule hits, which are not known yet. */
 	if (enrich_configured(cfg))
@@ -135,7 +140,7 @@ int pipeline_setup(struct pipeline *pl, const struct config *cfg, const struct d
 	pl->open = zeroed(pl->partitions * sizeof *pl->open);
 	if (decoder_setup(&pl->decoder, &decode) || (enrich_configured(cfg) && !pl->enricher) ||
 		!pl->parser || !pl->event || !pl->event_listener || !pl->accepted || !pl->scratch ||
-		!pl->open || !pl->written.data || !pl->admit.source || !chunks_set_up(pl, cfg)) {
+		!pl->open || !pl->written.data || !admission_set_up(pl, cfg) || !chunks_set_up(pl, cfg)) {
 		pipeline_free(pl);
 		return err_set(err, -ENOMEM, "worker %u: no memory", worker);
 	}
