@@ -130,8 +130,8 @@ static void place_add(struct event_search *s, const char *sink, const struct rul
 		state = "waits for its server";
 	else if (alerts_only)
 		state = "its alerts";
-	row = json_pack("{s:s, s:s, s:s, s:o, s:o}", "address", address, "sink", sink, "state", state, "target",
-		passed ? json_null() : target_of(s, sink, rs, rec), "position", json_u64(position));
+	row = json_pack("{s:s, s:s, s:s, s:o, s:o}", "address", address, "sink", sink, "state", state,
+		"target", passed ? json_null() : target_of(s, sink, rs, rec), "position", json_u64(position));
 	/* Only of the last one it is known where it began and ended. */
 	if (place.known && offset >= place.from && offset < place.to)
 		json_object_set_new(row, "range",
@@ -309,12 +309,13 @@ int event_output_scan(struct event_search *s, int64_t since_ms, uint64_t *late, 
 		if (rc)
 			break;
 		s->partition = p;
-		while (rc == 0 && journal_scanner_next(scanner, &b, err) == 1 && b.intact) {
+		while (rc == 0 && (rc = journal_scanner_next(scanner, &b, err)) == 1 && b.intact) {
 			if (b.segment != segment)
 				event_progress(s, done++, 0);
 			segment = b.segment;
 			rc = output_block(s, &b, &text, late);
 		}
+		rc = rc < 0 ? rc : 0;
 		journal_scanner_close(scanner);
 	}
 	bytes_free(&text);

@@ -127,7 +127,8 @@ static void add_file(struct support *s, const char *name, const char *path, uint
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	char *text = fd >= 0 ? malloc(most) : NULL;
-	size_t bytes = 0;
+	size_t bytes = 0, start = 0;
+	const char *line;
 	struct stat st;
 	ssize_t n;
 
@@ -138,7 +139,13 @@ static void add_file(struct support *s, const char *name, const char *path, uint
 			(void)lseek(fd, st.st_size - (off_t)most, SEEK_SET);
 		while (bytes < most && (n = read(fd, text + bytes, most - bytes)) > 0)
 			bytes += (size_t)n;
-		pack_add(&s->pack, name, text, bytes);
+		/* From a line's beginning: half of a secret would not be found. */
+		line = (uint64_t)st.st_size > most ? memchr(text, '\n', bytes) : NULL;
+		if (line)
+			start = (size_t)(line + 1 - text);
+		else if ((uint64_t)st.st_size > most)
+			start = bytes;
+		pack_add(&s->pack, name, text + start, bytes - start);
 	}
 	free(text);
 	if (fd >= 0)

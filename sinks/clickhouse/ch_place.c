@@ -4,8 +4,7 @@
 #include "clickhouse.h"
 #include "record.h"
 
-void clickhouse_place_of(
-	struct clickhouse_place *out, const char *data_dir, const struct record *rec,
+void clickhouse_place_of(struct clickhouse_place *out, const char *data_dir, const struct record *rec,
 	uint32_t partition, uint64_t offset)
 {
 	struct ch_intent_file file;

@@ -26,13 +26,13 @@ struct clickhouse_place {
 	const char *table; /* constant */
 	bool known;	   /* the file is there and good */
 	uint64_t epoch;	   /* of the journal that it is about */
-	uint64_t from, to; /* of the last range: offsets [from, to); all before it are delivered, but what is parked */
+	uint64_t from, to; /* of the last range: offsets [from, to); all before it are delivered, but what is
+			      parked */
 	bool pending;	   /* that range may or may not be delivered */
 	bool parked;	   /* the record waits for a server that went away with its range unanswered */
 };
 struct record;
-void clickhouse_place_of(
-	struct clickhouse_place *out, const char *data_dir, const struct record *rec,
+void clickhouse_place_of(struct clickhouse_place *out, const char *data_dir, const struct record *rec,
 	uint32_t partition, uint64_t offset);
 
 #endif
