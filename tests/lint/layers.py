@@ -7,7 +7,9 @@ import sys
 ORDER = ["dataplane/base", "rules/schema", "dataplane/record", "rules", "dataplane/nic",
          "dataplane/parse", "dataplane/formats", "dataplane/producer", "dataplane/enrich", "dataplane/protect",
          "dataplane/handoff", "dataplane/journal", "dataplane/ack", "dataplane/state", "dataplane", "sinks/encode",
-         "sinks", "sinks/kafka", "sinks/clickhouse", "sinks/webhook", "controlplane", "tools", "perf", "tests"]
+         "sinks", "sinks/kafka", "sinks/clickhouse", "sinks/webhook", "controlplane", "tools",
+         "clients/c", "perf", "tests"]
+ALONE = ("clients/c",)  # include only themselves and the system: they are used without the rest
 TESTS = ("tests/", "perf/")  # may look into private headers
 
 
@@ -21,7 +23,7 @@ def layer_of(path):
 
 def main(root):
     files, headers, bad = [], {}, []
-    for top in ("dataplane", "rules", "sinks", "controlplane", "tools", "perf", "tests"):
+    for top in ("dataplane", "rules", "sinks", "controlplane", "tools", "clients", "perf", "tests"):
         for base, _, names in os.walk(os.path.join(root, top)):
             for name in names:
                 if name.endswith((".c", ".h", ".def", ".cc")):
@@ -47,6 +49,10 @@ def main(root):
                         bad.append(f"{path}:{number}: {m.group(1)} is no header of the project (system: <>)")
                     continue
                 theirs = layer_of(target)
+                if theirs != mine and mine in ALONE:
+                    bad.append(f"{path}:{number}: {mine} stands alone and may not include {target}")
+                if theirs != mine and theirs in ALONE and not path.startswith(TESTS):
+                    bad.append(f"{path}:{number}: {target} is a client's; only tests and benchmarks look into it")
                 if ORDER.index(theirs) > ORDER.index(mine):
                     bad.append(f"{path}:{number}: {mine} may not include {target}: {theirs} stands above it; "
                                "hand the lower layer a pointer instead")

@@ -4,7 +4,7 @@ import re
 import sys
 
 FILE_MAX, FUNCTION_MAX, LINE_MAX = 600, 70, 120
-TOPS = ("dataplane", "rules", "sinks", "controlplane", "tools", "perf", "tests", "ansible")
+TOPS = ("dataplane", "rules", "sinks", "controlplane", "tools", "clients", "perf", "tests", "ansible")
 
 
 def functions(lines):

@@ -35,7 +35,7 @@ def strip(text):
 
 def main(root):
     bad, count = [], 0
-    for top in ("dataplane", "rules", "sinks", "controlplane", "tools", "perf", "tests"):
+    for top in ("dataplane", "rules", "sinks", "controlplane", "tools", "clients", "perf", "tests"):
         for base, _, names in os.walk(os.path.join(root, top)):
             for name in names:
                 if not name.endswith((".c", ".h", ".cc")):

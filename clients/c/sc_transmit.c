@@ -1,0 +1,256 @@
+/* Events into datagrams, datagrams into the socket. */
+#include <errno.h>
+#include <sys/socket.h>
+
+#include "sc_client_priv.h"
+#include "sc_socket.h"
+
+#define RETRY_NS 100000000u  /* after the system refused to send what is not repeated otherwise */
+#define SHORTAGE_NS 5000000u /* after it had no memory */
+#define DATAGRAM_LEAST (SC_DATA_HEAD + SC_EVENT_HEAD + SC_MAC_BYTES + 1)
+
+static size_t mac_bytes(const struct sluice_client *c)
+{
+	return c->key.number ? SC_MAC_BYTES : 0;
+}
+
+size_t sc_event_max(const struct sluice_client *c)
+{
+	size_t most = c->payload_max - SC_DATA_HEAD - SC_EVENT_HEAD - mac_bytes(c);
+
+	return most < SC_EVENT_MAX ? most : SC_EVENT_MAX;
+}
+
+/* Packs events from `first` to below `end`: what fits into a datagram, or one that is larger and goes alone.
+ * Returns their number; *bytes: of the datagram. */
+static unsigned pack(struct sluice_client *c, uint64_t first, uint64_t end, size_t *bytes)
+{
+	size_t overhead = SC_DATA_HEAD + mac_bytes(c), events = 0;
+	uint8_t flags = (uint8_t)((c->no_ack ? 0 : SC_FLAG_ACK) | (c->key.number ? SC_FLAG_MAC : 0));
+	unsigned count = sc_window_pack(
+		&c->window, first, end, c->out + SC_DATA_HEAD, c->datagram_bytes - overhead, &events);
+
+	if (count == 0) /* even above the path's MTU of now: then the system says so */
+		count = sc_window_pack(&c->window, first, first + 1, c->out + SC_DATA_HEAD,
+			SC_DATAGRAM_MAX - overhead, &events);
+	sc_data_head(c->out, flags, c->key.number, c->producer, first, (uint16_t)count);
+	if (c->key.number)
+		sc_key_sign(&c->key, c->out, SC_DATA_HEAD + events);
+	*bytes = overhead + events;
+	return count;
+}
+
+void sc_path_look(struct sluice_client *c, size_t failed_bytes)
+{
+	c->payload_max = sc_socket_payload_max(c->fd, c->family, c->payload_max);
+	if (c->payload_max < DATAGRAM_LEAST)
+		c->payload_max = DATAGRAM_LEAST;
+	if (c->datagram_bytes > c->payload_max)
+		c->datagram_bytes = c->payload_max;
+	if (failed_bytes && c->datagram_bytes >= failed_bytes) /* the system does not know the path either */
+		c->datagram_bytes = failed_bytes / 2 > DATAGRAM_LEAST ? failed_bytes / 2 : DATAGRAM_LEAST;
+}
+
+bool sc_queue_full(const struct sluice_client *c)
+{
+	return c->window.queued_bytes >= c->datagram_bytes - SC_DATA_HEAD - mac_bytes(c);
+}
+
+/* 0 or the errno. An error may be that of an earlier datagram, told now (ICMP), with this one not sent: so
+ * once more. */
+static int put(struct sluice_client *c, size_t bytes)
+{
+	for (unsigned try = 0;; try++) {
+		if (send(c->fd, c->out, bytes, 0) >= 0) {
+			c->counts.datagrams++;
+			return 0;
+		}
+		if (errno == EINTR || (errno == ECONNREFUSED && try == 0)) {
+			c->counts.unreachable += errno == ECONNREFUSED;
+			continue;
+		}
+		return errno;
+	}
+}
+
+/* Not now: until the socket takes something again, or, for want of memory, until a little later. */
+static bool is_for_later(struct sluice_client *c, int error)
+{
+	c->blocked = error == EAGAIN || error == EWOULDBLOCK;
+	return c->blocked || error == ENOBUFS || error == ENOMEM;
+}
+
+static uint64_t due_ns(const struct sluice_client *c, const struct sc_slot *slot)
+{
+	return slot->sent_ns + sc_rto_wait(&c->rto, slot->doublings);
+}
+
+/* again: it was its turn to be repeated. left: the system took it. */
+static void mark_sent(
+	struct sluice_client *c, uint64_t first, unsigned count, bool again, bool left, uint64_t now_ns)
+{
+	for (uint64_t s = first; s < first + count; s++) {
+		struct sc_slot *slot = sc_window_slot(&c->window, s);
+		uint64_t due;
+
+		if (left) {
+			c->counts.sent += slot->sends == 0;
+			c->counts.repeated += slot->sends > 0;
+			slot->sends += slot->sends < UINT8_MAX;
+		}
+		slot->doublings = (uint8_t)(again ? slot->doublings + (slot->doublings < SC_RTO_DOUBLINGS_MAX)
+						  : c->rto.doublings);
+		slot->sent_ns = now_ns;
+		due = due_ns(c, slot);
+		if (due < c->repeat_due_ns)
+			c->repeat_due_ns = due;
+	}
+}
+
+/* With no_ack: what has left is settled. */
+static void settle_sent(struct sluice_client *c, unsigned count)
+{
+	uint64_t first = c->window.next_send;
+
+	for (unsigned i = 0; i < count; i++)
+		sc_window_slot(&c->window, first + i)->settled = true;
+	c->window.settled += count;
+	c->counts.sent += count;
+	sc_window_left(&c->window, count);
+	sc_window_advance(&c->window);
+}
+
+/* The first `count` queued events, a datagram of so many bytes, could not be sent. False: they stay queued.
+ */
+static bool queued_failed(struct sluice_client *c, unsigned count, size_t bytes, int error, uint64_t now_ns)
+{
+	uint64_t first = c->window.next_send;
+
+	if (is_for_later(c, error)) {
+		c->linger_due_ns = now_ns + SHORTAGE_NS;
+		return false;
+	}
+	c->counts.send_errors++;
+	c->counts.last_error = error;
+	if (error == EMSGSIZE) {
+		sc_path_look(c, bytes);
+		if (count > 1)
+			return true; /* packed anew */
+	}
+	if (!c->no_ack) { /* as if lost on the way */
+		mark_sent(c, first, count, false, false, now_ns);
+		sc_window_left(&c->window, count);
+		return true;
+	}
+	if (error == EMSGSIZE) {
+		sc_window_left(&c->window, 1);
+		sc_refuse(c, first, SLUICE_CLIENT_TOO_BIG);
+		return true;
+	}
+	c->linger_due_ns = now_ns + RETRY_NS;
+	return false;
+}
+
+void sc_send_queued(struct sluice_client *c, uint64_t now_ns, bool all)
+{
+	struct sc_window *w = &c->window;
+
+	while (w->next_send < w->next) {
+		size_t bytes;
+		unsigned count;
+		int error;
+
+		if (!all && now_ns < c->linger_due_ns && !sc_queue_full(c))
+			return;
+		count = pack(c, w->next_send, w->next, &bytes);
+		error = put(c, bytes);
+		if (error) {
+			if (!queued_failed(c, count, bytes, error, now_ns))
+				return;
+			continue;
+		}
+		c->blocked = false;
+		if (c->no_ack) {
+			settle_sent(c, count);
+			continue;
+		}
+		mark_sent(c, w->next_send, count, false, true, now_ns);
+		sc_window_left(w, count);
+	}
+	c->linger_due_ns = SC_NEVER;
+}
+
+/* Sends events from `first` to below `end` again. Returns how many it dealt with, 0: not now. */
+static unsigned send_run(struct sluice_client *c, uint64_t first, uint64_t end, uint64_t now_ns)
+{
+	size_t bytes;
+	unsigned count;
+	int error;
+
+	do {
+		count = pack(c, first, end, &bytes);
+		error = put(c, bytes);
+		if (error == 0) {
+			c->blocked = false;
+			break;
+		}
+		if (is_for_later(c, error))
+			return 0;
+		c->counts.send_errors++;
+		c->counts.last_error = error;
+		if (error == EMSGSIZE)
+			sc_path_look(c, bytes);
+	} while (error == EMSGSIZE && count > 1);
+	mark_sent(c, first, count, true, error == 0, now_ns);
+	return count;
+}
+
+/* The first event of `first` and on that is due, and where such events end; the next time that one is due
+ * goes into *next. */
+static bool find_due(struct sluice_client *c, uint64_t *first, uint64_t *end, uint64_t now_ns, uint64_t *next)
+{
+	struct sc_window *w = &c->window;
+	bool found = false;
+
+	for (uint64_t s = *first; s < w->next_send; s++) {
+		const struct sc_slot *slot = sc_window_slot(w, s);
+		uint64_t due = slot->settled ? SC_NEVER : due_ns(c, slot);
+
+		if (due <= now_ns) {
+			if (!found)
+				*first = s;
+			*end = s + 1;
+			found = true;
+			continue;
+		}
+		if (found)
+			return true;
+		if (due < *next)
+			*next = due;
+	}
+	return found;
+}
+
+void sc_send_due(struct sluice_client *c, uint64_t now_ns)
+{
+	uint64_t first = c->window.base, end = 0, next = SC_NEVER;
+
+	/* a much shorter wait holds for what has been sent, too */
+	if (now_ns < c->repeat_due_ns && c->rto.base_ns >= c->repeat_base_ns / 2)
+		return;
+	c->repeat_due_ns = SC_NEVER;
+	c->repeat_base_ns = c->rto.base_ns;
+	while (find_due(c, &first, &end, now_ns, &next)) {
+		unsigned count = 1;
+
+		sc_rto_timed_out(&c->rto, now_ns);
+		for (; count && first < end; first += count)
+			count = send_run(c, first, end, now_ns);
+		if (count == 0) {
+			next = now_ns + SHORTAGE_NS;
+			break;
+		}
+	}
+	if (next < c->repeat_due_ns)
+		c->repeat_due_ns = next;
+}
