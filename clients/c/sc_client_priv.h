@@ -3,8 +3,6 @@
 #ifndef SC_CLIENT_PRIV_H
 #define SC_CLIENT_PRIV_H
 
-#include <sys/types.h>
-
 #include "sc_key.h"
 #include "sc_rto.h"
 #include "sc_window.h"
@@ -14,7 +12,7 @@
 
 struct sluice_client {
 	int fd, family;
-	pid_t pid; /* whose identity it is */
+	int forks; /* whose identity it is: of the process so many forks away */
 	bool no_ack, in_callback;
 	bool rejected; /* a REJECT that has not been told yet */
 	bool blocked;  /* the socket takes no more just now */

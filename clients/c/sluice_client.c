@@ -5,6 +5,8 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +32,22 @@ uint64_t sc_now_ns(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+/* How many fork()s this process is away from the one that loaded the library: written by the child alone,
+ * before it runs. */
+static volatile sig_atomic_t forks;
+static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
+static int fork_error;
+
+static void forked(void)
+{
+	forks++;
+}
+
+static void watch_forks(void)
+{
+	fork_error = pthread_atfork(NULL, NULL, forked);
 }
 
 static int random_id(uint64_t *out)
@@ -88,7 +106,8 @@ static int set_up(
 		rc = sc_key_load(&c->key, o->key_file, o->key, error, error_bytes);
 	if (rc)
 		return rc;
-	rc = random_id(&c->producer);
+	(void)pthread_once(&fork_once, watch_forks);
+	rc = fork_error ? -fork_error : random_id(&c->producer);
 	if (rc == 0)
 		rc = sc_window_init(&c->window, o->window_events, o->window_bytes);
 	if (rc) {
@@ -120,7 +139,7 @@ int sluice_client_open(struct sluice_client **out, const struct sluice_client_op
 		return -ENOMEM;
 	}
 	c->fd = -1;
-	c->pid = getpid();
+	c->forks = forks;
 	c->no_ack = o.no_ack;
 	c->linger_ns = (uint64_t)o.linger_us * 1000;
 	c->linger_due_ns = c->repeat_due_ns = SC_NEVER;
@@ -156,7 +175,7 @@ static int usable(const struct sluice_client *c)
 {
 	if (c->in_callback)
 		return -EBUSY;
-	return c->pid == getpid() ? 0 : -ECHILD;
+	return c->forks == forks ? 0 : -ECHILD;
 }
 
 /* A REJECT is told once. */
