@@ -14,8 +14,7 @@ struct sluice_client {
 	int fd, family;
 	int forks; /* whose identity it is: of the process so many forks away */
 	bool no_ack, in_callback;
-	bool rejected; /* a REJECT that has not been told yet */
-	bool blocked;  /* the socket takes no more just now */
+	bool blocked; /* the socket takes no more just now */
 	struct sc_key key;
 	uint64_t producer;
 	uint64_t linger_ns;

@@ -55,6 +55,8 @@ static int read_lines(
 
 	while (rc == 0 && fgets(line, sizeof line, in)) {
 		line_number++;
+		if (line[0] == '\n')
+			continue;
 		if (!parse_line(line, &key) || seen[key.number]) {
 			snprintf(error, error_bytes,
 				"%s:%u: not a number (1 to 255, each once), a space and 64 "

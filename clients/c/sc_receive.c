@@ -95,10 +95,9 @@ bool sc_take(struct sluice_client *c, const uint8_t *data, size_t bytes, uint64_
 		return false;
 	}
 	if (a.kind == SC_KIND_REJECT) {
-		c->counts.rejects++;
+		c->counts.rejects++; /* not signed: a hint for a person */
 		c->counts.reject_reason = a.reason;
-		c->rejected = c->key.number == 0; /* it has no MAC: with a key it is not to be believed */
-		return true;
+		return false;
 	}
 	if (!is_signed_well(c, &a, data, bytes)) {
 		c->counts.ignored_mac++;

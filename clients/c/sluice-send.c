@@ -95,16 +95,8 @@ static bool is_stuck(struct send *s)
 }
 
 /* What went wrong in the client. */
-static int trouble(const struct send *s, int rc)
+static int trouble(int rc)
 {
-	struct sluice_client_counts n;
-
-	sluice_client_counts(s->client, &n);
-	if (rc == -EPROTO) {
-		fprintf(stderr, "the peer rejects this version of the protocol (reason %u)\n",
-			n.reject_reason);
-		return EXIT_UNACKED;
-	}
 	fprintf(stderr, "%s\n", strerror(-rc));
 	return EXIT_TROUBLE;
 }
@@ -136,7 +128,7 @@ static int send_line(struct send *s, const char *line, size_t bytes)
 		return 0;
 	rc = pace(s);
 	if (rc)
-		return trouble(s, rc);
+		return trouble(rc);
 	do {
 		rc = sluice_client_send(s->client, line, bytes, 100);
 	} while (rc == -EAGAIN && !is_stuck(s));
@@ -147,7 +139,7 @@ static int send_line(struct send *s, const char *line, size_t bytes)
 	}
 	if (rc == -EAGAIN)
 		return EXIT_UNACKED;
-	return rc ? trouble(s, rc) : 0;
+	return rc ? trouble(rc) : 0;
 }
 
 /* A line that fills the buffer without an end is no event, up to its end. */
@@ -199,7 +191,7 @@ static int wait_input(struct send *s, int in)
 	if (poll(p, 2, wait_us < 0 ? -1 : (int)(wait_us / 1000) + 1) > 0 && p[0].revents)
 		return 0;
 	rc = sluice_client_poll(s->client, 0);
-	return rc ? trouble(s, rc) : -1;
+	return rc ? trouble(rc) : -1;
 }
 
 static int send_file(struct send *s, int in, const char *name)
@@ -261,7 +253,7 @@ static int finish(struct send *s, int rc)
 		flushed = rc == EXIT_UNACKED ? 0 : sluice_client_flush(s->client, 100);
 	} while (flushed == -ETIMEDOUT && !is_stuck(s));
 	if (flushed && flushed != -ETIMEDOUT)
-		rc = trouble(s, flushed);
+		rc = trouble(flushed);
 	sluice_client_counts(s->client, &n);
 	printf("events=%" PRIu64 " acked=%" PRIu64 " refused=%" PRIu64 " unacknowledged=%" PRIu64
 	       " sent=%" PRIu64 " repeated=%" PRIu64 " datagrams=%" PRIu64 " ignored=%" PRIu64
@@ -277,6 +269,9 @@ static int finish(struct send *s, int rc)
 		fprintf(stderr, "%" PRIu64 " events were not %s in time%s%s\n", n.outstanding,
 			n.sent < n.accepted ? "sent" : "acknowledged", n.last_error ? ": " : "",
 			n.last_error ? strerror(n.last_error) : "");
+		if (n.rejects)
+			fprintf(stderr,
+				"the peer says that it understands another version of the protocol\n");
 		return EXIT_UNACKED;
 	}
 	return n.refused + s->too_big ? EXIT_REFUSED : EXIT_ALL_ACKED;

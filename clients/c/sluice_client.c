@@ -178,15 +178,6 @@ static int usable(const struct sluice_client *c)
 	return c->forks == forks ? 0 : -ECHILD;
 }
 
-/* A REJECT is told once. */
-static int told(struct sluice_client *c)
-{
-	bool rejected = c->rejected;
-
-	c->rejected = false;
-	return rejected ? -EPROTO : 0;
-}
-
 static uint64_t end_of(uint64_t now_ns, int timeout_ms)
 {
 	return timeout_ms < 0 ? SC_NEVER : now_ns + (uint64_t)timeout_ms * 1000000u;
@@ -229,12 +220,7 @@ static int wait_for_room(
 	struct sluice_client *c, const char *event, size_t bytes, uint64_t now_ns, uint64_t end_ns)
 {
 	for (;;) {
-		int rc;
-
 		work(c, now_ns, true);
-		rc = told(c);
-		if (rc)
-			return rc;
 		if (sc_window_put(&c->window, event, bytes))
 			return 0;
 		if (now_ns >= end_ns)
@@ -257,9 +243,6 @@ int sluice_client_send(struct sluice_client *c, const char *event, size_t bytes,
 		if (bytes > sc_event_max(c))
 			return -EMSGSIZE;
 	}
-	rc = told(c);
-	if (rc)
-		return rc;
 	now_ns = sc_now_ns();
 	if (!sc_window_put(&c->window, event, bytes)) {
 		rc = wait_for_room(c, event, bytes, now_ns, end_of(now_ns, timeout_ms));
@@ -286,7 +269,7 @@ int sluice_client_poll(struct sluice_client *c, int timeout_ms)
 	end_ns = end_of(now_ns, timeout_ms);
 	while (work(c, now_ns, false) == 0 && now_ns < end_ns)
 		now_ns = wait_for(c, now_ns, end_ns);
-	return told(c);
+	return 0;
 }
 
 int sluice_client_flush(struct sluice_client *c, int timeout_ms)
@@ -302,9 +285,6 @@ int sluice_client_flush(struct sluice_client *c, int timeout_ms)
 		work(c, now_ns, true);
 		if (sc_window_open(&c->window) == 0)
 			return 0;
-		rc = told(c);
-		if (rc)
-			return rc;
 		if (now_ns >= end_ns)
 			return -ETIMEDOUT;
 		now_ns = wait_for(c, now_ns, end_ns);

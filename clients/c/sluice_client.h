@@ -66,9 +66,9 @@ struct sluice_client_counts {
 	uint64_t ignored_malformed; /* datagrams from the peer that are no answer, or a damaged one */
 	uint64_t ignored_producer;  /* answers for another producer */
 	uint64_t ignored_mac;	    /* answers without a valid MAC of the key in use */
-	uint64_t rejects;	    /* REJECTs: the peer understands another version */
-	uint64_t unreachable;	    /* ICMP errors (ECONNREFUSED and such) */
-	uint64_t send_errors;	    /* other errors of sending; what was to be sent is repeated */
+	uint64_t rejects;     /* REJECTs: the peer understands another version; not signed, so a hint only */
+	uint64_t unreachable; /* ICMP errors (ECONNREFUSED and such) */
+	uint64_t send_errors; /* other errors of sending; what was to be sent is repeated */
 	uint32_t srtt_us, rttvar_us, rto_us; /* RFC 6298; srtt 0: not measured yet */
 	uint16_t reject_reason;		     /* of the last REJECT: id in docs/drops.md */
 	int last_error;			     /* errno of the last error of sending, 0: none */
@@ -82,16 +82,15 @@ int sluice_client_open(struct sluice_client **out, const struct sluice_client_op
 /* Takes one event: a JSON object of 1 to 65535 bytes. timeout_ms: how long to wait while the window or its
  * memory is full; 0: not at all, negative: for ever. 0, or with the event not taken: -EAGAIN (still full),
  * -EINVAL (no bytes), -EMSGSIZE (does not fit into one datagram of the path's MTU: fragments never arrive),
- * -EPROTO (see poll), -ECHILD, -EBUSY (called from refused). */
+ * -ECHILD, -EBUSY (called from refused). */
 int sluice_client_send(struct sluice_client *c, const char *event, size_t bytes, int timeout_ms);
 
 /* Reads answers, sends what is due. Waits until an answer came, or timeout_ms (0, negative as above). 0,
- * -EPROTO once for each REJECT (without a key only; a REJECT has no MAC): everything is kept and repeated as
- * before; -ECHILD, -EBUSY. */
+ * -ECHILD, -EBUSY. */
 int sluice_client_poll(struct sluice_client *c, int timeout_ms);
 
 /* Sends at once what lingers and waits until every event is settled. 0, -ETIMEDOUT (the rest stays
- * outstanding; flush again to go on), -EPROTO, -ECHILD, -EBUSY. */
+ * outstanding; flush again to go on), -ECHILD, -EBUSY. */
 int sluice_client_flush(struct sluice_client *c, int timeout_ms);
 
 /* Does not wait: flush first. Returns how many events were outstanding. NULL: 0. */

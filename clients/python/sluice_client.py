@@ -23,7 +23,7 @@ import struct
 import sys
 import time
 
-__all__ = ["Client", "Counts", "Error", "Forked", "Refused", "Rejected", "TooBig", "Unacknowledged"]
+__all__ = ["Client", "Counts", "Error", "Forked", "Refused", "TooBig", "Unacknowledged"]
 
 MAGIC, VERSION, DATA, ACK, REJECT = b"SLCE", 1, 1, 2, 3
 WANTS_ACK, HAS_MAC, MAC_BYTES = 1, 2, 16
@@ -53,10 +53,6 @@ class Refused(Error):
     """At the end of a with block: events that sluice will never take."""
 
 
-class Rejected(Error):
-    """The peer understands another version. Raised once for each such answer; all is kept and repeated as before."""
-
-
 class TooBig(Error):
     """The event does not fit into one datagram of the path's MTU."""
 
@@ -72,7 +68,8 @@ class Counts:
         self.accepted = self.sent = self.repeated = self.acked = self.refused = self.outstanding = 0
         self.refused_by = collections.Counter()  # by reason: id in docs/drops.md; 0: the path's MTU became too small
         self.datagrams = self.answers = self.settled_again = self.never_sent = 0
-        self.ignored_malformed = self.ignored_producer = self.ignored_mac = self.rejects = 0
+        self.ignored_malformed = self.ignored_producer = self.ignored_mac = 0
+        self.rejects = self.reject_reason = 0  # the peer understands another version: a hint, it is not signed
         self.unreachable = self.send_errors = self.last_error = 0
         self.rtt = self.rto = 0.0  # seconds; rtt 0: not measured yet
 
@@ -113,6 +110,8 @@ def load_key(path, number):
     keys = {}
     with open(path, encoding="ascii", newline="\n") as f:
         for at, line in enumerate(f, 1):
+            if line == "\n":
+                continue
             head, _, text = line.removesuffix("\n").partition(" ")
             good = head.isdecimal() and len(head) <= 3 and 1 <= int(head) <= 255 and int(head) not in keys
             if not good or len(text) != 64 or not set(text) <= set("0123456789abcdefABCDEF"):
@@ -162,7 +161,7 @@ class Client:
         self.window, self.window_bytes, self.datagram_bytes = window, window_bytes, datagram_bytes
         self.key_number, self.key = load_key(key_file, key) if key_file else (0, None)
         self.producer = secrets.randbelow(2**64 - 1) + 1
-        self.pid, self.rejected, self.blocked = os.getpid(), False, False
+        self.pid, self.blocked = os.getpid(), False
         self.slots = {}  # sequence -> Slot: what is not settled, in order
         self.queue = collections.deque()  # sequences that have not left
         self.next, self.held_bytes, self.queued_bytes = 1, 0, 0
@@ -198,12 +197,10 @@ class Client:
             self.look_at_path()
             if len(event) > self.event_max():
                 raise TooBig(f"{len(event)} bytes; {self.event_max()} fit into one datagram")
-        self.tell()
         now = time.monotonic()
         end = NEVER if timeout is None else now + timeout
         while not self.has_room(len(event)):
             self.work(now, True)
-            self.tell()
             if self.has_room(len(event)):
                 break
             if now >= end:
@@ -227,7 +224,6 @@ class Client:
         end = NEVER if timeout is None else now + timeout
         while not self.work(now, False) and now < end:
             now = self.wait(now, end)
-        self.tell()
 
     def flush(self, timeout=None):
         """Sends at once what lingers and waits until every event is settled."""
@@ -238,7 +234,6 @@ class Client:
             self.work(now, True)
             if not self.slots:
                 return
-            self.tell()
             if now >= end:
                 raise Unacknowledged(f"{len(self.slots)} events")
             now = self.wait(now, end)
@@ -269,11 +264,6 @@ class Client:
     def check_process(self):
         if self.pid != os.getpid():
             raise Forked("a client after fork()")
-
-    def tell(self):
-        if self.rejected:
-            self.rejected = False
-            raise Rejected("the peer understands another version of the protocol")
 
     def overhead(self):
         return HEAD.size + (MAC_BYTES if self.key else 0)
@@ -486,9 +476,9 @@ class Client:
             self.numbers.ignored_producer += 1
             return False
         if data[5] == REJECT:
-            self.numbers.rejects += 1
-            self.rejected = not self.key  # it has no MAC: with a key it is not to be believed
-            return True
+            self.numbers.rejects += 1  # not signed: a hint for a person
+            self.numbers.reject_reason = answer[1]
+            return False
         signed = bool(data[6] & HAS_MAC)
         if signed != bool(self.key) or data[7] != self.key_number or (
                 signed and not hmac.compare_digest(data[-MAC_BYTES:], self.mac(data[:-MAC_BYTES]))):

@@ -250,7 +250,6 @@ static void send_reject(struct udp_peer *p, uint64_t producer)
 static void test_reject(void **state)
 {
 	struct sluice_client *c;
-	int rc;
 
 	(void)state;
 	start(AF_INET);
@@ -261,9 +260,8 @@ static void test_reject(void **state)
 	peer_pump(&peer);
 	send_reject(&peer, peer.producer + 1);
 	send_reject(&peer, peer.producer);
-	while ((rc = sluice_client_poll(c, 1)) == 0)
-		;
-	assert_int_equal(rc, -EPROTO);
+	while (counts(c).rejects == 0)
+		assert_int_equal(sluice_client_poll(c, 1), 0);
 	assert_true(
 		counts(c).rejects == 1 && counts(c).reject_reason == 15 && counts(c).ignored_producer == 1);
 	peer.mute = false; /* it can be mended: nothing was dropped */
@@ -356,8 +354,8 @@ static void test_signed(void **state)
 	assert_int_equal(sluice_client_flush(c, 0), -ETIMEDOUT);
 	peer_pump(&peer);
 	send_reject(&peer, peer.producer); /* has no MAC */
-	assert_int_equal(sluice_client_poll(c, 1), 0);
-	assert_true(counts(c).rejects == 1);
+	while (counts(c).rejects == 0)
+		assert_int_equal(sluice_client_poll(c, 1), 0);
 	bytes = peer_ack(&peer, out, peer.producer, real, 1, NULL, 0);
 	for (size_t i = 24; i < bytes; i++) { /* damaged anywhere behind the header */
 		out[i] ^= 4;
