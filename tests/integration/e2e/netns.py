@@ -28,11 +28,20 @@ class Sender:
             self.close()
             skip(f"no network namespace with a veth pair can be made: {getattr(e, 'stderr', '') or e}")
 
+    def pair(self, one, other):
+        """Two ends of a wire, down, on which the kernel says nothing by itself."""
+        ip("link", "add", one, "type", "veth", "peer", "name", other)
+        for end in (one, other):
+            with open(f"/proc/sys/net/ipv6/conf/{end}/disable_ipv6", "w", encoding="ascii") as f:
+                f.write("1")
+
+    def wire(self):
+        """From `theirs`, not yet in the namespace, to `ours`."""
+        self.pair(self.ours, self.theirs)
+
     def make(self):
         ip("netns", "add", self.ns)
-        ip("link", "add", self.ours, "type", "veth", "peer", "name", self.theirs)
-        with open(f"/proc/sys/net/ipv6/conf/{self.ours}/disable_ipv6", "w", encoding="ascii") as f:
-            f.write("1")
+        self.wire()
         ip("link", "set", self.theirs, "netns", self.ns)
         ip("link", "set", self.ours, "up")
         with open(f"/sys/class/net/{self.ours}/address", encoding="ascii") as f:

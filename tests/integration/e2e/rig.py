@@ -22,6 +22,7 @@ PROGRAMS = {
     "sluicectl": "controlplane/cli/sluicectl",
     "gen": "tools/gen/sluice-gen",
     "verify": "tools/verify/sluice-verify",
+    "send": "clients/c/sluice-send",
     "chembed": "tools/chembed",
 }
 
