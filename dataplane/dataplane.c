@@ -88,6 +88,7 @@ static int queues_deal(struct dataplane *dp, struct err *err)
 					WORKER_QUEUES_MAX, w->index);
 			w->queue[w->queue_count].port = dp->port[p].id;
 			w->queue[w->queue_count].queue = q;
+			w->queue[w->queue_count].decap = dp->port[p].decap;
 			w->queue[w->queue_count++].finite = driver_is_finite(dp->port[p].cfg->device);
 		}
 	if (next < dp->worker_count)

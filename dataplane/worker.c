@@ -65,6 +65,7 @@ static uint32_t worker_poll(struct worker *w, struct worker_queue *q)
 	}
 	for (uint16_t i = 0; i < n; i++)
 		race_taken(mbuf[i]);
+	w->pipeline.decoder.decap = q->decap;
 	capture = atomic_load_explicit(w->capture, memory_order_acquire);
 	if (unlikely(capture))
 		capture_burst(capture, &w->pipeline, q->port, mbuf, n, burst_time_now());

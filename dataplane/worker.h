@@ -16,6 +16,7 @@
 struct worker_queue {
 	uint16_t port;
 	uint16_t queue;
+	uint32_t decap;	    /* of its port */
 	bool finite;	    /* a file: the first empty poll is its end */
 	_Atomic bool ended; /* written by the worker */
 };

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "decap.h"
 #include "ip_list.h"
 
 #define NAME_CHARS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
@@ -188,6 +189,23 @@ static int check_listeners(const struct config *cfg, struct err *err)
 	return 0;
 }
 
+/* A listener would get the tunnel's datagrams, and nothing within. */
+static int check_decap(const struct config *cfg, const struct config_ports *port, struct err *err)
+{
+	struct err why;
+	uint32_t decap;
+
+	if (decap_from_text(&decap, port->decap, &why))
+		return err_set(err, -EINVAL, "ports.decap of %s: %s", port->name, why.text);
+	for (uint32_t i = 0; i < cfg->listeners_count && decap & DECAP_VXLAN; i++)
+		if (cfg->listeners[i].udp_port == DECAP_VXLAN_PORT)
+			return err_set(err, -EINVAL,
+				"listeners: '%s' has the UDP port of VXLAN, which port %s takes off "
+				"(ports.decap)",
+				cfg->listeners[i].name, port->name);
+	return 0;
+}
+
 static int check_inputs(const struct config *cfg, struct err *err)
 {
 	if (!cfg->ports_count)
@@ -208,6 +226,8 @@ static int check_inputs(const struct config *cfg, struct err *err)
 		if (!config_name_ok(cfg->ports[i].name))
 			return err_set(err, -EINVAL, "ports.name: '%s': expected letters, digits and ._-",
 				cfg->ports[i].name);
+		if (check_decap(cfg, &cfg->ports[i], err))
+			return -EINVAL;
 		for (uint32_t k = 0; k < i; k++)
 			if (!strcmp(cfg->ports[i].name, cfg->ports[k].name) ||
 				!strcmp(cfg->ports[i].device, cfg->ports[k].device))

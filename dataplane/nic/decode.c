@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "decode_fragment.h"
-#include "decode_sum.h"
 
 /* Frames ahead of the one in work whose mbuf, then whose bytes, are prefetched. */
 #define AHEAD_MBUF 8
@@ -20,15 +19,6 @@
 #define UDP_HEADER 8u
 #define PLAIN_HEADERS (14u + IPV4_HEADER_MIN + UDP_HEADER)
 #define TAGS_STRIPPED (RTE_MBUF_F_RX_VLAN_STRIPPED | RTE_MBUF_F_RX_QINQ_STRIPPED)
-
-/* True if the sum over pseudo header, UDP header and data is all ones. */
-static __attribute__((noinline)) bool udp_sum_good(const struct ip_payload *ip, uint32_t bytes)
-{
-	uint64_t sum = sum_words(ip->addresses, ip->address_bytes, 0);
-
-	sum += (uint64_t)__builtin_bswap16((uint16_t)bytes) + __builtin_bswap16(IP_NEXT_UDP);
-	return sum_fold(sum_words(ip->at, bytes, sum)) == 0xffff;
-}
 
 /* Of a port's results GOOD and NONE (whole, though the sum itself is not there) have the bit of GOOD. */
 static inline enum drop_reason ipv4_open(
@@ -86,7 +76,7 @@ static inline enum drop_reason udp_open(
 		return DROP_bad_udp;
 	listener = a->d->ports->listener_of[dg->dst_port];
 	if (!listener)
-		return DROP_no_listener;
+		return a->decap ? decode_odd_port(a, ol_flags, ip, dg) : DROP_no_listener;
 	dg->listener = (uint8_t)(listener - 1);
 	if ((ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_BAD)
 		return DROP_bad_udp_checksum;
@@ -154,7 +144,7 @@ enum drop_reason decode_ethernet(const struct decode_around *a, uint64_t ol_flag
 enum drop_reason decode_frame_any(
 	struct decoder *d, const uint8_t *frame, uint32_t bytes, uint64_t ol_flags, struct datagram *dg)
 {
-	struct decode_around around = {.d = d};
+	struct decode_around around = {.d = d, .decap = d->decap};
 
 	return ethernet_open(&around, ol_flags, frame, bytes, dg);
 }
@@ -219,7 +209,7 @@ static inline enum drop_reason frame_look(const struct decode_around *a, const u
 enum drop_reason decode_frame(
 	struct decoder *d, const uint8_t *frame, uint32_t bytes, uint64_t ol_flags, struct datagram *dg)
 {
-	struct decode_around around = {.d = d};
+	struct decode_around around = {.d = d, .decap = d->decap};
 
 	return frame_look(&around, frame, bytes, ol_flags, dg);
 }
@@ -237,7 +227,7 @@ static inline void frame_prefetch(const struct rte_mbuf *m)
 uint32_t decode_burst(
 	struct decoder *d, struct rte_mbuf *const *mbuf, uint32_t n, uint32_t *next, struct datagram *dg)
 {
-	struct decode_around around = {.d = d};
+	struct decode_around around = {.d = d, .decap = d->decap};
 	uint32_t i, out = 0;
 
 	if (d->fragments)

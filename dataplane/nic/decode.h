@@ -1,7 +1,7 @@
 /* L2 to L4: from frames to UDP payloads with their listener. A stage: runs on a worker; its memory is made by
  * decoder_setup(), on the control thread.
  * Formats: IEEE 802.3, 802.1Q and 802.1ad (tags), RFC 791 (IPv4), RFC 8200 (IPv6), RFC 768 (UDP), RFC 1071
- * (checksums). Fragments of IP packets are put together. */
+ * (checksums). Fragments of IP packets are put together, tunnels are taken off. */
 #ifndef SLUICE_DECODE_H
 #define SLUICE_DECODE_H
 
@@ -46,6 +46,7 @@ struct decoder {
 	uint8_t *scratch; /* a frame that came in several mbufs; DECODE_FRAME_MAX + DECODE_TAIL_BYTES */
 	struct fragment_table *fragments; /* NULL: fragments are dropped */
 	uint64_t now_ns;		  /* of the last decode_tick() */
+	uint32_t decap; /* DECAP_* of the port that the next frames come from; written by the caller */
 };
 
 /* What a decoder is made with. ports, drops, stats: borrowed for its life. */

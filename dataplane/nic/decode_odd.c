@@ -126,5 +126,7 @@ enum drop_reason decode_odd_ip(
 		if (ipv6 && in.next == IP_NEXT_FRAGMENT)
 			return DROP_ip_extension;
 	}
+	if (in.next == IP_NEXT_GRE && a->decap)
+		return decode_gre(a, &in, dg);
 	return in.next == IP_NEXT_UDP ? decode_udp(a, ol_flags, &in, dg) : DROP_not_udp;
 }

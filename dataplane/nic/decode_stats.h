@@ -9,6 +9,7 @@ struct decode_stats {
 	uint64_t reassembled;	   /* IP packets put together from fragments */
 	uint64_t fragments_joined; /* frames that went into these, but for the one that completed each */
 	uint64_t fragments_held;   /* frames whose packets are not complete yet */
+	uint64_t decapsulated;	   /* tunnels taken off */
 };
 
 #endif

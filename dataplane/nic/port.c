@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "decap.h"
 #include "eal.h"
 
 #define POOL_CACHE 250
@@ -217,7 +218,9 @@ int port_open(
 	int rc;
 
 	*port = (struct port){.id = RTE_MAX_ETHPORTS, .queues = (uint16_t)cfg->queues, .cfg = cfg};
-	rc = port_check_iface(port, cfg, err);
+	rc = decap_from_text(&port->decap, cfg->decap, err);
+	if (rc == 0)
+		rc = port_check_iface(port, cfg, err);
 	if (rc == 0)
 		rc = port_attach(port, cfg, index, err);
 	if (rc)

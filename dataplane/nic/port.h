@@ -15,6 +15,7 @@ struct port {
 	uint16_t id; /* DPDK port id */
 	uint16_t queues;
 	bool attached;	  /* made here, so closed here */
+	uint32_t decap;	  /* DECAP_* */
 	char device[256]; /* EAL device name */
 	const struct config_ports *cfg;
 	const struct driver_quirks *quirks;
