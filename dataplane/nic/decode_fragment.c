@@ -174,6 +174,15 @@ static enum drop_reason fragment_take(struct decoder *d, const struct fragment *
 	return DROP_NONE;
 }
 
+/* Whether a UDP datagram can be in it. On a mirror port the rest must not fill the table. IPv6 lets fragments
+ * name different headers, and goes by the first one's; no sender of datagrams is known that does so. */
+static bool fragment_wanted(const struct decode_around *a, uint32_t next, bool ipv6)
+{
+	return next == IP_NEXT_UDP || (next == IP_NEXT_GRE && a->decap) ||
+	       (ipv6 && (next == IP_NEXT_HOP_BY_HOP || next == IP_NEXT_ROUTING ||
+				next == IP_NEXT_DESTINATION));
+}
+
 static enum drop_reason fragment_ipv4(const struct decode_around *a, struct ip_payload *ip)
 {
 	const uint8_t *h = ip->addresses - 12;
@@ -184,6 +193,8 @@ static enum drop_reason fragment_ipv4(const struct decode_around *a, struct ip_p
 		.next = h[9],
 		.more = h[6] & 0x20};
 
+	if (!fragment_wanted(a, h[9], false))
+		return DROP_not_udp;
 	memcpy(f.key.addresses, ip->addresses, 8);
 	return fragment_take(a->d, &f, ip);
 }
@@ -210,6 +221,8 @@ static enum drop_reason fragment_ipv6(const struct decode_around *a, struct ip_p
 		ip->next = next;
 		return DROP_NONE;
 	}
+	if (!fragment_wanted(a, next, true))
+		return DROP_not_udp;
 	memcpy(f.key.addresses, ip->addresses, 32);
 	return fragment_take(a->d, &f, ip);
 }

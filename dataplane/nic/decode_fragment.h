@@ -37,7 +37,7 @@ struct fragment_packet {
 };
 
 struct fragment_table {
-	uint32_t count, mask; /* packets; buckets - 1 */
+	uint32_t mask; /* buckets - 1 */
 	uint64_t seed, timeout_ns;
 	uint32_t oldest, newest, free, lent;
 	uint32_t *bucket;

@@ -12,11 +12,8 @@
 
 #define EXTENSIONS_MAX 8u
 enum {
-	EXTENSION_HOP_BY_HOP = 0,
-	EXTENSION_ROUTING = 43,
 	EXTENSION_ESP = 50,
 	EXTENSION_AH = 51,
-	EXTENSION_DESTINATION = 60,
 	EXTENSION_MOBILITY = 135,
 	EXTENSION_HIP = 139,
 	EXTENSION_SHIM6 = 140,
@@ -89,8 +86,8 @@ static bool extension_refused(uint32_t next)
  * UDP checksum is one of another destination. */
 static enum drop_reason extensions_skip(struct ip_payload *ip)
 {
-	for (uint32_t i = 0; ip->next == EXTENSION_HOP_BY_HOP || ip->next == EXTENSION_DESTINATION ||
-			     ip->next == EXTENSION_ROUTING;
+	for (uint32_t i = 0; ip->next == IP_NEXT_HOP_BY_HOP || ip->next == IP_NEXT_DESTINATION ||
+			     ip->next == IP_NEXT_ROUTING;
 		i++) {
 		struct cursor c = cursor_of(ip->at, ip->bytes);
 		uint8_t next = cursor_u8(&c), words = cursor_u8(&c);
@@ -98,7 +95,7 @@ static enum drop_reason extensions_skip(struct ip_payload *ip)
 
 		if (!rest)
 			return DROP_bad_l3;
-		if (i == EXTENSIONS_MAX || (ip->next == EXTENSION_ROUTING && rest[1] != 0))
+		if (i == EXTENSIONS_MAX || (ip->next == IP_NEXT_ROUTING && rest[1] != 0))
 			return DROP_ip_extension;
 		ip->at = c.at;
 		ip->bytes = (uint32_t)cursor_left(&c);

@@ -7,9 +7,12 @@
 #include "decode.h"
 #include "decode_sum.h"
 
+#define IP_NEXT_HOP_BY_HOP 0u
 #define IP_NEXT_UDP 17u
+#define IP_NEXT_ROUTING 43u
 #define IP_NEXT_FRAGMENT 44u
 #define IP_NEXT_GRE 47u
+#define IP_NEXT_DESTINATION 60u
 #define IP_NEXT_IPV4_FRAGMENT 256u /* no number of a protocol: an IPv4 header that says so */
 
 /* Around a packet; the same for all usual frames of a burst. */

@@ -15,8 +15,7 @@ struct fragment_table *fragment_table_new(uint32_t packets, uint64_t timeout_ns)
 		return NULL;
 	while (buckets < packets * 2)
 		buckets *= 2;
-	*t = (struct fragment_table){.count = packets,
-		.mask = buckets - 1,
+	*t = (struct fragment_table){.mask = buckets - 1,
 		.timeout_ns = timeout_ns,
 		.oldest = FRAGMENT_NONE,
 		.newest = FRAGMENT_NONE,

@@ -224,6 +224,61 @@ static void test_many_lines(void **state)
 	assert_int_equal(fx.stats.listener[0].refused[DROP_missing_field], 20 * (n / 3));
 }
 
+static uint32_t chain_seen[32 * 6];
+
+/* The bytes of each event are its own: what they were copied from was not written over before. */
+static void chain_take(const struct record *rec)
+{
+	char want[64];
+	uint32_t id;
+
+	memcpy(&id, rec->event_id + 12, sizeof id);
+	id = __builtin_bswap32(id);
+	assert_true(id < 32 * 6);
+	snprintf(want, sizeof want, "{\"event_id\":\"00000000-0000-4000-8000-%012x\"", id);
+	assert_memory_equal(record_payload(rec), want, strlen(want));
+	chain_seen[id]++;
+}
+
+/* A burst in which every other frame comes in several mbufs. */
+static void test_chains(void **state)
+{
+	struct rte_mempool *small =
+		rte_pktmbuf_pool_create("small", 511, 0, 0, RTE_PKTMBUF_HEADROOM + 256, SOCKET_ID_ANY);
+	struct rte_mbuf *m[32];
+
+	(void)state;
+	assert_non_null(small);
+	start(16, 1 << 20);
+	fx.take = chain_take;
+	for (unsigned i = 0; i < 32; i++) {
+		char text[1400];
+		int n = 0;
+
+		for (unsigned k = 0; k < 6; k++)
+			n += snprintf(text + n, sizeof text - (size_t)n,
+				"{\"event_id\":\"00000000-0000-4000-8000-%012x\",\"user_id\":\"u%u\",\"ts\":%"
+				"lld,"
+				"\"page\":\"/p\"}\n",
+				i * 6 + k, k, (long long)WALL_MS);
+		m[i] = packet_make(fx.pool, 1, PORT, text, (uint32_t)n);
+		if (i & 1) {
+			struct rte_mbuf *chain = rte_pktmbuf_copy(m[i], small, 0, UINT32_MAX);
+
+			rte_pktmbuf_free(m[i]);
+			m[i] = chain;
+			assert_true(chain->nb_segs > 2);
+		}
+	}
+	pipeline_burst(&fx.pl, m, 32, (struct burst_time){WALL_MS, 1});
+	rte_pktmbuf_free_bulk(m, 32);
+	rig_stop();
+	rig_balance();
+	for (uint32_t i = 0; i < 32 * 6; i++)
+		assert_int_equal(chain_seen[i], 1);
+	rte_mempool_free(small);
+}
+
 static void test_generation_switch(void **state)
 {
 	(void)state;
@@ -422,7 +477,8 @@ int main(void)
 		cmocka_unit_test(test_hits_and_suppression), cmocka_unit_test(test_shadows),
 		cmocka_unit_test(test_no_batch), cmocka_unit_test(test_delta_overflow),
 		cmocka_unit_test(test_dead_letter_quota), cmocka_unit_test(test_many_lines),
-		cmocka_unit_test(test_generation_switch), cmocka_unit_test(test_age_with_a_writer_behind),
+		cmocka_unit_test(test_chains), cmocka_unit_test(test_generation_switch),
+		cmocka_unit_test(test_age_with_a_writer_behind),
 		cmocka_unit_test(test_watermark_before_filters), cmocka_unit_test(test_enrich)};
 
 	return rig_pool() ? cmocka_run_group_tests(tests, NULL, NULL) : 77;

@@ -201,10 +201,9 @@ static void test_apart(void **state)
 	assert_int_equal(stats.fragments_held, 3);
 	v.vlan = 8;
 	assert_false(piece_take(&v, 504, 504));
-	whole[23] = 6; /* another protocol */
+	a.id = 3;
 	assert_false(piece_take(&a, 504, 504));
 	assert_int_equal(drops[DROP_fragment_table_full], 1); /* the oldest made room */
-	cut_of(4, 1000, 1);
 	v.vlan = 7;
 	assert_true(piece_take(&v, 0, 504));
 	check_last(&v);
@@ -377,9 +376,9 @@ static void test_ipv6(void **state)
 	assert_false(piece_take(&c, 504, 512));
 	assert_true(piece_take(&c, 0, 504));
 	assert_int_equal(last.bytes, 1000);
-	memcpy(whole + 54, nothing, 8); /* a fragment within fragments */
-	whole[20] = 44;
-	assert_false(piece_take(&c, 504, 512));
+	c.bytes = frame_insert(whole, c.bytes, 62, nothing, 8); /* a fragment within fragments */
+	whole[54] = 44;
+	assert_false(piece_take(&c, 504, 520));
 	assert_false(piece_take(&c, 0, 504));
 	assert_int_equal(drops[DROP_ip_extension], 1);
 	assert_int_equal(stats.fragments_joined, 3);
@@ -415,11 +414,14 @@ static void test_bad_whole(void **state)
 	piece_take(&c, 0, 1480);
 	piece_take(&c, 1480, 1600);
 	assert_int_equal(drops[DROP_no_listener], 1);
-	c = cut_of(4, 3000, 3);
-	whole[23] = 6;
-	piece_take(&c, 0, 1480);
-	piece_take(&c, 1480, 1600);
-	assert_int_equal(drops[DROP_not_udp], 1);
+	for (int family = 4; family <= 6; family += 2) { /* what cannot be a datagram is not kept */
+		c = cut_of(family, 3000, 3);
+		whole[family == 4 ? 23 : 20] = family == 4 ? 6 : 58;
+		assert_false(piece_take(&c, 0, 1480));
+		assert_false(piece_take(&c, 1480, 1600));
+		assert_int_equal(stats.fragments_held, 0);
+	}
+	assert_int_equal(drops[DROP_not_udp], 4);
 	stop();
 }
 
