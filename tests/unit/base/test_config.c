@@ -17,7 +17,8 @@
 /* An entry of each list, so that each key is printed. */
 /* An entry of each list, so that each key is printed. Listeners come last: tests add to them. */
 #define INPUTS                                                                                               \
-	"lookups:\n  - {name: l, file: f, to: x}\nwindows:\n  - name: w\nports:\n  - name: p0\n    device: " \
+	"protect:\n  - {field: f}\nlookups:\n  - {name: l, file: f, to: x}\nwindows:\n  - name: "            \
+	"w\nports:\n  - name: p0\n    device: "                                                              \
 	"net_null0\n"                                                                                        \
 	"listeners:\n  - name: web\n    udp_port: 9000\n"
 
