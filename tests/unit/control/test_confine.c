@@ -78,7 +78,7 @@ static void forbidden(void)
 	REFUSED(syscall(SYS_setns, -1, 0), EPERM);
 	REFUSED(syscall(SYS_setuid, 0), EPERM);
 	REFUSED(chroot("/"), EPERM);
-	REFUSED(syscall(SYS_memfd_create, "x", 0), EPERM);
+	REFUSED(syscall(SYS_inotify_init1, 0), EPERM);
 	REFUSED(syscall(SYS_userfaultfd, 0), EPERM);
 	REFUSED(syscall(SYS_listen, 0, 1), EPERM);
 	REFUSED(syscall(SYS_prlimit64, 0, 7, "\377\377\377\377\377\377\377\377\377\377\377\377\377\377\377",
