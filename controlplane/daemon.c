@@ -22,6 +22,10 @@ static void signalled(void *arg, int signo)
 {
 	struct daemon *d = arg;
 
+	if (signo == SIGHUP) {
+		config_hangup(d);
+		return;
+	}
 	if (d->stopper_started) {
 		log_warn("control", "signal %d again: ending at once", signo);
 		_exit(1); /* the journal recovers; sinks resume from what they have committed */
@@ -100,6 +104,7 @@ static int server_up(struct daemon *d, struct err *err)
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
 	d->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (d->signal_fd < 0)
 		return err_set(err, -errno, "signalfd: %s", strerror(errno));
@@ -451,10 +456,12 @@ static void parts_down(struct daemon *d, size_t count)
 	pthread_mutex_destroy(&d->tap.lock);
 }
 
-int daemon_start(struct daemon *d, const struct config *cfg, struct err *err)
+int daemon_start(struct daemon *d, const struct config *cfg, int argc, char **argv, struct err *err)
 {
 	memset(d, 0, sizeof *d);
 	d->cfg = *cfg;
+	d->argc = argc;
+	d->argv = argv;
 	d->signal_fd = d->dir_lock = -1;
 	d->started_ms = clock_wall_ms();
 	d->started_ns = clock_mono_ns();
@@ -486,6 +493,7 @@ void daemon_run(struct daemon *d)
 {
 	server_run(d->server);
 	dispatch_join(d->dispatch);
+	config_hangup_end(d);
 	if (d->stopper_started)
 		pthread_join(d->stopper, NULL);
 }

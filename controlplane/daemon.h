@@ -40,7 +40,9 @@ struct tap {
 };
 
 struct daemon {
-	struct config cfg;
+	struct config cfg; /* constant, but for keys that are `live`: config_reload.c */
+	int argc;	   /* the command line, for a reload; borrowed */
+	char **argv;
 	struct journal_params journal_params;
 	int64_t started_ms;    /* wall clock */
 	uint64_t started_ns;   /* the same, monotonic: the wall clock may be set since */
@@ -79,6 +81,9 @@ struct daemon {
 	struct dispatch *dispatch;
 	struct server *server;
 	int signal_fd;
+	pthread_t hangup; /* reloads the configuration for a signal */
+	bool hangup_started;
+	_Atomic bool hangup_running;
 	pthread_t stopper;
 	bool stopper_started; /* server thread */
 
@@ -91,8 +96,9 @@ struct daemon {
 	struct service service;
 };
 
-/* Sets everything up; on error all is undone. cfg is copied. The caller has blocked SIGTERM and SIGINT. */
-int daemon_start(struct daemon *d, const struct config *cfg, struct err *err);
+/* Sets everything up; on error all is undone. cfg is copied, the command line that it is of is borrowed. The
+ * caller has blocked SIGTERM, SIGINT and SIGHUP. */
+int daemon_start(struct daemon *d, const struct config *cfg, int argc, char **argv, struct err *err);
 /* Serves the control socket until the daemon has drained. */
 void daemon_run(struct daemon *d);
 /* Begins to drain, or hastens a drain that is under way. Server thread. */
@@ -107,7 +113,7 @@ void daemon_blind_start(struct daemon *d);
 
 /* Fast and slow commands, by command id. */
 extern const dispatch_run daemon_run_table[COMMAND_COUNT];
-/* actions.c, actions_alerts.c, actions_state.c */
+/* actions.c, actions_alerts.c, actions_state.c, config_reload.c */
 #define DAEMON_DECLARE_view(id)
 #define DAEMON_DECLARE_local(id)
 #define DAEMON_DECLARE_fast(id)                                                                              \
@@ -129,6 +135,11 @@ void tap_down(struct daemon *d);
 int enrich_up(struct daemon *d, struct err *err);
 void enrich_down(struct daemon *d);
 int enrich_reload(struct daemon *d, const struct peer *peer, bool *changed, struct err *err);
+
+/* config_reload.c: reads the configuration again on a thread of its own, for SIGHUP. Both on the server
+ * thread or after it. */
+void config_hangup(struct daemon *d);
+void config_hangup_end(struct daemon *d); /* waits for it */
 
 /* rules_active.c: which ruleset a start takes, and the trail of changes. Both under apply_lock or before
  * threads. */

@@ -23,9 +23,9 @@ static void signals_block(void)
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
-	signal(SIGHUP, SIG_IGN);
 }
 
 /* No program that this one might start gets more rights than it has; and what people did does not lie about
@@ -83,7 +83,7 @@ static int check(const struct config *cfg)
 	return 0;
 }
 
-static int run(const struct config *cfg)
+static int run(const struct config *cfg, int argc, char **argv)
 {
 	static struct daemon daemon;
 	struct err err = {0};
@@ -99,7 +99,7 @@ static int run(const struct config *cfg)
 	signals_block();
 	umask(027);
 	rights_limit(cfg);
-	if (daemon_start(&daemon, cfg, &err)) {
+	if (daemon_start(&daemon, cfg, argc, argv, &err)) {
 		log_error("control", "%s", err.text);
 		return 1;
 	}
@@ -149,6 +149,6 @@ int main(int argc, char **argv)
 	case OPTIONS_REPARTITION_RAISE:
 		return change(&cfg, what == OPTIONS_REPARTITION_RAISE);
 	default:
-		return run(&cfg);
+		return run(&cfg, argc, argv);
 	}
 }

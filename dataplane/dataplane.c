@@ -28,6 +28,7 @@ struct dataplane {
 	struct rule_slot *_Atomic slot;
 	const struct enrich_set *_Atomic enrich;
 	struct capture *_Atomic capture;
+	const struct pipeline_live *_Atomic live; /* owned */
 	atomic_bool stop;
 	bool running;
 };
@@ -119,6 +120,7 @@ static int workers_make(struct dataplane *dp, struct err *err)
 		w->slot = &dp->slot;
 		w->enrich = &dp->enrich;
 		w->capture = &dp->capture;
+		w->live = &dp->live;
 		w->stop = &dp->stop;
 		if (!rte_lcore_is_enabled(w->lcore))
 			return err_set(err, -EINVAL, "worker %u: lcore %u is not enabled", i, w->lcore);
@@ -156,13 +158,19 @@ int dataplane_start(struct dataplane *dp, struct handoff *handoff, const struct 
 	uint32_t generation, struct err *err)
 {
 	struct rule_slot *slot = rule_slot_make(rs, generation, dp->worker_count, err);
+	struct pipeline_live *live = NULL;
+	int made;
 
 	if (!slot)
 		return -ENOMEM;
 	atomic_store_explicit(&dp->slot, slot, memory_order_release);
+	made = pipeline_live_make(&live, dp->cfg, err);
+	if (made)
+		return made;
+	atomic_store_explicit(&dp->live, live, memory_order_release);
 	for (uint32_t i = 0; i < dp->worker_count; i++) {
 		struct worker *w = &dp->worker[i];
-		int rc = pipeline_setup(&w->pipeline, dp->cfg, &dp->decode, handoff, i, &w->stats, err);
+		int rc = pipeline_setup(&w->pipeline, dp->cfg, live, &dp->decode, handoff, i, &w->stats, err);
 
 		if (rc)
 			return rc;
@@ -233,6 +241,20 @@ void dataplane_capture_halt(struct dataplane *dp)
 		workers_pass(dp);
 }
 
+int dataplane_set_live(struct dataplane *dp, const struct config *cfg, struct err *err)
+{
+	struct pipeline_live *live;
+	int rc = pipeline_live_make(&live, cfg, err);
+
+	if (rc)
+		return rc;
+	const struct pipeline_live *old = atomic_exchange_explicit(&dp->live, live, memory_order_acq_rel);
+	if (dp->running)
+		workers_pass(dp);
+	free((void *)old);
+	return 0;
+}
+
 void dataplane_stop(struct dataplane *dp)
 {
 	if (!dp->running)
@@ -255,6 +277,7 @@ void dataplane_free(struct dataplane *dp)
 	for (uint32_t i = 0; dp->worker && i < dp->worker_count; i++)
 		pipeline_free(&dp->worker[i].pipeline);
 	rule_slot_free(atomic_load(&dp->slot));
+	free((void *)atomic_load(&dp->live));
 	free(dp->worker);
 	free(dp->rcu);
 	free(dp);

@@ -88,6 +88,11 @@ void dataplane_set_enrich(struct dataplane *dp, const struct enrich_set *set);
 int dataplane_capture_start(
 	struct dataplane *dp, const struct capture_filter *filter, struct capture **out, struct err *err);
 void dataplane_capture_halt(struct dataplane *dp);
+/* Publishes the keys of this configuration that are `live` and that workers go by (time.past_max,
+ * time.future_max, journal.dead_letter_rate, listeners.allow): workers take them at a burst boundary; returns
+ * when all have. cfg has the listeners that the data plane was made with; it is not kept. On error nothing
+ * changes. */
+int dataplane_set_live(struct dataplane *dp, const struct config *cfg, struct err *err);
 /* Workers take what the ports still hold, seal their batches and end. */
 void dataplane_stop(struct dataplane *dp);
 void dataplane_free(struct dataplane *dp);

@@ -283,7 +283,7 @@ static void event_parse(struct pipeline *pl, const struct datagram *dg, const ui
 	if (pl->event_count == PIPELINE_EVENTS || !json_parser_room(pl->parser, bytes))
 		events_flush(pl);
 	ev = event_open(pl, dg);
-	json_parse_event(pl->parser, raw, bytes, pl->hint[dg->listener], pl->now.wall_ms, &pl->limits, ev);
+	json_parse_event(pl->parser, raw, bytes, pl->hint[dg->listener], pl->now.wall_ms, &pl->live->limits, ev);
 	/* The journal makes ids of addresses, which an event that comes twice does not have twice. */
 	if (ev->producer && (ev->refused || !(ev->field_mask & FBIT(event_id))))
 		record_producer_id(ev->event_id, ev);
@@ -348,7 +348,7 @@ static void lines_parse(struct pipeline *pl, const struct datagram *dg, const ui
 
 		if (pl->event_count == PIPELINE_EVENTS)
 			events_flush(pl);
-		bytes = json_parse_line(pl->parser, lines.at, left, hint, pl->now.wall_ms, &pl->limits,
+		bytes = json_parse_line(pl->parser, lines.at, left, hint, pl->now.wall_ms, &pl->live->limits,
 			&pl->event[pl->event_count]);
 		if (bytes) {
 			event_open(pl, dg);
@@ -413,7 +413,7 @@ static bool datagram_admit(struct pipeline *pl, const struct datagram *dg)
 {
 	enum drop_reason why = DROP_NONE;
 
-	if (pl->allow[dg->listener].count && !ip_list_has(&pl->allow[dg->listener], dg->src_addr))
+	if (pl->live->allow[dg->listener].count && !ip_list_has(&pl->live->allow[dg->listener], dg->src_addr))
 		why = DROP_source_denied;
 	else if (!admit_take(&pl->admit, dg->listener, dg->src_addr, pl->now.mono_ns))
 		why = DROP_rate_limited;
@@ -466,9 +466,9 @@ static void dead_tokens_refill(struct pipeline *pl)
 	pl->dead_refill_ns = pl->now.mono_ns;
 	if (passed_ns > 1000000000ull)
 		passed_ns = 1000000000ull;
-	pl->dead_tokens += pl->dead_rate * (passed_ns / 1000) / 1000000;
-	if (pl->dead_tokens > pl->dead_rate)
-		pl->dead_tokens = pl->dead_rate;
+	pl->dead_tokens += pl->live->dead_rate * (passed_ns / 1000) / 1000000;
+	if (pl->dead_tokens > pl->live->dead_rate)
+		pl->dead_tokens = pl->live->dead_rate;
 }
 
 /* Moves what was counted in this burst to the delta that the next sealed batch carries. */

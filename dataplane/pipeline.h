@@ -32,11 +32,18 @@ struct burst_time {
 	uint64_t mono_ns;
 };
 
+/* What a running worker goes by and configuration can change: made by the control thread, immutable from then
+ * on, freed after quiescence. */
+struct pipeline_live {
+	struct parse_limits limits;
+	uint64_t dead_rate;	/* dead-letter bytes a second */
+	struct ip_list allow[]; /* by listener; none: any source */
+};
+
 struct pipeline {
 	/* constant after set-up */
 	const struct config *cfg;
 	const struct handoff *handoff;
-	struct parse_limits limits;
 	uint32_t worker;
 	uint32_t partitions;
 	uint32_t dead_letter_bytes;
@@ -45,7 +52,6 @@ struct pipeline {
 	bool line_split[64];		 /* by listener: ndjson */
 	bool chunked[64];		 /* by listener: gelf */
 	const struct format *format[64]; /* by listener; next NULL: JSON */
-	struct ip_list *allow;		 /* by listener; none: any source */
 	bool framed[64];		 /* by listener: docs/protocol.md */
 	bool acks[64];			 /* by listener: answers are given */
 	struct frame_keys *keys;	 /* by listener */
@@ -54,6 +60,8 @@ struct pipeline {
 	uint32_t kept_batches[64];
 	enum drop_reason shed[64];
 	uint32_t kept_batches_max; /* of all listeners */
+	/* in force; looked at once a burst */
+	const struct pipeline_live *live;
 	/* the ruleset in force */
 	struct matcher *matcher;
 	uint32_t generation;
@@ -80,15 +88,20 @@ struct pipeline {
 	struct admit admit;
 	struct gelf_chunks chunks;
 	/* dead-letter token bucket, in bytes */
-	uint64_t dead_tokens, dead_rate, dead_refill_ns;
+	uint64_t dead_tokens, dead_refill_ns;
 	struct burst_time now;
 	struct worker_stats *stats;
 };
 
-/* Makes the memory. Everything in it belongs to the pipeline. Returns 0, -ENOMEM or, for what config_check()
- * has not seen, -EINVAL. */
-int pipeline_setup(struct pipeline *pl, const struct config *cfg, const struct decode_ports *ports,
-	const struct handoff *handoff, uint32_t worker, struct worker_stats *stats, struct err *err);
+/* Of the configuration, which is not kept; freed by free(). 0, -ENOMEM or, for what config_check() has not
+ * seen, -EINVAL. */
+int pipeline_live_make(struct pipeline_live **out, const struct config *cfg, struct err *err);
+
+/* Makes the memory. live: in force at first, borrowed as long as it is. Everything in it belongs to the
+ * pipeline. Returns 0, -ENOMEM or, for what config_check() has not seen, -EINVAL. */
+int pipeline_setup(struct pipeline *pl, const struct config *cfg, const struct pipeline_live *live,
+	const struct decode_ports *ports, const struct handoff *handoff, uint32_t worker,
+	struct worker_stats *stats, struct err *err);
 void pipeline_free(struct pipeline *pl);
 
 /* Takes a burst from frames to batches. mbufs stay the caller's, who frees them after the call. */

@@ -75,15 +75,13 @@ static int listeners_set_up(struct pipeline *pl, const struct config *cfg, struc
 {
 	bool any_framed = false;
 
-	pl->allow = zeroed(cfg->listeners_count * sizeof *pl->allow);
 	pl->keys = zeroed(cfg->listeners_count * sizeof *pl->keys);
-	if (!pl->allow || !pl->keys)
+	if (!pl->keys)
 		return err_set(err, -ENOMEM, "worker %u: no memory for listeners", pl->worker);
 	for (uint32_t i = 0; i < cfg->listeners_count; i++) {
 		const struct config_listeners *listener = &cfg->listeners[i];
 
-		if (frame_keys_load(&pl->keys[i], listener->key_file, "listeners.key_file", err) ||
-			ip_list_from_text(&pl->allow[i], listener->allow, err))
+		if (frame_keys_load(&pl->keys[i], listener->key_file, "listeners.key_file", err))
 			return -EINVAL;
 		pl->framed[i] = listener->format == CONFIG_FORMAT_SLUICE;
 		pl->acks[i] = pl->framed[i] && listener->ack && pl->handoff->acks;
@@ -97,8 +95,27 @@ static int listeners_set_up(struct pipeline *pl, const struct config *cfg, struc
 	return 0;
 }
 
-int pipeline_setup(struct pipeline *pl, const struct config *cfg, const struct decode_ports *ports,
-	const struct handoff *handoff, uint32_t worker, struct worker_stats *stats, struct err *err)
+int pipeline_live_make(struct pipeline_live **out, const struct config *cfg, struct err *err)
+{
+	struct pipeline_live *live = zeroed(sizeof *live + cfg->listeners_count * sizeof *live->allow);
+	int rc = live ? 0 : err_set(err, -ENOMEM, "workers: no memory");
+
+	for (uint32_t i = 0; rc == 0 && i < cfg->listeners_count; i++)
+		rc = ip_list_from_text(&live->allow[i], cfg->listeners[i].allow, err);
+	if (rc) {
+		free(live);
+		return rc;
+	}
+	live->limits.past_max_ms = (int64_t)cfg->time.past_max;
+	live->limits.future_max_ms = (int64_t)cfg->time.future_max;
+	live->dead_rate = cfg->journal.dead_letter_rate;
+	*out = live;
+	return 0;
+}
+
+int pipeline_setup(struct pipeline *pl, const struct config *cfg, const struct pipeline_live *live,
+	const struct decode_ports *ports, const struct handoff *handoff, uint32_t worker,
+	struct worker_stats *stats, struct err *err)
 {
 	const struct decoder_wish decode = {ports, stats->drops, &stats->decode,
 		(uint32_t)cfg->worker.fragments_max, cfg->worker.fragment_timeout * 1000000u};
@@ -106,15 +123,13 @@ int pipeline_setup(struct pipeline *pl, const struct config *cfg, const struct d
 
 	memset(pl, 0, sizeof *pl);
 	pl->cfg = cfg;
+	pl->live = live;
 	pl->handoff = handoff;
 	pl->worker = worker;
 	pl->stats = stats;
 	pl->partitions = handoff->partitions;
-	pl->limits.past_max_ms = (int64_t)cfg->time.past_max;
-	pl->limits.future_max_ms = (int64_t)cfg->time.future_max;
 	pl->dead_letter_bytes = (uint32_t)cfg->journal.dead_letter_bytes;
-	pl->dead_rate = cfg->journal.dead_letter_rate;
-	pl->dead_tokens = pl->dead_rate;
+	pl->dead_tokens = live->dead_rate;
 	pl->batch_age_ns = cfg->worker.batch_age * 1000u;
 	rc = listeners_set_up(pl, cfg, err);
 	if (rc) {
@@ -159,7 +174,6 @@ void pipeline_free(struct pipeline *pl)
 	free(pl->accepted);
 	free(pl->scratch);
 	free(pl->written.data);
-	free(pl->allow);
 	free(pl->keys);
 	producers_free(&pl->producers);
 	free(pl->admit.source);

@@ -90,7 +90,7 @@ static void worker_reload(struct worker *w, const struct rule_slot *slot)
 		w->stats.reload_cycles_max = cycles;
 }
 
-/* Takes the ruleset and the enrichment tables in force at a burst boundary. */
+/* Takes the ruleset, the enrichment tables and the settings in force at a burst boundary. */
 static void worker_check_tables(struct worker *w)
 {
 	const struct rule_slot *slot = atomic_load_explicit(w->slot, memory_order_acquire);
@@ -100,6 +100,7 @@ static void worker_check_tables(struct worker *w)
 	if (slot->generation != w->pipeline.generation)
 		worker_reload(w, slot);
 	w->pipeline.enrich = atomic_load_explicit(w->enrich, memory_order_acquire);
+	w->pipeline.live = atomic_load_explicit(w->live, memory_order_acquire);
 }
 
 static void worker_sleep(struct worker *w, uint64_t ns)

@@ -44,7 +44,9 @@ struct worker {
 		*enrich; /* the dataplane's pointer: release by the control thread, acquire here */
 	struct capture *_Atomic *capture; /* the dataplane's pointer: release by the control thread, acquire
 					     here; NULL: none */
-	const atomic_bool *stop;	  /* release by the control thread, acquire here */
+	const struct pipeline_live *_Atomic
+		*live;		 /* the dataplane's pointer: release by the control thread, acquire here */
+	const atomic_bool *stop; /* release by the control thread, acquire here */
 	struct pipeline pipeline;
 	struct worker_stats stats;
 };

@@ -29,6 +29,7 @@ struct bench {
 	struct pipeline pl;
 	struct json_parser *jp;
 	struct parse_limits limits;
+	struct pipeline_live *live;
 	struct event event[BURST * 8];
 };
 
@@ -117,7 +118,8 @@ static void bench_setup(void)
 	b.ports.listener_of[PORT] = 1;
 	b.jp = json_parser_new(1 << 20);
 	if (!b.jp || eal_start(&b.cfg, &err) || handoff_create(&b.handoff, 1, PARTITIONS, 16, 65536, &err) ||
-		pipeline_setup(&b.pl, &b.cfg, &b.ports, &b.handoff, 0, &b.stats, &err)) {
+		pipeline_live_make(&b.live, &b.cfg, &err) ||
+		pipeline_setup(&b.pl, &b.cfg, b.live, &b.ports, &b.handoff, 0, &b.stats, &err)) {
 		fprintf(stderr, "%s\n", err.text);
 		exit(1);
 	}

@@ -38,6 +38,7 @@ static struct {
 	struct decode_ports ports;
 	struct worker_stats stats;
 	struct pipeline pl;
+	struct pipeline_live *live;
 	struct ruleset *rs;
 	struct matcher *matcher;
 	struct ack_lanes *lanes;
@@ -71,7 +72,8 @@ static void up(const char *rules)
 		fail_msg("%s", err.text);
 	fx.journal.handoff.acks = fx.lanes;
 	rig_start(&fx.journal);
-	if (pipeline_setup(&fx.pl, &fx.cfg, &fx.ports, &fx.journal.handoff, 0, &fx.stats, &err))
+	if (pipeline_live_make(&fx.live, &fx.cfg, &err) ||
+		pipeline_setup(&fx.pl, &fx.cfg, fx.live, &fx.ports, &fx.journal.handoff, 0, &fx.stats, &err))
 		fail_msg("%s", err.text);
 	pipeline_set_matcher(&fx.pl, fx.matcher, 1);
 	fx.handed_before += fx.handed;
@@ -87,6 +89,7 @@ static void down(void)
 	ack_lanes_free(fx.lanes);
 	fx.journal.handoff.acks = NULL;
 	pipeline_free(&fx.pl);
+	free(fx.live);
 	matcher_free(fx.matcher);
 	ruleset_free(fx.rs);
 }

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -50,7 +51,9 @@ void rig_start(const struct pipeline_wish *wish)
 	fx.generation_min = UINT32_MAX;
 	assert_int_equal(
 		handoff_create(&fx.handoff, 1, PARTITIONS, wish->batches, wish->batch_bytes, &err), 0);
-	assert_int_equal(pipeline_setup(&fx.pl, &fx.cfg, &fx.ports, &fx.handoff, 0, &fx.stats, &err), 0);
+	assert_int_equal(pipeline_live_make(&fx.live, &fx.cfg, &err), 0);
+	assert_int_equal(
+		pipeline_setup(&fx.pl, &fx.cfg, fx.live, &fx.ports, &fx.handoff, 0, &fx.stats, &err), 0);
 	rig_rules(wish->rules, 1);
 }
 
@@ -98,6 +101,7 @@ void rig_stop(void)
 	pipeline_end(&fx.pl, (struct burst_time){WALL_MS, 1});
 	rig_drain();
 	pipeline_free(&fx.pl);
+	free(fx.live);
 	matcher_free(fx.matcher);
 	ruleset_free(fx.rs);
 	handoff_free(&fx.handoff);

@@ -16,6 +16,7 @@ struct pipeline_rig {
 	struct decode_ports ports;
 	struct worker_stats stats;
 	struct pipeline pl;
+	struct pipeline_live *live;
 	struct ruleset *rs;
 	struct matcher *matcher;
 	struct rte_mempool *pool;

@@ -95,7 +95,7 @@ static void test_sources(void **state)
 
 	(void)state;
 	start(8, 1 << 20);
-	assert_int_equal(ip_list_from_text(&fx.pl.allow[0], "10.0.0.4/30,10.0.0.9", &err), 0);
+	assert_int_equal(ip_list_from_text(&fx.live->allow[0], "10.0.0.4/30,10.0.0.9", &err), 0);
 	for (uint8_t host = 1; host < 12; host++) {
 		rig_send(host, "{\"x\":", 5, PORT);
 		rig_send(host, "", 0, PORT);

@@ -1,0 +1,85 @@
+/* Differences of two configurations: by name, old and new value, and whether they need a restart. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "config_diff.h"
+
+static struct config a, b;
+static char told[2000];
+
+static void tell(void *arg, const struct config_change *change)
+{
+	size_t used = strlen(told);
+
+	(void)arg;
+	snprintf(told + used, sizeof told - used, "%s %s>%s %s\n", change->name, change->from, change->to,
+		change->live ? "live" : "restart");
+}
+
+static void copy(void *arg, const struct config_change *change)
+{
+	(void)arg;
+	if (change->live)
+		config_change_copy(&a, &b, change);
+}
+
+static void read_both(const char *one, const char *other)
+{
+	struct err err = {0};
+
+	if (config_parse(&a, one, strlen(one), "a", &err) ||
+		config_parse(&b, other, strlen(other), "b", &err))
+		fail_msg("%s", err.text);
+	told[0] = 0;
+}
+
+static void test_same(void **state)
+{
+	static const char text[] = "listeners:\n- {name: x, udp_port: 1}\n";
+
+	(void)state;
+	read_both(text, text);
+	/* where it was read does not count, nor what lies behind a text's end */
+	memcpy(b.from.file, "other", 6);
+	b.listeners[0].name[200] = 'z';
+	b.listeners[1].udp_port = 7;
+	assert_int_equal(config_diff(&a, &b, tell, NULL), 0);
+	assert_string_equal(told, "");
+}
+
+static void test_changes(void **state)
+{
+	(void)state;
+	read_both("listeners:\n- {name: x, udp_port: 1}\n- {name: y, udp_port: 2}\nports:\n- {name: p, "
+		  "device: d}\n",
+		"time: {past_max: 1d, tick: 2s}\nlog: {level: warn}\neal: {hugepages: false}\n"
+		"listeners:\n- {name: x, udp_port: 1, allow: 10.0.0.1}\n- {name: y, udp_port: 3}\n");
+	assert_int_equal(config_diff(&a, &b, tell, NULL), 7);
+	assert_string_equal(told, "eal.hugepages true>false restart\n"
+				  "time.past_max 30d>1d live\n"
+				  "time.tick 1s>2s restart\n"
+				  "log.level info>warn live\n"
+				  "ports 1 entries>0 entries restart\n"
+				  "listeners[x].allow >10.0.0.1 live\n"
+				  "listeners[y].udp_port 2>3 restart\n");
+	config_diff(&a, &b, copy, NULL);
+	assert_int_equal(a.time.past_max, 86400000);
+	assert_int_equal(a.time.tick, 1000);
+	assert_int_equal(a.log.level, 1);
+	assert_string_equal(a.listeners[0].allow, "10.0.0.1");
+	assert_int_equal(a.listeners[1].udp_port, 2);
+	assert_int_equal(config_diff(&a, &b, tell, NULL), 4);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_same), cmocka_unit_test(test_changes)};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
