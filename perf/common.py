@@ -15,6 +15,18 @@ def cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def worker_seconds(pid):
+    """CPU time of the RX workers' threads."""
+    total, base = 0, f"/proc/{pid}/task"
+    for tid in os.listdir(base):
+        with open(f"{base}/{tid}/stat", encoding="utf-8") as f:
+            head, fields = f.read().rsplit(")", 1)
+        fields = fields.split()
+        if "(rte-worker" in head or "(lcore-worker" in head:
+            total += int(fields[11]) + int(fields[12])
+    return total / os.sysconf("SC_CLK_TCK")
+
+
 def write_events(path, events, keys, per_ms, spread=1, late=0.0, late_by=0, users=0):
     """per_ms events a millisecond of event time, out of order by up to spread - 1 ms; a share `late` of them by up to
     late_by ms more. Keys are users; with users > 0 keys are pages, each seen by so many users, and values differ."""
