@@ -86,7 +86,8 @@ def load(daemon, kafka):
             "lag": sum(s["lag_events"] for s in status["sinks"]),
             "commits": sum(p["commits"] for p in daemon.ctl("sinks")["sinks"] if p["sink"].startswith("kafka_al")),
             "kernel": sum(p.get("kernel_drops", 0) for p in daemon.ctl("ports")["ports"]),
-            "sluiced": cpu_seconds(daemon.child.pid), "worker": worker_seconds(daemon.child.pid), "kafka": cpu_seconds(kafka)}
+            "sluiced": cpu_seconds(daemon.child.pid), "worker": worker_seconds(daemon.child.pid),
+            "kafka": cpu_seconds(kafka)}
 
 
 def report_load(rate, a, b):
@@ -95,8 +96,8 @@ def report_load(rate, a, b):
     held = per["journaled"] >= 0.95 * rate and not per["drops"] and not per["kernel"] and b["lag"] < a["lag"] + rate
     print(f"load: {rate} events/s asked for, {per['journaled']:,.0f}/s journaled, dropped {b['drops'] - a['drops']}, "
           f"by the kernel {b['kernel'] - a['kernel']}, lag of sinks {b['lag']}; {per['commits']:.0f} transactions of "
-          f"alerts a second; CPU: sluiced {per['sluiced']:.2f} (worker {per['worker']:.2f}), Kafka {per['kafka']:.2f} cores of {os.cpu_count()}, "
-          f"load average {os.getloadavg()[0]:.1f}: {'held' if held else 'NOT HELD'}")
+          f"alerts a second; CPU: sluiced {per['sluiced']:.2f} (worker {per['worker']:.2f}), "
+          f"Kafka {per['kafka']:.2f} cores of {os.cpu_count()}, load average {os.getloadavg()[0]:.1f}: {'held' if held else 'NOT HELD'}")
     return held
 
 
