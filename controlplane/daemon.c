@@ -14,6 +14,7 @@
 #include "clock.h"
 #include "confine.h"
 #include "log.h"
+#include "reserve.h"
 #include "state_rules.h"
 
 #define RULES_KEPT 32u /* generations that stay for a rollback */
@@ -40,6 +41,7 @@ static void ticked(void *arg)
 
 	daemon_tick(d);
 	confine_say();
+	reserve_refill();
 	service_tick(
 		&d->service, d->workers_move || atomic_load(&d->phase) != PHASE_RUNNING, clock_mono_ns());
 	epoch_before_tick(&d->before, d->sinks);
@@ -87,6 +89,17 @@ static void lock_down(struct daemon *d)
 	if (d->dir_lock >= 0)
 		close(d->dir_lock);
 	d->dir_lock = -1;
+}
+
+static int reserve_up(struct daemon *d, struct err *err)
+{
+	return reserve_open(d->cfg.node.data_dir, d->cfg.journal.reserve, err);
+}
+
+static void reserve_down(struct daemon *d)
+{
+	(void)d;
+	reserve_close();
 }
 
 static int server_up(struct daemon *d, struct err *err)
@@ -429,6 +442,7 @@ static const struct part {
 	{"data directory", dir_up, nothing_down},
 	{"control socket", server_up, server_down},
 	{"data directory's lock", lock_up, lock_down},
+	{"disk reserve", reserve_up, reserve_down},
 	{"journal", journal_up, journal_down},
 	{"state", state_up, state_down},
 	{"epoch before", before_up, before_down},

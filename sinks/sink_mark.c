@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "crc32c.h"
+#include "reserve.h"
 
 #define MARK_MAGIC 0x726f6f6c66636c73ull /* "slcfloor": what such files were made for first */
 
@@ -39,14 +40,15 @@ int sink_mark_read(const char *path, uint64_t epoch, uint64_t *position)
 int sink_mark_write(const char *path, uint64_t epoch, uint64_t position)
 {
 	struct mark_file f = {.magic = MARK_MAGIC, .epoch = epoch, .position = position};
-	int rc = 0, fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0640);
+	int rc, fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0640);
 
 	if (fd < 0)
 		return -errno;
 	f.crc = crc32c(0, &f, offsetof(struct mark_file, crc));
-	errno = EIO; /* of a short write */
-	if (pwrite(fd, &f, sizeof f, 0) != (ssize_t)sizeof f || fdatasync(fd))
-		rc = -errno;
+	do {
+		errno = EIO; /* of a short write */
+		rc = pwrite(fd, &f, sizeof f, 0) != (ssize_t)sizeof f || fdatasync(fd) ? -errno : 0;
+	} while ((rc == -ENOSPC || rc == -EDQUOT) && reserve_release(sizeof f));
 	close(fd);
 	return rc;
 }

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "crash.h"
+#include "reserve.h"
 
 #define PATH_MAX_BYTES 1024u
 #define WRITE_BYTES_MAX (1u << 20) /* at once: a large file does not hold the disk's queue in one request */
@@ -133,13 +134,18 @@ int durable_write(const char *dir, const char *name, const struct durable_piece 
 	const struct durable_points *points, struct err *err)
 {
 	char path[PATH_MAX_BYTES], temp[PATH_MAX_BYTES + 8];
+	uint64_t bytes = 0;
 	int rc;
 
 	if (snprintf(path, sizeof path, "%s/%s", dir, name) >= (int)sizeof path)
 		return err_set(err, -ENAMETOOLONG, "%.80s/%.80s: longer than %u bytes", dir, name,
 			PATH_MAX_BYTES - 1);
 	snprintf(temp, sizeof temp, "%s.tmp", path);
-	rc = temp_write(temp, piece, count, points);
+	for (uint32_t i = 0; i < count; i++)
+		bytes += piece[i].bytes;
+	do
+		rc = temp_write(temp, piece, count, points);
+	while ((rc == -ENOSPC || rc == -EDQUOT) && unlink(temp) == 0 && reserve_release(bytes));
 	if (rc)
 		goto fail;
 	if (points)

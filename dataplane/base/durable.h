@@ -29,8 +29,8 @@ struct durable_points {
 };
 
 /* DIR/name = the pieces, one after the other. Until it is renamed it is DIR/name.tmp: what a crash leaves of
- * it is for the caller to remove. On error (-ENOSPC, -EFBIG, ...) the temporary file is removed and an old
- * DIR/name stays as it was. points: NULL = none. */
+ * it is for the caller to remove. A full disk: the reserve gives way first (reserve.h). On error (-ENOSPC,
+ * -EFBIG, ...) the temporary file is removed and an old DIR/name stays as it was. points: NULL = none. */
 int durable_write(const char *dir, const char *name, const struct durable_piece *piece, uint32_t count,
 	const struct durable_points *points, struct err *err);
 

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "crc32c.h"
+#include "reserve.h"
 
 #define SLOT_BYTES 4096u
 #define SLOT_MAGIC 0x3174746e49684353ull /* "SChIntt1" */
@@ -219,7 +220,9 @@ int ch_intent_open(struct ch_intent_file *f, const char *data_dir, const char *f
 		return err_set(err, -errno, "clickhouse: %s: %s", f->path, strerror(errno));
 	/* Room for both slots is taken now, so that a full disk later cannot keep a step from being written.
 	 */
-	rc = posix_fallocate(f->fd, 0, 2 * SLOT_BYTES);
+	do
+		rc = posix_fallocate(f->fd, 0, 2 * SLOT_BYTES);
+	while (rc == ENOSPC && reserve_release(2 * SLOT_BYTES));
 	if (rc)
 		return err_set(err, -rc, "clickhouse: %s: %s", f->path, strerror(rc));
 	rc = slots_load(f, err);
