@@ -34,7 +34,7 @@ struct metrics_window {
 struct metrics_sink {
 	uint64_t up, position, parked, lag_events, lag_bytes;
 	double lag_seconds;
-	uint64_t events, suppressed, alerts, dead, rows, late, held, refused, bytes, commits, retries, errors;
+	uint64_t events, suppressed, alerts, dead, rows, late, held, rejected, refused, bytes, commits, retries, errors;
 };
 
 struct metrics_enrich {
@@ -205,6 +205,7 @@ static void print_sinks(const struct view *v, const struct metric *m, FILE *out)
 				.rows = part->rows,
 				.late = part->late,
 				.held = part->held,
+				.rejected = part->rejected,
 				.refused = part->refused,
 				.bytes = part->bytes,
 				.commits = part->commits,

@@ -27,7 +27,7 @@ struct view_part {
 	uint32_t partition;
 	uint32_t state; /* enum sink_state */
 	uint64_t start, position, parked, found;
-	uint64_t events, suppressed, alerts, dead, rows, late, other, held, refused, bytes, commits, retries,
+	uint64_t events, suppressed, alerts, dead, rows, late, other, held, rejected, refused, bytes, commits, retries,
 		errors;
 	uint64_t lag_events;
 	uint64_t lag_bytes; /* estimated from the partition's mean record size */

@@ -198,6 +198,7 @@ json_t *view_sinks(const struct view *v, const struct request *rq, struct err *e
 			json_object_set_new(row, "rows", json_u64(p->rows));
 			json_object_set_new(row, "late", json_u64(p->late));
 			json_object_set_new(row, "held", json_u64(p->held));
+			json_object_set_new(row, "rejected", json_u64(p->rejected));
 			json_object_set_new(row, "refused", json_u64(p->refused));
 			json_object_set_new(row, "passed_over", json_u64(p->other));
 			json_object_set_new(row, "commits", json_u64(p->commits));

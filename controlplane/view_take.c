@@ -114,6 +114,7 @@ static void take_part(struct view_part *to, struct sink_part *from)
 	to->late = atomic_load(&s->late);
 	to->other = atomic_load(&s->other);
 	to->held = atomic_load(&s->held);
+	to->rejected = atomic_load(&s->rejected);
 	to->refused = atomic_load(&s->refused);
 	to->bytes = atomic_load(&s->bytes);
 	to->commits = atomic_load(&s->commits);

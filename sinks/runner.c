@@ -74,6 +74,7 @@ void sink_committed(struct sink_part *part, uint64_t position, const struct sink
 	atomic_fetch_add(&s->late, tally->late);
 	atomic_fetch_add(&s->other, tally->other);
 	atomic_fetch_add(&s->held, tally->held);
+	atomic_fetch_add(&s->rejected, tally->rejected);
 	atomic_fetch_add(&s->refused, tally->refused);
 	atomic_fetch_add(&s->bytes, tally->bytes);
 	atomic_fetch_add(&s->commits, 1);

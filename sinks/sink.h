@@ -100,6 +100,7 @@ struct sink_stats {
 	_Atomic uint64_t late;	     /* RECORD_LATE delivered */
 	_Atomic uint64_t other;	     /* control records, ticks, marks and partial rows passed over */
 	_Atomic uint64_t held;	     /* alerts that this sink is told not to send */
+	_Atomic uint64_t rejected;   /* other records that the target will never take: kept as dead letters */
 	_Atomic uint64_t refused;    /* alerts that the target will never take: passed over */
 	_Atomic uint64_t bytes;	     /* encoded bytes delivered */
 	_Atomic uint64_t commits;    /* transactions or ranges */
@@ -138,7 +139,7 @@ struct sink_part {
 
 /* What a delivered range counts, gathered while encoding and added on commit. */
 struct sink_tally {
-	uint64_t events, suppressed, alerts, dead, rows, late, other, held, refused, bytes;
+	uint64_t events, suppressed, alerts, dead, rows, late, other, held, rejected, refused, bytes;
 	int64_t last_time_ms;
 };
 

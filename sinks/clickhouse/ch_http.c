@@ -28,45 +28,32 @@
 	"100000000"                                                                                          \
 	"&input_format_parallel_parsing=0"
 
-/* Error codes of the server that the same request will meet again. Others (timeouts, too many parts, memory,
- * disk, read-only for now, network, shutdown) pass. */
-static const uint16_t refusal_code[] = {
-	8,   /* THERE_IS_NO_COLUMN */
-	10,  /* NOT_FOUND_COLUMN_IN_BLOCK */
-	16,  /* NO_SUCH_COLUMN_IN_TABLE */
-	20,  /* NUMBER_OF_COLUMNS_DOESNT_MATCH */
-	36,  /* BAD_ARGUMENTS */
-	42,  /* NUMBER_OF_ARGUMENTS_DOESNT_MATCH */
-	43,  /* ILLEGAL_TYPE_OF_ARGUMENT */
-	44,  /* ILLEGAL_COLUMN */
-	46,  /* UNKNOWN_FUNCTION */
-	47,  /* UNKNOWN_IDENTIFIER */
-	48,  /* NOT_IMPLEMENTED */
-	50,  /* UNKNOWN_TYPE */
-	53,  /* TYPE_MISMATCH */
-	60,  /* UNKNOWN_TABLE */
-	62,  /* SYNTAX_ERROR */
-	70,  /* CANNOT_CONVERT_TYPE */
-	73,  /* UNKNOWN_FORMAT */
-	81,  /* UNKNOWN_DATABASE */
-	115, /* UNKNOWN_SETTING */
-	164, /* READONLY: the user may not write */
-	192, /* UNKNOWN_USER */
-	193, /* WRONG_PASSWORD */
-	194, /* REQUIRED_PASSWORD */
-	195, /* IP_ADDRESS_NOT_ALLOWED */
-	349, /* CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN */
-	452, /* SETTING_CONSTRAINT_VIOLATION */
-	497, /* ACCESS_DENIED */
-	516, /* AUTHENTICATION_FAILED */
+enum { CH_ERROR_RETRY = -EAGAIN, CH_ERROR_SPLIT = -E2BIG, CH_ERROR_ROW = -EBADMSG, CH_ERROR_HOLD = -EINVAL };
+
+static const struct {
+	uint16_t code;
+	int16_t rc;
+	const char *name;
+} error_table[] = {
+#define CH_ERROR(code, name, meaning) {code, CH_ERROR_##meaning, #name},
+#include "ch_errors.def"
+#undef CH_ERROR
 };
 
-bool ch_code_refusal(uint32_t code)
+const char *ch_code_name(uint32_t code)
 {
-	for (size_t i = 0; i < sizeof refusal_code / sizeof *refusal_code; i++)
-		if (refusal_code[i] == code)
-			return true;
-	return false;
+	for (size_t i = 0; i < sizeof error_table / sizeof *error_table; i++)
+		if (error_table[i].code == code)
+			return error_table[i].name;
+	return NULL;
+}
+
+int ch_code_judge(uint32_t code)
+{
+	for (size_t i = 0; i < sizeof error_table / sizeof *error_table; i++)
+		if (error_table[i].code == code)
+			return error_table[i].rc;
+	return CH_ERROR_RETRY;
 }
 
 /* ---- the request's text ---- */
@@ -232,7 +219,7 @@ static int http_receive(struct ch_http *h, uint64_t deadline_ns, struct err *err
 static int answer_judge(struct ch_http *h, const struct request *r, struct err *err)
 {
 	const struct ch_answer *a = &h->answer;
-	bool refusal;
+	int rc;
 
 	if (a->status == 200 && !a->has_exception) {
 		/* A proxy's or a stranger's 200 is no commit: only the server knows the id of our query. */
@@ -242,14 +229,21 @@ static int answer_judge(struct ch_http *h, const struct request *r, struct err *
 				h->endpoint.name);
 		return 0;
 	}
-	refusal = a->has_exception ? ch_code_refusal(a->exception_code)
-				   : (a->status == 401 || a->status == 403 || a->status == 404);
+	if (a->has_exception)
+		rc = ch_code_judge(a->exception_code);
+	else if (a->status == 413)
+		rc = -E2BIG;
+	else
+		rc = a->status == 401 || a->status == 403 || a->status == 404 ? -EINVAL : -EAGAIN;
+	/* What is in rows only the server itself can say, and only of an INSERT. */
+	if ((rc == -EBADMSG && !h->answered) || (!r->query && (rc == -EBADMSG || rc == -E2BIG)))
+		rc = -EAGAIN;
 	err_set(err, 0, "clickhouse: HTTP %u, code %u: %.*s", a->status, a->exception_code, ERROR_BODY_BYTES,
 		a->body);
 	for (char *p = err ? err->text : NULL; p && *p; p++)
 		if ((unsigned char)*p < 0x20)
 			*p = ' ';
-	return refusal ? -EINVAL : -EAGAIN;
+	return rc;
 }
 
 static int http_exchange(struct ch_http *h, struct request *r, struct err *err)

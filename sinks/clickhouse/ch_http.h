@@ -1,8 +1,9 @@
 /* The HTTP interface of one ClickHouse server: statements and inserts over a kept-alive connection.
  *
  * Results: 0 = the server said yes, completely. -EINVAL = it will not say yes to this however often it is
- * asked (unknown table, wrong column, wrong password). -ECANCELED = given up on stop. Other = unknown or
- * temporary: the same thing may be sent again, and for an insert must be, with the same token. One thread. */
+ * asked (unknown table, wrong column, wrong password). Of an insert, -EBADMSG = not these rows, -E2BIG = not
+ * so many. -ECANCELED = given up on stop. Other = unknown or temporary: the same thing may be sent again, and
+ * for an insert must be, with the same token. One thread. */
 #ifndef SLUICE_CH_HTTP_H
 #define SLUICE_CH_HTTP_H
 
@@ -73,7 +74,10 @@ int ch_http_query(struct ch_http *h, const char *sql, uint64_t timeout_ms, struc
 int ch_http_insert(struct ch_http *h, const char *sql, const char *token, const void *data, size_t bytes,
 	struct err *err);
 
-/* Whether the server's exception code is a refusal rather than a passing trouble. */
-bool ch_code_refusal(uint32_t code);
+/* ch_errors.def: -EAGAIN passing trouble, -E2BIG too much at once, -EBADMSG something in the rows, -EINVAL a
+ * refusal. */
+int ch_code_judge(uint32_t code);
+/* The code's name; NULL: not in the table. */
+const char *ch_code_name(uint32_t code);
 
 #endif

@@ -14,8 +14,8 @@
 
 #define SLOT_BYTES 4096u
 #define SLOT_MAGIC 0x3174746e49684353ull /* "SChIntt1" */
-/* With parked ranges: a version that does not know of them must not go on from here. */
-#define SLOT_MAGIC_PARKED 0x3274746e49684353ull /* "SChIntt2" */
+/* With parked ranges or one in pieces: a version that does not know of them must not go on from here. */
+#define SLOT_MAGIC_MORE 0x3274746e49684353ull /* "SChIntt2" */
 
 struct slot_parked {
 	uint64_t from, to;
@@ -23,7 +23,9 @@ struct slot_parked {
 	uint32_t insert_count;
 	uint32_t body_crc;
 	char endpoint[CH_ENDPOINT_BYTES];
-	uint8_t zero[24];
+	uint64_t split_from, split_to;
+	uint32_t settled;
+	uint32_t zero;
 };
 
 struct slot {
@@ -39,9 +41,10 @@ struct slot {
 	char node[72];
 	char endpoint[CH_ENDPOINT_BYTES];
 	uint32_t parked_count;
-	uint32_t zero_first;
+	uint32_t settled;
+	uint64_t split_from, split_to;
 	struct slot_parked parked[CH_PARKED_MAX];
-	uint8_t zero[SLOT_BYTES - 412 - CH_PARKED_MAX * sizeof(struct slot_parked)];
+	uint8_t zero[SLOT_BYTES - 428 - CH_PARKED_MAX * sizeof(struct slot_parked)];
 	uint32_t crc; /* of everything before it */
 };
 _Static_assert(sizeof(struct slot) == SLOT_BYTES && sizeof(struct slot_parked) == 320 &&
@@ -62,11 +65,11 @@ static bool slot_blank(const struct slot *s)
 
 static bool slot_intact(const struct slot *s)
 {
-	bool parked = s->magic == SLOT_MAGIC_PARKED;
+	bool more = s->magic == SLOT_MAGIC_MORE;
 
-	if ((!parked && s->magic != SLOT_MAGIC) || s->crc != slot_crc(s) || s->sequence == 0 ||
+	if ((!more && s->magic != SLOT_MAGIC) || s->crc != slot_crc(s) || s->sequence == 0 ||
 		s->from > s->to || s->pending > 1 || s->parked_count > CH_PARKED_MAX ||
-		parked != (s->parked_count > 0))
+		more != (s->parked_count > 0 || s->settled > 0 || s->split_to > 0))
 		return false;
 	for (uint32_t i = 0; i < s->parked_count; i++)
 		if (s->parked[i].from >= s->parked[i].to || s->parked[i].to > s->from)
@@ -88,6 +91,9 @@ static bool slot_read(const struct slot *s, struct ch_intent *out)
 	out->range.insert_count = s->insert_count;
 	out->range.body_crc = s->body_crc;
 	out->range.first_send_ms = s->first_send_ms;
+	out->range.settled = s->settled;
+	out->range.split_from = s->split_from;
+	out->range.split_to = s->split_to;
 	memcpy(out->node, s->node, sizeof out->node - 1);
 	memcpy(out->range.endpoint, s->endpoint, CH_ENDPOINT_BYTES - 1);
 	out->parked_count = s->parked_count;
@@ -100,6 +106,9 @@ static bool slot_read(const struct slot *s, struct ch_intent *out)
 		to->first_send_ms = from->first_send_ms;
 		to->insert_count = from->insert_count;
 		to->body_crc = from->body_crc;
+		to->settled = from->settled;
+		to->split_from = from->split_from;
+		to->split_to = from->split_to;
 		memcpy(to->endpoint, from->endpoint, CH_ENDPOINT_BYTES - 1);
 	}
 	return true;
@@ -108,7 +117,10 @@ static bool slot_read(const struct slot *s, struct ch_intent *out)
 static void slot_write(struct slot *s, const struct ch_intent *in)
 {
 	memset(s, 0, sizeof *s);
-	s->magic = in->parked_count ? SLOT_MAGIC_PARKED : SLOT_MAGIC;
+	s->settled = in->range.settled;
+	s->split_from = in->range.split_from;
+	s->split_to = in->range.split_to;
+	s->magic = in->parked_count || s->settled || s->split_to ? SLOT_MAGIC_MORE : SLOT_MAGIC;
 	s->sequence = in->sequence;
 	s->epoch = in->epoch;
 	s->from = in->range.from;
@@ -130,6 +142,9 @@ static void slot_write(struct slot *s, const struct ch_intent *in)
 		to->first_send_ms = from->first_send_ms;
 		to->insert_count = from->insert_count;
 		to->body_crc = from->body_crc;
+		to->settled = from->settled;
+		to->split_from = from->split_from;
+		to->split_to = from->split_to;
 		memcpy(to->endpoint, from->endpoint, CH_ENDPOINT_BYTES);
 	}
 	s->crc = slot_crc(s);

@@ -22,10 +22,14 @@
 
 /* A range of offsets that may or may not be at the server that it was sent to. */
 struct ch_range {
-	uint64_t from, to;		  /* [from, to) */
-	int64_t first_send_ms;		  /* wall clock */
-	uint32_t insert_count;		  /* INSERTs of the range: tables x months */
-	uint32_t body_crc;		  /* over all bodies: does it re-encode to the same? */
+	uint64_t from, to;     /* [from, to) */
+	int64_t first_send_ms; /* wall clock */
+	uint32_t insert_count; /* INSERTs of the range: tables x months */
+	uint32_t body_crc;     /* over all bodies: does it re-encode to the same? */
+	/* Went in pieces (ch_split.c): blocks before number `settled` are at the server, and of that one all
+	 * before split_from; [split_from, split_to) may be. 0, 0: that one is whole. */
+	uint32_t settled;
+	uint64_t split_from, split_to;
 	char endpoint[CH_ENDPOINT_BYTES]; /* host:port */
 };
 

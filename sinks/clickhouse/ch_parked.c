@@ -66,17 +66,26 @@ int ch_range_again(struct ch_part *p, const struct ch_range *range, struct err *
 	atomic_fetch_add(&p->part->stats.retries, 1);
 	log_info("clickhouse", "partition=%u range=%lu-%lu is sent again to %s", p->part->partition,
 		range->from, range->to, range->endpoint);
-	rc = ch_range_reload(p, range->from, range->to, err);
+	rc = ch_range_reload(p, &p->rows, range->from, range->to, err);
 	if (rc == 0)
 		rc = ch_range_crc(p, &crc, err);
 	if (rc)
 		return rc;
+	if ((crc != range->body_crc || p->rows.block_count != range->insert_count) &&
+		(range->settled || range->split_to))
+		return err_set(err, -EINVAL,
+			"clickhouse: range %lu-%lu of partition %u went in pieces and now encodes "
+			"differently (another "
+			"version or other rules): finish it with the version that began it",
+			range->from, range->to, p->part->partition);
 	if (crc != range->body_crc || p->rows.block_count != range->insert_count)
 		log_error("clickhouse",
 			"partition=%u range=%lu-%lu encodes differently than when it was first sent (another "
 			"version or other rules); its tokens keep it single",
 			p->part->partition, range->from, range->to);
-	return ch_range_send(p, true, err);
+	if (range->settled || range->split_to)
+		rc = ch_split_resumed(p, err);
+	return rc ? rc : ch_range_send(p, true, err);
 }
 
 static int parked_of(const struct ch_part *p, uint32_t target)
@@ -94,8 +103,12 @@ static int parked_finish(struct ch_part *p, uint32_t i, struct err *err)
 {
 	struct ch_range range = p->intent.last.parked[i];
 	struct ch_intent next;
-	int rc = ch_range_again(p, &range, err);
+	int rc;
 
+	p->in_parked = true;
+	p->parked_index = i;
+	rc = ch_range_again(p, &range, err);
+	p->in_parked = false;
 	if (rc)
 		return rc;
 	next = p->intent.last;

@@ -5,6 +5,7 @@
 #include "ch_catalog.h"
 #include "ch_http.h"
 #include "ch_intent.h"
+#include "ch_letters.h"
 #include "ch_rows.h"
 #include "ch_window.h"
 #include "sink.h"
@@ -28,16 +29,24 @@ struct ch_part {
 	struct journal_reader *reader;
 	uint64_t reader_at; /* offset of the next record that the reader gives */
 	struct ch_rows rows;
+	struct ch_rows slice; /* a piece of them */
+	struct ch_letters letters;
 	struct bytes body;
 	struct ch_range range; /* the one being gathered or sent */
-	bool ambiguous;	       /* a send of it was not answered: it may be on its way at its server still */
-	uint64_t generation;   /* rulesets: of the block at hand */
-	uint64_t marked_ns;    /* when the position was last made durable */
+	uint32_t refused_code; /* of the server, for the INSERT that failed last */
+	bool in_parked;	       /* it is number parked_index of those that are parked */
+	uint32_t parked_index;
+	bool ambiguous;	     /* a send of it was not answered: it may be on its way at its server still */
+	uint64_t generation; /* rulesets: of the block at hand */
+	uint64_t marked_ns;  /* when the position was last made durable */
 	struct ch_catalog *catalog; /* what the log's records go to */
 };
 
-/* Fills p->rows with exactly [from, to): a range whose end is known. */
-int ch_range_reload(struct ch_part *p, uint64_t from, uint64_t to, struct err *err);
+/* Fills rows, which are of p, with exactly [from, to): a range whose end is known. */
+int ch_range_reload(struct ch_part *p, struct ch_rows *rows, uint64_t from, uint64_t to, struct err *err);
+/* Calls back with the record at an offset. */
+int ch_range_record(struct ch_part *p, uint64_t offset, void (*each)(void *arg, const struct record *rec),
+	void *arg, struct err *err);
 /* Gathers a new range from `from` on: ends by count, size, age, or stop. *to: its end (== from: nothing
  * came). */
 int ch_range_gather(struct ch_part *p, uint64_t from, uint64_t *to, struct err *err);
@@ -45,6 +54,13 @@ int ch_range_gather(struct ch_part *p, uint64_t from, uint64_t *to, struct err *
 /* Sends the INSERTs of p->rows for p->range, which is durable as pending. `resumed`: it may have been sent
  * before. */
 int ch_range_send(struct ch_part *p, bool resumed, struct err *err);
+/* Sends a block of p->range, or the piece [from, to) of one. -EBADMSG, -E2BIG: refused for what is in it, or
+ * for its size; its server has answered so. */
+int ch_block_deliver(struct ch_part *p, const struct ch_block *block, uint64_t from, uint64_t to,
+	bool resumed, struct err *err);
+/* How many rows of the block's table and month its server has of [from, to). */
+int ch_block_count(struct ch_part *p, const struct ch_block *block, uint64_t from, uint64_t to,
+	uint64_t *count, struct err *err);
 /* True if its server says that it has no row of p->rows, no send of which is under way. */
 bool ch_range_absent(struct ch_part *p);
 /* CRC over all bodies. 0 or -ENOMEM. */
@@ -53,6 +69,16 @@ int ch_range_crc(struct ch_part *p, uint32_t *crc, struct err *err);
 /* -EINVAL if the server already has rows of this journal partition at or behind `position`: then the position
  * is not the one that was lost. */
 int ch_position_check(struct ch_part *p, uint64_t position, struct err *err);
+
+/* ---- ch_split.c: blocks that are refused ---- */
+/* Block number `index` of the range was refused by that code of ch_block_deliver(): it goes in pieces, and
+ * rows that the table will never take are put aside. -EINVAL: a view refuses what its table has taken, or no
+ * more may be put aside. */
+int ch_block_refused(struct ch_part *p, uint32_t index, int why, struct err *err);
+/* Goes on with the pieces of it where p->range says. */
+int ch_block_split(struct ch_part *p, uint32_t index, struct err *err);
+/* Takes what was put aside of the range before a crash out of its tally. */
+int ch_split_resumed(struct ch_part *p, struct err *err);
 
 /* ---- ch_targets.c ---- */
 /* Reads clickhouse.url. */

@@ -29,8 +29,8 @@ static int reader_place(struct ch_part *p, uint64_t offset, struct err *err)
 }
 
 /* Adds the block's records from `*offset` on and below `to`. 1: the range ends at *offset. */
-static int block_add(
-	struct ch_part *p, const struct journal_block *block, uint64_t *offset, uint64_t to, struct err *err)
+static int block_add(struct ch_rows *rows, const struct journal_block *block, uint64_t *offset, uint64_t to,
+	struct err *err)
 {
 	const uint8_t *at = block->data;
 	uint64_t index = block->first_offset, end = block->first_offset + block->record_count;
@@ -42,9 +42,9 @@ static int block_add(
 		at += rec->bytes;
 		if (index < *offset)
 			continue;
-		rc = ch_rows_add(&p->rows, rec, index, block->generation, err);
+		rc = ch_rows_add(rows, rec, index, block->generation, err);
 		/* What stands before a record that cannot be encoded still goes out. */
-		if (rc == -EINVAL && p->rows.row_count > 0)
+		if (rc == -EINVAL && rows->row_count > 0)
 			rc = 1;
 		if (rc)
 			return rc;
@@ -59,13 +59,13 @@ static void reader_passed(struct ch_part *p, const struct journal_block *block)
 	atomic_fetch_add_explicit(&p->part->stats.position_bytes, block->bytes, memory_order_relaxed);
 }
 
-int ch_range_reload(struct ch_part *p, uint64_t from, uint64_t to, struct err *err)
+int ch_range_reload(struct ch_part *p, struct ch_rows *rows, uint64_t from, uint64_t to, struct err *err)
 {
 	uint64_t offset = from;
 	int rc;
 
-	ch_rows_clear(&p->rows);
-	p->rows.resent = true;
+	ch_rows_clear(rows);
+	rows->resent = true;
 	rc = reader_place(p, from, err);
 	while (rc == 0 && offset < to) {
 		struct journal_block block;
@@ -78,13 +78,38 @@ int ch_range_reload(struct ch_part *p, uint64_t from, uint64_t to, struct err *e
 				"clickhouse: partition %u: journal does not give offset %lu",
 				p->part->partition, offset);
 		reader_passed(p, &block);
-		rc = block_add(p, &block, &offset, to, err);
+		rc = block_add(rows, &block, &offset, to, err);
 	}
 	if (rc >= 0 && offset != to)
 		return err_set(err, -EINVAL,
 			"clickhouse: partition %u: range %lu-%lu was sent before, but now ends at %lu",
 			p->part->partition, from, to, offset);
 	return rc < 0 ? rc : 0;
+}
+
+int ch_range_record(struct ch_part *p, uint64_t offset, void (*each)(void *arg, const struct record *rec),
+	void *arg, struct err *err)
+{
+	struct journal_block block;
+	const uint8_t *at;
+	int rc = reader_place(p, offset, err);
+
+	if (rc == 0)
+		rc = journal_reader_next(p->reader, &block, 1000, err);
+	if (rc <= 0)
+		return rc ? rc
+			  : err_set(err, -EAGAIN,
+				    "clickhouse: partition %u: journal does not give offset %lu",
+				    p->part->partition, offset);
+	p->reader_at = block.first_offset + block.record_count;
+	if (offset < block.first_offset || offset >= p->reader_at)
+		return err_set(err, -EIO, "clickhouse: partition %u: offset %lu is not where it should be",
+			p->part->partition, offset);
+	at = block.data;
+	for (uint64_t i = block.first_offset; i < offset; i++)
+		at += ((const struct record *)at)->bytes;
+	each(arg, (const struct record *)at);
+	return 0;
 }
 
 int ch_range_gather(struct ch_part *p, uint64_t from, uint64_t *to, struct err *err)
@@ -119,7 +144,7 @@ int ch_range_gather(struct ch_part *p, uint64_t from, uint64_t *to, struct err *
 		if (!until_ns)
 			until_ns = clock_mono_ns() + p->cfg->range_age * 1000000u;
 		reader_passed(p, &block);
-		rc = block_add(p, &block, to, limit, err);
+		rc = block_add(&p->rows, &block, to, limit, err);
 	}
 	return rc < 0 ? rc : 0;
 }

@@ -23,12 +23,16 @@
  * ones are asked about. */
 #define TRUST_MS_PER_BLOCK 10
 
-/* Which block this is, whoever sends it and whenever. */
-static void token_text(char *out, size_t out_bytes, const struct ch_block *block, const struct ch_part *p)
+/* Which block this is, or which piece of it, whoever sends it and whenever. */
+static void token_text(char *out, size_t out_bytes, const struct ch_block *block, const struct ch_part *p,
+	uint64_t from, uint64_t to)
 {
-	snprintf(out, out_bytes, "%016lx/%s/%u/%s/%s/%06u/%lu-%lu", p->rows.epoch, p->rows.node,
+	int n = snprintf(out, out_bytes, "%016lx/%s/%u/%s/%s/%06u/%lu-%lu", p->rows.epoch, p->rows.node,
 		p->rows.partition, block->table->logs == CH_LOG_OUTPUT ? "rows" : "events",
 		block->table->token, block->month, p->range.from, p->range.to);
+
+	if (from != p->range.from || to != p->range.to)
+		snprintf(out + n, out_bytes - (size_t)n, "/%lu-%lu", from, to);
 }
 
 /* "_node = ... AND _epoch = ... AND _partition = ..." */
@@ -70,8 +74,8 @@ static void from_table(FILE *out, const struct ch_part *p, const struct ch_table
 	where_partition(out, p);
 }
 
-/* How many rows of this block's range, table and month the server has. */
-static int block_count(struct ch_part *p, const struct ch_block *block, uint64_t *count, struct err *err)
+int ch_block_count(struct ch_part *p, const struct ch_block *block, uint64_t from, uint64_t to,
+	uint64_t *count, struct err *err)
 {
 	const char *time = block->table->time;
 	size_t bytes;
@@ -85,7 +89,7 @@ static int block_count(struct ch_part *p, const struct ch_block *block, uint64_t
 		" AND _offset >= %lu AND _offset < %lu AND %s >= fromUnixTimestamp64Milli(toInt64(%ld), "
 		"'UTC') AND %s <= "
 		"fromUnixTimestamp64Milli(toInt64(%ld), 'UTC') FORMAT TabSeparated",
-		p->range.from, p->range.to, time, block->time_min_ms, time, block->time_max_ms);
+		from, to, time, block->time_min_ms, time, block->time_max_ms);
 	return count_query(p, out, &sql, count, err);
 }
 
@@ -126,10 +130,11 @@ int ch_position_check(struct ch_part *p, uint64_t position, struct err *err)
 }
 
 /* Whether a block that may be older than the server's memory of tokens is there already. */
-static int block_landed(struct ch_part *p, const struct ch_block *block, bool *landed, struct err *err)
+static int block_landed(struct ch_part *p, const struct ch_block *block, uint64_t from, uint64_t to,
+	bool *landed, struct err *err)
 {
 	uint64_t rows = block->native.row_count, count = 0;
-	int rc = block_count(p, block, &count, err);
+	int rc = ch_block_count(p, block, from, to, &count, err);
 
 	*landed = rc == 0 && count == rows;
 	if (rc == 0 && count != 0 && count != rows)
@@ -137,7 +142,7 @@ static int block_landed(struct ch_part *p, const struct ch_block *block, bool *l
 			"partition=%u table=%s range=%lu-%lu: the server has %lu of %lu rows of a block that "
 			"goes in as a whole; "
 			"sent again with its token",
-			p->part->partition, block->table->name, p->range.from, p->range.to, count, rows);
+			p->part->partition, block->table->name, from, to, count, rows);
 	return rc;
 }
 
@@ -167,12 +172,13 @@ static int insert_text(const struct ch_part *p, const struct ch_table *table, ch
 	return err_set(err, -ENOMEM, "clickhouse: no memory for a statement");
 }
 
-static int block_send(struct ch_part *p, const struct ch_block *block, struct err *err)
+static int block_send(
+	struct ch_part *p, const struct ch_block *block, uint64_t from, uint64_t to, struct err *err)
 {
 	char token[320], *sql = NULL;
 	int rc;
 
-	token_text(token, sizeof token, block, p);
+	token_text(token, sizeof token, block, p, from, to);
 	p->body.bytes = 0;
 	if (native_block_write(&block->native, &p->body))
 		return err_set(err, -ENOMEM, "clickhouse: no memory for a block");
@@ -183,7 +189,8 @@ static int block_send(struct ch_part *p, const struct ch_block *block, struct er
 	free(sql);
 	if (rc) {
 		p->ambiguous |= !p->http.answered;
-		err_prefix(err, "range %lu-%lu to %s", p->range.from, p->range.to, block->table->name);
+		p->refused_code = p->http.answered ? p->http.answer.exception_code : 0;
+		err_prefix(err, "range %lu-%lu to %s", from, to, block->table->name);
 		return rc;
 	}
 	crash_point("ch_answered");
@@ -193,17 +200,27 @@ static int block_send(struct ch_part *p, const struct ch_block *block, struct er
 
 /* A block that failed is sent once more at once, for what one lost connection costs; then the range waits for
  * the runner's backoff. */
-static int block_deliver(struct ch_part *p, const struct ch_block *block, struct err *err)
+int ch_block_deliver(struct ch_part *p, const struct ch_block *block, uint64_t from, uint64_t to,
+	bool resumed, struct err *err)
 {
-	int rc = block_send(p, block, err);
+	bool landed = false;
+	int rc = 0;
 
-	if (rc == 0 || rc == -EINVAL || rc == -ENOMEM || rc == -ECANCELED || sink_gives_up())
+	/* Within the trusted age the token alone decides: also a block that is there goes out again,
+	 * so that a view which a crash of the server kept from its share gets it now. */
+	if (resumed && !token_trusted(p))
+		rc = block_landed(p, block, from, to, &landed, err);
+	if (rc || landed)
+		return rc;
+	rc = block_send(p, block, from, to, err);
+	if (rc == 0 || rc == -EINVAL || rc == -EBADMSG || rc == -ENOMEM || rc == -ECANCELED ||
+		sink_gives_up())
 		return rc;
 	if (rc == -ETIMEDOUT && p->target_count > 1) /* the next one may be better than the same again */
 		return rc;
 	sink_error(p->part, err->text);
 	atomic_fetch_add(&p->part->stats.retries, 1);
-	return block_send(p, block, err);
+	return block_send(p, block, from, to, err);
 }
 
 /* Tables of windows that are no longer in force, of which there are rows yet. */
@@ -229,17 +246,14 @@ int ch_range_send(struct ch_part *p, bool resumed, struct err *err)
 
 	if (checked)
 		return checked;
-	for (uint32_t i = 0; i < p->rows.block_count; i++) {
-		const struct ch_block *block = p->rows.block[i];
-		bool landed = false;
-		int rc = 0;
+	for (uint32_t i = p->range.settled; i < p->rows.block_count; i++) {
+		bool pieces = p->range.split_to > p->range.split_from;
+		int rc = pieces ? ch_block_split(p, i, err)
+				: ch_block_deliver(
+					  p, p->rows.block[i], p->range.from, p->range.to, resumed, err);
 
-		/* Within the trusted age the token alone decides: also a block that is there goes out again,
-		 * so that a view which a crash of the server kept from its share gets it now. */
-		if (resumed && !token_trusted(p))
-			rc = block_landed(p, block, &landed, err);
-		if (rc == 0 && !landed)
-			rc = block_deliver(p, block, err);
+		if (rc == -EBADMSG || rc == -E2BIG)
+			rc = ch_block_refused(p, i, rc, err);
 		if (rc)
 			return rc;
 	}
@@ -252,7 +266,9 @@ bool ch_range_absent(struct ch_part *p)
 		uint64_t count;
 		struct err err;
 
-		if (p->ambiguous || block_count(p, p->rows.block[i], &count, &err) || count)
+		if (p->ambiguous || p->range.settled || p->range.split_to ||
+			ch_block_count(p, p->rows.block[i], p->range.from, p->range.to, &count, &err) ||
+			count)
 			return false;
 	}
 	return true;

@@ -132,6 +132,18 @@ static int position_find(struct ch_part *p, uint64_t *position, struct err *err)
 	return rc ? rc : ch_parked_rebind(p, err);
 }
 
+static void rows_begin(struct ch_part *p, struct ch_rows *rows)
+{
+	const struct sink_env *env = p->part->env;
+	struct journal *j = p->part->journal;
+
+	ch_rows_init(rows, journal_node(j), journal_epoch(j), p->part->partition, env->rules);
+	rows->log = p->part->log;
+	rows->input_epoch = p->part->log == SINK_LOG_OUTPUT ? journal_epoch(env->journal) : 0;
+	rows->plan = env->plan;
+	rows->windows = env->windows;
+}
+
 static int ch_open(struct sink_part *part, uint64_t *position, struct err *err)
 {
 	const struct sink_env *env = part->env;
@@ -145,12 +157,9 @@ static int ch_open(struct sink_part *part, uint64_t *position, struct err *err)
 	p->cfg = &env->cfg->clickhouse;
 	p->intent.fd = -1;
 	p->http.sock.fd = -1;
-	ch_rows_init(&p->rows, journal_node(part->journal), journal_epoch(part->journal), part->partition,
-		env->rules);
-	p->rows.log = part->log;
-	p->rows.input_epoch = part->log == SINK_LOG_OUTPUT ? journal_epoch(env->journal) : 0;
-	p->rows.plan = env->plan;
-	p->rows.windows = env->windows;
+	p->letters.fd = -1;
+	rows_begin(p, &p->rows);
+	rows_begin(p, &p->slice);
 	rc = ch_http_open(&p->http, p->cfg, ch_gives_up, NULL, err);
 	if (rc == 0)
 		rc = ch_catalog_make(&p->catalog, logs_of(part->log), env->plan, err);
@@ -158,6 +167,8 @@ static int ch_open(struct sink_part *part, uint64_t *position, struct err *err)
 		rc = ch_intent_open(&p->intent, env->data_dir,
 			part->log == SINK_LOG_OUTPUT ? CH_INTENT_OUTPUT : CH_INTENT_INPUT, part->partition,
 			err);
+	if (rc == 0)
+		rc = ch_letters_open(&p->letters, p->intent.path, p->cfg->letters_max, err);
 	if (rc == 0)
 		rc = ch_targets_open(p, err);
 	if (rc == 0)
@@ -318,8 +329,10 @@ static void ch_close(struct sink_part *part)
 	if (p->reader)
 		journal_reader_close(p->reader);
 	ch_intent_close(&p->intent);
+	ch_letters_close(&p->letters);
 	ch_http_close(&p->http);
 	ch_rows_free(&p->rows);
+	ch_rows_free(&p->slice);
 	bytes_free(&p->body);
 	ch_catalog_free(p->catalog);
 	free(p);

@@ -212,6 +212,7 @@ static struct config config_of(char **arg)
 	env_text(cfg.clickhouse.key_file, "CH_KEY");
 	cfg.clickhouse.tls_verify = !getenv("CH_NO_VERIFY");
 	cfg.clickhouse.compression = (int)env_number("CH_COMPRESSION", 0);
+	cfg.clickhouse.letters_max = env_number("CH_LETTERS_MAX", 64 << 20);
 	cfg.clickhouse.range_events = env_number("CH_RANGE_EVENTS", 2000);
 	cfg.clickhouse.range_age = env_number("CH_RANGE_AGE_MS", 50);
 	cfg.clickhouse.dedup_window = env_number("CH_WINDOW", 10000);

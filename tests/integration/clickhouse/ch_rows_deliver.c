@@ -50,6 +50,7 @@ static void config_make(struct config *cfg, char **arg)
 	cfg->clickhouse.enabled = true;
 	cfg->clickhouse.create = true;
 	snprintf(cfg->node.data_dir, sizeof cfg->node.data_dir, "%s", arg[0]);
+	cfg->clickhouse.letters_max = 64 << 20;
 	snprintf(cfg->clickhouse.url, sizeof cfg->clickhouse.url, "%s", arg[1]);
 	snprintf(cfg->clickhouse.database, sizeof cfg->clickhouse.database, "%s", arg[2]);
 	snprintf(cfg->clickhouse.user, sizeof cfg->clickhouse.user, "default");

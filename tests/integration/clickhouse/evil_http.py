@@ -110,6 +110,43 @@ def serve_one(client, server_port, rng, fault):
     return False
 
 
+def limit(server_port, body_max):
+    """Starts a proxy which answers that there is no memory for a larger body; returns its port and a list of such."""
+    listener, refused = socket.create_server(("127.0.0.1", 0)), []
+
+    def one(client):
+        request = read_message(client)
+        if request is None:
+            return False
+        head, _, body = request.partition(b"\r\n\r\n")
+        if len(body) > body_max:
+            refused.append(len(body))
+            query_id = head.split(b"query_id=")[1].split(b"&")[0].split(b" ")[0]
+            client.sendall(b"HTTP/1.1 500 E\r\nX-ClickHouse-Exception-Code: 241\r\nX-ClickHouse-Query-Id: " + query_id +
+                           b"\r\nContent-Length: 9\r\n\r\nno memory")
+            return True
+        with socket.create_connection(("127.0.0.1", server_port)) as server:
+            server.sendall(request)
+            answer = read_message(server)
+        client.sendall(answer or b"")
+        return answer is not None
+
+    def serve_all(client):
+        try:
+            while one(client):
+                pass
+        except OSError:
+            pass
+        client.close()
+
+    def accept():
+        while True:
+            threading.Thread(target=serve_all, args=(listener.accept()[0],), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    return listener.getsockname()[1], refused
+
+
 def next_fault(rng):
     """Each fault in turn, so that none is left out; in another order every round."""
     with TURN_LOCK:

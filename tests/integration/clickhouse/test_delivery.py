@@ -110,9 +110,9 @@ def frozen_stop(engine, part):
     d.compare(engine, part, 100)
 
 
-def refused_with(part, text, **env):
+def refused_with(part, text, feed=0, **env):
     before = len(part.log_text())
-    part.run(0, expected=3, **env)
+    part.run(feed, expected=3, **env)
     if text not in part.log_text()[before:]:
         part.fail(f"refused, but not with: {text}")
 
@@ -219,7 +219,77 @@ def tls(engine, part):
     d.compare(engine, part, 50000)
 
 
-SCENARIOS = {f.__name__: f for f in (plain, points, kills, engine_faults, frozen_stop, refusals, aged, evil, tls)}
+def put_aside(engine, part):
+    """The letters, of which each must be of a record that the constraint refuses, and there once."""
+    places = [place for place, _ in d.letters(part)]
+    if len(places) != len(set(places)):
+        part.fail("a dead letter twice")
+    if any(letter["name"] != "VIOLATED_CONSTRAINT" or not letter["raw"] for _, letter in d.letters(part)):
+        part.fail("a dead letter without its reason or its bytes")
+    d.compare(engine, part, 1000, but=set(places))
+    return places
+
+
+def poison(engine, part):
+    """Rows that a constraint refuses are found and put aside, and the rest arrives, through a crash at each step."""
+    part.run(0)
+    engine.query("ALTER TABLE rt.clicks_raw ADD CONSTRAINT no77 CHECK user_id NOT IN ('u77', 'u377')")
+    engine.query("ALTER TABLE rt.alerts ADD CONSTRAINT no40 CHECK rule_id != 'r-tag' AND key != 'u40'")
+    print(part.run(12000, CH_RANGE_EVENTS=3000, timeout=200).strip())
+    if not put_aside(engine, part):
+        part.fail("nothing was put aside")
+    for count in (1, 7):
+        for point in ("ch_split", "ch_sent", "ch_answered", "ch_letter", "ch_marked"):
+            process = part.start(2000, CH_RANGE_EVENTS=1500, SLUICE_CRASH=f"{point}:{count}")
+            process.communicate(timeout=100)
+            if process.returncode != -signal.SIGKILL and count == 1:
+                part.fail(f"{point}:{count}: exit {process.returncode}")
+    print(part.run(0).strip())
+    tables = [place[0] for place in put_aside(engine, part)]
+    print("put aside:", {table: tables.count(table) for table in set(tables)})
+    if tables.count("clicks_raw") < 10 or tables.count("alerts") < 5:
+        part.fail("too few rows were put aside")
+    ctl = os.path.join(os.path.dirname(sys.argv[1]), "..", "controlplane", "cli", "sluicectl")
+    shown = d.subprocess.run([ctl, "--json", "letters", "--dir", part.folder], check=True, capture_output=True,
+                             text=True).stdout
+    if sum(row["letters"] for row in d.json.loads(shown)["reasons"]) != len(tables):
+        part.fail("sluicectl letters counts otherwise: " + shown[:500])
+    refused_with(part, "clickhouse.letters_max", feed=6000, CH_LETTERS_MAX=4096)
+    part.run(0)
+    put_aside(engine, part)
+
+
+def view_refuses(engine, part):
+    """What a table has taken and its view refuses is neither put aside nor sent again in pieces."""
+    part.run(0)
+    engine.query("CREATE TABLE rt.seen (n UInt64) ENGINE = MergeTree ORDER BY n "
+                 "SETTINGS non_replicated_deduplication_window = 10000")
+    engine.query("CREATE MATERIALIZED VIEW rt.mv TO rt.seen AS SELECT throwIf(user_id = 'u77') AS n FROM rt.clicks_raw")
+    process = part.start(3000)
+    out, _ = process.communicate(timeout=100)
+    print("exit", process.returncode, "letters:", len(d.letters(part)), out.strip())
+    if process.returncode == 3 and "a materialized view refuses them" not in part.log_text():
+        part.fail("refused for another reason")
+    engine.query("DROP VIEW rt.mv")
+    part.run(0)
+    d.compare(engine, part, 2000, but={place for place, _ in d.letters(part)})
+
+
+def too_large(engine, part):
+    """A server without memory for a whole block gets it in pieces; nothing is put aside."""
+    direct = part.url
+    port, refused = evil_http.limit(int(engine.http), 60000)
+    part.url = f"http://127.0.0.1:{port}"
+    print(part.run(20000, CH_RANGE_EVENTS=4000).strip())
+    part.run(6000, expected=-signal.SIGKILL, CH_RANGE_EVENTS=4000, SLUICE_CRASH="ch_split:3")
+    part.run(0)
+    print(f"{len(refused)} bodies were too large, up to {max(refused)} bytes")
+    d.compare(engine, part, 20000)
+    part.url = direct
+
+
+SCENARIOS = {f.__name__: f for f in (plain, points, kills, engine_faults, frozen_stop, refusals, aged, evil, tls,
+                                     poison, view_refuses, too_large)}
 
 
 def main():

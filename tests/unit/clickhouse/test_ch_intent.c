@@ -96,6 +96,9 @@ static void test_parked(void **state)
 				.first_send_ms = i,
 				.insert_count = i + 1,
 				.body_crc = ~i,
+				.settled = i,
+				.split_from = i * 100 + 1,
+				.split_to = i * 100 + 3,
 				.endpoint = "other:1"};
 		assert_int_equal(ch_intent_write(&file, &in, &err), 0);
 		in.sequence = file.last.sequence;
@@ -104,9 +107,21 @@ static void test_parked(void **state)
 		assert_false(file.damaged);
 		assert_memory_equal(&file.last, &in, sizeof in);
 	}
+	in.parked_count = 0;
+	memset(in.parked, 0, sizeof in.parked);
+	in.range.settled = 2;
+	in.range.split_from = 910;
+	in.range.split_to = 920;
+	assert_int_equal(ch_intent_write(&file, &in, &err), 0);
+	in.sequence = file.last.sequence;
+	reopen();
+	assert_memory_equal(&file.last, &in, sizeof in);
+	in.parked_count = 4;
 	assert_int_equal(magic[0], 0x3174746e49684353ull);
 	assert_int_not_equal(magic[0], magic[1]);
 	/* Beyond the range itself nothing can be parked: not a step that was ever written. */
+	for (int i = 0; i < 4; i++)
+		in.parked[i].to = in.parked[i].from + 1;
 	in.parked[3].to = 901;
 	assert_int_equal(ch_intent_write(&file, &in, &err), 0);
 	reopen();
