@@ -59,7 +59,7 @@ static void run_message(void *arg, uint32_t count)
 	for (uint32_t n = 0; n < count; n++) {
 		at.offset = 1000000 + n;
 		record_key_of(&key, record_at(n));
-		kafka_message_event(&msg, record_at(n), &key, &at);
+		kafka_message_event(&msg, KAFKA_HEADERS_DEFAULT, record_at(n), &key, &at);
 		bench_keep(&msg);
 	}
 }
@@ -74,7 +74,7 @@ static void run_message_and_partition(void *arg, uint32_t count)
 	for (uint32_t n = 0; n < count; n++) {
 		at.offset = 1000000 + n;
 		record_key_of(&key, record_at(n));
-		kafka_message_event(&msg, record_at(n), &key, &at);
+		kafka_message_event(&msg, KAFKA_HEADERS_DEFAULT, record_at(n), &key, &at);
 		sum += murmur2_partition(msg.key, msg.key_bytes, 12);
 		bench_keep(&sum);
 	}

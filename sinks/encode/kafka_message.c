@@ -14,8 +14,54 @@ static void put_address(struct kafka_message *msg, const struct address *at)
 	put_header(msg, "sluice-address", msg->address, address_text(msg->address, at));
 }
 
-int kafka_message_event(struct kafka_message *msg, const struct record *rec, const struct record_key *key,
-	const struct address *at)
+int kafka_headers_parse(uint32_t *headers, const char *list, struct err *err)
+{
+	static const char *const word[] = {
+#define KAFKA_HEADER_WORD(name, text) text,
+		KAFKA_HEADER_WORDS(KAFKA_HEADER_WORD)
+#undef KAFKA_HEADER_WORD
+	};
+	size_t count = sizeof word / sizeof *word;
+
+	*headers = 0;
+	while (*list) {
+		size_t bytes = strcspn(list, ","), i = 0;
+
+		while (i < count && (strlen(word[i]) != bytes || memcmp(word[i], list, bytes) != 0))
+			i++;
+		if (i == count)
+			return err_set(err, -EINVAL,
+				"kafka.headers: '%.*s' is none of address, content-type, event-id, type, "
+				"source",
+				(int)bytes, list);
+		*headers |= 1u << i;
+		list += bytes + (list[bytes] == ',');
+	}
+	return 0;
+}
+
+static void put_event_headers(
+	struct kafka_message *msg, uint32_t headers, const struct record *rec, const struct address *at)
+{
+	const char *type = type_table[rec->type].name;
+
+	if (headers & 1u << KAFKA_HEADER_ADDRESS)
+		put_address(msg, at);
+	if (headers & 1u << KAFKA_HEADER_CONTENT)
+		put_header(msg, "content-type", "application/json", 16);
+	if (headers & 1u << KAFKA_HEADER_EVENT_ID) {
+		uuid_text(msg->text, rec->event_id);
+		put_header(msg, "event-id", msg->text, UUID_TEXT_BYTES - 1);
+	}
+	if (headers & 1u << KAFKA_HEADER_TYPE)
+		put_header(msg, "type", type, strlen(type));
+	if (headers & 1u << KAFKA_HEADER_SOURCE)
+		put_header(msg, "source", msg->source,
+			source_port_text(msg->source, rec->src_addr, rec->src_port));
+}
+
+int kafka_message_event(struct kafka_message *msg, uint32_t headers, const struct record *rec,
+	const struct record_key *key, const struct address *at)
 {
 	if (rec->type >= EVENT_TYPE_MAX || !type_table[rec->type].name)
 		return -EINVAL;
@@ -26,17 +72,14 @@ int kafka_message_event(struct kafka_message *msg, const struct record *rec, con
 	msg->value_bytes = rec->raw_bytes;
 	msg->spread = 0;
 	msg->header_count = 0;
-	put_address(msg, at);
-	put_header(msg, "content-type", "application/json", 16);
-	uuid_text(msg->text, rec->event_id);
-	put_header(msg, "event-id", msg->text, UUID_TEXT_BYTES - 1);
+	put_event_headers(msg, headers, rec, at);
 	return 0;
 }
 
-int kafka_message_routed(struct kafka_message *msg, const struct record *rec, const struct record_key *key,
-	const struct address *at, const char *rule_id)
+int kafka_message_routed(struct kafka_message *msg, uint32_t headers, const struct record *rec,
+	const struct record_key *key, const struct address *at, const char *rule_id)
 {
-	int rc = kafka_message_event(msg, rec, key, at);
+	int rc = kafka_message_event(msg, headers, rec, key, at);
 
 	msg->topic = KAFKA_TOPIC_NAMED;
 	if (!rc)
@@ -44,10 +87,10 @@ int kafka_message_routed(struct kafka_message *msg, const struct record *rec, co
 	return rc;
 }
 
-int kafka_message_enriched(struct kafka_message *msg, const struct record *rec, const struct record_key *key,
-	const struct address *at, const struct bytes *json)
+int kafka_message_enriched(struct kafka_message *msg, uint32_t headers, const struct record *rec,
+	const struct record_key *key, const struct address *at, const struct bytes *json)
 {
-	int rc = kafka_message_event(msg, rec, key, at);
+	int rc = kafka_message_event(msg, headers, rec, key, at);
 
 	msg->topic = KAFKA_TOPIC_ENRICHED;
 	msg->value = json->data;

@@ -31,6 +31,24 @@ struct kafka_header {
 	uint32_t bytes;
 };
 
+/* Headers of accepted events: the words of kafka.headers, in this order. */
+#define KAFKA_HEADER_WORDS(X)                                                                                \
+	X(ADDRESS, "address")                                                                                \
+	X(CONTENT, "content-type")                                                                           \
+	X(EVENT_ID, "event-id")                                                                              \
+	X(TYPE, "type")                                                                                      \
+	X(SOURCE, "source")
+enum kafka_header_word {
+#define KAFKA_HEADER_WORD(name, text) KAFKA_HEADER_##name,
+	KAFKA_HEADER_WORDS(KAFKA_HEADER_WORD)
+#undef KAFKA_HEADER_WORD
+};
+#define KAFKA_HEADERS_DEFAULT                                                                                \
+	(1u << KAFKA_HEADER_ADDRESS | 1u << KAFKA_HEADER_CONTENT | 1u << KAFKA_HEADER_EVENT_ID)
+
+/* Bits of a list as "address,type"; "": none. -EINVAL names the word that is not known. */
+int kafka_headers_parse(uint32_t *headers, const char *list, struct err *err);
+
 #define KAFKA_HEADERS_MAX 8
 #define KAFKA_KEY_BYTES_MAX 2304 /* of a key that is put together; a longer one is cut */
 
@@ -46,20 +64,21 @@ struct kafka_message {
 	uint32_t header_count;
 	struct kafka_header header[KAFKA_HEADERS_MAX];
 	char address[ADDRESS_TEXT_BYTES];
+	char source[SOURCE_TEXT_BYTES];
 	char text[SOURCE_TEXT_BYTES]; /* event id, source, revision or uid */
 	char input_address[ADDRESS_TEXT_BYTES];
 	char made_key[KAFKA_KEY_BYTES_MAX]; /* of alerts and rows */
 };
 
-/* A RECORD_EVENT. -EINVAL: its type has no topic. */
-int kafka_message_event(struct kafka_message *msg, const struct record *rec, const struct record_key *key,
-	const struct address *at);
+/* A RECORD_EVENT, with those headers. -EINVAL: its type has no topic. */
+int kafka_message_event(struct kafka_message *msg, uint32_t headers, const struct record *rec,
+	const struct record_key *key, const struct address *at);
 /* The same for the topic of the rule of that id. */
-int kafka_message_routed(struct kafka_message *msg, const struct record *rec, const struct record_key *key,
-	const struct address *at, const char *rule_id);
+int kafka_message_routed(struct kafka_message *msg, uint32_t headers, const struct record *rec,
+	const struct record_key *key, const struct address *at, const char *rule_id);
 /* The same with another value: its enriched JSON, which stands in json. */
-int kafka_message_enriched(struct kafka_message *msg, const struct record *rec, const struct record_key *key,
-	const struct address *at, const struct bytes *json);
+int kafka_message_enriched(struct kafka_message *msg, uint32_t headers, const struct record *rec,
+	const struct record_key *key, const struct address *at, const struct bytes *json);
 /* A RECORD_REFUSED. */
 void kafka_message_dead(struct kafka_message *msg, const struct record *rec, const struct address *at);
 /* An alert whose JSON stands in json. */

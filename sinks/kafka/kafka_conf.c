@@ -136,7 +136,7 @@ rd_kafka_conf_t *kafka_conf_new(const struct config_kafka *cfg, struct err *err)
 		kafka_conf_set(conf, "allow.auto.create.topics", "false", err) ||
 		kafka_conf_set(conf, "socket.timeout.ms", "15000", err) ||
 		kafka_conf_set(conf, "reconnect.backoff.max.ms", "2000", err) ||
-		conf_options(conf, cfg->options, err)) {
+		kafka_security_set(conf, cfg, err) || conf_options(conf, cfg->options, err)) {
 		rd_kafka_conf_destroy(conf);
 		return NULL;
 	}
@@ -200,11 +200,14 @@ static int producer_conf(struct kafka_producer *tx, rd_kafka_conf_t *conf, struc
 	rd_kafka_conf_set_opaque(conf, tx);
 	rd_kafka_conf_set_dr_msg_cb(conf, kafka_delivered);
 	rd_kafka_conf_set_error_cb(conf, kafka_error);
-	/* message.timeout.ms is left alone: librdkafka then sets it to the transaction's timeout, after which
-	 * the broker has aborted anyway and the records are read from the journal again. */
-	if (kafka_conf_set(conf, "transactional.id", id, err) ||
-		kafka_conf_set(conf, "transaction.timeout.ms", timeout, err) ||
-		kafka_conf_set(conf, "enable.idempotence", "true", err) ||
+	/* Of transactions message.timeout.ms is left alone: librdkafka then sets it to the transaction's
+	 * timeout, after which the broker has aborted anyway and the records are read from the journal again.
+	 */
+	if (tx->plain ? kafka_conf_set(conf, "message.timeout.ms", timeout, err)
+		      : kafka_conf_set(conf, "transactional.id", id, err) ||
+				kafka_conf_set(conf, "transaction.timeout.ms", timeout, err))
+		return -EINVAL;
+	if (kafka_conf_set(conf, "enable.idempotence", "true", err) ||
 		kafka_conf_set(conf, "compression.type", compression[cfg->compression], err))
 		return -EINVAL;
 	return 0;

@@ -36,11 +36,22 @@ extern const char *const kafka_lane_name[];
 
 struct kafka_part;
 
-/* A transactional producer. */
+/* As in config.def. */
+enum kafka_security {
+	KAFKA_SECURITY_PLAINTEXT,
+	KAFKA_SECURITY_SSL,
+	KAFKA_SECURITY_SASL_PLAINTEXT,
+	KAFKA_SECURITY_SASL_SSL
+};
+enum kafka_mode { KAFKA_MODE_EXACTLY_ONCE, KAFKA_MODE_AT_LEAST_ONCE };
+
+/* A transactional producer, or, `plain`, an idempotent one: its "transaction" is what goes out before a
+ * position. */
 struct kafka_producer {
 	struct kafka_part *kp;
 	rd_kafka_t *rk;
 	rd_kafka_topic_t *topic[KAFKA_TOPIC_COUNT];
+	bool plain;
 	bool in_tx;
 	uint32_t messages; /* of the transaction */
 	/* Written by callbacks. */
@@ -66,6 +77,7 @@ struct kafka_part {
 	uint64_t next;		/* first offset that the open span does not hold */
 	uint64_t durable_ns;	/* traced: when the block in work was durable, or seen if it came from disk */
 	uint64_t span_start_ns; /* when the span's first record was taken, or its first message made */
+	uint32_t headers;	/* of accepted events */
 	struct sink_tally tally; /* of [committed, next) */
 	uint32_t aborts;	 /* in a row */
 
@@ -123,10 +135,13 @@ static inline void kafka_window_topic(
 /* ---- kafka_conf.c ---- */
 /* Brokers, options and log for any kind of client. NULL with err. */
 rd_kafka_conf_t *kafka_conf_new(const struct config_kafka *cfg, struct err *err);
+/* ---- kafka_security.c ---- */
+int kafka_security_set(rd_kafka_conf_t *conf, const struct config_kafka *cfg, struct err *err);
+
 int kafka_conf_set(rd_kafka_conf_t *conf, const char *name, const char *value, struct err *err);
 /* Consumes conf in any case. */
 rd_kafka_t *kafka_client_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, struct err *err);
-/* The transactional producer of kp, with its topic handles. */
+/* The producer of kp, with its topic handles: transactional, unless kp->tx.plain. */
 int kafka_producer_new(struct kafka_part *kp, struct err *err);
 void kafka_producer_free(struct kafka_part *kp);
 /* A topic handle of a producer; NULL with err. */

@@ -16,6 +16,17 @@
 
 const char *const kafka_lane_name[] = {"kafka", "kafka_alerts"};
 
+/* At least once: fenced, found and judged as ever, so that the mode may change at any start; what follows
+ * goes out without transactions. */
+static int plain_open(struct kafka_part *kp, struct err *err)
+{
+	if (kafka_config(kp)->mode != KAFKA_MODE_AT_LEAST_ONCE)
+		return 0;
+	kafka_producer_free(kp);
+	kp->tx.plain = true;
+	return kafka_producer_new(kp, err);
+}
+
 static int kafka_lane_open(struct sink_part *part, enum kafka_lane lane, uint64_t *position, struct err *err)
 {
 	struct kafka_part *kp = calloc(1, sizeof *kp);
@@ -33,7 +44,11 @@ static int kafka_lane_open(struct sink_part *part, enum kafka_lane lane, uint64_
 		kp->input = (struct address){.node = journal_node(part->env->journal),
 			.epoch = journal_epoch(part->env->journal),
 			.partition = part->partition};
-	rc = kafka_resume(kp, position, err);
+	rc = kafka_headers_parse(&kp->headers, kafka_config(kp)->headers, err);
+	if (rc == 0)
+		rc = kafka_resume(kp, position, err);
+	if (rc == 0)
+		rc = plain_open(kp, err);
 	if (rc)
 		return rc;
 	kp->committed = *position;

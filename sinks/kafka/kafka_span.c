@@ -23,7 +23,7 @@ static int span_enriched(struct kafka_part *kp, const struct record *rec, const 
 		return rc;
 	if (kp->json.failed)
 		return err_set(err, -EIO, "no memory for an enriched event");
-	kafka_message_enriched(&kp->msg, rec, key, &kp->at, &kp->json);
+	kafka_message_enriched(&kp->msg, kp->headers, rec, key, &kp->at, &kp->json);
 	kp->tally.bytes += kp->msg.value_bytes;
 	return kafka_tx_produce(kp, &kp->msg, err);
 }
@@ -32,8 +32,8 @@ static int span_enriched(struct kafka_part *kp, const struct record *rec, const 
 static int span_raw(struct kafka_part *kp, const struct record *rec, const struct record_key *key,
 	const char *rule_id, struct err *err)
 {
-	int rc = rule_id ? kafka_message_routed(&kp->msg, rec, key, &kp->at, rule_id)
-			 : kafka_message_event(&kp->msg, rec, key, &kp->at);
+	int rc = rule_id ? kafka_message_routed(&kp->msg, kp->headers, rec, key, &kp->at, rule_id)
+			 : kafka_message_event(&kp->msg, kp->headers, rec, key, &kp->at);
 
 	if (rc)
 		return err_set(err, -EINVAL,

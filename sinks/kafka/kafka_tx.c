@@ -99,7 +99,7 @@ int kafka_tx_begin(struct kafka_part *kp, struct err *err)
 	if (tx->in_tx)
 		return 0;
 	tx->failed = 0;
-	e = rd_kafka_begin_transaction(tx->rk);
+	e = tx->plain ? NULL : rd_kafka_begin_transaction(tx->rk);
 	if (e)
 		return tx_error(tx, e, "begin_transaction", err);
 	tx->in_tx = true;
@@ -182,21 +182,6 @@ int kafka_tx_produce(struct kafka_part *kp, const struct kafka_message *msg, str
 	return rc;
 }
 
-int kafka_tx_position(struct kafka_part *kp, const char *key, uint64_t next, struct err *err)
-{
-	char text[POSITION_TEXT_BYTES];
-	struct kafka_message *msg = &kp->msg;
-
-	msg->topic = KAFKA_TOPIC_POSITIONS;
-	msg->key = key;
-	msg->key_bytes = (uint32_t)strlen(key);
-	msg->value = text;
-	msg->value_bytes = (uint32_t)position_text(text, next);
-	msg->spread = 0;
-	msg->header_count = 0;
-	return kafka_tx_produce(kp, msg, err);
-}
-
 /* Until every message is acknowledged. */
 static int tx_flush(struct kafka_producer *tx, struct err *err)
 {
@@ -225,6 +210,26 @@ static int tx_flush(struct kafka_producer *tx, struct err *err)
 	return tx_failed(tx, err);
 }
 
+int kafka_tx_position(struct kafka_part *kp, const char *key, uint64_t next, struct err *err)
+{
+	char text[POSITION_TEXT_BYTES];
+	struct kafka_message *msg = &kp->msg;
+	/* Without a transaction a position must not be there before what it stands for. */
+	int rc = kp->tx.plain ? tx_flush(&kp->tx, err) : 0;
+
+	if (rc)
+		return rc;
+
+	msg->topic = KAFKA_TOPIC_POSITIONS;
+	msg->key = key;
+	msg->key_bytes = (uint32_t)strlen(key);
+	msg->value = text;
+	msg->value_bytes = (uint32_t)position_text(text, next);
+	msg->spread = 0;
+	msg->header_count = 0;
+	return kafka_tx_produce(kp, msg, err);
+}
+
 int kafka_tx_commit(struct kafka_producer *tx, struct err *err)
 {
 	uint64_t start = now_ms();
@@ -233,7 +238,7 @@ int kafka_tx_commit(struct kafka_producer *tx, struct err *err)
 	if (rc)
 		return rc;
 	kafka_crash_point(tx->kp, "before_commit");
-	for (;;) {
+	while (!tx->plain) {
 		rd_kafka_error_t *e = rd_kafka_commit_transaction(tx->rk, KAFKA_SLICE_MS);
 
 		if (!e)
@@ -261,6 +266,9 @@ int kafka_tx_abort(struct kafka_part *kp, uint64_t limit_ms, struct err *err)
 	struct kafka_producer *tx = &kp->tx;
 	uint64_t start = now_ms();
 
+	/* What is under way cannot be taken back: a new producer goes on from the position. */
+	if (tx->plain)
+		return -EIO;
 	while (tx->in_tx) {
 		rd_kafka_error_t *e = rd_kafka_abort_transaction(tx->rk, KAFKA_SLICE_MS);
 

@@ -69,11 +69,12 @@ static int report(const struct sink_group *group, struct journal *j)
 		const struct sink_stats *s = &group->part[p].stats;
 		uint64_t durable = journal_durable_offset(j, p);
 
-		printf("%s partition=%u position=%lu durable=%lu events=%lu suppressed=%lu alerts=%lu dead=%lu "
+		printf("%s partition=%u position=%lu durable=%lu events=%lu suppressed=%lu alerts=%lu "
+		       "dead=%lu "
 		       "other=%lu "
 		       "commits=%lu retries=%lu errors=%lu\n",
-			group->name, p, s->position, durable, s->events, s->suppressed, s->alerts, s->dead, s->other,
-			s->commits, s->retries, s->errors);
+			group->name, p, s->position, durable, s->events, s->suppressed, s->alerts, s->dead,
+			s->other, s->commits, s->retries, s->errors);
 		if (s->position != durable)
 			rc = 3;
 	}

@@ -86,6 +86,10 @@ class Rig:
         print(("ok: " if good else "FAILED: ") + what, flush=True)
         self.failures += not good
 
+    def check(self, journal):
+        return subprocess.run([os.path.join(self.bin, "kafka_check"), os.path.join(self.dir, journal), self.brokers,
+                               journal.split("@")[0]], timeout=100, capture_output=True, text=True).stdout
+
     def compare(self, journal, what):
         """The journal and Kafka hold the same, each record once."""
         out = subprocess.run([os.path.join(self.bin, "kafka_check"), os.path.join(self.dir, journal), self.brokers,

@@ -81,8 +81,8 @@ static int report(const struct sink_group *group)
 
 		printf("%s partition=%u position=%lu durable=%lu rows=%lu late=%lu alerts=%lu suppressed=%lu "
 		       "other=%lu commits=%lu retries=%lu errors=%lu\n",
-			group->name, p, s->position, durable, s->rows, s->late, s->alerts, s->suppressed, s->other,
-			s->commits, s->retries, s->errors);
+			group->name, p, s->position, durable, s->rows, s->late, s->alerts, s->suppressed,
+			s->other, s->commits, s->retries, s->errors);
 		if (s->position != durable)
 			rc = 3;
 	}

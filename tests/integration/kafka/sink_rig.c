@@ -27,6 +27,20 @@ static const char rules_text[] = "rules:\n"
 				 "    when: {page: {prefix: /drop}}\n"
 				 "    then: [alert, drop]\n";
 
+static uint64_t number_of(const char *name)
+{
+	const char *text = getenv(name);
+
+	return text ? strtoull(text, NULL, 10) : 0;
+}
+
+static void text_of(config_str out, const char *name)
+{
+	const char *text = getenv(name);
+
+	snprintf(out, sizeof(config_str), "%s", text ? text : "");
+}
+
 void rig_config(struct config *cfg, const char *brokers, const char *prefix, uint64_t replication)
 {
 	struct config_kafka *k = &cfg->kafka;
@@ -57,6 +71,16 @@ void rig_config(struct config *cfg, const char *brokers, const char *prefix, uin
 		snprintf(k->options, sizeof k->options, "socket.timeout.ms=%lu", k->tx_timeout);
 	}
 	k->compression = 1;
+	k->mode = getenv("RIG_AT_LEAST_ONCE") ? 1 : 0;
+	k->security = (int)number_of("RIG_SECURITY");
+	k->sasl_mechanism = (int)number_of("RIG_SASL_MECHANISM");
+	snprintf(k->headers, sizeof k->headers, "%s",
+		getenv("RIG_HEADERS") ? getenv("RIG_HEADERS") : "address,content-type,event-id");
+	text_of(k->ca_file, "RIG_CA");
+	text_of(k->cert_file, "RIG_CERT");
+	text_of(k->key_file, "RIG_KEY");
+	text_of(k->sasl_user, "RIG_USER");
+	text_of(k->sasl_password_file, "RIG_PASSWORD");
 }
 
 void rig_journal_params(struct journal_params *params, const char *dir)

@@ -24,6 +24,27 @@ voters() {
 	echo "$list"
 }
 
+# With SLUICE_KAFKA_TLS=DIR (ca.pem, server.pem, server.key) node N speaks at PORT+200+N TLS with SASL (PLAIN,
+# SCRAM-SHA-512), and at PORT+300+N TLS with certificates of both sides. The user is `alice`, the password `open sesame`.
+secure() { # N
+	[ -n "${SLUICE_KAFKA_TLS:-}" ] || return 0
+	cat "$SLUICE_KAFKA_TLS/server.key" "$SLUICE_KAFKA_TLS/server.pem" >"$dir/server-both.pem"
+	sasl="SASL_SSL://127.0.0.1:$((port + 200 + $1)),SSL://127.0.0.1:$((port + 300 + $1))"
+	sed -i -e "s|^listeners=.*|&,$sasl|" -e "s|^advertised.listeners=.*|&,$sasl|" \
+		-e 's|^listener.security.protocol.map=.*|&,SASL_SSL:SASL_SSL,SSL:SSL|' "$dir/$1.properties"
+	login=org.apache.kafka.common.security
+	cat >>"$dir/$1.properties" <<X
+sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-512
+listener.name.sasl_ssl.plain.sasl.jaas.config=$login.plain.PlainLoginModule required user_alice="open sesame";
+listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=$login.scram.ScramLoginModule required;
+ssl.keystore.type=PEM
+ssl.keystore.location=$dir/server-both.pem
+ssl.truststore.type=PEM
+ssl.truststore.location=$SLUICE_KAFKA_TLS/ca.pem
+listener.name.ssl.ssl.client.auth=required
+X
+}
+
 configure() { # N
 	rf=$nodes
 	[ "$nodes" -gt 3 ] && rf=3
@@ -62,13 +83,15 @@ log.segment.bytes=134217728
 transaction.max.timeout.ms=900000
 transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
 X
+	secure "$1"
 }
 
 launch() { # N
 	pid_of "$1" >/dev/null && return 0
 	[ -f "$dir/log$1/meta.properties" ] || java -Xmx128m $jopts -Dklog=warn \
 		"-Dlog4j2.configurationFile=$here/log4j2.properties" -cp "$libs/*" kafka.tools.StorageTool format \
-		-t MkU3OEVBNTcwNTJENDM2Qk -c "$dir/$1.properties" >"$dir/format$1.out" 2>&1 ||
+		-t MkU3OEVBNTcwNTJENDM2Qk ${SLUICE_KAFKA_TLS:+-S "SCRAM-SHA-512=[name=alice,password=open sesame]"} \
+		-c "$dir/$1.properties" >"$dir/format$1.out" 2>&1 ||
 		{ cat "$dir/format$1.out"; return 1; }
 	: >"$dir/$1.log"
 	nohup setsid java -Xms32m "-Xmx$heap" $jopts "-Dlog4j2.configurationFile=$here/log4j2.properties" \

@@ -59,7 +59,7 @@ static void test_event(void **state)
 
 	(void)state;
 	record_key_of(&key, rec);
-	assert_int_equal(kafka_message_event(&msg, rec, &key, &at), 0);
+	assert_int_equal(kafka_message_event(&msg, KAFKA_HEADERS_DEFAULT, rec, &key, &at), 0);
 	assert_int_equal(msg.topic, KAFKA_TOPIC_EVENT + EVENT_TYPE_click);
 	assert_int_equal(msg.key_bytes, 2);
 	assert_memory_equal(msg.key, "u1", 2);
@@ -70,10 +70,10 @@ static void test_event(void **state)
 	check_header(&msg, "content-type", "application/json");
 	check_header(&msg, "event-id", "01234567-89ab-cdef-fedc-ba9876543210");
 	((struct record *)s.bytes)->type = EVENT_TYPE_platform;
-	assert_int_equal(kafka_message_event(&msg, rec, &key, &at), 0);
+	assert_int_equal(kafka_message_event(&msg, KAFKA_HEADERS_DEFAULT, rec, &key, &at), 0);
 	assert_int_equal(msg.topic, KAFKA_TOPIC_EVENT + EVENT_TYPE_platform);
 	((struct record *)s.bytes)->type = EVENT_TYPE_MAX - 1;
-	assert_int_equal(kafka_message_event(&msg, rec, &key, &at), -EINVAL);
+	assert_int_equal(kafka_message_event(&msg, KAFKA_HEADERS_DEFAULT, rec, &key, &at), -EINVAL);
 }
 
 static void test_every_type_has_a_topic(void **state)
@@ -87,8 +87,8 @@ static void test_every_type_has_a_topic(void **state)
 	record_key_of(&key, rec);
 	for (int type = 1; type < EVENT_TYPE_MAX; type++) {
 		((struct record *)s.bytes)->type = (uint8_t)type;
-		assert_int_equal(
-			kafka_message_event(&msg, rec, &key, &at), type_table[type].name ? 0 : -EINVAL);
+		assert_int_equal(kafka_message_event(&msg, KAFKA_HEADERS_DEFAULT, rec, &key, &at),
+			type_table[type].name ? 0 : -EINVAL);
 	}
 }
 
@@ -144,6 +144,25 @@ static void test_alert(void **state)
 	key = (struct record_key){.data = (const uint8_t *)big, .bytes = sizeof big};
 	kafka_message_alert(&msg, &a, &json);
 	assert_int_equal(msg.key_bytes, sizeof msg.made_key);
+}
+
+static void test_header_words(void **state)
+{
+	static const char *const bad[] = {
+		"adress", "address,,type", "address type", ",", "ADDRESS", "event-id,trace"};
+	uint32_t headers = 0;
+	struct err err;
+
+	(void)state;
+	assert_int_equal(kafka_headers_parse(&headers, "address,content-type,event-id", &err), 0);
+	assert_int_equal(headers, KAFKA_HEADERS_DEFAULT);
+	assert_int_equal(kafka_headers_parse(&headers, "source,type", &err), 0);
+	assert_int_equal(headers, 1u << KAFKA_HEADER_SOURCE | 1u << KAFKA_HEADER_TYPE);
+	assert_int_equal(kafka_headers_parse(&headers, "", &err), 0);
+	assert_int_equal(headers, 0);
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+		if (kafka_headers_parse(&headers, bad[i], &err) != -EINVAL)
+			fail_msg("taken: %s", bad[i]);
 }
 
 int main(void)
