@@ -17,7 +17,10 @@
 
 #define PORT 9000
 #define BURST 32
+#ifndef PARTITIONS
 #define PARTITIONS 4
+#define BATCHES 16
+#endif
 
 struct bench {
 	struct rte_mbuf **mbuf;
@@ -90,7 +93,7 @@ static struct rte_mbuf **burst_next(void)
 	return &b.mbuf[b.at - BURST];
 }
 
-static void lanes_drain(void)
+static __attribute__((unused)) void lanes_drain(void)
 {
 	for (uint32_t p = 0; p < PARTITIONS; p++) {
 		struct batch_lane *lane = handoff_lane(&b.handoff, 0, p);
@@ -117,7 +120,7 @@ static void bench_setup(void)
 	b.limits.future_max_ms = (int64_t)b.cfg.time.future_max;
 	b.ports.listener_of[PORT] = 1;
 	b.jp = json_parser_new(1 << 20);
-	if (!b.jp || eal_start(&b.cfg, &err) || handoff_create(&b.handoff, 1, PARTITIONS, 16, 65536, &err) ||
+	if (!b.jp || eal_start(&b.cfg, &err) || handoff_create(&b.handoff, 1, PARTITIONS, BATCHES, 65536, &err) ||
 		pipeline_live_make(&b.live, &b.cfg, &err) ||
 		pipeline_setup(&b.pl, &b.cfg, b.live, &b.ports, &b.handoff, 0, &b.stats, &err)) {
 		fprintf(stderr, "%s\n", err.text);

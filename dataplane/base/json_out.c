@@ -1,7 +1,7 @@
 /* JSON writer: escapes as RFC 8259 demands, and never lets bytes out that are not UTF-8. */
 #include "json_out.h"
 
-#include <inttypes.h>
+#include <emmintrin.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -33,6 +33,27 @@ static size_t utf8_length(const uint8_t *p, size_t left)
 	return n;
 }
 
+/* Bytes at the front of a text that stand for themselves: ASCII, no control bytes, nothing to be escaped. */
+static size_t plain_bytes(const uint8_t *p, size_t bytes)
+{
+	size_t i = 0;
+
+	for (; bytes - i >= 16; i += 16) {
+		__m128i v = _mm_loadu_si128((const __m128i *)(p + i));
+		__m128i other = _mm_cmplt_epi8(v, _mm_set1_epi8(0x20)); /* from 0x80 on: negative */
+		int mask;
+
+		other = _mm_or_si128(other, _mm_cmpeq_epi8(v, _mm_set1_epi8('"')));
+		other = _mm_or_si128(other, _mm_cmpeq_epi8(v, _mm_set1_epi8('\\')));
+		mask = _mm_movemask_epi8(other);
+		if (mask)
+			return i + (size_t)__builtin_ctz((unsigned)mask);
+	}
+	while (i < bytes && p[i] >= 0x20 && p[i] < 0x80 && p[i] != '"' && p[i] != '\\')
+		i++;
+	return i;
+}
+
 static void json_put_control(struct bytes *out, uint8_t c)
 {
 	static const char name[32] = {['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f', ['\r'] = 'r'};
@@ -49,11 +70,14 @@ void json_put_string(struct bytes *out, const void *text, size_t bytes)
 	const uint8_t *p = text, *end = p + bytes, *from = p;
 
 	bytes_put(out, "\"", 1);
-	while (p < end) {
-		size_t n = utf8_length(p, (size_t)(end - p));
-		bool plain = n && *p >= 0x20 && *p != '"' && *p != '\\';
+	for (;;) {
+		size_t n;
 
-		if (plain) {
+		p += plain_bytes(p, (size_t)(end - p));
+		if (p == end)
+			break;
+		n = utf8_length(p, (size_t)(end - p));
+		if (n > 1) {
 			p += n;
 			continue;
 		}
@@ -74,10 +98,18 @@ size_t json_text_fit(const void *text, size_t bytes, size_t value_max, size_t wr
 {
 	const uint8_t *p = text, *end = p + bytes;
 
-	while (p < end) {
-		size_t n = utf8_length(p, (size_t)(end - p));
-		size_t value = n ? n : 3;
-		size_t written = *p < 0x20 ? 6 : *p == '"' || *p == '\\' ? 2 : value;
+	for (;;) {
+		size_t most = value_max < written_max ? value_max : written_max, left = (size_t)(end - p);
+		size_t plain = plain_bytes(p, left < most ? left : most), n, value, written;
+
+		p += plain;
+		value_max -= plain;
+		written_max -= plain;
+		if (p == end)
+			break;
+		n = utf8_length(p, (size_t)(end - p));
+		value = n ? n : 3;
+		written = *p < 0x20 ? 6 : *p == '"' || *p == '\\' ? 2 : value;
 
 		if (value > value_max || written > written_max)
 			break;
@@ -90,16 +122,21 @@ size_t json_text_fit(const void *text, size_t bytes, size_t value_max, size_t wr
 
 void json_put_i64(struct bytes *out, int64_t v)
 {
-	char text[24];
-
-	bytes_put(out, text, (size_t)snprintf(text, sizeof text, "%" PRId64, v));
+	if (v < 0)
+		bytes_put(out, "-", 1);
+	json_put_u64(out, v < 0 ? -(uint64_t)v : (uint64_t)v);
 }
 
 void json_put_u64(struct bytes *out, uint64_t v)
 {
-	char text[24];
+	char text[20]; /* 2^64 has 20 digits */
+	size_t at = sizeof text;
 
-	bytes_put(out, text, (size_t)snprintf(text, sizeof text, "%" PRIu64, v));
+	do {
+		text[--at] = (char)('0' + v % 10);
+		v /= 10;
+	} while (v);
+	bytes_put(out, text + at, sizeof text - at);
 }
 
 void json_put_time(struct bytes *out, int64_t ms)

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -55,6 +56,68 @@ static void test_fit(void **state)
 	assert_int_equal(json_text_fit("\"\\", 2, 2, 3), 1);
 }
 
+/* Long texts of characters drawn from a few: as each character by itself, and cut where its costs say. */
+static void test_long_texts(void **state)
+{
+	static const char *const unit[] = {
+		"\"", "\\", "\x01", "\n", "\xc3\xa9", "\xf0\x9f\x98\x80", "\xff", " ", "~", "\x7f"};
+
+	(void)state;
+	srandom(5);
+	for (int round = 0; round < 20000; round++) {
+		size_t units = (size_t)random() % 90, value_max = (size_t)random() % 120, fits = 0,
+		       text_bytes = 0;
+		size_t written_max = (size_t)random() % 120, value = 0, written = 0;
+		struct bytes want = {0}, out = {0};
+		char text[400];
+		bool cut = false;
+
+		bytes_put(&want, "\"", 1);
+		for (size_t i = 0; i < units; i++) {
+			char letter[2] = {(char)('a' + random() % 26), 0};
+			const char *u = random() % 12 ? letter
+						      : unit[(size_t)random() % (sizeof unit / sizeof *unit)];
+			struct bytes one = {0};
+			size_t n = strlen(u), costs = *u == '\xff' ? 3 : n;
+
+			memcpy(text + text_bytes, u, n);
+			text_bytes += n;
+			json_put_string(&one, u, n);
+			bytes_put(&want, one.data + 1, one.bytes - 2);
+			value += costs;
+			written += (uint8_t)*u < 0x20 ? 6 : *u == '"' || *u == '\\' ? 2 : costs;
+			bytes_free(&one);
+			cut = cut || value > value_max || written > written_max;
+			fits += cut ? 0 : n;
+		}
+		bytes_put(&want, "\"", 1);
+		json_put_string(&out, text, text_bytes);
+		assert_int_equal(out.bytes, want.bytes);
+		assert_memory_equal(out.data, want.data, want.bytes);
+		assert_int_equal(json_text_fit(text, text_bytes, value_max, written_max), fits);
+		bytes_free(&out);
+		bytes_free(&want);
+	}
+}
+
+static void test_numbers(void **state)
+{
+	static const int64_t number[] = {0, 1, -1, 9, 10, -10, 99999, 1796035368051, INT64_MAX, INT64_MIN};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof number / sizeof *number; i++) {
+		struct bytes out = {0};
+		char want[48];
+
+		json_put_i64(&out, number[i]);
+		json_put_u64(&out, (uint64_t)number[i]);
+		snprintf(want, sizeof want, "%ld%lu", number[i], (uint64_t)number[i]);
+		assert_int_equal(out.bytes, strlen(want));
+		assert_memory_equal(out.data, want, out.bytes);
+		bytes_free(&out);
+	}
+}
+
 static void test_random_bytes_are_valid_json(void **state)
 {
 	uint64_t x = 88172645463325252ull;
@@ -89,6 +152,7 @@ static void test_random_bytes_are_valid_json(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_strings), cmocka_unit_test(test_fit),
+		cmocka_unit_test(test_long_texts), cmocka_unit_test(test_numbers),
 		cmocka_unit_test(test_random_bytes_are_valid_json)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
