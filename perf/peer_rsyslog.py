@@ -3,12 +3,12 @@
 
     perf/peer_rsyslog.py BUILD_DIR [RATE] [SECONDS] [ROUNDS]      50,000 datagrams/s for 10 s, 3 rounds in turn
 
-udp_blast in a network namespace sends messages of RFC 5424 of about 190 bytes through a veth pair. sluiced: af_packet,
-format syslog, one worker, a durable journal (each block is on the disk before it counts), no sinks. rsyslogd of the Debian
-package: imudp (batches of 128) into omfile, two ways: without a queue between, and with the queue of its own, large
-batches and an asynchronous writer with a buffer of 1 MiB; the better one counts. It promises nothing of the disk. CPU time
-is that of the process, user and system; what the kernel does on receipt (softirq) is the same for both and in neither.
-Each message that is counted is one: in the journal, or a line of the file. Needs root and what ./run deps installs."""
+udp_blast in a network namespace sends messages of RFC 5424 of about 190 bytes through a veth pair. sluiced:
+af_packet, format syslog, one worker, a durable journal (each block is on the disk before it counts), no sinks.
+rsyslogd of the Debian package: imudp (batches of 128) into omfile, two ways: without a queue between, and with a queue
+of its own, large batches and an asynchronous writer with a buffer of 1 MiB; the better one counts. It promises nothing of the disk. CPU
+time is that of the process, user and system; what the kernel does on receipt (softirq) is the same for both and in
+neither. A message counts when it is in the journal, or a line of the file. Needs root and what ./run deps installs."""
 import os
 import shutil
 import subprocess
@@ -55,8 +55,14 @@ def lines_of(path):
 def report(name, sent, took, cpu):
     user, system = cpu
     print(f"{name:>16}: {took:>9,.0f} of {sent:>9,.0f} messages, user {user * 1e9 / took:6.0f} ns, system "
-          f"{system * 1e9 / took:6.0f} ns a message: {took / (user + system) / 1e3:8,.0f} K a CPU-second", flush=True)
+          f"{system * 1e9 / took:6.0f} ns a message: {took / (user + system) / 1e3:8,.0f} K a CPU-second",
+          flush=True)
     return took / (user + system)
+
+
+def listens(pid):
+    with open(f"/proc/{pid}/net/udp", encoding="ascii") as f:
+        return f":{UDP_PORT:04X} " in f.read()
 
 
 def run_rsyslog(rig, sender, end, path, rate, seconds, way):
@@ -67,7 +73,7 @@ def run_rsyslog(rig, sender, end, path, rate, seconds, way):
     child = rig.spawn([*end.run, RSYSLOGD, "-n", *MODULES, "-f", home + "/conf", "-i", home + "/pid"], "rsyslog.log",
                       {"TZ": "UTC"})
     try:
-        wait_until(lambda: f":{UDP_PORT:04X} " in open(f"/proc/{child.pid}/net/udp", encoding="ascii").read(), 20, "its socket")
+        wait_until(lambda: listens(child.pid), 20, "rsyslogd's socket")
         time.sleep(0.5)
         before = cpu_apart(child.pid)
         sent = blast(rig, sender, path, UDP_PORT, rate, rate * seconds)
@@ -110,7 +116,8 @@ def main():
             with KernelEnd(rig, sender) as end:
                 for way in WAYS:
                     best[way] = max(best.get(way, 0), run_rsyslog(rig, sender, end, path, rate, seconds, way))
-    print(f"sluice {best['sluice'] / max(best[w] for w in WAYS):.2f} times rsyslog's messages a CPU-second, best of each")
+    ratio = best["sluice"] / max(best[w] for w in WAYS)
+    print(f"sluice {ratio:.2f} times rsyslog's messages a CPU-second, best of each")
 
 
 main()

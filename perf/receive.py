@@ -1,5 +1,5 @@
-"""What scripts that measure receivers share: files of datagrams for udp_blast, sluiced with an af_packet port and nothing
-behind the journal, CPU time of a process with user and system apart."""
+"""What scripts that measure receivers share: files of datagrams for udp_blast, sluiced with an af_packet port and
+nothing behind the journal, CPU time of a process with user and system apart."""
 import os
 import subprocess
 import sys
@@ -37,7 +37,8 @@ def datagrams_write(path, datagrams):
 def click_datagrams(rig, events, per_datagram, seed):
     """Unique clicks as sluice-gen makes them; other ones for another seed."""
     lines = rig.path("clicks")
-    subprocess.run([rig.program("gen"), "--file", lines, "--count", str(events), "--seed", str(seed)], check=True, capture_output=True)
+    subprocess.run([rig.program("gen"), "--file", lines, "--count", str(events), "--seed", str(seed)], check=True,
+                   capture_output=True)
     path, held = rig.path("clicks.blast"), []
     with open(lines, "rb") as f, open(path, "wb") as out:
         for line in f:

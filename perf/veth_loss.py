@@ -3,11 +3,11 @@
 
     perf/veth_loss.py BUILD_DIR [SECONDS] [RATE...]      10 s each of 50,000 to 300,000 datagrams a second
 
-udp_blast in a network namespace sends datagrams of one unique click each through a veth pair to DPDK's af_packet port of a
-sluiced with one worker, one partition with a durable journal and deduplication, no sinks. Per rate: what was sent, what
-of it is no datagram at the listener, with the kernel's and the ring's counters, and what was dropped behind that by name;
-and CPU time a datagram. `late`: how far the sender fell behind its schedule; if that is much, the rate was not offered. Needs root.
-BUILD_DIR needs perf/udp_blast (-Dbench=true)."""
+udp_blast in a network namespace sends datagrams of one unique click each through a veth pair to DPDK's af_packet port
+of a sluiced with one worker, one partition with a durable journal and deduplication, no sinks. Per rate: what was sent,
+what of it is no datagram at the listener, with the kernel's counter, and what was dropped behind that by name; and CPU
+time a datagram. `late`: how far the sender fell behind its schedule; if that is much, the rate was not offered. Needs
+root. BUILD_DIR needs perf/udp_blast (-Dbench=true)."""
 import sys
 
 from receive import UDP_PORT, blast, click_datagrams, cpu_apart, receiver, softirq_seconds
@@ -35,8 +35,8 @@ def measure(rig, daemon, sender, rate, seconds):
     came = after["datagrams"] - events["datagrams"]
     named = {k: v - drops.get(k, 0) for k, v in drops_after.items() if v - drops.get(k, 0)}
     per = 1e9 / max(came, 1)
-    print(f"{rate:>8}/s offered, {sent['sent'] / sent['seconds']:>9,.0f}/s sent, late {sent['late']:.3f} s: lost before the "
-          f"listener {int(sent['sent']) - came} (kernel ring {kernel_after - kernel}), behind it {named or 0}; "
+    print(f"{rate:>8}/s offered, {sent['sent'] / sent['seconds']:>9,.0f}/s sent, late {sent['late']:.3f} s: lost "
+          f"before the listener {int(sent['sent']) - came} (kernel ring {kernel_after - kernel}), behind it {named or 0}; "
           f"ns a datagram: user {user * per:.0f}, system {system * per:.0f}, softirq of the machine "
           f"{(softirq_seconds() - soft) * per:.0f}", flush=True)
 
