@@ -5,10 +5,11 @@
 
 udp_blast in a network namespace sends messages of RFC 5424 of about 190 bytes through a veth pair. sluiced:
 af_packet, format syslog, one worker, a durable journal (each block is on the disk before it counts), no sinks.
-rsyslogd of the Debian package: imudp (batches of 128) into omfile, two ways: without a queue between, and with a queue
-of its own, large batches and an asynchronous writer with a buffer of 1 MiB; the better one counts. It promises nothing of the disk. CPU
-time is that of the process, user and system; what the kernel does on receipt (softirq) is the same for both and in
-neither. A message counts when it is in the journal, or a line of the file. Needs root and what ./run deps installs."""
+rsyslogd of the Debian package: imudp (batches of 128) into omfile, two ways: without a queue between, and with a
+queue of its own, large batches and an asynchronous writer with a buffer of 1 MiB; the better one counts. It promises
+nothing of the disk. CPU time is that of the process, user and system; what the kernel does on receipt (softirq) is
+the same for both and in neither. A message counts when it is in the journal, or a line of the file. Needs root and
+what ./run deps installs."""
 import os
 import shutil
 import subprocess

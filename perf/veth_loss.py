@@ -35,8 +35,9 @@ def measure(rig, daemon, sender, rate, seconds):
     came = after["datagrams"] - events["datagrams"]
     named = {k: v - drops.get(k, 0) for k, v in drops_after.items() if v - drops.get(k, 0)}
     per = 1e9 / max(came, 1)
-    print(f"{rate:>8}/s offered, {sent['sent'] / sent['seconds']:>9,.0f}/s sent, late {sent['late']:.3f} s: lost "
-          f"before the listener {int(sent['sent']) - came} (kernel ring {kernel_after - kernel}), behind it {named or 0}; "
+    lost = (f"lost before the listener {int(sent['sent']) - came} (kernel ring {kernel_after - kernel}), "
+            f"behind it {named or 0}")
+    print(f"{rate:>8}/s offered, {sent['sent'] / sent['seconds']:>9,.0f}/s sent, late {sent['late']:.3f} s: {lost}; "
           f"ns a datagram: user {user * per:.0f}, system {system * per:.0f}, softirq of the machine "
           f"{(softirq_seconds() - soft) * per:.0f}", flush=True)
 
