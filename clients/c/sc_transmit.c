@@ -127,7 +127,7 @@ static bool queued_failed(struct sluice_client *c, unsigned count, size_t bytes,
 	uint64_t first = c->window.next_send;
 
 	if (is_for_later(c, error)) {
-		c->linger_due_ns = now_ns + SHORTAGE_NS;
+		c->linger_due_ns = now_ns + (c->blocked ? 0 : SHORTAGE_NS);
 		return false;
 	}
 	c->counts.send_errors++;
@@ -247,7 +247,7 @@ void sc_send_due(struct sluice_client *c, uint64_t now_ns)
 		for (; count && first < end; first += count)
 			count = send_run(c, first, end, now_ns);
 		if (count == 0) {
-			next = now_ns + SHORTAGE_NS;
+			next = now_ns + (c->blocked ? 0 : SHORTAGE_NS);
 			break;
 		}
 	}

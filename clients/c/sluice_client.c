@@ -211,6 +211,7 @@ static unsigned work(struct sluice_client *c, uint64_t now_ns, bool all)
 {
 	unsigned answers = sc_receive(c, now_ns);
 
+	c->blocked = false; /* until it is tried again: what was to be sent may have been acknowledged */
 	sc_send_due(c, now_ns);
 	sc_send_queued(c, now_ns, all);
 	return answers;

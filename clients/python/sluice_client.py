@@ -305,6 +305,7 @@ class Client:
 
     def work(self, now, everything):
         answers = self.receive(now)
+        self.blocked = False  # until it is tried again: what was to be sent may have been acknowledged
         self.send_due(now)
         self.send_queued(now, everything)
         return answers
@@ -372,7 +373,7 @@ class Client:
     def queued_failed(self, count, size, error, now):
         """What is first in the queue could not be sent. False: it stays there."""
         if self.blocked or error in (errno.ENOBUFS, errno.ENOMEM):
-            self.linger_due = now + SHORTAGE
+            self.linger_due = now + (0 if self.blocked else SHORTAGE)
             return False
         self.numbers.send_errors += 1
         self.numbers.last_error = error
@@ -446,7 +447,7 @@ class Client:
             while run:
                 count = self.send_run(run, now)
                 if not count:
-                    self.repeat_due = now + SHORTAGE
+                    self.repeat_due = now + (0 if self.blocked else SHORTAGE)
                     return
                 run = run[count:]
 

@@ -452,6 +452,22 @@ static void test_no_ack(void **state)
 	finish(c);
 }
 
+/* A socket that took nothing, and then everything was acknowledged: nobody waits for the socket any more. */
+static void test_unblocked(void **state)
+{
+	struct sluice_client *c;
+
+	(void)state;
+	start(AF_INET);
+	c = open_client((struct sluice_client_options){0}, "127.0.0.1");
+	send_events(c, 0, 5);
+	c->blocked = true;
+	assert_int_equal(sluice_client_wait_us(c), 1000);
+	flush(c);
+	assert_false(c->blocked);
+	finish(c);
+}
+
 static void test_sizes(void **state)
 {
 	struct sluice_client *c;
@@ -507,6 +523,7 @@ int main(void)
 		cmocka_unit_test(test_fork),
 		cmocka_unit_test(test_refused_connection),
 		cmocka_unit_test(test_no_ack),
+		cmocka_unit_test(test_unblocked),
 		cmocka_unit_test(test_sizes),
 		cmocka_unit_test(test_options),
 	};

@@ -332,6 +332,14 @@ class ClientTest(unittest.TestCase):
         while not client.counts().ignored_malformed:
             client.poll(1)
 
+    def test_unblocked(self):
+        client, _ = self.start()
+        self.send(5)
+        client.blocked = True
+        self.assertEqual(client.wait_seconds(), 0.001)
+        self.flush()
+        self.assertFalse(client.blocked)
+
     def test_sizes(self):
         client, peer = self.start()
         with self.assertRaises(ValueError):
