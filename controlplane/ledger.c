@@ -257,6 +257,7 @@ static void ledger_sinks(struct ledger *l, const struct view *v)
 			eq_add(&eq, "found_committed", part->found);
 			eq_add(&eq, "rejected", part->rejected);
 			eq_add(&eq, "parked", part->parked);
+			eq_add(&eq, "skipped", part->skipped);
 			eq_add(&eq, "lag", part->lag_events);
 			eq_end(&eq, l);
 		}

@@ -16,6 +16,7 @@ struct metrics_daemon {
 	uint64_t control_requests, control_clients, control_dropped_slow, refused_calls;
 	uint64_t acks, acks_durable, acks_refused, acks_no_path, acks_unsent, acks_rejects, acks_forgotten;
 	uint64_t enrich_too_long, closings_damaged;
+	uint64_t reserve_bytes, reserve_missing;
 	uint64_t rules_dropped, keys_dropped, not_in_force, not_here;	     /* UINT64_MAX: no state stage */
 	uint64_t merge_rows, merge_revisions, merge_alerts, merge_late_lost; /* UINT64_MAX: no state stage */
 };
@@ -35,6 +36,7 @@ struct metrics_sink {
 	uint64_t up, position, parked, lag_events, lag_bytes;
 	double lag_seconds;
 	uint64_t events, suppressed, alerts, dead, rows, late, held, rejected, refused, bytes, commits, retries, errors;
+	uint64_t skipped, skipped_life, given_up, lag_alarm, lag_limit;
 };
 
 struct metrics_enrich {
@@ -163,6 +165,8 @@ static void print_daemon(const struct view *v, const struct metric *m, FILE *out
 		.merge_alerts = v->state_parts ? v->state.merge.alerts : UINT64_MAX,
 		.merge_late_lost = v->state_parts ? v->state.merge.late_lost : UINT64_MAX,
 		.enrich_too_long = v->enrich_too_long,
+		.reserve_bytes = v->reserve_bytes,
+		.reserve_missing = v->reserve_wanted - v->reserve_bytes,
 		.closings_damaged = v->closings_damaged,
 		.rules_dropped = v->state_parts ? v->rule_totals.rules_dropped : UINT64_MAX,
 		.keys_dropped = v->state_parts ? v->rule_totals.keys_dropped : UINT64_MAX,
@@ -210,7 +214,12 @@ static void print_sinks(const struct view *v, const struct metric *m, FILE *out)
 				.bytes = part->bytes,
 				.commits = part->commits,
 				.retries = part->retries,
-				.errors = part->errors};
+				.errors = part->errors,
+				.skipped = part->skipped,
+				.skipped_life = part->limits.skipped,
+				.given_up = part->limits.given_up,
+				.lag_alarm = part->limits.lag_alarm,
+				.lag_limit = part->limits.lag_limit ? part->limits.lag_limit : UINT64_MAX};
 			char number[16];
 
 			snprintf(number, sizeof number, "%u", part->partition);

@@ -29,6 +29,8 @@ struct view_part {
 	uint64_t start, position, parked, found;
 	uint64_t events, suppressed, alerts, dead, rows, late, other, held, rejected, refused, bytes, commits, retries,
 		errors;
+	uint64_t skipped; /* records, by this process */
+	struct journal_consumer_stats limits;
 	uint64_t lag_events;
 	uint64_t lag_bytes; /* estimated from the partition's mean record size */
 	int64_t lag_ms;	    /* newest durable record's receive time - newest delivered one's; -1 = unknown */
@@ -120,6 +122,7 @@ struct view {
 	struct server_stats server;
 	struct acker_stats ack;
 	uint64_t refused_calls; /* by the filter of system calls */
+	uint64_t reserve_bytes, reserve_wanted;
 };
 
 void view_free(struct view *v);

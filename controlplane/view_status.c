@@ -23,7 +23,9 @@ static json_t *json_seconds(int64_t ms)
 static json_t *status_sink(const struct view *v, const struct view_sink *sink)
 {
 	uint64_t lag_events = 0, lag_bytes = 0, events = 0, alerts = 0, dead = 0, rows = 0, late = 0,
-		 errors = 0;
+		 errors = 0, skipped = 0, given_up = 0;
+	bool lag_alarm = false;
+	json_t *row;
 	int64_t lag_ms = 0;
 	uint32_t state = SINK_RUNNING, running = 0;
 	const char *error = "";
@@ -39,6 +41,9 @@ static json_t *status_sink(const struct view *v, const struct view_sink *sink)
 		rows += part->rows;
 		late += part->late;
 		errors += part->errors;
+		skipped += part->limits.skipped;
+		given_up += part->limits.given_up;
+		lag_alarm |= part->limits.lag_alarm;
 		running += part->state == SINK_RUNNING;
 		if (lag_ms >= 0 && (part->lag_ms < 0 || part->lag_ms > lag_ms))
 			lag_ms = part->lag_ms;
@@ -47,13 +52,17 @@ static json_t *status_sink(const struct view *v, const struct view_sink *sink)
 			error = part->error;
 		}
 	}
-	return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "sink",
+	row = json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "sink",
 		sink->name, "state", sink_state_name[state], "parts",
 		json_sprintf("%u of %u", running, sink->parts), "lag_events", json_u64(lag_events),
 		"lag_bytes", json_u64(lag_bytes), "lag_seconds", json_seconds(lag_ms), "events_per_s",
 		view_json_tenths(v->rate.delivered[sink->group]), "events", json_u64(events), "alerts",
 		json_u64(alerts), "dead", json_u64(dead), "rows", json_u64(rows), "late", json_u64(late),
 		"errors", json_u64(errors), "error", json_text(error));
+	json_object_set_new(row, "skipped", json_u64(skipped));
+	json_object_set_new(row, "given_up", json_u64(given_up));
+	json_object_set_new(row, "far_behind", json_boolean(lag_alarm));
+	return row;
 }
 
 /* What this daemon cannot know or did not see, so that nobody takes its silence for an answer. */
@@ -87,8 +96,9 @@ static json_t *status_blind(const struct view *v)
 
 static json_t *status_journal(const struct view *v)
 {
-	uint64_t durable = 0, used = 0, most = 0, max = 0;
-	uint32_t failed = 0, full = 0;
+	uint64_t durable = 0, used = 0, most = 0, max = 0, damaged = 0;
+	uint32_t failed = 0, full = 0, disk_full = 0;
+	json_t *journal;
 
 	for (uint32_t p = 0; p < v->partitions; p++) {
 		const struct journal_partition_stats *s = &v->partition[p];
@@ -99,11 +109,18 @@ static json_t *status_journal(const struct view *v)
 		most = s->segments_used > most ? s->segments_used : most;
 		failed += s->failed != 0;
 		full += s->full != 0;
+		disk_full += s->disk_full != 0;
+		damaged += s->damaged_records;
 	}
-	return json_pack("{s:s, s:I, s:o, s:o, s:o, s:o, s:I, s:I}", "dir", v->journal_dir, "partitions",
+	journal = json_pack("{s:s, s:I, s:o, s:o, s:o, s:o, s:I, s:I}", "dir", v->journal_dir, "partitions",
 		(json_int_t)v->partitions, "durable_records", json_u64(durable), "segments_used",
 		json_u64(used), "segments_max", json_u64(max), "fullest_partition", json_u64(most), "failed",
 		(json_int_t)failed, "full", (json_int_t)full);
+	json_object_set_new(journal, "disk_full", json_integer(disk_full));
+	json_object_set_new(journal, "reserve_bytes", json_u64(v->reserve_bytes));
+	json_object_set_new(journal, "reserve_missing", json_u64(v->reserve_wanted - v->reserve_bytes));
+	json_object_set_new(journal, "damaged_records", json_u64(damaged));
+	return journal;
 }
 
 static json_t *status_drops(const struct view *v)
@@ -201,6 +218,14 @@ json_t *view_sinks(const struct view *v, const struct request *rq, struct err *e
 			json_object_set_new(row, "rejected", json_u64(p->rejected));
 			json_object_set_new(row, "refused", json_u64(p->refused));
 			json_object_set_new(row, "passed_over", json_u64(p->other));
+			json_object_set_new(row, "skipped", json_u64(p->limits.skipped));
+			json_object_set_new(row, "given_up", json_u64(p->limits.given_up));
+			if (p->limits.skip_ranges)
+				json_object_set_new(row, "last_skipped",
+					json_sprintf("%" PRIu64 "-%" PRIu64 " (%s)", p->limits.last_from,
+						p->limits.last_to - 1,
+						journal_skip_name[p->limits.last_reason]));
+			json_object_set_new(row, "far_behind", json_boolean(p->limits.lag_alarm));
 			json_object_set_new(row, "commits", json_u64(p->commits));
 			json_object_set_new(row, "retries", json_u64(p->retries));
 			json_object_set_new(row, "errors", json_u64(p->errors));

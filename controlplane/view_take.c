@@ -10,6 +10,7 @@
 #include "clock.h"
 #include "confine.h"
 #include "log.h"
+#include "reserve.h"
 
 /* Counters have one writer each; a reader takes each word whole. */
 static void copy_words(void *to, const void *from, size_t bytes)
@@ -120,6 +121,8 @@ static void take_part(struct view_part *to, struct sink_part *from)
 	to->commits = atomic_load(&s->commits);
 	to->retries = atomic_load(&s->retries);
 	to->errors = atomic_load(&s->errors);
+	to->skipped = atomic_load(&s->skipped);
+	journal_consumer_stats(from->journal, from->consumer, &to->limits);
 	to->lag_ms = atomic_load(&s->position_time_ms); /* a time still: see lag_set() */
 	pthread_mutex_lock(&from->error_lock);
 	memcpy(to->error, from->error, sizeof to->error);
@@ -297,6 +300,7 @@ void daemon_view_take(void *arg, struct view *v)
 	if (d->acker)
 		acker_stats(d->acker, &v->ack);
 	v->refused_calls = confine_refused();
+	reserve_stats(&v->reserve_bytes, &v->reserve_wanted);
 	take_sinks(d, v);
 	take_state(d, v);
 	take_partitions(d, v);

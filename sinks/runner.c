@@ -34,6 +34,19 @@ static bool sink_enabled(const struct config *cfg, enum sink_id id)
 	return enabled[id];
 }
 
+/* What may be given up for it: docs/operations.md. */
+static struct journal_limits sink_limits(const struct config *cfg, enum sink_id id)
+{
+	const struct journal_limits limits[SINK_ID_MAX] = {
+#define SINK(id, name, section, help)                                                                        \
+	[id] = {cfg->section.lag_limit, cfg->section.lag_policy == CONFIG_LAG_SKIP},
+#include "sinks.def"
+#undef SINK
+	};
+
+	return limits[id];
+}
+
 /* The part whose thread this is. */
 static _Thread_local struct sink_part *sink_self;
 
@@ -62,10 +75,23 @@ void sink_note(struct sink_part *part, const char *text)
 	pthread_mutex_unlock(&part->error_lock);
 }
 
+/* Counts what was skipped on the way to `position`, which is now committed. */
+static void sink_skipped(struct sink_part *part, uint64_t position)
+{
+	uint64_t before = atomic_load(&part->stats.position);
+
+	if (journal_skip_wanted(part->journal, part->consumer, before) == before)
+		return;
+	atomic_fetch_add(
+		&part->stats.skipped, journal_skipped(part->journal, part->consumer, before, position));
+	journal_skip_passed(part->journal, part->consumer, position);
+}
+
 void sink_committed(struct sink_part *part, uint64_t position, const struct sink_tally *tally)
 {
 	struct sink_stats *s = &part->stats;
 
+	sink_skipped(part, position);
 	atomic_fetch_add(&s->events, tally->events);
 	atomic_fetch_add(&s->suppressed, tally->suppressed);
 	atomic_fetch_add(&s->alerts, tally->alerts);
@@ -137,7 +163,12 @@ static void sink_position_opened(struct sink_part *part, uint64_t position)
 	if (!part->opened) /* what is parked is delivered by this process, too: the ledger counts it */
 		atomic_store(&part->stats.start, position - atomic_load(&part->stats.parked));
 	else if (position > before)
-		atomic_fetch_add(&part->stats.found, position - before);
+		atomic_fetch_add(&part->stats.found,
+			position - before - journal_skipped(part->journal, part->consumer, before, position));
+	if (part->opened)
+		sink_skipped(part, position);
+	else
+		journal_skip_passed(part->journal, part->consumer, position);
 	atomic_store(&part->stats.position, position);
 	part->opened = true;
 }
@@ -301,17 +332,20 @@ static int groups_each(const struct sink_env *env,
 	return 0;
 }
 
+/* arg: of an epoch before, which takes nothing new: what is in it is held until it is delivered. */
 static int group_register(
 	void *arg, const struct sink_env *env, enum sink_log log, enum sink_id id, struct err *err)
 {
 	struct journal *j = sink_journal(env, log);
 
-	(void)arg;
 	for (uint32_t p = 0; p < journal_partitions(j); p++) {
 		int consumer = journal_consumer_add(j, p, ops_of[id]->name, err);
+		struct journal_limits limits = sink_limits(env->cfg, id);
 
 		if (consumer < 0)
 			return consumer;
+		if (!arg)
+			journal_consumer_limit(j, consumer, &limits);
 	}
 	return 0;
 }
@@ -320,7 +354,7 @@ int sinks_register(const struct sink_env *env, struct err *err)
 {
 	int rc = groups_each(env, group_register, NULL, err);
 
-	return rc == 0 && env->before ? groups_each(env->before, group_register, NULL, err) : rc;
+	return rc == 0 && env->before ? groups_each(env->before, group_register, (void *)env, err) : rc;
 }
 
 static int part_start(struct sink_group *group, uint32_t p, struct err *err)

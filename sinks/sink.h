@@ -102,6 +102,7 @@ struct sink_stats {
 	_Atomic uint64_t held;	     /* alerts that this sink is told not to send */
 	_Atomic uint64_t rejected;   /* other records that the target will never take: kept as dead letters */
 	_Atomic uint64_t refused;    /* alerts that the target will never take: passed over */
+	_Atomic uint64_t skipped;    /* records given up or damaged, that it has passed over */
 	_Atomic uint64_t bytes;	     /* encoded bytes delivered */
 	_Atomic uint64_t commits;    /* transactions or ranges */
 	_Atomic uint64_t retries;    /* sends that had to be repeated */

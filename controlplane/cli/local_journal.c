@@ -347,7 +347,7 @@ enum cli_exit local_journal_dump(const struct cli *cli, FILE *out, struct err *e
 		if (d.left && journal_scan(dir, p, dump_block, &d, err) < 0)
 			return CLI_FAILED;
 		if (d.damaged) {
-			err_set(err, -EILSEQ, "partition %u is damaged behind what was printed: %s", p,
+			err_set(err, -EILSEQ, "partition %u is damaged, all else was printed: %s", p,
 				d.fault);
 			code = CLI_FAILED;
 		}

@@ -114,6 +114,30 @@ static int check_clickhouse_url(const char *urls, struct err *err)
 	}
 }
 
+static int check_lag(const char *section, uint64_t policy, uint64_t limit, struct err *err)
+{
+	if (policy == CONFIG_LAG_SKIP && limit == 0)
+		return err_set(err, -EINVAL, "%s.lag_policy: skip needs %s.lag_limit", section, section);
+	return 0;
+}
+
+static int check_lags(const struct config *cfg, struct err *err)
+{
+	int rc = check_lag("kafka", cfg->kafka.lag_policy, cfg->kafka.lag_limit, err);
+
+	if (rc == 0)
+		rc = check_lag("clickhouse", cfg->clickhouse.lag_policy, cfg->clickhouse.lag_limit, err);
+	if (rc == 0)
+		rc = check_lag("webhook", cfg->webhook.lag_policy, cfg->webhook.lag_limit, err);
+	/* A batch that waits for one of several servers must not lose its records meanwhile. */
+	if (rc == 0 && cfg->clickhouse.enabled && strchr(cfg->clickhouse.url, ',') &&
+		(cfg->clickhouse.lag_policy == CONFIG_LAG_SKIP || cfg->journal.full == CONFIG_FULL_DROP_OLD_UNSENT))
+		rc = err_set(err, -EINVAL,
+			"clickhouse.url: several servers go neither with clickhouse.lag_policy: skip nor with "
+			"journal.full: drop_old_unsent");
+	return rc;
+}
+
 static int check_sinks(const struct config *cfg, struct err *err)
 {
 	const char *url = cfg->webhook.url;
@@ -260,8 +284,8 @@ static int check_lookups(const struct config *cfg, struct err *err)
 
 int config_check(const struct config *cfg, struct err *err)
 {
-	int (*const check[])(const struct config *, struct err *) = {
-		check_cores, check_journal, check_sinks, check_topics, check_inputs, check_lookups};
+	int (*const check[])(const struct config *, struct err *) = {check_cores, check_journal, check_sinks,
+		check_lags, check_topics, check_inputs, check_lookups};
 
 	if (!config_name_ok(cfg->node.id))
 		return err_set(err, -EINVAL, "node.id: '%s': expected letters, digits and ._-", cfg->node.id);

@@ -30,6 +30,7 @@ void journal_params_from_config(struct journal_params *p, const struct config *c
 	p->dedup_ids_max = cfg->journal.dedup_ids_max;
 	p->out_of_orderness_ms = cfg->time.out_of_orderness;
 	p->tick_ms = cfg->time.tick;
+	p->drop_old = cfg->journal.full == CONFIG_FULL_DROP_OLD_UNSENT;
 }
 
 static int params_check(const struct journal_params *p, struct err *err)
@@ -76,7 +77,7 @@ static int part_dir_make(const struct journal *j, uint32_t partition, struct err
 	close(fd);
 	if (rc == 0)
 		rc = durable_dir_sync(dir);
-	return rc ? err_set(err, rc, "%s: %s", dir, strerror(-rc)) : 0;
+	return rc ? err_set(err, rc, "%s: %s", dir, strerror(-rc)) : skip_make(dir, err);
 }
 
 /* journal.meta comes last: with it, everything else is there. */
@@ -146,7 +147,7 @@ static int part_init(struct journal *j, uint32_t index, struct err *err)
 
 	part->journal = j;
 	part->index = index;
-	part->fd[0] = part->fd[1] = part->next_fd = part->mark_fd = part->open_buf = -1;
+	part->fd[0] = part->fd[1] = part->next_fd = part->mark_fd = part->open_buf = part->skip_fd = -1;
 	part->receive_last_ms = part->watermark_base_ms = part->watermark_next_ms = INT64_MIN;
 	part->id_seed[0] = hash_u64(seed ^ hash_u64(index));
 	part->id_seed[1] = hash_u64(part->id_seed[0] + 1);
@@ -157,6 +158,7 @@ static int part_init(struct journal *j, uint32_t index, struct err *err)
 	pthread_mutex_init(&part->wait_lock, NULL);
 	pthread_cond_init(&part->wait_cond, &attr);
 	pthread_mutex_init(&part->lock, NULL);
+	pthread_mutex_init(&part->skip_lock, NULL);
 	pthread_cond_init(&part->keeper_cond, &attr);
 	pthread_condattr_destroy(&attr);
 	part->seg_capacity = p->segments_max + 2;
@@ -248,7 +250,7 @@ static int journal_recover(struct journal *j, struct err *err)
 
 static void part_free(struct journal_part *part)
 {
-	const int fds[] = {part->fd[0], part->fd[1], part->next_fd, part->mark_fd};
+	const int fds[] = {part->fd[0], part->fd[1], part->next_fd, part->mark_fd, part->skip_fd};
 
 	if (!part->journal)
 		return;
@@ -260,10 +262,12 @@ static void part_free(struct journal_part *part)
 	free(part->seg);
 	free(part->pack_at);
 	free(part->pack_hash);
+	free(part->skips);
 	pthread_cond_destroy(&part->wait_cond);
 	pthread_mutex_destroy(&part->wait_lock);
 	pthread_cond_destroy(&part->keeper_cond);
 	pthread_mutex_destroy(&part->lock);
+	pthread_mutex_destroy(&part->skip_lock);
 }
 
 static void journal_parts_free(struct journal *j)

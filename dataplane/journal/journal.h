@@ -42,6 +42,10 @@ struct journal_params {
 	bool derived;
 	/* When it is made: epoch of the journal that it goes on from, 0 if none. Kept in journal.meta. */
 	uint64_t before;
+	/* Full: the oldest segment is given up for the consumers that may be skipped
+	 * (journal_consumer_limit), as long as no other holds it. false: new records are dropped, or wait if
+	 * derived. */
+	bool drop_old;
 };
 
 void journal_params_from_config(struct journal_params *p, const struct config *cfg);
@@ -126,6 +130,10 @@ int journal_reader_next(
 typedef bool journal_wants(void *arg, const struct journal_block *block);
 void journal_reader_filter(struct journal_reader *r, journal_wants *wants, void *arg);
 
+/* After -EBADMSG: moves the reader behind the damage, to the first good block, or to the durable end. The
+ * range is written down and logged. *to: the first offset there. 0 or -errno. */
+int journal_reader_resync(struct journal_reader *r, uint64_t *to, struct err *err);
+
 /* Moves the reader. Same errors as open. */
 int journal_reader_seek(struct journal_reader *r, uint64_t offset, struct err *err);
 
@@ -135,6 +143,46 @@ int journal_consumer_add(
 	struct journal *j, uint32_t partition, const char *name, struct err *err); /* id or -errno */
 void journal_consumer_set(
 	struct journal *j, int consumer, uint64_t offset); /* next offset it needs; any thread */
+
+/* ---- records that a consumer will not get ---- */
+/* By default a consumer holds what it has not had. One with limits may lose it, in ranges that are written
+ * down first (p<k>/skipped, docs/journal-format.md): when the journal is full with drop_old, and with
+ * lag_skip when it is lag_bytes behind (0: no limit): then to the durable end. */
+struct journal_limits {
+	uint64_t lag_bytes;
+	bool lag_skip;
+};
+/* Before journal_start(), or before anything is given up. */
+void journal_consumer_limit(struct journal *j, int consumer, const struct journal_limits *limits);
+
+enum journal_skip { JOURNAL_SKIP_FULL = 1, JOURNAL_SKIP_LAG = 2, JOURNAL_SKIP_DAMAGED = 3 };
+extern const char *const journal_skip_name[];
+
+/* Where a consumer that stands at `position` has to go on: behind what was given up for it, or there. Cheap;
+ * any thread. Until it has, records from there on may be gone (-ERANGE). */
+uint64_t journal_skip_wanted(const struct journal *j, int consumer, uint64_t position);
+/* The consumer skips. `position`: all before it is committed at its target, and nothing is under way. Writes
+ * down durably that records from there to *to are skipped: to what was given up, or to to_min (for `reason`)
+ * if that is further. It then commits *to before anything else, or, after a crash, does the same again. */
+int journal_skip_take(struct journal *j, int consumer, uint64_t position, uint64_t to_min,
+	enum journal_skip reason, uint64_t *to, struct err *err);
+/* `position` is committed at the target. */
+void journal_skip_passed(struct journal *j, int consumer, uint64_t position);
+/* Records of [from, to) that the consumer has skipped, of the ranges that are remembered one by one. */
+uint64_t journal_skipped(const struct journal *j, int consumer, uint64_t from, uint64_t to);
+/* The oldest offset at which the consumer may stand: the oldest kept, or before it what was given up. */
+uint64_t journal_consumer_oldest(const struct journal *j, int consumer);
+
+struct journal_consumer_stats {
+	uint64_t skipped, skip_ranges; /* records, over the journal's life */
+	uint64_t given_up;	       /* records at most that it is still to skip */
+	uint64_t last_from, last_to;   /* the newest range: [from, to), and enum journal_skip */
+	uint32_t last_reason;
+	bool lag_alarm;	    /* near its limit, or near what the journal holds */
+	uint64_t lag_bytes; /* journal bytes that it is behind, about; lag_limit 0: none */
+	uint64_t lag_limit;
+};
+void journal_consumer_stats(const struct journal *j, int consumer, struct journal_consumer_stats *out);
 
 /* ---- numbers ---- */
 struct journal_partition_stats { /* each word written by the partition's writer, read by anyone */
@@ -159,6 +207,9 @@ struct journal_partition_stats { /* each word written by the partition's writer,
 	uint32_t failed; /* 1: stopped after a write error */
 	uint32_t full;	 /* 1: no free segment at the moment */
 	uint32_t generation;
+	uint32_t disk_full; /* 1: the file system has no room for a further segment */
+	uint64_t damaged_ranges,
+		damaged_records; /* lost to damage below the durable end, as far as it was read */
 };
 void journal_stats(const struct journal *j, uint32_t partition, struct journal_partition_stats *out);
 uint64_t journal_durable_offset(const struct journal *j, uint32_t partition);
@@ -180,8 +231,8 @@ int journal_scanner_open_since(
 	struct journal_scanner **out, const char *dir, uint32_t partition, int64_t since_ms, struct err *err);
 int journal_scanner_next(struct journal_scanner *s, struct journal_scan_block *b, struct err *err);
 void journal_scanner_close(struct journal_scanner *s);
-/* Calls back for every block of a partition from the oldest on, and stops at the first that is not intact
- * (which is reported) or at the end, or when the callback returns non-zero. Returns that, 0, or -errno. */
+/* Calls back for every block of a partition from the oldest on, until the end, or until the callback returns
+ * non-zero. One that is not intact is reported, and what is good behind it, too. Returns that, 0, or -errno. */
 int journal_scan(const char *dir, uint32_t partition,
 	int (*each)(void *arg, const struct journal_scan_block *b), void *arg, struct err *err);
 /* Looks in a partition for the record at an offset, or for records with an id; the newest segment first. By

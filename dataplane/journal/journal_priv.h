@@ -15,6 +15,7 @@
 #include "durable.h"
 #include "journal.h"
 #include "log.h"
+#include "reserve.h"
 
 #define PATH_BYTES 320u
 #define CONSUMERS_MAX 4096u
@@ -65,6 +66,11 @@ void walk_seek(struct walk *w, const struct block_place *at);
  * file, or nothing of ours there), WALK_FAULT (w->fault says what), -errno. */
 int walk_peek(
 	struct walk *w, uint64_t seq_limit, bool payload, const struct block_header **h, struct err *err);
+/* From a place without a good block to the next good one: at any aligned place behind it in its segment or in
+ * later ones up to `segment`, with a sequence number that is not less than the place's. Its chain is not
+ * checked. Same answers as walk_peek; w->at is then there. */
+int walk_resync(
+	struct walk *w, uint64_t segment, uint64_t seq_limit, const struct block_header **h, struct err *err);
 /* The same for the header alone: what lies behind it is not read for it. */
 int walk_head(struct walk *w, uint64_t seq_limit, const struct block_header **h, struct err *err);
 
@@ -104,6 +110,58 @@ void cache_publish(struct block_cache *c, uint32_t buf, uint64_t seq); /* writer
 void cache_drop(struct block_cache *c, uint32_t buf);		       /* writer: not published */
 struct block_buf *cache_pin(struct block_cache *c, uint64_t seq);      /* reader: NULL if not there */
 void cache_unpin(struct block_cache *c, struct block_buf *b);
+
+/* ---- skip.c: p<k>/skipped, what consumers will not get ---- */
+#define SKIP_MAGIC 0x3150494b53554c53ull /* "SLUSKIP1" */
+#define SKIP_NAME_BYTES 40u
+#define SKIP_ENTRIES 64u
+#define SKIP_TOTALS 16u
+#define SKIP_SLOT_BYTES 8192u
+#define SKIP_DAMAGE_NAME "*" /* of the partition itself */
+
+enum skip_flags {
+	SKIP_F_TAKEN = 1 << 0, /* from and to are exact */
+	SKIP_F_DONE = 1 << 1,  /* and what lies behind is committed */
+};
+
+/* On disk, as all of struct skip_slot. */
+struct skip_entry {
+	char name[SKIP_NAME_BYTES]; /* of the consumer */
+	uint64_t from, to;
+	int64_t time_ms;
+	uint32_t reason, flags;
+};
+struct skip_total { /* of ranges that are not remembered one by one any more */
+	char name[SKIP_NAME_BYTES];
+	uint64_t ranges, records;
+};
+struct skip_slot {
+	uint64_t magic;
+	uint32_t version;
+	uint32_t crc; /* of the slot with this word zero */
+	uint64_t epoch;
+	uint64_t write_count; /* the good slot with the higher one counts */
+	uint32_t partition;
+	uint32_t entry_count, total_count;
+	uint32_t reserved;
+	struct skip_total total[SKIP_TOTALS];
+	struct skip_entry entry[SKIP_ENTRIES]; /* oldest first */
+};
+_Static_assert(sizeof(struct skip_slot) == 48 + 16 * 56 + 64 * 72, "layout is on disk");
+_Static_assert(sizeof(struct skip_slot) <= SKIP_SLOT_BYTES, "layout is on disk");
+
+struct journal_part;
+struct journal_consumer;
+int skip_make(const char *part_dir, struct err *err);
+int skip_open(struct journal_part *part, struct err *err);
+void skip_consumer_init(struct journal_part *part, struct journal_consumer *c);
+/* Gives records below `to` up for the consumer, durably. Keeper. */
+int skip_order(struct journal_part *part, struct journal_consumer *c, uint64_t to, enum journal_skip reason,
+	struct err *err);
+/* Records [from, to) are lost to damage: writes it down, once. */
+void skip_damage(struct journal_part *part, uint64_t from, uint64_t to, uint64_t segment,
+	uint64_t file_offset, const char *fault);
+void skip_damage_stats(struct journal_part *part, struct journal_partition_stats *out);
 
 /* ---- a partition ---- */
 struct segment_entry {
@@ -178,6 +236,11 @@ struct journal_part {
 	int64_t note_tick_ms;
 	_Atomic uint64_t note_end; /* writer: offset behind the last note placed */
 
+	/* What consumers will not get: skip.c. */
+	pthread_mutex_t skip_lock;
+	int skip_fd;
+	struct skip_slot *skips; /* as it is on disk; under skip_lock */
+
 	/* Keeper; after it has ended, journal_stop(). */
 	pthread_t keeper;
 	bool keeper_runs;
@@ -231,6 +294,12 @@ struct journal_consumer {
 	char name[64];
 	uint32_t partition;
 	_Atomic uint64_t position;
+	_Atomic uint64_t skip_to; /* it is to go on there; 0: where it stands */
+	_Atomic bool may_skip;	  /* set last: the limits are constant then */
+	bool lag_skip;
+	uint64_t lag_limit;
+	_Atomic uint64_t lag_bytes; /* keeper */
+	_Atomic bool lag_alarm;
 };
 
 struct journal {
@@ -296,6 +365,12 @@ void keeper_mark(struct journal_part *part, uint32_t flags);
 /* Lowest offset that a consumer of the partition needs; UINT64_MAX: there are no consumers, nor is the
  * journal derived. */
 uint64_t retention_floor(struct journal *j, uint32_t partition);
+/* ---- retention.c: keeper ---- */
+/* Gives the oldest segment up for the sinks that hold it, if the policy is so and no other consumer needs it.
+ */
+bool retention_give_up(struct journal_part *part);
+/* How far sinks are behind: alarms, and the limits that they have. */
+void retention_lag(struct journal_part *part);
 
 /* ---- loop.c, writer.c, pack.c ---- */
 void *writer_main(void *arg);

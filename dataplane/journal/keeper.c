@@ -10,25 +10,7 @@
 
 #define KEEPER_PERIOD_NS 100000000ull
 #define KEEPER_FULL_PERIOD_NS 20000000ull
-
-uint64_t retention_floor(struct journal *j, uint32_t partition)
-{
-	uint32_t count = atomic_load_explicit(&j->consumer_count, memory_order_acquire);
-	uint64_t floor = UINT64_MAX;
-
-	for (uint32_t i = 0; i < count; i++) {
-		uint64_t position;
-
-		if (j->consumer[i].partition != partition)
-			continue;
-		position = atomic_load_explicit(&j->consumer[i].position, memory_order_acquire);
-		if (position == CONSUMER_UNKNOWN)
-			return 0;
-		if (position < floor)
-			floor = position;
-	}
-	return floor == UINT64_MAX && j->params.derived ? 0 : floor;
-}
+#define SEGMENTS_LEAST 3u /* of which the oldest may go */
 
 void keeper_mark(struct journal_part *part, uint32_t flags)
 {
@@ -62,7 +44,7 @@ static bool keeper_release(struct journal_part *part, bool lazy, uint64_t *numbe
 	const struct segment_entry *seg = part->seg;
 
 	/* The last two stay: one is written to, and the one before ends with the last durable block. */
-	if (part->seg_count < 3 || seg[1].first_offset > floor)
+	if (part->seg_count < SEGMENTS_LEAST || seg[1].first_offset > floor)
 		return false;
 	/* What is derived is kept as long as there is room: readers that start late want its end. */
 	if (lazy && (params->derived || floor == UINT64_MAX ||
@@ -103,18 +85,61 @@ static int keeper_recycle(struct journal_part *part, bool lazy, struct err *err)
 	return segment_recycle(part->dir, number, part->next_number, err);
 }
 
+/* Alarm and its end. */
+static void keeper_disk_full(struct journal_part *part, bool full, const struct err *err)
+{
+	if (full == (bool)part->stats.disk_full)
+		return;
+	__atomic_store_n(&part->stats.disk_full, full, __ATOMIC_RELAXED);
+	if (full)
+		log_error("journal",
+			"DISK FULL: no room for a further segment, what there is goes on being used "
+			"partition=%u "
+			"reason=\"%s\"",
+			part->index, err->text);
+	else
+		log_info("journal", "the disk has room for segments again partition=%u", part->index);
+}
+
+static int keeper_open_next(struct journal_part *part, struct err *err)
+{
+	int rc = segment_open(part->dir, part->next_number, true, err);
+
+	part->next_fd = rc;
+	return rc < 0 ? rc : 0;
+}
+
+/* A further segment file. A disk that has no room is not written full to find that out, many times a second.
+ */
+static int keeper_make(struct journal_part *part, uint32_t segments, struct err *err)
+{
+	uint64_t bytes = part->journal->meta.segment_bytes;
+	int rc = disk_room(part->dir, bytes, err);
+
+	/* With fewer none of the output log could be used again: what is stored could not leave. */
+	if (rc == -ENOSPC && part->journal->params.derived && segments < SEGMENTS_LEAST &&
+		reserve_release(bytes))
+		rc = 0;
+	if (rc == 0)
+		rc = segment_make(part->dir, part->next_number, bytes, err);
+	keeper_disk_full(part, rc == -ENOSPC || rc == -EDQUOT, err);
+	return rc;
+}
+
 /* Gets the file of segment next_number. -ENOSPC: there is none at the moment. */
 static int keeper_obtain(struct journal_part *part, struct err *err)
 {
+	uint32_t segments;
 	bool room;
 	int rc;
 
 	pthread_mutex_lock(&part->lock);
-	room = part->seg_count < part->journal->params.segments_max;
+	segments = part->seg_count;
 	pthread_mutex_unlock(&part->lock);
+	room = segments < part->journal->params.segments_max;
 	rc = keeper_recycle(part, room, err);
 	if (rc == -ENOSPC && room) {
-		rc = segment_make(part->dir, part->next_number, part->journal->meta.segment_bytes, err);
+		rc = keeper_make(part, segments, err);
 		/* A disk that is full before segments_max is reached: remembered ids are worth less than
 		 * events. */
 		if (rc != 0) {
@@ -123,21 +148,24 @@ static int keeper_obtain(struct journal_part *part, struct err *err)
 			rc = keeper_recycle(part, false, &ignored) ? rc : 0;
 		}
 	}
-	if (rc == 0) {
-		rc = segment_open(part->dir, part->next_number, true, err);
-		part->next_fd = rc;
-	}
-	return rc < 0 ? rc : 0;
+	return rc == 0 ? keeper_open_next(part, err) : rc;
 }
 
 static void keeper_prepare(struct journal_part *part)
 {
 	int state = atomic_load_explicit(&part->next_state, memory_order_acquire);
 	struct err err;
+	int rc;
 
+	if (part->stats.disk_full && disk_room(part->dir, part->journal->meta.segment_bytes, &err) == 0)
+		keeper_disk_full(part, false, &err);
 	if (state == NEXT_READY)
 		return;
-	if (keeper_obtain(part, &err) == 0) {
+	rc = keeper_obtain(part, &err);
+	if ((rc == -ENOSPC || rc == -EDQUOT) &&
+		retention_give_up(part)) /* the oldest segment is nobody's now */
+		rc = keeper_recycle(part, false, &err) ? rc : keeper_open_next(part, &err);
+	if (rc == 0) {
 		if (state == NEXT_FULL)
 			log_info("journal", "a segment is free again partition=%u", part->index);
 		/* Release: pairs with the writer's acquire before it takes next_fd. */
@@ -160,6 +188,7 @@ void *keeper_main(void *arg)
 
 		pthread_mutex_unlock(&part->lock);
 		keeper_mark(part, 0); /* first: never behind a segment that goes */
+		retention_lag(part);  /* before something is given up: its alarm comes first */
 		keeper_prepare(part);
 		segment_ids_keep(part);
 		ns += atomic_load(&part->next_state) == NEXT_FULL ? KEEPER_FULL_PERIOD_NS : KEEPER_PERIOD_NS;

@@ -168,6 +168,42 @@ static int reader_fault(struct journal_reader *r, struct err *err)
 		r->walk.at.file_offset, r->walk.fault ? r->walk.fault : "no block", r->offset);
 }
 
+int journal_reader_resync(struct journal_reader *r, uint64_t *to, struct err *err)
+{
+	const struct block_place was = r->walk.at;
+	const char *fault = r->walk.fault ? r->walk.fault : "no block";
+	const struct block_header *h;
+	struct part_tail tail;
+	int rc;
+
+	reader_unpin(r);
+	tail_get(r->part, &tail);
+	r->walk.filled = 0; /* what is looked at now is what the disk has now */
+	rc = walk_resync(&r->walk, tail.segment, tail.seq, &h, err);
+	if (rc < 0) {
+		walk_seek(&r->walk, &was);
+		return rc;
+	}
+	if (rc != WALK_BLOCK) { /* nothing good before the durable end */
+		r->walk.at.segment = tail.segment;
+		r->walk.at.file_offset = tail.file_offset;
+		r->walk.at.seq = tail.seq;
+		r->walk.at.prev_crc = (uint32_t)tail.last_crc;
+		r->walk.at.offset = tail.offset;
+		r->walk.at.chained = true;
+	}
+	if (was.segment < atomic_load_explicit(&r->part->oldest_segment, memory_order_acquire)) {
+		walk_seek(&r->walk, &was);
+		return err_set(err, -ERANGE, "journal partition %u: offset %" PRIu64 " was removed",
+			r->part->index, was.offset);
+	}
+	*to = r->walk.at.offset;
+	skip_damage(r->part, was.offset, *to, was.segment, was.file_offset, fault);
+	if (*to > r->offset)
+		r->offset = *to;
+	return 0;
+}
+
 static void reader_block(
 	const struct journal_reader *r, const struct block_header *h, struct journal_block *block)
 {

@@ -73,6 +73,29 @@ static int recover_list(struct recovery *r, struct err *err)
 	return 0;
 }
 
+/* A segment below the mark whose first block is damaged begins, for readers, with the first good one in it.
+ */
+static int recover_head_behind(struct recovery *r, const struct block_header **h, struct err *err)
+{
+	const char *fault = r->walk.fault;
+	uint64_t segment = r->walk.at.segment;
+	int rc;
+
+	if (quarantine_wanted(r->part->journal->params.dir))
+		return WALK_FAULT;
+	r->walk.at.offset = 0;
+	rc = walk_resync(&r->walk, segment, UINT64_MAX, h, err);
+	if (rc == WALK_BLOCK && (*h)->block_seq < r->part->mark.next_seq) {
+		log_error("journal",
+			"DAMAGED BLOCK: partition=%u segment=%" PRIu64
+			" byte=0 fault=\"%s\": readable from byte=%" PRIu64 " offset=%" PRIu64 " on",
+			r->part->index, segment, fault, r->walk.at.file_offset, (*h)->first_offset);
+		return rc;
+	}
+	r->walk.fault = fault;
+	return rc < 0 ? rc : WALK_FAULT;
+}
+
 /* Segments that begin with a good block, into the table. */
 static int recover_heads(struct recovery *r, struct err *err)
 {
@@ -94,6 +117,8 @@ static int recover_heads(struct recovery *r, struct err *err)
 		at.chained = false;
 		walk_seek(&r->walk, &at);
 		rc = walk_peek(&r->walk, UINT64_MAX, false, &h, err);
+		if (rc >= 0 && rc != WALK_BLOCK && below)
+			rc = recover_head_behind(r, &h, err);
 		if (rc < 0)
 			return rc;
 		if (rc == WALK_BLOCK && part->seg_count) {
@@ -188,6 +213,30 @@ static void recover_block(struct recovery *r, const struct block_header *h)
 		part->generation_max = h->generation;
 }
 
+/* At a place without a good block. True: it is damage below the mark, and behind it there is a good block
+ * that is below, too: what lies between is lost, which is written down and said, and walk.at is behind it.
+ * The set of remembered ids lacks those of lost blocks. */
+static int recover_step_over(struct recovery *r, struct err *err)
+{
+	struct journal_part *part = r->part;
+	const struct block_place was = r->walk.at;
+	const char *fault = r->walk.fault;
+	const struct block_header *h;
+	int rc;
+
+	/* Who asked for it to be set aside gets that. */
+	if (was.seq >= part->mark.next_seq || quarantine_wanted(part->journal->params.dir))
+		return 0;
+	rc = walk_resync(&r->walk, part->mark.segment, part->mark.next_seq, &h, err);
+	if (rc == WALK_BLOCK) {
+		skip_damage(part, was.offset, r->walk.at.offset, was.segment, was.file_offset, fault);
+		return 1;
+	}
+	walk_seek(&r->walk, &was);
+	r->walk.fault = fault;
+	return rc < 0 ? rc : 0;
+}
+
 /* Every good block from `first` on. Ends with walk.at at the cut. */
 static int recover_walk(struct recovery *r, uint32_t first, struct err *err)
 {
@@ -203,8 +252,17 @@ static int recover_walk(struct recovery *r, uint32_t first, struct err *err)
 	at.chained = false;
 	walk_seek(&r->walk, &at);
 	r->walk.at.seq = part->seg[first].first_seq;
-	while ((rc = walk_peek(&r->walk, UINT64_MAX, true, &h, err)) == WALK_BLOCK) {
-		if (r->walk.at.file_offset == 0)
+	r->walk.at.offset = part->seg[first].first_offset;
+	for (;;) {
+		rc = walk_peek(&r->walk, UINT64_MAX, true, &h, err);
+		if (rc >= 0 && rc != WALK_BLOCK) {
+			rc = recover_step_over(r, err);
+			if (rc == 1)
+				continue;
+		}
+		if (rc != WALK_BLOCK)
+			break;
+		if (kept == first || part->seg[kept - 1].number != h->segment)
 			part->seg[kept++] = (struct segment_entry){h->segment, h->block_seq, h->first_offset,
 				h->receive_first_ms, UINT32_MAX, false, part->dedup.added};
 		/* Generation 0 is no ruleset: what runs before there is one has no hits. */
@@ -441,7 +499,9 @@ int part_recover(struct journal_part *part, struct err *err)
 			"aside "
 			"and begin a new one",
 			part->dir, part->journal->params.dir);
-	rc = carry_ids_load(part, err);
+	rc = skip_open(part, err);
+	if (rc == 0)
+		rc = carry_ids_load(part, err);
 	if (rc != 0)
 		return rc;
 	part_place_init(meta, part->index, &at);

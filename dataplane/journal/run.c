@@ -190,6 +190,8 @@ int journal_consumer_add(struct journal *j, uint32_t partition, const char *name
 
 	if (partition >= j->params.partitions)
 		return err_set(err, -EINVAL, "journal has no partition %u", partition);
+	if (strlen(name) >= SKIP_NAME_BYTES)
+		return err_set(err, -ENAMETOOLONG, "journal: consumer %.60s: its name is too long", name);
 	pthread_mutex_lock(&j->consumer_lock);
 	count = atomic_load_explicit(&j->consumer_count, memory_order_relaxed);
 	for (uint32_t i = 0; i < count && id < 0; i++)
@@ -200,6 +202,7 @@ int journal_consumer_add(struct journal *j, uint32_t partition, const char *name
 
 		snprintf(c->name, sizeof c->name, "%s", name);
 		c->partition = partition;
+		skip_consumer_init(&j->part[partition], c);
 		atomic_store_explicit(&c->position, CONSUMER_UNKNOWN, memory_order_relaxed);
 		/* Release: pairs with retention_floor(). */
 		atomic_store_explicit(&j->consumer_count, count + 1, memory_order_release);
@@ -244,6 +247,7 @@ void journal_stats(const struct journal *j, uint32_t partition, struct journal_p
 										    : tail.file_offset;
 	}
 	pthread_mutex_unlock(&part->lock);
+	skip_damage_stats(part, out);
 }
 
 uint64_t journal_durable_offset(const struct journal *j, uint32_t partition)

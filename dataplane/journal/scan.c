@@ -165,6 +165,19 @@ void journal_scanner_close(struct journal_scanner *s)
 	free(s);
 }
 
+/* Behind a block that is not intact: to the next good one below the mark. False: there is none. */
+static bool scan_behind(struct journal_scanner *s)
+{
+	const struct block_header *h;
+	struct err ignored;
+
+	if (s->walk.at.seq >= s->mark.next_seq ||
+		walk_resync(&s->walk, s->mark.segment, s->mark.next_seq, &h, &ignored) != WALK_BLOCK)
+		return false;
+	s->ended = false;
+	return true;
+}
+
 int journal_scan(const char *dir, uint32_t partition,
 	int (*each)(void *arg, const struct journal_scan_block *b), void *arg, struct err *err)
 {
@@ -174,8 +187,11 @@ int journal_scan(const char *dir, uint32_t partition,
 
 	if (rc != 0)
 		return rc;
-	while (!stop && (rc = journal_scanner_next(s, &b, err)) == 1)
+	while (!stop && (rc = journal_scanner_next(s, &b, err)) == 1) {
 		stop = each(arg, &b);
+		if (!stop && !b.intact && !scan_behind(s))
+			break;
+	}
 	journal_scanner_close(s);
 	return rc < 0 ? rc : stop;
 }

@@ -134,6 +134,35 @@ int walk_head(struct walk *w, uint64_t seq_limit, const struct block_header **ou
 	return head_peek(w, seq_limit, BLOCK_ALIGN, out, err);
 }
 
+int walk_resync(struct walk *w, uint64_t segment, uint64_t seq_limit, const struct block_header **out,
+	struct err *err)
+{
+	uint64_t seq_min = w->at.chained ? w->at.seq : 0, offset_min = w->at.offset;
+
+	w->at.chained = false;
+	for (w->at.file_offset += BLOCK_ALIGN; w->at.segment <= segment;
+		w->at.segment++, w->at.file_offset = 0) {
+		w->filled = 0;
+		for (; w->at.file_offset < w->at.segment_bytes; w->at.file_offset += BLOCK_ALIGN) {
+			int rc = walk_peek(w, seq_limit, true, out, err);
+
+			if (rc < 0)
+				return rc;
+			if (rc == WALK_BLOCK && (*out)->block_seq >= seq_min &&
+				(*out)->block_seq < seq_limit && (*out)->first_offset >= offset_min) {
+				w->at.seq = (*out)->block_seq;
+				w->at.prev_crc = (*out)->prev_crc;
+				w->at.offset = (*out)->first_offset;
+				w->at.chained = true;
+				return WALK_BLOCK;
+			}
+			if (rc != WALK_BLOCK && w->filled == 0) /* no file, or it ends here */
+				break;
+		}
+	}
+	return WALK_END;
+}
+
 int walk_peek(
 	struct walk *w, uint64_t seq_limit, bool payload, const struct block_header **out, struct err *err)
 {

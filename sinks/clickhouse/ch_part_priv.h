@@ -47,8 +47,8 @@ int ch_range_reload(struct ch_part *p, struct ch_rows *rows, uint64_t from, uint
 /* Calls back with the record at an offset. */
 int ch_range_record(struct ch_part *p, uint64_t offset, void (*each)(void *arg, const struct record *rec),
 	void *arg, struct err *err);
-/* Gathers a new range from `from` on: ends by count, size, age, or stop. *to: its end (== from: nothing
- * came). */
+/* Gathers a new range from `from` on: ends by count, size, age, stop, or before what cannot be read. *to: its
+ * end (== from: nothing came). */
 int ch_range_gather(struct ch_part *p, uint64_t from, uint64_t *to, struct err *err);
 
 /* Sends the INSERTs of p->rows for p->range, which is durable as pending. `resumed`: it may have been sent
@@ -68,6 +68,8 @@ int ch_range_crc(struct ch_part *p, uint32_t *crc, struct err *err);
 
 /* -EINVAL if the server already has rows of this journal partition at or behind `position`: then the position
  * is not the one that was lost. */
+/* Rows of this journal partition in [from, to) that the server has, over all tables that have addresses. */
+int ch_rows_there(struct ch_part *p, uint64_t from, uint64_t to, uint64_t *rows, struct err *err);
 int ch_position_check(struct ch_part *p, uint64_t position, struct err *err);
 
 /* ---- ch_split.c: blocks that are refused ---- */

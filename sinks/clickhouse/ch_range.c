@@ -134,8 +134,8 @@ int ch_range_gather(struct ch_part *p, uint64_t from, uint64_t *to, struct err *
 		if (sink_stopping(p->part))
 			left_ms = 0;
 		rc = journal_reader_next(p->reader, &block, (uint32_t)left_ms, err);
-		if (rc < 0)
-			return rc;
+		if (rc < 0) /* what stands before it goes out first; then it is met again */
+			return *to > from ? 0 : rc;
 		if (rc == 0) {
 			if (!until_ns || sink_stopping(p->part))
 				break;

@@ -93,26 +93,46 @@ int ch_block_count(struct ch_part *p, const struct ch_block *block, uint64_t fro
 	return count_query(p, out, &sql, count, err);
 }
 
+/* Rows of [from, to) in one table; 0 where rows have no addresses. */
+static int table_rows(struct ch_part *p, const struct ch_table *table, uint64_t from, uint64_t to,
+	uint64_t *count, struct err *err)
+{
+	size_t bytes;
+	char *sql;
+	FILE *out;
+
+	*count = 0;
+	if (table->aggregating)
+		return 0;
+	out = open_memstream(&sql, &bytes);
+	if (!out)
+		return err_set(err, -ENOMEM, "clickhouse: no memory for a statement");
+	from_table(out, p, table);
+	fprintf(out, " AND _offset >= %lu AND _offset < %lu FORMAT TabSeparated", from, to);
+	return count_query(p, out, &sql, count, err);
+}
+
+int ch_rows_there(struct ch_part *p, uint64_t from, uint64_t to, uint64_t *rows, struct err *err)
+{
+	*rows = 0;
+	for (uint32_t i = 0; i < p->catalog->count; i++) {
+		uint64_t count;
+		int rc = table_rows(p, &p->catalog->entry[i].table, from, to, &count, err);
+
+		if (rc)
+			return rc;
+		*rows += count;
+	}
+	return 0;
+}
+
 int ch_position_check(struct ch_part *p, uint64_t position, struct err *err)
 {
 	for (uint32_t i = 0; i < p->catalog->count; i++) {
 		const struct ch_table *table = &p->catalog->entry[i].table;
-		uint64_t count = 0;
-		size_t bytes;
-		char *sql;
-		FILE *out = open_memstream(&sql, &bytes);
-		int rc;
+		uint64_t count;
+		int rc = table_rows(p, table, position, UINT64_MAX, &count, err);
 
-		if (!out)
-			return err_set(err, -ENOMEM, "clickhouse: no memory for a statement");
-		if (table->aggregating) { /* has no addresses */
-			fclose(out);
-			free(sql);
-			continue;
-		}
-		from_table(out, p, table);
-		fprintf(out, " AND _offset >= %lu FORMAT TabSeparated", position);
-		rc = count_query(p, out, &sql, &count, err);
 		if (rc)
 			return rc;
 		if (count)

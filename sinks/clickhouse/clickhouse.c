@@ -100,18 +100,17 @@ static int position_check_all(struct ch_part *p, uint64_t position, struct err *
 /* No readable step: only a journal that is whole, whose rows the server does not have, may start at 0. */
 static int position_first(struct ch_part *p, struct err *err)
 {
-	struct journal_partition_stats stats;
+	uint64_t oldest = journal_consumer_oldest(p->part->journal, p->part->consumer);
 
-	journal_stats(p->part->journal, p->part->partition, &stats);
-	if (stats.oldest_offset > 0)
+	if (oldest > 0)
 		return err_set(err, -EINVAL,
 			"clickhouse: partition %u: %s is missing and the journal begins at offset %lu: what "
 			"was delivered is "
 			"unknown. Put the file back, or set the position by `sluicectl position "
 			"clickhouse %u OFFSET%s`",
-			p->part->partition, p->intent.path, stats.oldest_offset, p->part->partition,
+			p->part->partition, p->intent.path, oldest, p->part->partition,
 			p->part->log == SINK_LOG_OUTPUT ? " --output" : "");
-	return stats.durable_offset ? position_check_all(p, 0, err) : 0;
+	return journal_durable_offset(p->part->journal, p->part->partition) ? position_check_all(p, 0, err) : 0;
 }
 
 static int position_find(struct ch_part *p, uint64_t *position, struct err *err)
@@ -205,6 +204,51 @@ static int range_mark(struct ch_part *p, struct err *err)
 	return 0;
 }
 
+/* Behind what was given up, or is damaged (to_min). *position: everything before it is at the server. */
+static int range_skip(
+	struct ch_part *p, uint64_t *position, uint64_t to_min, enum journal_skip reason, struct err *err)
+{
+	uint64_t from = *position;
+	int rc = journal_skip_take(p->part->journal, p->part->consumer, from, to_min, reason, position, err);
+
+	if (rc || *position == from)
+		return rc;
+	ch_rows_clear(&p->rows);
+	range_set(p, from, *position);
+	return range_mark(p, err);
+}
+
+/* A range that may have been sent and cannot be read any more: it is skipped as a whole, since a part of it
+ * would be another block. The server says how much of it has come. */
+static int range_abandon(struct ch_part *p, enum journal_skip reason, struct err *err)
+{
+	uint64_t position = p->intent.last.range.from, end = p->intent.last.range.to, rows;
+	int rc = ch_rows_there(p, position, end, &rows, err);
+
+	if (rc)
+		return rc;
+	log_error("clickhouse",
+		"partition=%u range=%lu-%lu may have been sent and cannot be read any more: it is skipped; "
+		"the server "
+		"has rows=%lu of it",
+		p->part->partition, position, end, rows);
+	return range_skip(p, &position, end, reason, err);
+}
+
+static bool skip_wanted(const struct ch_part *p, uint64_t position)
+{
+	return journal_skip_wanted(p->part->journal, p->part->consumer, position) > position;
+}
+
+/* Records of the range at hand were given up, and are not there any more. */
+static bool range_gone(const struct ch_part *p)
+{
+	struct journal_partition_stats stats;
+
+	journal_stats(p->part->journal, p->part->partition, &stats);
+	return skip_wanted(p, p->range.from) && stats.oldest_offset > p->range.from;
+}
+
 /* The pending range could not be sent to the current server. 0: it is dealt with, *moved: by going to another
  * one, to which it is yet to be sent. Else `rc`, with err as it was. */
 static int range_failed(struct ch_part *p, int rc, bool *moved, struct err *err)
@@ -237,6 +281,7 @@ static int range_resume(struct ch_part *p, struct err *err)
 {
 	struct ch_range range = p->intent.last.range;
 	int target = ch_target_find(p, range.endpoint), rc = 0;
+	uint64_t to;
 	bool moved;
 
 	if ((uint32_t)target != p->current && ch_target_use(p, (uint32_t)target, err)) {
@@ -244,6 +289,10 @@ static int range_resume(struct ch_part *p, struct err *err)
 		return rc ? rc : ch_range_park(p, err);
 	}
 	rc = ch_range_again(p, &range, err);
+	if (rc == -EBADMSG && journal_reader_resync(p->reader, &to, err) == 0)
+		return range_abandon(p, JOURNAL_SKIP_DAMAGED, err);
+	if (rc && range_gone(p))
+		return range_abandon(p, JOURNAL_SKIP_FULL, err);
 	if (rc)
 		return range_failed(p, rc, &moved, err);
 	ch_target_good(p);
@@ -309,8 +358,16 @@ static int ch_run(struct sink_part *part, struct err *err)
 		rc = ch_parked_tend(p, err);
 		if (rc || run_ends(p, position))
 			break;
+		if (skip_wanted(p, position)) {
+			rc = range_skip(p, &position, 0, JOURNAL_SKIP_FULL, err);
+			continue;
+		}
 		rc = ch_range_gather(p, position, &to, err);
-		if (rc || to == position)
+		if (rc && skip_wanted(p, position))
+			rc = 0;
+		else if (rc == -EBADMSG && journal_reader_resync(p->reader, &to, err) == 0)
+			rc = range_skip(p, &position, to, JOURNAL_SKIP_DAMAGED, err);
+		if (rc || to <= position)
 			continue;
 		rc = p->rows.block_count ? range_deliver(p, position, to, err)
 					 : range_pass(p, position, to, err);

@@ -50,9 +50,8 @@ static int resume_refuse(struct kafka_part *kp, const char *why, uint64_t from, 
 static int position_missing(
 	struct kafka_part *kp, const struct kafka_position *other, uint64_t *position, struct err *err)
 {
-	struct journal_partition_stats js;
+	uint64_t oldest = journal_consumer_oldest(kp->part->journal, kp->part->consumer);
 
-	journal_stats(kp->part->journal, kp->at.partition, &js);
 	if (kp->floor)
 		return resume_refuse(kp,
 			"this offset was delivered before: the topic has lost it, and to begin again would "
@@ -63,12 +62,12 @@ static int position_missing(
 			"the partition's other positions are there: the topic has lost it, and what was "
 			"delivered is "
 			"unknown",
-			js.oldest_offset, err);
-	if (js.oldest_offset)
+			oldest, err);
+	if (oldest)
 		return resume_refuse(kp,
 			"the journal begins there, with the oldest record that is left: what was delivered "
 			"is unknown",
-			js.oldest_offset, err);
+			oldest, err);
 	*position = 0; /* nothing of this journal has ever been delivered */
 	return 0;
 }
@@ -97,21 +96,21 @@ static int position_lost(struct kafka_part *kp, uint64_t position, struct err *e
 /* The position must lie in what the journal has: anything else is a lost or foreign journal, never a skip. */
 static int position_check(struct kafka_part *kp, uint64_t position, struct err *err)
 {
-	struct journal_partition_stats js;
+	uint64_t end = journal_durable_offset(kp->part->journal, kp->at.partition);
+	uint64_t oldest = journal_consumer_oldest(kp->part->journal, kp->part->consumer);
 
-	journal_stats(kp->part->journal, kp->at.partition, &js);
-	if (position > js.durable_offset)
+	if (position > end)
 		return err_set(err, -EINVAL,
 			"committed position %" PRIu64
 			" (topic %s, key %s) lies beyond the journal's durable end %" PRIu64
 			": the journal has lost data or is an older copy; restore it, or begin a new journal",
-			position, kafka_config(kp)->topic_positions, kp->position_key, js.durable_offset);
-	if (position < js.oldest_offset)
+			position, kafka_config(kp)->topic_positions, kp->position_key, end);
+	if (position < oldest)
 		return err_set(err, -EINVAL,
 			"committed position %" PRIu64
 			" (topic %s, key %s) lies before the journal's oldest record %" PRIu64
 			": records between were removed undelivered",
-			position, kafka_config(kp)->topic_positions, kp->position_key, js.oldest_offset);
+			position, kafka_config(kp)->topic_positions, kp->position_key, oldest);
 	return 0;
 }
 

@@ -53,7 +53,9 @@ static int kafka_lane_open(struct sink_part *part, enum kafka_lane lane, uint64_
 		return rc;
 	kp->committed = *position;
 	kafka_span_reset(kp);
-	rc = journal_reader_open(&kp->reader, part->journal, part->partition, *position, err);
+	/* Where records were given up, behind them: kafka_step() skips first. */
+	rc = journal_reader_open(&kp->reader, part->journal, part->partition,
+		journal_skip_wanted(part->journal, part->consumer, *position), err);
 	if (rc == 0)
 		journal_reader_filter(kp->reader, kafka_span_wants, kp);
 	log_info(kafka_lane_name[lane], "partition=%u position=%" PRIu64 " epoch=%016" PRIx64,
@@ -101,6 +103,44 @@ static int kafka_retry(struct kafka_part *kp, struct err *err)
 	return rc ? -EIO : 0;
 }
 
+/* Behind what was given up, or is damaged (to_min): what was read before is committed first, so that the
+ * count begins with what nobody has. */
+static int kafka_skip(struct kafka_part *kp, uint64_t to_min, struct err *err)
+{
+	struct sink_part *part = kp->part;
+	int rc = kp->next > kp->committed ? kafka_span_commit(kp, err) : 0;
+	uint64_t to = kp->committed;
+
+	if (rc == 0)
+		rc = journal_skip_take(
+			part->journal, part->consumer, kp->committed, to_min, JOURNAL_SKIP_DAMAGED, &to, err);
+	if (rc || to == kp->committed)
+		return rc;
+	rc = journal_reader_seek(kp->reader, to, err);
+	if (rc)
+		return -EIO;
+	kp->next = to;
+	return kafka_span_commit(kp, err);
+}
+
+static bool kafka_skip_wanted(const struct kafka_part *kp)
+{
+	return journal_skip_wanted(kp->part->journal, kp->part->consumer, kp->next) > kp->next;
+}
+
+/* The reader has failed: at what was given up, or at damage? */
+static int kafka_unreadable(struct kafka_part *kp, int rc, struct err *err)
+{
+	uint64_t to;
+
+	if (rc == -ERANGE && kafka_skip_wanted(kp))
+		return kafka_skip(kp, 0, err);
+	if (rc != -EBADMSG)
+		return rc == -EAGAIN || rc == -ECANCELED ? -EIO : rc;
+	rc = journal_reader_resync(kp->reader, &to, err);
+	return rc ? -EIO : kafka_skip(kp, to, err);
+}
+
 /* One round. 1: everything is delivered, and a stop was asked for. */
 static int kafka_step(struct kafka_part *kp, struct err *err)
 {
@@ -112,6 +152,8 @@ static int kafka_step(struct kafka_part *kp, struct err *err)
 		return err_set(err, -ECANCELED, "stop deadline");
 	if (kp->next == kp->committed && sink_stopping(kp->part) && sink_drained(kp->part, kp->committed))
 		return 1;
+	if (kafka_skip_wanted(kp))
+		return kafka_skip(kp, 0, err);
 	if (kafka_span_due(kp))
 		return kafka_span_commit(kp, err);
 	rd_kafka_poll(kp->tx.rk, 0);
@@ -119,7 +161,7 @@ static int kafka_step(struct kafka_part *kp, struct err *err)
 		wait_ms = TRACE_WAIT_MS; /* acknowledgements are seen when they are asked for */
 	rc = journal_reader_next(kp->reader, &block, wait_ms, err);
 	if (rc < 0)
-		return rc == -EAGAIN || rc == -ECANCELED ? -EIO : rc;
+		return kafka_unreadable(kp, rc, err);
 	kp->durable_ns = rc ? kafka_trace_durable(&kp->tx, block.durable_ns) : 0;
 	return rc ? kafka_span_add(kp, &block, err) : 0;
 }

@@ -50,6 +50,8 @@ static int position_find(struct wh_part *wp, uint64_t *position, struct err *err
 	int rc = sink_mark_read(wp->mark, wp->at.epoch, position);
 
 	journal_stats(wp->part->journal, wp->at.partition, &js);
+	/* What was given up is skipped with its count: wh_step(). */
+	js.oldest_offset = journal_consumer_oldest(wp->part->journal, wp->part->consumer);
 	if (rc < 0)
 		log_warn("webhook", "partition=%u %s: %s: beginning with the oldest record", wp->at.partition,
 			wp->mark, rc == -EBADMSG ? "damaged" : strerror(-rc));
@@ -95,7 +97,8 @@ static int wh_open(struct sink_part *part, uint64_t *position, struct err *err)
 		return rc;
 	wp->committed = *position;
 	wp->next = *position;
-	rc = journal_reader_open(&wp->reader, part->journal, part->partition, *position, err);
+	rc = journal_reader_open(&wp->reader, part->journal, part->partition,
+		journal_skip_wanted(part->journal, part->consumer, *position), err);
 	log_info("webhook", "partition=%u position=%" PRIu64 " epoch=%016" PRIx64, part->partition, *position,
 		wp->at.epoch);
 	return rc;
@@ -277,6 +280,43 @@ static uint64_t due_in_ms(const struct wh_part *wp)
 	return age_ms < limit_ms ? limit_ms - age_ms : 0;
 }
 
+/* Behind what was given up, or is damaged (to_min); what was taken before is sent first. */
+static int wh_skip(struct wh_part *wp, uint64_t to_min, struct err *err)
+{
+	struct sink_part *part = wp->part;
+	int rc = wp->next > wp->committed ? wh_flush(wp, err) : 0;
+	uint64_t to = wp->committed;
+
+	if (rc == 0)
+		rc = journal_skip_take(
+			part->journal, part->consumer, wp->committed, to_min, JOURNAL_SKIP_DAMAGED, &to, err);
+	if (rc || to == wp->committed)
+		return rc;
+	rc = journal_reader_seek(wp->reader, to, err);
+	if (rc)
+		return rc;
+	wp->next = to;
+	return wh_flush(wp, err);
+}
+
+static bool wh_skip_wanted(const struct wh_part *wp)
+{
+	return journal_skip_wanted(wp->part->journal, wp->part->consumer, wp->next) > wp->next;
+}
+
+/* The reader has failed: at what was given up, or at damage? */
+static int wh_unreadable(struct wh_part *wp, int rc, struct err *err)
+{
+	uint64_t to;
+
+	if (rc == -ERANGE && wh_skip_wanted(wp))
+		return wh_skip(wp, 0, err);
+	if (rc != -EBADMSG)
+		return rc == -EAGAIN || rc == -ECANCELED ? -EIO : rc;
+	rc = journal_reader_resync(wp->reader, &to, err);
+	return rc ? rc : wh_skip(wp, to, err);
+}
+
 /* One round. 1: everything is delivered, and a stop was asked for. */
 static int wh_step(struct wh_part *wp, struct err *err)
 {
@@ -288,12 +328,14 @@ static int wh_step(struct wh_part *wp, struct err *err)
 		return err_set(err, -ECANCELED, "stop deadline");
 	if (wp->next == wp->committed && sink_stopping(wp->part) && sink_drained(wp->part, wp->committed))
 		return 1;
+	if (wh_skip_wanted(wp))
+		return wh_skip(wp, 0, err);
 	if (!due_ms)
 		return wh_flush(wp, err);
 	rc = journal_reader_next(
 		wp->reader, &block, due_ms < READ_WAIT_MS ? (uint32_t)due_ms : READ_WAIT_MS, err);
 	if (rc < 0)
-		return rc == -EAGAIN || rc == -ECANCELED ? -EIO : rc;
+		return wh_unreadable(wp, rc, err);
 	return rc ? take_block(wp, &block, err) : 0;
 }
 

@@ -2,7 +2,8 @@
  * blocks that keep every promise. The input is laid over a journal's only segment; blocks whose first byte
  * asks for it get right keys and CRCs, so that what lies behind those checks is reached too. If its last byte
  * asks for it the input is the file of remembered ids as well, or that of the ids beside a segment, with a
- * right header or its own. */
+ * right header or its own, or the record of what consumers will not get. Where a reader meets damage it goes
+ * on behind it, which always comes to an end. */
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,7 @@
 #include "ids.c"
 #include "recover.c"
 #include "scan.c"
+#include "skip.c"
 #include "walk.c"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -176,6 +178,70 @@ static void beside_load(const uint8_t *data, size_t size)
 	segment_ids_remove(part_dir, 1);
 }
 
+/* DIR/p0/skipped: empty, or from the input, with a right header if its last byte but one asks for it. */
+static void skip_put(const uint8_t *data, size_t size)
+{
+	static struct skip_slot slot;
+	char path[PATH_BYTES + 16];
+	struct err err;
+	int fd;
+
+	if (skip_make(part_dir, &err) != 0)
+		abort();
+	if (size < 16 || data[size - 1] % 4 != 1)
+		return;
+	memset(&slot, 0, sizeof slot);
+	memcpy(&slot, data, size < sizeof slot ? size : sizeof slot);
+	if (data[size - 2] & 1) {
+		slot.magic = SKIP_MAGIC;
+		slot.version = JOURNAL_FORMAT_VERSION;
+		slot.epoch = meta.epoch;
+		slot.partition = 0;
+		slot.entry_count %= SKIP_ENTRIES + 1;
+		slot.total_count %= SKIP_TOTALS + 1;
+		for (uint32_t i = 0; i < slot.entry_count; i++) {
+			struct skip_entry *e = &slot.entry[i];
+
+			memcpy(e->name, "c", 2);
+			e->from %= 64;
+			e->to = e->from + e->to % 64;
+			e->reason = 1 + e->reason % 3;
+			e->flags = e->flags % 3 == 2 ? SKIP_F_TAKEN | SKIP_F_DONE : e->flags % 3;
+		}
+		for (uint32_t i = 0; i < slot.total_count; i++)
+			slot.total[i].name[SKIP_NAME_BYTES - 1] = 0;
+		slot.crc = slot_crc(&slot);
+	}
+	snprintf(path, sizeof path, "%s/skipped", part_dir);
+	fd = open(path, O_RDWR);
+	if (fd < 0 || pwrite(fd, &slot, sizeof slot, data[0] % 2 * SKIP_SLOT_BYTES) != (ssize_t)sizeof slot)
+		abort();
+	close(fd);
+}
+
+/* A consumer that stands anywhere takes what was given up for it: then there is nothing more to take. */
+static void skip_use(struct journal *j, uint64_t position)
+{
+	struct journal_consumer_stats before, after;
+	struct err err;
+	int c = journal_consumer_add(j, 0, "c", &err);
+	uint64_t to = 0;
+
+	if (c < 0)
+		abort();
+	journal_consumer_stats(j, c, &before);
+	(void)journal_consumer_oldest(j, c);
+	(void)journal_skipped(j, c, 0, position);
+	if (journal_skip_take(j, c, position, 0, JOURNAL_SKIP_FULL, &to, &err) != 0)
+		return;
+	if (to < position || journal_skip_wanted(j, c, to) != to)
+		abort();
+	journal_skip_passed(j, c, to);
+	journal_consumer_stats(j, c, &after);
+	if (after.given_up || journal_skip_wanted(j, c, 0) != 0)
+		abort();
+}
+
 static int each(void *arg, const struct journal_scan_block *b)
 {
 	const uint8_t *p = b->block.data;
@@ -220,6 +286,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	close(fd);
 	ids_make(data, size);
 	beside_load(data, size);
+	skip_put(data, size);
 	(void)journal_scan(dir, 0, each, NULL, &err);
 	snprintf(p.dir, sizeof p.dir, "%s", dir);
 	if (journal_open(&j, &p, &err) == 0) {
@@ -227,10 +294,21 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		struct journal_block block;
 
 		if (journal_reader_open(&r, j, 0, 0, &err) == 0) {
-			while (journal_reader_next(r, &block, 0, &err) == 1)
-				;
+			uint64_t next = 0, to;
+			int rc;
+
+			while ((rc = journal_reader_next(r, &block, 0, &err)) == 1 || rc == -EBADMSG) {
+				if (rc == 1) {
+					next = block.first_offset + block.record_count;
+				} else if (journal_reader_resync(r, &to, &err) != 0) {
+					break;
+				} else if (to < next) {
+					abort();
+				}
+			}
 			journal_reader_close(r);
 		}
+		skip_use(j, data[0] % 64);
 		journal_close(j);
 	}
 	return 0;

@@ -308,7 +308,7 @@ static int scan_each(void *arg, const struct journal_scan_block *b)
 	struct scan_arg *s = arg;
 
 	if (!b->intact) {
-		s->intact = false;
+		s->intact = s->any = false;
 		return 0;
 	}
 	if (s->any)

@@ -115,7 +115,7 @@ static void files_that_are_not_good_are_not_used(void **state)
 	wait_for(2, true);
 	rig_close(&rig);
 	for (off_t at = 0; at < 200; at += 7) { /* header and first ids */
-		spoil(ids_of(1), at); /* the keeper may mend it: the next run may find it good */
+		spoil(ids_of(1), at);		/* the keeper may mend it: the next run may find it good */
 		all_known();
 	}
 	rig_start(&rig);
@@ -137,14 +137,13 @@ static void files_that_are_not_good_are_not_used(void **state)
 /* What is damaged is found when it has to be read. */
 static void without_its_ids_a_segment_is_read(void **state)
 {
-	struct err err;
-
 	(void)state;
 	make(64);
 	spoil_segment(2);
 	assert_int_equal(unlink(ids_of(1)), 0);
-	assert_int_equal(rig_open_rc(&rig, &err), -74); /* EBADMSG */
-	assert_non_null(strstr(err.text, "seg-0000000002.log"));
+	rig_open(&rig);
+	assert_int_equal(rig_stats(&rig, 0).damaged_ranges, 1);
+	assert_true(rig_stats(&rig, 0).dedup_ids > 0);
 	rig_free(&rig);
 }
 

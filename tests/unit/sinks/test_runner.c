@@ -59,6 +59,38 @@ void journal_consumer_set(struct journal *j, int consumer, uint64_t offset)
 	consumed[consumer] = offset;
 }
 
+void journal_consumer_limit(struct journal *j, int consumer, const struct journal_limits *limits)
+{
+	(void)j, (void)consumer, (void)limits;
+}
+
+/* Consumer 0 alone has something to skip. */
+static struct {
+	uint64_t from, to, passed;
+} given_up;
+
+uint64_t journal_skip_wanted(const struct journal *j, int consumer, uint64_t position)
+{
+	(void)j;
+	return consumer == 0 && given_up.to > position ? given_up.to : position;
+}
+
+uint64_t journal_skipped(const struct journal *j, int consumer, uint64_t from, uint64_t to)
+{
+	uint64_t low = from > given_up.from ? from : given_up.from,
+		 high = to < given_up.to ? to : given_up.to;
+
+	(void)j;
+	return consumer == 0 && low < high ? high - low : 0;
+}
+
+void journal_skip_passed(struct journal *j, int consumer, uint64_t position)
+{
+	(void)j;
+	if (consumer == 0)
+		given_up.passed = position;
+}
+
 static void pause_ms(int ms)
 {
 	nanosleep(&(struct timespec){.tv_nsec = ms * 1000000}, NULL);
@@ -137,6 +169,7 @@ static int setup(void **state)
 	script.code = -EIO;
 	durable = 100;
 	consumer_fail_at = -1;
+	memset(&given_up, 0, sizeof given_up);
 	cfg.kafka.enabled = false;
 	cfg.clickhouse.enabled = true;
 	env.output = NULL;
@@ -174,6 +207,30 @@ static void start(void)
 	assert_int_equal(sinks_start(group, &env, &err), 0);
 	assert_int_equal(group[SINK_kafka].part_count, 0);
 	assert_int_equal(group[SINK_clickhouse].part_count, PARTS);
+}
+
+/* Records that were given up are counted as skipped by the commit that passes over them, and the journal is
+ * told. */
+static void test_skipped_is_counted(void **state)
+{
+	struct sink_tally tally = {.events = 3};
+	struct sink_part *part;
+
+	(void)state;
+	start();
+	wait_for(SINK_RUNNING);
+	part = &group[SINK_clickhouse].part[0];
+	given_up.from = 40;
+	given_up.to = 70;
+	sink_committed(part, 40, &tally);
+	assert_int_equal(part->stats.skipped, 0);
+	sink_committed(part, 70, &(struct sink_tally){0});
+	assert_int_equal(part->stats.skipped, 30);
+	assert_int_equal(given_up.passed, 70);
+	given_up.to = 0;
+	sink_committed(part, 80, &tally);
+	assert_int_equal(part->stats.skipped, 30);
+	stop(5000);
 }
 
 static void test_start_deliver_stop(void **state)
@@ -496,6 +553,7 @@ int main(void)
 		cmocka_unit_test_setup(test_start_fails_whole, setup),
 		cmocka_unit_test_setup(test_committed_counts, setup),
 		cmocka_unit_test_setup(test_parked, setup),
+		cmocka_unit_test_setup(test_skipped_is_counted, setup),
 		cmocka_unit_test_setup(test_sinks_of_one_section, setup),
 		cmocka_unit_test_setup(test_second_log, setup),
 		cmocka_unit_test_setup(test_second_log_fails, setup),

@@ -1,0 +1,164 @@
+/* What must be kept, and for whom: the floor, segments that are given up when there is no room, limits of
+ * sinks that are behind. Keeper; retention_floor(): any thread. */
+#include "journal_priv.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+#define ALARM_ON 0.8 /* of the limit, or of what the journal holds */
+#define ALARM_OFF 0.7
+
+static uint64_t consumer_floor(const struct journal_consumer *c)
+{
+	uint64_t position = atomic_load_explicit(&c->position, memory_order_acquire);
+	uint64_t skip_to = atomic_load_explicit(&c->skip_to, memory_order_acquire);
+
+	if (position == CONSUMER_UNKNOWN)
+		position = 0;
+	return position > skip_to ? position : skip_to;
+}
+
+/* Of all consumers, or of those for which nothing may be given up. */
+static uint64_t floor_of(struct journal *j, uint32_t partition, bool hard)
+{
+	uint32_t count = atomic_load_explicit(&j->consumer_count, memory_order_acquire);
+	uint64_t floor = UINT64_MAX;
+
+	for (uint32_t i = 0; i < count; i++) {
+		const struct journal_consumer *c = &j->consumer[i];
+		uint64_t own;
+
+		if (c->partition != partition ||
+			(hard && atomic_load_explicit(&c->may_skip, memory_order_acquire)))
+			continue;
+		own = consumer_floor(c);
+		if (own < floor)
+			floor = own;
+	}
+	return floor;
+}
+
+uint64_t retention_floor(struct journal *j, uint32_t partition)
+{
+	uint64_t floor = floor_of(j, partition, false);
+
+	return floor == UINT64_MAX && j->params.derived ? 0 : floor;
+}
+
+static int give_up_for(struct journal_part *part, uint64_t to, enum journal_skip reason, struct err *err)
+{
+	struct journal *j = part->journal;
+	uint32_t count = atomic_load_explicit(&j->consumer_count, memory_order_acquire);
+	int rc = 0;
+
+	for (uint32_t i = 0; i < count && rc == 0; i++) {
+		struct journal_consumer *c = &j->consumer[i];
+
+		if (c->partition == part->index && consumer_floor(c) < to)
+			rc = skip_order(part, c, to, reason, err);
+	}
+	return rc;
+}
+
+bool retention_give_up(struct journal_part *part)
+{
+	struct journal *j = part->journal;
+	struct part_tail tail;
+	uint64_t to = 0;
+	struct err err;
+
+	if (!j->params.drop_old)
+		return false;
+	tail_get(part, &tail);
+	pthread_mutex_lock(&part->lock);
+	/* Not before it is needed: the segment in force has room for as much again. */
+	if (part->seg_count >= 3 && (tail.segment > part->seg[part->seg_count - 1].number ||
+					    tail.file_offset >= j->meta.segment_bytes / 2))
+		to = part->seg[1].first_offset;
+	pthread_mutex_unlock(&part->lock);
+	if (to == 0 || to > tail.offset || floor_of(j, part->index, true) < to)
+		return false;
+	if (give_up_for(part, to, JOURNAL_SKIP_FULL, &err) != 0) {
+		log_error("journal", "nothing can be given up partition=%u reason=\"%s\"", part->index,
+			err.text);
+		return false;
+	}
+	return retention_floor(j, part->index) >= to;
+}
+
+/* Bytes from an offset to the durable end, by the table of segments: records of a segment count alike. Under
+ * the lock. */
+static uint64_t bytes_behind(const struct journal_part *part, uint64_t offset, const struct part_tail *tail)
+{
+	uint64_t segment_bytes = part->journal->meta.segment_bytes;
+	double behind = 0;
+
+	for (uint32_t i = part->seg_count; i-- > 0;) {
+		const struct segment_entry *seg = &part->seg[i];
+		bool last = i + 1 == part->seg_count || seg[1].first_offset > tail->offset;
+		uint64_t end = last ? tail->offset : seg[1].first_offset;
+		uint64_t bytes = seg->number < tail->segment ? segment_bytes : tail->file_offset;
+
+		if (seg->number > tail->segment || end <= seg->first_offset)
+			continue;
+		if (end <= offset)
+			break;
+		if (offset <= seg->first_offset)
+			behind += (double)bytes;
+		else
+			behind += (double)bytes * (double)(end - offset) / (double)(end - seg->first_offset);
+	}
+	return (uint64_t)behind;
+}
+
+static void lag_alarm(struct journal_part *part, struct journal_consumer *c, uint64_t lag, uint64_t limit)
+{
+	bool was = atomic_load_explicit(&c->lag_alarm, memory_order_relaxed);
+	bool now = (double)lag >= (double)limit * (was ? ALARM_OFF : ALARM_ON);
+	const char *log = part->journal->params.derived ? " log=output" : "";
+
+	if (now == was)
+		return;
+	atomic_store_explicit(&c->lag_alarm, now, memory_order_relaxed);
+	if (now)
+		log_warn("journal",
+			"SINK FAR BEHIND: sink=%s partition=%u bytes=%" PRIu64 " of=%" PRIu64
+			", at which %s%s",
+			c->name, part->index, lag, limit,
+			c->lag_limit && c->lag_skip	 ? "it skips to the newest records"
+			: part->journal->params.drop_old ? "the oldest records are given up"
+			: part->journal->params.derived	 ? "the state stage waits"
+							 : "new events are dropped",
+			log);
+	else
+		log_info("journal", "a sink has caught up sink=%s partition=%u%s", c->name, part->index, log);
+}
+
+void retention_lag(struct journal_part *part)
+{
+	struct journal *j = part->journal;
+	uint32_t count = atomic_load_explicit(&j->consumer_count, memory_order_acquire);
+	uint64_t room = (j->params.segments_max - 1) * j->meta.segment_bytes;
+	struct part_tail tail;
+	struct err err;
+
+	tail_get(part, &tail);
+	for (uint32_t i = 0; i < count; i++) {
+		struct journal_consumer *c = &j->consumer[i];
+		uint64_t lag, limit;
+
+		if (c->partition != part->index || !atomic_load_explicit(&c->may_skip, memory_order_acquire))
+			continue;
+		pthread_mutex_lock(&part->lock);
+		lag = bytes_behind(part, consumer_floor(c), &tail);
+		pthread_mutex_unlock(&part->lock);
+		limit = c->lag_limit && c->lag_limit < room ? c->lag_limit : room;
+		atomic_store_explicit(&c->lag_bytes, lag, memory_order_relaxed);
+		lag_alarm(part, c, lag, limit);
+		if (!c->lag_skip || !c->lag_limit || lag < c->lag_limit)
+			continue;
+		if (skip_order(part, c, tail.offset, JOURNAL_SKIP_LAG, &err) != 0)
+			log_error("journal", "a sink cannot skip sink=%s partition=%u reason=\"%s\"", c->name,
+				part->index, err.text);
+	}
+}
