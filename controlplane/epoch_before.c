@@ -17,7 +17,7 @@ static void *sweep(void *arg)
 	struct epoch_before *b = arg;
 	struct err err;
 
-	if (durable_tree_remove(b->done, &err) != 0)
+	if (journal_tree_remove(b->done, &err) != 0)
 		log_warn("control", "%s", err.text);
 	return NULL;
 }
@@ -109,7 +109,7 @@ void epoch_before_tick(struct epoch_before *b, const struct sink_group *group)
 	}
 	b->over = true;
 	crash_point("epoch_before_delivered");
-	if (durable_tree_remove(b->done, &err) != 0 || durable_move(b->dir, b->done, &err) != 0) {
+	if (journal_tree_remove(b->done, &err) != 0 || durable_move(b->dir, b->done, &err) != 0) {
 		log_error("control", "the epoch before is delivered, but stays: %s", err.text);
 		return;
 	}

@@ -117,7 +117,7 @@ static int swap_all(struct change *c, struct err *err)
 	for (size_t i = 0; i < NAMES && rc == 0; i++)
 		rc = swap_one(c, names[i], err);
 	if (rc == 0)
-		rc = durable_tree_remove(c->next, err);
+		rc = journal_tree_remove(c->next, err);
 	crash_point("repartition_swapped");
 	path_of(marker, c->dir, MARKER);
 	if (rc == 0 && unlink(marker) != 0)
@@ -409,7 +409,7 @@ static int next_state(struct change *c, struct err *err)
 static int next_make(struct change *c, struct err *err)
 {
 	char dir[2 * EPOCH_PATH_BYTES];
-	int rc = durable_tree_remove(c->next, err);
+	int rc = journal_tree_remove(c->next, err);
 
 	path_of(dir, c->next, "sinks");
 	if (rc == 0)

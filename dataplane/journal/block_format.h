@@ -88,6 +88,7 @@ _Static_assert(sizeof(struct meta_file) == 256, "journal.meta layout is on disk"
 
 enum mark_flags {
 	MARK_F_CLEAN = 1 << 0, /* stopped in order: nothing lies behind */
+	MARK_F_LAZY = 1 << 1,  /* writes are not synced one by one: blocks may lie anywhere behind the end */
 };
 
 /* p<k>/durable: two of these, each in its own 4096 bytes, written in turn. */

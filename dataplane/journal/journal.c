@@ -31,6 +31,11 @@ void journal_params_from_config(struct journal_params *p, const struct config *c
 	p->out_of_orderness_ms = cfg->time.out_of_orderness;
 	p->tick_ms = cfg->time.tick;
 	p->drop_old = cfg->journal.full == CONFIG_FULL_DROP_OLD_UNSENT;
+	p->retain_ms = cfg->journal.retain;
+	p->retain_bytes = cfg->journal.retain_bytes;
+	p->durability = (enum journal_durability)cfg->journal.durability;
+	p->sync_every_us = cfg->journal.sync_every;
+	snprintf(p->dirs, sizeof p->dirs, "%s", cfg->journal.dirs);
 }
 
 static int params_check(const struct journal_params *p, struct err *err)
@@ -60,7 +65,9 @@ static int part_dir_make(const struct journal *j, uint32_t partition, struct err
 	int fd, rc;
 
 	store_part_dir(dir, j->params.dir, partition);
-	rc = durable_dir_make(dir, err);
+	rc = dirs_part_make(j, partition, err);
+	if (rc == 0)
+		rc = durable_dir_make(dir, err);
 	if (rc == 0)
 		rc = segment_list(dir, true, &number, &count, err);
 	if (rc != 0)
@@ -85,6 +92,7 @@ static int journal_make(struct journal *j, struct err *err)
 {
 	const struct journal_params *p = &j->params;
 	uint64_t random[2];
+	int rc;
 
 	do {
 		if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random)
@@ -101,9 +109,11 @@ static int journal_make(struct journal *j, struct err *err)
 		.before = p->before,
 	};
 	memcpy(j->meta.node, p->node, sizeof p->node);
+	rc = p->derived ? 0 : dirs_check(p->dirs, err);
+	if (rc != 0)
+		return rc;
 	for (uint32_t i = 0; i < p->partitions; i++) {
-		int rc = part_dir_make(j, i, err);
-
+		rc = part_dir_make(j, i, err);
 		if (rc != 0)
 			return rc;
 	}
@@ -133,8 +143,10 @@ static int meta_check(struct journal *j, struct err *err)
 			p->dir, m->block_bytes, (unsigned long long)m->segment_bytes);
 	p->block_bytes = m->block_bytes;
 	p->segment_bytes = m->segment_bytes;
-	if (p->derived)
+	if (p->derived) {
 		p->dedup_window_ms = 0;
+		p->durability = JOURNAL_COMMIT;
+	}
 	return 0;
 }
 
@@ -286,6 +298,8 @@ static int journal_open_dir(struct journal *j, struct err *err)
 		rc = journal_make(j, err);
 	if (rc == 0)
 		rc = meta_check(j, err);
+	if (rc == 0)
+		rc = dirs_parts_check(j, err);
 	if (rc == 0)
 		rc = journal_recover(j, err);
 	return rc;

@@ -20,6 +20,13 @@
 
 struct journal;
 
+/* When a block counts as durable. */
+enum journal_durability {
+	JOURNAL_COMMIT,	  /* its write is on the disk */
+	JOURNAL_INTERVAL, /* it is written, and a sync behind it has ended */
+	JOURNAL_ASYNC,	  /* it is written: a power cut can take what was delivered */
+};
+
 struct journal_params {
 	char dir[256]; /* holds journal.meta and p<k>/ */
 	char node[65];
@@ -46,6 +53,14 @@ struct journal_params {
 	 * (journal_consumer_limit), as long as no other holds it. false: new records are dropped, or wait if
 	 * derived. */
 	bool drop_old;
+	/* How long, and how many bytes of a partition, are kept although every consumer has had them. 0: no
+	 * longer than the deduplication window; as many as segments_max gives. */
+	uint64_t retain_ms, retain_bytes;
+	enum journal_durability durability;
+	uint64_t sync_every_us; /* JOURNAL_INTERVAL */
+	/* Directories, comma between them, to which the partitions are dealt when it is made; empty: all in
+	 * dir. */
+	char dirs[256];
 };
 
 void journal_params_from_config(struct journal_params *p, const struct config *cfg);
@@ -260,6 +275,9 @@ struct journal_meta {
  * does, and so does what changes files beside it. Returns the descriptor, -EBUSY if another process has it,
  * or -errno. */
 int journal_lock(const char *dir, struct err *err);
+/* Removes a directory that may have a journal in it, by the name `journal`, that nobody has open, and what of
+ * that lies elsewhere (journal_params.dirs). Not in one piece: it may be called again. */
+int journal_tree_remove(const char *tree, struct err *err);
 int journal_meta_read(const char *dir, struct journal_meta *meta, struct err *err);
 
 /* ---- going on in another number of partitions (carry.c) ---- */

@@ -23,6 +23,7 @@
 
 /* ---- store.c: files ---- */
 struct meta_file;
+struct journal;
 int store_meta_read(const char *dir, struct meta_file *meta, struct err *err); /* -ENOENT: there is none */
 int store_meta_write(const char *dir, struct meta_file *meta, struct err *err);
 void store_part_dir(char out[PATH_BYTES], const char *dir, uint32_t partition);
@@ -30,6 +31,13 @@ int store_mark_open(const char *part_dir, bool create, bool write, struct err *e
 /* -ENODATA: neither slot is good. */
 int store_mark_read(int fd, uint64_t epoch, uint32_t partition, struct mark_slot *mark);
 int store_mark_write(int fd, struct mark_slot *mark); /* counts write_count up */
+
+/* ---- dirs.c: partitions on several disks ---- */
+int dirs_check(const char *list, struct err *err);
+/* Makes DIR/p<k>, as a link, if there are directories to deal to. */
+int dirs_part_make(const struct journal *j, uint32_t partition, struct err *err);
+/* Every link leads to a directory. */
+int dirs_parts_check(const struct journal *j, struct err *err);
 
 /* ---- segment.c: segment files ---- */
 void segment_path(char out[PATH_BYTES], const char *part_dir, uint64_t number);
@@ -170,6 +178,7 @@ struct segment_entry {
 	uint32_t generation_low; /* of its blocks, once it is full or was read in full; 0: unknown */
 	bool ids_done;		 /* its ids are beside it, or cannot be: see ids.c */
 	uint64_t ids_first;	 /* with !ids_done: dedup.added when it began */
+	uint32_t prev_crc;	 /* header_crc of the block before its first, of those made by this writer */
 };
 
 /* The durable end: written by the writer (tail_set), read by anyone (tail_get). */
@@ -177,6 +186,14 @@ struct part_tail {
 	uint64_t seq, offset, segment, file_offset, last_crc;
 };
 #define TAIL_WORDS 5
+
+/* What a written block makes of the partition's numbers. */
+struct part_end {
+	struct part_tail tail;
+	uint64_t records[8], bytes;
+	int64_t watermark_ms, receive_last_ms;
+	uint32_t generation;
+};
 
 enum { NEXT_WANTED, NEXT_READY, NEXT_FULL };
 enum { NOTE_NONE, NOTE_POSTED };
@@ -247,6 +264,8 @@ struct journal_part {
 	bool keeper_stop; /* under lock */
 	int mark_fd;
 	struct mark_slot mark;
+	struct part_tail synced;     /* JOURNAL_ASYNC: up to here it is on the disk for sure */
+	_Atomic uint64_t synced_seq; /* the same, for the writer */
 
 	/* Writer. */
 	pthread_t writer __attribute__((aligned(64)));
@@ -266,6 +285,11 @@ struct journal_part {
 	uint32_t fd_slot;
 	uint64_t fd_number; /* of the segment in force */
 	uint32_t fd_flights[2];
+	/* JOURNAL_INTERVAL, sync.c: what is written, and what the sync under way makes durable. */
+	struct part_end written, syncing;
+	bool fd_dirty[2];
+	uint32_t sync_flights;
+	uint64_t sync_due_ns;
 	struct part_flight flight[JOURNAL_INFLIGHT_MAX];
 	uint32_t flight_head, flight_count;
 	int open_buf; /* -1: no open block */
@@ -390,6 +414,25 @@ enum pack_answer writer_block(
 uint32_t writer_reap(struct journal_part *part);
 void writer_seal(struct journal_part *part, uint32_t flags);
 void writer_fail(struct journal_part *part, const char *what, int code);
+/* ---- sync.c: when a written block counts as durable ---- */
+#define SYNC_TAG UINT64_MAX /* user data of a sync */
+/* Numbers and the durable end, for everyone. */
+void sync_publish(struct journal_part *part, const struct part_end *end);
+/* A block in the segment of `slot` is written. Writer, as all up to sync_run(). */
+void sync_written(struct journal_part *part, uint32_t slot, const struct part_end *end);
+void sync_done(struct journal_part *part, int result);
+/* Something is written that no sync has taken along: it is due, or is made so. */
+void sync_run(struct journal_part *part, uint64_t now_ns, bool now);
+/* True when what is written into a segment that is to be closed is synced; else it is on its way. */
+bool sync_slot_clean(struct journal_part *part, uint32_t slot);
+bool sync_pending(const struct journal_part *part);
+/* JOURNAL_ASYNC: syncs segments that are full. Keeper. */
+void sync_full_segments(struct journal_part *part);
+/* And all of it, at the end. False: it could not. */
+bool sync_last(struct journal_part *part);
+/* The end that the durable mark may name. */
+void sync_mark_tail(struct journal_part *part, struct part_tail *tail);
+
 /* ---- tick.c ---- */
 void tick_run(struct journal_part *part, uint64_t now_ns);
 void tick_clock_check(struct journal_part *part, uint64_t now_ns);

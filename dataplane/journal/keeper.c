@@ -18,7 +18,9 @@ void keeper_mark(struct journal_part *part, uint32_t flags)
 	struct part_tail tail;
 	int rc;
 
-	tail_get(part, &tail);
+	sync_mark_tail(part, &tail);
+	if (part->journal->params.durability != JOURNAL_COMMIT && !(flags & MARK_F_CLEAN))
+		flags |= MARK_F_LAZY;
 	if (tail.seq == part->mark.next_seq && flags == part->mark.flags)
 		return;
 	part->mark.next_seq = tail.seq;
@@ -35,8 +37,21 @@ void keeper_mark(struct journal_part *part, uint32_t flags)
 		strerror(-rc));
 }
 
+/* The oldest segment, which every consumer has passed, has been kept for as long as was asked for. */
+static bool keeper_old_enough(const struct journal_part *part)
+{
+	const struct journal_params *params = &part->journal->params;
+	int64_t age_ms = clock_wall_ms() - part->seg[1].receive_first_ms;
+
+	if (age_ms <= (int64_t)params->dedup_window_ms)
+		return false;
+	return age_ms > (int64_t)params->retain_ms ||
+	       (params->retain_bytes &&
+		       part->seg_count * part->journal->meta.segment_bytes > params->retain_bytes);
+}
+
 /* Takes the oldest segment out of the table if every record of it is below the floor. `lazy`: only if ids in
- * it need not be remembered any more either. Under the lock. */
+ * it need not be remembered any more either, and it has been kept for replay. Under the lock. */
 static bool keeper_release(struct journal_part *part, bool lazy, uint64_t *number)
 {
 	const struct journal_params *params = &part->journal->params;
@@ -47,8 +62,7 @@ static bool keeper_release(struct journal_part *part, bool lazy, uint64_t *numbe
 	if (part->seg_count < SEGMENTS_LEAST || seg[1].first_offset > floor)
 		return false;
 	/* What is derived is kept as long as there is room: readers that start late want its end. */
-	if (lazy && (params->derived || floor == UINT64_MAX ||
-			    clock_wall_ms() - seg[1].receive_first_ms <= (int64_t)params->dedup_window_ms))
+	if (lazy && (params->derived || floor == UINT64_MAX || !keeper_old_enough(part)))
 		return false;
 	*number = seg[0].number;
 	part->seg_count--;
@@ -187,6 +201,7 @@ void *keeper_main(void *arg)
 		struct timespec until;
 
 		pthread_mutex_unlock(&part->lock);
+		sync_full_segments(part);
 		keeper_mark(part, 0); /* first: never behind a segment that goes */
 		retention_lag(part);  /* before something is given up: its alarm comes first */
 		keeper_prepare(part);

@@ -157,7 +157,8 @@ static uint64_t loop_block_due_ns(const struct loop *l)
 static void loop_wait(struct loop *l)
 {
 	struct journal_part *part = l->part;
-	uint64_t ns = part->flight_count ? WAIT_IO_NS : WAIT_MAX_NS;
+	bool io = part->flight_count || part->sync_flights;
+	uint64_t ns = io ? WAIT_IO_NS : WAIT_MAX_NS;
 	struct io_uring_cqe *cqe;
 
 	if (part->open_buf >= 0 && part->flight_count < part->journal->params.inflight) {
@@ -168,9 +169,11 @@ static void loop_wait(struct loop *l)
 	}
 	if (l->held && !l->full && ns > WAIT_HELD_NS)
 		ns = WAIT_HELD_NS;
+	if (sync_pending(part) && !part->sync_flights && part->sync_due_ns < l->now_ns + ns)
+		ns = part->sync_due_ns > l->now_ns ? part->sync_due_ns - l->now_ns : 0;
 	if (ns == 0)
 		return;
-	if (part->flight_count) {
+	if (io) {
 		struct __kernel_timespec t = {0, (long long)ns};
 
 		(void)io_uring_wait_cqe_timeout(&part->ring, &cqe, &t);
@@ -203,8 +206,11 @@ static void loop_finish(struct loop *l)
 			(void)writer_reap(part);
 		}
 	}
-	while (part->flight_count || (part->open_buf >= 0 && !part->failed)) {
+	while (part->flight_count || part->sync_flights ||
+		((part->open_buf >= 0 || sync_pending(part)) && !part->failed)) {
 		writer_seal(part, BLOCK_F_CLEAN_END);
+		if (!part->flight_count)
+			sync_run(part, l->now_ns, true);
 		if (writer_reap(part) == 0) {
 			struct __kernel_timespec t = {0, WAIT_IO_NS};
 			struct io_uring_cqe *cqe;
@@ -241,6 +247,7 @@ void *writer_main(void *arg)
 		tick_run(part, l.now_ns);
 		if (loop_block_due(&l))
 			writer_seal(part, 0);
+		sync_run(part, l.now_ns, false);
 		if (work)
 			continue;
 		if (stop && (!l.held || (l.full && part->journal->params.derived)))

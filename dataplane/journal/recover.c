@@ -133,7 +133,7 @@ static int recover_heads(struct recovery *r, struct err *err)
 		if (rc != WALK_BLOCK)
 			break;
 		part->seg[part->seg_count++] = (struct segment_entry){
-			r->number[i], h->block_seq, h->first_offset, h->receive_first_ms, 0, true, 0};
+			r->number[i], h->block_seq, h->first_offset, h->receive_first_ms, 0, true, 0, 0};
 	}
 	return 0;
 }
@@ -264,7 +264,7 @@ static int recover_walk(struct recovery *r, uint32_t first, struct err *err)
 			break;
 		if (kept == first || part->seg[kept - 1].number != h->segment)
 			part->seg[kept++] = (struct segment_entry){h->segment, h->block_seq, h->first_offset,
-				h->receive_first_ms, UINT32_MAX, false, part->dedup.added};
+				h->receive_first_ms, UINT32_MAX, false, part->dedup.added, 0};
 		/* Generation 0 is no ruleset: what runs before there is one has no hits. */
 		if (h->generation && h->generation < part->seg[kept - 1].generation_low)
 			part->seg[kept - 1].generation_low = h->generation;
@@ -285,6 +285,15 @@ static int recover_walk(struct recovery *r, uint32_t first, struct err *err)
 	return 0;
 }
 
+/* How far behind the cut blocks may lie, in a segment. */
+static uint64_t recover_window(const struct recovery *r)
+{
+	const struct block_place *cut = &r->walk.at;
+
+	return r->part->mark.flags & MARK_F_LAZY ? cut->segment_bytes
+						 : (uint64_t)JOURNAL_WINDOW_BLOCKS * cut->block_bytes;
+}
+
 /* Looks for blocks of ours at every aligned place of a window behind the cut. One that was built when more
  * than the cut was durable proves that the cut is no torn end. Returns 1 if there is any block, -EBADMSG for
  * a proof. */
@@ -292,7 +301,7 @@ static int recover_look_behind(
 	struct recovery *r, const struct block_place *cut, uint64_t segment, uint64_t from, struct err *err)
 {
 	struct walk *w = &r->walk;
-	uint64_t end = from + (uint64_t)JOURNAL_WINDOW_BLOCKS * cut->block_bytes;
+	uint64_t end = from + recover_window(r);
 	int fd = segment_open(r->part->dir, segment, false, err), found = 0;
 	struct block_place at = *cut;
 
@@ -330,7 +339,7 @@ static int recover_look_behind(
 static int recover_invalidate(struct recovery *r, uint64_t segment, uint64_t from, struct err *err)
 {
 	const struct block_place *cut = &r->walk.at;
-	uint64_t bytes = (uint64_t)JOURNAL_WINDOW_BLOCKS * cut->block_bytes;
+	uint64_t bytes = recover_window(r);
 	int fd = segment_open(r->part->dir, segment, true, err), rc;
 
 	if (fd < 0)
@@ -445,6 +454,8 @@ static void recover_publish(struct journal_part *part)
 
 	part->recovered = (struct part_tail){at->seq, at->offset, at->segment, at->file_offset, at->prev_crc};
 	tail_set(part, &part->recovered);
+	part->synced = part->recovered; /* recover_flush() */
+	atomic_store(&part->synced_seq, part->synced.seq);
 	part->built = part->totals;
 	atomic_store(&part->ids_added, part->dedup.added);
 	part->segment_generation_low =

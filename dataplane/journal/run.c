@@ -26,7 +26,7 @@ static int part_start(struct journal_part *part, struct err *err)
 	if (!part->pack_at || !part->pack_hash)
 		return err_set(err, -ENOMEM, "journal: out of memory");
 	/* From here on there may be blocks behind the mark. */
-	part->mark.flags = 0;
+	part->mark.flags = part->journal->params.durability == JOURNAL_COMMIT ? 0 : MARK_F_LAZY;
 	rc = store_mark_write(part->mark_fd, &part->mark);
 	if (rc != 0)
 		return err_set(err, rc, "%s/durable: %s", part->dir, strerror(-rc));
@@ -55,6 +55,29 @@ static int part_start_writer(struct journal_part *part, struct err *err)
 	return rc < 0 ? err_set(err, rc, "journal: io_uring: %s", strerror(-rc)) : 0;
 }
 
+static uint64_t ids_memory(const struct dedup *d)
+{
+	return d->window_ms ? ((uint64_t)d->mask + 1) * sizeof *d->slot + d->ids_max * sizeof *d->ring : 0;
+}
+
+/* What it may hold at most, by configuration: nothing of it grows with load or time. */
+static void memory_say(const struct journal *j)
+{
+	const struct journal_params *p = &j->params;
+	const struct handoff *h = j->handoff;
+	uint64_t batches = (uint64_t)h->workers * h->partitions * h->batches * h->batch_bytes;
+	uint64_t blocks = 0, ids = 0;
+
+	for (uint32_t i = 0; i < p->partitions; i++) {
+		blocks += j->part[i].cache.memory_bytes;
+		ids += ids_memory(&j->part[i].dedup);
+	}
+	log_info("journal",
+		"memory at most: bytes=%" PRIu64 " batches=%" PRIu64 " blocks=%" PRIu64
+		" (of a partition: in flight=%u cached=%u) ids=%" PRIu64 " dir=%s",
+		batches + blocks + ids, batches, blocks, p->inflight, p->cache_blocks, ids, p->dir);
+}
+
 int journal_start(struct journal *j, struct handoff *handoff, struct err *err)
 {
 	int rc = 0;
@@ -71,6 +94,7 @@ int journal_start(struct journal *j, struct handoff *handoff, struct err *err)
 			handoff->batch_bytes, j->params.block_bytes);
 	j->handoff = handoff;
 	j->started = true;
+	memory_say(j);
 	for (uint32_t i = 0; i < j->params.partitions && rc == 0; i++)
 		rc = part_start(&j->part[i], err);
 	/* The first segments are being written meanwhile: events that come now would have to wait for them.
@@ -100,7 +124,8 @@ void journal_stop(struct journal *j)
 			pthread_cond_signal(&part->keeper_cond);
 			pthread_mutex_unlock(&part->lock);
 			pthread_join(part->keeper, NULL);
-			keeper_mark(part, part->failed || !part->writer_runs ? 0 : MARK_F_CLEAN);
+			keeper_mark(part,
+				part->failed || !part->writer_runs || !sync_last(part) ? 0 : MARK_F_CLEAN);
 		}
 		part->writer_runs = part->keeper_runs = false;
 	}

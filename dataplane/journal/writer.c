@@ -30,30 +30,23 @@ void writer_fail(struct journal_part *part, const char *what, int code)
 
 /* ---- completion ---- */
 
-static void writer_publish(struct journal_part *part, uint32_t buf)
+static void writer_publish(struct journal_part *part, uint32_t slot, uint32_t buf)
 {
 	const struct block_header *h = (const struct block_header *)part->cache.buf[buf].mem;
 	struct block_place at = part->place;
-	struct part_tail tail;
+	struct part_end end = {.bytes = h->journal_bytes,
+		.watermark_ms = h->watermark_ms,
+		.receive_last_ms = h->receive_last_ms,
+		.generation = h->generation};
 
 	at.segment = h->segment;
 	at.file_offset = h->file_offset;
 	block_place_step(&at, h);
-	tail = (struct part_tail){at.seq, at.offset, at.segment, at.file_offset, at.prev_crc};
-	for (int i = 0; i < 8; i++)
-		stat_set(&part->stats.records[i], h->records[i]);
-	stat_set(&part->stats.durable_bytes, h->journal_bytes);
-	stat_set(&part->stats.blocks, at.seq);
-	stat_set((uint64_t *)&part->stats.watermark_ms, (uint64_t)h->watermark_ms);
-	stat_set((uint64_t *)&part->stats.receive_last_ms, (uint64_t)h->receive_last_ms);
-	__atomic_store_n(&part->stats.generation, h->generation, __ATOMIC_RELAXED);
-	atomic_store_explicit(&part->watermark_ms, h->watermark_ms, memory_order_relaxed);
+	end.tail = (struct part_tail){at.seq, at.offset, at.segment, at.file_offset, at.prev_crc};
+	memcpy(end.records, h->records, sizeof end.records);
 	crash_point("journal_write_completed");
 	cache_publish(&part->cache, buf, h->block_seq);
-	tail_set(part, &tail);
-	tail_wake(part);
-	if (part->journal->handoff->acks)
-		ack_lanes_ring(part->journal->handoff->acks);
+	sync_written(part, slot, &end);
 }
 
 /* Completions so far; what is done from the oldest write on is durable. The first failed write stops the
@@ -64,15 +57,20 @@ uint32_t writer_reap(struct journal_part *part)
 	struct io_uring_cqe *cqe;
 	uint32_t ended = 0;
 
-	while (part->flight_count && io_uring_peek_cqe(&part->ring, &cqe) == 0) {
+	while ((part->flight_count || part->sync_flights) && io_uring_peek_cqe(&part->ring, &cqe) == 0) {
 		struct part_flight *f = &part->flight[cqe->user_data % JOURNAL_INFLIGHT_MAX];
 		const struct block_header *h = (const struct block_header *)part->cache.buf[f->buf].mem;
 
+		ended++;
+		if (cqe->user_data == SYNC_TAG) {
+			sync_done(part, cqe->res);
+			io_uring_cqe_seen(&part->ring, cqe);
+			continue;
+		}
 		if (cqe->res != (int)h->total_bytes)
 			f->error = cqe->res < 0 ? -cqe->res : EIO;
 		f->done = true;
 		io_uring_cqe_seen(&part->ring, cqe);
-		ended++;
 	}
 	while (part->flight_count && part->flight[part->flight_head].done) {
 		struct part_flight *f = &part->flight[part->flight_head];
@@ -82,7 +80,7 @@ uint32_t writer_reap(struct journal_part *part)
 		if (part->failed)
 			cache_drop(&part->cache, f->buf);
 		else
-			writer_publish(part, f->buf);
+			writer_publish(part, f->slot, f->buf);
 		part->fd_flights[f->slot]--;
 		part->flight_head = (part->flight_head + 1) % JOURNAL_INFLIGHT_MAX;
 		part->flight_count--;
@@ -110,7 +108,9 @@ static void writer_header(struct journal_part *part, struct block_header *h, uin
 	h->segment = part->place.segment;
 	h->file_offset = part->place.file_offset;
 	h->block_seq = part->place.seq;
-	h->durable_seq = atomic_load_explicit(&part->durable_seq, memory_order_relaxed);
+	h->durable_seq = atomic_load_explicit(
+		part->journal->params.durability == JOURNAL_ASYNC ? &part->synced_seq : &part->durable_seq,
+		memory_order_relaxed);
 	h->prev_crc = part->place.prev_crc;
 	h->generation = part->generation;
 	h->first_offset = part->open_first_offset;
@@ -157,7 +157,7 @@ static void writer_submit(struct journal_part *part, uint32_t flags)
 	else
 		io_uring_prep_write(sqe, (int)slot, h, h->total_bytes, offset);
 	sqe->flags |= IOSQE_FIXED_FILE;
-	sqe->rw_flags = RWF_DSYNC;
+	sqe->rw_flags = part->journal->params.durability == JOURNAL_COMMIT ? RWF_DSYNC : 0;
 	sqe->user_data = place;
 	rc = io_uring_submit(&part->ring);
 	crash_point("journal_write_submitted");
@@ -176,7 +176,8 @@ static enum pack_answer writer_segment(struct journal_part *part)
 
 	if (part->fd_number == part->place.segment)
 		return PACK_DONE;
-	if (part->fd_flights[slot]) /* writes into the segment before the last one: its slot is taken */
+	/* Writes into the segment before the last one: its slot is taken. */
+	if (part->fd_flights[slot] || !sync_slot_clean(part, slot))
 		return PACK_WAIT;
 	if (state != NEXT_READY)
 		return state == NEXT_FULL ? PACK_FULL : PACK_WAIT;
@@ -197,7 +198,7 @@ static enum pack_answer writer_segment(struct journal_part *part)
 		part->seg[part->seg_count - 1].generation_low = part->segment_generation_low;
 	part->segment_generation_low = UINT32_MAX;
 	part->seg[part->seg_count++] = (struct segment_entry){part->place.segment, part->place.seq,
-		part->place.offset, part->receive_last_ms, 0, false, part->dedup.added};
+		part->place.offset, part->receive_last_ms, 0, false, part->dedup.added, part->place.prev_crc};
 	part->next_number = part->place.segment + 1;
 	atomic_store_explicit(&part->next_state, NEXT_WANTED, memory_order_release);
 	pthread_cond_signal(&part->keeper_cond);

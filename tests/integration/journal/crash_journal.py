@@ -1,7 +1,7 @@
 """Kills the journal at every durable step and at random moments; each time everything around the lowest missing id
 is sent again. In the end every id must have been delivered exactly once.
 
-usage: crash_journal.py FEEDER RANDOM_KILLS [SEED]"""
+usage: crash_journal.py FEEDER RANDOM_KILLS [DURABILITY [SEED]]"""
 import os
 import random
 import shutil
@@ -15,6 +15,9 @@ POINTS = [("journal_meta_renamed", (1,)), ("journal_segment_made", (1, 3, 6)),
           ("journal_write_submitted", (1, 3, 30)), ("journal_write_completed", (1, 5, 50)),
           ("journal_segment_sealed", (1, 4, 6)), ("journal_segment_recycled", (1, 2, 5)),
           ("journal_recovery_cut", (1, 2, 5)), ("journal_ids_written", (1, 3, 7))]
+
+
+MORE_POINTS = {"interval": [("journal_sync_submitted", (1, 4, 20)), ("journal_sync_completed", (1, 5, 30))]}
 
 
 def run(feeder, home, number, env=None, kill_after=None):
@@ -32,11 +35,13 @@ def check(feeder, home, want):
     return subprocess.run([feeder, "check", home, str(want)], check=False).returncode
 
 
-def main(feeder, kills, seed):
+def main(feeder, kills, durability, seed):
     random.seed(seed)
     print("seed", seed)
+    os.environ["FEEDER_DURABILITY"] = durability
+    points = POINTS + MORE_POINTS.get(durability, [])
     home = tempfile.mkdtemp(prefix="sluice-crash-", dir=os.environ.get("SLUICE_TEST_DIR", "/tmp"))
-    plan = [("point", name, n) for name, numbers in POINTS for n in numbers]
+    plan = [("point", name, n) for name, numbers in points for n in numbers]
     plan += [("random", random.uniform(0.05, 0.9), 0) for _ in range(kills)]
     # The first rounds must meet the points of a journal's creation; the others come in any order.
     head = [step for step in plan if step[1] == "journal_meta_renamed" or (step[1] == "journal_segment_made")]
@@ -64,7 +69,7 @@ def main(feeder, kills, seed):
         print(f"kept in {home}")
         return 1
     print(f"{number} rounds; kills that hit:", hit)
-    missed = [name for name, _ in POINTS if not hit.get(name)]
+    missed = [name for name, _ in points if not hit.get(name)]
     if missed:
         print("never reached:", missed)
         return 1
@@ -72,4 +77,5 @@ def main(feeder, kills, seed):
     return 0
 
 
-sys.exit(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else random.randrange(1 << 30)))
+sys.exit(main(sys.argv[1], int(sys.argv[2]), sys.argv[3] if len(sys.argv) > 3 else "commit",
+              int(sys.argv[4]) if len(sys.argv) > 4 else random.randrange(1 << 30)))

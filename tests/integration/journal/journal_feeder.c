@@ -219,6 +219,20 @@ static void *sink_main(void *arg)
 	return NULL;
 }
 
+/* The durability mode of the run, by $FEEDER_DURABILITY. */
+static enum journal_durability durability(void)
+{
+	const char *mode = getenv("FEEDER_DURABILITY");
+
+	if (!mode || strcmp(mode, "commit") == 0)
+		return JOURNAL_COMMIT;
+	if (strcmp(mode, "interval") == 0)
+		return JOURNAL_INTERVAL;
+	if (strcmp(mode, "async") != 0)
+		die("FEEDER_DURABILITY", mode);
+	return JOURNAL_ASYNC;
+}
+
 static void rig_make(struct rig *rig, const char *dir)
 {
 	struct err err;
@@ -237,6 +251,8 @@ static void rig_make(struct rig *rig, const char *dir)
 		.dedup_ids_max = 200000,
 		.out_of_orderness_ms = 10000,
 		.tick_ms = 100,
+		.durability = durability(),
+		.sync_every_us = 3000,
 	};
 	snprintf(rig->params.dir, sizeof rig->params.dir, "%.200s/journal", dir);
 	snprintf(rig->params.node, sizeof rig->params.node, "feeder");

@@ -1,0 +1,140 @@
+/* Partitions on several disks: DIR/p<k> is then a link to a directory of its own in one of journal.dirs,
+ * named after the journal's epoch, so that no two journals meet there. Whoever reads the journal follows the
+ * links. Set-up thread. */
+#include "journal_priv.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Entry `index` of the list, without blanks around it; false: there are not so many. */
+static bool dirs_entry(const char *list, uint32_t index, char out[256])
+{
+	const char *at = list;
+
+	for (; index; index--) {
+		at = strchr(at, ',');
+		if (!at)
+			return false;
+		at++;
+	}
+	at += strspn(at, " ");
+	snprintf(out, 256, "%.*s", (int)strcspn(at, ","), at);
+	for (size_t n = strlen(out); n && out[n - 1] == ' '; n--)
+		out[n - 1] = 0;
+	return true;
+}
+
+static bool is_dir(const char *path)
+{
+	struct stat s;
+
+	return stat(path, &s) == 0 && S_ISDIR(s.st_mode);
+}
+
+int dirs_check(const char *list, struct err *err)
+{
+	char entry[256];
+
+	for (uint32_t i = 0; list[0] && dirs_entry(list, i, entry); i++) {
+		if (entry[0] != '/')
+			return err_set(err, -EINVAL, "journal.dirs: \"%s\" is not an absolute path", entry);
+		if (!is_dir(entry))
+			return err_set(err, -ENOENT,
+				"journal.dirs: %s is not there, or is no directory: is its disk mounted?",
+				entry);
+	}
+	return 0;
+}
+
+static void link_path(char out[PATH_BYTES], const char *dir, uint32_t partition)
+{
+	store_part_dir(out, dir, partition);
+}
+
+/* What the link of an attempt that did not come to its end names is nobody's. */
+static int link_clear(const char *path, struct err *err)
+{
+	char target[PATH_BYTES];
+	ssize_t n = readlink(path, target, sizeof target - 1);
+	int rc;
+
+	if (n < 0)
+		return errno == ENOENT ? 0 : err_set(err, -errno, "%s: %s", path, strerror(errno));
+	target[n] = 0;
+	rc = durable_tree_remove(target, err);
+	if (rc == 0 && unlink(path) != 0)
+		rc = err_set(err, -errno, "%s: %s", path, strerror(errno));
+	return rc;
+}
+
+int dirs_part_make(const struct journal *j, uint32_t partition, struct err *err)
+{
+	char entry[256], target[PATH_BYTES], path[PATH_BYTES];
+	uint32_t count = 0;
+	int rc;
+
+	if (!j->params.dirs[0] || j->params.derived)
+		return 0;
+	while (dirs_entry(j->params.dirs, count, entry))
+		count++;
+	(void)dirs_entry(j->params.dirs, partition % count, entry);
+	if (snprintf(target, sizeof target, "%s/journal-%016" PRIx64 "-p%u", entry, j->meta.epoch,
+		    partition) >= (int)sizeof target)
+		return err_set(err, -ENAMETOOLONG, "journal.dirs: %s: the path is too long", entry);
+	link_path(path, j->params.dir, partition);
+	rc = link_clear(path, err);
+	if (rc == 0)
+		rc = durable_dir_make(target, err);
+	if (rc == 0 && symlink(target, path) != 0)
+		rc = err_set(err, -errno, "%s: %s", path, strerror(errno));
+	if (rc == 0) {
+		rc = durable_dir_sync(j->params.dir);
+		if (rc != 0)
+			err_set(err, rc, "%s: fsync: %s", j->params.dir, strerror(-rc));
+	}
+	return rc;
+}
+
+int dirs_parts_check(const struct journal *j, struct err *err)
+{
+	for (uint32_t p = 0; p < j->params.partitions; p++) {
+		char path[PATH_BYTES], target[PATH_BYTES];
+		ssize_t n;
+
+		link_path(path, j->params.dir, p);
+		n = readlink(path, target, sizeof target - 1);
+		if (n < 0) /* no link */
+			continue;
+		target[n] = 0;
+		if (is_dir(target))
+			continue;
+		return err_set(err, -ENOENT,
+			"journal: partition %u lies in %s, which is not there: is its disk mounted?", p,
+			target);
+	}
+	return 0;
+}
+
+int journal_tree_remove(const char *tree, struct err *err)
+{
+	char dir[PATH_BYTES], path[PATH_BYTES];
+	struct stat s;
+
+	if (snprintf(dir, sizeof dir, "%s/journal", tree) >= (int)sizeof dir)
+		return err_set(err, -ENAMETOOLONG, "%s: the path is too long", tree);
+	for (uint32_t p = 0; p < 65536; p++) {
+		int rc;
+
+		link_path(path, dir, p);
+		if (lstat(path, &s) != 0)
+			break;
+		rc = S_ISLNK(s.st_mode) ? link_clear(path, err) : 0;
+		if (rc != 0)
+			return rc;
+	}
+	return durable_tree_remove(tree, err);
+}
