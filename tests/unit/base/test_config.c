@@ -242,6 +242,7 @@ static void test_check(void **state)
 		{"webhook.enabled=true|webhook.url=ftp://x", "webhook.url: 'ftp://x': expected"},
 		{"webhook.enabled=true", "webhook.url: '': expected"},
 		{"kafka.enabled=true|kafka.brokers=b:1|kafka.min_isr=4", "kafka.min_isr: 4 is more than"},
+		{"clickhouse.lag_policy=skip", "clickhouse.lag_policy: skip needs clickhouse.lag_limit"},
 		{"kafka.topic_positions=alerts", "kafka.topic_positions: 'alerts' is kafka.topic_alerts too"},
 		{"kafka.topic_dead=a b", "kafka.topic_dead: 'a b': expected letters"},
 		{"eal.memory=67108863", "eal.memory: 67108863 bytes are too few"},

@@ -83,6 +83,42 @@ static void full_drops_by_name_and_resumes(void **state)
 	rig_free(&rig);
 }
 
+/* Five segments that the only consumer has passed, with room for eight; ids need not be remembered. Returns
+ * the oldest offset that is kept then. */
+static uint64_t kept_with(uint64_t retain_ms, uint64_t retain_bytes)
+{
+	uint64_t oldest, id = 1;
+	struct rig rig;
+	struct err err;
+
+	rig_init(&rig, 1, 1);
+	rig.params.dedup_window_ms = 1;
+	rig.params.retain_ms = retain_ms;
+	rig.params.retain_bytes = retain_bytes;
+	rig_open(&rig);
+	journal_consumer_set(rig.journal, journal_consumer_add(rig.journal, 0, "quick", &err), 1u << 30);
+	rig_start(&rig);
+	while (rig_stats(&rig, 0).durable_bytes < 5u << 20) {
+		rig_feed(&rig, 0, 0, id, 500);
+		rig_settle(&rig, 0);
+		id += 500;
+	}
+	oldest = rig_stats(&rig, 0).oldest_offset;
+	rig_free(&rig);
+	return oldest;
+}
+
+/* What everybody has had is used again as soon as its ids need not be remembered, or kept for as long, or for
+ * as many bytes, as is asked for. */
+static void what_was_delivered_is_kept_for_replay(void **state)
+{
+	(void)state;
+	assert_true(kept_with(0, 0) > 0);
+	assert_int_equal(kept_with(3600000, 0), 0);
+	assert_true(kept_with(3600000, 3u << 20) > 0);
+	assert_int_equal(kept_with(3600000, 7u << 20), 0);
+}
+
 static void feed_generation(struct rig *rig, uint64_t id, uint32_t generation)
 {
 	struct batch *b = rig_batch(rig, 0, 0);
@@ -362,6 +398,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(full_drops_by_name_and_resumes),
+		cmocka_unit_test(what_was_delivered_is_kept_for_replay),
 		cmocka_unit_test(generations_are_known_at_the_start),
 		cmocka_unit_test(without_new_files_old_segments_go),
 		cmocka_unit_test(without_consumers_the_oldest_go),
