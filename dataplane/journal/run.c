@@ -57,7 +57,7 @@ static int part_start_writer(struct journal_part *part, struct err *err)
 
 static uint64_t ids_memory(const struct dedup *d)
 {
-	return d->window_ms ? ((uint64_t)d->mask + 1) * sizeof *d->slot + d->ids_max * sizeof *d->ring : 0;
+	return d->window_ms ? ((uint64_t)d->mask + 1) * sizeof *d->bucket + d->ids_max * sizeof *d->ring : 0;
 }
 
 /* What it may hold at most, by configuration: nothing of it grows with load or time. */
