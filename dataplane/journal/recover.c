@@ -148,7 +148,9 @@ static uint32_t recover_first(const struct recovery *r)
 	uint64_t window = part->journal->params.dedup_window_ms, ids = part->journal->params.dedup_ids_max;
 	int64_t newest;
 
-	while (first && part->mark.next_seq && seg[first].first_seq >= part->mark.next_seq)
+	/* Behind a mark of writes that are not synced one by one any block may be missing, in any segment. */
+	while (first && (part->mark.next_seq || part->mark.flags & MARK_F_LAZY) &&
+		seg[first].first_seq >= part->mark.next_seq)
 		first--;
 	last = first;
 	newest = clock_wall_ms();
