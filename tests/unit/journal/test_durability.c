@@ -232,6 +232,10 @@ static void move_to(struct rig *rig, const char *dir)
 static void crashed_with_a_hole(struct rig *rig, char cut[200], enum journal_durability mode)
 {
 	open_mode(rig, mode, 1000);
+	rig_close(rig);
+	remove_tree(rig->dir);
+	rig->params.segment_bytes =
+		4 << 20; /* all of it in one: full ones are synced, a hole there is damage */
 	rig_start(rig);
 	feed_blocks(rig, 1, 250);
 	rig_settle(rig, 0);
