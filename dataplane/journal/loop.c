@@ -25,7 +25,7 @@ struct loop {
 static int loop_setup(struct journal_part *part)
 {
 	struct iovec all = {part->cache.memory, part->cache.memory_bytes};
-	static const uint8_t ops[] = {IORING_OP_WRITE, IORING_OP_WRITE_FIXED};
+	static const uint8_t ops[] = {IORING_OP_WRITE, IORING_OP_WRITE_FIXED, IORING_OP_FSYNC};
 	int rc = ring_open(&part->ring, 64, IORING_SETUP_SINGLE_ISSUER);
 
 	if (rc != 0)

@@ -169,7 +169,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_event),
 		cmocka_unit_test(test_every_type_has_a_topic), cmocka_unit_test(test_dead),
-		cmocka_unit_test(test_alert)};
+		cmocka_unit_test(test_alert), cmocka_unit_test(test_header_words)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
