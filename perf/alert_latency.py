@@ -97,7 +97,8 @@ def report_load(rate, a, b):
     print(f"load: {rate} events/s asked for, {per['journaled']:,.0f}/s journaled, dropped {b['drops'] - a['drops']}, "
           f"by the kernel {b['kernel'] - a['kernel']}, lag of sinks {b['lag']}; {per['commits']:.0f} transactions of "
           f"alerts a second; CPU: sluiced {per['sluiced']:.2f} (worker {per['worker']:.2f}), "
-          f"Kafka {per['kafka']:.2f} cores of {os.cpu_count()}, load average {os.getloadavg()[0]:.1f}: {'held' if held else 'NOT HELD'}")
+          f"Kafka {per['kafka']:.2f} cores of {os.cpu_count()}, "
+          f"load average {os.getloadavg()[0]:.1f}: {'held' if held else 'NOT HELD'}")
     return held
 
 

@@ -4,8 +4,9 @@
     perf/idle_power.py BUILD_DIR [SECONDS] [RATE...]      default: 20 s each at 1 (idle), 5000 and 50000 events/s
 
 Runs alert_latency.py in turn with both: `decided` of its rule over single events is the time from the datagram's
-hand-over to the kernel until it is durable in the journal. One run of each is noise; what counts is the difference between
-neighbours, so each pair is run REPEAT (2) times and all are printed. Needs root and what ./run deps installs."""
+hand-over to the kernel until it is durable in the journal. One run of each is noise; what counts is the difference
+between neighbours, so each pair is run REPEAT (2) times and all are printed. Needs root and what
+./run deps installs."""
 import os
 import re
 import subprocess
