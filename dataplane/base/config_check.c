@@ -12,7 +12,6 @@
 
 /* mbufs beyond what a port's rings hold: bursts under way and the pool's per-core caches. */
 #define MBUFS_SPARE 512
-#define EAL_MEMORY_MIN (64u << 20)
 
 bool config_name_ok(const char *name)
 {
@@ -239,11 +238,6 @@ static int check_inputs(const struct config *cfg, struct err *err)
 	if (!cfg->listeners_count)
 		return err_set(err, -EINVAL,
 			"listeners: none: every datagram would be dropped; expected at least one");
-	if (cfg->eal.memory && cfg->eal.memory < EAL_MEMORY_MIN)
-		return err_set(err, -EINVAL,
-			"eal.memory: %" PRIu64
-			" bytes are too few: expected 0 (what the ports need) or at least 64MiB",
-			cfg->eal.memory);
 	for (uint32_t i = 0; i < cfg->ports_count; i++) {
 		uint64_t held = cfg->ports[i].queues * cfg->ports[i].descriptors;
 

@@ -16,10 +16,6 @@
 #define EAL_ARGS_MAX 64
 #define EAL_ARG_BYTES 1024
 
-#define MBUF_BYTES 2560ull	   /* of a pool: RTE_MBUF_DEFAULT_BUF_SIZE and its headers take 2,432 */
-#define LANE_BYTES 2048ull	   /* two rings without their places */
-#define DRIVER_BYTES (32ull << 20) /* descriptors, ethdev, allocation in huge pages */
-
 struct eal_args {
 	int count;
 	char text[EAL_ARGS_MAX][EAL_ARG_BYTES];
@@ -130,17 +126,6 @@ static int lcore_arg(const struct config *cfg, struct eal_args *a, struct err *e
 	return 0;
 }
 
-/* Of eal.memory, or what the ports' mbufs and the rings between workers and writers need, and some for
- * drivers. */
-static unsigned long long memory_mib(const struct config *cfg)
-{
-	uint64_t lanes = cfg->worker.count * cfg->journal.partitions;
-	uint64_t need = cfg->ports_count * cfg->eal.mbufs * MBUF_BYTES +
-			lanes * (LANE_BYTES + cfg->worker.batches * 4 * sizeof(void *)) + DRIVER_BYTES;
-
-	return (cfg->eal.memory ? cfg->eal.memory : need) >> 20;
-}
-
 int eal_start(const struct config *cfg, struct err *err)
 {
 	static bool started;
@@ -160,7 +145,7 @@ int eal_start(const struct config *cfg, struct err *err)
 	arg_add(&a, "--iova-mode=va"); /* a run as root may choose pa, which no virtual device needs */
 	arg_add(&a, "--file-prefix=sluice-%d", (int)getpid());
 	arg_add(&a, "--log-level=lib.eal:warning");
-	arg_add(&a, "-m%llu", memory_mib(cfg));
+	arg_add(&a, "-m%llu", (unsigned long long)(cfg->eal.memory >> 20));
 	if (cfg->eal.hugepages) {
 		arg_add(&a, "--in-memory");
 	} else { /* the two exclude each other in 22.11; without hugepages there is nothing to share but the
