@@ -17,7 +17,7 @@ from common import cpu_seconds  # noqa: E402  (the others need the path above)
 from daemon import UDP_PORT, Daemon  # noqa: E402
 from rig import Rig  # noqa: E402
 
-EAL_MEMORY_KIB = 80 << 10  # what eal.memory is by default, with one port: 72 MiB
+EAL_MEMORY_KIB = 80 << 10  # more than DPDK takes of eal.memory with one port
 
 
 def memory_kib(pid):

@@ -267,8 +267,9 @@ static int acker_setup(struct acker *a, struct err *err)
 	}
 	a->pool = rte_pktmbuf_pool_create("acks", MBUFS, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
 	if (!a->pool)
-		return err_set(err, -rte_errno, "acks: no memory for %u mbufs: raise eal.memory (%s)", MBUFS,
-			rte_strerror(rte_errno));
+		return err_set(err, -rte_errno,
+			"acks: no memory for %u mbufs: raise eal.memory, or reserve more hugepages (%s)",
+			MBUFS, rte_strerror(rte_errno));
 	return 0;
 }
 

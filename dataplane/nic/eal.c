@@ -145,12 +145,13 @@ int eal_start(const struct config *cfg, struct err *err)
 	arg_add(&a, "--iova-mode=va"); /* a run as root may choose pa, which no virtual device needs */
 	arg_add(&a, "--file-prefix=sluice-%d", (int)getpid());
 	arg_add(&a, "--log-level=lib.eal:warning");
-	arg_add(&a, "-m%llu", (unsigned long long)(cfg->eal.memory >> 20));
-	if (cfg->eal.hugepages) {
+	if (cfg->eal.hugepages) { /* as many as ports and rings take, not all that they may */
 		arg_add(&a, "--in-memory");
+		arg_add(&a, "--socket-limit=%llu", (unsigned long long)(cfg->eal.memory >> 20));
 	} else { /* the two exclude each other in 22.11; without hugepages there is nothing to share but the
 		    config file */
 		arg_add(&a, "--no-huge");
+		arg_add(&a, "-m%llu", (unsigned long long)(cfg->eal.memory >> 20));
 		arg_add(&a, "--no-shconf");
 	}
 	for (uint32_t i = 0; i < cfg->ports_count; i++)

@@ -123,8 +123,8 @@ static int port_pool(struct port *port, const struct rte_eth_dev_info *info, uin
 		(uint16_t)(bytes + RTE_PKTMBUF_HEADROOM), rte_eth_dev_socket_id(port->id));
 	if (!port->pool)
 		return err_set(err, -rte_errno,
-			"port %s: no memory for %u mbufs of %u bytes: raise eal.memory or lower eal.mbufs "
-			"(%s)",
+			"port %s: no memory for %u mbufs of %u bytes: raise eal.memory or lower eal.mbufs, "
+			"or reserve more hugepages (%s)",
 			port->cfg->name, mbufs, bytes, rte_strerror(rte_errno));
 	return 0;
 }
