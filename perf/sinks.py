@@ -9,6 +9,7 @@ import os
 import re
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -108,6 +109,7 @@ def clickhouse(build, events, rounds, folder):
 
 
 def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what is ended still stops its server
     build, what = os.path.abspath(sys.argv[1]), sys.argv[2]
     events, rounds = (int(n) for n in (sys.argv[3:] + ["400000", "3"][len(sys.argv) - 3:])[:2])
     with tempfile.TemporaryDirectory(prefix="sluice-perf-") as folder:
