@@ -25,7 +25,7 @@ voters() {
 }
 
 # With SLUICE_KAFKA_TLS=DIR (ca.pem, server.pem, server.key) node N speaks at PORT+200+N TLS with SASL (PLAIN,
-# SCRAM-SHA-512), and at PORT+300+N TLS with certificates of both sides. The user is `alice`, the password `open sesame`.
+# SCRAM-SHA-512), and at PORT+300+N TLS with certificates of both sides. The user: `alice`, the password: `open sesame`.
 secure() { # N
 	[ -n "${SLUICE_KAFKA_TLS:-}" ] || return 0
 	cat "$SLUICE_KAFKA_TLS/server.key" "$SLUICE_KAFKA_TLS/server.pem" >"$dir/server-both.pem"
