@@ -1,9 +1,8 @@
-"""Where an event was lost, by the name it is counted under, for the places before the journal that other tests do not
-reach: the link (down for a while), the NIC's ring (sluiced is frozen, the kernel's ring runs over), and this side's own
-refusals on the way. The sender numbers its events (format sluice), so that what never came is known, too. No sink.
+"""Where an event was lost, by the name it is counted under, for places before the journal that other tests do not reach:
+the link (down for a while), the NIC's ring (sluiced is frozen, the kernel's ring runs over). The sender numbers its events (format sluice), so that what never came is known, too. No sink.
 
-Shown: the port is seen to be down, and said to be; each event that was sent is journaled, or counted once: as missing from
-its producer's count, of which the ring's part is the port's `kernel_drops`, frame by frame; the ledger balances."""
+Shown: the port is seen to be down, and said to be; each event that was sent is journaled, or counted once: as missing
+from its producer's count, of which the ring's part is the port's `kernel_drops`, frame by frame; the ledger balances."""
 import json
 import os
 import signal
@@ -17,7 +16,8 @@ from rig import Rig, wait_until
 CLIENTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../../clients/python")
 PORT, WINDOW = 5140, 1024
 LINK, RING = 300, 30000
-# One event a datagram, so that frames, datagrams and events are the same number. Says its id, then sends what each line asks.
+# One event a datagram, so that frames, datagrams and events are the same number. Sends as many as each line says, then
+# says its id.
 CLIENT = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
@@ -75,7 +75,7 @@ def ring_full(rig, daemon, numbered):
     drops, seen = port(daemon)["kernel_drops"], numbered.seen(daemon)
     rig.expect(drops > 0, f"the ring ran over: {drops} frames")
     rig.expect(seen["missing"] == LINK + drops and seen["open"] == 0,
-               f"the producer's events are missing by as many: {seen['missing']} = {LINK} + {drops}, open {seen['open']}")
+               f"its events are missing by as many: {seen['missing']} = {LINK} + {drops}, open {seen['open']}")
     text = daemon.ctl("metrics")["text"]
     rig.expect(f'sluice_port_kernel_drops_total{{port="veth"}} {drops}\n' in text, "the metrics say so")
 
