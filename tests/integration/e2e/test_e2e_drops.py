@@ -1,5 +1,6 @@
-"""Where an event was lost, by the name it is counted under, for places before the journal that other tests do not reach:
-the link (down for a while), the NIC's ring (sluiced is frozen, the kernel's ring runs over). The sender numbers its events (format sluice), so that what never came is known, too. No sink.
+"""Where an event was lost, by the name it is counted under, for places before the journal that other tests do not
+reach: the link (down for a while), the NIC's ring (sluiced is frozen, the kernel's ring runs over). The sender numbers
+its events (format sluice), so that what never came is known, too. No sink.
 
 Shown: the port is seen to be down, and said to be; each event that was sent is journaled, or counted once: as missing
 from its producer's count, of which the ring's part is the port's `kernel_drops`, frame by frame; the ledger balances."""
