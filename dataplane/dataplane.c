@@ -66,10 +66,19 @@ static struct rule_slot *rule_slot_make(
 static int ports_open(struct dataplane *dp, struct err *err)
 {
 	for (uint32_t i = 0; i < dp->cfg->ports_count; i++) {
-		int rc = port_open(&dp->port[i], &dp->cfg->ports[i], i, (uint32_t)dp->cfg->eal.mbufs, err);
+		uint32_t mbufs = port_mbufs(dp->cfg, i);
+		int rc = port_open(&dp->port[i], &dp->cfg->ports[i], i, mbufs, err);
 
 		if (rc)
 			return rc;
+		log_info("dataplane",
+			"port %s: mbufs=%u bytes=%u each: queues=%u x (descriptors=%u + burst=%u), and what "
+			"workers=%u "
+			"keep%s",
+			dp->cfg->ports[i].name, mbufs, rte_pktmbuf_data_room_size(dp->port[i].pool),
+			dp->port[i].queues, (unsigned)dp->cfg->ports[i].descriptors,
+			(unsigned)dp->cfg->worker.burst, dp->worker_count,
+			dp->cfg->eal.mbufs ? " (eal.mbufs)" : "");
 		dp->port_count++;
 	}
 	return 0;

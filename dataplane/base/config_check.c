@@ -241,7 +241,7 @@ static int check_inputs(const struct config *cfg, struct err *err)
 	for (uint32_t i = 0; i < cfg->ports_count; i++) {
 		uint64_t held = cfg->ports[i].queues * cfg->ports[i].descriptors;
 
-		if (cfg->eal.mbufs < held + MBUFS_SPARE)
+		if (cfg->eal.mbufs && cfg->eal.mbufs < held + MBUFS_SPARE)
 			return err_set(err, -EINVAL,
 				"eal.mbufs: %" PRIu64
 				" are too few for port %s, whose rings alone hold %" PRIu64

@@ -19,7 +19,8 @@
 #define POOL_CACHE 250
 #define MBUF_DATA 2048u /* bytes of a frame in an mbuf of the usual size */
 #define ROOM_STEP 1024u
-#define FRAME_OVERHEAD 26u	    /* Ethernet header, two tags, CRC */
+#define AF_XDP_MBUFS 8192u /* in the rings between driver and kernel of a queue, whatever its descriptors */
+#define FRAME_OVERHEAD 26u /* Ethernet header, two tags, CRC */
 #define AF_PACKET_FRAME_BYTES 2048u /* the driver's own default */
 #define EARLY_FRAMES_MAX 262144u    /* of a queue; more than a kernel ring of such a port holds */
 
@@ -37,6 +38,18 @@ static int device_name(const char *device, uint32_t index, char *name, size_t by
 	else
 		n = snprintf(name, bytes, "%.*s%u", (int)length, device, index);
 	return n > 0 && (size_t)n < bytes ? 0 : -ENAMETOOLONG;
+}
+
+uint32_t port_mbufs(const struct config *cfg, uint32_t port)
+{
+	const struct config_ports *p = &cfg->ports[port];
+	/* A cache flushes at one and a half times its size. */
+	uint64_t need =
+		p->queues * (p->descriptors + cfg->worker.burst) + cfg->worker.count * (POOL_CACHE * 3 / 2);
+
+	if (!strncmp(p->device, "net_af_xdp", 10))
+		need += p->queues * AF_XDP_MBUFS;
+	return cfg->eal.mbufs ? (uint32_t)cfg->eal.mbufs : rte_align32pow2((uint32_t)need + 1) - 1;
 }
 
 static int port_attach(struct port *port, const struct config_ports *cfg, uint32_t index, struct err *err)

@@ -23,6 +23,11 @@ struct port {
 	struct driver_state driver;
 };
 
+/* mbufs that the pool of a port needs: eal.mbufs, or, if that is 0, what its rings, a burst of each queue and
+ * the pool's caches of the workers can hold at once, rounded up to what a pool holds best (a power of two
+ * less one). */
+uint32_t port_mbufs(const struct config *cfg, uint32_t port);
+
 /* Attaches the device if it is not there yet, configures queues, MTU, RSS, checksum offload, starts it.
  * mbufs: size of its pool, whose mbufs hold a whole frame unless the port can spread one over several. On
  * failure nothing is left behind and err says what to do. */

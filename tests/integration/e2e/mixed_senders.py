@@ -1,5 +1,5 @@
-"""Senders of every format at the same time, in turn from one process: mixed_senders.py HOST SECONDS RATE FORMAT=PORT...
-RATE: turns of all formats a second times their number. Events carry the turn; prints how many datagrams of each were sent."""
+"""Senders of every format, in turn from one process: mixed_senders.py HOST SECONDS RATE FORMAT=PORT... RATE: turns of
+all formats a second times their number. Events carry the turn; prints how many datagrams of each were sent."""
 import gzip
 import json
 import socket

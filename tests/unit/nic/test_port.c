@@ -56,6 +56,23 @@ static void test_room(void **state)
 	assert_int_equal(room_of("net_null", 9216), 10240 + RTE_PKTMBUF_HEADROOM);
 }
 
+static void test_mbufs(void **state)
+{
+	struct config cfg = {.worker = {.count = 1, .burst = 32}, .ports_count = 1};
+
+	(void)state;
+	cfg.ports[0] = port_config("net_null", 1500);
+	cfg.ports[0].descriptors = 1024;
+	assert_int_equal(port_mbufs(&cfg, 0), 2047); /* 1024 + 32 + 375 */
+	cfg.ports[0].queues = 4;
+	cfg.worker.count = 2;
+	assert_int_equal(port_mbufs(&cfg, 0), 8191); /* 4 * 1056 + 750 */
+	cfg.ports[0] = port_config("net_af_xdp0,iface=x", 1500);
+	assert_int_equal(port_mbufs(&cfg, 0), 16383);
+	cfg.eal.mbufs = 5000;
+	assert_int_equal(port_mbufs(&cfg, 0), 5000);
+}
+
 static void test_no_memory(void **state)
 {
 	struct config_ports cfg = port_config("net_null", 9216);
@@ -136,8 +153,8 @@ static void test_jumbo(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_room), cmocka_unit_test(test_no_memory), cmocka_unit_test(test_jumbo)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_room), cmocka_unit_test(test_mbufs),
+		cmocka_unit_test(test_no_memory), cmocka_unit_test(test_jumbo)};
 	static struct config cfg;
 	struct err err = {0};
 
