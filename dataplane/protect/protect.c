@@ -2,6 +2,8 @@
  * pieces as long as possible. Worker thread. */
 #include "protect.h"
 
+#include <sodium.h>
+
 #include "cards.h"
 #include "json_scan.h"
 #include "protect_priv.h"
@@ -89,14 +91,14 @@ static void span_set(struct walk *w, enum field_id field, size_t at, size_t byte
 
 static void pseudonym_put(struct walk *w, const struct row *row, const uint8_t *v, const uint8_t *end)
 {
-	uint8_t digest[BLAKE2B_OUT_BYTES], text[2 * BLAKE2B_OUT_BYTES];
+	uint8_t digest[PSEUDONYM_BYTES], text[2 * PSEUDONYM_BYTES];
 	uint32_t bytes = (uint32_t)(end - v);
 
 	if (*v == '"') {
 		bytes = text_decode(w->pt->decoded, v + 1, bytes - 2);
 		v = w->pt->decoded;
 	}
-	blake2b_keyed(&row->key, v, bytes, digest);
+	(void)crypto_generichash(digest, sizeof digest, v, bytes, row->key, row->key_bytes);
 	for (uint32_t i = 0; i < sizeof digest; i++) {
 		text[2 * i] = (uint8_t)hex[digest[i] >> 4];
 		text[2 * i + 1] = (uint8_t)hex[digest[i] & 15];

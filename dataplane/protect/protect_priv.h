@@ -2,7 +2,6 @@
 #ifndef SLUICE_PROTECT_PRIV_H
 #define SLUICE_PROTECT_PRIV_H
 
-#include "blake2b.h"
 #include "bytes.h"
 #include "protect.h"
 
@@ -16,8 +15,12 @@ enum { CARDS_OFF, CARDS_MASK, CARDS_COUNT };	/* privacy.cards */
 /* Where a key stands. */
 enum scope { SCOPE_TOP, SCOPE_ATTRIBUTES, SCOPE_PROPERTIES, SCOPE_COUNT };
 
+#define KEY_BYTES_MAX 64u /* as BLAKE2b takes */
+#define PSEUDONYM_BYTES 16u
+
 struct row {
-	struct blake2b_key key;
+	uint8_t key[KEY_BYTES_MAX];
+	uint32_t key_bytes;
 	uint8_t action;
 };
 

@@ -2,6 +2,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
+#include <sodium.h>
 #include <stdlib.h>
 
 #include "json_scan.h"
@@ -103,7 +104,7 @@ static int field_fits(enum field_id field, uint64_t action, uint32_t types, stru
 			"attributes.NAME");
 	if (info->kind != FIELD_KIND_TEXT && action != ACTION_DROP)
 		return err_set(err, -EINVAL, "protect.action: %s is no text: expected drop", info->name);
-	if (action == ACTION_HASH && info->len_max < 2 * BLAKE2B_OUT_BYTES)
+	if (action == ACTION_HASH && info->len_max < 2 * PSEUDONYM_BYTES)
 		return err_set(err, -EINVAL,
 			"protect.action: a hash is longer than %s may be: expected mask or drop", info->name);
 	if (action == ACTION_MASK && key_fields(types) & bit)
@@ -121,8 +122,7 @@ static int field_fits(enum field_id field, uint64_t action, uint32_t types, stru
 
 static int key_read(struct row *row, const struct config_protect *cfg, struct err *err)
 {
-	char text[2 * BLAKE2B_KEY_MAX + 2];
-	uint8_t key[BLAKE2B_KEY_MAX];
+	char text[2 * KEY_BYTES_MAX + 2];
 	size_t n = 0;
 	int rc;
 
@@ -135,24 +135,17 @@ static int key_read(struct row *row, const struct config_protect *cfg, struct er
 		return err_set(err, -EINVAL,
 			"protect.key_file: missing for %s: a hash without a key can be guessed", cfg->field);
 	rc = secret_file_read(text, sizeof text, cfg->key_file, "protect.key_file", 0, err);
-	for (; rc == 0 && n < sizeof key && text[2 * n]; n++) {
-		uint32_t high = json_hex_digit((uint8_t)text[2 * n]);
-		uint32_t low = json_hex_digit((uint8_t)text[2 * n + 1]);
-
-		if ((high | low) > 15)
-			break;
-		key[n] = (uint8_t)(high << 4 | low);
-	}
-	if (rc == 0 && (text[2 * n] || n < KEY_BYTES_MIN))
+	if (rc == 0 &&
+		(sodium_init() < 0 ||
+			sodium_hex2bin(row->key, sizeof row->key, text, strlen(text), NULL, &n, NULL) ||
+			2 * n != strlen(text) || n < KEY_BYTES_MIN))
 		rc = err_set(err, -EINVAL,
 			"protect.key_file: %s: expected %u to %u hex digits, an even number of them; make "
 			"one "
 			"with: openssl rand -hex 32",
-			cfg->key_file, 2 * KEY_BYTES_MIN, 2 * BLAKE2B_KEY_MAX);
-	if (rc == 0)
-		blake2b_key_set(&row->key, key, n);
+			cfg->key_file, 2 * KEY_BYTES_MIN, 2 * KEY_BYTES_MAX);
+	row->key_bytes = (uint32_t)n;
 	explicit_bzero(text, sizeof text);
-	explicit_bzero(key, sizeof key);
 	return rc;
 }
 
