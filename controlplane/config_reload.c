@@ -8,6 +8,7 @@
 #include "daemon.h"
 #include "event_config.h"
 #include "format.h"
+#include "frame_key.h"
 #include "log.h"
 #include "options.h"
 #include "protect.h"
@@ -16,7 +17,8 @@
 
 struct reload {
 	struct daemon *d;
-	struct config next;
+	struct config next; /* as the file says */
+	struct config then; /* what runs, with the changes that are live */
 	json_t *live, *restart;
 	char restart_names[400]; /* for the refusal, with commas */
 	char note[JOURNAL_NOTE_MAX];
@@ -55,6 +57,14 @@ static void change_sort(void *arg, const struct config_change *change)
 	}
 }
 
+static void change_then(void *arg, const struct config_change *change)
+{
+	struct reload *r = arg;
+
+	if (change->live)
+		config_change_copy(&r->then, &r->next, change);
+}
+
 static void change_apply(void *arg, const struct config_change *change)
 {
 	struct reload *r = arg;
@@ -74,7 +84,9 @@ static int reload_read(struct reload *r, struct err *err)
 		rc = event_config_check(&r->next, err);
 	if (rc == 0)
 		rc = format_config_check(&r->next, err);
-	return rc ? rc : protect_config_check(&r->next, err);
+	if (rc == 0)
+		rc = protect_config_check(&r->next, err);
+	return rc ? rc : frame_config_check(&r->next, err);
 }
 
 /* Workers first: what they cannot take changes nothing. */
@@ -83,13 +95,17 @@ static int reload_apply(struct reload *r, struct err *err)
 	struct daemon *d = r->d;
 	int rc = 0;
 
+	if (atomic_load(&d->phase) != PHASE_RUNNING)
+		return err_set(err, -ESHUTDOWN, "the daemon is draining");
 	if (r->for_workers)
 		rc = journal_note(d->journal, r->note, NOTE_MS, err);
 	pthread_mutex_lock(&d->rules_lock);
 	if (rc == 0 && atomic_load(&d->phase) != PHASE_RUNNING)
 		rc = err_set(err, -ESHUTDOWN, "the daemon is draining");
+	r->then = d->cfg;
+	config_diff(&d->cfg, &r->next, change_then, r);
 	if (rc == 0)
-		rc = dataplane_set_live(d->dp, &r->next, err);
+		rc = dataplane_set_live(d->dp, &r->then, err);
 	if (rc == 0) {
 		config_diff(&d->cfg, &r->next, change_apply, r);
 		log_init((enum log_level)d->cfg.log.level, d->cfg.log.format == 1);

@@ -34,7 +34,10 @@ static void change_tell(const struct config *from, const struct config *to,
 		snprintf(name, sizeof name, "%s[%s].%s", section->name, label, key->name);
 	else
 		snprintf(name, sizeof name, "%s.%s", section->name, key->name);
-	change.live = strcmp(key->reload, "live") == 0;
+	/* Where another entry stands at this place, its keys are not those of the one that runs. */
+	change.live = strcmp(key->reload, "live") == 0 &&
+		      (!named || value_same(named, (const char *)from + base + named->offset,
+					 (const char *)to + base + named->offset));
 	change.offset = base + key->offset;
 	each(arg, &change);
 }
