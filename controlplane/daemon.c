@@ -331,7 +331,7 @@ static int acks_up(struct daemon *d, struct err *err)
 		return 0;
 	rc = ack_lanes_create(&d->ack_lanes, dataplane_workers(d->dp), journal_partitions(d->journal), err);
 	if (rc == 0)
-		rc = acker_start(&d->acker, &d->cfg, d->ack_lanes, d->journal, err);
+		rc = acker_start(&d->acker, &d->cfg, d->ack_lanes, d->journal, dataplane_mirrors(d->dp), err);
 	d->handoff.acks = rc == 0 ? d->ack_lanes : NULL;
 	return rc;
 }

@@ -11,6 +11,7 @@
 #include "daemon.h"
 #include "event_config.h"
 #include "format.h"
+#include "frame_key.h"
 #include "log.h"
 #include "options.h"
 #include "protect.h"
@@ -66,8 +67,8 @@ static int check(const struct config *cfg)
 	struct err err = {0};
 
 	if (config_check(cfg, &err) || event_config_check(cfg, &err) || format_config_check(cfg, &err) ||
-		protect_config_check(cfg, &err) || rules_of_dir(cfg, &rs, &err) ||
-		enrich_set_load(&tables, cfg, &err) ||
+		protect_config_check(cfg, &err) || frame_config_check(cfg, &err) ||
+		rules_of_dir(cfg, &rs, &err) || enrich_set_load(&tables, cfg, &err) ||
 		(cfg->state.enabled && window_plan_make(&plan, cfg, &err))) {
 		fprintf(stderr, "sluiced: %s\n", err.text);
 		return 1;
@@ -89,7 +90,7 @@ static int run(const struct config *cfg, int argc, char **argv)
 	struct err err = {0};
 
 	if (config_check(cfg, &err) || event_config_check(cfg, &err) || format_config_check(cfg, &err) ||
-		protect_config_check(cfg, &err)) {
+		protect_config_check(cfg, &err) || frame_config_check(cfg, &err)) {
 		fprintf(stderr, "sluiced: %s\n", err.text);
 		return 1;
 	}

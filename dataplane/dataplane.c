@@ -332,6 +332,17 @@ void dataplane_match_stats(struct dataplane *dp, struct matcher_stats *sum, uint
 	}
 }
 
+uint64_t dataplane_mirrors(const struct dataplane *dp)
+{
+	uint64_t bits = 0;
+
+	_Static_assert(RTE_MAX_ETHPORTS <= 64, "a bit each");
+	for (uint32_t i = 0; i < dp->port_count; i++)
+		if (dp->port[i].cfg->promiscuous)
+			bits |= 1ull << dp->port[i].id;
+	return bits;
+}
+
 uint32_t dataplane_ports(const struct dataplane *dp)
 {
 	return dp->port_count;

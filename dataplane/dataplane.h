@@ -44,6 +44,7 @@ struct worker_stats {
 	/* Switches to another ruleset, and the TSC cycles that no frame was looked at for them. */
 	uint64_t reloads, reload_cycles, reload_cycles_max;
 	uint64_t sources_forgotten; /* by the table of rates, though their bucket was not full */
+	uint64_t acks_lost;	    /* words that the acker was not told: it was behind */
 	uint64_t shadows; /* RECORD_SHADOW written to a batch, beside the events that they belong to */
 	/* Each frame, datagram and event that did not become an event record, once: a refused event under its
 	 * reason if it was kept as a dead letter, else under what kept it out (dead_letter_quota, no_batch).
@@ -105,6 +106,8 @@ void dataplane_match_stats(
 	struct dataplane *dp, struct matcher_stats *sum, uint64_t *hits, uint32_t hits_max);
 /* Of one worker: read by producers_copy(). Without memory if no listener has producers. */
 const struct producers *dataplane_producers(const struct dataplane *dp, uint32_t worker);
+/* DPDK port ids, as bits, of the ports that take frames for others. */
+uint64_t dataplane_mirrors(const struct dataplane *dp);
 uint32_t dataplane_ports(const struct dataplane *dp);
 void dataplane_port_stats(const struct dataplane *dp, uint32_t port, struct port_stats *out);
 /* True when every port is a file that has been read to its end (net_pcap without infinite_rx). */

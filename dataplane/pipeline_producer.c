@@ -42,7 +42,8 @@ static bool path_of(const struct pipeline *pl, const struct datagram *dg, struct
 	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
 	const uint8_t *ip;
 
-	if (!dg->mbuf || dg->mbuf->data_len < RTE_ETHER_HDR_LEN + 8 + sizeof(struct rte_ipv6_hdr))
+	/* The last fragment of a packet, which is what the datagram then came in, may be short. */
+	if (!dg->mbuf || dg->mbuf->data_len < RTE_ETHER_HDR_LEN + sizeof(struct rte_ipv4_hdr))
 		return false;
 	*w = (struct ack_word){.producer = pl->frame.producer,
 		.kind = ACK_WORD_PATH,
@@ -55,6 +56,9 @@ static bool path_of(const struct pipeline *pl, const struct datagram *dg, struct
 	if (!w->l2_bytes)
 		return false;
 	w->ipv6 = ip[0] >> 4 == 6;
+	if (ip + (w->ipv6 ? sizeof(struct rte_ipv6_hdr) : sizeof(struct rte_ipv4_hdr)) >
+		rte_pktmbuf_mtod(dg->mbuf, const uint8_t *) + dg->mbuf->data_len)
+		return false;
 	memcpy(w->src_addr, dg->src_addr, 16);
 	if (w->ipv6) {
 		memcpy(w->dst_addr, ip + 24, 16);
@@ -63,6 +67,18 @@ static bool path_of(const struct pipeline *pl, const struct datagram *dg, struct
 	memcpy(w->dst_addr, mapped, sizeof mapped);
 	memcpy(w->dst_addr + 12, ip + 16, 4);
 	return memcmp(dg->src_addr, mapped, sizeof mapped) == 0 && memcmp(ip + 12, dg->src_addr + 12, 4) == 0;
+}
+
+/* ring: it may sleep, and nothing else will wake it for this. */
+static bool acker_tell(struct pipeline *pl, const struct ack_word *w, bool ring)
+{
+	if (!ack_lane_word(pl->handoff->acks, pl->worker, w)) {
+		pl->stats->acks_lost++;
+		return false;
+	}
+	if (ring)
+		ack_lanes_ring(pl->handoff->acks);
+	return true;
 }
 
 static void path_tell(struct pipeline *pl, const struct datagram *dg, struct producer *p)
@@ -75,7 +91,7 @@ static void path_tell(struct pipeline *pl, const struct datagram *dg, struct pro
 	path = hash_bytes(&w, sizeof w, 0);
 	if (path == p->path && pl->now.mono_ns - p->path_ns < PATH_EVERY_NS)
 		return;
-	if (!ack_lane_word(pl->handoff->acks, pl->worker, &w))
+	if (!acker_tell(pl, &w, false))
 		return;
 	p->path = path;
 	p->path_ns = pl->now.mono_ns;
@@ -102,8 +118,7 @@ void producer_reject(struct pipeline *pl, const struct datagram *dg, enum drop_r
 	w.kind = ACK_WORD_REJECT;
 	w.reason = (uint16_t)why;
 	w.key = 0;
-	if (ack_lane_word(pl->handoff->acks, pl->worker, &w))
-		ack_lanes_ring(pl->handoff->acks);
+	(void)acker_tell(pl, &w, true);
 }
 
 /* What would become of the event again if it came again. */
@@ -114,18 +129,19 @@ static bool drop_is_final(enum drop_reason why)
 
 void producer_dropped(struct pipeline *pl, const struct event *ev, uint8_t listener, enum drop_reason why)
 {
-	struct producer *p = producers_get(&pl->producers, ev->producer, listener);
+	struct producer *p = producers_find(&pl->producers, ev->producer, listener);
 
-	p->dropped++;
+	if (p)
+		p->dropped++;
 	/* A dead letter beyond the quota is answered as what it was refused for. */
 	if (!ev->ack || (!drop_is_final(why) && why != DROP_dead_letter_quota))
 		return;
-	if (ack_lane_word(pl->handoff->acks, pl->worker,
-		    &(struct ack_word){.producer = ev->producer,
-			    .sequence = ev->sequence,
-			    .kind = ACK_WORD_REFUSED,
-			    .reason = (uint16_t)(why == DROP_dead_letter_quota ? ev->refused : why),
-			    .listener = listener,
-			    .dst_port = ev->dst_port}))
-		ack_lanes_ring(pl->handoff->acks);
+	(void)acker_tell(pl,
+		&(struct ack_word){.producer = ev->producer,
+			.sequence = ev->sequence,
+			.kind = ACK_WORD_REFUSED,
+			.reason = (uint16_t)(why == DROP_dead_letter_quota ? ev->refused : why),
+			.listener = listener,
+			.dst_port = ev->dst_port},
+		true);
 }

@@ -174,6 +174,8 @@ void pipeline_free(struct pipeline *pl)
 	free(pl->accepted);
 	free(pl->scratch);
 	free(pl->written.data);
+	if (pl->keys)
+		explicit_bzero(pl->keys, pl->cfg->listeners_count * sizeof *pl->keys);
 	free(pl->keys);
 	producers_free(&pl->producers);
 	free(pl->admit.source);

@@ -62,7 +62,7 @@ static void put_ipv6(uint8_t *to, const struct ack_word *path, const uint8_t *pa
 	udp->dgram_cksum = rte_ipv6_udptcp_cksum(ip, udp);
 }
 
-void ack_send(struct acker *a, const struct ack_word *path, const uint8_t *payload, uint32_t bytes)
+bool ack_send(struct acker *a, const struct ack_word *path, const uint8_t *payload, uint32_t bytes)
 {
 	uint32_t ip_bytes = path->ipv6 ? sizeof(struct rte_ipv6_hdr) : sizeof(struct rte_ipv4_hdr);
 	struct rte_mbuf *m = rte_pktmbuf_alloc(a->pool);
@@ -82,4 +82,5 @@ void ack_send(struct acker *a, const struct ack_word *path, const uint8_t *paylo
 		rte_pktmbuf_free(m);
 		ack_count(&a->stats.unsent, 1);
 	}
+	return sent;
 }

@@ -58,11 +58,22 @@ static void peer_send(struct acker *a, struct ack_peer *p)
 		durable += (uint64_t)__builtin_popcountll(p->range[i].bits);
 	bytes = frame_ack_write(payload, p->producer, p->range, p->ranges, p->refusal, p->refusals,
 		&a->keys[p->path.listener], p->path.key);
-	ack_send(a, &p->path, payload, bytes);
-	ack_count(&a->stats.acks, 1);
-	ack_count(&a->stats.durable, durable);
-	ack_count(&a->stats.refused, p->refusals);
+	if (ack_send(a, &p->path, payload, bytes)) {
+		ack_count(&a->stats.acks, 1);
+		ack_count(&a->stats.durable, durable);
+		ack_count(&a->stats.refused, p->refusals);
+	}
 	p->ranges = p->refusals = 0;
+}
+
+/* A mirror port takes frames that were meant for others: these answer. */
+static bool is_for_others(const struct acker *a, const struct ack_word *w)
+{
+	struct rte_ether_addr own;
+
+	return a->mirrors >> w->eth_port & 1 &&
+	       (rte_eth_macaddr_get(w->eth_port, &own) != 0 ||
+		       memcmp(own.addr_bytes, w->l2, sizeof own.addr_bytes) != 0);
 }
 
 static void peer_path(struct acker *a, const struct ack_word *w)
@@ -130,15 +141,17 @@ static void reject_send(struct acker *a, const struct ack_word *w)
 	if (a->rejects_in_second++ >= REJECTS_PER_SECOND)
 		return;
 	frame_reject_write(payload, w->producer, (enum drop_reason)w->reason);
-	ack_send(a, w, payload, sizeof payload);
-	ack_count(&a->stats.rejects, 1);
+	if (ack_send(a, w, payload, sizeof payload))
+		ack_count(&a->stats.rejects, 1);
 }
 
 static void word_take(struct acker *a, const struct ack_word *w)
 {
 	struct ack_peer *p;
 
-	if (w->kind == ACK_WORD_PATH) {
+	if (w->kind != ACK_WORD_REFUSED && is_for_others(a, w)) {
+		return;
+	} else if (w->kind == ACK_WORD_PATH) {
 		peer_path(a, w);
 	} else if (w->kind == ACK_WORD_REJECT) {
 		reject_send(a, w);
@@ -236,6 +249,8 @@ static void *acker_main(void *arg)
 
 static void acker_free(struct acker *a)
 {
+	if (a->keys)
+		explicit_bzero(a->keys, a->cfg->listeners_count * sizeof *a->keys);
 	free(a->keys);
 	free(a->peer);
 	free(a->due);
@@ -250,7 +265,7 @@ static int acker_setup(struct acker *a, struct err *err)
 	const struct config *cfg = a->cfg;
 
 	a->sets = 1;
-	while (a->sets * ACK_WAYS < cfg->worker.producers_max)
+	while ((uint64_t)a->sets * ACK_WAYS < cfg->worker.producers_max * a->lanes->workers)
 		a->sets *= 2;
 	a->keys = calloc(cfg->listeners_count, sizeof *a->keys);
 	a->peer = calloc((size_t)a->sets * ACK_WAYS, sizeof *a->peer);
@@ -274,7 +289,7 @@ static int acker_setup(struct acker *a, struct err *err)
 }
 
 int acker_start(struct acker **out, const struct config *cfg, struct ack_lanes *lanes,
-	struct journal *journal, struct err *err)
+	struct journal *journal, uint64_t mirrors, struct err *err)
 {
 	struct acker *a = calloc(1, sizeof *a);
 	int rc;
@@ -284,6 +299,7 @@ int acker_start(struct acker **out, const struct config *cfg, struct ack_lanes *
 	a->cfg = cfg;
 	a->lanes = lanes;
 	a->journal = journal;
+	a->mirrors = mirrors;
 	rc = acker_setup(a, err);
 	if (rc == 0 && (rc = pthread_create(&a->thread, NULL, acker_main, a)) != 0)
 		rc = err_set(err, -rc, "acks: no thread: %s", strerror(rc));

@@ -25,10 +25,11 @@ struct acker_stats {
 
 /* True if a listener answers. */
 bool acker_wanted(const struct config *cfg);
-/* lanes and journal are borrowed for life; the journal's writers may start before and end after it. 0,
- * -ENOMEM, -EINVAL (a key file). */
+/* mirrors: DPDK port ids, as bits, that see frames for others, whose producers are not answered. lanes and
+ * journal are borrowed for life; the journal's writers may start before and end after it. 0, -ENOMEM, -EINVAL
+ * (a key file). */
 int acker_start(struct acker **out, const struct config *cfg, struct ack_lanes *lanes,
-	struct journal *journal, struct err *err);
+	struct journal *journal, uint64_t mirrors, struct err *err);
 /* Answers what is durable by now, and ends. */
 void acker_stop(struct acker *a);
 void acker_stats(const struct acker *a, struct acker_stats *out);

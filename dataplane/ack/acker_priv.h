@@ -27,6 +27,7 @@ struct acker {
 	const struct config *cfg;
 	struct ack_lanes *lanes;
 	struct journal *journal;
+	uint64_t mirrors;	 /* DPDK port ids: see acker_start() */
 	struct frame_keys *keys; /* by listener */
 	struct rte_mempool *pool;
 	pthread_t thread;
@@ -42,8 +43,9 @@ struct acker {
 	struct acker_stats stats;
 };
 
-/* ack_send.c: a datagram back along the path. bytes: of the UDP payload. */
-void ack_send(struct acker *a, const struct ack_word *path, const uint8_t *payload, uint32_t bytes);
+/* ack_send.c: a datagram back along the path. bytes: of the UDP payload. False: the port did not take it,
+ * which is counted. */
+bool ack_send(struct acker *a, const struct ack_word *path, const uint8_t *payload, uint32_t bytes);
 
 static inline void ack_count(uint64_t *word, uint64_t n)
 {

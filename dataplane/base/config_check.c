@@ -130,9 +130,11 @@ static int check_lags(const struct config *cfg, struct err *err)
 		rc = check_lag("webhook", cfg->webhook.lag_policy, cfg->webhook.lag_limit, err);
 	/* A batch that waits for one of several servers must not lose its records meanwhile. */
 	if (rc == 0 && cfg->clickhouse.enabled && strchr(cfg->clickhouse.url, ',') &&
-		(cfg->clickhouse.lag_policy == CONFIG_LAG_SKIP || cfg->journal.full == CONFIG_FULL_DROP_OLD_UNSENT))
+		(cfg->clickhouse.lag_policy == CONFIG_LAG_SKIP ||
+			cfg->journal.full == CONFIG_FULL_DROP_OLD_UNSENT))
 		rc = err_set(err, -EINVAL,
-			"clickhouse.url: several servers go neither with clickhouse.lag_policy: skip nor with "
+			"clickhouse.url: several servers go neither with clickhouse.lag_policy: skip nor "
+			"with "
 			"journal.full: drop_old_unsent");
 	return rc;
 }
@@ -200,6 +202,10 @@ static int check_listeners(const struct config *cfg, struct err *err)
 		if (ip_list_from_text(&allow, cfg->listeners[i].allow, &why))
 			return err_set(
 				err, -EINVAL, "listeners.allow of %s: %s", cfg->listeners[i].name, why.text);
+		if (cfg->listeners[i].key_file[0] && cfg->listeners[i].format != CONFIG_FORMAT_SLUICE)
+			return err_set(err, -EINVAL,
+				"listeners.key_file of %s: only the format sluice has keys",
+				cfg->listeners[i].name);
 		if (cfg->listeners[i].burst && !cfg->listeners[i].rate)
 			return err_set(err, -EINVAL, "listeners.burst of %s: expected a rate with it",
 				cfg->listeners[i].name);

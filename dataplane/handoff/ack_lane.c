@@ -44,7 +44,8 @@ int ack_lanes_create(struct ack_lanes **out, uint32_t workers, uint32_t partitio
 		}
 	}
 	ack_lanes_free(lanes);
-	return err_set(err, -ENOMEM, "acks: no memory for the rings of %u workers, %u partitions", workers,
+	return err_set(err, -ENOMEM,
+		"acks: no memory for rings of %u workers, %u partitions: raise eal.memory", workers,
 		partitions);
 }
 

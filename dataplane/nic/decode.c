@@ -234,6 +234,7 @@ uint32_t decode_burst(
 		fragment_give_back(d->fragments);
 	for (i = *next; i < n; i++) {
 		const struct rte_mbuf *m = mbuf[i];
+		uint64_t tunnels = d->stats->decapsulated;
 		enum drop_reason why;
 		uintptr_t left;
 
@@ -251,7 +252,7 @@ uint32_t decode_burst(
 				d->drops[why]++;
 			continue;
 		}
-		dg[out].mbuf = m;
+		dg[out].mbuf = d->stats->decapsulated == tunnels ? m : NULL;
 		left = (uintptr_t)m->buf_addr + m->buf_len - (uintptr_t)dg[out].payload;
 		dg[out].readable = (uint32_t)left;
 		if (unlikely(left > m->buf_len)) { /* in our own memory, which the next one may need */

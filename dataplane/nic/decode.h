@@ -30,7 +30,7 @@ struct datagram {
 	uint16_t src_port;
 	uint16_t dst_port;
 	uint8_t listener;
-	const struct rte_mbuf *mbuf; /* with the frame's headers; filled by decode_burst() */
+	const struct rte_mbuf *mbuf; /* with the frame's headers, by decode_burst(); NULL: it came in a tunnel */
 };
 
 /* UDP port -> listener index + 1; 0 = no listener. */

@@ -60,6 +60,19 @@ int frame_keys_load(struct frame_keys *keys, const char *path, const char *name,
 	return rc;
 }
 
+int frame_config_check(const struct config *cfg, struct err *err)
+{
+	int rc = 0;
+
+	for (uint32_t i = 0; rc == 0 && i < cfg->listeners_count; i++) {
+		struct frame_keys keys;
+
+		rc = frame_keys_load(&keys, cfg->listeners[i].key_file, "listeners.key_file", err);
+		sodium_memzero(&keys, sizeof keys);
+	}
+	return rc;
+}
+
 static const uint8_t *key_of(const struct frame_keys *keys, uint8_t number)
 {
 	for (uint32_t i = 0; i < keys->count; i++)

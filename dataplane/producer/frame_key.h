@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "config.h"
 #include "err.h"
 
 #define FRAME_MAC_BYTES 16u
@@ -22,6 +23,9 @@ struct frame_keys {
 /* Reads a file of lines NUMBER HEX, 1 to 8 of them, kept as a secret (base/secret.h); path "": no keys. name:
  * of the configuration key, for errors. -EINVAL with the line. */
 int frame_keys_load(struct frame_keys *keys, const char *path, const char *name, struct err *err);
+
+/* Before the start: reads the key files of all listeners. 0 or -EINVAL. */
+int frame_config_check(const struct config *cfg, struct err *err);
 
 /* The MAC stands behind data. False: it is wrong, or there is no such key. Takes as long for any wrong MAC.
  */

@@ -24,18 +24,31 @@ void producers_free(struct producers *t)
 	*t = (struct producers){0};
 }
 
+static struct producer *set_of(struct producers *t, uint64_t id, uint8_t listener)
+{
+	return &t->place[(hash_u64(id ^ listener) & (t->sets - 1)) * WAYS];
+}
+
+struct producer *producers_find(struct producers *t, uint64_t id, uint8_t listener)
+{
+	struct producer *set = set_of(t, id, listener);
+
+	for (uint32_t i = 0; i < WAYS; i++)
+		if (set[i].id == id && set[i].what >> 16 == listener)
+			return &set[i];
+	return NULL;
+}
+
 struct producer *producers_get(struct producers *t, uint64_t id, uint8_t listener)
 {
-	struct producer *set = &t->place[(hash_u64(id ^ listener) & (t->sets - 1)) * WAYS], *oldest = set;
+	struct producer *known = producers_find(t, id, listener), *set = set_of(t, id, listener),
+			*oldest = set;
 
-	for (uint32_t i = 0; i < WAYS; i++) {
-		struct producer *p = &set[i];
-
-		if (p->id == id && p->what >> 16 == listener)
-			return p;
-		if (oldest->id && (!p->id || p->last_ms < oldest->last_ms))
-			oldest = p;
-	}
+	if (known)
+		return known;
+	for (uint32_t i = 1; i < WAYS && oldest->id; i++)
+		if (!set[i].id || set[i].last_ms < oldest->last_ms)
+			oldest = &set[i];
 	t->evicted += oldest->id != 0;
 	/* Free first, so that who copies it sees that it changes hands. */
 	__atomic_store_n(&oldest->id, 0, __ATOMIC_RELEASE);

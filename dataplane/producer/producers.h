@@ -43,6 +43,9 @@ void producers_free(struct producers *t);
 /* The place of a producer, made if there is none. */
 struct producer *producers_get(struct producers *t, uint64_t id, uint8_t listener);
 
+/* NULL: it is not known (any longer). */
+struct producer *producers_find(struct producers *t, uint64_t id, uint8_t listener);
+
 /* Events with the sequences first to first + count - 1 came. */
 void producer_count(struct producer *p, uint64_t first, uint32_t count, int64_t now_ms);
 

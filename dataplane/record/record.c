@@ -8,9 +8,10 @@
 void record_producer_id(uint8_t id[16], const struct event *ev)
 {
 	const uint64_t from[2] = {ev->producer, ev->sequence};
+	/* A dead letter must not hide the event, if it is good when it comes again. */
+	uint64_t seed = ev->dst_port | (uint64_t)(ev->refused != 0) << 16;
 
-	record_hash_id(id, hash_bytes(from, sizeof from, ev->dst_port),
-		hash_bytes(from, sizeof from, ~(uint64_t)ev->dst_port));
+	record_hash_id(id, hash_bytes(from, sizeof from, seed), hash_bytes(from, sizeof from, ~seed));
 }
 
 /* Behind the rest of the payload, whose last byte is before p. */

@@ -128,7 +128,7 @@ static inline void record_hash_id(uint8_t id[16], uint64_t high, uint64_t low)
 }
 
 /* The id of an event that its producer has numbered, and that has none of its own: the same each time that it
- * comes. */
+ * comes; another one if it is refused. */
 void record_producer_id(uint8_t id[16], const struct event *ev);
 
 /* Of a record with RECORD_F_PRODUCER. */

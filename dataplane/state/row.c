@@ -273,6 +273,7 @@ void row_put_late(struct bytes *out, const struct record *rec, uint64_t window_u
 	append(to, &input_offset, sizeof input_offset);
 	late->bytes = whole;
 	late->kind = RECORD_LATE;
+	late->flags &= (uint16_t)~(RECORD_F_PRODUCER | RECORD_F_ACK); /* its payload ends otherwise now */
 	late->payload_bytes = rec->payload_bytes + LATE_TAIL_BYTES;
 }
 

@@ -46,6 +46,7 @@ static struct {
 	struct rte_mempool *pool;
 	struct rte_ring *out; /* what the port sends */
 	uint16_t eth_port;
+	uint64_t mirrors;
 	struct frame_keys keys;
 	uint8_t key;
 	uint64_t handed, handed_before; /* records to this journal since it was opened; to earlier ones */
@@ -68,7 +69,7 @@ static void up(const char *rules)
 	assert_non_null(fx.matcher);
 	rig_open(&fx.journal);
 	assert_int_equal(ack_lanes_create(&fx.lanes, 1, PARTS, &err), 0);
-	if (acker_start(&fx.acker, &fx.cfg, fx.lanes, fx.journal.journal, &err))
+	if (acker_start(&fx.acker, &fx.cfg, fx.lanes, fx.journal.journal, fx.mirrors, &err))
 		fail_msg("%s", err.text);
 	fx.journal.handoff.acks = fx.lanes;
 	rig_start(&fx.journal);
@@ -368,6 +369,34 @@ static void refusals_have_their_reasons(void **state)
 	stop();
 }
 
+/* Refused at first, and good when it comes again: it is stored, and only then called durable. */
+static void a_refused_event_may_become_good(void **state)
+{
+	struct frame_make m;
+	char text[128];
+	int64_t ahead_ms = clock_wall_ms() + 300500; /* half a second more than is allowed */
+
+	(void)state;
+	start("rules: []", "");
+	snprintf(text, sizeof text, "{\"source\":\"s\",\"type\":\"log\",\"message\":\"m\",\"ts\":%ld}",
+		(long)ahead_ms);
+	make_begin(&m, PRODUCER, 1, 1, 1, 0);
+	make_event(&m, text);
+	data_send(&m);
+	await(1, 1);
+	assert_int_equal(fx.refused[1], DROP_timestamp_future);
+	while (clock_wall_ms() + 300000 < ahead_ms + 100)
+		usleep(10000);
+	data_send(&m);
+	fx.refused[1] = 0;
+	await(1, 1);
+	assert_true(is_durable(1));
+	assert_int_equal(journaled(RECORD_EVENT), 1);
+	assert_int_equal(journaled(RECORD_REFUSED), 1);
+	assert_int_equal(duplicates(), 0);
+	stop();
+}
+
 static void what_cannot_be_read_is_not_answered(void **state)
 {
 	struct frame_make m;
@@ -412,6 +441,28 @@ static void silence_if_wanted(void **state)
 	stop();
 }
 
+/* What a mirror port sees was meant for somebody else, who answers. */
+static void not_for_others(void **state)
+{
+	struct acker_stats stats;
+
+	(void)state;
+	start("rules: []", "");
+	down();
+	fx.mirrors = 1ull << fx.eth_port; /* whose address is not that of the frames */
+	up("rules: []");
+	send_events(1, 5);
+	pipeline_seal(&fx.pl, (struct burst_time){clock_wall_ms(), clock_mono_ns()}, true);
+	assert_int_equal(journaled(RECORD_EVENT), 5);
+	do {
+		usleep(1000);
+		acker_stats(fx.acker, &stats);
+	} while (stats.no_path < 5);
+	answers_take();
+	assert_int_equal(fx.answers, 0);
+	stop();
+}
+
 static void keyed(void **state)
 {
 	char path[] = "/tmp/sluice-keys-XXXXXX";
@@ -442,8 +493,10 @@ int main(void)
 		cmocka_unit_test(each_event_is_answered),
 		cmocka_unit_test(a_repeated_event_is_known_and_answered),
 		cmocka_unit_test(refusals_have_their_reasons),
+		cmocka_unit_test(a_refused_event_may_become_good),
 		cmocka_unit_test(what_cannot_be_read_is_not_answered),
 		cmocka_unit_test(silence_if_wanted),
+		cmocka_unit_test(not_for_others),
 		cmocka_unit_test(keyed),
 	};
 	int port;
