@@ -15,7 +15,7 @@
 #define HEADERS_4 28 /* IPv4 and UDP */
 #define HEADERS_6 48
 
-/* sluice drops fragments: rather an error here than a datagram that never arrives. */
+/* Where one fragment is lost all is: rather an error here than a datagram that seldom arrives. */
 static void never_fragment(int fd, int family)
 {
 #if defined(IP_MTU_DISCOVER) && defined(IPV6_MTU_DISCOVER)

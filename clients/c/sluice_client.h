@@ -81,7 +81,7 @@ int sluice_client_open(struct sluice_client **out, const struct sluice_client_op
 
 /* Takes one event: a JSON object of 1 to 65535 bytes. timeout_ms: how long to wait while the window or its
  * memory is full; 0: not at all, negative: for ever. 0, or with the event not taken: -EAGAIN (still full),
- * -EINVAL (no bytes), -EMSGSIZE (does not fit into one datagram of the path's MTU: fragments never arrive),
+ * -EINVAL (no bytes), -EMSGSIZE (does not fit into one datagram of the path's MTU: no fragments are sent),
  * -ECHILD, -EBUSY (called from refused). */
 int sluice_client_send(struct sluice_client *c, const char *event, size_t bytes, int timeout_ms);
 

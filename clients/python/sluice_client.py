@@ -135,7 +135,7 @@ def connect(host, port):
             continue
         try:
             s.setblocking(False)
-            if LINUX:  # sluice drops fragments: rather an error here than a datagram that never arrives
+            if LINUX:  # where one fragment is lost all is: rather an error here
                 s.setsockopt(MTU[family][0], MTU[family][1], 2)
             s.connect(address)
             return s

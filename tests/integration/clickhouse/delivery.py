@@ -3,6 +3,7 @@ import glob
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,9 @@ class Engine:
         self.url = f"http://127.0.0.1:{http}"
 
     def start(self):
+        with socket.socket() as s:  # the answers of a stranger's server would be taken for those of ours
+            if s.connect_ex(("127.0.0.1", int(self.http))) == 0:
+                sys.exit(f"port {self.http} is taken: another server listens there")
         rc = subprocess.run([SERVER, "start", self.folder, self.http, self.tcp, self.chembed], check=False).returncode
         if rc:
             sys.exit(rc)
@@ -44,6 +48,13 @@ class Engine:
         """kill -9, and a new one on the same data once the old one is gone."""
         self.kill()
         self.start()
+
+    def revive(self):
+        """The embedded engine may end by itself when a connection is reset, as by who speaks TLS to its plain port."""
+        try:
+            self.query("SELECT 1")
+        except OSError:
+            self.start()
 
     def query(self, sql):
         url = self.url + "/?" + urllib.parse.urlencode({"wait_end_of_query": 1})

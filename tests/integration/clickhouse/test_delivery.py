@@ -215,6 +215,7 @@ def tls(engine, part):
         if process.returncode != 4:
             part.fail(f"{url}: exit {process.returncode}, expected 4")
     part.url = plain_url
+    engine.revive()
     part.run(0)
     d.compare(engine, part, 50000)
 

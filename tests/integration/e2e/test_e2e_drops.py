@@ -3,23 +3,7 @@ reach: the link (down for a while), the NIC's ring (sluiced is frozen, the kerne
 its events (format sluice), so that what never came is known, too. No sink.
 
 Shown: the port is seen to be down, and said to be; each event that was sent is journaled, or counted once: as missing
-from its producer's count, of which the ring's part is the port's `kernel_drops`, frame by frame; the ledger balances."""
-import json
-import os
-import signal
-import subprocess
-import sys
-
-from daemon import Daemon
-from netns import TARGET, Sender, ip
-from rig import Rig, wait_until
-
-CLIENTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../../clients/python")
-PORT, WINDOW = 5140, 1024
-LINK, RING = 300, 30000
-# One event a datagram, so that frames, datagrams and events are the same number. Sends as many as each line says, then
-# says its id.
-CLIENT = """
+from its producer's count, of which the ring's part is the port's `kernel_drops` exactly; the ledger balances."""
 import sys, time
 sys.path.insert(0, sys.argv[1])
 from sluice_client import Client
