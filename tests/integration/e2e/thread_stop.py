@@ -16,8 +16,11 @@ def threads_named(pid, prefix):
     """Thread ids, in the order of their names."""
     found = []
     for tid in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{tid}/comm", encoding="ascii") as f:
-            name = f.read().strip()
+        try:
+            with open(f"/proc/{pid}/task/{tid}/comm", encoding="ascii") as f:
+                name = f.read().strip()
+        except OSError:  # it has ended meanwhile
+            continue
         if name.startswith(prefix):
             found.append((name, int(tid)))
     return [tid for _, tid in sorted(found)]
