@@ -191,7 +191,7 @@ static int line_take(const char *line, size_t bytes, const struct wanted *w)
 	int rc = 0;
 
 	if (!table || !address_read(json_string_value(json_object_get(o, "address")), &epoch, &offset))
-		rc = -EBADMSG;
+		rc = -EINVAL;
 	else if (epoch == w->epoch && offset >= w->from && offset < w->to)
 		w->each(w->arg, offset, table, (uint64_t)json_integer_value(json_object_get(o, "rows")));
 	json_decref(o);

@@ -22,6 +22,12 @@ struct piece {
 	const struct ch_block *block; /* its rows; NULL: none */
 };
 
+/* Of a journal or a file that cannot be read: no word of a server about rows. */
+static int local_rc(int rc)
+{
+	return rc == -EBADMSG || rc == -E2BIG ? -EIO : rc;
+}
+
 static int range_save(struct ch_part *p, struct err *err)
 {
 	struct ch_intent next;
@@ -35,7 +41,7 @@ static int range_save(struct ch_part *p, struct err *err)
 
 static int piece_make(struct ch_part *p, struct piece *piece, struct err *err)
 {
-	int rc = ch_range_reload(p, &p->slice, piece->from, piece->to, err);
+	int rc = local_rc(ch_range_reload(p, &p->slice, piece->from, piece->to, err));
 
 	piece->block = NULL;
 	for (uint32_t i = 0; rc == 0 && i < p->slice.block_count; i++)
@@ -104,7 +110,7 @@ static int piece_bury(struct ch_part *p, const struct piece *piece, struct err *
 	if (rc == 0)
 		rc = of.rc;
 	if (rc)
-		return rc;
+		return local_rc(rc);
 	crash_point("ch_letter");
 	sink_error(p->part, why.text);
 	tally_refused(p, piece->block->table->name, piece->block->native.row_count);
@@ -132,7 +138,7 @@ static int piece_buried(struct ch_part *p, const struct piece *piece, bool *buri
 	int rc = ch_letters_each(&p->letters, p->rows.epoch, piece->from, piece->to, letter_look, &at, err);
 
 	*buried = at.there;
-	return rc;
+	return local_rc(rc);
 }
 
 /* ---- pieces ---- */
@@ -173,7 +179,7 @@ static int piece_deliver(
 	p->range.split_to = piece->to;
 	rc = range_save(p, err);
 	if (rc)
-		return rc;
+		return local_rc(rc);
 	crash_point("ch_split");
 	rc = ch_block_deliver(p, piece->block, piece->from, piece->to, resumed, err);
 	*settled = rc == 0;
@@ -194,7 +200,7 @@ static int split_end(struct ch_part *p, uint32_t index, struct err *err)
 {
 	p->range.settled = index + 1;
 	p->range.split_from = p->range.split_to = 0;
-	return range_save(p, err);
+	return local_rc(range_save(p, err));
 }
 
 /* What is known of where to cut. */
@@ -279,6 +285,6 @@ static void letter_untally(void *arg, uint64_t offset, const char *table, uint64
 
 int ch_split_resumed(struct ch_part *p, struct err *err)
 {
-	return ch_letters_each(
-		&p->letters, p->rows.epoch, p->range.from, p->range.to, letter_untally, p, err);
+	return local_rc(ch_letters_each(
+		&p->letters, p->rows.epoch, p->range.from, p->range.to, letter_untally, p, err));
 }
