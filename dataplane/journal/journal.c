@@ -56,27 +56,39 @@ static int params_check(const struct journal_params *p, struct err *err)
 
 /* ---- making and opening ---- */
 
+/* -EBADMSG if there are segments, which a partition that is to be made cannot have. */
+static int part_dir_check(const char *dir, struct err *err)
+{
+	uint64_t *number = NULL;
+	uint32_t count;
+	int rc;
+
+	if (access(dir, F_OK) != 0) /* also a link to nowhere */
+		return errno == ENOENT ? 0 : err_set(err, -errno, "%s: %s", dir, strerror(errno));
+	rc = segment_list(dir, true, &number, &count, err);
+	if (rc != 0)
+		return rc;
+	free(number);
+	if (!count)
+		return 0;
+	return err_set(err, -EBADMSG,
+		"%s: there are segments but no journal.meta: restore it, or move the directory away", dir);
+}
+
 static int part_dir_make(const struct journal *j, uint32_t partition, struct err *err)
 {
 	struct mark_slot mark = {.epoch = j->meta.epoch, .partition = partition};
 	char dir[PATH_BYTES];
-	uint64_t *number = NULL;
-	uint32_t count;
 	int fd, rc;
 
 	store_part_dir(dir, j->params.dir, partition);
-	rc = dirs_part_make(j, partition, err);
+	rc = part_dir_check(dir, err); /* first: the next step removes what a link names */
+	if (rc == 0)
+		rc = dirs_part_make(j, partition, err);
 	if (rc == 0)
 		rc = durable_dir_make(dir, err);
-	if (rc == 0)
-		rc = segment_list(dir, true, &number, &count, err);
 	if (rc != 0)
 		return rc;
-	free(number);
-	if (count)
-		return err_set(err, -EBADMSG,
-			"%s: there are segments but no journal.meta: restore it, or move the directory away",
-			dir);
 	fd = store_mark_open(dir, true, true, err);
 	if (fd < 0)
 		return fd;

@@ -80,6 +80,20 @@ static void partitions_are_dealt_in_turn(void **state)
 	assert_int_equal(rename(away, disk[1]), 0);
 	rig_open(&rig);
 	rig_close(&rig);
+	/* Without journal.meta nothing of it is touched. */
+	snprintf(path, sizeof path, "%s/journal.meta", rig.params.dir);
+	snprintf(target, sizeof target, "%s/meta-away", rig.dir);
+	assert_int_equal(rename(path, target), 0);
+	assert_int_equal(rig_open_rc(&rig, &err), -EBADMSG);
+	assert_non_null(strstr(err.text, "there are segments but no journal.meta"));
+	assert_int_equal(rename(target, path), 0);
+	rig_open(&rig);
+	for (uint32_t p = 0; p < 4; p++) {
+		rig_read(&rig, p, &log);
+		assert_int_equal(log.count, 3000);
+		rig_log_free(&log);
+	}
+	rig_close(&rig);
 	/* Removed as a whole. */
 	snprintf(path, sizeof path, "%s/tree", rig.dir);
 	assert_int_equal(journal_tree_remove(path, &err), 0);
