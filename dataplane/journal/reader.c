@@ -168,10 +168,11 @@ static int reader_fault(struct journal_reader *r, struct err *err)
 		r->walk.at.file_offset, r->walk.fault ? r->walk.fault : "no block", r->offset);
 }
 
-int journal_reader_resync(struct journal_reader *r, uint64_t *to, struct err *err)
+/* From a fault to the first good block behind it, or to the durable end. 0 or -errno: then it stands still.
+ */
+static int reader_go_behind(struct journal_reader *r, struct err *err)
 {
 	const struct block_place was = r->walk.at;
-	const char *fault = r->walk.fault ? r->walk.fault : "no block";
 	const struct block_header *h;
 	struct part_tail tail;
 	int rc;
@@ -192,6 +193,34 @@ int journal_reader_resync(struct journal_reader *r, uint64_t *to, struct err *er
 		r->walk.at.offset = tail.offset;
 		r->walk.at.chained = true;
 	}
+	return 0;
+}
+
+/* The way to a place begins at its segment's first block: what is damaged on the way is not wanted. True: it
+ * is passed. */
+static bool reader_passes(struct journal_reader *r)
+{
+	const struct block_place was = r->walk.at;
+	const char *fault = r->walk.fault;
+	struct err ignored;
+
+	if (was.offset >= r->offset)
+		return false;
+	if (reader_go_behind(r, &ignored) == 0 && r->walk.at.offset <= r->offset)
+		return true;
+	walk_seek(&r->walk, &was);
+	r->walk.fault = fault;
+	return false;
+}
+
+int journal_reader_resync(struct journal_reader *r, uint64_t *to, struct err *err)
+{
+	const struct block_place was = r->walk.at;
+	const char *fault = r->walk.fault ? r->walk.fault : "no block";
+	int rc = reader_go_behind(r, err);
+
+	if (rc != 0)
+		return rc;
 	if (was.segment < atomic_load_explicit(&r->part->oldest_segment, memory_order_acquire)) {
 		walk_seek(&r->walk, &was);
 		return err_set(err, -ERANGE, "journal partition %u: offset %" PRIu64 " was removed",
@@ -281,6 +310,8 @@ int journal_reader_next(
 		if (!tail_wait(r->part, r->walk.at.seq, timeout_ms))
 			return 0;
 		rc = reader_fetch(r, atomic_load(&r->part->durable_seq), &h, block, err);
+		if (rc == -EBADMSG && reader_passes(r))
+			continue;
 		if (rc < 0)
 			return rc;
 		block_place_step(&r->walk.at, h);

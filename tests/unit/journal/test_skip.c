@@ -380,6 +380,40 @@ static void damage_in_a_closed_segment_is_passed_over(void **state)
 	rig_free(&rig);
 }
 
+/* Who begins behind damage in the same segment gets what is there. */
+static void damage_on_the_way_to_a_place_does_not_matter(void **state)
+{
+	struct bounds b = {.count = 0};
+	struct journal_reader *reader;
+	struct journal_block block;
+	struct rig rig;
+	struct err err;
+
+	(void)state;
+	rig_init(&rig, 1, 1);
+	rig.params.dedup_ids_max = 1000;
+	rig_open(&rig);
+	journal_consumer_set(rig.journal, consumer_of(&rig, "holder", false, (struct journal_limits){0}), 0);
+	rig_start(&rig);
+	rig_feed(&rig, 0, 0, 1, 20000);
+	rig_settle(&rig, 0);
+	assert_int_equal(journal_scan(rig.dir, 0, bounds_each, &b, &err), 1);
+	scribble(&rig, "seg-0000000001.log", (off_t)b.at[1] + 20, "xx");
+	scribble(&rig, "seg-0000000001.log", (off_t)b.at[3] + 1100, "yy");
+	scribble(&rig, "seg-0000000001.log", (off_t)b.at[5] + 20, "xx");
+	assert_int_equal(journal_reader_open(&reader, rig.journal, 0, b.from[2] + 1, &err), 0);
+	for (int i = 7; i; i--) { /* back and forth */
+		int at = i % 2 ? i : 8 - i, damaged = at == 1 || at == 3 || at == 5;
+
+		assert_int_equal(journal_reader_seek(reader, b.from[at] + 1, &err), 0);
+		assert_int_equal(journal_reader_next(reader, &block, 1000, &err), damaged ? -EBADMSG : 1);
+		if (!damaged)
+			assert_int_equal(block.first_offset, b.from[at]);
+	}
+	journal_reader_close(reader);
+	rig_free(&rig);
+}
+
 /* A slot that is torn: the one before holds. Both: what was given up is not known, and that is said. */
 static void a_torn_record_of_ranges(void **state)
 {
@@ -415,6 +449,7 @@ int main(void)
 		cmocka_unit_test(never_above_the_floor_of_the_state),
 		cmocka_unit_test(a_lag_limit_skips_to_the_end),
 		cmocka_unit_test(damage_in_a_closed_segment_is_passed_over),
+		cmocka_unit_test(damage_on_the_way_to_a_place_does_not_matter),
 		cmocka_unit_test(a_torn_record_of_ranges),
 	};
 
