@@ -42,4 +42,8 @@ int epoch_before_open(struct epoch_before *b, const struct config *cfg, struct e
 void epoch_before_tick(struct epoch_before *b, const struct sink_group *group);
 void epoch_before_close(struct epoch_before *b);
 
+/* Moves dead letters out of DATA_DIR/before to DATA_DIR/sinks/FOLDER-EPOCH/. May be called again after a crash.
+ * 0 or -errno. */
+int epoch_letters_keep(const char *data_dir, const char *before, uint64_t epoch, struct err *err);
+
 #endif

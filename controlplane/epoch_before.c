@@ -109,7 +109,8 @@ void epoch_before_tick(struct epoch_before *b, const struct sink_group *group)
 	}
 	b->over = true;
 	crash_point("epoch_before_delivered");
-	if (journal_tree_remove(b->done, &err) != 0 || durable_move(b->dir, b->done, &err) != 0) {
+	if (epoch_letters_keep(b->env.cfg->node.data_dir, b->dir, journal_epoch(b->env.journal), &err) != 0 ||
+		journal_tree_remove(b->done, &err) != 0 || durable_move(b->dir, b->done, &err) != 0) {
 		log_error("control", "the epoch before is delivered, but stays: %s", err.text);
 		return;
 	}

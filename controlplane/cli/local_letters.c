@@ -79,8 +79,11 @@ enum cli_exit local_letters(const struct cli *cli, FILE *out, struct err *err)
 
 	if (code == CLI_OK) {
 		snprintf(pattern, sizeof pattern, "%s/sinks/clickhouse*/p*.letters", dir);
-		if (glob(pattern, 0, NULL, &found) && errno == ENOMEM)
-			rc = err_set(err, -ENOMEM, "no memory");
+		rc = glob(pattern, 0, NULL, &found);
+		snprintf(pattern, sizeof pattern, "%s/before/sinks/clickhouse*/p*.letters", dir);
+		if (rc == 0 || rc == GLOB_NOMATCH)
+			rc = glob(pattern, rc == 0 ? GLOB_APPEND : 0, NULL, &found);
+		rc = rc == GLOB_NOSPACE ? err_set(err, -ENOMEM, "no memory") : 0;
 	}
 	for (size_t i = 0; rc == 0 && i < found.gl_pathc; i++)
 		rc = file_read(found.gl_pathv[i], reasons, letters, last, err);
