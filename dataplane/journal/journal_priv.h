@@ -266,6 +266,7 @@ struct journal_part {
 	struct mark_slot mark;
 	struct part_tail synced;     /* JOURNAL_ASYNC: up to here it is on the disk for sure */
 	_Atomic uint64_t synced_seq; /* the same, for the writer */
+	bool sync_lost;		     /* a sync failed: nothing behind `synced` is ever sure */
 
 	/* Writer. */
 	pthread_t writer __attribute__((aligned(64)));

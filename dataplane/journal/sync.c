@@ -123,8 +123,9 @@ void sync_full_segments(struct journal_part *part)
 	struct part_tail end;
 	struct err err;
 
-	while (part->journal->params.durability == JOURNAL_ASYNC && next_full(part, &end)) {
+	while (part->journal->params.durability == JOURNAL_ASYNC && !part->sync_lost && next_full(part, &end)) {
 		if (segment_sync(part, end.segment - 1, &err) != 0) {
+			part->sync_lost = true;
 			log_error("journal", "cannot sync partition=%u error=\"%s\"", part->index, err.text);
 			return;
 		}
@@ -137,6 +138,9 @@ bool sync_last(struct journal_part *part)
 {
 	if (part->journal->params.durability != JOURNAL_ASYNC)
 		return true;
+	/* A second sync says yes without having written what the first has thrown away. */
+	if (part->sync_lost)
+		return false;
 	for (int slot = 0; slot < 2; slot++)
 		if (part->fd[slot] >= 0 && fdatasync(part->fd[slot]) != 0) {
 			log_error("journal", "cannot sync partition=%u error=\"%s\"", part->index,
