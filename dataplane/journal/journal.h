@@ -181,6 +181,10 @@ uint64_t journal_skip_wanted(const struct journal *j, int consumer, uint64_t pos
  * if that is further. It then commits *to before anything else, or, after a crash, does the same again. */
 int journal_skip_take(struct journal *j, int consumer, uint64_t position, uint64_t to_min,
 	enum journal_skip reason, uint64_t *to, struct err *err);
+/* Records [from, to), which lie before the consumer's position and are not delivered yet, will not be: writes
+ * that down durably, once however often it is said. */
+int journal_skip_lost(struct journal *j, int consumer, uint64_t from, uint64_t to, enum journal_skip reason,
+	struct err *err);
 /* `position` is committed at the target. */
 void journal_skip_passed(struct journal *j, int consumer, uint64_t position);
 /* Records of [from, to) that the consumer has skipped, of the ranges that are remembered one by one. */

@@ -329,6 +329,40 @@ int journal_skip_take(struct journal *j, int consumer, uint64_t position, uint64
 	return rc;
 }
 
+int journal_skip_lost(struct journal *j, int consumer, uint64_t from, uint64_t to, enum journal_skip reason,
+	struct err *err)
+{
+	struct journal_consumer *c = &j->consumer[consumer];
+	struct journal_part *part = &j->part[c->partition];
+	struct skip_slot next;
+	bool known = false;
+	int rc = 0;
+
+	pthread_mutex_lock(&part->skip_lock);
+	next = *part->skips;
+	for (uint32_t i = 0; i < next.entry_count; i++) {
+		const struct skip_entry *e = &next.entry[i];
+
+		known |= (e->flags & SKIP_F_DONE) && e->from == from && e->to == to &&
+			 strcmp(e->name, c->name) == 0;
+	}
+	if (!known) {
+		if (entry_add(&next, c->name, from, to, reason, SKIP_F_TAKEN | SKIP_F_DONE))
+			rc = skip_write(part, &next, err);
+		else
+			rc = err_set(err, -ENOSPC, "%s/skipped: too many ranges at once", part->dir);
+	}
+	pthread_mutex_unlock(&part->skip_lock);
+	if (rc == 0 && !known)
+		log_error("journal",
+			"RECORDS SKIPPED: sink=%s partition=%u offsets=%" PRIu64 "-%" PRIu64 " count=%" PRIu64
+			" reason=%s%s",
+			c->name, part->index, from, to - 1, to - from, journal_skip_name[reason],
+			j->params.derived ? " log=output" : "");
+	crash_point("journal_skip_lost");
+	return rc;
+}
+
 void journal_skip_passed(struct journal *j, int consumer, uint64_t position)
 {
 	struct journal_consumer *c = &j->consumer[consumer];

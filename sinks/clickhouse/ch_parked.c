@@ -63,6 +63,7 @@ int ch_range_again(struct ch_part *p, const struct ch_range *range, struct err *
 
 	p->range = *range;
 	p->ambiguous = true;
+	p->ours = true;
 	atomic_fetch_add(&p->part->stats.retries, 1);
 	log_info("clickhouse", "partition=%u range=%lu-%lu is sent again to %s", p->part->partition,
 		range->from, range->to, range->endpoint);
@@ -98,27 +99,88 @@ static int parked_of(const struct ch_part *p, uint32_t target)
 	return -1;
 }
 
+/* Parked range number i is not waited for any more. */
+static int parked_remove(struct ch_part *p, uint32_t i, struct err *err)
+{
+	struct ch_intent next = p->intent.last;
+	int rc;
+
+	next.parked_count--;
+	memmove(&next.parked[i], &next.parked[i + 1], (next.parked_count - i) * sizeof *next.parked);
+	memset(&next.parked[next.parked_count], 0, sizeof *next.parked);
+	rc = ch_intent_write(&p->intent, &next, err);
+	crash_point("ch_unparked");
+	return rc;
+}
+
+/* Its records cannot be read any more: it is skipped as a whole. Its server, which is in use, says how much
+ * of it has come. */
+static int parked_abandon(struct ch_part *p, uint32_t i, enum journal_skip reason, struct err *err)
+{
+	const struct ch_range range = p->intent.last.parked[i];
+	uint64_t position = atomic_load(&p->part->stats.position), rows;
+	struct journal *j = p->part->journal;
+	int rc = ch_rows_there(p, range.from, range.to, &rows, err);
+
+	p->ours = false;
+	if (rc)
+		return rc;
+	p->ours = true;
+	log_error("clickhouse",
+		"partition=%u range=%lu-%lu waited for %s and cannot be read any more: it is skipped; the "
+		"server has rows=%lu of it",
+		p->part->partition, range.from, range.to, range.endpoint, rows);
+	rc = journal_skip_lost(j, p->part->consumer, range.from, range.to, reason, err);
+	if (rc == 0)
+		rc = parked_remove(p, i, err);
+	if (rc)
+		return rc;
+	atomic_fetch_add(&p->part->stats.skipped, range.to - range.from);
+	journal_skip_passed(j, p->part->consumer, position);
+	sink_committed(p->part, position, &(struct sink_tally){0});
+	ch_parked_tell(p, position);
+	return 0;
+}
+
+/* Whether what failed was that its records are damaged, or gone. */
+static bool parked_unreadable(
+	struct ch_part *p, const struct ch_range *range, int rc, enum journal_skip *reason)
+{
+	struct journal_partition_stats stats;
+	struct err ignored;
+	uint64_t to;
+
+	if (!p->ours)
+		return false;
+	*reason = JOURNAL_SKIP_DAMAGED;
+	if (rc == -EBADMSG && p->reader && journal_reader_resync(p->reader, &to, &ignored) == 0) {
+		p->reader_at = to;
+		return to > range->from;
+	}
+	*reason = JOURNAL_SKIP_FULL;
+	journal_stats(p->part->journal, p->part->partition, &stats);
+	return stats.oldest_offset > range->from;
+}
+
 /* Parked range number i, whose server is in use. */
 static int parked_finish(struct ch_part *p, uint32_t i, struct err *err)
 {
 	struct ch_range range = p->intent.last.parked[i];
-	struct ch_intent next;
+	enum journal_skip reason;
 	int rc;
 
 	p->in_parked = true;
 	p->parked_index = i;
 	rc = ch_range_again(p, &range, err);
 	p->in_parked = false;
+	if (rc && parked_unreadable(p, &range, rc, &reason))
+		return parked_abandon(p, i, reason, err);
 	if (rc)
 		return rc;
-	next = p->intent.last;
-	next.parked_count--;
-	memmove(&next.parked[i], &next.parked[i + 1], (next.parked_count - i) * sizeof *next.parked);
-	memset(&next.parked[next.parked_count], 0, sizeof *next.parked);
-	rc = ch_intent_write(&p->intent, &next, err);
+	rc = parked_remove(p, i, err);
+	p->ours = rc != 0;
 	if (rc)
 		return rc;
-	crash_point("ch_unparked");
 	ch_target_good(p);
 	sink_committed(p->part, atomic_load(&p->part->stats.position), &p->rows.tally);
 	ch_parked_tell(p, atomic_load(&p->part->stats.position));
@@ -134,7 +196,7 @@ static int parked_finish_all(struct ch_part *p, struct err *err)
 	while ((i = parked_of(p, target)) >= 0) {
 		int rc = parked_finish(p, (uint32_t)i, err);
 
-		if (rc == -ENOMEM || rc == -ECANCELED)
+		if (rc && (rc == -ENOMEM || rc == -ECANCELED || p->ours))
 			return rc;
 		if (rc) {
 			sink_error(p->part, err->text);
@@ -163,9 +225,7 @@ int ch_parked_tend(struct ch_part *p, struct err *err)
 			*err = why;
 			return rc;
 		}
-		if (rc == 0)
-			rc = parked_finish_all(p, err);
-		if (rc == -ECANCELED || rc == -ENOMEM)
+		if (rc == 0 && (rc = parked_finish_all(p, err)))
 			return rc;
 	}
 	return ch_target_best(p, err);

@@ -37,6 +37,7 @@ struct ch_part {
 	bool in_parked;	       /* it is number parked_index of those that are parked */
 	uint32_t parked_index;
 	bool ambiguous;	     /* a send of it was not answered: it may be on its way at its server still */
+	bool ours;	     /* what failed last is no server's fault: another one would not do better */
 	uint64_t generation; /* rulesets: of the block at hand */
 	uint64_t marked_ns;  /* when the position was last made durable */
 	struct ch_catalog *catalog; /* what the log's records go to */

@@ -262,8 +262,10 @@ static int windows_check(struct ch_part *p, struct err *err)
 
 int ch_range_send(struct ch_part *p, bool resumed, struct err *err)
 {
-	int checked = windows_check(p, err);
+	int checked;
 
+	p->ours = false;
+	checked = windows_check(p, err);
 	if (checked)
 		return checked;
 	for (uint32_t i = p->range.settled; i < p->rows.block_count; i++) {

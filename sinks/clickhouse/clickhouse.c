@@ -289,7 +289,7 @@ static int range_resume(struct ch_part *p, struct err *err)
 		return rc ? rc : ch_range_park(p, err);
 	}
 	rc = ch_range_again(p, &range, err);
-	if (rc == -EBADMSG && journal_reader_resync(p->reader, &to, err) == 0)
+	if (rc == -EBADMSG && p->ours && p->reader && journal_reader_resync(p->reader, &to, err) == 0)
 		return range_abandon(p, JOURNAL_SKIP_DAMAGED, err);
 	if (rc && range_gone(p))
 		return range_abandon(p, JOURNAL_SKIP_FULL, err);

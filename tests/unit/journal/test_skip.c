@@ -144,6 +144,35 @@ static void full_gives_up_the_oldest_for_the_sink_that_is_away(void **state)
 	rig_free(&rig);
 }
 
+/* A range before the position that will not be delivered after all: counted once, and no order is touched. */
+static void a_range_that_was_put_aside_is_lost(void **state)
+{
+	struct rig rig;
+	struct err err;
+	uint64_t to;
+	int slow;
+
+	(void)state;
+	open_small(&rig, true);
+	slow = consumer_of(&rig, "slow", true, (struct journal_limits){0});
+	rig_start(&rig);
+	feed_until_given_up(&rig, slow, 1, 0);
+	to = journal_skip_wanted(rig.journal, slow, 0);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(journal_skip_lost(rig.journal, slow, 10, 20, JOURNAL_SKIP_DAMAGED, &err), 0);
+	assert_int_equal(stats_of(&rig, slow).skipped, 10);
+	assert_int_equal(stats_of(&rig, slow).skip_ranges, 1);
+	assert_int_equal(stats_of(&rig, slow).last_reason, JOURNAL_SKIP_DAMAGED);
+	assert_int_equal(journal_skip_wanted(rig.journal, slow, 0), to);
+	rig_restart(&rig);
+	slow = consumer_of(&rig, "slow", true, (struct journal_limits){0});
+	assert_int_equal(journal_skip_lost(rig.journal, slow, 10, 20, JOURNAL_SKIP_DAMAGED, &err), 0);
+	assert_int_equal(journal_skip_lost(rig.journal, slow, 20, 25, JOURNAL_SKIP_FULL, &err), 0);
+	assert_int_equal(stats_of(&rig, slow).skipped, 15);
+	assert_int_equal(journal_skip_wanted(rig.journal, slow, 0), to);
+	rig_free(&rig);
+}
+
 /* The order survives a restart, during which nobody knows where the sink stands; what it takes then is exact.
  */
 static void an_order_waits_for_the_sink_over_restarts(void **state)
@@ -444,6 +473,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(full_gives_up_the_oldest_for_the_sink_that_is_away),
+		cmocka_unit_test(a_range_that_was_put_aside_is_lost),
 		cmocka_unit_test(an_order_waits_for_the_sink_over_restarts),
 		cmocka_unit_test(an_order_that_comes_late_is_void),
 		cmocka_unit_test(never_above_the_floor_of_the_state),
