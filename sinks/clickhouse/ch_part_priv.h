@@ -62,6 +62,9 @@ int ch_block_deliver(struct ch_part *p, const struct ch_block *block, uint64_t f
 /* How many rows of the block's table and month its server has of [from, to). */
 int ch_block_count(struct ch_part *p, const struct ch_block *block, uint64_t from, uint64_t to,
 	uint64_t *count, struct err *err);
+/* True if a send of it was not answered and its server may be at it still, or cannot say: then nothing of it
+ * may go under another token. */
+bool ch_send_under_way(struct ch_part *p, struct err *err);
 /* True if its server says that it has no row of p->rows, no send of which is under way. */
 bool ch_range_absent(struct ch_part *p);
 /* CRC over all bodies. 0 or -ENOMEM. */

@@ -260,6 +260,38 @@ static int windows_check(struct ch_part *p, struct err *err)
 	return 0;
 }
 
+bool ch_send_under_way(struct ch_part *p, struct err *err)
+{
+	char token[128];
+	uint64_t count = 1;
+	struct err why;
+	size_t bytes;
+	char *sql;
+	FILE *out;
+	int rc;
+
+	if (!p->ambiguous)
+		return false;
+	snprintf(token, sizeof token, "%016lx/%s/%u/", p->rows.epoch, p->rows.node, p->rows.partition);
+	out = open_memstream(&sql, &bytes);
+	if (!out)
+		return true;
+	fputs("SELECT count() FROM system.processes WHERE "
+	      "startsWith(Settings['insert_deduplication_token'], ",
+		out);
+	ch_ddl_text(out, token);
+	fputs(") FORMAT TabSeparated", out);
+	rc = count_query(p, out, &sql, &count, &why);
+	if (rc)
+		err_set(err, -EAGAIN,
+			"clickhouse: too large, and whether an earlier INSERT of it still runs is not known: "
+			"%.300s",
+			why.text);
+	else if (count)
+		err_set(err, -EAGAIN, "clickhouse: too large, but an earlier INSERT of it still runs");
+	return rc || count;
+}
+
 int ch_range_send(struct ch_part *p, bool resumed, struct err *err)
 {
 	int checked;
@@ -274,6 +306,8 @@ int ch_range_send(struct ch_part *p, bool resumed, struct err *err)
 				: ch_block_deliver(
 					  p, p->rows.block[i], p->range.from, p->range.to, resumed, err);
 
+		if (rc == -E2BIG && ch_send_under_way(p, err))
+			return -EAGAIN;
 		if (rc == -EBADMSG || rc == -E2BIG)
 			rc = ch_block_refused(p, i, rc, err);
 		if (rc)

@@ -185,6 +185,8 @@ static int piece_deliver(
 	*settled = rc == 0;
 	if (rc != -EBADMSG && rc != -E2BIG)
 		return rc;
+	if (rc == -E2BIG && ch_send_under_way(p, err))
+		return -EAGAIN;
 	if (piece_absent(p, piece, err))
 		return -EINVAL;
 	if (piece->to - piece->from > 1)
