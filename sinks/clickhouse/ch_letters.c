@@ -15,9 +15,11 @@
 #include "clock.h"
 #include "durable.h"
 #include "event.h"
+#include "reserve.h"
 #include "value_text.h"
 
 #define ERROR_BYTES_MAX 400
+#define ROOM_BYTES 4096u /* of the file system, for a name or a part of a block */
 
 static int letters_fail(const struct ch_letters *l, const char *doing, struct err *err)
 {
@@ -69,16 +71,32 @@ void ch_letters_close(struct ch_letters *l)
 	l->fd = -1;
 }
 
+/* Somebody has moved the file away, as he may: what is written to it now would not be found. */
+static void letters_refind(struct ch_letters *l)
+{
+	struct stat open_one, named;
+
+	if (l->fd < 0 || (fstat(l->fd, &open_one) == 0 && lstat(l->path, &named) == 0 &&
+				 open_one.st_dev == named.st_dev && open_one.st_ino == named.st_ino))
+		return;
+	ch_letters_close(l);
+	l->bytes = 0;
+}
+
 static int letters_make(struct ch_letters *l, struct err *err)
 {
 	char dir[sizeof l->path];
+	struct stat st;
 	int rc;
 
 	if (l->fd >= 0)
 		return 0;
-	l->fd = open(l->path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
-	if (l->fd < 0)
+	do
+		l->fd = open(l->path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
+	while (l->fd < 0 && (errno == ENOSPC || errno == EDQUOT) && reserve_release(ROOM_BYTES));
+	if (l->fd < 0 || fstat(l->fd, &st))
 		return letters_fail(l, "making", err);
+	l->bytes = (uint64_t)st.st_size;
 	snprintf(dir, sizeof dir, "%s", l->path);
 	*strrchr(dir, '/') = 0;
 	rc = durable_dir_sync(dir);
@@ -131,17 +149,43 @@ static json_t *letter_json(const struct ch_letter *letter)
 	return o;
 }
 
+static int line_write(struct ch_letters *l, const char *line, size_t bytes, struct err *err)
+{
+	bool full;
+	int rc;
+
+	do {
+		ssize_t n;
+
+		errno = 0;
+		n = write(l->fd, line, bytes);
+		if (n == (ssize_t)bytes && fdatasync(l->fd) == 0) {
+			l->bytes += bytes;
+			return 0;
+		}
+		full = errno == ENOSPC || errno == EDQUOT || (n >= 0 && n < (ssize_t)bytes);
+		if (full)
+			errno = ENOSPC;
+		rc = letters_fail(l, "writing", err);
+		if (ftruncate(l->fd, (off_t)l->bytes)) /* else it is cut at the next open */
+			full = false;
+	} while (full && reserve_release(bytes + ROOM_BYTES));
+	return rc;
+}
+
 int ch_letters_add(struct ch_letters *l, const struct ch_letter *letter, struct err *err)
 {
 	json_t *o = letter_json(letter);
 	char *line = o ? json_dumps(o, JSON_COMPACT) : NULL;
 	size_t bytes = line ? strlen(line) : 0;
-	int rc = 0;
+	int rc;
 
 	json_decref(o);
 	if (!line)
 		return err_set(err, -ENOMEM, "clickhouse: no memory for a dead letter");
-	if (l->bytes + bytes + 1 > l->bytes_max)
+	letters_refind(l);
+	rc = letters_make(l, err);
+	if (rc == 0 && l->bytes + bytes + 1 > l->bytes_max)
 		rc = err_set(err, -EINVAL,
 			"clickhouse: %s has %lu bytes of rows that the server refuses, and "
 			"clickhouse.letters_max is %lu: "
@@ -149,18 +193,9 @@ int ch_letters_add(struct ch_letters *l, const struct ch_letter *letter, struct 
 			"away. Now refused: "
 			"%.200s",
 			l->path, l->bytes, l->bytes_max, letter->error);
-	if (rc == 0)
-		rc = letters_make(l, err);
 	if (rc == 0) {
 		line[bytes] = '\n'; /* in place of the terminating zero */
-		errno = 0;
-		if (write(l->fd, line, bytes + 1) != (ssize_t)bytes + 1 || fdatasync(l->fd)) {
-			rc = letters_fail(l, "writing", err);
-			if (ftruncate(l->fd, (off_t)l->bytes)) /* else it is cut at the next open */
-				errno = 0;
-		} else {
-			l->bytes += bytes + 1;
-		}
+		rc = line_write(l, line, bytes + 1, err);
 	}
 	free(line);
 	return rc;

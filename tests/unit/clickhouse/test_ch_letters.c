@@ -9,7 +9,9 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -80,9 +82,60 @@ static void test_foreign_line(void **state)
 	assert_int_equal(unlink(letters.path), 0);
 }
 
+/* Moved away by hand, as it is said when there are too many: the next one stands in a new file. */
+static void test_moved_away(void **state)
+{
+	char aside[320];
+	uint64_t offsets;
+	struct err err;
+
+	(void)state;
+	reopen();
+	assert_int_equal(add(1, &err), 0);
+	letters.bytes_max = letters.bytes + 10;
+	assert_int_equal(add(2, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "clickhouse.letters_max"));
+	snprintf(aside, sizeof aside, "%s.aside", letters.path);
+	assert_int_equal(rename(letters.path, aside), 0);
+	assert_int_equal(add(2, &err), 0);
+	assert_int_equal(each(&offsets, &err), 0);
+	assert_int_equal(offsets, 1u << 2);
+	/* And put back in its place. */
+	assert_int_equal(rename(aside, letters.path), 0);
+	assert_int_equal(add(3, &err), -EINVAL);
+	letters.bytes_max = 1 << 20;
+	assert_int_equal(add(3, &err), 0);
+	assert_int_equal(each(&offsets, &err), 0);
+	assert_int_equal(offsets, 1u << 1 | 1u << 3);
+	assert_int_equal(unlink(letters.path), 0);
+}
+
+/* A disk that has no room for more, and a reserve that cannot help: no half line stays. */
+static void test_no_room(void **state)
+{
+	struct rlimit limit = {0, RLIM_INFINITY};
+	uint64_t offsets;
+	struct err err;
+
+	(void)state;
+	reopen();
+	assert_int_equal(add(1, &err), 0);
+	assert_true(signal(SIGXFSZ, SIG_IGN) != SIG_ERR);
+	limit.rlim_cur = letters.bytes + 20;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	assert_int_not_equal(add(2, &err), 0);
+	limit.rlim_cur = RLIM_INFINITY;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	assert_int_equal(add(3, &err), 0);
+	assert_int_equal(each(&offsets, &err), 0);
+	assert_int_equal(offsets, 1u << 1 | 1u << 3);
+	assert_int_equal(unlink(letters.path), 0);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_foreign_line)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_foreign_line),
+		cmocka_unit_test(test_moved_away), cmocka_unit_test(test_no_room)};
 	int rc;
 
 	letters.fd = -1;
