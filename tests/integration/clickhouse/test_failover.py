@@ -13,7 +13,7 @@ import delivery as d
 
 def rows_of(engine):
     try:
-        return int(engine.query("SELECT sum(total_rows) FROM system.tables WHERE database = 'rt'") or 0)
+        return int(engine.query("SELECT ifNull(sum(total_rows), 0) FROM system.tables WHERE database = 'rt'") or 0)
     except OSError:
         return -1
 
