@@ -3,6 +3,7 @@
  * links. Set-up thread. */
 #include "journal_priv.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -119,22 +120,40 @@ int dirs_parts_check(const struct journal *j, struct err *err)
 	return 0;
 }
 
+/* p<k> of a journal */
+static bool is_part_name(const char *name)
+{
+	return name[0] == 'p' && name[1] && name[1 + strspn(name + 1, "0123456789")] == 0;
+}
+
+/* Any may be missing: what was begun and has crashed goes on. */
+static int links_remove(const char *dir, struct err *err)
+{
+	DIR *d = opendir(dir);
+	struct dirent *entry;
+	int rc = 0;
+
+	if (!d)
+		return errno == ENOENT ? 0 : err_set(err, -errno, "%s: %s", dir, strerror(errno));
+	while (rc == 0 && (entry = readdir(d))) {
+		char path[PATH_BYTES + 256];
+		struct stat s;
+
+		snprintf(path, sizeof path, "%s/%s", dir, entry->d_name);
+		if (is_part_name(entry->d_name) && lstat(path, &s) == 0 && S_ISLNK(s.st_mode))
+			rc = link_clear(path, err);
+	}
+	closedir(d);
+	return rc;
+}
+
 int journal_tree_remove(const char *tree, struct err *err)
 {
-	char dir[PATH_BYTES], path[PATH_BYTES];
-	struct stat s;
+	char dir[PATH_BYTES];
+	int rc;
 
 	if (snprintf(dir, sizeof dir, "%s/journal", tree) >= (int)sizeof dir)
 		return err_set(err, -ENAMETOOLONG, "%s: the path is too long", tree);
-	for (uint32_t p = 0; p < 65536; p++) {
-		int rc;
-
-		link_path(path, dir, p);
-		if (lstat(path, &s) != 0)
-			break;
-		rc = S_ISLNK(s.st_mode) ? link_clear(path, err) : 0;
-		if (rc != 0)
-			return rc;
-	}
-	return durable_tree_remove(tree, err);
+	rc = links_remove(dir, err);
+	return rc ? rc : durable_tree_remove(tree, err);
 }

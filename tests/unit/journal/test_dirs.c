@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "durable.h"
 #include "log.h"
 
 static uint32_t entries(const char *dir)
@@ -94,7 +95,11 @@ static void partitions_are_dealt_in_turn(void **state)
 		rig_log_free(&log);
 	}
 	rig_close(&rig);
-	/* Removed as a whole. */
+	/* Removed as a whole, also if a removal has crashed after the first. */
+	snprintf(path, sizeof path, "%s/p0", rig.params.dir);
+	target[readlink(path, target, sizeof target - 1)] = 0;
+	assert_int_equal(durable_tree_remove(target, &err), 0);
+	assert_int_equal(unlink(path), 0);
 	snprintf(path, sizeof path, "%s/tree", rig.dir);
 	assert_int_equal(journal_tree_remove(path, &err), 0);
 	assert_int_equal(entries(disk[0]) + entries(disk[1]), 0);
