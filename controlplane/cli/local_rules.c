@@ -25,7 +25,10 @@ enum cli_exit local_position_clickhouse(const struct cli *cli, FILE *out, struct
 	const char *dir = json_string_value(json_object_get(cli->args, "dir"));
 	uint64_t partition = (uint64_t)json_integer_value(json_object_get(cli->args, "partition"));
 	uint64_t offset = (uint64_t)json_integer_value(json_object_get(cli->args, "offset"));
-	bool output = json_is_true(json_object_get(cli->args, "output"));
+	struct ch_position to = {.output = json_is_true(json_object_get(cli->args, "output")),
+		.drop_parked = json_is_true(json_object_get(cli->args, "drop-parked")),
+		.partition = (uint32_t)partition,
+		.offset = offset};
 	struct config cfg;
 
 	config_defaults(&cfg);
@@ -33,7 +36,7 @@ enum cli_exit local_position_clickhouse(const struct cli *cli, FILE *out, struct
 		err_set(err, -EINVAL, "there is no such partition");
 		return CLI_FAILED;
 	}
-	if (clickhouse_position_set(dir ? dir : cfg.node.data_dir, output, (uint32_t)partition, offset, err))
+	if (clickhouse_position_set(dir ? dir : cfg.node.data_dir, &to, err))
 		return CLI_FAILED;
 	cli_print(cli, out,
 		json_pack("{s:I, s:I}", "partition", (json_int_t)partition, "delivered_before",

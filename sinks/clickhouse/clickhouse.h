@@ -14,11 +14,16 @@
  * database name or the windows cannot be used. */
 int clickhouse_schema_ddl(const struct config *cfg, FILE *out, struct err *err);
 
-/* Writes down that everything before `offset` of a partition of the journal, or of the output log, is
- * delivered, in place of a lost or wrong intent file. The daemon of data_dir must not run. Returns 0, -EBUSY,
- * -EINVAL for a partition that the journal does not have, or -errno. */
-int clickhouse_position_set(
-	const char *data_dir, bool output, uint32_t partition, uint64_t offset, struct err *err);
+struct ch_position {
+	bool output;	  /* of the output log, not of the journal */
+	bool drop_parked; /* what waits for a server that is away is given up */
+	uint32_t partition;
+	uint64_t offset;
+};
+/* Writes down that everything before `offset` of a partition is delivered, in place of a lost or wrong intent
+ * file. The daemon of data_dir must not run. Returns 0, -EBUSY, -EINVAL for a partition that the journal does
+ * not have or one with parked ranges (unless drop_parked), or -errno. */
+int clickhouse_position_set(const char *data_dir, const struct ch_position *to, struct err *err);
 
 /* Where a record of the journal goes, and how far its partition has come by the file beside the journal, of a
  * daemon that may run. */
