@@ -242,6 +242,9 @@ static bool rebind(struct ch_part *p, struct ch_range *range)
 		"(clickhouse.lost)",
 		p->part->partition, range->from, range->to, to, range->endpoint);
 	snprintf(range->endpoint, sizeof range->endpoint, "%s", to);
+	/* The other one has none of its pieces. A record of it that is a dead letter may be one twice. */
+	range->settled = 0;
+	range->split_from = range->split_to = 0;
 	return true;
 }
 

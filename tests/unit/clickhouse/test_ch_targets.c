@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "ch_part_priv.h"
+#include "durable.h"
 
 const struct sink_ops sink_kafka_ops, sink_kafka_alerts_ops, sink_webhook_ops; /* not linked here */
 
@@ -44,9 +45,56 @@ static void test_asked_in_vain(void **state)
 	ch_http_close(&p.http);
 }
 
+/* Its server is gone for good: the other one gets the whole range, also of what went in pieces. */
+static void test_rebound(void **state)
+{
+	static struct config cfg;
+	static struct sink_part part = {.error_lock = PTHREAD_MUTEX_INITIALIZER};
+	static struct ch_part p = {.part = &part, .cfg = &cfg.clickhouse};
+	struct ch_intent step = {.epoch = 1,
+		.node = "n",
+		.pending = true,
+		.range = {.from = 50,
+			.to = 60,
+			.insert_count = 3,
+			.settled = 1,
+			.split_from = 52,
+			.split_to = 55},
+		.parked_count = 2};
+	char dir[] = "/tmp/sluice-targets-XXXXXX";
+	struct err err;
+
+	(void)state;
+	config_defaults(&cfg);
+	strcpy(cfg.clickhouse.url, "http://127.0.0.1:1,http://127.0.0.2:1");
+	strcpy(cfg.clickhouse.lost, "gone:1");
+	strcpy(step.range.endpoint, "gone:1");
+	step.parked[0] = step.parked[1] = step.range;
+	step.parked[0].from = 10, step.parked[0].to = 20,
+	step.parked[0].split_from = step.parked[0].split_to = 0;
+	step.parked[1].from = 30, step.parked[1].to = 50, step.parked[1].split_from = 31;
+	step.parked[1].split_to = 35;
+	strcpy(step.parked[1].endpoint, "127.0.0.2:1");
+	assert_non_null(mkdtemp(dir));
+	if (ch_targets_open(&p, &err) || ch_intent_open(&p.intent, dir, CH_INTENT_INPUT, 0, &err) ||
+		ch_intent_write(&p.intent, &step, &err) || ch_parked_rebind(&p, &err))
+		fail_msg("%s", err.text);
+	step = p.intent.last;
+	assert_string_equal(step.range.endpoint, "127.0.0.1:1");
+	assert_int_equal(step.range.settled + step.range.split_from + step.range.split_to, 0);
+	assert_string_equal(step.parked[0].endpoint, "127.0.0.1:1");
+	assert_int_equal(step.parked[0].settled, 0);
+	assert_string_equal(step.parked[1].endpoint, "127.0.0.2:1"); /* is there: waits for it */
+	assert_int_equal(step.parked[1].settled, 1);
+	assert_int_equal(step.parked[1].split_from, 31);
+	ch_intent_close(&p.intent);
+	durable_tree_remove(dir, &err);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_asked_in_vain)};
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_asked_in_vain), cmocka_unit_test(test_rebound)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
