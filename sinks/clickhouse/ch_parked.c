@@ -36,9 +36,15 @@ void ch_parked_tell(struct ch_part *p, uint64_t position)
 
 int ch_range_park(struct ch_part *p, struct err *err)
 {
-	struct ch_intent next = p->intent.last;
-	int rc;
+	struct ch_intent next;
+	int rc = 0;
 
+	/* Some may have come back: nobody has looked since this one was begun. */
+	if (p->intent.last.parked_count == CH_PARKED_MAX)
+		rc = ch_parked_tend(p, err);
+	if (rc)
+		return rc;
+	next = p->intent.last;
 	if (next.parked_count == CH_PARKED_MAX)
 		return err_set(
 			err, -EAGAIN, "clickhouse: %d ranges wait for servers that are away", CH_PARKED_MAX);

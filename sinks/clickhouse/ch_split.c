@@ -23,8 +23,9 @@ struct piece {
 };
 
 /* Of a journal or a file that cannot be read: no word of a server about rows. */
-static int local_rc(int rc)
+static int local_rc(struct ch_part *p, int rc)
 {
+	p->ours = rc != 0;
 	return rc == -EBADMSG || rc == -E2BIG ? -EIO : rc;
 }
 
@@ -41,7 +42,7 @@ static int range_save(struct ch_part *p, struct err *err)
 
 static int piece_make(struct ch_part *p, struct piece *piece, struct err *err)
 {
-	int rc = local_rc(ch_range_reload(p, &p->slice, piece->from, piece->to, err));
+	int rc = local_rc(p, ch_range_reload(p, &p->slice, piece->from, piece->to, err));
 
 	piece->block = NULL;
 	for (uint32_t i = 0; rc == 0 && i < p->slice.block_count; i++)
@@ -110,7 +111,7 @@ static int piece_bury(struct ch_part *p, const struct piece *piece, struct err *
 	if (rc == 0)
 		rc = of.rc;
 	if (rc)
-		return local_rc(rc);
+		return local_rc(p, rc);
 	crash_point("ch_letter");
 	sink_error(p->part, why.text);
 	tally_refused(p, piece->block->table->name, piece->block->native.row_count);
@@ -138,7 +139,7 @@ static int piece_buried(struct ch_part *p, const struct piece *piece, bool *buri
 	int rc = ch_letters_each(&p->letters, p->rows.epoch, piece->from, piece->to, letter_look, &at, err);
 
 	*buried = at.there;
-	return local_rc(rc);
+	return local_rc(p, rc);
 }
 
 /* ---- pieces ---- */
@@ -156,6 +157,7 @@ static int piece_absent(struct ch_part *p, const struct piece *piece, struct err
 	}
 	if (count == 0)
 		return 0;
+	p->ours = true; /* another server has none of these rows, and must not get them */
 	err_prefix(err,
 		"clickhouse: table %s has taken %lu rows of what is refused, so a materialized view refuses "
 		"them",
@@ -179,7 +181,7 @@ static int piece_deliver(
 	p->range.split_to = piece->to;
 	rc = range_save(p, err);
 	if (rc)
-		return local_rc(rc);
+		return local_rc(p, rc);
 	crash_point("ch_split");
 	rc = ch_block_deliver(p, piece->block, piece->from, piece->to, resumed, err);
 	*settled = rc == 0;
@@ -202,7 +204,7 @@ static int split_end(struct ch_part *p, uint32_t index, struct err *err)
 {
 	p->range.settled = index + 1;
 	p->range.split_from = p->range.split_to = 0;
-	return local_rc(range_save(p, err));
+	return local_rc(p, range_save(p, err));
 }
 
 /* What is known of where to cut. */
@@ -287,6 +289,6 @@ static void letter_untally(void *arg, uint64_t offset, const char *table, uint64
 
 int ch_split_resumed(struct ch_part *p, struct err *err)
 {
-	return local_rc(ch_letters_each(
-		&p->letters, p->rows.epoch, p->range.from, p->range.to, letter_untally, p, err));
+	return local_rc(p, ch_letters_each(&p->letters, p->rows.epoch, p->range.from, p->range.to,
+				   letter_untally, p, err));
 }

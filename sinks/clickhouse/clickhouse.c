@@ -257,7 +257,7 @@ static int range_failed(struct ch_part *p, int rc, bool *moved, struct err *err)
 	bool absent;
 
 	*moved = false;
-	if (p->target_count == 1 || rc == -ENOMEM || rc == -ECANCELED || sink_gives_up())
+	if (p->ours || p->target_count == 1 || rc == -ENOMEM || rc == -ECANCELED || sink_gives_up())
 		return rc;
 	sink_error(p->part, err->text);
 	/* What was refused in so many words, and is not there, may go elsewhere at once. */
