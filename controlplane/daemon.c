@@ -522,7 +522,8 @@ static uint64_t sinks_undelivered(const struct daemon *d)
 
 		for (uint32_t p = 0; p < d->sinks[i].part_count; p++)
 			left += journal_durable_offset(d->sinks[i].part[p].journal, p) -
-				atomic_load(&d->sinks[i].part[p].stats.position);
+				atomic_load(&d->sinks[i].part[p].stats.position) +
+				atomic_load(&d->sinks[i].part[p].stats.parked);
 		most = left > most ? left : most;
 	}
 	return most;

@@ -220,7 +220,7 @@ json_t *view_sinks(const struct view *v, const struct request *rq, struct err *e
 			json_object_set_new(row, "passed_over", json_u64(p->other));
 			json_object_set_new(row, "skipped", json_u64(p->limits.skipped));
 			json_object_set_new(row, "given_up", json_u64(p->limits.given_up));
-			if (p->limits.skip_ranges)
+			if (p->limits.last_to) /* the ranges themselves are remembered for a while */
 				json_object_set_new(row, "last_skipped",
 					json_sprintf("%" PRIu64 "-%" PRIu64 " (%s)", p->limits.last_from,
 						p->limits.last_to - 1,

@@ -105,8 +105,9 @@ static int check_clickhouse_url(const char *urls, struct err *err)
 
 		if (!scheme || bytes == scheme || strcspn(p, " @?#") < bytes)
 			return err_set(err, -EINVAL,
-				"clickhouse.url: '%s': expected http://HOST:PORT or https://HOST:PORT[,...]",
-				urls);
+				"clickhouse.url: expected http://HOST:PORT or https://HOST:PORT[,...], "
+				"without "
+				"blanks, user and query");
 		p += bytes;
 		if (!*p)
 			return 0;
@@ -155,8 +156,7 @@ static int check_sinks(const struct config *cfg, struct err *err)
 	if (cfg->webhook.enabled && (strncmp(url, "http://", 7) != 0 || !url[7]) &&
 		(strncmp(url, "https://", 8) != 0 || !url[8]))
 		return err_set(err, -EINVAL,
-			"webhook.url: '%s': expected http://HOST[:PORT]/PATH or https://HOST[:PORT]/PATH",
-			url);
+			"webhook.url: expected http://HOST[:PORT]/PATH or https://HOST[:PORT]/PATH");
 	for (const char *p = cfg->clickhouse.database; *p; p++)
 		if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_", *p))
 			return err_set(err, -EINVAL,

@@ -16,10 +16,15 @@ static bool host_char(char c, bool v6)
 	       c == '-' || c == '_';
 }
 
+/* A password that somebody wrote into a URL is not shown. */
 static int endpoint_fault(struct err *err, const char *url, const char *fault)
 {
-	return err_set(err, -EINVAL, "clickhouse.url: %s: %s; expected http://HOST:PORT or https://HOST:PORT",
-		url, fault);
+	const char *at = strrchr(url, '@'), *from = at ? at + 1 : url;
+
+	return err_set(err, -EINVAL,
+		"clickhouse.url: %.*s: %s; expected http://HOST:PORT or https://HOST:PORT, with the user in "
+		"clickhouse.user",
+		(int)strcspn(from, "?#"), from, fault);
 }
 
 /* ":PORT" or nothing, then "/" or nothing. */

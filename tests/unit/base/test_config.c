@@ -238,9 +238,9 @@ static void test_check(void **state)
 	static const struct bad row[] = {
 		{"kafka.enabled=true", "kafka.brokers: empty"},
 		{"clickhouse.enabled=true|clickhouse.url=localhost:8123",
-			"clickhouse.url: 'localhost:8123': expected"},
-		{"webhook.enabled=true|webhook.url=ftp://x", "webhook.url: 'ftp://x': expected"},
-		{"webhook.enabled=true", "webhook.url: '': expected"},
+			"clickhouse.url: expected"},
+		{"webhook.enabled=true|webhook.url=ftp://x", "webhook.url: expected"},
+		{"webhook.enabled=true", "webhook.url: expected"},
 		{"kafka.enabled=true|kafka.brokers=b:1|kafka.min_isr=4", "kafka.min_isr: 4 is more than"},
 		{"clickhouse.lag_policy=skip", "clickhouse.lag_policy: skip needs clickhouse.lag_limit"},
 		{"kafka.topic_positions=alerts", "kafka.topic_positions: 'alerts' is kafka.topic_alerts too"},

@@ -46,6 +46,8 @@ static void test_urls(void **state)
 		if (ch_endpoint_parse(&endpoint, bad[i], &err) != -EINVAL ||
 			!strstr(err.text, "clickhouse.url"))
 			fail_msg("taken: %s", bad[i]);
+		assert_null(strstr(err.text, "u:p"));
+		assert_null(strstr(err.text, "query=x"));
 	}
 }
 
