@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,7 +31,7 @@ static void test_asked_in_vain(void **state)
 	(void)state;
 	config_defaults(&cfg);
 	/* Port 1 takes no connections. */
-	strcpy(cfg.clickhouse.url, "http://127.0.0.1:1,http://127.0.0.2:1");
+	snprintf(cfg.clickhouse.url, sizeof cfg.clickhouse.url, "http://127.0.0.1:1,http://127.0.0.2:1");
 	p.http.sock.fd = -1;
 	if (ch_http_open(&p.http, p.cfg, never, NULL, &err) || ch_targets_open(&p, &err))
 		fail_msg("%s", err.text);
@@ -66,15 +67,15 @@ static void test_rebound(void **state)
 
 	(void)state;
 	config_defaults(&cfg);
-	strcpy(cfg.clickhouse.url, "http://127.0.0.1:1,http://127.0.0.2:1");
-	strcpy(cfg.clickhouse.lost, "gone:1");
-	strcpy(step.range.endpoint, "gone:1");
+	snprintf(cfg.clickhouse.url, sizeof cfg.clickhouse.url, "http://127.0.0.1:1,http://127.0.0.2:1");
+	snprintf(cfg.clickhouse.lost, sizeof cfg.clickhouse.lost, "gone:1");
+	snprintf(step.range.endpoint, sizeof step.range.endpoint, "gone:1");
 	step.parked[0] = step.parked[1] = step.range;
 	step.parked[0].from = 10, step.parked[0].to = 20,
 	step.parked[0].split_from = step.parked[0].split_to = 0;
 	step.parked[1].from = 30, step.parked[1].to = 50, step.parked[1].split_from = 31;
 	step.parked[1].split_to = 35;
-	strcpy(step.parked[1].endpoint, "127.0.0.2:1");
+	snprintf(step.parked[1].endpoint, sizeof step.parked[1].endpoint, "127.0.0.2:1");
 	assert_non_null(mkdtemp(dir));
 	if (ch_targets_open(&p, &err) || ch_intent_open(&p.intent, dir, CH_INTENT_INPUT, 0, &err) ||
 		ch_intent_write(&p.intent, &step, &err) || ch_parked_rebind(&p, &err))

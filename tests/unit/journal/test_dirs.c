@@ -26,6 +26,28 @@ static uint32_t entries(const char *dir)
 	return count;
 }
 
+/* Whatever lies there is somebody's. */
+static void without_meta_nothing_is_touched(struct rig *rig)
+{
+	char path[300], target[300];
+	struct rig_log log;
+	struct err err;
+
+	snprintf(path, sizeof path, "%s/journal.meta", rig->params.dir);
+	snprintf(target, sizeof target, "%s/meta-away", rig->dir);
+	assert_int_equal(rename(path, target), 0);
+	assert_int_equal(rig_open_rc(rig, &err), -EBADMSG);
+	assert_non_null(strstr(err.text, "there are segments but no journal.meta"));
+	assert_int_equal(rename(target, path), 0);
+	rig_open(rig);
+	for (uint32_t p = 0; p < 4; p++) {
+		rig_read(rig, p, &log);
+		assert_int_equal(log.count, 3000);
+		rig_log_free(&log);
+	}
+	rig_close(rig);
+}
+
 static void partitions_are_dealt_in_turn(void **state)
 {
 	char disk[2][200], away[220], path[300], target[300];
@@ -81,20 +103,7 @@ static void partitions_are_dealt_in_turn(void **state)
 	assert_int_equal(rename(away, disk[1]), 0);
 	rig_open(&rig);
 	rig_close(&rig);
-	/* Without journal.meta nothing of it is touched. */
-	snprintf(path, sizeof path, "%s/journal.meta", rig.params.dir);
-	snprintf(target, sizeof target, "%s/meta-away", rig.dir);
-	assert_int_equal(rename(path, target), 0);
-	assert_int_equal(rig_open_rc(&rig, &err), -EBADMSG);
-	assert_non_null(strstr(err.text, "there are segments but no journal.meta"));
-	assert_int_equal(rename(target, path), 0);
-	rig_open(&rig);
-	for (uint32_t p = 0; p < 4; p++) {
-		rig_read(&rig, p, &log);
-		assert_int_equal(log.count, 3000);
-		rig_log_free(&log);
-	}
-	rig_close(&rig);
+	without_meta_nothing_is_touched(&rig);
 	/* Removed as a whole, also if a removal has crashed after the first. */
 	snprintf(path, sizeof path, "%s/p0", rig.params.dir);
 	target[readlink(path, target, sizeof target - 1)] = 0;
