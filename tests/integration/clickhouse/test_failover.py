@@ -1,10 +1,13 @@
 """Several servers that share nothing: test_failover.py CHEMBED HTTP TCP HTTP2 TCP2 CH_DELIVER SCENARIO
 
 Promised is that each row is at one of them, once: over the union of both."""
+import glob
 import os
 import random
+import re
 import shutil
 import signal
+import struct
 import sys
 import time
 
@@ -168,7 +171,55 @@ def refused(engines, part):
     d.compare(engines, part, 9000)
 
 
-SCENARIOS = {f.__name__: f for f in (switches, kills, points, lost, refused)}
+def spoil(part, partition, offset):
+    """Makes the header of the block with this record bad."""
+    for path in sorted(glob.glob(os.path.join(part.folder, f"journal/p{partition}/seg-*.log"))):
+        with open(path, "r+b") as f:
+            data = f.read()
+            at = data.find(b"SLUCBLK1")
+            while at >= 0:
+                first, count = struct.unpack_from("<QI", data, at + 88)
+                if at % 4096 == 0 and first <= offset < first + count:
+                    f.seek(at + 20)
+                    f.write(b"xx")
+                    return
+                at = data.find(b"SLUCBLK1", at + 1)
+    part.fail(f"no block has offset {offset} of partition {partition}")
+
+
+def damaged(engines, part):
+    """A range that waits for its server can be read no more: it is skipped, with its count, and all else goes on."""
+    first, second = engines
+    parked = None
+    while not parked:
+        process = part.start(100000, CH_RANGE_EVENTS=500, CH_TIMEOUT_MS=1500, CH_FEED_PAUSE_MS=60)
+        process.stdout.readline()
+        moves(first, "rows at the preferred server")
+        first.kill()
+        moves(second, "rows at the other server")
+        process.kill()
+        process.communicate()
+        parked = re.search(r"partition=(\d+) range=(\d+)-(\d+) waits for", part.log_text())
+        if not parked:
+            first.start()
+    partition, start, end = (int(n) for n in parked.groups())
+    want = part.expected_rows()
+    spoil(part, partition, (start + end) // 2)
+    first.start()
+    part.run(0)
+    if f"partition={partition} range={start}-{end} waited for 127.0.0.1:{first.http}" not in part.log_text() or \
+            f"RECORDS SKIPPED: sink=clickhouse partition={partition} offsets={start}-{end - 1} " not in part.log_text():
+        part.fail("nothing says that the range was skipped")
+    for table in d.TABLES:
+        have = [(p, o) for p, o, _ in d.union_rows(engines, table)]
+        gone = {(p, o) for p, o in have if p == partition and start <= o < end}
+        rest = {(p, o) for p, o, _ in want[table] if p != partition or not start <= o < end}
+        if set(have) - gone != rest or (table != "alerts" and len(set(have)) != len(have)):
+            part.fail(f"{table}: what was not damaged is not there once")
+    part.run(1000)
+
+
+SCENARIOS = {f.__name__: f for f in (switches, kills, points, lost, damaged, refused)}
 
 
 def main():
