@@ -106,8 +106,7 @@ static int check_clickhouse_url(const char *urls, struct err *err)
 		if (!scheme || bytes == scheme || strcspn(p, " @?#") < bytes)
 			return err_set(err, -EINVAL,
 				"clickhouse.url: expected http://HOST:PORT or https://HOST:PORT[,...], "
-				"without "
-				"blanks, user and query");
+				"without blanks, user and query");
 		p += bytes;
 		if (!*p)
 			return 0;

@@ -20,10 +20,8 @@ static int parked_check(const struct ch_intent_file *file, uint32_t partition, s
 		return 0;
 	return err_set(err, -EINVAL,
 		"partition %u: %u ranges with %lu records wait for servers that are away, the first %lu-%lu "
-		"for "
-		"%s: start the daemon with those servers, or name one that is gone for good in "
-		"clickhouse.lost; "
-		"--drop-parked gives the records up",
+		"for %s: start the daemon with those servers, or name one that is gone for good in "
+		"clickhouse.lost; --drop-parked gives the records up",
 		partition, last->parked_count, records, last->parked[0].from, last->parked[0].to,
 		last->parked[0].endpoint);
 }

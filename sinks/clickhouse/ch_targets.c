@@ -115,8 +115,8 @@ int ch_target_use(struct ch_part *p, uint32_t i, struct err *err)
 	if (rc == 0 && !t->fit)
 		rc = target_check(p, err);
 	if (rc) {
-		ch_http_use(
-			&p->http, &p->target[p->current].endpoint); /* what is sent next is for that one */
+		/* What is sent next is for that one. */
+		ch_http_use(&p->http, &p->target[p->current].endpoint);
 		ch_target_away(p, i, rc, err);
 		return rc;
 	}
