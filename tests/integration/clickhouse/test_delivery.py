@@ -4,6 +4,7 @@ import random
 import shutil
 import signal
 import sys
+import threading
 import time
 
 import delivery as d
@@ -276,6 +277,11 @@ def view_refuses(engine, part):
     d.compare(engine, part, 2000, but={place for place, _ in d.letters(part)})
 
 
+def slow_query(engine, token):
+    engine.query("SELECT sum(sleepEachRow(0.5)) FROM numbers(12) SETTINGS max_block_size = 1, "
+                 "insert_deduplication_token = '" + token.replace("'", "\\'") + "'")
+
+
 def too_large(engine, part):
     """A server without memory for a whole block gets it in pieces; nothing is put aside."""
     direct = part.url
@@ -284,6 +290,19 @@ def too_large(engine, part):
     print(part.run(20000, CH_RANGE_EVENTS=4000).strip())
     part.run(6000, expected=-signal.SIGKILL, CH_RANGE_EVENTS=4000, SLUICE_CRASH="ch_split:3")
     part.run(0)
+    # Sent before a crash, it may run yet: no piece goes before the server says that it does not.
+    epoch = engine.query("SELECT any(_epoch) FROM rt.events_raw").strip()
+    part.run(6000, expected=-signal.SIGKILL, CH_RANGE_EVENTS=4000, SLUICE_CRASH="ch_intent:1")
+    running = [threading.Thread(target=slow_query, args=(engine, f"{int(epoch):016x}/it's node 1/{p}/rows")) for p in range(4)]
+    for thread in running:
+        thread.start()
+    d.wait_for("running queries", lambda: int(engine.query(
+        "SELECT count() FROM system.processes WHERE Settings['insert_deduplication_token'] != ''")) == len(running))
+    part.run(0)
+    for thread in running:
+        thread.join()
+    if "an earlier INSERT of it still runs" not in part.log_text():
+        part.fail("went in pieces while something with its token ran")
     print(f"{len(refused)} bodies were too large, up to {max(refused)} bytes")
     d.compare(engine, part, 20000)
     part.url = direct
