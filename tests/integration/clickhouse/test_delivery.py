@@ -293,7 +293,8 @@ def too_large(engine, part):
     # Sent before a crash, it may run yet: no piece goes before the server says that it does not.
     epoch = engine.query("SELECT any(_epoch) FROM rt.events_raw").strip()
     part.run(6000, expected=-signal.SIGKILL, CH_RANGE_EVENTS=4000, SLUICE_CRASH="ch_intent:1")
-    running = [threading.Thread(target=slow_query, args=(engine, f"{int(epoch):016x}/it's node 1/{p}/rows")) for p in range(4)]
+    tokens = [f"{int(epoch):016x}/it's node 1/{p}/rows" for p in range(4)]
+    running = [threading.Thread(target=slow_query, args=(engine, token)) for token in tokens]
     for thread in running:
         thread.start()
     d.wait_for("running queries", lambda: int(engine.query(
