@@ -112,7 +112,7 @@ static void options_clean(struct pack *p, config_str *options)
 static void url_clean(struct pack *p, config_str *url)
 {
 	const char *host = strstr(*url, "://"), *path, *at;
-	config_str out;
+	char out[2 * sizeof(config_str)] = "";
 
 	if (!host)
 		return;
@@ -124,7 +124,7 @@ static void url_clean(struct pack *p, config_str *url)
 	pack_secret(p, path, strlen(path));
 	snprintf(out, sizeof out, "%.*s%.*s%s", (int)(host - *url), *url, (int)(path - (at ? at + 1 : host)),
 		at ? at + 1 : host, strlen(path) > 1 ? "/" PACK_REMOVED : path);
-	memcpy(*url, out, sizeof out);
+	memcpy(*url, out, sizeof *url - 1);
 }
 
 void pack_config(struct pack *p, struct config *cfg)
