@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <rte_eal.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -303,8 +304,11 @@ static int dataplane_up(struct daemon *d, struct err *err)
 
 static void dataplane_down(struct daemon *d)
 {
-	if (d->dp)
-		dataplane_free(d->dp);
+	if (!d->dp)
+		return;
+	dataplane_free(d->dp);
+	/* DPDK leaves its directory behind, one for each process; it stays if anything is in it. */
+	(void)unlinkat(AT_FDCWD, rte_eal_get_runtime_dir(), AT_REMOVEDIR);
 }
 
 static int handoff_up(struct daemon *d, struct err *err)

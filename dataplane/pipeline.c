@@ -260,6 +260,14 @@ static void events_flush(struct pipeline *pl)
 	json_parser_reset(pl->parser);
 }
 
+/* Of the frame that is being read; none: 0. */
+static void event_producer_set(const struct pipeline *pl, struct event *ev)
+{
+	ev->producer = pl->frame.producer;
+	ev->sequence = pl->frame.sequence - 1;
+	ev->ack = pl->frame.ack;
+}
+
 /* The next place of the chunk, with what is known of an event before it is read. */
 static struct event *event_open(struct pipeline *pl, const struct datagram *dg)
 {
@@ -269,9 +277,7 @@ static struct event *event_open(struct pipeline *pl, const struct datagram *dg)
 	memcpy(ev->src_addr, dg->src_addr, sizeof ev->src_addr);
 	ev->src_port = dg->src_port;
 	ev->dst_port = dg->dst_port;
-	ev->producer = pl->frame.producer;
-	ev->sequence = pl->frame.sequence - 1;
-	ev->ack = pl->frame.ack;
+	event_producer_set(pl, ev);
 	pl->stats->listener[dg->listener].events++;
 	return ev;
 }
@@ -283,9 +289,13 @@ static void event_parse(struct pipeline *pl, const struct datagram *dg, const ui
 	if (pl->event_count == PIPELINE_EVENTS || !json_parser_room(pl->parser, bytes))
 		events_flush(pl);
 	ev = event_open(pl, dg);
-	json_parse_event(pl->parser, raw, bytes, pl->hint[dg->listener], pl->now.wall_ms, &pl->live->limits, ev);
+	json_parse_event(
+		pl->parser, raw, bytes, pl->hint[dg->listener], pl->now.wall_ms, &pl->live->limits, ev);
+	if (!pl->frame.producer)
+		return;
+	event_producer_set(pl, ev);
 	/* The journal makes ids of addresses, which an event that comes twice does not have twice. */
-	if (ev->producer && (ev->refused || !(ev->field_mask & FBIT(event_id))))
+	if (ev->refused || !(ev->field_mask & FBIT(event_id)))
 		record_producer_id(ev->event_id, ev);
 }
 

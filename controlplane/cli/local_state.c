@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "checkpoint.h"
 
@@ -13,6 +14,10 @@ enum cli_exit cli_data_dir(const struct cli *cli, char *dir, size_t cap, struct 
 	enum cli_exit code = cli_journal_dir(cli, dir, cap, err);
 	char *slash;
 
+	if (code == CLI_OK && json_object_get(cli->args, "dir") && access(dir, F_OK)) {
+		err_set(err, -errno, "%s: %s", dir, strerror(errno));
+		return CLI_FAILED;
+	}
 	if (code != CLI_OK || json_object_get(cli->args, "dir"))
 		return code;
 	slash = strrchr(dir, '/'); /* the daemon's is node.data_dir/journal */

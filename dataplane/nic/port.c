@@ -103,7 +103,9 @@ static int port_frame_bytes(
 			have = (uint32_t)strtoul(text, NULL, 10);
 		if (have < cfg->mtu + DRIVER_FRAME_HEAD)
 			return err_set(err, -EINVAL,
-				"port %s: mtu %u needs %s=%u or more in device, and blocksz a multiple of it",
+				"port %s: mtu %u needs %s=%u or more in device, and a multiple of 16; "
+				"blocksz a multiple of it and "
+				"of 4096",
 				cfg->name, (unsigned)cfg->mtu, port->quirks->frame_arg,
 				(unsigned)cfg->mtu + DRIVER_FRAME_HEAD);
 		want = have;

@@ -73,6 +73,8 @@ void json_parse_slow(struct json_parser *jp, const uint8_t *raw, uint32_t bytes,
 void json_parse_event(struct json_parser *jp, const uint8_t *raw, uint32_t bytes, enum event_type type_hint,
 	int64_t receive_time_ms, const struct parse_limits *limits, struct event *ev)
 {
+	ev->producer = ev->sequence = 0; /* whoever knows of one says so afterwards */
+	ev->ack = false;
 	if (jp->shape_count)
 		json_parse_fast(jp, raw, bytes, type_hint, receive_time_ms, limits, ev);
 	else

@@ -174,6 +174,12 @@ static int inner_row(struct protector *pt, const char *field, uint32_t row, uint
 
 	if (!*name)
 		return err_set(err, -EINVAL, "protect.field: '%s': expected a name behind the dot", field);
+	if (strchr(name, '.'))
+		return err_set(err, -EINVAL,
+			"protect.field: '%s': keys of objects within attributes or properties are not looked "
+			"at: name "
+			"the key that holds them",
+			field);
 	s = slot_add(pt, name, strlen(name), scope);
 	if (s->field)
 		return err_set(err, -EINVAL, "protect.field: '%s' is the field %s: name that", field,
