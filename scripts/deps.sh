@@ -159,6 +159,10 @@ rsyslogd_there() {
 	[ -x "$SLUICE_CACHE/bin/rsyslogd" ] && [ -e "$SLUICE_RSYSLOG/imuxsock.so" ]
 }
 
+nginx_there() {
+	[ -x "$SLUICE_CACHE/bin/nginx" ]
+}
+
 # fetch_files PACKAGE WORK PATH...: files of a package that is not to be installed, since it would start a server
 fetch_files() {
 	local package=$1 work=$2
@@ -193,6 +197,20 @@ install_rsyslogd() {
 		mv "$work/usr/sbin/rsyslogd" "$SLUICE_CACHE/bin/rsyslogd"
 	else
 		say "rsyslogd could not be fetched; its test will be skipped"
+	fi
+	rm -rf "$work"
+}
+
+# A real sender of access logs, for a test that starts it itself.
+install_nginx() {
+	local work
+	say "nginx of Debian's nginx package: 1 MB to fetch, to $SLUICE_CACHE/bin"
+	work=$(mktemp -d "$SLUICE_CACHE/.nginx-XXXXXX")
+	if fetch_files nginx "$work" ./usr/sbin/nginx; then
+		mkdir -p "$SLUICE_CACHE/bin"
+		mv "$work/usr/sbin/nginx" "$SLUICE_CACHE/bin/nginx"
+	else
+		say "nginx could not be fetched; its test will be skipped"
 	fi
 	rm -rf "$work"
 }
@@ -247,6 +265,7 @@ main() {
 	chdb_there || todo=1
 	promtool_there || todo=1
 	rsyslogd_there || todo=1
+	nginx_there || todo=1
 	rdkafka_there || todo=1
 	senders_there || todo=1
 	if [ "${1:-}" = --check ]; then
@@ -255,6 +274,7 @@ main() {
 		flink_there || say "missing: Flink $FLINK_VERSION in $SLUICE_FLINK_LIBS"
 		chdb_there || say "missing: ClickHouse engine in $SLUICE_LIBCHDB"
 		rsyslogd_there || say "missing: rsyslogd in $SLUICE_CACHE/bin"
+		nginx_there || say "missing: nginx in $SLUICE_CACHE/bin"
 		promtool_there || say "missing: promtool in $SLUICE_CACHE/bin"
 		rdkafka_there || say "missing: librdkafka $RDKAFKA_VERSION in $SLUICE_RDKAFKA"
 		senders_there || say "missing: client libraries of StatsD, InfluxDB and GELF in $SLUICE_SENDERS"
@@ -268,6 +288,7 @@ main() {
 	chdb_there || install_chdb
 	promtool_there || install_promtool
 	rsyslogd_there || install_rsyslogd
+	nginx_there || install_nginx
 	senders_there || install_senders
 	check_versions
 	say "everything is there ($SLUICE_CACHE: $(du -sLm "$SLUICE_CACHE" 2>/dev/null | cut -f1) MB)"
