@@ -80,7 +80,8 @@ def check(rig, daemon, log):
                f"{len(lines)} lines, {len(have)} objects: {list((whole - have))[:2]} {list((have - whole))[:2]}")
     rig.expect(text == cut and len(cut) == REQUESTS // 5, f"{len(text)} lines that are no UTF-8 are text")
     rig.expect(len(records) == len(events) == REQUESTS, "and nothing else is there")
-    rig.expect({(e["source"], e["level"], e["type"]) for e in events} == {("shop", "notice", "log")}, "source and level")
+    said = {(e["source"], e["level"], e["type"]) for e in events}
+    rig.expect(said == {("shop", "notice", "log")}, f"source and level: {said}")
 
 
 if not NGINX:
