@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "acker_priv.h"
+#include "race.h"
 
 #define TTL 64u
 #define SEND_TRIES 8u
@@ -70,11 +71,14 @@ bool ack_send(struct acker *a, const struct ack_word *path, const uint8_t *paylo
 	uint16_t sent = 0;
 
 	if (m)
+		race_taken(m);
+	if (m)
 		to = (uint8_t *)rte_pktmbuf_append(
 			m, (uint16_t)(path->l2_bytes + ip_bytes + sizeof(struct rte_udp_hdr) + bytes));
 	if (to) {
 		to = put_l2(to, path);
 		(path->ipv6 ? put_ipv6 : put_ipv4)(to, path, payload, bytes);
+		race_given(m);
 		for (uint32_t i = 0; i < SEND_TRIES && !sent; i++)
 			sent = rte_eth_tx_burst(path->eth_port, 0, &m, 1);
 	}

@@ -25,6 +25,7 @@
 #include "journal_rig.h"
 #include "packets.h"
 #include "pipeline.h"
+#include "race.h"
 
 #define PORT 7000
 #define PARTS 4u
@@ -189,6 +190,7 @@ static void frame_take(struct rte_mbuf *m)
 	assert_int_equal(rte_be_to_cpu_16(udp->dgram_len) + 34u, m->pkt_len);
 	assert_int_equal(rte_ipv4_udptcp_cksum_verify(ip, udp), 0);
 	answer_take((const uint8_t *)(udp + 1), m->pkt_len - 42);
+	race_given(m);
 	rte_pktmbuf_free(m);
 }
 
@@ -196,8 +198,10 @@ static void answers_take(void)
 {
 	void *m;
 
-	while (rte_ring_dequeue(fx.out, &m) == 0)
+	while (rte_ring_dequeue(fx.out, &m) == 0) {
+		race_taken(m);
 		frame_take(m);
+	}
 }
 
 static bool is_durable(uint64_t s)
