@@ -1,4 +1,5 @@
 """What the delivery tests share: the engine, the process with journal and sink, and the comparison of both."""
+import ctypes
 import glob
 import json
 import os
@@ -62,6 +63,11 @@ class Engine:
             return answer.read().decode()
 
 
+def die_with_parent():
+    """A sender that outlives its test would send into the next one's servers. PR_SET_PDEATHSIG, SIGKILL."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
 class Delivery:
     """One data directory and the process that works on it."""
 
@@ -73,7 +79,7 @@ class Delivery:
     def start(self, feed, **env):
         environment = dict(os.environ, **{k: str(v) for k, v in env.items()})
         return subprocess.Popen([self.program, "run", self.folder, self.url, DATABASE, str(feed)], env=environment,
-                                stdout=subprocess.PIPE, stderr=self.log, text=True)
+                                stdout=subprocess.PIPE, stderr=self.log, text=True, preexec_fn=die_with_parent)
 
     def run(self, feed, expected=0, timeout=100, **env):
         """Runs to the end; returns what it printed."""
