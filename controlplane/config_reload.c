@@ -35,10 +35,12 @@ static bool key_is_workers(const struct config_key *key)
 /* Adds ",name" or "name" where there is room; a name is not cut. */
 static void name_add(char *out, size_t room, const char *name, const char *separator)
 {
-	size_t used = strlen(out);
+	size_t used = strlen(out), between = strlen(separator), bytes = strlen(name);
 
-	if (used + strlen(name) + strlen(separator) < room)
-		snprintf(out + used, room - used, "%s%s", separator, name);
+	if (used + between + bytes >= room)
+		return;
+	memcpy(out + used, separator, between);
+	memcpy(out + used + between, name, bytes + 1);
 }
 
 static void change_sort(void *arg, const struct config_change *change)
