@@ -18,7 +18,7 @@ PORT, HTTP, REQUESTS = 5514, 8080, 300
 CACHE = os.path.expanduser(os.environ.get("SLUICE_CACHE", "~/.cache/sluice"))
 NGINX = shutil.which("nginx", path=os.path.join(CACHE, "bin") + ":" + os.environ.get("PATH", "") + ":/usr/sbin")
 CONFIG = """
-daemon off; pid {home}/pid; error_log {home}/error.log; worker_processes 1;
+daemon off; master_process off; pid {home}/pid; error_log {home}/error.log; worker_processes 1;
 user root;
 events {{ worker_connections 64; }}
 http {{
