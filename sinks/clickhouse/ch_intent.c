@@ -77,6 +77,19 @@ static bool slot_intact(const struct slot *s)
 	return true;
 }
 
+/* The numbers of a range, from or to its form on disk; the endpoint's text is copied beside it. */
+#define RANGE_COPY(dst, src)                                                                                 \
+	do {                                                                                                 \
+		(dst)->from = (src)->from;                                                                   \
+		(dst)->to = (src)->to;                                                                       \
+		(dst)->first_send_ms = (src)->first_send_ms;                                                 \
+		(dst)->insert_count = (src)->insert_count;                                                   \
+		(dst)->body_crc = (src)->body_crc;                                                           \
+		(dst)->settled = (src)->settled;                                                             \
+		(dst)->split_from = (src)->split_from;                                                       \
+		(dst)->split_to = (src)->split_to;                                                           \
+	} while (0)
+
 static bool slot_read(const struct slot *s, struct ch_intent *out)
 {
 	if (!slot_intact(s))
@@ -86,14 +99,7 @@ static bool slot_read(const struct slot *s, struct ch_intent *out)
 	out->epoch = s->epoch;
 	out->partition = s->partition;
 	out->pending = s->pending;
-	out->range.from = s->from;
-	out->range.to = s->to;
-	out->range.insert_count = s->insert_count;
-	out->range.body_crc = s->body_crc;
-	out->range.first_send_ms = s->first_send_ms;
-	out->range.settled = s->settled;
-	out->range.split_from = s->split_from;
-	out->range.split_to = s->split_to;
+	RANGE_COPY(&out->range, s);
 	memcpy(out->node, s->node, sizeof out->node - 1);
 	memcpy(out->range.endpoint, s->endpoint, CH_ENDPOINT_BYTES - 1);
 	out->parked_count = s->parked_count;
@@ -101,14 +107,7 @@ static bool slot_read(const struct slot *s, struct ch_intent *out)
 		const struct slot_parked *from = &s->parked[i];
 		struct ch_range *to = &out->parked[i];
 
-		to->from = from->from;
-		to->to = from->to;
-		to->first_send_ms = from->first_send_ms;
-		to->insert_count = from->insert_count;
-		to->body_crc = from->body_crc;
-		to->settled = from->settled;
-		to->split_from = from->split_from;
-		to->split_to = from->split_to;
+		RANGE_COPY(to, from);
 		memcpy(to->endpoint, from->endpoint, CH_ENDPOINT_BYTES - 1);
 	}
 	return true;
@@ -117,19 +116,12 @@ static bool slot_read(const struct slot *s, struct ch_intent *out)
 static void slot_write(struct slot *s, const struct ch_intent *in)
 {
 	memset(s, 0, sizeof *s);
-	s->settled = in->range.settled;
-	s->split_from = in->range.split_from;
-	s->split_to = in->range.split_to;
+	RANGE_COPY(s, &in->range);
 	s->magic = in->parked_count || s->settled || s->split_to ? SLOT_MAGIC_MORE : SLOT_MAGIC;
 	s->sequence = in->sequence;
 	s->epoch = in->epoch;
-	s->from = in->range.from;
-	s->to = in->range.to;
-	s->first_send_ms = in->range.first_send_ms;
 	s->partition = in->partition;
 	s->pending = in->pending;
-	s->insert_count = in->range.insert_count;
-	s->body_crc = in->range.body_crc;
 	memcpy(s->node, in->node, sizeof in->node);
 	memcpy(s->endpoint, in->range.endpoint, CH_ENDPOINT_BYTES);
 	s->parked_count = in->parked_count;
@@ -137,14 +129,7 @@ static void slot_write(struct slot *s, const struct ch_intent *in)
 		const struct ch_range *from = &in->parked[i];
 		struct slot_parked *to = &s->parked[i];
 
-		to->from = from->from;
-		to->to = from->to;
-		to->first_send_ms = from->first_send_ms;
-		to->insert_count = from->insert_count;
-		to->body_crc = from->body_crc;
-		to->settled = from->settled;
-		to->split_from = from->split_from;
-		to->split_to = from->split_to;
+		RANGE_COPY(to, from);
 		memcpy(to->endpoint, from->endpoint, CH_ENDPOINT_BYTES);
 	}
 	s->crc = slot_crc(s);
