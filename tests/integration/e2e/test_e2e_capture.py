@@ -110,7 +110,7 @@ with Rig(sys.argv[1], root=True) as rig:
     plain_send(sender, A, ["by six"], family=6)
     plain_send(sender, B, ["denied"] * 5)
     plain_send(sender, NONE, ["nobody"] * 5)
-    rig.expect(wait_until(lambda: daemon.counter("frames") >= 231, 20, "frames"), "all has arrived")
+    rig.expect(wait_until(lambda: daemon.drops().get("no_listener") == 5, 20, "the last ones"), "all has arrived")
     counts = finish(rig, child, signal.SIGINT)
     frames = pcap_read(path)
     of_four = [f[3] for f in frames if f[1] == SENDER[4]]
@@ -124,7 +124,9 @@ with Rig(sys.argv[1], root=True) as rig:
     # by drop, source and count
     for name, args, send, want in (
             ("drop.pcap", ["--drop", "bad_json", "--count", "20"], (A, good[:50] + bad + good[50:]), bad),
-            ("any.pcap", ["--drop", "any", "--count", "3"], (NONE, ["x", "y", "z"]), ["x", "y", "z"]),
+            # of this source: the sender's kernel says a word of its own now and then, by IPv6
+            ("any.pcap", ["--drop", "any", "--source", SENDER[4] + "/32", "--count", "3"], (NONE, ["x", "y", "z"]),
+             ["x", "y", "z"]),
             ("denied.pcap", ["--drop", "source_denied", "--count", "1"], (B, ["no", "no"]), ["no"]),
             ("source.pcap", ["--source", SENDER[4] + "/32", "--count", "7"], (A, good), good[:7]),
             ("bytes.pcap", ["--bytes", "1000", "--listener", "a"], (A, good), None)):
