@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 POINTS = [("journal_meta_renamed", (1, 1)), ("window_written", (1,)), ("window_synced", (1,)), ("window_renamed", (1,)),
           ("window_dir_synced", (1,)), ("journal_segment_sealed", (1, 3)),
@@ -29,16 +30,21 @@ SETS = 3
 class Test:
     def __init__(self, feeder, home):
         self.feeder, self.home, self.number, self.set = feeder, home, 0, 0
+        self.seconds = 0.5  # of the last run that was not killed: as fast as this machine is now
         self.log = open(os.path.join(home, "feeder.log"), "w", encoding="utf-8")
 
     def call(self, *words, env=None, kill_after=None):
+        began = time.monotonic()
         process = subprocess.Popen([self.feeder, *words], env={**os.environ, **(env or {})}, stderr=self.log)
         if kill_after is not None:
             try:
                 process.wait(kill_after)
             except subprocess.TimeoutExpired:
                 process.kill()
-        return process.wait(240)
+        code = process.wait(240)
+        if code == 0:
+            self.seconds = time.monotonic() - began
+        return code
 
     def run(self, **kwargs):
         self.number += 1
@@ -60,34 +66,40 @@ class Test:
             raise AssertionError(f"expected a refusal with '{text}', got {done.returncode}: {done.stderr[-600:]}")
 
 
+def step(test, kind, what, n):
+    """One round: killed at a point, at its nth time, or at a random moment. Whether it was."""
+    if what == "state_terms_changed" or what in FIRST or random.random() < 0.3:
+        test.set = (test.set + 1) % SETS
+    if kind == "point":
+        code = test.run(env={"SLUICE_CRASH": f"{what}:{n}"})
+    else:
+        code = test.run(kill_after=random.uniform(0.1, 0.9) * test.seconds)
+    if code not in (0, -signal.SIGKILL):
+        raise AssertionError(f"round {test.number} ({kind} {what} {n}): exit {code}")
+    if what not in FIRST:
+        test.check(complete=code == 0)
+    return code == -signal.SIGKILL
+
+
 def kills(test, count):
+    """Each point, `count` random moments; then once more what was not met, until all were and there are enough."""
     head = [("point", name, n) for name, numbers in POINTS if name in FIRST for n in numbers]
     rest = [("point", name, n) for name, numbers in POINTS if name not in FIRST for n in numbers]
-    rest += [("random", random.uniform(0.1, 0.7), 0) for _ in range(count)]
+    rest += [("random", "random", 0)] * count
     random.shuffle(rest)
     # Needs a full set of segments, and comes in some rounds only.
-    rest.sort(key=lambda step: step[1] == "journal_segment_recycled")
-    rest += [rest[-1]] * 6
-    hit = {}
-    for kind, what, n in head + rest:
-        if what == "journal_segment_recycled" and hit.get(what, 0) >= 2:
-            continue
-        if what == "state_terms_changed" or what in FIRST or random.random() < 0.3:
-            test.set = (test.set + 1) % SETS
-        if kind == "point":
-            code = test.run(env={"SLUICE_CRASH": f"{what}:{n}"})
-        else:
-            code = test.run(kill_after=what)
-        if code not in (0, -signal.SIGKILL):
-            raise AssertionError(f"round {test.number} ({kind} {what} {n}): exit {code}")
-        key = what if kind == "point" else "random"
-        hit[key] = hit.get(key, 0) + (code == -signal.SIGKILL)
-        if what not in FIRST:
-            test.check(complete=code == 0)
+    rest.sort(key=lambda one: one[1] == "journal_segment_recycled")
+    hit = {what: 0 for _, what, _ in head + rest}
+    for one in head + rest:
+        hit[one[1]] += step(test, *one)
+    enough, last = min(50, 30 + count), test.number + 40
+    while test.number < last and (sum(hit.values()) < enough or not all(hit.values())):
+        again = [one for one in rest if not hit[one[1]]] or [("random", "random", 0)]
+        what = random.choice(again)
+        hit[what[1]] += step(test, *what)
     print(f"{test.number} rounds, {sum(hit.values())} kills: {hit}")
-    missed = [name for name, _ in POINTS if not hit.get(name)]
-    if missed or sum(hit.values()) < min(50, 30 + count):
-        raise AssertionError(f"never reached: {missed}, or too few kills")
+    if sum(hit.values()) < enough or not all(hit.values()):
+        raise AssertionError(f"never reached: {[what for what in hit if not hit[what]]}, or too few kills")
 
 
 def flip(path):
