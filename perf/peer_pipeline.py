@@ -28,7 +28,7 @@ for folder in ("equality", "e2e"):
     sys.path.insert(0, os.path.join(HERE, "..", "tests", "integration", folder))
 import flink  # noqa: E402  (needs the path above)
 from common import START_MS, cpu_seconds  # noqa: E402
-from daemon import UDP_PORT, Daemon, file_ports  # noqa: E402
+from daemon import Daemon, file_ports  # noqa: E402
 from rig import Rig, skip, wait_until  # noqa: E402
 
 EVENT_SECONDS, SIZE_MS, BOUND_MS, PAGES, PARTITIONS, FRACTION = 600, 60000, 10000, 200, 4, 5

@@ -12,7 +12,6 @@ the same for both and in neither. A message counts when it is in the journal, or
 what ./run deps installs."""
 import os
 import shutil
-import subprocess
 import sys
 import time
 

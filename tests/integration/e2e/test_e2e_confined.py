@@ -7,7 +7,6 @@ refused; connections made anew find their names; at the end journal, Kafka and C
 control.seccomp: off there is no filter."""
 import json
 import os
-import subprocess
 import sys
 
 from daemon import UDP_PORT, Daemon
