@@ -5,6 +5,15 @@ TSAN_TESTS='handoff|journal|ring|dataplane|sinks/runner|state/state'
 
 passed=0 failed=0 skipped=0
 
+# show_failures LOG: their names, the lines that say FAILED, and the last ones; for who has nothing but this output
+show_failures() {
+	jq -r 'def last_lines(n): split("\n") | map(select(. != "")) | .[-n:];
+		select(.result != "OK" and .result != "SKIP" and .result != "EXPECTEDFAIL")
+		| "run:   \(.result) \(.name), \(.duration | floor) s",
+		  ((.stdout // "") as $out | ($out | split("\n") | map(select(test("FAILED"))) | .[:10]) +
+		   ($out | last_lines(12)) + ((.stderr // "") | last_lines(12)) | map("run:     " + .[:400]) | .[])' "$1"
+}
+
 # count_results DIR NAME EXPECTED: adds what the suite's log says
 count_results() {
 	local log=$1/meson-logs/testlog-$2.json ok bad skip seen
@@ -17,7 +26,7 @@ count_results() {
 	[ "$seen" -lt "$3" ] && bad=$((bad + $3 - seen))
 	passed=$((passed + ok)) failed=$((failed + bad)) skipped=$((skipped + skip))
 	say "$2: $ok passed, $bad failed, $skip skipped, log: $1/meson-logs/testlog-$2.txt"
-	[ "$bad" -gt 0 ] && jq -r 'select(.result != "OK" and .result != "SKIP" and .result != "EXPECTEDFAIL") | "run:   " + .result + " " + .name' "$log" >&2
+	[ "$bad" -gt 0 ] && show_failures "$log" >&2
 	return 0
 }
 
