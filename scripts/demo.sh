@@ -323,7 +323,7 @@ finish() {
 
 need_root
 lock_data
-[ $deps = 0 ] || scripts/deps.sh {lock}>&-
+[ $deps = 0 ] || scripts/deps.sh --demo {lock}>&-
 ./run build {lock}>&-
 ctl=controlplane/sluicectl
 [ -x "build/$ctl" ] || ctl=controlplane/cli/sluicectl

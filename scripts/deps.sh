@@ -1,6 +1,7 @@
 #!/bin/bash
 # Installs what building, testing and the demonstration need. Says first what and how big; does nothing that is done.
-#   scripts/deps.sh [--check]      --check: only say what is missing, exit code 1 if something is
+#   scripts/deps.sh [--check] [--demo]   --check: only say what is missing, exit code 1 if something is
+#                                        --demo: without the parts that only tests use
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 . scripts/lib.sh
@@ -12,7 +13,7 @@ dpdk=22.11 libdpdk-dev=22.11 libhyperscan-dev=5.4 libpcre2-dev=10.42 liburing-de
 libcmocka-dev=1.1 libyaml-dev=0.2 libjansson-dev=2.14 libmaxminddb-dev=1.7 libhttp-parser-dev=2.9 libsimdjson-dev=3.0 libpcap-dev=1.10
 libsodium-dev=1.0 libcurl4-openssl-dev=7.88 libssl-dev=3.0 zlib1g-dev=1:1.2 libzstd-dev=1.5 liblz4-dev=1.9 libsasl2-dev=2.1 make=4.3 prometheus-alertmanager=0.25
 clang=1:14 libclang-rt-14-dev=1:14 clang-tidy=1:14 clang-format=1:14
-kcat=1.7 jq=1.6 curl=7.88 iproute2=6.1 ethtool=1:6.1 procps=2:4.0 libestr0=0.1 libfastjson4=1.2
+kcat=1.7 jq=1.6 curl=7.88 iproute2=6.1 ethtool=1:6.1 procps=2:4.0 tcpdump=4.99 libestr0=0.1 libfastjson4=1.2
 "
 # Only where the command is not there yet, from whatever source: command=package
 COMMANDS="java=openjdk-17-jre-headless javac=openjdk-17-jdk-headless mvn=maven npm=npm pip3=python3-pip"
@@ -33,6 +34,20 @@ CHDB_LIB_BYTES=566330096
 
 # Client libraries whose datagrams tests compare: with what they need, of their own choice
 SENDERS="statsd==4.0.1 datadog==0.56.0 influxdb==5.3.2 graypy==2.1.0 pygelf==0.4.2"
+
+# Programs that tests start themselves, out of packages that are not installed, since they would start a server:
+# program|package|MB|its file|a folder that it needs|where that goes
+PROGRAMS="promtool|prometheus|20|usr/bin/promtool||
+rsyslogd|rsyslog|1|usr/sbin/rsyslogd|usr/lib/x86_64-linux-gnu/rsyslog|$SLUICE_RSYSLOG
+nginx|nginx|1|usr/sbin/nginx||"
+
+# What no package installs: part|what it is. Those of tests only have * before their name.
+PARTS="kafka|Kafka $KAFKA_VERSION in $SLUICE_KAFKA_LIBS
+*flink|Flink $FLINK_VERSION in $SLUICE_FLINK_LIBS
+rdkafka|librdkafka $RDKAFKA_VERSION in $SLUICE_RDKAFKA
+chdb|ClickHouse engine in $SLUICE_LIBCHDB
+*programs|$(cut -d '|' -f 1 <<<"$PROGRAMS" | paste -sd ' ') in $SLUICE_CACHE/bin
+*senders|client libraries of StatsD, InfluxDB and GELF in $SLUICE_SENDERS"
 
 as_root() {
 	if [ "$(id -u)" = 0 ]; then
@@ -83,6 +98,13 @@ chdb_there() {
 	[ "$(stat -L -c %s "$SLUICE_LIBCHDB" 2>/dev/null || echo 0)" = $CHDB_LIB_BYTES ]
 }
 
+programs_there() {
+	local name
+	for name in $(cut -d '|' -f 1 <<<"$PROGRAMS"); do
+		program_there "$name" || return 1
+	done
+}
+
 rdkafka_there() {
 	[ "$(cat "$SLUICE_RDKAFKA/.version" 2>/dev/null)" = "$RDKAFKA_VERSION" ]
 }
@@ -106,6 +128,21 @@ watch_size() {
 		say "  $(du -sm "$1" 2>/dev/null | cut -f1) of about $2 MB"
 	done
 	return 0
+}
+
+install_kafka() {
+	install_jars "Kafka $KAFKA_VERSION" tools/kafka/pom.xml "$SLUICE_KAFKA_LIBS" $KAFKA_JARS_MIN 44
+}
+
+install_flink() {
+	install_jars "Flink $FLINK_VERSION (tests only)" perf/peers/flink/pom.xml "$SLUICE_FLINK_LIBS" $FLINK_JARS_MIN 100
+}
+
+install_programs() {
+	local name
+	for name in $(cut -d '|' -f 1 <<<"$PROGRAMS"); do
+		program_there "$name" || install_program "$name"
+	done
 }
 
 # install_jars WHAT POM DIR JARS MB: the runtime jars of a pom
@@ -151,18 +188,6 @@ install_rdkafka() {
 	rm -rf "$work"
 }
 
-promtool_there() {
-	[ -x "$SLUICE_CACHE/bin/promtool" ]
-}
-
-rsyslogd_there() {
-	[ -x "$SLUICE_CACHE/bin/rsyslogd" ] && [ -e "$SLUICE_RSYSLOG/imuxsock.so" ]
-}
-
-nginx_there() {
-	[ -x "$SLUICE_CACHE/bin/nginx" ]
-}
-
 # fetch_files PACKAGE WORK PATH...: files of a package that is not to be installed, since it would start a server
 fetch_files() {
 	local package=$1 work=$2
@@ -171,46 +196,29 @@ fetch_files() {
 	(cd "$work" && apt-get download -q "$package" >log 2>&1 && dpkg-deb --fsys-tarfile "$package"_*.deb | tar x "$@")
 }
 
-# Only the checker of metrics.
-install_promtool() {
-	local work
-	say "promtool of Debian's prometheus package: 20 MB to fetch, to $SLUICE_CACHE/bin"
-	work=$(mktemp -d "$SLUICE_CACHE/.promtool-XXXXXX")
-	if fetch_files prometheus "$work" ./usr/bin/promtool; then
-		mkdir -p "$SLUICE_CACHE/bin"
-		mv "$work/usr/bin/promtool" "$SLUICE_CACHE/bin/promtool"
-	else
-		say "promtool could not be fetched; its test will be skipped"
-	fi
-	rm -rf "$work"
+# row_of PROGRAM: its fields of PROGRAMS
+row_of() {
+	awk -F '|' -v name="$1" '$1 == name {print $2, $3, $4, $5, $6}' <<<"$PROGRAMS"
 }
 
-# A real sender of syslog, for tests that start it themselves.
-install_rsyslogd() {
-	local work
-	say "rsyslogd of Debian's rsyslog package: 1 MB to fetch, to $SLUICE_CACHE/bin and $SLUICE_RSYSLOG"
-	work=$(mktemp -d "$SLUICE_CACHE/.rsyslog-XXXXXX")
-	if fetch_files rsyslog "$work" ./usr/sbin/rsyslogd ./usr/lib/x86_64-linux-gnu/rsyslog; then
-		mkdir -p "$SLUICE_CACHE/bin"
-		rm -rf "$SLUICE_RSYSLOG"
-		mv "$work/usr/lib/x86_64-linux-gnu/rsyslog" "$SLUICE_RSYSLOG"
-		mv "$work/usr/sbin/rsyslogd" "$SLUICE_CACHE/bin/rsyslogd"
-	else
-		say "rsyslogd could not be fetched; its test will be skipped"
-	fi
-	rm -rf "$work"
+program_there() {
+	local package mb file folder target
+	read -r package mb file folder target < <(row_of "$1")
+	[ -x "$SLUICE_CACHE/bin/$1" ] && { [ -z "$folder" ] || [ -d "$target" ]; }
 }
 
-# A real sender of access logs, for a test that starts it itself.
-install_nginx() {
-	local work
-	say "nginx of Debian's nginx package: 1 MB to fetch, to $SLUICE_CACHE/bin"
-	work=$(mktemp -d "$SLUICE_CACHE/.nginx-XXXXXX")
-	if fetch_files nginx "$work" ./usr/sbin/nginx; then
-		mkdir -p "$SLUICE_CACHE/bin"
-		mv "$work/usr/sbin/nginx" "$SLUICE_CACHE/bin/nginx"
+install_program() {
+	local package mb file folder target work
+	read -r package mb file folder target < <(row_of "$1")
+	say "$1 of Debian's $package package (tests only): $mb MB to fetch, to $SLUICE_CACHE/bin${target:+ and $target}"
+	mkdir -p "$SLUICE_CACHE/bin"
+	work=$(mktemp -d "$SLUICE_CACHE/.$1-XXXXXX")
+	# shellcheck disable=SC2086
+	if fetch_files "$package" "$work" "./$file" ${folder:+"./$folder"}; then
+		[ -z "$folder" ] || { rm -rf "$target" && mv "$work/$folder" "$target"; }
+		mv "$work/$file" "$SLUICE_CACHE/bin/$1"
 	else
-		say "nginx could not be fetched; its test will be skipped"
+		say "$1 could not be fetched; its test will be skipped"
 	fi
 	rm -rf "$work"
 }
@@ -257,39 +265,30 @@ install_chdb() {
 }
 
 main() {
-	local packages todo=0
+	local packages check=0 demo=0 missing=() part what
+	while [ $# -gt 0 ]; do
+		case $1 in
+		--check) check=1 ;;
+		--demo) demo=1 ;;
+		*) die "scripts/deps.sh: $1: not known" ;;
+		esac
+		shift
+	done
 	mapfile -t packages < <(missing_packages)
-	[ ${#packages[@]} -gt 0 ] && todo=1
-	kafka_there || todo=1
-	flink_there || todo=1
-	chdb_there || todo=1
-	promtool_there || todo=1
-	rsyslogd_there || todo=1
-	nginx_there || todo=1
-	rdkafka_there || todo=1
-	senders_there || todo=1
-	if [ "${1:-}" = --check ]; then
-		[ ${#packages[@]} -gt 0 ] && say "missing packages: ${packages[*]}"
-		kafka_there || say "missing: Kafka $KAFKA_VERSION in $SLUICE_KAFKA_LIBS"
-		flink_there || say "missing: Flink $FLINK_VERSION in $SLUICE_FLINK_LIBS"
-		chdb_there || say "missing: ClickHouse engine in $SLUICE_LIBCHDB"
-		rsyslogd_there || say "missing: rsyslogd in $SLUICE_CACHE/bin"
-		nginx_there || say "missing: nginx in $SLUICE_CACHE/bin"
-		promtool_there || say "missing: promtool in $SLUICE_CACHE/bin"
-		rdkafka_there || say "missing: librdkafka $RDKAFKA_VERSION in $SLUICE_RDKAFKA"
-		senders_there || say "missing: client libraries of StatsD, InfluxDB and GELF in $SLUICE_SENDERS"
-		exit $todo
+	while IFS='|' read -r part what; do
+		[ $demo = 1 ] && [[ "$part" == \** ]] && continue
+		"${part#\*}_there" || { missing+=("${part#\*}") && [ $check = 0 ] || say "missing: $what"; }
+	done <<<"$PARTS"
+	if [ $check = 1 ]; then
+		[ ${#packages[@]} = 0 ] || say "missing packages: ${packages[*]}"
+		[ ${#packages[@]} = 0 ] && [ ${#missing[@]} = 0 ]
+		return
 	fi
 	[ "$(uname -m)" = x86_64 ] || die "this machine is $(uname -m); x86_64 is needed"
-	[ ${#packages[@]} -gt 0 ] && install_packages "${packages[@]}"
-	kafka_there || install_jars "Kafka $KAFKA_VERSION" tools/kafka/pom.xml "$SLUICE_KAFKA_LIBS" $KAFKA_JARS_MIN 44
-	flink_there || install_jars "Flink $FLINK_VERSION (tests only)" perf/peers/flink/pom.xml "$SLUICE_FLINK_LIBS" $FLINK_JARS_MIN 100
-	rdkafka_there || install_rdkafka
-	chdb_there || install_chdb
-	promtool_there || install_promtool
-	rsyslogd_there || install_rsyslogd
-	nginx_there || install_nginx
-	senders_there || install_senders
+	[ ${#packages[@]} = 0 ] || install_packages "${packages[@]}"
+	for part in "${missing[@]}"; do
+		"install_$part"
+	done
 	check_versions
 	say "everything is there ($SLUICE_CACHE: $(du -sLm "$SLUICE_CACHE" 2>/dev/null | cut -f1) MB)"
 }

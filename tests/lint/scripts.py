@@ -1,4 +1,4 @@
-"""Every Python file and every shell script can be read by its interpreter; no Python file imports what it does not use."""
+"""Every script can be read by its interpreter, and no Python file imports what it does not use."""
 import ast
 import os
 import subprocess
