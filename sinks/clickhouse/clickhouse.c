@@ -16,6 +16,7 @@
 #include "clock.h"
 #include "crash.h"
 #include "log.h"
+#include "sink_skip.h"
 
 #define MARK_NS 1000000000ull /* positions that no row depends on are made durable this often */
 
@@ -235,18 +236,13 @@ static int range_abandon(struct ch_part *p, enum journal_skip reason, struct err
 	return range_skip(p, &position, end, reason, err);
 }
 
-static bool skip_wanted(const struct ch_part *p, uint64_t position)
-{
-	return journal_skip_wanted(p->part->journal, p->part->consumer, position) > position;
-}
-
 /* Records of the range at hand were given up, and are not there any more. */
 static bool range_gone(const struct ch_part *p)
 {
 	struct journal_partition_stats stats;
 
 	journal_stats(p->part->journal, p->part->partition, &stats);
-	return skip_wanted(p, p->range.from) && stats.oldest_offset > p->range.from;
+	return sink_skip_wanted(p->part, p->range.from) && stats.oldest_offset > p->range.from;
 }
 
 /* The pending range could not be sent to the current server. 0: it is dealt with, *moved: by going to another
@@ -358,12 +354,12 @@ static int ch_run(struct sink_part *part, struct err *err)
 		rc = ch_parked_tend(p, err);
 		if (rc || run_ends(p, position))
 			break;
-		if (skip_wanted(p, position)) {
+		if (sink_skip_wanted(p->part, position)) {
 			rc = range_skip(p, &position, 0, JOURNAL_SKIP_FULL, err);
 			continue;
 		}
 		rc = ch_range_gather(p, position, &to, err);
-		if (rc && skip_wanted(p, position))
+		if (rc && sink_skip_wanted(p->part, position))
 			rc = 0;
 		else if (rc == -EBADMSG && journal_reader_resync(p->reader, &to, err) == 0)
 			rc = range_skip(p, &position, to, JOURNAL_SKIP_DAMAGED, err);

@@ -8,6 +8,7 @@
 
 #include "kafka_priv.h"
 #include "log.h"
+#include "sink_skip.h"
 
 #define ABORTS_MAX 5	      /* in a row, before the producer is made anew */
 #define ABORT_LIMIT_MS 30000u /* for one abort */
@@ -103,48 +104,16 @@ static int kafka_retry(struct kafka_part *kp, struct err *err)
 	return rc ? -EIO : 0;
 }
 
-/* Behind what was given up, or is damaged (to_min): what was read before is committed first, so that the
- * count begins with what nobody has. */
-static int kafka_skip(struct kafka_part *kp, uint64_t to_min, struct err *err)
+static int span_commit(void *sink, struct err *err)
 {
-	struct sink_part *part = kp->part;
-	int rc = kp->next > kp->committed ? kafka_span_commit(kp, err) : 0;
-	uint64_t to = kp->committed;
-
-	if (rc == 0)
-		rc = journal_skip_take(
-			part->journal, part->consumer, kp->committed, to_min, JOURNAL_SKIP_DAMAGED, &to, err);
-	if (rc || to == kp->committed)
-		return rc;
-	rc = journal_reader_seek(kp->reader, to, err);
-	if (rc)
-		return -EIO;
-	kp->next = to;
-	return kafka_span_commit(kp, err);
-}
-
-static bool kafka_skip_wanted(const struct kafka_part *kp)
-{
-	return journal_skip_wanted(kp->part->journal, kp->part->consumer, kp->next) > kp->next;
-}
-
-/* The reader has failed: at what was given up, or at damage? */
-static int kafka_unreadable(struct kafka_part *kp, int rc, struct err *err)
-{
-	uint64_t to;
-
-	if (rc == -ERANGE && kafka_skip_wanted(kp))
-		return kafka_skip(kp, 0, err);
-	if (rc != -EBADMSG)
-		return rc == -EAGAIN || rc == -ECANCELED ? -EIO : rc;
-	rc = journal_reader_resync(kp->reader, &to, err);
-	return rc ? -EIO : kafka_skip(kp, to, err);
+	return kafka_span_commit(sink, err);
 }
 
 /* One round. 1: everything is delivered, and a stop was asked for. */
 static int kafka_step(struct kafka_part *kp, struct err *err)
 {
 	struct journal_block block;
+	struct sink_span span = {kp->part, kp->reader, &kp->next, &kp->committed, span_commit, kp};
 	uint32_t wait_ms = kafka_span_wait_ms(kp, READ_WAIT_MS);
 	int rc;
 
@@ -152,8 +121,8 @@ static int kafka_step(struct kafka_part *kp, struct err *err)
 		return err_set(err, -ECANCELED, "stop deadline");
 	if (kp->next == kp->committed && sink_stopping(kp->part) && sink_drained(kp->part, kp->committed))
 		return 1;
-	if (kafka_skip_wanted(kp))
-		return kafka_skip(kp, 0, err);
+	if (sink_skip_wanted(kp->part, kp->next))
+		return sink_skip(&span, err);
 	if (kafka_span_due(kp))
 		return kafka_span_commit(kp, err);
 	rd_kafka_poll(kp->tx.rk, 0);
@@ -161,7 +130,7 @@ static int kafka_step(struct kafka_part *kp, struct err *err)
 		wait_ms = TRACE_WAIT_MS; /* acknowledgements are seen when they are asked for */
 	rc = journal_reader_next(kp->reader, &block, wait_ms, err);
 	if (rc < 0)
-		return kafka_unreadable(kp, rc, err);
+		return sink_unreadable(&span, rc, err);
 	kp->durable_ns = rc ? kafka_trace_durable(&kp->tx, block.durable_ns) : 0;
 	return rc ? kafka_span_add(kp, &block, err) : 0;
 }

@@ -15,6 +15,7 @@
 #include "hash.h"
 #include "log.h"
 #include "sink_mark.h"
+#include "sink_skip.h"
 #include "wh_priv.h"
 
 #define READ_WAIT_MS 50u
@@ -280,46 +281,15 @@ static uint64_t due_in_ms(const struct wh_part *wp)
 	return age_ms < limit_ms ? limit_ms - age_ms : 0;
 }
 
-/* Behind what was given up, or is damaged (to_min); what was taken before is sent first. */
-static int wh_skip(struct wh_part *wp, uint64_t to_min, struct err *err)
+static int span_commit(void *sink, struct err *err)
 {
-	struct sink_part *part = wp->part;
-	int rc = wp->next > wp->committed ? wh_flush(wp, err) : 0;
-	uint64_t to = wp->committed;
-
-	if (rc == 0)
-		rc = journal_skip_take(
-			part->journal, part->consumer, wp->committed, to_min, JOURNAL_SKIP_DAMAGED, &to, err);
-	if (rc || to == wp->committed)
-		return rc;
-	rc = journal_reader_seek(wp->reader, to, err);
-	if (rc)
-		return rc;
-	wp->next = to;
-	return wh_flush(wp, err);
-}
-
-static bool wh_skip_wanted(const struct wh_part *wp)
-{
-	return journal_skip_wanted(wp->part->journal, wp->part->consumer, wp->next) > wp->next;
-}
-
-/* The reader has failed: at what was given up, or at damage? */
-static int wh_unreadable(struct wh_part *wp, int rc, struct err *err)
-{
-	uint64_t to;
-
-	if (rc == -ERANGE && wh_skip_wanted(wp))
-		return wh_skip(wp, 0, err);
-	if (rc != -EBADMSG)
-		return rc == -EAGAIN || rc == -ECANCELED ? -EIO : rc;
-	rc = journal_reader_resync(wp->reader, &to, err);
-	return rc ? rc : wh_skip(wp, to, err);
+	return wh_flush(sink, err);
 }
 
 /* One round. 1: everything is delivered, and a stop was asked for. */
 static int wh_step(struct wh_part *wp, struct err *err)
 {
+	struct sink_span span = {wp->part, wp->reader, &wp->next, &wp->committed, span_commit, wp};
 	uint64_t due_ms = due_in_ms(wp);
 	struct journal_block block;
 	int rc;
@@ -328,14 +298,14 @@ static int wh_step(struct wh_part *wp, struct err *err)
 		return err_set(err, -ECANCELED, "stop deadline");
 	if (wp->next == wp->committed && sink_stopping(wp->part) && sink_drained(wp->part, wp->committed))
 		return 1;
-	if (wh_skip_wanted(wp))
-		return wh_skip(wp, 0, err);
+	if (sink_skip_wanted(wp->part, wp->next))
+		return sink_skip(&span, err);
 	if (!due_ms)
 		return wh_flush(wp, err);
 	rc = journal_reader_next(
 		wp->reader, &block, due_ms < READ_WAIT_MS ? (uint32_t)due_ms : READ_WAIT_MS, err);
 	if (rc < 0)
-		return wh_unreadable(wp, rc, err);
+		return sink_unreadable(&span, rc, err);
 	return rc ? take_block(wp, &block, err) : 0;
 }
 
