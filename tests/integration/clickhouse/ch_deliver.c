@@ -16,10 +16,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <rte_eal.h>
-
 #include "clock.h"
 #include "drops.h"
+#include "eal_rig.h"
 #include "hash.h"
 #include "journal.h"
 #include "made_event.h"
@@ -66,19 +65,6 @@ static void env_text(config_str out, const char *name)
 static void nap_ms(long ms)
 {
 	nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000}, NULL);
-}
-
-static void eal_start(void)
-{
-	static char words[][24] = {"ch_deliver", "--no-huge", "-m", "128", "--no-pci", "--no-telemetry",
-		"--iova-mode=va", "--no-shconf", "--log-level=4", "-l", "0"};
-	char *argv[16];
-	int argc = 0;
-
-	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-		argv[argc++] = words[i];
-	if (rte_eal_init(argc, argv) < 0)
-		exit(1);
 }
 
 static struct journal_params params_of(const char *dir)
@@ -293,7 +279,7 @@ static int run(char **arg)
 	struct err err;
 	int rc;
 
-	eal_start();
+	rig_eal("deliver");
 	signal(SIGTERM, on_signal);
 	generation = rules_load(&env.rules, arg[0]);
 	if (handoff_create(&handoff, 1, PARTITIONS, 4, 65536, &err))

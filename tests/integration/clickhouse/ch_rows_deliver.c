@@ -4,13 +4,13 @@
  * partition, ends when all is delivered: exit 0; refused: 3; SIGTERM: 4 ch_rows_deliver rows DIR what must be
  * at the server: table, partition, offset, what it adds Environment: CH_RANGE_EVENTS, CH_RANGE_AGE_MS,
  * CH_TIMEOUT_MS, CH_FEED_PAUSE_MS, SLUICE_CRASH. */
-#include <rte_eal.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "eal_rig.h"
 #include "rows_rig.h"
 
 /* This process has no other sink. */
@@ -30,19 +30,6 @@ static uint64_t env_number(const char *name, uint64_t missing)
 	const char *text = getenv(name);
 
 	return text ? strtoull(text, NULL, 10) : missing;
-}
-
-static void eal_start(void)
-{
-	static char words[][24] = {"ch_rows_deliver", "--no-huge", "-m", "128", "--no-pci", "--no-telemetry",
-		"--iova-mode=va", "--no-shconf", "--log-level=4", "-l", "0"};
-	char *argv[16];
-	int argc = 0;
-
-	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-		argv[argc++] = words[i];
-	if (rte_eal_init(argc, argv) < 0)
-		exit(1);
 }
 
 static void config_make(struct config *cfg, char **arg)
@@ -113,7 +100,7 @@ static int run(char **arg)
 	struct err err;
 	int rc;
 
-	eal_start();
+	rig_eal("rows-deliver");
 	signal(SIGTERM, on_signal);
 	config_make(&cfg, arg);
 	rows_rig_open(&rig, arg[0], &env);

@@ -4,6 +4,7 @@ import glob
 import json
 import os
 import signal
+import shutil
 import socket
 import subprocess
 import sys
@@ -168,3 +169,18 @@ def wait_for(what, condition, seconds=60):
             print(f"FAILED: waited {seconds} s for {what}")
             sys.exit(1)
         time.sleep(0.02)
+
+
+def scenario_run(*scenarios):
+    """The one that the arguments name, CHEMBED HTTP TCP PROGRAM SCENARIO, with an engine and a part of its own."""
+    # A test that is ended for taking too long still stops its engine.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    engine = Engine(*sys.argv[1:4])
+    part = Delivery(sys.argv[4], engine.url)
+    engine.start()
+    try:
+        {f.__name__: f for f in scenarios}[sys.argv[5]](engine, part)
+        shutil.rmtree(part.folder)
+    finally:
+        engine.stop()
+        shutil.rmtree(engine.folder, ignore_errors=True)

@@ -309,22 +309,5 @@ def too_large(engine, part):
     part.url = direct
 
 
-SCENARIOS = {f.__name__: f for f in (plain, points, kills, engine_faults, frozen_stop, refusals, aged, evil, tls,
-                                     poison, view_refuses, too_large)}
-
-
-def main():
-    # A test that is ended for taking too long still stops its engine.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    engine = d.Engine(*sys.argv[1:4])
-    part = d.Delivery(sys.argv[4], engine.url)
-    engine.start()
-    try:
-        SCENARIOS[sys.argv[5]](engine, part)
-        shutil.rmtree(part.folder)
-    finally:
-        engine.stop()
-        shutil.rmtree(engine.folder, ignore_errors=True)
-
-
-main()
+d.scenario_run(plain, points, kills, engine_faults, frozen_stop, refusals, aged, evil, tls, poison, view_refuses,
+               too_large)

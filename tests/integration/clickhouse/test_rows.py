@@ -1,10 +1,8 @@
 """Exactly once from the output log to a real engine: test_rows.py CHEMBED HTTP TCP CH_ROWS_DELIVER SCENARIO"""
 import os
 import random
-import shutil
 import signal
 import subprocess
-import sys
 import time
 
 import delivery as d
@@ -89,21 +87,4 @@ def kills(engine, part):
     compare(engine, part, 2000)
 
 
-SCENARIOS = {f.__name__: f for f in (points, kills)}
-
-
-def main():
-    # A test that is ended for taking too long still stops its engine.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    engine = d.Engine(*sys.argv[1:4])
-    part = d.Delivery(sys.argv[4], engine.url)
-    engine.start()
-    try:
-        SCENARIOS[sys.argv[5]](engine, part)
-        shutil.rmtree(part.folder)
-    finally:
-        engine.stop()
-        shutil.rmtree(engine.folder, ignore_errors=True)
-
-
-main()
+d.scenario_run(points, kills)

@@ -12,6 +12,7 @@
 #include "address.h"
 #include "clock.h"
 #include "hash.h"
+#include "message_header.h"
 #include "murmur2.h"
 #include "record_key.h"
 #include "sink_rig.h"
@@ -104,20 +105,6 @@ static int take_block(void *arg, const struct journal_scan_block *b)
 		at += rec->bytes;
 	}
 	return 0;
-}
-
-static bool header_text(const rd_kafka_message_t *m, const char *name, char *out, size_t cap)
-{
-	rd_kafka_headers_t *headers;
-	const void *value;
-	size_t bytes;
-
-	if (rd_kafka_message_headers(m, &headers) ||
-		rd_kafka_header_get_last(headers, name, &value, &bytes) || bytes >= cap)
-		return false;
-	memcpy(out, value, bytes);
-	out[bytes] = 0;
-	return true;
 }
 
 /* The fate that a message's address names, or NULL. */

@@ -2,7 +2,6 @@
  * does. Killed and started again by the tests; made to crash by SLUICE_CRASH. kafka_feed DIR BROKERS PREFIX
  * RF EVENTS RATE [DRAIN_MS] Ends when EVENTS are fed (0: only what the journal has is delivered) or at
  * SIGTERM, then drains. Prints a line a partition. Exit: 0 all delivered, 3 not all, 1 error. */
-#include <rte_eal.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +11,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "eal_rig.h"
 #include "log.h"
 #include "sink.h"
 #include "sink_rig.h"
@@ -31,19 +31,6 @@ static int fail(const char *what, const struct err *err)
 {
 	fprintf(stderr, "kafka_feed: %s: %s\n", what, err->text);
 	return 1;
-}
-
-static void eal(void)
-{
-	char prefix[64];
-	char *args[] = {"kafka_feed", "--no-huge", "-m", "64", "--no-pci", "--no-telemetry", "--no-shconf",
-		"--log-level=lib.eal:error", "--file-prefix", prefix};
-
-	snprintf(prefix, sizeof prefix, "rig%d", (int)getpid());
-	if (rte_eal_init(sizeof args / sizeof *args, args) < 0) {
-		fprintf(stderr, "kafka_feed: rte_eal_init failed\n");
-		exit(1);
-	}
 }
 
 static void feed_all(struct rig_feed *feed, uint64_t events, uint64_t rate)
@@ -111,7 +98,7 @@ int main(int argc, char **argv)
 	}
 	log_init(LOG_LEVEL_INFO, false);
 	signal(SIGTERM, on_signal);
-	eal();
+	rig_eal("feed");
 	mkdir(argv[1], 0755);
 	rig_config(&cfg, argv[2], argv[3], strtoull(argv[4], NULL, 10));
 	rig_journal_params(&params, argv[1]);

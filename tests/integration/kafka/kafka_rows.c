@@ -5,16 +5,16 @@
  *                                                            bytes, key and headers; and nothing else */
 #include <inttypes.h>
 #include <librdkafka/rdkafka.h>
-#include <rte_eal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "clock.h"
+#include "eal_rig.h"
 #include "hash.h"
 #include "kafka_message.h"
 #include "log.h"
+#include "message_header.h"
 #include "murmur2.h"
 #include "row_json.h"
 #include "rows_rig.h"
@@ -60,17 +60,6 @@ static void config_make(struct config *cfg, char **arg)
 	k->compression = 1;
 }
 
-static void eal(void)
-{
-	char prefix[64];
-	char *args[] = {"kafka_rows", "--no-huge", "-m", "64", "--no-pci", "--no-telemetry", "--no-shconf",
-		"--log-level=lib.eal:error", "--file-prefix", prefix};
-
-	snprintf(prefix, sizeof prefix, "rows%d", (int)getpid());
-	if (rte_eal_init(sizeof args / sizeof *args, args) < 0)
-		exit(1);
-}
-
 static int report(const struct sink_group *group)
 {
 	int rc = group->part_count ? 0 : 1;
@@ -100,7 +89,7 @@ static int feed(char **arg)
 
 	log_init(LOG_LEVEL_INFO, false);
 	signal(SIGTERM, on_signal);
-	eal();
+	rig_eal("rows");
 	config_make(&cfg, arg);
 	rows_rig_open(&rig, arg[0], &env);
 	if (sinks_register(&env, &err))
@@ -211,20 +200,6 @@ static int block_take(void *arg, const struct journal_scan_block *b)
 	}
 	bytes_free(&record);
 	return b->intact ? 0 : 1;
-}
-
-static bool header_text(const rd_kafka_message_t *m, const char *name, char *out, size_t cap)
-{
-	rd_kafka_headers_t *headers;
-	const void *value;
-	size_t bytes;
-
-	if (rd_kafka_message_headers(m, &headers) ||
-		rd_kafka_header_get_last(headers, name, &value, &bytes) || bytes >= cap)
-		return false;
-	memcpy(out, value, bytes);
-	out[bytes] = 0;
-	return true;
 }
 
 static void message_check(const rd_kafka_message_t *m, size_t topic, int partitions)

@@ -2,19 +2,18 @@
  * that is lost leaves the writer asleep for SLEEP_NS, which the counts of this test and then its time limit
  * show. */
 #include <pthread.h>
-#include <rte_eal.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "batch.h"
 #include "clock.h"
+#include "eal_rig.h"
 
 #define BATCHES 8u
 #define ROUNDS 20000u
@@ -108,19 +107,11 @@ static void sleep_ends(void **state)
 
 int main(void)
 {
-	char prefix[64];
-	char *args[] = {"test_bell", "--no-huge", "-m", "64", "--no-pci", "--no-shconf", "--iova-mode=va",
-		"--log-level=4", "-l", "0", "--file-prefix", prefix, NULL};
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(no_batch_waits_for_a_sleeper),
 		cmocka_unit_test(sleep_ends),
 	};
-	cpu_set_t all;
 
-	snprintf(prefix, sizeof prefix, "sluice-bell-%d", (int)getpid());
-	sched_getaffinity(0, sizeof all, &all);
-	if (rte_eal_init(sizeof args / sizeof *args - 1, args) < 0)
-		return 1;
-	sched_setaffinity(0, sizeof all, &all); /* EAL has bound this thread to one core */
+	rig_eal("bell");
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,6 @@
 /* See journal_rig.h. */
 #include "journal_rig.h"
 
-#include <rte_eal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,23 +9,6 @@
 
 #include "clock.h"
 #include "hash.h"
-
-void rig_eal(const char *name)
-{
-	char prefix[64], *argv[16];
-	int argc = 0;
-	static char words[][24] = {"test", "--no-huge", "-m", "256", "--no-pci", "--no-telemetry",
-		"--iova-mode=va", "--no-shconf", "--log-level=4", "-l", "0", "--file-prefix"};
-
-	snprintf(prefix, sizeof prefix, "sluice-%s-%d", name, (int)getpid());
-	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-		argv[argc++] = words[i];
-	argv[argc++] = prefix;
-	if (rte_eal_init(argc, argv) < 0) {
-		fprintf(stderr, "rte_eal_init failed\n");
-		exit(1);
-	}
-}
 
 void rig_init(struct rig *rig, uint32_t partitions, uint32_t workers)
 {

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "batch.h"
+#include "eal_rig.h"
 #include "journal.h"
 
 struct rig {
@@ -22,8 +23,6 @@ struct rig {
 	uint64_t event_bytes; /* raw bytes of an event */
 };
 
-/* Once a process, before anything else. */
-void rig_eal(const char *name);
 /* A new directory under $SLUICE_TEST_DIR or /tmp; small segments and blocks; nothing open yet. */
 void rig_init(struct rig *rig, uint32_t partitions, uint32_t workers);
 void rig_free(struct rig *rig); /* and removes the directory */
