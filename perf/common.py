@@ -1,4 +1,6 @@
-"""What the measuring scripts share: CPU time of processes, files of events for bench_windows and its peer, its runs."""
+"""What the measuring scripts share: CPU time of processes and of the machine, topics written and read by kcat, files of
+events for bench_windows and its peer, its runs."""
+import collections
 import os
 import random
 import struct
@@ -25,6 +27,42 @@ def worker_seconds(pid):
         if "(rte-worker" in head or "(lcore-worker" in head:
             total += int(fields[11]) + int(fields[12])
     return total / os.sysconf("SC_CLK_TCK")
+
+
+def threads_cpu(pid):
+    """CPU seconds of a process by its threads' names without numbers."""
+    sums = collections.Counter()
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        try:
+            with open(f"/proc/{pid}/task/{thread}/comm", encoding="ascii") as f:
+                name = f.read().strip().rstrip("0123456789-/#").split(":")[0]
+            sums[name] += cpu_seconds(f"{pid}/task/{thread}")
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has ended meanwhile
+    return sums
+
+
+def machine_seconds():
+    """Of all cores: what they did, what of that the kernel did on receipt (nobody's own time), what they did not do."""
+    with open("/proc/stat", encoding="ascii") as f:
+        user, nice, system, idle, iowait, irq, softirq, steal = (int(n) for n in f.readline().split()[1:9])
+    ticks = {"busy": user + nice + system + irq + softirq + steal, "softirq": softirq, "idle": idle + iowait}
+    return {name: n / os.sysconf("SC_CLK_TCK") for name, n in ticks.items()}
+
+
+def topic_fill(brokers, topic, lines):
+    """A message each line of the file."""
+    subprocess.run(["kcat", "-P", "-b", brokers, "-t", topic, "-z", "lz4", "-X", "linger.ms=50", "-l", lines],
+                   check=True, timeout=600)
+
+
+def topic_lines(brokers, topic):
+    """What a read-committed reader finds there, as bytes, a line each."""
+    reader = subprocess.Popen(["kcat", "-b", brokers, "-X", "isolation.level=read_committed", "-C", "-t", topic, "-e",
+                               "-q"], stdout=subprocess.PIPE)
+    yield from reader.stdout
+    if reader.wait():
+        sys.exit(f"{topic} cannot be read")
 
 
 def write_events(path, events, keys, per_ms, spread=1, late=0.0, late_by=0, users=0):

@@ -20,14 +20,13 @@ import collections
 import json
 import os
 import struct
-import subprocess
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 for folder in ("equality", "e2e"):
     sys.path.insert(0, os.path.join(HERE, "..", "tests", "integration", folder))
 import flink  # noqa: E402  (needs the path above)
-from common import START_MS, cpu_seconds  # noqa: E402
+from common import START_MS, cpu_seconds, threads_cpu, topic_fill, topic_lines  # noqa: E402
 from daemon import Daemon, file_ports  # noqa: E402
 from rig import Rig, skip, wait_until  # noqa: E402
 
@@ -70,17 +69,14 @@ def load(rig, name, events):
     with open(lines, "wb") as f:
         for payload in payloads(rig.path(name + ".pcap")):
             f.write(payload.rstrip(b"\n") + b"\n")
-    subprocess.run(["kcat", "-P", "-b", rig.kafka.brokers, "-t", name, "-z", "lz4", "-X", "linger.ms=50", "-l", lines],
-                   check=True, timeout=600)
+    topic_fill(rig.kafka.brokers, name, lines)
     os.unlink(lines)
 
 
 def rows_of(rig, topic, start, end):
     """(start, page, country) -> count, as read-committed readers see it; a row that comes twice is an error."""
-    out = subprocess.run(["kcat", "-b", rig.kafka.brokers, "-X", "isolation.level=read_committed", "-C", "-t", topic,
-                          "-e", "-q"], capture_output=True, timeout=240, check=True).stdout
     found = collections.Counter()
-    for line in out.splitlines():
+    for line in topic_lines(rig.kafka.brokers, topic):
         row = json.loads(line)
         key = (row[start], row[end], row["page"], row["country"])
         if key in found:
@@ -91,15 +87,6 @@ def rows_of(rig, topic, start, end):
 
 def broker_cpu(rig):
     return cpu_seconds(rig.kafka.pid(1))
-
-
-def threads_cpu(pid):
-    """CPU seconds of a process by its threads' names without numbers."""
-    sums = collections.Counter()
-    for thread in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{thread}/comm", encoding="ascii") as f:
-            sums[f.read().strip().rstrip("0123456789-/").split(":")[0]] += cpu_seconds(f"{pid}/task/{thread}")
-    return sums
 
 
 class Sluice:
@@ -167,18 +154,13 @@ def measure_sluice(rig, number, sections, events):
 
 def measure_flink(rig, number, class_path, arguments, events):
     out, broker = f"f{number}", broker_cpu(rig)
-    topics(rig, class_path, **{out: PARTITIONS, out + ".warm": PARTITIONS})
+    flink.topics(class_path, rig.kafka.brokers, **{out: PARTITIONS, out + ".warm": PARTITIONS})
     more = {"in": "clicks", "exactly_once": 0, **arguments}
     said = flink.run(class_path, heap="2g", program="Pipeline", brokers=rig.kafka.brokers, warm="warm", out=out,
                      size=SIZE_MS, bound=BOUND_MS, dir=rig.path(out), **more)
     rig.expect(int(said["events"]) == events, f"Flink's rows count {said['events']} of {events} events")
     broker = (broker_cpu(rig) - broker) / (events + events // FRACTION) * 1e9
     return int(said["cpu_ns"]) / events, broker, rows_of(rig, out, "start_ms", "end_ms")
-
-
-def topics(rig, class_path, **partitions):
-    named = [f"{t}={n}" for t, n in partitions.items()]
-    subprocess.run(flink.java(class_path, "Topics", "256m", rig.kafka.brokers, *named), check=True, timeout=120)
 
 
 def compare(rig, results):
@@ -214,7 +196,7 @@ def main():
     os.environ.setdefault("KAFKA_HEAP", "1g")
     with Rig(sys.argv[1], kafka=1) as rig:
         class_path, results = flink.build(rig.dir), {}
-        topics(rig, class_path, warm=PARTITIONS, clicks=PARTITIONS)
+        flink.topics(class_path, rig.kafka.brokers, warm=PARTITIONS, clicks=PARTITIONS)
         load(rig, "warm", events // FRACTION)
         load(rig, "clicks", events)
         for number, name in enumerate(wanted):

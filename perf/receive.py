@@ -22,12 +22,6 @@ def cpu_apart(pid):
     return int(fields[11]) / tick, int(fields[12]) / tick
 
 
-def softirq_seconds():
-    """Of all cores: what the kernel does on receipt is nobody's own time."""
-    with open("/proc/stat", encoding="ascii") as f:
-        return int(f.readline().split()[7]) / os.sysconf("SC_CLK_TCK")
-
-
 def datagrams_write(path, datagrams):
     with open(path, "wb") as f:
         for d in datagrams:
@@ -39,7 +33,15 @@ def click_datagrams(rig, events, per_datagram, seed):
     lines = rig.path("clicks")
     subprocess.run([rig.program("gen"), "--file", lines, "--count", str(events), "--seed", str(seed)], check=True,
                    capture_output=True)
-    path, held = rig.path("clicks.blast"), []
+    path = rig.path("clicks.blast")
+    lines_pack(lines, path, per_datagram)
+    os.unlink(lines)
+    return path
+
+
+def lines_pack(lines, path, per_datagram):
+    """A file of so many lines a datagram; those that do not fill one are left out."""
+    held = []
     with open(lines, "rb") as f, open(path, "wb") as out:
         for line in f:
             held.append(line)
@@ -47,8 +49,6 @@ def click_datagrams(rig, events, per_datagram, seed):
                 body = b"".join(held)
                 out.write(len(body).to_bytes(2, "little") + body)
                 held = []
-    os.unlink(lines)
-    return path
 
 
 def blast(rig, sender, path, port, rate, count):

@@ -10,7 +10,8 @@ time a datagram. `late`: how far the sender fell behind its schedule; if that is
 root. BUILD_DIR needs perf/udp_blast (-Dbench=true)."""
 import sys
 
-from receive import UDP_PORT, blast, click_datagrams, cpu_apart, receiver, softirq_seconds
+from common import machine_seconds
+from receive import UDP_PORT, blast, click_datagrams, cpu_apart, receiver
 from netns import Sender
 from rig import Rig, wait_until
 
@@ -25,7 +26,7 @@ def counters(daemon):
 def measure(rig, daemon, sender, rate, seconds):
     path = click_datagrams(rig, rate * seconds, 1, rate)
     events, drops, kernel = counters(daemon)
-    cpu, soft = cpu_apart(daemon.child.pid), softirq_seconds()
+    cpu, soft = cpu_apart(daemon.child.pid), machine_seconds()["softirq"]
     sent = blast(rig, sender, path, UDP_PORT, rate, rate * seconds)
     want = events["datagrams"] + sent["sent"]
     wait_until(lambda: daemon.counter("datagrams") >= want, 2, "all datagrams")
@@ -39,7 +40,7 @@ def measure(rig, daemon, sender, rate, seconds):
             f"behind it {named or 0}")
     print(f"{rate:>8}/s offered, {sent['sent'] / sent['seconds']:>9,.0f}/s sent, late {sent['late']:.3f} s: {lost}; "
           f"ns a datagram: user {user * per:.0f}, system {system * per:.0f}, softirq of the machine "
-          f"{(softirq_seconds() - soft) * per:.0f}", flush=True)
+          f"{(machine_seconds()['softirq'] - soft) * per:.0f}", flush=True)
 
 
 def main():

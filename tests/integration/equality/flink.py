@@ -39,6 +39,12 @@ def java(class_path, name, heap, *more):
             "sluice.peer." + name, *more]
 
 
+def topics(class_path, brokers, **partitions):
+    """Makes topics of so many partitions each."""
+    named = [f"{topic}={n}" for topic, n in partitions.items()]
+    subprocess.run(java(class_path, "Topics", "256m", brokers, *named), check=True, timeout=120)
+
+
 def run(class_path, heap="3g", program="Windows", **arguments):
     """One job; returns its closing line as a dict."""
     args = java(class_path, program, heap, *[f"{k}={v}" for k, v in arguments.items()])

@@ -5,7 +5,6 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
-import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.atomic.AtomicLong;
@@ -136,11 +135,7 @@ public final class Cep {
     }
 
     public static void main(String[] argv) throws Exception {
-        Map<String, String> a = new HashMap<>();
-        for (String s : argv) {
-            int e = s.indexOf('=');
-            a.put(s.substring(0, e), s.substring(e + 1));
-        }
+        Map<String, String> a = Job.arguments(argv);
         Configuration conf = new Configuration();
         conf.setString("pipeline.object-reuse", "true");
         conf.setString("pekko.ask.timeout", "10 min"); // a busy machine is no dead one

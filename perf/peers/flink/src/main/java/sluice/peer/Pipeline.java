@@ -9,7 +9,6 @@ import com.fasterxml.jackson.databind.ObjectReader;
 import java.io.IOException;
 import java.lang.management.ManagementFactory;
 import java.time.Duration;
-import java.util.HashMap;
 import java.util.Map;
 import java.util.concurrent.atomic.AtomicLong;
 import org.apache.flink.api.common.eventtime.WatermarkStrategy;
@@ -20,13 +19,7 @@ import org.apache.flink.api.common.typeinfo.TypeInformation;
 import org.apache.flink.api.common.typeinfo.Types;
 import org.apache.flink.api.java.functions.KeySelector;
 import org.apache.flink.api.java.tuple.Tuple2;
-import org.apache.flink.configuration.Configuration;
-import org.apache.flink.connector.base.DeliveryGuarantee;
 import org.apache.flink.connector.kafka.sink.KafkaRecordSerializationSchema;
-import org.apache.flink.connector.kafka.sink.KafkaSink;
-import org.apache.flink.connector.kafka.sink.KafkaSinkBuilder;
-import org.apache.flink.connector.kafka.source.KafkaSource;
-import org.apache.flink.connector.kafka.source.enumerator.initializer.OffsetsInitializer;
 import org.apache.flink.streaming.api.environment.StreamExecutionEnvironment;
 import org.apache.flink.streaming.api.functions.windowing.ProcessWindowFunction;
 import org.apache.flink.streaming.api.windowing.assigners.TumblingEventTimeWindows;
@@ -144,50 +137,23 @@ public final class Pipeline {
         }
     }
 
-    private static StreamExecutionEnvironment environment(Map<String, String> a) {
-        Configuration conf = new Configuration();
-        conf.setString("pipeline.object-reuse", "true");
-        conf.setString("taskmanager.memory.network.max", "128mb");
-        conf.setString("taskmanager.memory.network.min", "128mb");
-        if (!a.get("exactly_once").equals("0")) {
-            conf.setString("execution.checkpointing.interval", a.get("exactly_once") + "ms");
-            conf.setString("execution.checkpointing.dir", "file://" + a.get("dir"));
-        }
-        return StreamExecutionEnvironment.createLocalEnvironment(Integer.parseInt(a.get("par")), conf);
-    }
-
     private static void run(Map<String, String> a, String in, String out) throws Exception {
-        StreamExecutionEnvironment env = environment(a);
+        StreamExecutionEnvironment env = Job.environment(a);
         TypeInformation<Visit> type = Types.POJO(Visit.class);
-        KafkaSource<Visit> source = KafkaSource.<Visit>builder().setBootstrapServers(a.get("brokers")).setTopics(in).setGroupId("peer")
-            .setStartingOffsets(OffsetsInitializer.earliest()).setBounded(OffsetsInitializer.latest())
-            .setValueOnlyDeserializer(new Parser(a.get("parser"))).setProperty("isolation.level", "read_committed")
-            .setProperty("fetch.max.bytes", "8388608").setProperty("max.partition.fetch.bytes", "2097152")
-            .setProperty("max.poll.records", "5000").build();
         WatermarkStrategy<Visit> marks = WatermarkStrategy.<Visit>forBoundedOutOfOrderness(Duration.ofMillis(Long.parseLong(a.get("bound"))))
             .withTimestampAssigner((v, t) -> v.ts);
-        KafkaSinkBuilder<String> sink = KafkaSink.<String>builder().setBootstrapServers(a.get("brokers"))
-            .setRecordSerializer(KafkaRecordSerializationSchema.<String>builder().setTopic(out).setValueSerializationSchema(new SimpleStringSchema()).build())
-            .setProperty("linger.ms", "5").setProperty("compression.type", "lz4").setProperty("batch.size", "262144")
-            .setProperty("transaction.timeout.ms", "600000");
-        if (a.get("exactly_once").equals("0")) {
-            sink.setDeliveryGuarantee(DeliveryGuarantee.AT_LEAST_ONCE);
-        } else {
-            sink.setDeliveryGuarantee(DeliveryGuarantee.EXACTLY_ONCE).setTransactionalIdPrefix("peer-" + out);
-        }
-        env.fromSource(source, marks, "clicks", type).map(v -> Tuple2.of(v.page, v.country)).returns(Types.TUPLE(Types.STRING, Types.STRING))
+        KafkaRecordSerializationSchema<String> rows = KafkaRecordSerializationSchema.<String>builder().setTopic(out)
+            .setValueSerializationSchema(new SimpleStringSchema()).build();
+        env.fromSource(Job.source(a, in, new Parser(a.get("parser"))), marks, "clicks", type)
+            .map(v -> Tuple2.of(v.page, v.country)).returns(Types.TUPLE(Types.STRING, Types.STRING))
             .keyBy((KeySelector<Tuple2<String, String>, Tuple2<String, String>>) v -> v, Types.TUPLE(Types.STRING, Types.STRING))
             .window(TumblingEventTimeWindows.of(Duration.ofMillis(Long.parseLong(a.get("size"))))).aggregate(new Count(), new Row())
-            .sinkTo(sink.build());
+            .sinkTo(Job.sink(a, out, rows));
         env.execute("pipeline");
     }
 
     public static void main(String[] argv) throws Exception {
-        Map<String, String> a = new HashMap<>();
-        for (String s : argv) {
-            int e = s.indexOf('=');
-            a.put(s.substring(0, e), s.substring(e + 1));
-        }
+        Map<String, String> a = Job.arguments(argv);
         run(a, a.get("warm"), a.get("out") + ".warm");
         EVENTS.set(0);
         ROWS.set(0);

@@ -1,7 +1,6 @@
 package sluice.peer;
 
 import java.time.Duration;
-import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.atomic.AtomicLong;
@@ -56,11 +55,7 @@ public final class Sequence {
     }
 
     public static void main(String[] argv) throws Exception {
-        Map<String, String> a = new HashMap<>();
-        for (String s : argv) {
-            int e = s.indexOf('=');
-            a.put(s.substring(0, e), s.substring(e + 1));
-        }
+        Map<String, String> a = Job.arguments(argv);
         Configuration conf = new Configuration();
         conf.setString("pipeline.object-reuse", "true");
         conf.setString("pekko.ask.timeout", "10 min"); // a busy machine is no dead one

@@ -6,7 +6,6 @@ import java.lang.management.ManagementFactory;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
-import java.util.HashMap;
 import java.util.Map;
 import java.util.concurrent.atomic.AtomicLong;
 import org.apache.flink.api.common.eventtime.Watermark;
@@ -208,11 +207,7 @@ public final class Windows {
     }
 
     public static void main(String[] argv) throws Exception {
-        Map<String, String> a = new HashMap<>();
-        for (String s : argv) {
-            int e = s.indexOf('=');
-            a.put(s.substring(0, e), s.substring(e + 1));
-        }
+        Map<String, String> a = Job.arguments(argv);
         Configuration conf = new Configuration();
         conf.setString("pipeline.object-reuse", "true");
         conf.setString("taskmanager.memory.network.max", "64mb");
