@@ -3,12 +3,13 @@
  *
  * usage: udp_blast FILE HOST PORT RATE COUNT     FILE: datagrams, each with its length before it (16 bits,
  * little endian); they are sent over and over until COUNT are out. Prints sent=N seconds=S late=S (the most
- * that it was behind its schedule). */
+ * that it was behind its schedule) cpu=S (of this process). */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -87,6 +88,7 @@ int main(int argc, char **argv)
 	struct blast b = {0};
 	struct sockaddr_in to = {.sin_family = AF_INET};
 	uint64_t rate, count, sent = 0, start, late = 0;
+	struct rusage used = {0};
 	int size = 8 << 20;
 
 	if (argc != 6 || inet_pton(AF_INET, argv[2], &to.sin_addr) != 1) {
@@ -117,7 +119,10 @@ int main(int argc, char **argv)
 		send_burst(&b, n);
 		sent += n;
 	}
-	printf("sent=%llu seconds=%.3f late=%.3f\n", (unsigned long long)sent,
-		(double)(bench_now_ns() - start) / 1e9, (double)late / 1e9);
+	(void)getrusage(RUSAGE_SELF, &used);
+	printf("sent=%llu seconds=%.3f late=%.3f cpu=%.3f\n", (unsigned long long)sent,
+		(double)(bench_now_ns() - start) / 1e9, (double)late / 1e9,
+		(double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
+			(double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6);
 	return 0;
 }

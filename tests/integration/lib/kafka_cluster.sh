@@ -6,11 +6,12 @@
 #   kafka_cluster.sh config DIR TOPIC KEY=VALUE
 #   kafka_cluster.sh stop DIR                 all nodes; the data directory stays
 # SLUICE_KAFKA_LIBS: directory of the jars (default ~/.cache/sluice/kafka-libs). KAFKA_HEAP: of each node.
+# KAFKA_JOPTS: collector and compilers of the JVMs; by default those that start quickly.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 libs=${SLUICE_KAFKA_LIBS:-$HOME/.cache/sluice/kafka-libs}
 heap=${KAFKA_HEAP:-256m}
-jopts="-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xss512k"
+jopts="${KAFKA_JOPTS:--XX:+UseSerialGC -XX:TieredStopAtLevel=1} -Xss512k"
 
 pid_of() { # prints the pid if it is still the node that we started
 	[ -s "$dir/$1.pid" ] || return 1
