@@ -64,7 +64,7 @@ static void fresh_put(struct hopping *h, struct keytab_entry *e)
 }
 
 struct keytab_entry *hop_key_new(
-	struct hopping *h, uint32_t tag, const uint8_t *key, uint32_t bytes, uint16_t flags)
+	struct hopping *h, uint32_t tag, const uint8_t *key, uint32_t bytes, uint8_t flags)
 {
 	struct keytab_entry *e;
 	struct hop_key *k;

@@ -138,7 +138,7 @@ static void key_gather(struct hopping *h, struct hop_key *to, struct hop_key *fr
 static bool key_load(struct hopping *h, struct cursor *c)
 {
 	struct stage_pick p;
-	uint16_t flags;
+	uint8_t flags;
 	uint32_t count;
 	uint8_t prefix;
 	struct hop_key *k, more = {0};

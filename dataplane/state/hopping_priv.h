@@ -110,7 +110,7 @@ void hop_panes_expire(struct hopping *h);
 struct keytab_entry *hop_key_get(struct hopping *h, struct stage_pick *p);
 /* A key that the table does not have. */
 struct keytab_entry *hop_key_new(
-	struct hopping *h, uint32_t tag, const uint8_t *key, uint32_t bytes, uint16_t flags);
+	struct hopping *h, uint32_t tag, const uint8_t *key, uint32_t bytes, uint8_t flags);
 /* Gives back what a key has, and its entry. */
 void hop_key_drop(struct hopping *h, struct keytab_entry *e);
 /* Sorts the new keys and merges them into the order. */

@@ -5,17 +5,30 @@
 
 #include "must.h"
 
-#define PART_SLOTS_FIRST 16u
-#define CHUNK_FIRST_BITS 9u /* the first chunk is 4 KiB, each next one twice as large */
+#define BUCKETS_FIRST 2u
+#define CHUNK_FIRST_BITS 10u /* the first chunk is 4 KiB, each next one twice as large */
 #define CHUNK_BITS_MASK ((1u << KEYTAB_CHUNK_BITS) - 1)
+#define SEGMENT_BYTES (KEYTAB_SEGMENT_BUCKETS * sizeof(struct keytab_bucket))
+#define PART_BUCKETS (KEYTAB_SEGMENTS * KEYTAB_SEGMENT_BUCKETS)
+#define PART_SLOTS (PART_BUCKETS * KEYTAB_BUCKET_SLOTS)
+#define SPLIT_SEGMENTS 5u /* of each half: there, it is full to 0.7 */
+#define HEAD_UNITS (sizeof(struct keytab_entry) / KEYTAB_UNIT)
+#define SPARE_UNITS 3u /* of a chunk, behind its last entry: a header, and what is read behind a key */
 
-static_assert(((size_t)8 << KEYTAB_CHUNK_BITS) == HUGE_BLOCK_BYTES, "a chunk is a block");
-static_assert(sizeof(struct keytab_entry) == 8, "values are 8-byte aligned");
+static_assert(((size_t)KEYTAB_UNIT << KEYTAB_CHUNK_BITS) == HUGE_BLOCK_BYTES, "a chunk is a block");
+static_assert(sizeof(struct keytab_entry) == KEYTAB_UNIT, "a header is a unit");
+static_assert(sizeof(struct keytab_bucket) == 64, "a bucket is a cache line");
 
 void keytab_init(struct keytab *kt, uint32_t value_bytes, struct huge_pool *pool)
 {
 	assert(value_bytes >= 8 && value_bytes % 8 == 0);
-	*kt = (struct keytab){.value_bytes = value_bytes, .parts = {.pool = pool}};
+	*kt = (struct keytab){.value_bytes = value_bytes, .tag_units = 1, .segment = {.pool = pool}};
+}
+
+void keytab_init_growing(struct keytab *kt, uint32_t value_bytes, struct huge_pool *pool)
+{
+	assert(value_bytes >= 4);
+	*kt = (struct keytab){.value_bytes = value_bytes, .segment = {.pool = pool}};
 }
 
 static uint32_t chunk_bits(uint32_t chunk)
@@ -23,27 +36,37 @@ static uint32_t chunk_bits(uint32_t chunk)
 	return CHUNK_FIRST_BITS + chunk < KEYTAB_CHUNK_BITS ? CHUNK_FIRST_BITS + chunk : KEYTAB_CHUNK_BITS;
 }
 
+static void part_free(struct keytab *kt, struct keytab_part *part);
+
 void keytab_free(struct keytab *kt)
 {
-	if (kt->part && kt->mask + 1 < KEYTAB_PART_SLOTS)
-		free(kt->part[0]);
+	const struct keytab empty = {.value_bytes = kt->value_bytes,
+		.tag_units = kt->tag_units,
+		.segment = {.pool = kt->segment.pool}};
+
+	for (uint32_t i = 0, span; kt->part && i < 1u << kt->depth; i += span) {
+		span = 1u << (kt->depth - kt->part[i]->depth);
+		part_free(kt, kt->part[i]);
+	}
 	for (uint32_t i = 0; i < kt->chunk_count; i++) {
 		if (chunk_bits(i) == KEYTAB_CHUNK_BITS)
-			huge_give(kt->parts.pool, kt->chunk[i]);
+			huge_give(kt->segment.pool, kt->chunk[i]);
 		else
 			free(kt->chunk[i]);
 	}
-	huge_slab_free(&kt->parts);
+	huge_slab_free(&kt->segment);
 	free(kt->part);
 	free(kt->chunk);
 	free(kt->freed);
-	keytab_init(kt, kt->value_bytes, kt->parts.pool);
+	*kt = empty;
 }
 
 /* ---- entries ---- */
 static uint32_t entry_units(const struct keytab *kt, uint32_t key_bytes)
 {
-	return 1 + kt->value_bytes / 8 + (key_bytes + 7) / 8;
+	uint32_t units = HEAD_UNITS + (kt->value_bytes + key_bytes + KEYTAB_UNIT - 1) / KEYTAB_UNIT;
+
+	return kt->tag_units ? (kt->tag_units + units + 1) & ~1u : units;
 }
 
 /* The next chunk; the rest of the last one stays unused. */
@@ -56,11 +79,12 @@ static void chunk_add(struct keytab *kt)
 		kt->chunk_room += 16;
 		kt->chunk = must_realloc(kt->chunk, kt->chunk_room, sizeof *kt->chunk);
 	}
-	kt->chunk[kt->chunk_count] =
-		bits == KEYTAB_CHUNK_BITS ? huge_take(kt->parts.pool) : aligned_alloc(64, (size_t)8 << bits);
+	kt->chunk[kt->chunk_count] = bits == KEYTAB_CHUNK_BITS
+					     ? huge_take(kt->segment.pool)
+					     : aligned_alloc(64, (size_t)KEYTAB_UNIT << bits);
 	must(kt->chunk[kt->chunk_count]);
 	memset(kt->chunk[kt->chunk_count], 0, 16); /* perhaps no entry fits */
-	kt->fill = !kt->chunk_count++;		   /* reference 0 means none */
+	kt->fill = kt->chunk_count++ ? 0 : 2;	   /* reference 0 means none */
 	kt->fill_end = 1u << bits;
 }
 
@@ -76,15 +100,15 @@ static struct keytab_entry *entry_take(struct keytab *kt, uint32_t key_bytes, ui
 		e = keytab_at(kt, *ref);
 		memcpy(&kt->freed[units], keytab_value(e), sizeof(uint32_t));
 	} else {
-		while (kt->fill + units >= kt->fill_end)
+		while (kt->fill + units + SPARE_UNITS > kt->fill_end)
 			chunk_add(kt);
-		*ref = (kt->chunk_count - 1) << KEYTAB_CHUNK_BITS | kt->fill;
+		*ref = (kt->chunk_count - 1) << KEYTAB_CHUNK_BITS | (kt->fill + kt->tag_units);
 		e = keytab_at(kt, *ref);
 		kt->fill += units;
-		memset((uint64_t *)e + units, 0, sizeof(struct keytab_entry));
+		memset(e + units, 0, sizeof *e);
 	}
 	memset(keytab_value(e), 0, kt->value_bytes);
-	e->key_bytes = (uint16_t)key_bytes;
+	*e = (struct keytab_entry){.key_bytes = (uint16_t)key_bytes};
 	return e;
 }
 
@@ -106,41 +130,105 @@ static void entry_give(struct keytab *kt, uint32_t ref)
 }
 
 /* ---- slots ---- */
-static struct keytab_part *part_new(struct keytab *kt, uint32_t slots, uint32_t depth)
-{
-	size_t bytes = sizeof(struct keytab_part) + slots * sizeof(struct keytab_slot);
-	struct keytab_part *part;
 
-	if (slots < KEYTAB_PART_SLOTS) {
-		part = must_calloc(1, bytes);
-	} else {
-		part = huge_piece_take(&kt->parts, 0, bytes);
-		memset(part, 0, bytes);
+/* Most slots that are taken of so many buckets. */
+static uint32_t slots_max(uint32_t buckets)
+{
+	return buckets * (KEYTAB_BUCKET_SLOTS - 1);
+}
+
+/* Of parts that split there are many, in tables with many keys; the memory of others is no larger than they.
+ */
+static struct keytab_bucket *segment_take(struct keytab *kt, uint32_t depth, size_t bytes)
+{
+	struct keytab_bucket *segment =
+		depth ? huge_piece_take(&kt->segment, 0, bytes) : aligned_alloc(64, bytes);
+
+	must(segment);
+	return memset(segment, 0, bytes);
+}
+
+/* Empty buckets for a part that has none. */
+static void part_buckets(struct keytab *kt, struct keytab_part *part, uint32_t buckets)
+{
+	part->buckets = buckets;
+	part->count = 0;
+	for (uint32_t i = 0; i * KEYTAB_SEGMENT_BUCKETS < buckets; i++)
+		part->segment[i] = segment_take(kt, part->depth,
+			buckets < KEYTAB_SEGMENT_BUCKETS ? buckets * sizeof(struct keytab_bucket)
+							 : SEGMENT_BYTES);
+}
+
+static void part_buckets_give(struct keytab *kt, const struct keytab_part *part)
+{
+	for (uint32_t i = 0; i * KEYTAB_SEGMENT_BUCKETS < part->buckets; i++) {
+		if (part->depth)
+			huge_piece_give(&kt->segment, 0, part->segment[i]);
+		else
+			free(part->segment[i]);
 	}
+}
+
+static struct keytab_part *part_new(struct keytab *kt, uint32_t buckets, uint32_t depth)
+{
+	struct keytab_part *part = must_calloc(1, sizeof *part);
+
 	part->depth = depth;
+	part_buckets(kt, part, buckets);
 	return part;
 }
 
-static void part_put(struct keytab_part *part, uint32_t mask, struct keytab_slot slot)
+static void part_free(struct keytab *kt, struct keytab_part *part)
 {
-	uint32_t i = slot.tag & mask;
+	for (struct keytab_part *next; part; part = next) {
+		next = part->more;
+		part_buckets_give(kt, part);
+		free(part);
+	}
+}
 
-	while (part->slot[i].ref)
-		i = (i + 1) & mask;
-	part->slot[i] = slot;
+static uint32_t bucket_next(const struct keytab_part *part, uint32_t at)
+{
+	return at + 1 == part->buckets ? 0 : at + 1;
+}
+
+static inline uint32_t bucket_count(const struct keytab_bucket *bucket)
+{
+	return (uint32_t)__builtin_ctz(keytab_words_match(bucket->ref, 0) | 1u << KEYTAB_BUCKET_SLOTS);
+}
+
+static void part_put(struct keytab_part *part, uint32_t tag, uint32_t ref)
+{
+	uint32_t at = keytab_home(part, tag), n;
+	struct keytab_bucket *bucket = keytab_bucket_at(part, at);
+
+	while ((n = bucket_count(bucket)) == KEYTAB_BUCKET_SLOTS) {
+		at = bucket_next(part, at);
+		bucket = keytab_bucket_at(part, at);
+	}
+	bucket->tag[n] = tag;
+	bucket->ref[n] = ref;
 	part->count++;
 }
 
-static void table_double(struct keytab *kt)
+/* All slots of a part, into others; bit: of the tag, that says which. */
+static void part_spread(const struct keytab_part *from, struct keytab_part *const half[2], uint32_t bit)
 {
-	struct keytab_part *old = kt->part[0], *part = part_new(kt, (kt->mask + 1) * 2, 0);
+	for (uint32_t at = 0; at < from->buckets; at++) {
+		const struct keytab_bucket *bucket = keytab_bucket_at(from, at);
 
-	for (uint32_t i = 0; i <= kt->mask; i++)
-		if (old->slot[i].ref)
-			part_put(part, kt->mask * 2 + 1, old->slot[i]);
-	free(old);
-	kt->part[0] = part;
-	kt->mask = kt->mask * 2 + 1;
+		for (uint32_t i = 0; i < KEYTAB_BUCKET_SLOTS && bucket->ref[i]; i++)
+			part_put(half[bucket->tag[i] >> bit & 1], bucket->tag[i], bucket->ref[i]);
+	}
+}
+
+static void part_grow(struct keytab *kt, struct keytab_part *part)
+{
+	struct keytab_part old = *part, *const same[2] = {part, part};
+
+	part_buckets(kt, part, old.buckets < PART_BUCKETS / 2 ? old.buckets * 2 : PART_BUCKETS);
+	part_spread(&old, same, 0);
+	part_buckets_give(kt, &old);
 }
 
 static void directory_double(struct keytab *kt)
@@ -158,7 +246,23 @@ static void directory_double(struct keytab *kt)
 static bool part_may_split(const struct keytab *kt, const struct keytab_part *part)
 {
 	return part->depth < KEYTAB_DEPTH_MAX &&
-	       (part->depth < 4 || kt->count >> (part->depth - 4) >= KEYTAB_PART_SLOTS / 2);
+	       (part->depth < 4 || kt->count >> (part->depth - 4) >= PART_SLOTS / 2);
+}
+
+/* For the half of a part's slots whose tags have the bit so. */
+static uint32_t split_buckets(const struct keytab_part *part, uint32_t bit, uint32_t is)
+{
+	uint32_t n = 0, segments = SPLIT_SEGMENTS;
+
+	for (uint32_t at = 0; at < part->buckets; at++) {
+		const struct keytab_bucket *bucket = keytab_bucket_at(part, at);
+
+		for (uint32_t i = 0; i < KEYTAB_BUCKET_SLOTS && bucket->ref[i]; i++)
+			n += (bucket->tag[i] >> bit & 1) == is;
+	}
+	while (slots_max(segments * KEYTAB_SEGMENT_BUCKETS) < n)
+		segments++;
+	return segments * KEYTAB_SEGMENT_BUCKETS;
 }
 
 static void part_split(struct keytab *kt, uint32_t tag)
@@ -168,18 +272,16 @@ static void part_split(struct keytab *kt, uint32_t tag)
 
 	if (old->depth == kt->depth)
 		directory_double(kt);
-	half[0] = part_new(kt, KEYTAB_PART_SLOTS, depth);
-	half[1] = part_new(kt, KEYTAB_PART_SLOTS, depth);
-	for (uint32_t i = 0; i <= kt->mask; i++)
-		if (old->slot[i].ref)
-			part_put(half[old->slot[i].tag >> (32 - depth) & 1], kt->mask, old->slot[i]);
+	half[0] = part_new(kt, split_buckets(old, 32 - depth, 0), depth);
+	half[1] = part_new(kt, split_buckets(old, 32 - depth, 1), depth);
+	part_spread(old, half, 32 - depth);
 	span = 1u << (kt->depth - depth);
 	first = (uint32_t)((uint64_t)tag >> (32 - kt->depth)) & ~(2 * span - 1);
 	for (uint32_t i = 0; i < span; i++) {
 		kt->part[first + i] = half[0];
 		kt->part[first + span + i] = half[1];
 	}
-	huge_piece_give(&kt->parts, 0, old);
+	part_free(kt, old);
 }
 
 /* The part that takes a new key of this tag. A part with others chained to it does not split any more. */
@@ -189,34 +291,75 @@ static struct keytab_part *part_room(struct keytab *kt, uint32_t tag)
 
 	if (!kt->part) {
 		kt->part = must_calloc(1, sizeof *kt->part);
-		kt->part[0] = part_new(kt, PART_SLOTS_FIRST, 0);
-		kt->mask = PART_SLOTS_FIRST - 1;
+		kt->part[0] = part_new(kt, BUCKETS_FIRST, 0);
 	}
 	for (;;) {
 		part = keytab_part_of(kt, tag);
-		if (part->count < (kt->mask + 1) / 4 * 3)
+		if (part->count < slots_max(part->buckets))
 			return part;
-		if (kt->mask + 1 < KEYTAB_PART_SLOTS) {
-			table_double(kt);
+		if (part->buckets < PART_BUCKETS) {
+			part_grow(kt, part);
 		} else if (!part->more && part_may_split(kt, part)) {
 			part_split(kt, tag);
 		} else {
 			break;
 		}
 	}
-	while (part->count >= KEYTAB_PART_SLOTS / 4 * 3) {
+	while (part->count == slots_max(PART_BUCKETS)) {
 		if (!part->more)
-			part->more = part_new(kt, KEYTAB_PART_SLOTS, part->depth);
+			part->more = part_new(kt, PART_BUCKETS, part->depth);
 		part = part->more;
 	}
 	return part;
+}
+
+uint32_t keytab_look(const struct keytab *kt, uint32_t tag)
+{
+	const struct keytab_part *part = keytab_part_of(kt, tag);
+
+	for (uint32_t at = keytab_home(part, tag);; at = bucket_next(part, at)) {
+		const struct keytab_bucket *bucket = keytab_bucket_at(part, at);
+		uint32_t match = keytab_match(bucket, tag);
+
+		if (match && bucket->ref[__builtin_ctz(match)])
+			return bucket->ref[__builtin_ctz(match)];
+		if (!keytab_bucket_full(bucket))
+			return 0;
+	}
+}
+
+struct keytab_entry *keytab_find(
+	const struct keytab *kt, uint32_t tag, const void *key, uint32_t bytes, uint32_t *ref)
+{
+	if (!kt->part)
+		return NULL;
+	for (const struct keytab_part *part = keytab_part_of(kt, tag); part; part = part->more) {
+		const struct keytab_bucket *bucket;
+		uint32_t at = keytab_home(part, tag);
+
+		do {
+			bucket = keytab_bucket_at(part, at);
+			for (uint32_t left = keytab_match(bucket, tag); left; left &= left - 1) {
+				uint32_t found = bucket->ref[__builtin_ctz(left)];
+				struct keytab_entry *e = keytab_at(kt, found);
+
+				if (found && keytab_is(kt, e, key, bytes)) {
+					if (ref)
+						*ref = found;
+					return e;
+				}
+			}
+			at = bucket_next(part, at);
+		} while (keytab_bucket_full(bucket));
+	}
+	return NULL;
 }
 
 static void entry_fill(struct keytab *kt, struct keytab_entry *e, const void *key, uint32_t bytes)
 {
 	uint8_t *to = (uint8_t *)(e + 1) + kt->value_bytes;
 
-	if (bytes)
+	if (bytes && kt->tag_units)
 		memset(to + (bytes - 1) / 8 * 8, 0, 8);
 	memcpy(to, key, bytes);
 	kt->count++;
@@ -231,63 +374,110 @@ struct keytab_entry *keytab_add(
 	uint32_t at;
 
 	e = entry_take(kt, bytes, &at);
-	e->tag = tag;
+	if (kt->tag_units)
+		*((uint32_t *)e - 1) = tag;
 	e->flags = KEYTAB_F_LIVE;
 	entry_fill(kt, e, key, bytes);
-	part_put(part, kt->mask, (struct keytab_slot){tag, at});
+	part_put(part, tag, at);
 	if (ref)
 		*ref = at;
 	return e;
 }
 
 struct keytab_entry *keytab_add_aside(
-	struct keytab *kt, const void *key, uint32_t bytes, uint16_t flags, uint32_t *ref)
+	struct keytab *kt, const void *key, uint32_t bytes, uint8_t flags, uint32_t *ref)
 {
 	uint32_t at;
 	struct keytab_entry *e = entry_take(kt, bytes, &at);
 
-	e->tag = 0;
-	e->flags = flags | KEYTAB_F_ASIDE | KEYTAB_F_LIVE;
+	if (kt->tag_units)
+		*((uint32_t *)e - 1) = 0;
+	e->flags = (uint8_t)(flags | KEYTAB_F_ASIDE | KEYTAB_F_LIVE);
 	entry_fill(kt, e, key, bytes);
 	if (ref)
 		*ref = at;
 	return e;
 }
 
-/* Closes the gap at slot i, so that every key is still found from its home without an empty slot between
- * (Knuth, volume 3, 6.4, algorithm R). */
-static void part_close_gap(struct keytab_part *part, uint32_t mask, uint32_t i)
+void *keytab_room(struct keytab *kt, uint32_t bytes, uint32_t *ref)
 {
-	for (uint32_t j = (i + 1) & mask; part->slot[j].ref; j = (j + 1) & mask) {
-		uint32_t home = part->slot[j].tag & mask;
+	struct keytab_entry *e;
 
-		if (((j - home) & mask) >= ((j - i) & mask)) {
-			part->slot[i] = part->slot[j];
-			i = j;
+	assert(!kt->tag_units && bytes >= kt->value_bytes);
+	e = entry_take(kt, bytes - kt->value_bytes, ref);
+	e->flags = KEYTAB_F_ROOM;
+	return memset(keytab_value(e), 0, bytes);
+}
+
+/* The slot of a full bucket behind `at` that may stand there, as near as possible; NULL: there is none. *at:
+ * its bucket. */
+static struct keytab_bucket *slot_behind(const struct keytab_part *part, uint32_t *at, uint32_t *slot)
+{
+	const uint32_t n = part->buckets, from = *at;
+
+	for (uint32_t away = 1; away < n; away++) {
+		uint32_t here = (from + away) % n;
+		struct keytab_bucket *bucket = keytab_bucket_at(part, here);
+
+		for (uint32_t i = 0; i < KEYTAB_BUCKET_SLOTS && bucket->ref[i]; i++) {
+			if ((here + n - keytab_home(part, bucket->tag[i])) % n < away)
+				continue;
+			*at = here;
+			*slot = i;
+			return bucket;
 		}
+		if (!keytab_bucket_full(bucket))
+			break;
 	}
-	part->slot[i] = (struct keytab_slot){0, 0};
+	return NULL;
+}
+
+/* Takes a slot out so that every key is still found from its home without a bucket with room between: as
+ * Knuth, volume 3, 6.4, algorithm R, by buckets. */
+static void part_take_out(struct keytab_part *part, uint32_t at, uint32_t slot)
+{
+	struct keytab_bucket *bucket = keytab_bucket_at(part, at), *behind;
+	uint32_t last;
+
+	while (keytab_bucket_full(bucket) && (behind = slot_behind(part, &at, &last))) {
+		bucket->tag[slot] = behind->tag[last];
+		bucket->ref[slot] = behind->ref[last];
+		bucket = behind;
+		slot = last;
+	}
+	last = bucket_count(bucket) - 1;
+	bucket->tag[slot] = bucket->tag[last];
+	bucket->ref[slot] = bucket->ref[last];
+	bucket->tag[last] = bucket->ref[last] = 0;
 	part->count--;
 }
 
 void keytab_remove(struct keytab *kt, uint32_t ref)
 {
 	const struct keytab_entry *e = keytab_at(kt, ref);
+	struct keytab_part *part;
+	uint32_t at, slot = 0;
 
+	assert(kt->tag_units);
 	if (!(e->flags & KEYTAB_F_ASIDE)) {
-		struct keytab_part *part = keytab_part_of(kt, e->tag);
-		uint32_t i = e->tag & kt->mask;
+		part = keytab_part_of(kt, keytab_tag_of(e));
+		at = keytab_home(part, keytab_tag_of(e));
+		for (;;) {
+			const struct keytab_bucket *bucket = keytab_bucket_at(part, at);
 
-		while (part->slot[i].ref != ref) {
-			if (!part->slot[i].ref) {
-				part = part->more;
-				assert(part);
-				i = e->tag & kt->mask;
-			} else {
-				i = (i + 1) & kt->mask;
+			for (slot = 0; slot < KEYTAB_BUCKET_SLOTS && bucket->ref[slot] != ref;)
+				slot++;
+			if (slot < KEYTAB_BUCKET_SLOTS)
+				break;
+			if (keytab_bucket_full(bucket)) {
+				at = bucket_next(part, at);
+				continue;
 			}
+			part = part->more;
+			assert(part);
+			at = keytab_home(part, keytab_tag_of(e));
 		}
-		part_close_gap(part, kt->mask, i);
+		part_take_out(part, at, slot);
 	}
 	entry_give(kt, ref);
 }
@@ -295,19 +485,17 @@ void keytab_remove(struct keytab *kt, uint32_t ref)
 struct keytab_entry *keytab_next(const struct keytab *kt, uint32_t *at, uint32_t *ref)
 {
 	if (!*at)
-		*at = 1;
+		*at = 2;
 	while (*at >> KEYTAB_CHUNK_BITS < kt->chunk_count) {
-		struct keytab_entry *e = keytab_at(kt, *at);
-		uint64_t head;
+		struct keytab_entry *e = keytab_at(kt, *at + kt->tag_units);
 
-		memcpy(&head, e, sizeof head);
-		if (!head) { /* the end of what is used of this chunk */
+		if (!e->flags) { /* the end of what is used of this chunk */
 			*at = ((*at >> KEYTAB_CHUNK_BITS) + 1) << KEYTAB_CHUNK_BITS;
 			continue;
 		}
-		*ref = *at;
+		*ref = *at + kt->tag_units;
 		*at += entry_units(kt, e->key_bytes);
-		if (!(e->flags & KEYTAB_F_DEAD))
+		if (!(e->flags & (KEYTAB_F_DEAD | KEYTAB_F_ROOM)))
 			return e;
 	}
 	return NULL;

@@ -167,7 +167,7 @@ static bool pane_load(struct pane *pane, const struct stage_window *w, struct cu
 
 	for (uint64_t k = 0; k < count && !c->failed; k++) {
 		struct stage_pick p;
-		uint16_t flags;
+		uint8_t flags;
 		struct keytab_entry *e;
 
 		if (!stage_get_key(w, c, &p, &flags))

@@ -75,7 +75,7 @@ static void session_gather(struct sessions *ss, struct session *first, struct se
 static bool key_load(struct sessions *ss, struct cursor *c)
 {
 	struct stage_pick p;
-	uint16_t flags;
+	uint8_t flags;
 	uint32_t count;
 	struct session *first = NULL, *s;
 	bool mine, meets;

@@ -47,8 +47,8 @@ struct stage_pick {
 	const uint8_t *key;  /* in stage.keys */
 	int64_t at;	     /* the kind's: pane number */
 	void *place;	     /* the kind's: pane */
-	const struct keytab_slot *slot; /* where the key's search begins; until a key is added */
-	struct keytab_entry *entry;	/* at first a guess */
+	const struct keytab_bucket *slot; /* where the key's search begins; until a key is added */
+	struct keytab_entry *entry;	  /* at first a guess */
 };
 
 struct stage_kind {
@@ -245,9 +245,9 @@ void stage_put_cell(
 bool stage_get_cell(const struct stage_window *w, void *cell, struct agg_arena *arena, struct cursor *c);
 void stage_put_key(const struct keytab *kt, const struct keytab_entry *e, struct bytes *out);
 /* Key and tag into *p, the key in st->keys; and its flags. False if it cannot be. */
-bool stage_get_key(const struct stage_window *w, struct cursor *c, struct stage_pick *p, uint16_t *flags);
+bool stage_get_key(const struct stage_window *w, struct cursor *c, struct stage_pick *p, uint8_t *flags);
 /* True if what was saved under this key is this partition's now: always, but when states are gathered. */
-bool stage_gathers(const struct stage_window *w, const struct stage_pick *p, uint16_t flags);
+bool stage_gathers(const struct stage_window *w, const struct stage_pick *p, uint8_t flags);
 static inline int64_t stage_get_time(struct cursor *c)
 {
 	int64_t t = (int64_t)cursor_le64(c);

@@ -62,27 +62,28 @@ void stage_put_key(const struct keytab *kt, const struct keytab_entry *e, struct
 	bytes_put(out, keytab_key(kt, e), e->key_bytes);
 }
 
-bool stage_get_key(const struct stage_window *w, struct cursor *c, struct stage_pick *p, uint16_t *flags)
+bool stage_get_key(const struct stage_window *w, struct cursor *c, struct stage_pick *p, uint8_t *flags)
 {
 	uint8_t *to = w->st->keys;
 	const uint8_t *head = cursor_take(c, 4), *key;
-	uint16_t bytes;
+	uint16_t bytes, word;
 
 	if (!head)
 		return false;
-	memcpy(flags, head, sizeof *flags);
-	memcpy(&bytes, head + sizeof *flags, sizeof bytes);
+	memcpy(&word, head, sizeof word);
+	memcpy(&bytes, head + sizeof word, sizeof bytes);
 	key = cursor_take(c, bytes);
-	if (!key || *flags & ~(KEYTAB_F_OTHER | KEYTAB_F_CUT) || bytes > WINDOW_KEY_BYTES_MAX ||
-		(*flags & KEYTAB_F_OTHER && bytes))
+	if (!key || word & ~(KEYTAB_F_OTHER | KEYTAB_F_CUT) || bytes > WINDOW_KEY_BYTES_MAX ||
+		(word & KEYTAB_F_OTHER && bytes))
 		return false;
+	*flags = (uint8_t)word;
 	memset(to + bytes, 0, 8);
 	memcpy(to, key, bytes);
 	*p = (struct stage_pick){.key = to, .key_bytes = bytes, .tag = stage_tag(to, bytes)};
 	return true;
 }
 
-bool stage_gathers(const struct stage_window *w, const struct stage_pick *p, uint16_t flags)
+bool stage_gathers(const struct stage_window *w, const struct stage_pick *p, uint8_t flags)
 {
 	const struct stage_gather *g = w->st->gather;
 	const uint32_t head = sizeof(uint16_t); /* length of the field */

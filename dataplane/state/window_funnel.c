@@ -422,7 +422,7 @@ static uint32_t user_load(struct funnel *f, struct cursor *c, bool *mine)
 {
 	struct stage_pick p;
 	uint32_t ref = 0;
-	uint16_t flags;
+	uint8_t flags;
 
 	*mine = true;
 	if (!stage_get_key(&f->w, c, &p, &flags) || flags)

@@ -81,13 +81,13 @@ static void session_unlink(struct sessions *ss, struct session *first, struct se
 /* Moves what a session is from one entry to another, whose cell is dead. */
 static void session_move(struct sessions *ss, struct session *to, struct session *from)
 {
-	const uint16_t cut = KEYTAB_F_CUT;
+	const uint8_t cut = KEYTAB_F_CUT;
 
 	to->start_ms = from->start_ms;
 	to->last_ms = from->last_ms;
 	memcpy(session_cell(to), session_cell(from), ss->w.cell_bytes);
 	session_entry(to)->flags =
-		(uint16_t)((session_entry(to)->flags & ~cut) | (session_entry(from)->flags & cut));
+		(uint8_t)((session_entry(to)->flags & ~cut) | (session_entry(from)->flags & cut));
 }
 
 /* Removes a session; its cell's parts are no longer there. The key goes with its last one. */
@@ -396,7 +396,7 @@ static int session_emit(struct stage_window *w, int64_t step_ms)
 		if (i + 2 * AHEAD < keys)
 			entry_prefetch(ss, keytab_at(&ss->keys, ss->ripe[i + 2 * AHEAD].ref));
 		if (i + AHEAD < keys)
-			keytab_prefetch_slot(&ss->keys, keytab_at(&ss->keys, ss->ripe[i + AHEAD].ref)->tag);
+			keytab_prefetch_slot(&ss->keys, keytab_tag_of(keytab_at(&ss->keys, ss->ripe[i + AHEAD].ref)));
 		key_settle(ss, keytab_value(keytab_at(&ss->keys, ss->ripe[i].ref)), step_ms);
 	}
 	return rc;

@@ -21,6 +21,7 @@ struct plan {
 	uint32_t keys, steps, bytes_max, value_bytes,
 		tags; /* tags: 0 = by hash, else so many different ones */
 	bool asides;
+	bool grows; /* nothing is removed; there is room between entries */
 };
 
 static uint64_t roll(uint64_t *seed)
@@ -60,7 +61,7 @@ static void find_check(const struct plan *plan, const struct keytab *kt, const s
 	}
 	assert_non_null(e);
 	assert_int_equal(ref, k->ref);
-	assert_int_equal(*(uint64_t *)keytab_value(e), k->number);
+	assert_memory_equal(keytab_value(e), &k->number, sizeof k->number);
 	assert_memory_equal(keytab_key(kt, e), key, bytes);
 }
 
@@ -71,8 +72,9 @@ static void walk_check(const struct keytab *kt, const struct known *list, uint32
 	uint64_t key_bytes = 0;
 
 	while ((e = keytab_next(kt, &at, &ref))) {
-		uint64_t number = *(uint64_t *)keytab_value(e);
+		uint64_t number;
 
+		memcpy(&number, keytab_value(e), sizeof number);
 		assert_true(number < keys);
 		assert_int_equal(list[number].ref, ref);
 		assert_ptr_equal(keytab_at(kt, ref), e);
@@ -90,9 +92,13 @@ static void walk_check(const struct keytab *kt, const struct known *list, uint32
 static void step_take(const struct plan *plan, struct keytab *kt, struct known *k, bool aside)
 {
 	_Alignas(8) uint8_t key[KEY_ROOM];
-	uint32_t bytes = key_make(key, k->number, plan->bytes_max);
+	uint32_t bytes = key_make(key, k->number, plan->bytes_max), ref;
 	struct keytab_entry *e;
 
+	if (plan->grows && k->number % 3 == 0)
+		memset(keytab_room(kt, plan->value_bytes + 5, &ref), 0xff, plan->value_bytes + 5);
+	if (k->ref && plan->grows)
+		return;
 	if (k->ref) {
 		keytab_remove(kt, k->ref);
 		k->ref = 0;
@@ -113,7 +119,7 @@ static void run(const struct plan *plan, uint64_t seed)
 	struct huge_pool pool = {0};
 	struct keytab kt;
 
-	keytab_init(&kt, plan->value_bytes, &pool);
+	(plan->grows ? keytab_init_growing : keytab_init)(&kt, plan->value_bytes, &pool);
 	for (uint32_t i = 0; i < plan->keys; i++)
 		list[i].number = i;
 	walk_check(&kt, list, plan->keys);
@@ -154,11 +160,57 @@ static void test_many(void **state)
 		2);
 }
 
+static void test_growing(void **state)
+{
+	(void)state;
+	for (uint32_t i = 1; i < 40; i++)
+		run(&(struct plan){.keys = 37 * i,
+			    .steps = 40 * i,
+			    .bytes_max = 30,
+			    .value_bytes = 8 + i % 9,
+			    .grows = true,
+			    .asides = i % 2},
+			i);
+	run(
+		&(struct plan){
+			.keys = 100000, .steps = 110000, .bytes_max = 24, .value_bytes = 11, .grows = true},
+		5);
+}
+
+/* Slots are filled to more than half, whatever the number of keys. */
+static void test_slots_memory(void **state)
+{
+	struct huge_pool pool = {0};
+	struct keytab kt;
+
+	(void)state;
+	keytab_init_growing(&kt, 4, &pool);
+	for (uint64_t i = 0; i < 300000; i++) {
+		uint64_t slots = 0;
+
+		keytab_add(&kt, keytab_tag(0, (const uint8_t *)&i, sizeof i), &i, sizeof i, NULL);
+		if (i % 10000 || !i)
+			continue;
+		for (uint32_t at = 0; at < 1u << kt.depth; at += 1u << (kt.depth - kt.part[at]->depth))
+			slots += kt.part[at]->buckets * KEYTAB_BUCKET_SLOTS;
+		assert_true(2 * kt.count > slots);
+	}
+	keytab_free(&kt);
+	huge_pool_free(&pool);
+}
+
 static void test_collisions(void **state)
 {
 	(void)state;
 	run(&(struct plan){.keys = 9000, .steps = 20000, .bytes_max = 20, .value_bytes = 8, .tags = 3}, 3);
 	run(&(struct plan){.keys = 9000, .steps = 20000, .bytes_max = 20, .value_bytes = 8, .tags = 1}, 4);
+	run(&(struct plan){.keys = 9000,
+		    .steps = 10000,
+		    .bytes_max = 20,
+		    .value_bytes = 8,
+		    .tags = 3,
+		    .grows = true},
+		5);
 }
 
 /* Made-up collisions cost no more memory than other keys: parts are chained, not split. */
@@ -172,7 +224,7 @@ static void test_collisions_memory(void **state)
 	for (uint64_t i = 0; i < 8000; i++)
 		keytab_add(&kt, 7, &i, sizeof i, NULL);
 	assert_true(kt.depth <= 8);
-	assert_true(kt.parts.count <= 1);
+	assert_true(kt.segment.count <= 1);
 	keytab_free(&kt);
 	huge_pool_free(&pool);
 }
@@ -182,6 +234,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_few),
 		cmocka_unit_test(test_many),
+		cmocka_unit_test(test_growing),
+		cmocka_unit_test(test_slots_memory),
 		cmocka_unit_test(test_collisions),
 		cmocka_unit_test(test_collisions_memory),
 	};
