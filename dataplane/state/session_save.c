@@ -44,7 +44,9 @@ void session_save(const struct stage_window *w, struct bytes *out)
 
 		for (s = first; s; s = session_at(ss, s->next))
 			count++;
-		stage_put_key(&ss->keys, st->sort[0][i].entry, out);
+		/* what is cut is each session's, of which any may have the key's entry */
+		e = st->sort[0][i].entry;
+		stage_put_key_flags(&ss->keys, e, e->flags & KEYTAB_F_OTHER, out);
 		bytes_put_u32(out, count);
 		while ((s = session_after(ss, first, s))) {
 			bytes_put_i64(out, s->start_ms);

@@ -244,6 +244,9 @@ void stage_put_cell(
 /* Into an initialized cell. The arena's bound is out of force meanwhile: what was saved had room. */
 bool stage_get_cell(const struct stage_window *w, void *cell, struct agg_arena *arena, struct cursor *c);
 void stage_put_key(const struct keytab *kt, const struct keytab_entry *e, struct bytes *out);
+/* With these flags. */
+void stage_put_key_flags(
+	const struct keytab *kt, const struct keytab_entry *e, uint16_t flags, struct bytes *out);
 /* Key and tag into *p, the key in st->keys; and its flags. False if it cannot be. */
 bool stage_get_key(const struct stage_window *w, struct cursor *c, struct stage_pick *p, uint8_t *flags);
 /* True if what was saved under this key is this partition's now: always, but when states are gathered. */

@@ -57,7 +57,13 @@ bool stage_get_cell(const struct stage_window *w, void *cell, struct agg_arena *
 
 void stage_put_key(const struct keytab *kt, const struct keytab_entry *e, struct bytes *out)
 {
-	bytes_put_u16(out, e->flags & (KEYTAB_F_OTHER | KEYTAB_F_CUT));
+	stage_put_key_flags(kt, e, e->flags & (KEYTAB_F_OTHER | KEYTAB_F_CUT), out);
+}
+
+void stage_put_key_flags(
+	const struct keytab *kt, const struct keytab_entry *e, uint16_t flags, struct bytes *out)
+{
+	bytes_put_u16(out, flags);
 	bytes_put_u16(out, e->key_bytes);
 	bytes_put(out, keytab_key(kt, e), e->key_bytes);
 }
