@@ -490,6 +490,10 @@ int agg_set_parse(struct agg_set **out, const char *text, struct err *err)
 			set->packed_max, AGG_PACKED_MAX);
 		goto fail;
 	}
+	if (!agg_narrow_make(set)) {
+		rc = err_set(err, -ENOMEM, "no memory for aggregates");
+		goto fail;
+	}
 	*out = set;
 	return 0;
 fail:
@@ -499,6 +503,8 @@ fail:
 
 void agg_set_free(struct agg_set *set)
 {
+	if (set)
+		free(set->narrow);
 	free(set);
 }
 

@@ -31,6 +31,7 @@ struct agg_part {
 	enum agg_part_kind kind;
 	enum field_id field;
 	bool number, decimal;
+	bool narrow;			/* in narrow cells (agg_narrow.h) */
 	uint32_t offset;		/* in the cell */
 	uint32_t present;		/* offset of the field's PRESENT, where needed */
 	uint32_t k;			/* TOP */
@@ -60,6 +61,8 @@ struct agg_set {
 	enum field_id error_field[4];
 	uint32_t error_field_count;
 	bool edges;					       /* a part needs the events' order */
+	bool sums;					       /* there are decimal sums in narrow cells */
+	struct agg_set *narrow;				       /* NULL: none; owned */
 	uint64_t empty[AGG_PARTS_MAX * AGG_PART_CELL_MAX / 8]; /* a cell in which nothing is */
 };
 
@@ -187,6 +190,23 @@ static inline void agg_u128_set(uint8_t *p, unsigned __int128 v)
 {
 	memcpy(p, &v, sizeof v);
 }
+
+/* Decimal sums in narrow cells: of at most AGG_NARROW_EVENTS numbers each nearer to 0 than this. */
+#define AGG_NARROW_SUM_BYTES 5u
+#define AGG_NARROW_NUMBER_MAX (1ull << 31)
+static inline int64_t agg_narrow_sum(const uint8_t *p)
+{
+	uint32_t low;
+
+	memcpy(&low, p, sizeof low);
+	return (int64_t)((uint64_t)(int64_t)(int8_t)p[sizeof low] << 32 | low);
+}
+static inline void agg_narrow_sum_set(uint8_t *p, int64_t v)
+{
+	memcpy(p, &v, AGG_NARROW_SUM_BYTES);
+}
+/* Set-up: gives a set its narrow cells, if it may have some. False: no memory. */
+bool agg_narrow_make(struct agg_set *set);
 
 /* A decimal sum as it stands in packed cells; returns its bytes, at most VARINT128_BYTES_MAX. */
 static inline size_t agg_sum_put(uint8_t *p, __int128 v)

@@ -1,5 +1,5 @@
 /* Adding events: see agg_run.h. In: records. Out: cells. Pure; memory is the caller's cells and arenas. */
-#include "agg_run.h"
+#include "agg_narrow.h"
 
 #include <stdlib.h>
 
@@ -110,17 +110,27 @@ static const struct agg_items *items_of(const struct agg_items *items, uint64_t 
 	return some;
 }
 
-static inline void count_up(uint8_t *p)
+static inline void count_up(const struct agg_part *part, uint8_t *cell)
 {
-	agg_u64_set(p, agg_u64(p) + 1);
+	uint8_t *p = cell + part->offset;
+
+	if (part->narrow)
+		++*p;
+	else
+		agg_u64_set(p, agg_u64(p) + 1);
 }
 
 static void counts_add(const struct agg_part *part, const struct agg_items *items)
 {
 	const uint32_t count = items->count, offset = part->offset;
 
-	for (uint32_t k = 0; k < count; k++)
-		count_up(items->cell[k] + offset);
+	for (uint32_t k = 0; part->narrow && k < count; k++)
+		++*(items->cell[k] + offset);
+	for (uint32_t k = 0; !part->narrow && k < count; k++) {
+		uint8_t *p = items->cell[k] + offset;
+
+		agg_u64_set(p, agg_u64(p) + 1);
+	}
 }
 
 static void sums_add(const struct agg_part *part, const struct agg_items *items, const struct agg_input *in)
@@ -132,7 +142,12 @@ static void sums_add(const struct agg_part *part, const struct agg_items *items,
 
 		agg_f64_set(p, agg_f64(p) + in->number_of[items->event[k]]);
 	}
-	for (uint32_t k = 0; part->decimal && k < count; k++) {
+	for (uint32_t k = 0; part->decimal && part->narrow && k < count; k++) {
+		uint8_t *p = items->cell[k] + offset;
+
+		agg_narrow_sum_set(p, agg_narrow_sum(p) + in->decimal_of[items->event[k]]);
+	}
+	for (uint32_t k = 0; part->decimal && !part->narrow && k < count; k++) {
 		uint8_t *p = items->cell[k] + offset;
 		__int128 decimal = in->decimal_of[items->event[k]];
 
@@ -145,7 +160,9 @@ static void moments_add(
 	const struct agg_part *part, const struct agg_items *items, const struct agg_input *in)
 {
 	for (uint32_t k = 0; k < items->count; k++) {
-		count_up(items->cell[k] + part->present);
+		uint8_t *present = items->cell[k] + part->present;
+
+		agg_u64_set(present, agg_u64(present) + 1);
 		agg_part_number_add(part, items->cell[k], 0, in->number_of[items->event[k]]);
 	}
 }
@@ -167,7 +184,7 @@ static void matches_add(
 		uint32_t i = items->event[k];
 
 		if (in->bytes[i] == part->value_bytes && !memcmp(in->text[i], part->value, in->bytes[i]))
-			count_up(items->cell[k] + part->offset);
+			count_up(part, items->cell[k]);
 	}
 }
 
@@ -258,14 +275,14 @@ static void wholes_add(const struct agg_set *set, const struct agg_group *group,
 	for (uint32_t i = group->first; i < group->first + group->count; i++) {
 		const struct agg_part *part = &set->part[i];
 
-		if (part->kind == AGG_PART_COUNT)
+		if (part->kind == AGG_PART_COUNT && !part->narrow) /* there it has been counted */
 			counts_add(part, items);
 		for (uint32_t k = 0; part->kind == AGG_PART_MATCH && k < items->count; k++)
 			if (rec[items->event[k]]->type == part->value[0])
-				count_up(items->cell[k] + part->offset);
+				count_up(part, items->cell[k]);
 		for (uint32_t k = 0; part->kind == AGG_PART_ERRORS && k < items->count; k++)
 			if (agg_error_match(set, rec[items->event[k]]))
-				count_up(items->cell[k] + part->offset);
+				count_up(part, items->cell[k]);
 	}
 }
 
@@ -381,4 +398,25 @@ uint64_t agg_run_add(struct agg_run *run, const struct agg_set *set, const struc
 		lost |= group_add(set, group, run->input[group->field], items, order);
 	}
 	return lost;
+}
+
+uint64_t agg_narrow_large(struct agg_run *run, const struct agg_set *set, uint64_t events)
+{
+	uint64_t large = 0;
+
+	for (uint32_t g = 0; set->sums && g < set->group_count; g++) {
+		const struct agg_group *group = &set->group[g];
+		struct agg_input *in = run->input[group->field];
+		uint64_t over = 0;
+
+		if (!group->decimal)
+			continue;
+		input_look(in, run->rec, run->payload, events);
+		for (uint32_t i = 0; i < AGG_RUN; i++)
+			over |= (uint64_t)((uint64_t)in->decimal_of[i] + AGG_NARROW_NUMBER_MAX - 1 >=
+					   2 * AGG_NARROW_NUMBER_MAX - 1)
+				<< i;
+		large |= over & in->has & events;
+	}
+	return large;
 }

@@ -22,13 +22,17 @@ static_assert(sizeof(struct keytab_bucket) == 64, "a bucket is a cache line");
 void keytab_init(struct keytab *kt, uint32_t value_bytes, struct huge_pool *pool)
 {
 	assert(value_bytes >= 8 && value_bytes % 8 == 0);
-	*kt = (struct keytab){.value_bytes = value_bytes, .tag_units = 1, .segment = {.pool = pool}};
+	*kt = (struct keytab){.value_bytes = value_bytes,
+		.value_counted = value_bytes,
+		.tag_units = 1,
+		.segment = {.pool = pool}};
 }
 
 void keytab_init_growing(struct keytab *kt, uint32_t value_bytes, struct huge_pool *pool)
 {
 	assert(value_bytes >= 4);
-	*kt = (struct keytab){.value_bytes = value_bytes, .segment = {.pool = pool}};
+	*kt = (struct keytab){
+		.value_bytes = value_bytes, .value_counted = value_bytes, .segment = {.pool = pool}};
 }
 
 static uint32_t chunk_bits(uint32_t chunk)
@@ -41,6 +45,7 @@ static void part_free(struct keytab *kt, struct keytab_part *part);
 void keytab_free(struct keytab *kt)
 {
 	const struct keytab empty = {.value_bytes = kt->value_bytes,
+		.value_counted = kt->value_counted,
 		.tag_units = kt->tag_units,
 		.segment = {.pool = kt->segment.pool}};
 

@@ -67,7 +67,8 @@ struct keytab {
 	struct keytab_part **part; /* 2^depth, by the upper bits of the tag */
 	uint32_t depth;
 	uint32_t value_bytes;
-	uint32_t tag_units; /* before a header: 1 in tables with removal, else 0 */
+	uint32_t value_counted; /* logical cost of a value: value_bytes, if its user does not say else */
+	uint32_t tag_units;	/* before a header: 1 in tables with removal, else 0 */
 	uint32_t chunk_count, chunk_room;
 	uint32_t fill, fill_end;  /* units of the last chunk */
 	uint8_t **chunk;	  /* those of full size are the pool's */
@@ -134,7 +135,7 @@ static inline struct keytab_entry *keytab_at(const struct keytab *kt, uint32_t r
 
 static inline uint64_t keytab_logical_bytes(const struct keytab *kt)
 {
-	return kt->count * (KEYTAB_ENTRY_BYTES + (uint64_t)kt->value_bytes) + kt->key_bytes;
+	return kt->count * (KEYTAB_ENTRY_BYTES + (uint64_t)kt->value_counted) + kt->key_bytes;
 }
 
 static inline struct keytab_part *keytab_part_of(const struct keytab *kt, uint32_t tag)

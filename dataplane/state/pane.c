@@ -9,7 +9,12 @@ static struct pane *pane_new(const struct stage_window *w, int64_t start_ms, int
 
 	pane->start_ms = start_ms;
 	pane->end_ms = end_ms;
-	keytab_init(&pane->keys, w->cell_bytes, &w->st->pool);
+	pane->narrow = agg_narrow(w->def->aggs);
+	if (pane->narrow)
+		keytab_init_growing(&pane->keys, agg_set_cell_bytes(pane->narrow) - 1, &w->st->pool);
+	else
+		keytab_init(&pane->keys, w->cell_bytes, &w->st->pool);
+	pane->keys.value_counted = w->cell_bytes;
 	pane->arena = stage_arena_take(w->st);
 	return pane;
 }
@@ -91,6 +96,61 @@ void pane_list_limit(struct pane_list *list, size_t arena_bytes)
 		agg_arena_limit(list->pane[i]->arena, arena_bytes);
 }
 
+/* ---- cells ---- */
+static void pane_cell_init(const struct pane *pane, const struct stage_window *w, struct keytab_entry *e)
+{
+	if (pane->narrow)
+		agg_cell_init(pane->narrow, pane_cell_narrow(e));
+	else
+		agg_cell_init(w->def->aggs, keytab_value(e));
+}
+
+static void *pane_cell_room(struct pane *pane, const struct stage_window *w, struct keytab_entry *e)
+{
+	uint32_t ref;
+	void *cell = keytab_room(&pane->keys, w->cell_bytes, &ref);
+
+	memcpy(keytab_value(e), &ref, sizeof ref);
+	e->flags |= KEYTAB_F_WIDE;
+	return cell;
+}
+
+void pane_cell_widen(struct pane *pane, const struct stage_window *w, struct keytab_entry *e)
+{
+	uint64_t cell[AGG_NARROW_WIDE_MAX / 8];
+
+	agg_narrow_widen(w->def->aggs, pane_cell_narrow(e), cell);
+	memcpy(pane_cell_room(pane, w, e), cell, w->cell_bytes);
+}
+
+/* The ordinary cell, in *copy if it is narrow. */
+static void *pane_cell_open(const struct pane *pane, const struct stage_window *w,
+	const struct keytab_entry *e, uint64_t copy[AGG_NARROW_WIDE_MAX / 8])
+{
+	if (!pane_cell_is_narrow(pane, e))
+		return pane_cell(pane, e);
+	agg_narrow_widen(w->def->aggs, pane_cell_narrow(e), copy);
+	return copy;
+}
+
+/* Puts back what was opened, and changed. */
+static void pane_cell_close(
+	struct pane *pane, const struct stage_window *w, struct keytab_entry *e, const void *cell)
+{
+	if (!pane_cell_is_narrow(pane, e) || agg_narrow_fit(w->def->aggs, cell, pane_cell_narrow(e)))
+		return;
+	memcpy(pane_cell_room(pane, w, e), cell, w->cell_bytes);
+}
+
+static void pane_cell_prefetch(
+	const struct pane *pane, const struct stage_window *w, const struct keytab_entry *e)
+{
+	if (pane_cell_is_narrow(pane, e))
+		agg_cell_prefetch(pane->narrow, pane_cell_narrow(e), pane->arena);
+	else
+		agg_cell_prefetch(w->def->aggs, pane_cell(pane, e), pane->arena);
+}
+
 struct keytab_entry *pane_entry_get(struct pane *pane, struct stage_window *w, const struct stage_pick *p)
 {
 	uint64_t keys = pane->keys.count - (pane->other != NULL);
@@ -102,13 +162,13 @@ struct keytab_entry *pane_entry_get(struct pane *pane, struct stage_window *w, c
 		return e;
 	if (!p->other && (!w->def->group_count || (keys < w->def->keys_max && !w->st->full))) {
 		e = keytab_add(&pane->keys, p->tag, p->key, p->key_bytes, NULL);
-		agg_cell_init(w->def->aggs, keytab_value(e));
+		pane_cell_init(pane, w, e);
 		return e;
 	}
 	w->stats->other++;
 	if (!pane->other) {
 		pane->other = keytab_add_aside(&pane->keys, "", 0, KEYTAB_F_OTHER, NULL);
-		agg_cell_init(w->def->aggs, keytab_value(pane->other));
+		pane_cell_init(pane, w, pane->other);
 	}
 	return pane->other;
 }
@@ -117,6 +177,7 @@ int pane_emit(struct pane *pane, struct stage_window *w, int64_t step_ms)
 {
 	size_t count = stage_sort_keys(w->st, &pane->keys);
 	const struct keysort_item *item = w->st->sort[0];
+	uint64_t copy[AGG_NARROW_WIDE_MAX / 8];
 
 	for (size_t i = 0; i < count; i++) {
 		const struct keytab_entry *e = item[i].entry;
@@ -131,11 +192,11 @@ int pane_emit(struct pane *pane, struct stage_window *w, int64_t step_ms)
 			__builtin_prefetch(next + 64);
 		}
 		if (i + 2 < count)
-			agg_cell_prefetch(w->def->aggs, keytab_value(item[i + 2].entry), pane->arena);
+			pane_cell_prefetch(pane, w, item[i + 2].entry);
 		row.flags = (e->flags & KEYTAB_F_OTHER ? ROW_F_OTHER : 0u) |
 			    (e->flags & KEYTAB_F_CUT ? ROW_F_CUT : 0u);
-		rc = stage_row(w, &row, step_ms, keytab_key(&pane->keys, e), e->key_bytes, keytab_value(e),
-			pane->arena);
+		rc = stage_row(w, &row, step_ms, keytab_key(&pane->keys, e), e->key_bytes,
+			pane_cell_open(pane, w, e, copy), pane->arena);
 		if (rc)
 			return rc;
 	}
@@ -145,6 +206,8 @@ int pane_emit(struct pane *pane, struct stage_window *w, int64_t step_ms)
 /* ---- saved state ---- */
 void pane_list_save(const struct pane_list *list, const struct stage_window *w, struct bytes *out)
 {
+	uint64_t copy[AGG_NARROW_WIDE_MAX / 8];
+
 	bytes_put_u32(out, list->count);
 	for (uint32_t i = 0; i < list->count; i++) {
 		const struct pane *pane = list->pane[i];
@@ -156,16 +219,17 @@ void pane_list_save(const struct pane_list *list, const struct stage_window *w, 
 			const struct keytab_entry *e = w->st->sort[0][k].entry;
 
 			stage_put_key(&pane->keys, e, out);
-			stage_put_cell(w, keytab_value(e), pane->arena, out);
+			stage_put_cell(w, pane_cell_open(pane, w, e, copy), pane->arena, out);
 		}
 	}
 }
 
 static bool pane_load(struct pane *pane, const struct stage_window *w, struct cursor *c)
 {
-	uint64_t count = cursor_le64(c);
+	uint64_t count = cursor_le64(c), copy[AGG_NARROW_WIDE_MAX / 8];
 
 	for (uint64_t k = 0; k < count && !c->failed; k++) {
+		void *cell;
 		struct stage_pick p;
 		uint8_t flags;
 		struct keytab_entry *e;
@@ -183,11 +247,13 @@ static bool pane_load(struct pane *pane, const struct stage_window *w, struct cu
 			e = flags & KEYTAB_F_OTHER ? (pane->other = keytab_add_aside(
 							      &pane->keys, "", 0, KEYTAB_F_OTHER, NULL))
 						   : keytab_add(&pane->keys, p.tag, p.key, p.key_bytes, NULL);
-			agg_cell_init(w->def->aggs, keytab_value(e));
+			pane_cell_init(pane, w, e);
 		}
 		e->flags |= flags;
-		if (!stage_get_cell(w, keytab_value(e), pane->arena, c))
+		cell = pane_cell_open(pane, w, e, copy);
+		if (!stage_get_cell(w, cell, pane->arena, c))
 			return false;
+		pane_cell_close(pane, w, e, cell);
 	}
 	return !c->failed;
 }

@@ -1,5 +1,10 @@
 /* Panes: what is counted between two times, by key: a table of cells, and the memory of the cells' growing
- * parts; both go as a whole. Tumbling windows, and revisions of windows that were emitted. */
+ * parts; both go as a whole. Tumbling windows, and revisions of windows that were emitted.
+ *
+ * If its aggregates have narrow cells (agg_narrow.h) a key has one, from its entry's mark on; when that is
+ * full the key goes on in an ordinary cell, which stands in the table's room, by the reference that is now
+ * the entry's value. Which of the two it is shows nowhere: rows, saved state and logical bytes are of the
+ * content. */
 #ifndef SLUICE_PANE_H
 #define SLUICE_PANE_H
 
@@ -11,7 +16,8 @@
 struct pane {
 	int64_t start_ms, end_ms;
 	uint32_t revision;
-	struct keytab keys; /* value: cell */
+	const struct agg_set *narrow; /* NULL: values are ordinary cells */
+	struct keytab keys;	      /* value: cell */
 	struct keytab_entry *other;
 	struct agg_arena *arena;
 };
@@ -55,12 +61,35 @@ static inline struct keytab_entry *pane_entry(struct pane *pane, struct stage_wi
 	return pane_entry_get(pane, w, p);
 }
 
+/* An entry's ordinary cell: its own, or where its narrow one was widened to. */
+static inline void *pane_cell(const struct pane *pane, const struct keytab_entry *e)
+{
+	uint32_t ref;
+
+	if (!(e->flags & KEYTAB_F_WIDE))
+		return keytab_value(e);
+	memcpy(&ref, keytab_value(e), sizeof ref);
+	return keytab_value(keytab_at(&pane->keys, ref));
+}
+static inline uint8_t *pane_cell_narrow(const struct keytab_entry *e)
+{
+	return (uint8_t *)keytab_value(e) - 1; /* from the mark on */
+}
+static inline bool pane_cell_is_narrow(const struct pane *pane, const struct keytab_entry *e)
+{
+	return pane->narrow && !(e->flags & KEYTAB_F_WIDE);
+}
+/* Gives an entry with a narrow cell an ordinary one. */
+void pane_cell_widen(struct pane *pane, const struct stage_window *w, struct keytab_entry *e);
+
 static inline void pane_add(struct pane *pane, struct stage_window *w, struct keytab_entry *e,
 	const struct stage_run *run, uint32_t i)
 {
 	struct agg_order order = stage_order(w->st, run, i);
 
-	if (!agg_cell_add(w->def->aggs, keytab_value(e), pane->arena, run->rec[i], &order)) {
+	if (pane_cell_is_narrow(pane, e))
+		pane_cell_widen(pane, w, e);
+	if (!agg_cell_add(w->def->aggs, pane_cell(pane, e), pane->arena, run->rec[i], &order)) {
 		e->flags |= KEYTAB_F_CUT;
 		w->stats->cut++;
 	}

@@ -5,6 +5,7 @@
 #ifndef SLUICE_STAGE_PRIV_H
 #define SLUICE_STAGE_PRIV_H
 
+#include "agg_narrow.h"
 #include "agg_plain.h"
 #include "agg_run.h"
 #include "cursor.h"
@@ -109,7 +110,7 @@ struct stage {
 	struct stage_run run;
 	struct agg_run aggs; /* over `run` */
 	struct stage_pick pick[STAGE_RUN];
-	struct agg_items items;
+	struct agg_items items, narrow_items;
 	uint8_t *keys;	   /* of a run's events: STAGE_KEY_ROOM for each */
 	struct bytes rows; /* a ROW_PARTIALS in the making, or empty */
 	struct bytes out;

@@ -106,11 +106,56 @@ static uint32_t picks_of_pane(const struct stage_pick *pick, uint32_t count)
 	return n;
 }
 
+/* Adds what has been put, and forgets it; returns as agg_run_add(). */
+static uint64_t items_add(struct stage_window *w, const struct agg_set *set, struct agg_items *items)
+{
+	uint64_t lost;
+
+	if (!items->count)
+		return 0;
+	if (w->sketches)
+		agg_run_prefetch(&w->st->aggs, set, items);
+	lost = agg_run_add(&w->st->aggs, set, items);
+	agg_items_clear(items);
+	return lost;
+}
+
+/* Puts the picks, whose entries are known, where their cells are narrow; adds them, and the others. */
+static uint64_t tumbling_add_narrow(
+	struct stage_window *w, const struct stage_pick *pick, uint32_t count, uint64_t events)
+{
+	const struct agg_set *set = w->def->aggs, *narrow = agg_narrow(set);
+	struct agg_items *items = &w->st->items, *narrow_items = &w->st->narrow_items;
+	uint64_t large = agg_narrow_large(&w->st->aggs, set, events), lost = 0;
+
+	agg_items_clear(narrow_items);
+	for (uint32_t i = 0; i < count; i++) {
+		struct keytab_entry *e = pick[i].entry;
+		struct pane *pane = pick[i].place;
+		uint8_t *cell;
+
+		if (!(e->flags & KEYTAB_F_WIDE)) {
+			cell = pane_cell_narrow(e);
+			if (!(large >> pick[i].index & 1) && agg_narrow_takes(cell)) {
+				agg_items_put(narrow_items, pick[i].index, cell, pane->arena);
+				continue;
+			}
+			lost |= items_add(w, narrow, narrow_items); /* perhaps to this cell */
+			pane_cell_widen(pane, w, e);
+		}
+		cell = pane_cell(pane, e);
+		__builtin_prefetch(cell, 1);
+		agg_items_put(items, pick[i].index, cell, pane->arena);
+	}
+	lost |= items_add(w, narrow, narrow_items);
+	return lost | items_add(w, set, items);
+}
+
 /* Further walks: keys, entries, perhaps new; then the aggregates. */
 static void tumbling_add(struct stage_window *w, struct stage_pick *pick, uint32_t count)
 {
 	struct agg_items *items = &w->st->items;
-	uint64_t lost;
+	uint64_t lost, events = 0;
 
 	for (uint32_t i = 0, n; i < count; i += n) {
 		n = picks_of_pane(pick + i, count - i);
@@ -125,11 +170,12 @@ static void tumbling_add(struct stage_window *w, struct stage_pick *pick, uint32
 		struct pane *pane = pick[i].place;
 
 		pick[i].entry = pane_entry(pane, w, &pick[i]);
-		agg_items_put(items, pick[i].index, keytab_value(pick[i].entry), pane->arena);
+		events |= 1ull << pick[i].index;
+		if (!pane->narrow)
+			agg_items_put(items, pick[i].index, keytab_value(pick[i].entry), pane->arena);
 	}
-	if (w->sketches)
-		agg_run_prefetch(&w->st->aggs, w->def->aggs, items);
-	lost = agg_run_add(&w->st->aggs, w->def->aggs, items);
+	lost = agg_narrow(w->def->aggs) ? tumbling_add_narrow(w, pick, count, events)
+					: items_add(w, w->def->aggs, items);
 	for (uint32_t i = 0; lost && i < count; i++) {
 		if (!(lost >> pick[i].index & 1))
 			continue;

@@ -96,7 +96,8 @@ static void event_make(struct rig_event *ev, const struct rig_shape *shape, int6
 	ev->port = (uint16_t)(4000 + stage_below(seed, 3));
 	ev->suppressed = odd == 51;
 	if (stage_below(seed, 3))
-		ev->amount = (int64_t)stage_below(seed, 2000000000) - 1000000000;
+		ev->amount = ((int64_t)stage_below(seed, 2000000000) - 1000000000) *
+			     (stage_below(seed, 40) ? 1 : 1000); /* more than narrow cells take, at times */
 	ev->has_metric = stage_below(seed, 3);
 	ev->metric = ((double)stage_below(seed, 1000000) - 300000) / 7.0;
 	if (odd == 52)

@@ -169,7 +169,9 @@ static void test_reload_measure(void **state)
 		"quantiles(metric), top(user_id,3), first(page), last(page)'",
 		"name=c kind=session gap=2s by=user_id aggregates='count, distinct(page), quantiles(metric), "
 		"top(page,9)'",
-		"name=d kind=funnel size=10s within=1m by=user_id steps='a: page = /p0; b: page = /p1'"};
+		"name=d kind=funnel size=10s within=1m by=user_id steps='a: page = /p0; b: page = /p1'",
+		"name=e kind=tumbling size=30s lateness=5s by=page aggregates='count, sum(amount), "
+		"distinct(user_id), quantiles(metric), top(user_id,5), max(amount)'"};
 	uint64_t seed = 3;
 
 	(void)state;
@@ -181,7 +183,7 @@ static void test_reload_measure(void **state)
 			.pace_ms = 1 + n % 12,
 			.block_events = 700};
 		size_t memory = n % 4 ? 20000u << n % 6 : SIZE_MAX;
-		struct window_plan *plan = rig_plan(1000, 4, text);
+		struct window_plan *plan = rig_plan(1000, 5, text);
 		struct bytes out[2] = {{0}, {0}};
 		struct stage *st[2];
 		struct rig_stream s;
