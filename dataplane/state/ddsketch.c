@@ -168,7 +168,7 @@ double dds_key_value(int32_t key)
 /* Bits of those of four entries that have the key. */
 static inline uint32_t entry_match(const uint32_t *entry, __m128i wanted)
 {
-	__m128i four = _mm_srli_epi32(_mm_loadu_si128((const __m128i *)entry), 14);
+	__m128i four = _mm_srli_epi32(_mm_loadu_si128((const __m128i *)entry), DDS_COUNT_BITS);
 
 	return (uint32_t)_mm_movemask_ps(_mm_castsi128_ps(_mm_cmpeq_epi32(four, wanted)));
 }
@@ -181,8 +181,8 @@ static inline uint32_t entry_find(const uint32_t *entry, uint32_t n, int32_t key
 	__m128i wanted = _mm_set1_epi32((int)want);
 	uint64_t match = 0;
 
-	if (n <= DDS_INLINE) {
-		while (i < n && entry[i] >> 14 != want)
+	if (n < DDS_INLINE) {
+		while (i < n && entry[i] >> DDS_COUNT_BITS != want)
 			i++;
 		return i;
 	}
@@ -227,7 +227,7 @@ static bool sparse_collapses(const uint32_t *entry, uint32_t n, int32_t key)
 static __attribute__((noinline)) bool sparse_new(
 	struct dds *d, struct agg_arena *a, int32_t key, uint64_t count)
 {
-	uint32_t n = d->form, had = sparse_bytes(n), want = sparse_bytes(n + 1), block,
+	uint32_t n = dds_form(d), had = sparse_bytes(n), want = sparse_bytes(n + 1), block,
 		 *entry = entries(d, a);
 
 	if (n == DDS_SPARSE_MAX || sparse_collapses(entry, n, key))
@@ -239,20 +239,21 @@ static __attribute__((noinline)) bool sparse_new(
 		memcpy(agg_arena_at(a, block), entries(d, a), n * sizeof *entry);
 		if (had)
 			agg_arena_give(a, d->block, had);
-		d->block = block;
+		block_set(d, block, n + 1);
+	} else if (had) {
+		block_set(d, d->block, n + 1);
 	}
-	d->form = n + 1;
 	entries(d, a)[n] = entry_make(key, count);
 	return true;
 }
 
 static inline bool sparse_add(struct dds *d, struct agg_arena *a, int32_t key, uint64_t count)
 {
-	uint32_t *entry = entries(d, a), at = entry_find(entry, d->form, key);
+	uint32_t *entry = entries(d, a), n = dds_form(d), at = entry_find(entry, n, key);
 
 	if (count >= DDS_SPARSE_COUNT)
 		return list_join_one(d, a, key, count);
-	if (at == d->form)
+	if (at == n)
 		return sparse_new(d, a, key, count);
 	if (entry_count(entry[at]) + count >= DDS_SPARSE_COUNT)
 		return list_join_one(d, a, key, count);
@@ -277,8 +278,8 @@ static bool dense_widen(struct dds *d, struct agg_arena *a, int32_t key)
 {
 	const struct dense_head *old = agg_arena_at(a, d->block);
 	struct dense_head *head;
-	uint32_t width = d->form == DDS_DENSE64 ? 8 : 4, had = block_bytes(d, a), want, block, n = d->n,
-		 negative_n = old->negative_n, *count = key > 0 ? &n : &negative_n;
+	uint32_t form = dds_form(d), width = form == DDS_DENSE64 ? 8 : 4, had = block_bytes(d, a), want,
+		 block, n = d->n, negative_n = old->negative_n, *count = key > 0 ? &n : &negative_n;
 	int32_t low = d->low, negative_low = old->negative_low, *from = key > 0 ? &low : &negative_low;
 	int32_t magnitude = key > 0 ? key : -key, to = *from + (int32_t)*count;
 
@@ -287,7 +288,7 @@ static bool dense_widen(struct dds *d, struct agg_arena *a, int32_t key)
 	*from = magnitude < *from ? magnitude : *from;
 	to = magnitude >= to ? magnitude + 1 : to;
 	*count = (uint32_t)(to - *from);
-	want = dense_bytes(d->form, n, negative_n);
+	want = dense_bytes(form, n, negative_n);
 	if (*count > AGG_DDS_BUCKETS_MAX || !agg_arena_fits(a, had, want))
 		return false;
 	block = agg_arena_swap(a, want);
@@ -316,7 +317,7 @@ static bool dense_add(struct dds *d, struct agg_arena *a, int32_t key)
 		return true;
 	}
 	if (key < 0 && (uint32_t)(-key - head->negative_low) < head->negative_n) {
-		if (dense_raise(head, d->form, d->n + (uint32_t)(-key - head->negative_low)))
+		if (dense_raise(head, dds_form(d), d->n + (uint32_t)(-key - head->negative_low)))
 			return true;
 	} else if (key < 0 || (uint32_t)(key - d->low) >= d->n) {
 		if (dense_widen(d, a, key))
@@ -330,7 +331,7 @@ static inline bool key_add(struct dds *d, struct agg_arena *a, int32_t key)
 	if (!is_dense(d))
 		return sparse_add(d, a, key, 1);
 	if ((uint32_t)(key - d->low) < d->n &&
-		dense_raise(agg_arena_at(a, d->block), d->form, (uint32_t)(key - d->low)))
+		dense_raise(agg_arena_at(a, d->block), dds_form(d), (uint32_t)(key - d->low)))
 		return true;
 	return dense_add(d, a, key);
 }
@@ -362,15 +363,16 @@ static bool sparse_sum(
 {
 	const uint32_t *mine, *theirs;
 	uint64_t most = 0, their_most = 0;
+	uint32_t n = dds_form(d), more = dds_form(src);
 
-	if (is_dense(d) || is_dense(src) || d->form + src->form > DDS_SPARSE_MAX ||
-		!agg_arena_fits(a, sparse_bytes(d->form), sparse_bytes(d->form + src->form)))
+	if (is_dense(d) || is_dense(src) || n + more > DDS_SPARSE_MAX ||
+		!agg_arena_fits(a, sparse_bytes(n), sparse_bytes(n + more)))
 		return false;
 	mine = entries(d, a);
 	theirs = entries(src, src_arena);
-	for (uint32_t i = 0; i < d->form; i++)
+	for (uint32_t i = 0; i < n; i++)
 		most = most > entry_count(mine[i]) ? most : entry_count(mine[i]);
-	for (uint32_t i = 0; i < src->form; i++)
+	for (uint32_t i = 0; i < more; i++)
 		their_most = their_most > entry_count(theirs[i]) ? their_most : entry_count(theirs[i]);
 	return most + their_most < DDS_SPARSE_COUNT;
 }
@@ -384,8 +386,8 @@ static bool dense_sum(
 	uint32_t *to = (uint32_t *)(head + 1), over = 0;
 	const uint32_t *add = (const uint32_t *)(from + 1);
 
-	if (d->form != DDS_DENSE32 || src->form != DDS_DENSE32 || from->negative_n || src->low < d->low ||
-		(uint32_t)(src->low - d->low) + src->n > d->n)
+	if (dds_form(d) != DDS_DENSE32 || dds_form(src) != DDS_DENSE32 || from->negative_n ||
+		src->low < d->low || (uint32_t)(src->low - d->low) + src->n > d->n)
 		return false;
 	to += src->low - d->low;
 	for (uint32_t i = 0; i < src->n; i++)
@@ -422,11 +424,13 @@ bool dds_merge(struct dds *d, struct agg_arena *a, const struct dds *src, const 
 	uint32_t few[DDS_SPARSE_MAX];
 	bool whole = true;
 
-	if (!d->form)
+	if (!dds_form(d))
 		return copy(d, a, src, src_arena);
 	if (sparse_sum(d, a, &from, src_arena)) {
-		memcpy(few, entries(&from, src_arena), from.form * sizeof *few);
-		for (uint32_t i = 0; i < from.form; i++)
+		uint32_t n = dds_form(&from);
+
+		memcpy(few, entries(&from, src_arena), n * sizeof *few);
+		for (uint32_t i = 0; i < n; i++)
 			whole &= sparse_add(d, a, entry_key(few[i]), entry_count(few[i]));
 		return whole;
 	}
@@ -442,12 +446,12 @@ void dds_release(struct dds *d, struct agg_arena *a)
 
 	if (had)
 		agg_arena_give(a, d->block, had);
-	*d = (struct dds){0};
+	*d = (struct dds){.entry = {0}};
 }
 
 static inline void sparse_prefetch(const struct dds *d, const struct agg_arena *a)
 {
-	const uint8_t *from = agg_arena_at(a, d->block), *last = from + sparse_bytes(d->form) - 4;
+	const uint8_t *from = agg_arena_at(a, d->block), *last = from + sparse_bytes(dds_form(d)) - 4;
 
 	__builtin_prefetch(from, 1);
 	__builtin_prefetch(last, 1);
@@ -457,7 +461,7 @@ static inline void sparse_prefetch(const struct dds *d, const struct agg_arena *
 
 void dds_prefetch(const struct dds *d, const struct agg_arena *a)
 {
-	if (d->form > DDS_INLINE && !is_dense(d))
+	if (dds_has_block(d) && !is_dense(d))
 		sparse_prefetch(d, a);
 }
 
@@ -469,14 +473,14 @@ void dds_prefetch_run(const struct agg_items *items, uint32_t offset, const int3
 		const struct dds *d = (const struct dds *)(items->cell[k] + offset);
 		uint32_t at, width;
 
-		if (d->form <= DDS_INLINE)
+		if (!dds_has_block(d))
 			continue;
 		if (!is_dense(d)) {
 			sparse_prefetch(d, items->arena[k]);
 			continue;
 		}
 		at = (uint32_t)(key[items->event[k]] - d->low);
-		width = d->form == DDS_DENSE64 ? 8 : 4;
+		width = dds_form(d) == DDS_DENSE64 ? 8 : 4;
 		__builtin_prefetch((const char *)agg_arena_at(items->arena[k], d->block) +
 					   (at < d->n ? sizeof(struct dense_head) + (size_t)at * width : 0),
 			1);

@@ -28,9 +28,10 @@
 #define DDS_KEY_MAX (DDS_OFFSET + 1024 * DDS_PER_OCTAVE - 1)
 #define DDS_KEY_ZERO 0
 #define DDS_KEY_IGNORED (-131072) /* infinite or no number: counted, not looked at */
-#define DDS_INLINE 3		  /* buckets in the cell itself */
-#define DDS_SPARSE_MAX 64	  /* more, or a count of DDS_SPARSE_COUNT, become arrays */
-#define DDS_SPARSE_COUNT (1u << 14)
+#define DDS_INLINE 4		  /* buckets in the cell itself */
+#define DDS_COUNT_BITS 14
+#define DDS_SPARSE_MAX 64 /* more, or a count of DDS_SPARSE_COUNT, become arrays */
+#define DDS_SPARSE_COUNT (1u << DDS_COUNT_BITS)
 #define DDS_DENSE32 0x100u
 #define DDS_DENSE64 0x200u
 #define DDS_LIST_MAX (2 * AGG_DDS_BUCKETS_MAX + 2)
@@ -38,18 +39,36 @@
 #define DDS_PACKED_SIGN_MAX (2 + 3 + AGG_DDS_BUCKETS_MAX * (AGG_COUNT_BYTES + 1) + 16)
 #define DDS_PACKED_MAX (2 * AGG_COUNT_BYTES + 2 * DDS_PACKED_SIGN_MAX)
 
-/* In a cell. All zero: empty. */
+/* In a cell. All zero: empty. Entries, each a key and a count, which is not 0; or a last word that is none,
+ * but has a form in the key's place: then there is a block. */
 struct dds {
-	uint32_t form; /* number of entries, or DDS_DENSE32, DDS_DENSE64 */
 	union {
-		uint32_t entry[DDS_INLINE]; /* form <= DDS_INLINE; more are in the block. key and count */
+		uint32_t entry[DDS_INLINE];
 		struct {
 			uint32_t block;
 			int32_t low; /* arrays: key of the first positive bucket */
 			uint32_t n;  /* positive buckets */
+			uint32_t marked;
 		};
 	};
 };
+
+static inline bool dds_has_block(const struct dds *d)
+{
+	return d->marked && !(d->marked & (DDS_SPARSE_COUNT - 1));
+}
+
+/* Number of entries, or DDS_DENSE32, DDS_DENSE64. */
+static inline uint32_t dds_form(const struct dds *d)
+{
+	uint32_t n = 0;
+
+	if (dds_has_block(d))
+		return d->marked >> DDS_COUNT_BITS;
+	while (n < DDS_INLINE && d->entry[n])
+		n++;
+	return n;
+}
 
 /* Buckets by ascending key, each once, no count 0. */
 struct dds_list {

@@ -19,23 +19,26 @@ static void list_sort(struct dds_list *list) /* few, from a sparse form */
 void dds_list_make(const struct dds *d, const struct agg_arena *a, struct dds_list *list)
 {
 	const struct dense_head *head;
+	uint32_t form;
 
 	list->count = 0;
 	if (!is_dense(d)) {
-		const uint32_t *entry = d->form <= DDS_INLINE ? d->entry : agg_arena_at(a, d->block);
+		const uint32_t *entry = dds_has_block(d) ? agg_arena_at(a, d->block) : d->entry,
+			       n = dds_form(d);
 
-		for (uint32_t i = 0; i < d->form; i++)
+		for (uint32_t i = 0; i < n; i++)
 			dds_list_put(list, entry_key(entry[i]), entry_count(entry[i]));
 		list_sort(list);
 		return;
 	}
 	head = agg_arena_at(a, d->block);
+	form = dds_form(d);
 	dds_list_put(list, DDS_KEY_IGNORED, head->ignored);
 	for (uint32_t i = head->negative_n; i--;)
-		dds_list_put(list, -(head->negative_low + (int32_t)i), dense_get(head, d->form, d->n + i));
+		dds_list_put(list, -(head->negative_low + (int32_t)i), dense_get(head, form, d->n + i));
 	dds_list_put(list, DDS_KEY_ZERO, head->zero);
 	for (uint32_t i = 0; i < d->n; i++)
-		dds_list_put(list, d->low + (int32_t)i, dense_get(head, d->form, i));
+		dds_list_put(list, d->low + (int32_t)i, dense_get(head, form, i));
 }
 
 /* First bucket of the negative, and of the positive ones; the zeros stand between, what was ignored before.
@@ -173,9 +176,9 @@ static bool list_store(struct dds *d, struct agg_arena *a, const struct dds_list
 		return false;
 	if (had)
 		agg_arena_give(a, d->block, had);
-	*d = (struct dds){.form = s.form};
+	*d = (struct dds){.entry = {0}};
 	if (s.bytes)
-		d->block = agg_arena_swap(a, s.bytes);
+		block_set(d, agg_arena_swap(a, s.bytes), s.form);
 	if (is_dense(d)) {
 		dense_store(d, a, list, &s);
 		return true;

@@ -13,12 +13,12 @@ struct dense_head {
 
 static inline uint32_t entry_make(int32_t key, uint64_t count)
 {
-	return (uint32_t)(key - DDS_KEY_IGNORED) << 14 | (uint32_t)count;
+	return (uint32_t)(key - DDS_KEY_IGNORED) << DDS_COUNT_BITS | (uint32_t)count;
 }
 
 static inline int32_t entry_key(uint32_t entry)
 {
-	return (int32_t)(entry >> 14) + DDS_KEY_IGNORED;
+	return (int32_t)(entry >> DDS_COUNT_BITS) + DDS_KEY_IGNORED;
 }
 
 static inline uint64_t entry_count(uint32_t entry)
@@ -28,7 +28,15 @@ static inline uint64_t entry_count(uint32_t entry)
 
 static inline bool is_dense(const struct dds *d)
 {
-	return d->form >= DDS_DENSE32;
+	return dds_has_block(d) && d->marked >= DDS_DENSE32 << DDS_COUNT_BITS;
+}
+
+/* Gives it this block, of a form that has one; arrays' place follows. */
+static inline void block_set(struct dds *d, uint32_t block, uint32_t form)
+{
+	*d = (struct dds){.entry = {0}};
+	d->block = block;
+	d->marked = form << DDS_COUNT_BITS;
 }
 
 static inline uint32_t sparse_bytes(uint32_t n)
@@ -38,7 +46,7 @@ static inline uint32_t sparse_bytes(uint32_t n)
 
 static inline uint32_t *entries(struct dds *d, const struct agg_arena *a)
 {
-	return d->form <= DDS_INLINE ? d->entry : agg_arena_at(a, d->block);
+	return dds_has_block(d) ? agg_arena_at(a, d->block) : d->entry;
 }
 
 static inline uint32_t dense_bytes(uint32_t form, uint32_t n, uint32_t negative_n)
@@ -53,9 +61,9 @@ static inline uint32_t block_bytes(const struct dds *d, const struct agg_arena *
 	const struct dense_head *head;
 
 	if (!is_dense(d))
-		return sparse_bytes(d->form);
+		return sparse_bytes(dds_form(d));
 	head = agg_arena_at(a, d->block);
-	return dense_bytes(d->form, d->n, head->negative_n);
+	return dense_bytes(dds_form(d), d->n, head->negative_n);
 }
 
 static inline uint64_t dense_get(const struct dense_head *head, uint32_t form, uint32_t i)

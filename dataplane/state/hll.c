@@ -33,7 +33,7 @@ static uint32_t form_bytes(uint32_t n)
 	return n <= HLL_TOKENS_MAX ? table_slots(n) * (uint32_t)sizeof(uint32_t) : HLL_REGISTERS;
 }
 
-/* n: more than HLL_INLINE. The last four overlap others, and all are looked at: where a token stands is as
+/* n: at least HLL_INLINE. The last four overlap others, and all are looked at: where a token stands is as
  * good as random, and a branch that cannot be foreseen costs more than what is left. */
 static inline bool scan_find(const uint32_t *token, uint32_t n, uint32_t want)
 {
@@ -70,16 +70,16 @@ static uint32_t tokens_list(const struct hll *h, const struct agg_arena *a, uint
 	const uint32_t *slot;
 	uint32_t n = 0;
 
-	if (h->n <= HLL_INLINE) {
-		memcpy(out, h->token, h->n * sizeof *out);
-		return h->n;
+	if (!hll_has_block(h)) {
+		memcpy(out, h->token, sizeof h->token);
+		return hll_n(h);
 	}
 	slot = agg_arena_at(a, h->block);
-	if (h->n <= HLL_SCAN_MAX) {
-		memcpy(out, slot, h->n * sizeof *out);
-		return h->n;
+	if (hll_n(h) <= HLL_SCAN_MAX) {
+		memcpy(out, slot, hll_n(h) * sizeof *out);
+		return hll_n(h);
 	}
-	for (uint32_t i = 0, slots = table_slots(h->n); i < slots; i++)
+	for (uint32_t i = 0, slots = table_slots(hll_n(h)); i < slots; i++)
 		if (slot[i])
 			out[n++] = slot[i];
 	return n;
@@ -97,11 +97,19 @@ static void tokens_sort(uint32_t *token, uint32_t n)
 	}
 }
 
+static void block_set(struct hll *h, uint32_t block, uint32_t n)
+{
+	*h = (struct hll){.token = {0}};
+	h->block = block;
+	h->marked = n << 6 | HLL_BLOCK_MARK;
+}
+
 /* Changes the form to that of n tokens (or HLL_DENSE) with the same tokens in it. Not inline: its stack would
  * be paid by every caller. */
 static __attribute__((noinline)) bool form_change(struct hll *h, struct agg_arena *a, uint32_t n)
 {
-	uint32_t token[HLL_TOKENS_MAX], count, had = form_bytes(h->n), bytes = form_bytes(n), block, *slot;
+	uint32_t token[HLL_TOKENS_MAX], count, had = form_bytes(hll_n(h)), bytes = form_bytes(n), block,
+					       *slot;
 
 	if (!agg_arena_fits(a, had, bytes))
 		return false;
@@ -121,9 +129,7 @@ static __attribute__((noinline)) bool form_change(struct hll *h, struct agg_aren
 	}
 	if (had)
 		agg_arena_give(a, h->block, had);
-	h->block = block;
-	if (n == HLL_DENSE)
-		h->n = HLL_DENSE;
+	block_set(h, block, n == HLL_DENSE ? n : count);
 	return true;
 }
 
@@ -139,46 +145,42 @@ static bool form_same(uint32_t n)
 
 static __attribute__((noinline)) bool token_new(struct hll *h, struct agg_arena *a, uint32_t token)
 {
-	uint32_t *slot;
+	uint32_t *slot, n = hll_n(h);
 
-	if (h->n < HLL_INLINE) {
-		h->token[h->n++] = token;
+	if (n < HLL_INLINE) {
+		h->token[n] = token;
 		return true;
 	}
-	if (h->n == HLL_TOKENS_MAX) {
+	if (n == HLL_TOKENS_MAX) {
 		if (!form_change(h, a, HLL_DENSE))
 			return false;
 		register_raise(agg_arena_at(a, h->block), token);
 		return true;
 	}
-	if (!form_same(h->n) && !form_change(h, a, h->n + 1))
+	if (!form_same(n) && !form_change(h, a, n + 1))
 		return false;
 	slot = agg_arena_at(a, h->block);
-	if (h->n < HLL_SCAN_MAX)
-		slot[h->n] = token;
+	if (n < HLL_SCAN_MAX)
+		slot[n] = token;
 	else
-		*table_find(slot, table_slots(h->n + 1), token) = token;
-	h->n++;
+		*table_find(slot, table_slots(n + 1), token) = token;
+	block_set(h, h->block, n + 1);
 	return true;
 }
 
 static inline bool token_add(struct hll *h, struct agg_arena *a, uint32_t token)
 {
-	uint32_t *block;
+	uint32_t *block, n;
 
-	if (h->n <= HLL_INLINE) {
-		for (uint32_t i = 0; i < h->n; i++)
-			if (h->token[i] == token)
-				return true;
-		return token_new(h, a, token);
-	}
+	if (!hll_has_block(h))
+		return scan_find(h->token, HLL_INLINE, token) || token_new(h, a, token);
 	block = agg_arena_at(a, h->block);
-	if (h->n == HLL_DENSE) {
+	n = h->marked >> 6;
+	if (n == HLL_DENSE) {
 		register_raise((uint8_t *)block, token);
 		return true;
 	}
-	if (h->n <= HLL_SCAN_MAX ? scan_find(block, h->n, token)
-				 : *table_find(block, table_slots(h->n), token) != 0)
+	if (n <= HLL_SCAN_MAX ? scan_find(block, n, token) : *table_find(block, table_slots(n), token) != 0)
 		return true;
 	return token_new(h, a, token);
 }
@@ -205,13 +207,13 @@ uint64_t hll_add_run(const struct agg_items *items, uint32_t offset, const uint3
 /* Every block that adding up to n tokens may need fits: then their order does not matter. */
 static bool sure_to_fit(const struct hll *h, const struct agg_arena *a, uint32_t n)
 {
-	return agg_arena_fits(a, form_bytes(h->n), form_bytes(h->n + n));
+	return agg_arena_fits(a, form_bytes(hll_n(h)), form_bytes(hll_n(h) + n));
 }
 
 /* Into an empty sketch: the same form. False: no room for all of it. */
 static bool copy(struct hll *h, struct agg_arena *a, const struct hll *src, const struct agg_arena *src_arena)
 {
-	uint32_t bytes = form_bytes(src->n), block;
+	uint32_t bytes = form_bytes(hll_n(src)), block;
 
 	if (!agg_arena_fits(a, 0, bytes))
 		return false;
@@ -221,8 +223,7 @@ static bool copy(struct hll *h, struct agg_arena *a, const struct hll *src, cons
 	}
 	block = agg_arena_swap(a, bytes);
 	memcpy(agg_arena_at(a, block), agg_arena_at(src_arena, src->block), bytes);
-	*h = (struct hll){.n = src->n};
-	h->block = block;
+	block_set(h, block, hll_n(src));
 	return true;
 }
 
@@ -233,7 +234,7 @@ static bool tokens_merge(
 	uint32_t token[HLL_TOKENS_MAX], n = tokens_list(src, src_arena, token);
 	bool whole = true;
 
-	if (h->n != HLL_DENSE && !sure_to_fit(h, a, n))
+	if (hll_n(h) != HLL_DENSE && !sure_to_fit(h, a, n))
 		tokens_sort(token, n);
 	for (uint32_t i = 0; i < n; i++)
 		whole &= token_add(h, a, token[i]);
@@ -245,11 +246,11 @@ bool hll_merge(struct hll *h, struct agg_arena *a, const struct hll *src, const 
 	const uint8_t *from;
 	uint8_t *to;
 
-	if (!h->n && copy(h, a, src, src_arena))
+	if (!hll_n(h) && copy(h, a, src, src_arena))
 		return true;
-	if (src->n != HLL_DENSE)
+	if (hll_n(src) != HLL_DENSE)
 		return tokens_merge(h, a, src, src_arena);
-	if (h->n != HLL_DENSE && !form_change(h, a, HLL_DENSE))
+	if (hll_n(h) != HLL_DENSE && !form_change(h, a, HLL_DENSE))
 		return false;
 	to = agg_arena_at(a, h->block);
 	from = agg_arena_at(src_arena, src->block);
@@ -261,24 +262,24 @@ bool hll_merge(struct hll *h, struct agg_arena *a, const struct hll *src, const 
 
 void hll_release(struct hll *h, struct agg_arena *a)
 {
-	if (h->n > HLL_INLINE)
-		agg_arena_give(a, h->block, form_bytes(h->n));
-	*h = (struct hll){0};
+	if (hll_has_block(h))
+		agg_arena_give(a, h->block, form_bytes(hll_n(h)));
+	*h = (struct hll){.token = {0}};
 }
 
 /* A block that is searched has its first and last token on one cache line, two or three. */
 static inline void scan_prefetch(const struct hll *h, const struct agg_arena *a)
 {
-	const uint32_t *token = agg_arena_at(a, h->block);
+	const uint32_t *token = agg_arena_at(a, h->block), n = h->marked >> 6;
 
 	__builtin_prefetch(token, 1);
-	__builtin_prefetch(token + h->n / 2, 1);
-	__builtin_prefetch(token + h->n - 1, 1);
+	__builtin_prefetch(token + n / 2, 1);
+	__builtin_prefetch(token + n - 1, 1);
 }
 
 void hll_prefetch(const struct hll *h, const struct agg_arena *a)
 {
-	if (h->n > HLL_INLINE && h->n <= HLL_SCAN_MAX)
+	if (hll_has_block(h) && h->marked >> 6 <= HLL_SCAN_MAX)
 		scan_prefetch(h, a);
 }
 
@@ -288,15 +289,16 @@ void hll_prefetch_run(const struct agg_items *items, uint32_t offset, const uint
 
 	for (uint32_t k = 0; k < count; k++) {
 		const struct hll *h = (const struct hll *)(items->cell[k] + offset);
+		uint32_t n = h->marked >> 6;
 		uint64_t in;
 
-		if (h->n <= HLL_INLINE)
+		if (!hll_has_block(h))
 			continue;
-		if (h->n <= HLL_SCAN_MAX) {
+		if (n <= HLL_SCAN_MAX) {
 			scan_prefetch(h, items->arena[k]);
 			continue;
 		}
-		in = h->n == HLL_DENSE ? HLL_REGISTERS : form_bytes(h->n); /* both ascend with the token */
+		in = n == HLL_DENSE ? HLL_REGISTERS : form_bytes(n); /* both ascend with the token */
 		__builtin_prefetch((const char *)agg_arena_at(items->arena[k], h->block) +
 					   (token[items->event[k]] * in >> 32),
 			1);
@@ -331,7 +333,7 @@ void hll_pack(const struct hll *h, const struct agg_arena *a, struct bytes *out)
 {
 	uint32_t token[HLL_TOKENS_MAX], n, last = 0;
 
-	if (h->n == HLL_DENSE) {
+	if (hll_n(h) == HLL_DENSE) {
 		bytes_put_varint(out, HLL_TOKENS_MAX + 1);
 		registers_pack(agg_arena_at(a, h->block), out);
 		return;
@@ -410,7 +412,7 @@ bool hll_join(struct hll *h, struct agg_arena *a, const struct hll_view *view)
 			whole &= token_add(h, a, token[i]);
 		return whole;
 	}
-	if (h->n != HLL_DENSE && !form_change(h, a, HLL_DENSE))
+	if (hll_n(h) != HLL_DENSE && !form_change(h, a, HLL_DENSE))
 		return false;
 	to = agg_arena_at(a, h->block);
 	registers_unpack(view->data, registers);

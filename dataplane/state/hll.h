@@ -23,22 +23,43 @@
 
 #define HLL_REGISTERS (1u << AGG_HLL_BITS)
 #define HLL_TOKEN_BITS 26
-#define HLL_INLINE 3	    /* tokens in the cell itself */
+#define HLL_INLINE 4	    /* tokens in the cell itself */
 #define HLL_SCAN_MAX 32	    /* more are hashed */
 #define HLL_TOKENS_MAX 1536 /* more become registers: their table would be as large */
 #define HLL_REGISTER_MAX (64 - AGG_HLL_BITS + 1)
-#define HLL_DENSE UINT32_MAX
+#define HLL_DENSE (UINT32_MAX >> 6)
 #define HLL_PACKED_DENSE (HLL_REGISTERS * 6 / 8)
 #define HLL_PACKED_MAX (2 + HLL_PACKED_DENSE)
 
-/* In a cell. All zero: empty. */
+/* In a cell. All zero: empty. Tokens, none of which is 0, or what no token ends in: then there is a block. */
+#define HLL_BLOCK_MARK 63u
 struct hll {
-	uint32_t n; /* tokens, or HLL_DENSE */
 	union {
-		uint32_t token[HLL_INLINE]; /* n <= HLL_INLINE */
-		uint32_t block;		    /* handle */
+		uint32_t token[HLL_INLINE];
+		struct {
+			uint32_t block; /* handle */
+			uint32_t unused[2];
+			uint32_t marked; /* tokens or HLL_DENSE, as a token's first bits; HLL_BLOCK_MARK */
+		};
 	};
 };
+
+static inline bool hll_has_block(const struct hll *h)
+{
+	return (h->marked & HLL_BLOCK_MARK) == HLL_BLOCK_MARK;
+}
+
+/* Tokens, or HLL_DENSE. */
+static inline uint32_t hll_n(const struct hll *h)
+{
+	uint32_t n = 0;
+
+	if (hll_has_block(h))
+		return h->marked >> 6;
+	while (n < HLL_INLINE && h->token[n])
+		n++;
+	return n;
+}
 
 /* Checked packed form. */
 struct hll_view {

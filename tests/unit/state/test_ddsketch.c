@@ -340,7 +340,7 @@ static void test_counts_cross_32_bits(void **state)
 	}
 	dds_list_make(&d, a, &list);
 	assert_true(list.item[0].value == UINT32_MAX + 3ull && list.item[1].value == UINT32_MAX + 2ull);
-	assert_int_equal(d.form, DDS_DENSE64);
+	assert_int_equal(dds_form(&d), DDS_DENSE64);
 	agg_arena_free(a);
 	agg_arena_free(b);
 }
@@ -361,7 +361,7 @@ static void test_merges_cross_32_bits(void **state)
 		list.count = 1;
 		list.item[0] = (struct agg_register){sign * DDS_OFFSET, 2ull << 30};
 		assert_true(dds_list_join(&e, a, &list));
-		assert_int_equal(d.form, DDS_DENSE32);
+		assert_int_equal(dds_form(&d), DDS_DENSE32);
 		assert_true(dds_merge(&d, a, &e, a));
 		list.count = 1;
 		list.item[0] = (struct agg_register){sign * DDS_OFFSET, 5ull << 30};
