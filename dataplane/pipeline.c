@@ -282,15 +282,21 @@ static struct event *event_open(struct pipeline *pl, const struct datagram *dg)
 	return ev;
 }
 
-static void event_parse(struct pipeline *pl, const struct datagram *dg, const uint8_t *raw, uint32_t bytes)
+/* written: where its fields are, if that is known. */
+static inline void event_parse(struct pipeline *pl, const struct datagram *dg, const uint8_t *raw,
+	uint32_t bytes, const struct json_written *written)
 {
+	enum event_type hint = pl->hint[dg->listener];
 	struct event *ev;
 
 	if (pl->event_count == PIPELINE_EVENTS || !json_parser_room(pl->parser, bytes))
 		events_flush(pl);
 	ev = event_open(pl, dg);
-	json_parse_event(
-		pl->parser, raw, bytes, pl->hint[dg->listener], pl->now.wall_ms, &pl->live->limits, ev);
+	if (written)
+		json_take_written(
+			pl->parser, raw, bytes, written, hint, pl->now.wall_ms, &pl->live->limits, ev);
+	else
+		json_parse_event(pl->parser, raw, bytes, hint, pl->now.wall_ms, &pl->live->limits, ev);
 	if (!pl->frame.producer)
 		return;
 	event_producer_set(pl, ev);
@@ -341,7 +347,7 @@ static void datagram_rewrite(struct pipeline *pl, const struct datagram *dg, con
 		}
 		memset(out.data + out.bytes, 0, EVENT_PAD_BYTES);
 		pl->written.bytes += out.bytes + EVENT_PAD_BYTES;
-		event_parse(pl, dg, out.data, (uint32_t)out.bytes);
+		event_parse(pl, dg, out.data, (uint32_t)out.bytes, &r.written);
 	}
 }
 
@@ -364,7 +370,7 @@ static void lines_parse(struct pipeline *pl, const struct datagram *dg, const ui
 			event_open(pl, dg);
 			lines.at += bytes + (bytes < left);
 		} else if (ndjson_next(&lines, &line, &bytes)) {
-			event_parse(pl, dg, line, bytes);
+			event_parse(pl, dg, line, bytes, NULL);
 		}
 	}
 }
@@ -393,7 +399,7 @@ static void frame_parse(struct pipeline *pl, const struct datagram *dg, const ui
 
 	pl->frame.at = payload + (pl->frame.at - dg->payload);
 	while (frame_next(&pl->frame, &event, &bytes))
-		event_parse(pl, dg, event, bytes);
+		event_parse(pl, dg, event, bytes, NULL);
 	pl->frame = (struct frame){0};
 }
 
@@ -407,7 +413,7 @@ static void payload_parse(struct pipeline *pl, const struct datagram *dg, const 
 	else if (pl->framed[dg->listener])
 		frame_parse(pl, dg, payload);
 	else
-		event_parse(pl, dg, payload, dg->bytes);
+		event_parse(pl, dg, payload, dg->bytes, NULL);
 }
 
 /* From a payload in the scratch, which holds one at a time. */

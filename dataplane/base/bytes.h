@@ -30,8 +30,8 @@ static inline void bytes_free(struct bytes *b)
 	*b = (struct bytes){0};
 }
 
-/* Room for `n` more bytes, which count as put; NULL without memory. Not filled. */
-static inline uint8_t *bytes_room(struct bytes *b, size_t n)
+/* bytes_room() where there is none yet. */
+static __attribute__((noinline, unused)) uint8_t *bytes_room_more(struct bytes *b, size_t n)
 {
 	size_t need = b->bytes + n, capacity = b->capacity ? b->capacity : 256;
 	uint8_t *data;
@@ -53,6 +53,17 @@ static inline uint8_t *bytes_room(struct bytes *b, size_t n)
 	}
 	b->bytes = need;
 	return b->data + need - n;
+}
+
+/* Room for `n` more bytes, which count as put; NULL without memory. Not filled. */
+static inline uint8_t *bytes_room(struct bytes *b, size_t n)
+{
+	uint8_t *to = b->data + b->bytes;
+
+	if (__builtin_expect(b->failed || n >= b->capacity - b->bytes, 0))
+		return bytes_room_more(b, n);
+	b->bytes += n;
+	return to;
 }
 
 static inline void bytes_put(struct bytes *b, const void *data, size_t n)

@@ -5,6 +5,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* The number of two digits, or one above 99 if they are none. */
+static inline uint32_t date_two_digits(const uint8_t *p)
+{
+	uint32_t a = (uint32_t)p[0] - '0', b = (uint32_t)p[1] - '0';
+
+	return a < 10 && b < 10 ? a * 10 + b : 100;
+}
+
 /* Whether there is such a day. Any numbers. */
 static inline bool date_valid(uint32_t year, uint32_t month, uint32_t day)
 {

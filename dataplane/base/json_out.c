@@ -33,25 +33,96 @@ static size_t utf8_length(const uint8_t *p, size_t left)
 	return n;
 }
 
-/* Bytes at the front of a text that stand for themselves: ASCII, no control bytes, nothing to be escaped. */
+/* Bits of the bytes that do not stand for themselves: not ASCII, control bytes, what has to be escaped. */
+static inline unsigned other_mask(__m128i v)
+{
+	__m128i other = _mm_cmplt_epi8(v, _mm_set1_epi8(0x20)); /* from 0x80 on: negative */
+
+	other = _mm_or_si128(other, _mm_cmpeq_epi8(v, _mm_set1_epi8('"')));
+	other = _mm_or_si128(other, _mm_cmpeq_epi8(v, _mm_set1_epi8('\\')));
+	return (unsigned)_mm_movemask_epi8(other);
+}
+
+static inline bool is_plain(uint8_t c)
+{
+	return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
+}
+
+/* Bytes at the front of a text that stand for themselves. */
 static size_t plain_bytes(const uint8_t *p, size_t bytes)
 {
 	size_t i = 0;
 
 	for (; bytes - i >= 16; i += 16) {
-		__m128i v = _mm_loadu_si128((const __m128i *)(p + i));
-		__m128i other = _mm_cmplt_epi8(v, _mm_set1_epi8(0x20)); /* from 0x80 on: negative */
-		int mask;
+		unsigned mask = other_mask(_mm_loadu_si128((const __m128i *)(p + i)));
 
-		other = _mm_or_si128(other, _mm_cmpeq_epi8(v, _mm_set1_epi8('"')));
-		other = _mm_or_si128(other, _mm_cmpeq_epi8(v, _mm_set1_epi8('\\')));
-		mask = _mm_movemask_epi8(other);
 		if (mask)
-			return i + (size_t)__builtin_ctz((unsigned)mask);
+			return i + (size_t)__builtin_ctz(mask);
 	}
-	while (i < bytes && p[i] >= 0x20 && p[i] < 0x80 && p[i] != '"' && p[i] != '\\')
+	while (i < bytes && is_plain(p[i]))
 		i++;
 	return i;
+}
+
+/* The same of fewer than 16, which are copied. From 4 on the two ends together are all of it: what they have
+ * in common is looked at twice. */
+static inline size_t plain_copy_short(uint8_t *to, const uint8_t *p, size_t bytes)
+{
+	size_t i = 0, half = bytes < 8 ? 4 : 8;
+	unsigned mask;
+	__m128i v;
+
+	if (bytes < 4) {
+		for (; i < bytes && is_plain(p[i]); i++)
+			to[i] = p[i];
+		return i;
+	}
+	if (half == 8) {
+		uint64_t low, high;
+
+		memcpy(&low, p, 8);
+		memcpy(&high, p + bytes - 8, 8);
+		memcpy(to, &low, 8);
+		memcpy(to + bytes - 8, &high, 8);
+		v = _mm_set_epi64x((long long)high, (long long)low);
+	} else {
+		uint32_t low, high;
+
+		memcpy(&low, p, 4);
+		memcpy(&high, p + bytes - 4, 4);
+		memcpy(to, &low, 4);
+		memcpy(to + bytes - 4, &high, 4);
+		v = _mm_set_epi32(0x20202020, 0x20202020, (int)high, (int)low);
+	}
+	mask = other_mask(v);
+	if (!mask)
+		return bytes;
+	i = (size_t)__builtin_ctz(mask);
+	return i < half ? i : bytes - 2 * half + i;
+}
+
+/* Copies a text as far as its bytes stand for themselves, which is what it returns; behind that `to` may hold
+ * anything. */
+static size_t plain_copy(uint8_t *to, const uint8_t *p, size_t bytes)
+{
+	size_t i = 0;
+
+	if (bytes < 16)
+		return plain_copy_short(to, p, bytes);
+	for (;; i += 16) {
+		__m128i v;
+		unsigned mask;
+
+		if (bytes - i < 16) /* the last ones, some of them again */
+			i = bytes - 16;
+		v = _mm_loadu_si128((const __m128i *)(p + i));
+		_mm_storeu_si128((__m128i *)(to + i), v);
+		mask = other_mask(v);
+		if (mask)
+			return i + (size_t)__builtin_ctz(mask);
+		if (bytes - i == 16)
+			return bytes;
+	}
 }
 
 static void json_put_control(struct bytes *out, uint8_t c)
@@ -65,39 +136,59 @@ static void json_put_control(struct bytes *out, uint8_t c)
 		bytes_put(out, text, (size_t)snprintf(text, sizeof text, "\\u%04x", c));
 }
 
+size_t json_put_plain(struct bytes *out, const void *text, size_t bytes)
+{
+	uint8_t *to = bytes_room(out, bytes);
+	size_t n = to ? plain_copy(to, text, bytes) : 0;
+
+	if (to)
+		out->bytes -= bytes - n;
+	return n;
+}
+
 void json_put_string(struct bytes *out, const void *text, size_t bytes)
 {
-	const uint8_t *p = text, *end = p + bytes, *from = p;
+	const uint8_t *p = text, *end = p + bytes;
+	size_t before = 1;
 
-	bytes_put(out, "\"", 1);
 	for (;;) {
-		size_t n;
+		size_t left = (size_t)(end - p), n;
+		uint8_t *to = bytes_room(out, before + left + 1);
 
-		p += plain_bytes(p, (size_t)(end - p));
-		if (p == end)
-			break;
-		n = utf8_length(p, (size_t)(end - p));
-		if (n > 1) {
+		if (!to)
+			return;
+		*to = '"'; /* if before is 0 it is written over */
+		to += before;
+		n = plain_copy(to, p, left);
+		to[n] = '"';
+		if (n == left)
+			return;
+		out->bytes -= left + 1 - n;
+		before = 0;
+		p += n;
+		while (p < end && (n = utf8_length(p, (size_t)(end - p))) > 1) {
+			bytes_put(out, p, n);
 			p += n;
-			continue;
 		}
-		bytes_put(out, from, (size_t)(p - from));
+		if (p == end || is_plain(*p))
+			continue;
 		if (!n)
 			bytes_put(out, "\xef\xbf\xbd", 3);
 		else if (*p < 0x20)
 			json_put_control(out, *p);
 		else
 			bytes_put(out, (char[]){'\\', (char)*p}, 2);
-		from = ++p;
+		p++;
 	}
-	bytes_put(out, from, (size_t)(p - from));
-	bytes_put(out, "\"", 1);
 }
 
 size_t json_text_fit(const void *text, size_t bytes, size_t value_max, size_t written_max)
 {
 	const uint8_t *p = text, *end = p + bytes;
 
+	/* A byte gives at most the three of U+FFFD, written as at most the six of an escape. */
+	if (bytes <= value_max / 3 && bytes <= written_max / 6)
+		return bytes;
 	for (;;) {
 		size_t most = value_max < written_max ? value_max : written_max, left = (size_t)(end - p);
 		size_t plain = plain_bytes(p, left < most ? left : most), n, value, written;
@@ -129,13 +220,19 @@ void json_put_i64(struct bytes *out, int64_t v)
 
 void json_put_u64(struct bytes *out, uint64_t v)
 {
+	static const char pair[] =
+		"00010203040506070809101112131415161718192021222324252627282930313233343536373839"
+		"40414243444546474849505152535455565758596061626364656667686970717273747576777879"
+		"8081828384858687888990919293949596979899";
 	char text[20]; /* 2^64 has 20 digits */
 	size_t at = sizeof text;
 
-	do {
-		text[--at] = (char)('0' + v % 10);
-		v /= 10;
-	} while (v);
+	for (; v >= 10; v /= 100) {
+		at -= 2;
+		memcpy(text + at, pair + v % 100 * 2, 2);
+	}
+	if (v || at == sizeof text)
+		text[--at] = (char)('0' + v);
 	bytes_put(out, text + at, sizeof text - at);
 }
 
@@ -154,13 +251,4 @@ void json_put_time(struct bytes *out, int64_t ms)
 		(size_t)snprintf(text, sizeof text, "\"%04d-%02d-%02dT%02d:%02d:%02d.%03dZ\"",
 			tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec,
 			(int)part));
-}
-
-void json_put_name(struct bytes *out, const char *name)
-{
-	if (out->bytes && out->data[out->bytes - 1] != '{')
-		bytes_put(out, ",", 1);
-	bytes_put(out, "\"", 1);
-	bytes_put(out, name, strlen(name));
-	bytes_put(out, "\":", 2);
 }

@@ -106,6 +106,25 @@ static uint8_t *utf8_put(uint8_t *out, uint32_t c)
 	return out;
 }
 
+/* Copies up to the first backslash, or the end; at least one byte, as the first is none. `to` has room for
+ * all that is left. */
+static inline uint32_t text_copy(uint8_t *to, const uint8_t *p, size_t left)
+{
+	size_t n = 0;
+
+	for (; left - n >= 16; n += 16) {
+		__m128i v = _mm_loadu_si128((const __m128i *)(p + n));
+		int mask = _mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_set1_epi8('\\')));
+
+		_mm_storeu_si128((__m128i *)(to + n), v);
+		if (mask)
+			return (uint32_t)n + (uint32_t)__builtin_ctz((unsigned)mask);
+	}
+	for (; n < left && p[n] != '\\'; n++)
+		to[n] = p[n];
+	return (uint32_t)n;
+}
+
 uint32_t text_decode(uint8_t *out, const uint8_t *text, uint32_t bytes)
 {
 	const uint8_t *p = text, *end = text + bytes;
@@ -113,7 +132,10 @@ uint32_t text_decode(uint8_t *out, const uint8_t *text, uint32_t bytes)
 
 	while (p < end) {
 		if (*p != '\\') {
-			*o++ = *p++;
+			uint32_t n = text_copy(o, p, (size_t)(end - p));
+
+			o += n;
+			p += n;
 			continue;
 		}
 		uint8_t c = p[1];

@@ -1,6 +1,7 @@
 /* Foreign formats: what a datagram of syslog, StatsD, ... says, written anew as JSON objects that the parser
- * then takes as if they had been sent so. There is one judge of what an event may hold, and everything behind
- * it (journal, sinks, replay) knows one form of raw bytes.
+ * then takes as if they had been sent so: with the places of their fields, so that it need not look for them.
+ * There is one judge of what an event may hold, and everything behind it (journal, sinks, replay) knows one
+ * form of raw bytes.
  *
  * Worker thread. A reader walks over one datagram; a format is pure: its answers come of the datagram, the
  * time and the sender's address alone. */
@@ -14,6 +15,7 @@
 #include "config.h"
 #include "err.h"
 #include "event.h"
+#include "json.h"
 
 enum format_answer {
 	FORMAT_END,	/* the datagram has nothing more */
@@ -30,6 +32,7 @@ struct format_reader {
 	uint32_t index, index_count; /* of events that one line makes: the format's own, 0 at first */
 	const uint8_t *inner, *rest; /* within the line: the format's own */
 	uint32_t own;		     /* of the line: the format's own */
+	struct json_written written; /* of FORMAT_EVENT, unless out has failed: where its fields are in out */
 };
 
 /* The next event. out is empty when it is called; it is of fixed size: what does not fit makes out->failed,

@@ -39,7 +39,8 @@ void metric_text_inner_put(struct bytes *out, struct metric_text text)
 {
 	static const char hex[] = "0123456789abcdef";
 	size_t protects = strlen(text.protects);
-	const uint8_t *p = text.at, *end = p + text.bytes, *from = p;
+	const uint8_t *end = text.at + text.bytes;
+	const uint8_t *p = text.at + json_put_plain(out, text.at, text.bytes), *from = p;
 
 	for (; p < end; p++) {
 		if (*p != '"' && *p != '\\' && *p >= 0x20)
@@ -102,26 +103,39 @@ void metric_attrs_put(struct bytes *out, const struct metric_attrs *attrs)
 	}
 }
 
-void metric_head_put(struct bytes *out, const struct format_reader *r, const struct metric_attrs *attrs,
+void metric_head_put(struct bytes *out, struct format_reader *r, const struct metric_attrs *attrs,
 	const char *const *names, int64_t ts_ms)
 {
 	const struct metric_text *device = NULL;
 	char sender[IP_TEXT_BYTES];
+	size_t start;
 
 	for (; *names && !device; names++)
 		for (uint32_t i = 0; i < attrs->count && !device; i++)
 			if (attrs->row[i].value.bytes && text_is(&attrs->row[i].key, *names))
 				device = &attrs->row[i].value;
-	bytes_put(out, "{", 1);
-	json_put_name(out, "type");
-	bytes_put(out, "\"telemetry\"", 11);
-	json_put_name(out, "device_id");
+	written_begin(r, EVENT_TYPE_telemetry, ts_ms);
+	bytes_put(out, "{\"type\":\"telemetry\",\"device_id\":", 32);
+	start = out->bytes;
 	if (device)
 		metric_text_put(out, *device);
 	else
 		json_put_string(out, sender, ip_to_text(sender, r->src_addr));
+	written_text(r, out, FIELD_device_id, start, 0);
 	json_put_name(out, "ts");
+	start = out->bytes;
 	json_put_i64(out, ts_ms);
+	written_value(r, out, FIELD_ts, start);
+}
+
+void metric_end_put(
+	struct bytes *out, struct format_reader *r, const struct metric_attrs *attrs, size_t attributes_at)
+{
+	if (attributes_at)
+		written_value(r, out, FIELD_attributes, attributes_at);
+	if (metric_attrs_have(attrs, "status"))
+		r->written.field_mask = 0;
+	bytes_put(out, "}", 1);
 }
 
 static const uint8_t *digits_end(const uint8_t *p, const uint8_t *end)

@@ -38,8 +38,12 @@ bool metric_attrs_have(const struct metric_attrs *attrs, const char *name);
 
 /* {"type":"telemetry","device_id":...,"ts":...: the device is the first tag of `names` (ended by NULL) that
  * is not empty, else the sender's address. */
-void metric_head_put(struct bytes *out, const struct format_reader *r, const struct metric_attrs *attrs,
+void metric_head_put(struct bytes *out, struct format_reader *r, const struct metric_attrs *attrs,
 	const char *const *names, int64_t ts_ms);
+/* The end of the event. attributes_at: where in out its attributes start; 0: it has none. A tag `status` is a
+ * field of the event, which the parser has to find. */
+void metric_end_put(
+	struct bytes *out, struct format_reader *r, const struct metric_attrs *attrs, size_t attributes_at);
 /* A quoted string. */
 void metric_text_put(struct bytes *out, struct metric_text text);
 /* What it holds between its quotes. */

@@ -162,7 +162,7 @@ static bool gelf_write(struct format_reader *r, struct bytes *out, struct text j
 		ev.message = first;
 		first.bytes = 0;
 	}
-	start = log_begin(out, &ev, r->src_addr);
+	start = log_begin(r, out, &ev);
 	log_put_text(out, "host", host);
 	log_put_text(out, "short_message", first);
 	if (g.value[LEVEL].p && ev.severity == LOG_SEVERITY_NONE) {
@@ -170,7 +170,7 @@ static bool gelf_write(struct format_reader *r, struct bytes *out, struct text j
 		bytes_put(out, g.value[LEVEL].p, g.value[LEVEL].bytes);
 	}
 	others_put(out, json);
-	log_end(out, start);
+	log_end(r, out, start);
 	return true;
 }
 

@@ -304,14 +304,16 @@ static void line_read(struct format_reader *r, struct influx_line *line)
 
 /* ---- events ---- */
 
-static void name_put(struct bytes *out, const struct influx_line *line)
+static void name_put(struct bytes *out, struct format_reader *r, const struct influx_line *line)
 {
 	static const char plain[] = "value"; /* says nothing that the measurement does not */
 	const struct metric_text *key = &line->field.key;
 	bool of_field =
 		key->bytes && !(key->bytes == strlen(plain) && memcmp(key->at, plain, key->bytes) == 0);
+	size_t start;
 
 	json_put_name(out, "name");
+	start = out->bytes;
 	bytes_put(out, "\"", 1);
 	metric_text_inner_put(out, line->measurement);
 	if (of_field) {
@@ -319,30 +321,36 @@ static void name_put(struct bytes *out, const struct influx_line *line)
 		metric_text_inner_put(out, *key);
 	}
 	bytes_put(out, "\"", 1);
+	written_text(r, out, FIELD_name, start, 0);
 }
 
-static void event_put(struct bytes *out, const struct format_reader *r, const struct influx_line *line)
+static void event_put(struct bytes *out, struct format_reader *r, const struct influx_line *line)
 {
 	const struct metric_text *value = &line->field.value;
+	size_t start = 0;
 
 	metric_head_put(out, r, &line->attrs, device_names, line->ts_ms);
-	name_put(out, line);
+	name_put(out, r, line);
 	if (line->field.key.bytes) {
 		int truth = bool_of(value);
 
 		json_put_name(out, "value");
+		start = out->bytes;
 		if (truth >= 0)
 			json_put_i64(out, truth);
 		else
 			metric_number_put(out, value->at, number_of(value), false);
+		written_value(r, out, FIELD_value, start);
+		start = 0;
 	}
 	if (line->attrs.count) {
 		json_put_name(out, "attributes");
+		start = out->bytes;
 		bytes_put(out, "{", 1);
 		metric_attrs_put(out, &line->attrs);
 		bytes_put(out, "}", 1);
 	}
-	bytes_put(out, "}", 1);
+	metric_end_put(out, r, &line->attrs, start);
 }
 
 /* The table of attributes stays as it is: what is in it is counted. */

@@ -10,40 +10,58 @@
 #define WRITTEN_MAX 30000   /* of a message with its escapes, so that attributes have room */
 #define TAIL_BYTES_CUT 4096 /* of a source: more than any can need */
 
-static const char *const severity_name[] = {
-	"emergency", "alert", "critical", "error", "warning", "notice", "info", "debug"};
+static const struct log_word severity_name[] = {LOG_WORD("emergency"), LOG_WORD("alert"),
+	LOG_WORD("critical"), LOG_WORD("error"), LOG_WORD("warning"), LOG_WORD("notice"), LOG_WORD("info"),
+	LOG_WORD("debug")};
 
 /* Attributes that the formats write themselves. */
 static const char *const own_name[] = {
 	"cut", "facility", "host", "procid", "msgid", "seq", "short_message", "level"};
 
-static void put_source(struct bytes *out, struct text source, const uint8_t src_addr[16])
+static void put_source(struct format_reader *r, struct bytes *out, struct text source)
 {
 	char sender[IP_TEXT_BYTES];
+	size_t start, bytes;
 
-	json_put_name(out, "source");
 	if (source.bytes) {
-		json_put_string(
-			out, source.p, json_text_fit(source.p, source.bytes, SOURCE_MAX, TAIL_BYTES_CUT));
-		return;
+		bytes = json_text_fit(source.p, source.bytes, SOURCE_MAX, TAIL_BYTES_CUT);
+	} else {
+		bytes = ip_to_text(sender, r->src_addr);
+		source.p = (const uint8_t *)sender;
 	}
-	json_put_string(out, sender, ip_to_text(sender, src_addr));
+	json_put_name(out, "source");
+	start = out->bytes;
+	json_put_string(out, source.p, bytes);
+	written_text(r, out, FIELD_source, start, bytes);
 }
 
-size_t log_begin(struct bytes *out, const struct log_event *ev, const uint8_t src_addr[16])
+static void put_level(struct format_reader *r, struct bytes *out, uint8_t severity)
+{
+	size_t start;
+
+	json_put_name(out, "level");
+	start = out->bytes;
+	bytes_put(out, severity_name[severity].quoted, severity_name[severity].bytes);
+	written_text(r, out, FIELD_level, start, severity_name[severity].bytes - 2);
+}
+
+size_t log_begin(struct format_reader *r, struct bytes *out, const struct log_event *ev)
 {
 	size_t start, fits = json_text_fit(ev->message.p, ev->message.bytes, MESSAGE_MAX, WRITTEN_MAX);
 
+	written_begin(r, EVENT_TYPE_log, ev->ts_ms);
 	bytes_put(out, "{\"type\":\"log\"", 13);
-	put_source(out, ev->source, src_addr);
+	put_source(r, out, ev->source);
 	json_put_name(out, "ts");
+	start = out->bytes;
 	json_put_i64(out, ev->ts_ms);
-	if (ev->severity < LOG_SEVERITY_NONE) {
-		json_put_name(out, "level");
-		json_put_string(out, severity_name[ev->severity], strlen(severity_name[ev->severity]));
-	}
+	written_value(r, out, FIELD_ts, start);
+	if (ev->severity < LOG_SEVERITY_NONE)
+		put_level(r, out, ev->severity);
 	json_put_name(out, "message");
+	start = out->bytes;
 	json_put_string(out, ev->message.p, fits);
+	written_text(r, out, FIELD_message, start, fits);
 	json_put_name(out, "attributes");
 	start = out->bytes;
 	bytes_put_u8(out, '{');
@@ -54,19 +72,13 @@ size_t log_begin(struct bytes *out, const struct log_event *ev, const uint8_t sr
 	return start;
 }
 
-void log_end(struct bytes *out, size_t start)
+void log_end(struct format_reader *r, struct bytes *out, size_t start)
 {
 	if (out->bytes + 1 - start > LOG_ATTRIBUTES_MAX)
 		out->failed = true;
-	bytes_put(out, "}}", 2);
-}
-
-void log_put_text(struct bytes *out, const char *name, struct text text)
-{
-	if (!text.bytes)
-		return;
-	json_put_name(out, name);
-	json_put_string(out, text.p, text.bytes);
+	bytes_put_u8(out, '}');
+	written_value(r, out, FIELD_attributes, start);
+	bytes_put_u8(out, '}');
 }
 
 static bool name_is_own(struct text name)

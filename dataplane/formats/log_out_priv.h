@@ -6,7 +6,8 @@
 
 #include <string.h>
 
-#include "format.h"
+#include "format_priv.h"
+#include "json_out.h"
 
 /* Borrowed bytes. p NULL: not there. */
 struct text {
@@ -24,6 +25,16 @@ static inline bool text_is(struct text s, const char *text)
 	return s.bytes == strlen(text) && !memcmp(s.p, text, s.bytes);
 }
 
+/* A word of ours as it is written, in its quotes. */
+struct log_word {
+	char quoted[15];
+	uint8_t bytes;
+};
+#define LOG_WORD(text)                                                                                       \
+	{                                                                                                    \
+		"\"" text "\"", sizeof text + 1                                                              \
+	}
+
 #define LOG_SEVERITY_NONE 8
 #define LOG_ATTRIBUTES_MAX 60000 /* bytes: the field's limit */
 
@@ -36,11 +47,19 @@ struct log_event {
 
 /* Writes the event up to and with the opening of `attributes`; then come members, then log_end(). Returns
  * where in out `attributes` starts. */
-size_t log_begin(struct bytes *out, const struct log_event *ev, const uint8_t src_addr[16]);
+size_t log_begin(struct format_reader *r, struct bytes *out, const struct log_event *ev);
 /* Fails out if `attributes` is longer than the field may be. */
-void log_end(struct bytes *out, size_t start);
+void log_end(struct format_reader *r, struct bytes *out, size_t start);
+
 /* A member of `attributes` with a name of ours; nothing if the text has no bytes. */
-void log_put_text(struct bytes *out, const char *name, struct text text);
+static inline void log_put_text(struct bytes *out, const char *name, struct text text)
+{
+	if (!text.bytes)
+		return;
+	json_put_name(out, name);
+	json_put_string(out, text.p, text.bytes);
+}
+
 /* The opening of a member with a name of the sender's, up to its value: a name that is one of ours gets an
  * underscore before it. */
 void log_put_name(struct bytes *out, struct text name);

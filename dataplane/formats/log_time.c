@@ -71,14 +71,21 @@ static bool zone_read(const uint8_t **p, const uint8_t *end, int64_t *minutes)
 
 bool time_from_rfc3339(const uint8_t **p, const uint8_t *end, int64_t *ms)
 {
-	uint32_t year, month, day, hms[3], fraction;
+	const uint8_t *s = *p;
+	uint32_t hms[3], fraction, high, low;
 	int64_t minutes;
 
-	if (!digits(p, end, 4, &year) || !byte_is(p, end, '-') || !digits(p, end, 2, &month) ||
-		!byte_is(p, end, '-') || !digits(p, end, 2, &day) || !byte_is(p, end, 'T'))
+	if (end - s < 20 || s[4] != '-' || s[7] != '-' || s[10] != 'T' || s[13] != ':' || s[16] != ':')
 		return false;
-	if (!clock_read(p, end, hms) || !fraction_read(p, end, &fraction) || !zone_read(p, end, &minutes) ||
-		!time_from_parts(ms, year, month, day, hms))
+	high = date_two_digits(s);
+	low = date_two_digits(s + 2);
+	if (high > 99 || low > 99)
+		return false;
+	for (int i = 0; i < 3; i++)
+		hms[i] = date_two_digits(s + 11 + 3 * i);
+	*p = s + 19;
+	if (!fraction_read(p, end, &fraction) || !zone_read(p, end, &minutes) ||
+		!time_from_parts(ms, high * 100 + low, date_two_digits(s + 5), date_two_digits(s + 8), hms))
 		return false;
 	*ms += fraction - minutes * 60000;
 	return true;
@@ -104,6 +111,10 @@ static bool year_guess(int64_t now_ms, uint32_t month, uint32_t day, const uint3
 	int64_t year = 1970 + now_ms / (DAY_MS * 146097 / 400); /* off by one at most */
 	int64_t best = INT64_MAX, t;
 
+	/* so near that no other year's can be nearer */
+	if (time_from_parts(ms, (uint32_t)year, month, day, hms) && *ms - now_ms < 150 * DAY_MS &&
+		now_ms - *ms < 150 * DAY_MS)
+		return true;
 	for (int64_t y = year - 2; y <= year + 2; y++) {
 		if (y < 1 || y > 9999 || !time_from_parts(&t, (uint32_t)y, month, day, hms))
 			continue;

@@ -215,20 +215,27 @@ static void event_put(struct bytes *out, struct format_reader *r, const struct s
 	const uint8_t *values_end = r->rest - 1;
 	bool set = *line->type == 's';
 	struct metric_text value = text_of(r->inner, set ? values_end : stop_at(r->inner, values_end, ':'));
+	size_t start;
 
 	metric_head_put(
 		out, r, &line->tags, device_names, line->part[PART_TIME].at ? line->ts_ms : r->receive_ms);
 	json_put_name(out, "name");
+	start = out->bytes;
 	metric_text_put(out, line->name);
+	written_text(r, out, FIELD_name, start, 0);
 	if (!set) {
 		json_put_name(out, "value");
+		start = out->bytes;
 		metric_number_put(out, value.at, value.bytes, true);
+		written_value(r, out, FIELD_value, start);
 	}
 	json_put_name(out, "attributes");
+	start = out->bytes;
 	bytes_put(out, "{", 1);
 	own_put(out, line, &value);
 	metric_attrs_put(out, &line->tags);
-	bytes_put(out, "}}", 2);
+	bytes_put(out, "}", 1);
+	metric_end_put(out, r, &line->tags, start);
 	r->inner = value.at + value.bytes + 1;
 }
 

@@ -7,14 +7,12 @@
 
 #define PRI_MAX 191
 
-static const char *syslog_facility(uint32_t pri)
-{
-	static const char *const name[] = {"kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news",
-		"uucp", "cron", "authpriv", "ftp", "ntp", "audit", "alert", "clock", "local0", "local1",
-		"local2", "local3", "local4", "local5", "local6", "local7"};
-
-	return name[pri / 8];
-}
+static const struct log_word facility_name[] = {LOG_WORD("kern"), LOG_WORD("user"), LOG_WORD("mail"),
+	LOG_WORD("daemon"), LOG_WORD("auth"), LOG_WORD("syslog"), LOG_WORD("lpr"), LOG_WORD("news"),
+	LOG_WORD("uucp"), LOG_WORD("cron"), LOG_WORD("authpriv"), LOG_WORD("ftp"), LOG_WORD("ntp"),
+	LOG_WORD("audit"), LOG_WORD("alert"), LOG_WORD("clock"), LOG_WORD("local0"), LOG_WORD("local1"),
+	LOG_WORD("local2"), LOG_WORD("local3"), LOG_WORD("local4"), LOG_WORD("local5"), LOG_WORD("local6"),
+	LOG_WORD("local7")};
 
 /* "<PRI>"; false if there is none. */
 static bool pri_read(const uint8_t **p, const uint8_t *end, uint32_t *pri)
@@ -167,12 +165,12 @@ static bool header_read(const uint8_t **p, const uint8_t *end, int64_t receive_m
 size_t syslog_write(struct format_reader *r, struct bytes *out, const struct syslog_parts *parts)
 {
 	struct log_event ev = {.ts_ms = parts->ts_ms, .severity = parts->pri % 8, .message = parts->message};
-	const char *facility = syslog_facility(parts->pri);
 	size_t start;
 
 	ev.source = parts->app.bytes ? parts->app : parts->host;
-	start = log_begin(out, &ev, r->src_addr);
-	log_put_text(out, "facility", (struct text){(const uint8_t *)facility, (uint32_t)strlen(facility)});
+	start = log_begin(r, out, &ev);
+	json_put_name(out, "facility");
+	bytes_put(out, facility_name[parts->pri / 8].quoted, facility_name[parts->pri / 8].bytes);
 	log_put_text(out, "host", parts->host);
 	log_put_text(out, "procid", parts->procid);
 	log_put_text(out, "msgid", parts->msgid);
@@ -217,7 +215,7 @@ static bool rfc5424_write(
 	start = syslog_write(r, out, &parts);
 	sd_copy(&sd, end, plain, out);
 	syslog_put_json(out, parts.message, start);
-	log_end(out, start);
+	log_end(r, out, start);
 	return true;
 }
 

@@ -160,5 +160,5 @@ void syslog_bsd_write(struct format_reader *r, struct bytes *out, struct text re
 	parts.message = text_to(p, end);
 	start = syslog_write(r, out, &parts);
 	syslog_put_json(out, parts.message, start);
-	log_end(out, start);
+	log_end(r, out, start);
 }

@@ -38,12 +38,9 @@ static enum drop_reason event_walk_judge(struct json_parser *jp, enum event_type
 	return reason ? reason : json_judge(jp, type_hint, receive_time_ms, limits, ev);
 }
 
-void json_parse_slow(struct json_parser *jp, const uint8_t *raw, uint32_t bytes, enum event_type type_hint,
-	int64_t receive_time_ms, const struct parse_limits *limits, struct event *ev)
+/* What every event has before it is judged. */
+static inline void event_begin(struct json_parser *jp, const uint8_t *raw, uint32_t bytes, struct event *ev)
 {
-	enum drop_reason reason;
-
-	jp->stats.slow++;
 	ev->raw = raw;
 	ev->raw_bytes = bytes;
 	ev->tail = jp->tail + jp->tail_used;
@@ -56,17 +53,29 @@ void json_parse_slow(struct json_parser *jp, const uint8_t *raw, uint32_t bytes,
 	ev->actions = 0;
 	ev->hit_count = 0;
 	ev->hit = NULL;
-	reason = event_walk_judge(jp, type_hint, receive_time_ms, limits, ev);
+}
+
+/* The verdict. True: it is accepted. */
+static inline bool event_end(struct json_parser *jp, enum drop_reason reason, struct event *ev)
+{
 	ev->refused = (uint8_t)reason;
 	if (reason) {
 		ev->field_mask = 0;
 		ev->tail_bytes = 0;
 		ev->event_time_ms = 0;
 		memset(ev->event_id, 0, sizeof ev->event_id);
-		return;
+		return false;
 	}
 	jp->tail_used += ev->tail_bytes;
-	if (jp->shapes_on)
+	return true;
+}
+
+void json_parse_slow(struct json_parser *jp, const uint8_t *raw, uint32_t bytes, enum event_type type_hint,
+	int64_t receive_time_ms, const struct parse_limits *limits, struct event *ev)
+{
+	jp->stats.slow++;
+	event_begin(jp, raw, bytes, ev);
+	if (event_end(jp, event_walk_judge(jp, type_hint, receive_time_ms, limits, ev), ev) && jp->shapes_on)
 		shape_learn(jp, ev, type_hint);
 }
 
@@ -79,6 +88,21 @@ void json_parse_event(struct json_parser *jp, const uint8_t *raw, uint32_t bytes
 		json_parse_fast(jp, raw, bytes, type_hint, receive_time_ms, limits, ev);
 	else
 		json_parse_slow(jp, raw, bytes, type_hint, receive_time_ms, limits, ev);
+}
+
+void json_take_written(struct json_parser *jp, const uint8_t *raw, uint32_t bytes,
+	const struct json_written *written, enum event_type type_hint, int64_t receive_time_ms,
+	const struct parse_limits *limits, struct event *ev)
+{
+	if (!written->field_mask || (type_hint != EVENT_TYPE_NONE && type_hint != written->type)) {
+		json_parse_event(jp, raw, bytes, type_hint, receive_time_ms, limits, ev);
+		return;
+	}
+	ev->producer = ev->sequence = 0;
+	ev->ack = false;
+	jp->stats.written++;
+	event_begin(jp, raw, bytes, ev);
+	(void)event_end(jp, json_judge_written(jp, written, receive_time_ms, limits, ev), ev);
 }
 
 uint32_t json_parse_line(struct json_parser *jp, const uint8_t *raw, uint32_t left, enum event_type type_hint,

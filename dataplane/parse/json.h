@@ -39,8 +39,19 @@ struct parse_limits {
 /* Written by the worker, read racily by control threads. */
 struct json_stats {
 	uint64_t fast;	  /* events that a learned shape took */
+	uint64_t written; /* events that were not read at all: json_take_written() */
 	uint64_t slow;	  /* all others, refused ones included */
 	uint64_t learned; /* shapes learned */
+};
+
+/* What whoever wrote an event's JSON knows of it, so that nobody has to read it again. The writer vouches for
+ * the text (RFC 8259, UTF-8, nesting), and that of the keys that the type knows no others stand in it. */
+struct json_written {
+	uint64_t field_mask;   /* FBIT of each field with a value; 0: not known, it has to be parsed */
+	uint64_t escaped_mask; /* of those, texts with a backslash in what was written */
+	int64_t ts_ms;	       /* with FBIT(ts), which is written as a number */
+	uint8_t type;
+	struct span field[FIELD_ID_MAX]; /* in what was written: of a text what is between its quotes */
 };
 
 /* tail_bytes: arena for decoded strings and numbers; raised to what one event can need. NULL = no memory. */
@@ -63,6 +74,11 @@ bool json_parser_room(const struct json_parser *jp, uint32_t raw_bytes);
  * drop_reason, refused_field the field or 0, type as far as known, and field_mask 0. */
 void json_parse_event(struct json_parser *jp, const uint8_t *raw, uint32_t bytes, enum event_type type_hint,
 	int64_t receive_time_ms, const struct parse_limits *limits, struct event *ev);
+
+/* The same for bytes of which `written` says where all is: the same event, without a look at the text. */
+void json_take_written(struct json_parser *jp, const uint8_t *raw, uint32_t bytes,
+	const struct json_written *written, enum event_type type_hint, int64_t receive_time_ms,
+	const struct parse_limits *limits, struct event *ev);
 
 /* The same for the line that begins at raw and ends at the next line feed or after `left` bytes, if a learned
  * shape takes it: without having looked for its end. Returns its bytes, which are ev->raw_bytes; 0: none

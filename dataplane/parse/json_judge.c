@@ -209,11 +209,41 @@ static uint64_t fields_gather(
 	return present;
 }
 
+/* Of fields that are good each by itself: whether all are there that must be, and the event's time. */
+static enum drop_reason fields_judge(
+	struct event *ev, uint64_t present, int64_t receive_time_ms, const struct parse_limits *limits)
+{
+	uint64_t missing = type_table[ev->type].required & ~present;
+	enum drop_reason reason;
+
+	if (missing) {
+		ev->refused_field = (uint8_t)__builtin_ctzll(missing);
+		return DROP_missing_field;
+	}
+	ev->field_mask = present;
+	if (!(present & FBIT(ts)))
+		return DROP_NONE;
+	reason = time_judge(ev->event_time_ms, receive_time_ms, limits);
+	if (reason)
+		ev->refused_field = FIELD_ts;
+	return reason;
+}
+
+/* As judge_time() of the digits that were written. */
+static enum drop_reason written_time(struct event *ev, const struct json_written *written)
+{
+	if (written->ts_ms < 0 || written->ts_ms > TIME_MS_MAX)
+		return DROP_bad_timestamp;
+	ev->field[FIELD_ts] = written->field[FIELD_ts];
+	ev->event_time_ms = written->ts_ms;
+	return DROP_NONE;
+}
+
 enum drop_reason json_judge(struct json_parser *jp, enum event_type type_hint, int64_t receive_time_ms,
 	const struct parse_limits *limits, struct event *ev)
 {
 	uint8_t value_of[FIELD_ID_MAX];
-	uint64_t present, twice, missing;
+	uint64_t present, twice;
 	enum drop_reason reason = judge_type(jp, ev, type_hint);
 
 	if (reason)
@@ -231,16 +261,40 @@ enum drop_reason json_judge(struct json_parser *jp, enum event_type type_hint, i
 			return reason;
 		}
 	}
-	missing = type_table[ev->type].required & ~present;
-	if (missing) {
-		ev->refused_field = (uint8_t)__builtin_ctzll(missing);
-		return DROP_missing_field;
+	return fields_judge(ev, present, receive_time_ms, limits);
+}
+
+enum drop_reason json_judge_written(struct json_parser *jp, const struct json_written *written,
+	int64_t receive_time_ms, const struct parse_limits *limits, struct event *ev)
+{
+	static const uint8_t kind_of[FIELD_KIND_COUNT] = {[FIELD_KIND_UUID] = VALUE_TEXT,
+		[FIELD_KIND_TIME] = VALUE_NUMBER,
+		[FIELD_KIND_TEXT] = VALUE_TEXT,
+		[FIELD_KIND_NUMBER] = VALUE_NUMBER,
+		[FIELD_KIND_OBJECT] = VALUE_OBJECT,
+		[FIELD_KIND_DECIMAL] = VALUE_NUMBER};
+
+	ev->type = written->type;
+	for (uint64_t left = written->field_mask; left; left &= left - 1) {
+		enum field_id field = (enum field_id)__builtin_ctzll(left);
+		struct span span = written->field[field];
+		struct value v = {.start = span.offset,
+			.end = (uint32_t)span.offset + span.bytes,
+			.kind = kind_of[field_table[field].kind],
+			.key = KEY_NONE,
+			.escaped = written->escaped_mask >> field & 1};
+		enum drop_reason reason;
+
+		if (field == FIELD_ts)
+			reason = written_time(ev, written);
+		else if (v.kind == VALUE_TEXT && !v.escaped)
+			reason = judge_text(jp, ev, &v, field);
+		else
+			reason = judge_field(jp, ev, &v, field);
+		if (reason) {
+			ev->refused_field = (uint8_t)field;
+			return reason;
+		}
 	}
-	ev->field_mask = present;
-	if (!(present & FBIT(ts)))
-		return DROP_NONE;
-	reason = time_judge(ev->event_time_ms, receive_time_ms, limits);
-	if (reason)
-		ev->refused_field = FIELD_ts;
-	return reason;
+	return fields_judge(ev, written->field_mask, receive_time_ms, limits);
 }

@@ -165,6 +165,9 @@ enum drop_reason json_walk(struct json_parser *jp, const uint8_t *raw, uint32_t 
 /* Schema: fills ev from jp->doc. */
 enum drop_reason json_judge(struct json_parser *jp, enum event_type type_hint, int64_t receive_time_ms,
 	const struct parse_limits *limits, struct event *ev);
+/* The same from what its writer says. */
+enum drop_reason json_judge_written(struct json_parser *jp, const struct json_written *written,
+	int64_t receive_time_ms, const struct parse_limits *limits, struct event *ev);
 /* Considers the event that was just accepted, whose walk is in jp->doc. */
 void shape_learn(struct json_parser *jp, const struct event *ev, enum event_type type_hint);
 /* The slow path, and the fast one, which ends in the slow one where no shape takes the event. As

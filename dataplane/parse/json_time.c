@@ -8,14 +8,6 @@
 #include "date.h"
 #include "json_priv.h"
 
-/* Two digits, or a number > 99. */
-static inline uint32_t two(const uint8_t *p)
-{
-	uint32_t a = (uint32_t)p[0] - '0', b = (uint32_t)p[1] - '0';
-
-	return a < 10 && b < 10 ? a * 10 + b : 100;
-}
-
 /* Reads ".fraction" if there is one. Returns the bytes taken, or -1. */
 static int32_t fraction_read(const uint8_t *p, uint32_t bytes, uint32_t *ms)
 {
@@ -42,8 +34,8 @@ static bool zone_read(const uint8_t *p, uint32_t bytes, int64_t *offset_minutes)
 		return (p[0] | 0x20) == 'z';
 	if (bytes != 6 || (p[0] != '+' && p[0] != '-') || p[3] != ':')
 		return false;
-	hour = two(p + 1);
-	minute = two(p + 4);
+	hour = date_two_digits(p + 1);
+	minute = date_two_digits(p + 4);
 	*offset_minutes = (int64_t)(hour * 60 + minute) * (p[0] == '-' ? -1 : 1);
 	return hour < 24 && minute < 60;
 }
@@ -56,16 +48,16 @@ bool time_from_text(const uint8_t *s, uint32_t bytes, int64_t *ms)
 
 	if (bytes < 20 || s[4] != '-' || s[7] != '-' || (s[10] | 0x20) != 't' || s[13] != ':' || s[16] != ':')
 		return false;
-	if (two(s) > 99 || two(s + 2) > 99)
+	if (date_two_digits(s) > 99 || date_two_digits(s + 2) > 99)
 		return false;
-	year = two(s) * 100 + two(s + 2);
+	year = date_two_digits(s) * 100 + date_two_digits(s + 2);
 	if (year < 1969) /* before the epoch, whatever the zone */
 		return false;
-	month = two(s + 5);
-	day = two(s + 8);
-	hour = two(s + 11);
-	minute = two(s + 14);
-	second = two(s + 17);
+	month = date_two_digits(s + 5);
+	day = date_two_digits(s + 8);
+	hour = date_two_digits(s + 11);
+	minute = date_two_digits(s + 14);
+	second = date_two_digits(s + 17);
 	if (!date_valid(year, month, day) || hour > 23 || minute > 59 || second > 60)
 		return false;
 	taken = fraction_read(s + 19, bytes - 19, &fraction);

@@ -1,7 +1,8 @@
 /* Any bytes as a datagram of any foreign format, which the first byte chooses. Its answers end, their pieces
  * lie within the datagram and in its order, and each event is JSON by the parser's own judgement: what it
- * refuses is a field, never the text. The second byte cuts the room for an event. */
-#include "../../unit/parse/parse_util.h"
+ * refuses is a field, never the text. The places of fields that the format gives make the same event. The
+ * second byte cuts the room for an event. */
+#include "../../unit/formats/written_check.h"
 
 #include "config.h"
 #include "format.h"
@@ -10,13 +11,13 @@
 
 static uint8_t json[EVENT_BYTES_MAX + EVENT_PAD_BYTES];
 
-static void event_check(struct json_parser *jp, const struct bytes *out, enum event_type type)
+static void event_check(struct json_parser *jp, const struct bytes *out, const struct json_written *written,
+	enum event_type type)
 {
 	struct event ev;
 
 	memset(out->data + out->bytes, '"', EVENT_PAD_BYTES);
-	json_parser_reset(jp);
-	json_parse_event(jp, out->data, (uint32_t)out->bytes, EVENT_TYPE_NONE, NOW_MS, &limits_any, &ev);
+	written_parse(jp, out->data, (uint32_t)out->bytes, written, NOW_MS, &limits_any, &ev);
 	switch (ev.refused) {
 	case DROP_bad_json:
 	case DROP_bad_utf8:
@@ -71,7 +72,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 		if (written > 256u << 20) /* no datagram is worth that much */
 			abort();
 		if (answer == FORMAT_EVENT && !out.failed)
-			event_check(jp, &out, format->type);
+			event_check(jp, &out, &r.written, format->type);
 	}
 	free(copy);
 	return 0;

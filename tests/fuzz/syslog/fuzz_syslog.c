@@ -1,21 +1,22 @@
 /* Any bytes as a datagram of syslog, first byte: sender and clock. What is written for it is an event that
- * the parser takes, or refuses for its time: never for its form, and no field is too long. */
+ * the parser takes, or refuses for its time: never for its form, and no field is too long; and the places of
+ * its fields that the format gives make the same event. */
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../unit/formats/written_check.h"
 #include "format_priv.h"
-#include "json.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 
-static void event_check(struct json_parser *jp, uint8_t *raw, uint32_t bytes, int64_t now_ms)
+static void event_check(struct json_parser *jp, uint8_t *raw, uint32_t bytes,
+	const struct json_written *written, int64_t now_ms)
 {
 	const struct parse_limits limits = {0, INT64_MAX};
 	struct event ev;
 
 	memset(raw + bytes, '"', EVENT_PAD_BYTES);
-	json_parser_reset(jp);
-	json_parse_event(jp, raw, bytes, EVENT_TYPE_NONE, now_ms, &limits, &ev);
+	written_parse(jp, raw, bytes, written, now_ms, &limits, &ev);
 	if ((ev.refused && ev.refused != DROP_bad_timestamp) || ev.type != EVENT_TYPE_log)
 		abort();
 }
@@ -45,7 +46,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 		if (r.piece < copy || r.piece + r.piece_bytes > copy + bytes - 1 || !r.piece_bytes)
 			abort();
 		if (answer == FORMAT_EVENT && !out.failed)
-			event_check(jp, room, (uint32_t)out.bytes, now_ms);
+			event_check(jp, room, (uint32_t)out.bytes, &r.written, now_ms);
 		bytes_reset(&out);
 	}
 	free(copy);

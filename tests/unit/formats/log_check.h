@@ -14,8 +14,7 @@
 
 #include "format_priv.h"
 #include "json.h"
-
-#define NOW_MS 1763700000000ll /* 2025-11-21T04:40:00Z */
+#include "written_check.h"
 
 static const uint8_t sender_v4[16] = {[10] = 0xff, [11] = 0xff, 192, 0, 2, 7};
 static const uint8_t sender_v6[16] = {0x20, 0x01, 0x0d, 0xb8, [15] = 9};
@@ -61,8 +60,8 @@ static inline struct log_answer log_ask(
 	if (a.answer != FORMAT_EVENT || a.too_long)
 		return a;
 	memset(room + out.bytes, 0, EVENT_PAD_BYTES);
-	json_parser_reset(parser);
-	json_parse_event(parser, room, (uint32_t)out.bytes, EVENT_TYPE_NONE, now_ms, &limits, &ev);
+	assert_true(r.written.field_mask);
+	written_parse(parser, room, (uint32_t)out.bytes, &r.written, now_ms, &limits, &ev);
 	a.text = (const char *)room;
 	a.bytes = (uint32_t)out.bytes;
 	a.refused = ev.refused;
