@@ -227,6 +227,13 @@ void json_put_u64(struct bytes *out, uint64_t v)
 	char text[20]; /* 2^64 has 20 digits */
 	size_t at = sizeof text;
 
+	for (; v >= 10000; v /= 10000) {
+		uint32_t four = (uint32_t)(v % 10000);
+
+		at -= 4;
+		memcpy(text + at, pair + four / 100 * 2, 2);
+		memcpy(text + at + 2, pair + four % 100 * 2, 2);
+	}
 	for (; v >= 10; v /= 100) {
 		at -= 2;
 		memcpy(text + at, pair + v % 100 * 2, 2);

@@ -12,8 +12,9 @@
 /* Members that the format knows. The first of a name counts; value.p NULL: not there, or null. */
 enum { SHORT, FULL, HOST, TIMESTAMP, LEVEL, VERSION, APP, CONTAINER, FACILITY, OLD_FACILITY, KNOWN_COUNT };
 
-static const char *const known_name[KNOWN_COUNT] = {"short_message", "full_message", "host", "timestamp",
-	"level", "version", "_app", "_container_name", "_facility", "facility"};
+static const struct text known_name[KNOWN_COUNT] = {TEXT("short_message"), TEXT("full_message"), TEXT("host"),
+	TEXT("timestamp"), TEXT("level"), TEXT("version"), TEXT("_app"), TEXT("_container_name"),
+	TEXT("_facility"), TEXT("facility")};
 
 struct gelf {
 	struct text value[KNOWN_COUNT]; /* as written */
@@ -28,7 +29,7 @@ static uint32_t name_find(struct text name)
 	if (name.bytes <= sizeof plain && memchr(name.p, '\\', name.bytes))
 		name = (struct text){plain, text_decode(plain, name.p, name.bytes)};
 	for (uint32_t i = 0; i < KNOWN_COUNT; i++)
-		if (text_is(name, known_name[i]))
+		if (text_same(name, known_name[i]))
 			return i;
 	return KNOWN_COUNT;
 }
@@ -174,29 +175,39 @@ static bool gelf_write(struct format_reader *r, struct bytes *out, struct text j
 	return true;
 }
 
-enum format_answer gelf_next(struct format_reader *r, struct bytes *out)
+static enum format_answer gelf_read(struct format_reader *r, struct bytes *out, struct text json)
 {
-	uint8_t plain[EVENT_BYTES_MAX];
-	struct text json = {r->at, (uint32_t)(r->end - r->at)};
-	bool too_long = json.bytes > EVENT_BYTES_MAX;
-
-	if (!json.bytes)
-		return FORMAT_END;
-	r->piece = json.p;
-	r->piece_bytes = json.bytes;
-	r->at = r->end;
-	if (!too_long && gelf_packing(json.p, json.bytes) != GELF_PLAIN) {
-		if (!gelf_unpack(plain, &json.bytes, r->piece, r->piece_bytes, &too_long) && !too_long)
-			return FORMAT_REFUSED;
-		json.p = plain;
-	}
 	while (json.bytes && (json_is_space(*json.p) || json.p[json.bytes - 1] == 0)) {
 		json.p += json_is_space(*json.p);
 		json.bytes--;
 	}
-	if (too_long) {
+	return gelf_write(r, out, json) ? FORMAT_EVENT : FORMAT_REFUSED;
+}
+
+/* Apart, as it needs much stack. */
+static __attribute__((noinline)) enum format_answer gelf_read_packed(
+	struct format_reader *r, struct bytes *out)
+{
+	uint8_t plain[EVENT_BYTES_MAX];
+	struct text json = {plain, 0};
+
+	if (gelf_unpack(plain, &json.bytes, r->piece, r->piece_bytes, &out->failed))
+		return gelf_read(r, out, json);
+	return out->failed ? FORMAT_EVENT : FORMAT_REFUSED;
+}
+
+enum format_answer gelf_next(struct format_reader *r, struct bytes *out)
+{
+	if (r->at == r->end)
+		return FORMAT_END;
+	r->piece = r->at;
+	r->piece_bytes = (uint32_t)(r->end - r->at);
+	r->at = r->end;
+	if (r->piece_bytes > EVENT_BYTES_MAX) {
 		out->failed = true;
 		return FORMAT_EVENT;
 	}
-	return gelf_write(r, out, json) ? FORMAT_EVENT : FORMAT_REFUSED;
+	if (gelf_packing(r->piece, r->piece_bytes) != GELF_PLAIN)
+		return gelf_read_packed(r, out);
+	return gelf_read(r, out, (struct text){r->piece, r->piece_bytes});
 }

@@ -165,7 +165,8 @@ static bool integer_ok(const uint8_t *p, uint32_t bytes, bool is_unsigned)
 	for (; i < bytes; i++) {
 		uint32_t digit = (uint32_t)p[i] - '0';
 
-		if (digit > 9 || v > (most - digit) / 10)
+		/* 18 digits are always fewer than that */
+		if (digit > 9 || (i >= 18 && v > (most - digit) / 10))
 			return false;
 		v = v * 10 + digit;
 	}

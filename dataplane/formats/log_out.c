@@ -15,8 +15,8 @@ static const struct log_word severity_name[] = {LOG_WORD("emergency"), LOG_WORD(
 	LOG_WORD("debug")};
 
 /* Attributes that the formats write themselves. */
-static const char *const own_name[] = {
-	"cut", "facility", "host", "procid", "msgid", "seq", "short_message", "level"};
+static const struct text own_name[] = {TEXT("cut"), TEXT("facility"), TEXT("host"), TEXT("procid"),
+	TEXT("msgid"), TEXT("seq"), TEXT("short_message"), TEXT("level")};
 
 static void put_source(struct format_reader *r, struct bytes *out, struct text source)
 {
@@ -84,7 +84,7 @@ void log_end(struct format_reader *r, struct bytes *out, size_t start)
 static bool name_is_own(struct text name)
 {
 	for (size_t i = 0; i < sizeof own_name / sizeof *own_name; i++)
-		if (text_is(name, own_name[i]))
+		if (text_same(name, own_name[i]))
 			return true;
 	return false;
 }

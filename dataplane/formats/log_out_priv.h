@@ -20,6 +20,16 @@ static inline struct text text_to(const uint8_t *p, const uint8_t *end)
 	return (struct text){p, (uint32_t)(end - p)};
 }
 
+#define TEXT(literal)                                                                                        \
+	{                                                                                                    \
+		(const uint8_t *)(literal), sizeof(literal) - 1                                              \
+	}
+
+static inline bool text_same(struct text a, struct text b)
+{
+	return a.bytes == b.bytes && !memcmp(a.p, b.p, a.bytes);
+}
+
 static inline bool text_is(struct text s, const char *text)
 {
 	return s.bytes == strlen(text) && !memcmp(s.p, text, s.bytes);

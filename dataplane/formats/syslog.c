@@ -131,20 +131,29 @@ static bool sd_element_copy(const uint8_t **p, const uint8_t *end, uint8_t *plai
 	return *p < end && *(*p)++ == ']';
 }
 
-/* STRUCTURED-DATA: a dash, or elements as members of `attributes`. */
-static bool sd_copy(const uint8_t **p, const uint8_t *end, uint8_t *plain, struct bytes *out)
+/* All elements. Apart, as it needs much stack. */
+static __attribute__((noinline)) bool sd_elements_copy(
+	const uint8_t **p, const uint8_t *end, struct bytes *out)
 {
-	if (*p < end && **p == '-') {
-		++*p;
-		return *p == end || **p == ' ';
-	}
-	if (*p == end || **p != '[')
-		return false;
+	uint8_t plain[EVENT_BYTES_MAX];
+
 	while (*p < end && **p == '[') {
 		++*p;
 		if (!sd_element_copy(p, end, plain, out))
 			return false;
 	}
+	return true;
+}
+
+/* STRUCTURED-DATA: a dash, or elements as members of `attributes`. */
+static bool sd_copy(const uint8_t **p, const uint8_t *end, struct bytes *out)
+{
+	if (*p == end)
+		return false;
+	if (**p == '-')
+		++*p;
+	else if (**p != '[' || !sd_elements_copy(p, end, out))
+		return false;
 	return *p == end || **p == ' ';
 }
 
@@ -194,7 +203,6 @@ static bool rfc5424_write(
 	struct format_reader *r, struct bytes *out, const uint8_t *p, const uint8_t *end, uint32_t pri)
 {
 	struct syslog_parts parts = {.pri = pri};
-	uint8_t plain[EVENT_BYTES_MAX];
 	const uint8_t *sd;
 	size_t start;
 
@@ -202,7 +210,7 @@ static bool rfc5424_write(
 		return false;
 	sd = p;
 	/* Once to know that all is right and where the message is, and again behind the message. */
-	if (!sd_copy(&p, end, plain, out))
+	if (!sd_copy(&p, end, out))
 		return false;
 	bytes_reset(out);
 	if (p < end)
@@ -213,7 +221,7 @@ static bool rfc5424_write(
 		p++;
 	parts.message = text_to(p, end);
 	start = syslog_write(r, out, &parts);
-	sd_copy(&sd, end, plain, out);
+	sd_copy(&sd, end, out);
 	syslog_put_json(out, parts.message, start);
 	log_end(r, out, start);
 	return true;

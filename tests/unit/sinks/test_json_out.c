@@ -41,6 +41,50 @@ static void test_strings(void **state)
 	check("x\xe2\x82", 3, "\"x\xef\xbf\xbd\xef\xbf\xbd\"");
 }
 
+/* One byte that needs more, at every place of texts of every length up to some vectors'. */
+static void test_places(void **state)
+{
+	static const char *const one[] = {"\"", "\x1f", "\xff"}, *const put[] = {
+									 "\\\"", "\\u001f", "\xef\xbf\xbd"};
+
+	(void)state;
+	for (size_t bytes = 1; bytes <= 70; bytes++)
+		for (size_t place = 0; place < bytes; place++)
+			for (int k = 0; k < 3; k++) {
+				char *in = malloc(bytes),
+				     want[100] = "\""; /* its own size: reads beyond are seen */
+
+				assert_non_null(in);
+				memset(in, 'a', bytes);
+				in[place] = *one[k];
+				memset(want + 1, 'a', place);
+				strcpy(want + 1 + place, put[k]);
+				memset(want + strlen(want), 'a', bytes - place - 1);
+				strcat(want, "\"");
+				check(in, bytes, want);
+				free(in);
+			}
+}
+
+static void test_digits(void **state)
+{
+	uint64_t power = 1;
+
+	(void)state;
+	for (int digits = 0; digits < 20; digits++, power *= 10)
+		for (int near = -1; near <= 12; near++) {
+			struct bytes out = {0};
+			char want[32];
+
+			json_put_u64(&out, power + (uint64_t)(int64_t)near);
+			snprintf(want, sizeof want, "%llu",
+				(unsigned long long)(power + (uint64_t)(int64_t)near));
+			assert_int_equal(out.bytes, strlen(want));
+			assert_memory_equal(out.data, want, out.bytes);
+			bytes_free(&out);
+		}
+}
+
 static void test_fit(void **state)
 {
 	(void)state;
@@ -151,9 +195,9 @@ static void test_random_bytes_are_valid_json(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_strings), cmocka_unit_test(test_fit),
-		cmocka_unit_test(test_long_texts), cmocka_unit_test(test_numbers),
-		cmocka_unit_test(test_random_bytes_are_valid_json)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_strings), cmocka_unit_test(test_places),
+		cmocka_unit_test(test_digits), cmocka_unit_test(test_fit), cmocka_unit_test(test_long_texts),
+		cmocka_unit_test(test_numbers), cmocka_unit_test(test_random_bytes_are_valid_json)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
