@@ -96,6 +96,8 @@ static int queues_deal(struct dataplane *dp, struct err *err)
 			if (w->queue_count == WORKER_QUEUES_MAX)
 				return err_set(err, -EINVAL, "more than %d queues for worker %u",
 					WORKER_QUEUES_MAX, w->index);
+			w->kernel_gathers =
+				(!w->queue_count || w->kernel_gathers) && dp->port[p].quirks->kernel_gathers;
 			w->queue[w->queue_count].port = dp->port[p].id;
 			w->queue[w->queue_count].queue = q;
 			w->queue[w->queue_count].decap = dp->port[p].decap;

@@ -41,7 +41,7 @@ static __attribute__((noinline)) struct batch *batch_fresh(struct pipeline *pl, 
 	b->generation = pl->generation;
 	b->receive_first_ms = pl->now.wall_ms;
 	b->receive_last_ms = pl->now.wall_ms;
-	b->opened_ns = pl->now.mono_ns;
+	b->opened_ns = pl->now.mono_ns - pl->waited_ns;
 	b->watermark_base_ms = INT64_MIN;
 	pl->open[partition] = b;
 	pl->open_count++;
@@ -530,15 +530,25 @@ void pipeline_burst(struct pipeline *pl, struct rte_mbuf *const *mbuf, uint32_t 
 	drops_collect(pl);
 }
 
+uint64_t pipeline_due_ns(const struct pipeline *pl)
+{
+	uint64_t opened_ns = UINT64_MAX;
+
+	for (uint32_t p = 0; pl->open_count && p < pl->partitions; p++)
+		if (pl->open[p] && pl->open[p]->opened_ns < opened_ns)
+			opened_ns = pl->open[p]->opened_ns;
+	return opened_ns == UINT64_MAX ? UINT64_MAX : opened_ns + pl->batch_age_ns;
+}
+
 /* An old batch goes to the writer, unless half of the lane's batches are under way already: then it would not
  * be written any sooner, and the lane would run out of batches that hold a few records each. It is filled
  * instead, so that a writer that stands still for a while costs no events as long as there are bytes to put
  * them in. */
-static bool batch_is_due(const struct pipeline *pl, uint32_t partition)
+static bool batch_is_due(const struct pipeline *pl, uint32_t partition, uint64_t age_ns)
 {
 	const struct handoff *h = pl->handoff;
 
-	return pl->now.mono_ns - pl->open[partition]->opened_ns >= pl->batch_age_ns &&
+	return pl->now.mono_ns - pl->open[partition]->opened_ns >= age_ns &&
 	       batch_free_count(handoff_lane(h, pl->worker, partition)) >= h->batches / 2;
 }
 
@@ -556,8 +566,12 @@ void pipeline_seal(struct pipeline *pl, struct burst_time now, bool all)
 		batch_open(pl, pl->worker % pl->partitions);
 	if (pl->open_count == 0)
 		return;
+	if (!all && now.mono_ns < pipeline_due_ns(pl))
+		return;
+	/* With one that is due those go that will be soon: from then on all are due at once, and who sleeps
+	 * in between wakes once for all of them. */
 	for (uint32_t p = 0; p < pl->partitions; p++)
-		if (pl->open[p] && (all || batch_is_due(pl, p)))
+		if (pl->open[p] && (all || batch_is_due(pl, p, pl->batch_age_ns / 2)))
 			batch_seal(pl, p);
 }
 

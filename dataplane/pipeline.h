@@ -90,6 +90,8 @@ struct pipeline {
 	/* dead-letter token bucket, in bytes */
 	uint64_t dead_tokens, dead_refill_ns;
 	struct burst_time now;
+	uint64_t waited_ns; /* for so long the frames of the next burst may have lain in the kernel: set by
+			       the worker */
 	struct worker_stats *stats;
 };
 
@@ -116,6 +118,9 @@ static inline bool pipeline_waits(const struct pipeline *pl)
 {
 	return pl->open_count || pl->drop_pending || decode_waits(&pl->decoder) || pl->chunks.messages;
 }
+
+/* When the oldest open batch is due; UINT64_MAX: none is open. */
+uint64_t pipeline_due_ns(const struct pipeline *pl);
 
 /* After the last burst: drops what will not become complete, and seals. */
 void pipeline_end(struct pipeline *pl, struct burst_time now);

@@ -12,9 +12,12 @@
 #include "clock.h"
 #include "race.h"
 
-#define IDLE_POLLS 32u /* empty rounds before the first sleep */
+#define IDLE_POLLS 32u	     /* empty rounds before the first sleep */
+#define IDLE_POLLS_DROWSY 2u /* the same when the sleep before gathered little: nothing is near */
 #define SLEEP_MIN_NS 5000u
-#define SLEEP_FRAMES 16u /* that one sleep may gather */
+#define SLEEP_FRAMES 16u	 /* that one sleep may gather */
+#define SLEEP_FRAMES_KERNEL 128u /* the same where the kernel gathers them */
+#define SLEEP_KERNEL_MAX_NS 1000000u
 #define STOP_EMPTY_ROUNDS                                                                                    \
 	64u /* empty rounds after which a stopping worker believes that its queues are empty */
 #define FILE_FREE_BATCHES 4u /* free batches of each lane before a file is read on */
@@ -22,8 +25,11 @@
 
 struct worker_rest {
 	uint64_t empty_rounds; /* one after the other */
-	uint64_t sleep_ns;     /* the last sleep */
-	bool slept;	       /* before this round */
+	uint64_t sleep_ns;     /* what the last sleep was wanted to be */
+	uint64_t slept_ns;     /* what it was */
+	uint64_t gathered;     /* frames since then, while no round was empty */
+	bool slept;	       /* no round has been empty since */
+	bool drowsy;	       /* the sleep before gathered little */
 };
 
 static struct burst_time burst_time_now(void)
@@ -111,41 +117,72 @@ static void worker_sleep(struct worker *w, uint64_t ns)
 	rte_rcu_qsbr_thread_online(w->rcu, w->index);
 }
 
+/* How long now. What is open is sealed at its age, not when the worker comes back some time; until then what
+ * the kernel gathers waits for nothing: it goes with that batch, and what goes into others counts as old as
+ * the sleep was long. */
+static uint64_t worker_sleep_ns(const struct worker *w, uint64_t wanted_ns)
+{
+	const struct pipeline *pl = &w->pipeline;
+	uint64_t due_ns, now_ns, most_ns = w->sleep_max_ns;
+
+	if (pipeline_waits(pl)) {
+		due_ns = pipeline_due_ns(pl);
+		now_ns = clock_mono_ns();
+		/* One that is due and still here waits for the writer. */
+		most_ns = due_ns > now_ns && due_ns - now_ns < pl->batch_age_ns ? due_ns - now_ns
+										: pl->batch_age_ns;
+		if ((!w->kernel_gathers || !pl->open_count) && most_ns > w->sleep_max_ns)
+			most_ns = w->sleep_max_ns;
+	}
+	return wanted_ns < most_ns ? wanted_ns : most_ns;
+}
+
 /* After a round. An empty one: first spin, then sleep, and longer as long as few frames gather meanwhile:
  * what costs is to fall asleep and to be woken, not how long it lasts. */
 static void worker_rest(struct worker *w, struct worker_rest *r, uint32_t taken)
 {
-	bool waits;
+	uint64_t longest_ns = w->kernel_gathers && w->sleep_max_ns < SLEEP_KERNEL_MAX_NS ? SLEEP_KERNEL_MAX_NS
+											 : w->sleep_max_ns;
 
 	if (taken) {
-		if (r->slept && taken > SLEEP_FRAMES)
-			r->sleep_ns /= 2;
-		r->slept = false;
+		r->gathered += taken;
 		r->empty_rounds = 0;
 		return;
 	}
-	if (!w->adaptive || ++r->empty_rounds < IDLE_POLLS) {
+	if (r->slept) {
+		r->drowsy = r->gathered <= (w->kernel_gathers ? SLEEP_FRAMES_KERNEL : SLEEP_FRAMES);
+		if (!r->drowsy)
+			r->sleep_ns /= 2;
+		r->slept = false;
+	}
+	if (!w->adaptive || ++r->empty_rounds < (r->drowsy ? IDLE_POLLS_DROWSY : IDLE_POLLS)) {
 		rte_pause();
 		return;
 	}
 	r->sleep_ns = r->sleep_ns * 3 / 2 + SLEEP_MIN_NS;
-	if (r->sleep_ns > w->sleep_max_ns)
-		r->sleep_ns = w->sleep_max_ns;
-	/* What is open is sealed at its age, not when the worker comes back some time. */
-	waits = pipeline_waits(&w->pipeline);
-	worker_sleep(
-		w, waits && w->pipeline.batch_age_ns < r->sleep_ns ? w->pipeline.batch_age_ns : r->sleep_ns);
+	if (r->sleep_ns > longest_ns)
+		r->sleep_ns = longest_ns;
+	r->slept_ns = worker_sleep_ns(w, r->sleep_ns);
+	worker_sleep(w, r->slept_ns);
 	r->slept = true;
+	r->gathered = 0;
 }
 
-static uint32_t worker_round(struct worker *w)
+/* What the kernel has gathered in a sleep is still being taken. */
+static bool worker_gathers(const struct worker *w, const struct worker_rest *r)
+{
+	return w->kernel_gathers && r->slept && r->gathered <= SLEEP_FRAMES_KERNEL;
+}
+
+static uint32_t worker_round(struct worker *w, const struct worker_rest *r)
 {
 	uint32_t taken = 0;
 
 	worker_check_tables(w);
+	w->pipeline.waited_ns = worker_gathers(w, r) ? r->slept_ns : 0;
 	for (uint32_t i = 0; i < w->queue_count; i++)
 		taken += worker_poll(w, &w->queue[i]);
-	if (pipeline_waits(&w->pipeline))
+	if (pipeline_waits(&w->pipeline) && !(taken && worker_gathers(w, r)))
 		pipeline_seal(&w->pipeline, burst_time_now(), false);
 	rte_rcu_qsbr_quiescent(w->rcu, w->index);
 	return taken;
@@ -162,7 +199,7 @@ int worker_main(void *arg)
 	rte_rcu_qsbr_thread_register(w->rcu, w->index);
 	rte_rcu_qsbr_thread_online(w->rcu, w->index);
 	while (!atomic_load_explicit(w->stop, memory_order_acquire)) {
-		uint32_t taken = worker_round(w);
+		uint32_t taken = worker_round(w, &rest);
 		uint64_t now;
 
 		worker_rest(w, &rest, taken);
@@ -170,8 +207,9 @@ int worker_main(void *arg)
 		*(taken ? &w->stats.busy_cycles : &w->stats.idle_cycles) += now - last;
 		last = now;
 	}
+	rest = (struct worker_rest){0};
 	for (uint32_t i = 0; i < STOP_ROUNDS_MAX && empty_rounds < STOP_EMPTY_ROUNDS; i++)
-		empty_rounds = worker_round(w) ? 0 : empty_rounds + 1;
+		empty_rounds = worker_round(w, &rest) ? 0 : empty_rounds + 1;
 	pipeline_end(&w->pipeline, burst_time_now());
 	rte_rcu_qsbr_thread_offline(w->rcu, w->index);
 	rte_rcu_qsbr_thread_unregister(w->rcu, w->index);

@@ -34,7 +34,9 @@ struct worker {
 	uint32_t lcore;
 	uint32_t burst;
 	bool adaptive;
-	uint64_t sleep_max_ns;
+	uint64_t sleep_max_ns; /* while no batch is open */
+	bool kernel_gathers;   /* all its queues are of drivers that do: while a batch is open it may sleep
+				  longer */
 	uint32_t queue_count;
 	struct worker_queue queue[WORKER_QUEUES_MAX];
 	struct rte_rcu_qsbr *rcu;

@@ -8,14 +8,14 @@
  * 0. */
 static const struct driver_quirks table[] = {
 	{"net_af_packet", false, false, false, af_packet_kernel_drops, kernel_iface_check, "iface", true,
-		"framesz"},
-	{"net_af_xdp", true, false, false, NULL, kernel_iface_check, "iface", false, NULL},
-	{"net_pcap", true, true, true, NULL, NULL, NULL, false, NULL},
-	{"net_ring", false, false, false, NULL, NULL, NULL, false, NULL},
-	{"net_null", false, false, false, NULL, NULL, NULL, false, NULL},
-	{"net_tap", false, true, true, NULL, NULL, NULL, false, NULL},
-	{"net_memif", false, false, false, NULL, NULL, NULL, false, NULL},
-	{NULL, true, true, true, NULL, NULL, NULL, false, NULL},
+		"framesz", true},
+	{"net_af_xdp", true, false, false, NULL, kernel_iface_check, "iface", false, NULL, false},
+	{"net_pcap", true, true, true, NULL, NULL, NULL, false, NULL, false},
+	{"net_ring", false, false, false, NULL, NULL, NULL, false, NULL, false},
+	{"net_null", false, false, false, NULL, NULL, NULL, false, NULL, false},
+	{"net_tap", false, true, true, NULL, NULL, NULL, false, NULL, false},
+	{"net_memif", false, false, false, NULL, NULL, NULL, false, NULL, false},
+	{NULL, true, true, true, NULL, NULL, NULL, false, NULL, false},
 };
 
 const struct driver_quirks *driver_quirks_of(const char *driver_name)

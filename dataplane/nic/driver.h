@@ -29,6 +29,9 @@ struct driver_quirks {
 	/* The argument that says how large the kernel's frames are, each of which must fit one mbuf; such a
 	 * port has the MTU of its interface. NULL: the MTU is set by DPDK. */
 	const char *frame_arg;
+	/* The kernel puts frames into a ring of hundreds of them, no faster than it can: whoever polls may
+	 * sleep for a millisecond, where a NIC at line rate fills its ring. */
+	bool kernel_gathers;
 };
 
 const struct driver_quirks *driver_quirks_of(const char *driver_name);

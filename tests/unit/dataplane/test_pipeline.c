@@ -128,6 +128,40 @@ static void test_age_with_a_writer_behind(void **state)
 	rig_balance();
 }
 
+/* Clicks of one user after the other at this time, until so many partitions have an open batch. */
+static void open_at(uint32_t count, uint64_t mono_ns)
+{
+	char text[200];
+
+	for (unsigned user = 0; fx.pl.open_count < count && user < 1000; user++) {
+		snprintf(text, sizeof text, "{\"user_id\":\"u%u\",\"ts\":%lld,\"page\":\"/p\"}", user,
+			(long long)WALL_MS);
+		rig_send_at(1, text, (uint32_t)strlen(text), PORT, mono_ns);
+	}
+	assert_int_equal(fx.pl.open_count, count);
+}
+
+/* The batch that is due takes along those that are at least half as old as it. */
+static void test_ages_of_partitions(void **state)
+{
+	const uint64_t ms = 1000000, age_ns = ms;
+
+	(void)state;
+	start(8, 1 << 20);
+	assert_true(pipeline_due_ns(&fx.pl) == UINT64_MAX);
+	open_at(1, 10 * ms);
+	open_at(2, 10 * ms + age_ns / 2);
+	open_at(3, 10 * ms + age_ns / 2 + 1);
+	assert_int_equal(pipeline_due_ns(&fx.pl), 10 * ms + age_ns);
+	pipeline_seal(&fx.pl, (struct burst_time){WALL_MS, 10 * ms + age_ns - 1}, false);
+	assert_int_equal(fx.stats.batches_sealed, 0);
+	pipeline_seal(&fx.pl, (struct burst_time){WALL_MS, 10 * ms + age_ns}, false);
+	assert_int_equal(fx.stats.batches_sealed, 2);
+	assert_int_equal(pipeline_due_ns(&fx.pl), 10 * ms + age_ns / 2 + 1 + age_ns);
+	rig_stop();
+	rig_balance();
+}
+
 static void test_hits_and_suppression(void **state)
 {
 	(void)state;
@@ -478,7 +512,7 @@ int main(void)
 		cmocka_unit_test(test_no_batch), cmocka_unit_test(test_delta_overflow),
 		cmocka_unit_test(test_dead_letter_quota), cmocka_unit_test(test_many_lines),
 		cmocka_unit_test(test_chains), cmocka_unit_test(test_generation_switch),
-		cmocka_unit_test(test_age_with_a_writer_behind),
+		cmocka_unit_test(test_age_with_a_writer_behind), cmocka_unit_test(test_ages_of_partitions),
 		cmocka_unit_test(test_watermark_before_filters), cmocka_unit_test(test_enrich)};
 
 	return rig_pool() ? cmocka_run_group_tests(tests, NULL, NULL) : 77;
