@@ -162,10 +162,39 @@ uint32_t record_write_refused(uint8_t *out, const struct event *ev, uint64_t key
 	return bytes;
 }
 
+/* Fields whose value is a number of 8 bytes. */
+#define FIELD(id, name, kind, len_min, len_max, column_type, help)                                           \
+	| (uint64_t)(FIELD_KIND_##kind == FIELD_KIND_NUMBER || FIELD_KIND_##kind == FIELD_KIND_DECIMAL)      \
+			<< (id)
+#define KEY(field, scope, key)
+#define TYPE(id, name, required)
+#define USES(type, field)
+#define PART_KEY(type, field)
+#define ENRICHED(field)
+static const uint64_t number_mask = 0
+#include "event_fields.def"
+	;
+
+/* All of them end within the payload, and numbers have their size. */
+static bool spans_valid(const struct record *rec)
+{
+	const struct span *span = record_spans(rec), *end = span + __builtin_popcountll(rec->field_mask);
+
+	for (const struct span *s = span; s < end; s++)
+		if ((uint32_t)s->offset + s->bytes > rec->payload_bytes)
+			return false;
+	for (uint64_t left = rec->field_mask & number_mask; left; left &= left - 1) {
+		uint64_t below = (left & -left) - 1;
+
+		if (span[__builtin_popcountll(rec->field_mask & below)].bytes != sizeof(double))
+			return false;
+	}
+	return true;
+}
+
 bool record_valid(const void *p, uint64_t left)
 {
 	const struct record *rec = p;
-	const struct span *span;
 	uint64_t need;
 
 	if (left < sizeof *rec || rec->bytes > left || rec->bytes < sizeof *rec || rec->bytes % RECORD_ALIGN)
@@ -180,14 +209,5 @@ bool record_valid(const void *p, uint64_t left)
 	need = (uint64_t)record_head_bytes(rec->field_mask, rec->hit_count) + rec->payload_bytes;
 	if (need > rec->bytes || rec->bytes - need >= RECORD_ALIGN)
 		return false;
-	span = record_spans(rec);
-	for (uint64_t mask = rec->field_mask; mask; mask &= mask - 1, span++) {
-		int id = __builtin_ctzll(mask);
-
-		if ((uint32_t)span->offset + span->bytes > rec->payload_bytes)
-			return false;
-		if (field_kind_is_number(field_table[id].kind) && span->bytes != sizeof(double))
-			return false;
-	}
-	return true;
+	return spans_valid(rec);
 }
