@@ -16,9 +16,15 @@ static const struct text known_name[KNOWN_COUNT] = {TEXT("short_message"), TEXT(
 	TEXT("timestamp"), TEXT("level"), TEXT("version"), TEXT("_app"), TEXT("_container_name"),
 	TEXT("_facility"), TEXT("facility")};
 
+#define MEMBERS_KEPT 32 /* more than most messages have: later ones are looked for again */
+
 struct gelf {
 	struct text value[KNOWN_COUNT]; /* as written */
 	uint8_t *decoded;		/* takes their texts, each once */
+	const uint8_t *rest;		/* behind the last member that is kept; NULL: all are */
+	uint32_t member_count;
+	uint8_t known[MEMBERS_KEPT]; /* of each one's name */
+	struct object_member member[MEMBERS_KEPT];
 };
 
 /* Of a member's name; KNOWN_COUNT: none. */
@@ -120,35 +126,49 @@ static void members_read(struct gelf *g, struct text json)
 
 		if (known < KNOWN_COUNT && !g->value[known].p && *m.value.p != 'n')
 			g->value[known] = m.value;
+		if (g->member_count == MEMBERS_KEPT)
+			continue;
+		g->known[g->member_count] = (uint8_t)known;
+		g->member[g->member_count++] = m;
+		if (g->member_count == MEMBERS_KEPT)
+			g->rest = at;
 	}
 }
 
-/* All members that are no field: `_name` as name. */
-static void others_put(struct bytes *out, struct text json)
+static void other_put(struct bytes *out, struct object_member m, uint32_t known)
 {
-	const uint8_t *at = json.p;
+	if (is_field(known))
+		return;
+	if (m.name.bytes > 1 && *m.name.p == '_')
+		m.name = text_to(m.name.p + 1, m.name.p + m.name.bytes);
+	log_put_member(out, &m);
+}
+
+/* All members that are no field: `_name` as name. */
+static void others_put(struct bytes *out, const struct gelf *g, struct text json)
+{
+	const uint8_t *at = g->rest;
 	struct object_member m;
 
-	while (object_next(&at, json.p + json.bytes, &m)) {
-		if (is_field(name_find(m.name)))
-			continue;
-		if (m.name.bytes > 1 && *m.name.p == '_')
-			m.name = text_to(m.name.p + 1, m.name.p + m.name.bytes);
-		log_put_member(out, &m);
-	}
+	for (uint32_t i = 0; i < g->member_count; i++)
+		other_put(out, g->member[i], g->known[i]);
+	while (at && object_next(&at, json.p + json.bytes, &m))
+		other_put(out, m, name_find(m.name));
 }
 
 /* False: not GELF. */
 static bool gelf_write(struct format_reader *r, struct bytes *out, struct text json)
 {
 	uint8_t decoded[EVENT_BYTES_MAX]; /* no text is longer than what it is written as */
-	struct gelf g = {.decoded = decoded};
+	struct gelf g;
 	struct log_event ev = {.ts_ms = r->receive_ms};
 	struct text first, host;
 	size_t start;
 
 	if (!object_valid(out, json))
 		return false;
+	memset(&g, 0, offsetof(struct gelf, known)); /* members are counted */
+	g.decoded = decoded;
 	members_read(&g, json);
 	if (g.value[TIMESTAMP].p && !timestamp_read(g.value[TIMESTAMP], &ev.ts_ms))
 		return false;
@@ -170,7 +190,7 @@ static bool gelf_write(struct format_reader *r, struct bytes *out, struct text j
 		json_put_name(out, "level");
 		bytes_put(out, g.value[LEVEL].p, g.value[LEVEL].bytes);
 	}
-	others_put(out, json);
+	others_put(out, &g, json);
 	log_end(r, out, start);
 	return true;
 }

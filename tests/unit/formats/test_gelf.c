@@ -199,6 +199,34 @@ static void test_limits(void **state)
 }
 
 /* Chunks are not put together: refused as they are. */
+/* Members of every count around what is kept of them: each comes once, in its order; fields count wherever
+ * they stand.
+ */
+static void test_many_members(void **state)
+{
+	(void)state;
+	for (int members = 28; members <= 70; members++) {
+		static char in[4096], want[4096];
+		int at = snprintf(in, sizeof in, "{"), w;
+		struct log_answer a;
+
+		w = snprintf(want, sizeof want,
+			"{\"type\":\"log\",\"source\":\"h\",\"ts\":1000,\"message\":\"m\",\"attributes\":{"
+			"\"host\":\"h\"");
+		for (int i = 0; i < members; i++) {
+			at += snprintf(in + at, sizeof in - (size_t)at, "\"_k%d\":%d,", i, i);
+			w += snprintf(want + w, sizeof want - (size_t)w, ",\"k%d\":%d", i, i);
+		}
+		snprintf(in + at, sizeof in - (size_t)at,
+			"\"short_message\":\"m\",\"timestamp\":1,\"host\":\"h\"}");
+		snprintf(want + w, sizeof want - (size_t)w, "}}");
+		a = log_ask(gelf_next, in, strlen(in), NOW_MS, sender_v4);
+		assert_int_equal(a.answer, FORMAT_EVENT);
+		assert_string_equal(a.text, want);
+		assert_int_equal(a.refused, 0);
+	}
+}
+
 static void test_chunk(void **state)
 {
 	static const uint8_t chunk[] = {0x1e, 0x0f, 1, 2, 3, 4, 5, 6, 7, 8, 0, 2, '{', '"'};
@@ -215,6 +243,7 @@ int main(void)
 		cmocka_unit_test(test_packed),
 		cmocka_unit_test(test_damaged),
 		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_many_members),
 		cmocka_unit_test(test_chunk),
 	};
 
