@@ -66,9 +66,13 @@ int main(int argc, char **argv)
 	struct ruleset *packs;
 	double decode, parse, record, match;
 	struct err err = {0};
+	uint32_t burst, count;
 
 	if (lines < 1 || lines > 8)
 		return 2;
+	burst = BURST * lines;
+	count = 65536 / burst * burst;
+	bench_step_items = (256 + burst - 1) / burst * burst;
 	bench_setup();
 	if (ruleset_compile_dir(&packs, rules_dir, 100000, &err)) {
 		fprintf(stderr, "%s\n", err.text);
@@ -78,12 +82,12 @@ int main(int argc, char **argv)
 	printf("-- clicks of %.0f bytes, %u a frame, bursts of %d, %u rules with %u patterns\n",
 		(double)ev.total / ev.count, lines, BURST, ruleset_rule_count(packs),
 		ruleset_pattern_count(packs));
-	decode = bench_report("decode", run_decode, NULL, 65536, 0);
-	parse = bench_report("decode + parse", run_parse, NULL, 65536, 0);
+	decode = bench_report("decode", run_decode, NULL, count, 0);
+	parse = bench_report("decode + parse", run_parse, NULL, count, 0);
 	use_rules(ruleset_empty());
-	record = bench_report("pipeline without rules (+ key, record)", run_pipeline, NULL, 65536, 0);
+	record = bench_report("pipeline without rules (+ key, record)", run_pipeline, NULL, count, 0);
 	use_rules(packs);
-	match = bench_report("pipeline with rules", run_pipeline, NULL, 65536, 0);
+	match = bench_report("pipeline with rules", run_pipeline, NULL, count, 0);
 	printf("stages: decode %.1f, parse %.1f, key + record %.1f, match %.1f ns/event\n", decode,
 		parse - decode, record - parse, match - record);
 	printf("drops:");
