@@ -6,6 +6,7 @@
 
 #include "hash.h"
 #include "ndjson.h"
+#include "partition_key.h"
 #include "rule_shadow.h"
 
 _Static_assert(DECODE_TAIL_BYTES >= EVENT_PAD_BYTES, "what the decoder has made can be parsed where it lies");

@@ -47,7 +47,7 @@ static inline uint64_t hash_bytes(const void *data, size_t bytes, uint64_t seed)
 	uint64_t h = hash_fold(seed ^ HASH_K0, (uint64_t)bytes ^ HASH_K1);
 	size_t left = bytes;
 
-	for (; left > 16; left -= 16, p += 16)
+	for (; __builtin_expect(left > 16, 0); left -= 16, p += 16)
 		h = hash_fold(hash_load(p, 8) ^ HASH_K1, hash_load(p + 8, 8) ^ h);
 	if (left > 8)
 		h = hash_fold(hash_load(p, 8) ^ HASH_K1, hash_load(p + 8, left - 8) ^ h);

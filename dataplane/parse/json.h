@@ -86,9 +86,4 @@ void json_take_written(struct json_parser *jp, const uint8_t *raw, uint32_t byte
 uint32_t json_parse_line(struct json_parser *jp, const uint8_t *raw, uint32_t left, enum event_type type_hint,
 	int64_t receive_time_ms, const struct parse_limits *limits, struct event *ev);
 
-/* Hash of the event's partition key: the first present field of its type's chain, else (and for refused
- * events) the source address. A UUID counts by its 16 bytes, so that its letter case does not matter. *key
- * points into the event. */
-uint64_t event_partition_key(const struct event *ev, const uint8_t **key, uint32_t *bytes);
-
 #endif

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "json_priv.h"
+#include "partition_key.h"
 
 #define NOW_MS 1763700000000ll
 static const struct parse_limits limits_any = {0, 300000};
