@@ -22,12 +22,22 @@ static void producer_write(struct record *rec, uint8_t *p, const struct event *e
 	memcpy(p, &from, sizeof from);
 	rec->payload_bytes += (uint32_t)sizeof from;
 	rec->flags |= (uint16_t)(RECORD_F_PRODUCER | (ev->ack ? RECORD_F_ACK : 0));
-	if (rec->kind == RECORD_EVENT && rec->field_mask & FBIT(event_id))
-		return;
-	record_producer_id(rec->event_id, ev);
-	if (rec->kind == RECORD_EVENT)
+	if (rec->kind == RECORD_EVENT && !(rec->field_mask & FBIT(event_id)))
 		rec->flags |= RECORD_F_ID_MADE;
 }
+
+/* src_addr, src_port, dst_port, reason, reason_field, hit_count. */
+#define ORIGIN_BYTES (offsetof(struct record, raw_bytes) - offsetof(struct record, src_addr))
+#define AS_IN_EVENT(member, of_event)                                                                        \
+	_Static_assert(offsetof(struct record, member) - offsetof(struct record, src_addr) ==                \
+			       offsetof(struct event, of_event) - offsetof(struct event, src_addr),          \
+		"copied at once")
+AS_IN_EVENT(src_port, src_port);
+AS_IN_EVENT(dst_port, dst_port);
+AS_IN_EVENT(reason, refused);
+AS_IN_EVENT(reason_field, refused_field);
+AS_IN_EVENT(hit_count, hit_count);
+_Static_assert(ORIGIN_BYTES == 24, "nothing else is between");
 
 static void record_fill_common(
 	struct record *rec, const struct event *ev, uint64_t key_hash, int64_t receive_time_ms)
@@ -35,42 +45,49 @@ static void record_fill_common(
 	rec->type = ev->type;
 	rec->receive_time_ms = receive_time_ms;
 	rec->key_hash = key_hash;
-	memcpy(rec->src_addr, ev->src_addr, sizeof rec->src_addr);
-	rec->src_port = ev->src_port;
-	rec->dst_port = ev->dst_port;
+	memcpy(rec->src_addr, ev->src_addr, ORIGIN_BYTES);
 }
 
-/* Fields of a type have neighbouring ids: their spans are copied four at once. What that writes too much is
+/* Fields of a type have neighbouring ids: their spans are copied eight at once. What that writes too much is
  * written over by the payload, which follows. */
-static struct span *record_put_spans(struct span *to, const struct event *ev)
+#define SPANS_AT_ONCE 8u
+static inline struct span *record_put_spans(struct span *to, const struct event *ev)
 {
 	uint64_t mask = ev->field_mask;
 
-	while (mask && ev->raw_bytes >= 4 * sizeof *to) {
-		uint32_t id = (uint32_t)__builtin_ctzll(mask),
-			 count = (uint32_t)__builtin_ctzll(~(mask >> id));
+	while (mask && ev->raw_bytes >= SPANS_AT_ONCE * sizeof *to) {
+		const struct span *from = &ev->field[__builtin_ctzll(mask)];
+		uint64_t rest = mask & (mask + (mask & -mask)); /* without the lowest run of bits */
+		uint32_t count = (uint32_t)__builtin_popcountll(mask ^ rest);
 
-		/* FIELD_ID_MAX is below 64, so there is a zero behind the last bit; behind field[] lie 8
-		 * spans' bytes. */
-		for (uint32_t i = 0; i < count; i += 4)
-			memcpy(to + i, (const uint8_t *)ev->field + (id + i) * sizeof *to, 4 * sizeof *to);
+		memcpy(to, from, SPANS_AT_ONCE * sizeof *to);
+		for (uint32_t i = SPANS_AT_ONCE; i < count; i += SPANS_AT_ONCE)
+			memcpy(to + i, from + i, SPANS_AT_ONCE * sizeof *to);
 		to += count;
-		mask &= ~(((1ull << count) - 1) << id);
+		mask = rest;
 	}
 	for (; mask; mask &= mask - 1) /* a payload shorter than that */
 		*to++ = ev->field[__builtin_ctzll(mask)];
 	return to;
 }
 _Static_assert(FIELD_ID_MAX < 64 && sizeof(struct event) - offsetof(struct event, field) >=
-					    (FIELD_ID_MAX + 4) * sizeof(struct span),
-	"four spans from the last field on are inside the event");
+					    (FIELD_ID_MAX + SPANS_AT_ONCE) * sizeof(struct span),
+	"spans from the last field on are inside the event");
 
-uint32_t record_write_event(
-	uint8_t *out, const struct event *ev, uint64_t key_hash, int64_t receive_time_ms, uint16_t flags)
+/* Tail and producer, which most events do not have. */
+static __attribute__((noinline)) void payload_end_write(
+	struct record *rec, uint8_t *p, const struct event *ev)
+{
+	if (ev->tail_bytes)
+		memcpy(p, ev->tail, ev->tail_bytes);
+	if (ev->producer)
+		producer_write(rec, p + ev->tail_bytes, ev);
+}
+
+void record_write_sized(uint8_t *out, uint32_t bytes, const struct event *ev, uint64_t key_hash,
+	int64_t receive_time_ms, uint16_t flags)
 {
 	struct record *rec = (struct record *)out;
-	uint32_t bytes = record_bytes_of(ev);
-	struct span *span = (struct span *)(rec + 1);
 	uint8_t *p;
 
 	memset(out + bytes - RECORD_ALIGN, 0, RECORD_ALIGN);
@@ -81,21 +98,14 @@ uint32_t record_write_event(
 	rec->event_time_ms = ev->event_time_ms;
 	memcpy(rec->event_id, ev->event_id, sizeof rec->event_id);
 	rec->field_mask = ev->field_mask;
-	rec->reason = 0;
-	rec->reason_field = 0;
-	rec->hit_count = ev->hit_count;
 	rec->raw_bytes = ev->raw_bytes;
 	rec->payload_bytes = ev->raw_bytes + ev->tail_bytes;
-	p = (uint8_t *)record_put_spans(span, ev);
-	if (ev->hit_count)
-		memcpy(p, ev->hit, ev->hit_count * sizeof(uint16_t));
-	p += ev->hit_count * sizeof(uint16_t);
-	memcpy(p, ev->raw, ev->raw_bytes);
-	if (ev->tail_bytes)
-		memcpy(p + ev->raw_bytes, ev->tail, ev->tail_bytes);
-	if (ev->producer)
-		producer_write(rec, p + ev->raw_bytes + ev->tail_bytes, ev);
-	return bytes;
+	p = (uint8_t *)record_put_spans((struct span *)(rec + 1), ev);
+	for (uint32_t i = 0; i < ev->hit_count; i++, p += sizeof *ev->hit)
+		memcpy(p, &ev->hit[i], sizeof *ev->hit);
+	if (__builtin_expect(ev->tail_bytes || ev->producer, 0))
+		payload_end_write(rec, p + ev->raw_bytes, ev);
+	memcpy(p, ev->raw, ev->raw_bytes); /* last: nothing has to be kept over this call */
 }
 
 void record_event(const struct record *rec, const uint8_t *payload, struct event *ev)
@@ -109,9 +119,8 @@ void record_event(const struct record *rec, const uint8_t *payload, struct event
 	ev->producer = ev->sequence = 0;
 	ev->ack = rec->flags & RECORD_F_ACK;
 	if (rec->flags & RECORD_F_PRODUCER) {
-		struct record_producer from;
+		struct record_producer from = record_producer_in(rec, payload);
 
-		memcpy(&from, payload + rec->payload_bytes - sizeof from, sizeof from);
 		ev->producer = from.id;
 		ev->sequence = from.sequence;
 		ev->tail_bytes -= (uint32_t)sizeof from;
@@ -152,13 +161,15 @@ uint32_t record_write_refused(uint8_t *out, const struct event *ev, uint64_t key
 	rec->kind = RECORD_REFUSED;
 	rec->flags = keep < ev->raw_bytes ? RECORD_F_CUT : 0;
 	rec->event_time_ms = receive_time_ms;
-	rec->reason = ev->refused;
-	rec->reason_field = ev->refused_field;
+	rec->hit_count = 0;
 	rec->raw_bytes = keep;
 	rec->payload_bytes = keep;
 	memcpy(rec + 1, ev->raw, keep);
-	if (ev->producer)
-		producer_write(rec, (uint8_t *)(rec + 1) + keep, ev);
+	if (!ev->producer)
+		return bytes;
+	memcpy(rec->event_id, ev->event_id,
+		sizeof rec->event_id); /* record_producer_id(), of no use to others */
+	producer_write(rec, (uint8_t *)(rec + 1) + keep, ev);
 	return bytes;
 }
 

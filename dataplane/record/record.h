@@ -128,16 +128,21 @@ static inline void record_hash_id(uint8_t id[16], uint64_t high, uint64_t low)
 }
 
 /* The id of an event that its producer has numbered, and that has none of its own: the same each time that it
- * comes; another one if it is refused. */
+ * comes; another one if it is refused. Belongs into event_id before the record is written. */
 void record_producer_id(uint8_t id[16], const struct event *ev);
 
-/* Of a record with RECORD_F_PRODUCER. */
-static inline struct record_producer record_producer(const struct record *rec)
+/* Of a record with RECORD_F_PRODUCER; payload: record_payload(rec), or a copy. */
+static inline struct record_producer record_producer_in(const struct record *rec, const uint8_t *payload)
 {
 	struct record_producer p;
 
-	__builtin_memcpy(&p, record_payload(rec) + rec->payload_bytes - sizeof p, sizeof p);
+	__builtin_memcpy(&p, payload + rec->payload_bytes - sizeof p, sizeof p);
 	return p;
+}
+
+static inline struct record_producer record_producer(const struct record *rec)
+{
+	return record_producer_in(rec, record_payload(rec));
 }
 
 /* Millionths of a DECIMAL field; false (and 0) if the record does not have it. */
@@ -176,10 +181,20 @@ static inline uint32_t record_bytes_of(const struct event *ev)
 			    ev->tail_bytes + record_producer_bytes(ev));
 }
 
-/* Writes ev as RECORD_EVENT to out, which has record_bytes_of(ev) bytes and is 8-byte aligned. key_hash and
- * receive time come from the caller. Returns the bytes written. RX path: no call leaves it. */
-uint32_t record_write_event(
-	uint8_t *out, const struct event *ev, uint64_t key_hash, int64_t receive_time_ms, uint16_t flags);
+/* Writes ev, which is not refused, as RECORD_EVENT to out, which has `bytes` bytes, record_bytes_of(ev), and
+ * is 8-byte aligned. key_hash and receive time come from the caller. RX path: no call leaves it. */
+void record_write_sized(uint8_t *out, uint32_t bytes, const struct event *ev, uint64_t key_hash,
+	int64_t receive_time_ms, uint16_t flags);
+
+/* The same for who has not asked for the bytes. Returns them. */
+static inline uint32_t record_write_event(
+	uint8_t *out, const struct event *ev, uint64_t key_hash, int64_t receive_time_ms, uint16_t flags)
+{
+	uint32_t bytes = record_bytes_of(ev);
+
+	record_write_sized(out, bytes, ev, key_hash, receive_time_ms, flags);
+	return bytes;
+}
 
 /* The event that a RECORD_EVENT was made of, before rules looked at it: no actions, no hits. payload: that of
  * the record, or a copy with EVENT_PAD_BYTES readable behind it if something will parse it; borrowed. */

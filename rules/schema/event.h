@@ -128,15 +128,16 @@ struct event {
 					    text in raw */
 	uint8_t event_id[16];		 /* RFC 9562 byte order; valid with FBIT(event_id) */
 	int64_t event_time_ms;
-	uint8_t type;	       /* enum event_type */
-	uint8_t refused;       /* enum drop_reason; 0 = accepted so far */
-	uint8_t refused_field; /* enum field_id or 0 */
-	uint8_t actions;       /* RULE_ACTION_* of the rules that hit (match stage) */
-	uint16_t hit_count;
-	const uint16_t *hit;  /* ascending rule indexes of the ruleset in force; in the matcher's arena */
+	const uint16_t *hit; /* ascending rule indexes of the ruleset in force; in the matcher's arena */
+	/* src_addr to hit_count lie as in struct record, which takes them at once. */
 	uint8_t src_addr[16]; /* IPv6, or IPv4-mapped (RFC 4291 2.5.5.2) */
 	uint16_t src_port;
 	uint16_t dst_port;
+	uint8_t refused;       /* enum drop_reason; 0 = accepted so far */
+	uint8_t refused_field; /* enum field_id or 0 */
+	uint16_t hit_count;
+	uint8_t type;	   /* enum event_type */
+	uint8_t actions;   /* RULE_ACTION_* of the rules that hit (match stage) */
 	bool ack;	   /* the producer wants to know when the event is durable */
 	uint64_t producer; /* docs/protocol.md; 0: none */
 	uint64_t sequence;
