@@ -2,6 +2,7 @@
  * through the lanes, and every event that does not end in a batch is counted under a name. */
 #include "pipeline_priv.h"
 
+#include <rte_branch_prediction.h>
 #include <string.h>
 
 #include "hash.h"
@@ -14,59 +15,6 @@ _Static_assert(DECODE_TAIL_BYTES >= EVENT_PAD_BYTES, "what the decoder has made 
 static uint32_t partition_of(const struct pipeline *pl, uint64_t key_hash)
 {
 	return hash_partition(key_hash, pl->partitions);
-}
-
-static __attribute__((noinline)) void batch_seal(struct pipeline *pl, uint32_t partition)
-{
-	struct batch *b = pl->open[partition];
-
-	memcpy(b->drop_delta, pl->drop_delta, sizeof b->drop_delta);
-	memset(pl->drop_delta, 0, sizeof pl->drop_delta);
-	pl->drop_pending = false;
-	pl->open[partition] = NULL;
-	pl->open_count--;
-	pl->stats->batches_sealed++;
-	batch_hand_over(pl->handoff, b);
-}
-
-static __attribute__((noinline)) struct batch *batch_fresh(struct pipeline *pl, uint32_t partition)
-{
-	struct batch *b;
-	void *taken;
-
-	if (rte_ring_sc_dequeue(handoff_lane(pl->handoff, pl->worker, partition)->empty, &taken) != 0)
-		return NULL;
-	b = taken;
-	b->bytes = 0;
-	b->record_count = 0;
-	b->generation = pl->generation;
-	b->receive_first_ms = pl->now.wall_ms;
-	b->receive_last_ms = pl->now.wall_ms;
-	b->opened_ns = pl->now.mono_ns - pl->waited_ns;
-	b->watermark_base_ms = INT64_MIN;
-	pl->open[partition] = b;
-	pl->open_count++;
-	return b;
-}
-
-/* The open batch of a partition, a fresh one if there is none. NULL: none free. */
-static inline struct batch *batch_open(struct pipeline *pl, uint32_t partition)
-{
-	struct batch *b = pl->open[partition];
-
-	return b ? b : batch_fresh(pl, partition);
-}
-
-/* Room for a record in the partition's open batch; seals a batch that is too full. NULL: none free. */
-static inline struct batch *batch_room(struct pipeline *pl, uint32_t partition, uint32_t bytes)
-{
-	struct batch *b = batch_open(pl, partition);
-
-	if (b && b->bytes + bytes > b->capacity) {
-		batch_seal(pl, partition);
-		b = batch_open(pl, partition);
-	}
-	return b;
 }
 
 /* The lane has no batches but those that are kept for listeners of higher priority. Then not even the open
@@ -127,49 +75,67 @@ static void append_shadows(
 
 /* Of an event, refused or not. One that its producer has numbered may come again from anywhere, and has to
  * find itself. */
-static uint64_t event_key_hash(const struct event *ev)
+static inline __attribute__((always_inline)) uint64_t event_key_hash(const struct event *ev)
 {
 	const uint8_t *key;
 	uint32_t bytes;
 	uint64_t hash = event_partition_key(ev, &key, &bytes);
 
-	return ev->producer && key == ev->src_addr ? hash_bytes(ev->event_id, sizeof ev->event_id, 0) : hash;
+	if (unlikely(ev->producer && key == ev->src_addr))
+		return hash_bytes(ev->event_id, sizeof ev->event_id, 0);
+	return hash;
 }
 
-static void append_event(struct pipeline *pl, const struct event *ev, uint8_t listener)
+/* An event that a rule drops, and no other wants. It does not hold event time back: the watermark is taken
+ * before filters. */
+static __attribute__((noinline)) void append_dropped(struct pipeline *pl, const struct event *ev,
+	uint8_t listener, uint32_t bytes, uint32_t partition, int64_t base)
 {
-	uint32_t bytes = record_bytes_of(ev);
-	uint64_t key_hash = event_key_hash(ev);
-	uint32_t partition = partition_of(pl, key_hash);
-	int64_t base = ev->event_time_ms < pl->now.wall_ms ? ev->event_time_ms : pl->now.wall_ms;
-	bool dropped = ev->actions & RULE_ACTION_DROP;
-	bool kept = !dropped || ev->actions & (RULE_ACTION_ALERT | RULE_ACTION_STATE);
-	uint16_t flags = dropped ? RECORD_F_SUPPRESSED : 0;
 	struct batch *b;
 
 	if (bytes > pl->handoff->batch_bytes) {
 		event_drop(pl, ev, listener, DROP_record_too_big);
 		return;
 	}
-	if (batches_are_kept(pl, partition, listener)) {
-		event_drop(pl, ev, listener, kept ? pl->shed[listener] : DROP_rule_drop);
-		return;
-	}
-	/* A rule that drops does not hold event time back: the watermark is taken before filters. */
-	b = kept ? batch_room(pl, partition, bytes) : batch_open(pl, partition);
+	b = batches_are_kept(pl, partition, listener) ? NULL : batch_open(pl, partition);
 	if (b && base > b->watermark_base_ms)
 		b->watermark_base_ms = base;
-	if (!kept) {
-		event_drop(pl, ev, listener, DROP_rule_drop);
+	event_drop(pl, ev, listener, DROP_rule_drop);
+}
+
+static inline void append_event(struct pipeline *pl, const struct event *ev, uint8_t listener)
+{
+	uint32_t bytes = record_bytes_of(ev), partition;
+	uint64_t key_hash = event_key_hash(ev);
+	int64_t now_ms = pl->now.wall_ms;
+	int64_t base = ev->event_time_ms < now_ms ? ev->event_time_ms : now_ms;
+	uint16_t flags = ev->actions & RULE_ACTION_DROP ? RECORD_F_SUPPRESSED : 0;
+	struct batch *b;
+
+	partition = partition_of(pl, key_hash);
+	if (unlikely(flags) && !(ev->actions & (RULE_ACTION_ALERT | RULE_ACTION_STATE))) {
+		append_dropped(pl, ev, listener, bytes, partition, base);
 		return;
 	}
-	if (!b) {
+	if (unlikely(bytes > pl->handoff->batch_bytes)) {
+		event_drop(pl, ev, listener, DROP_record_too_big);
+		return;
+	}
+	if (unlikely(batches_are_kept(pl, partition, listener))) {
+		event_drop(pl, ev, listener, pl->shed[listener]);
+		return;
+	}
+	b = batch_room(pl, partition, bytes);
+	if (unlikely(!b)) {
 		event_drop(pl, ev, listener, DROP_no_batch);
 		return;
 	}
-	batch_count(pl, b, record_write_event(b->data + b->bytes, ev, key_hash, pl->now.wall_ms, flags));
+	if (base > b->watermark_base_ms)
+		b->watermark_base_ms = base;
+	record_write_sized(b->data + b->bytes, bytes, ev, key_hash, now_ms, flags);
+	batch_count(pl, b, bytes);
 	pl->stats->listener[listener].accepted++;
-	if (ev->actions & RULE_ACTION_STATE)
+	if (unlikely(ev->actions & RULE_ACTION_STATE))
 		append_shadows(pl, ev, listener, base, flags);
 }
 
@@ -204,7 +170,7 @@ static uint32_t refused_limit(struct pipeline *pl, struct event *ev, uint8_t lis
 }
 
 /* Dead letters are spread by source, under a byte quota, so that garbage cannot fill the disk. */
-static void append_refused(struct pipeline *pl, struct event *ev, uint8_t listener)
+static __attribute__((noinline)) void append_refused(struct pipeline *pl, struct event *ev, uint8_t listener)
 {
 	struct listener_stats *ls = &pl->stats->listener[listener];
 	uint64_t key_hash = event_key_hash(ev);
@@ -233,54 +199,58 @@ static void append_refused(struct pipeline *pl, struct event *ev, uint8_t listen
 	pl->stats->drops[ev->refused]++;
 }
 
+/* The events that are not refused. Most often these are all. */
+static struct event *const *events_accepted(struct pipeline *pl, uint32_t *count)
+{
+	*count = pl->event_count;
+	if (!pl->refused_count)
+		return pl->all;
+	*count = 0;
+	for (uint32_t i = 0; i < pl->event_count; i++)
+		if (!pl->event[i].refused)
+			pl->accepted[(*count)++] = &pl->event[i];
+	return pl->accepted;
+}
+
 /* Enriches, matches, protects and appends what has been parsed so far. The raw bytes that events point to
  * must still be there. */
 static void events_flush(struct pipeline *pl)
 {
-	const struct event *end = pl->event + pl->event_count;
+	struct event *end = pl->event + pl->event_count;
 	const uint8_t *listener = pl->event_listener;
-	uint32_t accepted = 0;
+	uint32_t count;
+	struct event *const *accepted = events_accepted(pl, &count);
 
-	for (struct event *ev = pl->event; ev < end; ev++)
-		if (!ev->refused)
-			pl->accepted[accepted++] = ev;
-	if (accepted && pl->enrich)
-		enrich_run(pl->enricher, pl->enrich, pl->accepted, accepted, &pl->stats->enrich);
-	if (accepted)
-		matcher_run(pl->matcher, pl->accepted, accepted);
+	if (count && pl->enrich)
+		enrich_run(pl->enricher, pl->enrich, accepted, count, &pl->stats->enrich);
+	if (count)
+		matcher_run(pl->matcher, accepted, count);
 	for (struct event *ev = pl->event; ev < end; ev++, listener++) {
-		if (ev->refused)
+		if (unlikely(ev->refused))
 			append_refused(pl, ev, *listener);
-		else if (pl->protector && !protect_event(pl->protector, ev, &pl->stats->protect))
+		else if (unlikely(pl->protector != NULL) &&
+			 !protect_event(pl->protector, ev, &pl->stats->protect))
 			event_drop(pl, ev, *listener, DROP_protect_failed);
 		else
 			append_event(pl, ev, *listener);
 	}
 	pl->event_count = 0;
+	pl->refused_count = 0;
 	bytes_reset(&pl->written);
 	json_parser_reset(pl->parser);
 }
 
-/* Of the frame that is being read; none: 0. */
-static void event_producer_set(const struct pipeline *pl, struct event *ev)
+/* Takes the next place of the chunk, ev, with what is known of an event without reading it; of no producer.
+ */
+static inline void event_open(struct pipeline *pl, const struct datagram *dg, struct event *ev)
 {
-	ev->producer = pl->frame.producer;
-	ev->sequence = pl->frame.sequence - 1;
-	ev->ack = pl->frame.ack;
-}
-
-/* The next place of the chunk, with what is known of an event before it is read. */
-static struct event *event_open(struct pipeline *pl, const struct datagram *dg)
-{
-	struct event *ev = &pl->event[pl->event_count];
-
 	pl->event_listener[pl->event_count++] = dg->listener;
 	memcpy(ev->src_addr, dg->src_addr, sizeof ev->src_addr);
 	ev->src_port = dg->src_port;
 	ev->dst_port = dg->dst_port;
-	event_producer_set(pl, ev);
+	ev->producer = ev->sequence = 0;
+	ev->ack = false;
 	pl->stats->listener[dg->listener].events++;
-	return ev;
 }
 
 /* written: where its fields are, if that is known. */
@@ -292,15 +262,19 @@ static inline void event_parse(struct pipeline *pl, const struct datagram *dg, c
 
 	if (pl->event_count == PIPELINE_EVENTS || !json_parser_room(pl->parser, bytes))
 		events_flush(pl);
-	ev = event_open(pl, dg);
+	ev = &pl->event[pl->event_count];
+	event_open(pl, dg, ev);
 	if (written)
 		json_take_written(
 			pl->parser, raw, bytes, written, hint, pl->now.wall_ms, &pl->live->limits, ev);
 	else
 		json_parse_event(pl->parser, raw, bytes, hint, pl->now.wall_ms, &pl->live->limits, ev);
+	pl->refused_count += ev->refused != DROP_NONE;
 	if (!pl->frame.producer)
 		return;
-	event_producer_set(pl, ev);
+	ev->producer = pl->frame.producer;
+	ev->sequence = pl->frame.sequence - 1;
+	ev->ack = pl->frame.ack;
 	/* The journal makes ids of addresses, which an event that comes twice does not have twice. */
 	if (ev->refused || !(ev->field_mask & FBIT(event_id)))
 		record_producer_id(ev->event_id, ev);
@@ -310,8 +284,9 @@ static inline void event_parse(struct pipeline *pl, const struct datagram *dg, c
 static void event_refuse(
 	struct pipeline *pl, const struct datagram *dg, const struct format_reader *r, enum drop_reason why)
 {
-	struct event *ev = event_open(pl, dg);
+	struct event *ev = &pl->event[pl->event_count];
 
+	event_open(pl, dg, ev);
 	ev->raw = ev->tail = r->piece;
 	ev->raw_bytes = r->piece_bytes;
 	ev->tail_bytes = 0;
@@ -319,6 +294,7 @@ static void event_refuse(
 	ev->event_time_ms = 0;
 	ev->field_mask = 0;
 	ev->refused = (uint8_t)why;
+	pl->refused_count++;
 	ev->refused_field = 0;
 	ev->actions = 0;
 	ev->hit_count = 0;
@@ -352,26 +328,38 @@ static void datagram_rewrite(struct pipeline *pl, const struct datagram *dg, con
 	}
 }
 
-/* Nearly all lines are such as a learned shape takes, which finds their ends by itself. */
-static void lines_parse(struct pipeline *pl, const struct datagram *dg, const uint8_t *payload)
+/* A line at `at` that no shape takes. Returns where the next one begins. */
+static __attribute__((noinline)) const uint8_t *line_parse(
+	struct pipeline *pl, const struct datagram *dg, const uint8_t *at, const uint8_t *end)
 {
-	struct ndjson lines = ndjson_start(payload, dg->bytes);
-	enum event_type hint = pl->hint[dg->listener];
+	struct ndjson lines = {at, end};
 	const uint8_t *line;
 	uint32_t bytes;
 
-	while (lines.at < lines.end) {
-		uint32_t left = (uint32_t)(lines.end - lines.at);
+	if (ndjson_next(&lines, &line, &bytes))
+		event_parse(pl, dg, line, bytes, NULL);
+	return lines.at;
+}
 
-		if (pl->event_count == PIPELINE_EVENTS)
+/* Nearly all lines are such as a learned shape takes, which finds their ends by itself. */
+static inline void lines_parse(struct pipeline *pl, const struct datagram *dg, const uint8_t *payload)
+{
+	const uint8_t *at = payload, *end = payload + dg->bytes;
+	enum event_type hint = pl->hint[dg->listener];
+
+	while (at < end) {
+		uint32_t left = (uint32_t)(end - at), bytes;
+		struct event *ev;
+
+		if (unlikely(pl->event_count == PIPELINE_EVENTS))
 			events_flush(pl);
-		bytes = json_parse_line(pl->parser, lines.at, left, hint, pl->now.wall_ms, &pl->live->limits,
-			&pl->event[pl->event_count]);
-		if (bytes) {
-			event_open(pl, dg);
-			lines.at += bytes + (bytes < left);
-		} else if (ndjson_next(&lines, &line, &bytes)) {
-			event_parse(pl, dg, line, bytes, NULL);
+		ev = &pl->event[pl->event_count];
+		bytes = json_parse_line(pl->parser, at, left, hint, pl->now.wall_ms, &pl->live->limits, ev);
+		if (likely(bytes != 0)) {
+			event_open(pl, dg, ev);
+			at += bytes + (bytes < left);
+		} else {
+			at = line_parse(pl, dg, at, end);
 		}
 	}
 }
@@ -405,9 +393,9 @@ static void frame_parse(struct pipeline *pl, const struct datagram *dg, const ui
 }
 
 /* Events of a payload that has room for wide reads behind it. */
-static void payload_parse(struct pipeline *pl, const struct datagram *dg, const uint8_t *payload)
+static inline void payload_parse(struct pipeline *pl, const struct datagram *dg, const uint8_t *payload)
 {
-	if (pl->line_split[dg->listener])
+	if (likely(pl->line_split[dg->listener]))
 		lines_parse(pl, dg, payload);
 	else if (pl->format[dg->listener]->next)
 		datagram_rewrite(pl, dg, payload);
@@ -418,27 +406,11 @@ static void payload_parse(struct pipeline *pl, const struct datagram *dg, const 
 }
 
 /* From a payload in the scratch, which holds one at a time. */
-static void scratch_parse(struct pipeline *pl, const struct datagram *dg)
+static __attribute__((noinline)) void scratch_parse(struct pipeline *pl, const struct datagram *dg)
 {
 	memset(pl->scratch + dg->bytes, 0, EVENT_PAD_BYTES);
 	payload_parse(pl, dg, pl->scratch);
 	events_flush(pl);
-}
-
-/* False: it is dropped. */
-static bool datagram_admit(struct pipeline *pl, const struct datagram *dg)
-{
-	enum drop_reason why = DROP_NONE;
-
-	if (pl->live->allow[dg->listener].count && !ip_list_has(&pl->live->allow[dg->listener], dg->src_addr))
-		why = DROP_source_denied;
-	else if (!admit_take(&pl->admit, dg->listener, dg->src_addr, pl->now.mono_ns))
-		why = DROP_rate_limited;
-	else if (dg->bytes == 0)
-		why = DROP_empty_datagram;
-	if (why)
-		listener_drop(pl, dg->listener, why);
-	return !why;
 }
 
 /* A chunk of a message, and the message when that was the last. */
@@ -451,22 +423,39 @@ static void chunk_parse(struct pipeline *pl, const struct datagram *dg)
 		scratch_parse(pl, &whole);
 }
 
-static void datagram_parse(struct pipeline *pl, const struct datagram *dg)
+/* Whatever can be between a datagram and its being read. False: it is dropped, or a chunk. */
+static __attribute__((noinline)) bool datagram_admit(struct pipeline *pl, const struct datagram *dg)
+{
+	enum drop_reason why = DROP_NONE;
+
+	if (pl->live->allow[dg->listener].count && !ip_list_has(&pl->live->allow[dg->listener], dg->src_addr))
+		why = DROP_source_denied;
+	else if (!admit_take(&pl->admit, dg->listener, dg->src_addr, pl->now.mono_ns))
+		why = DROP_rate_limited;
+	else if (dg->bytes == 0)
+		why = DROP_empty_datagram;
+	if (why) {
+		listener_drop(pl, dg->listener, why);
+		return false;
+	}
+	if (pl->chunked[dg->listener] && gelf_is_chunk(dg->payload, dg->bytes)) {
+		chunk_parse(pl, dg);
+		return false;
+	}
+	return !pl->framed[dg->listener] || frame_admit(pl, dg);
+}
+
+static inline void datagram_parse(struct pipeline *pl, const struct datagram *dg)
 {
 	struct listener_stats *ls = &pl->stats->listener[dg->listener];
+	uint64_t open = pl->plain & pl->live->from_all;
 
 	ls->datagrams++;
 	ls->bytes += dg->bytes;
-	if (!datagram_admit(pl, dg))
-		return;
-	if (pl->chunked[dg->listener] && gelf_is_chunk(dg->payload, dg->bytes)) {
-		chunk_parse(pl, dg);
-		return;
-	}
-	if (pl->framed[dg->listener] && !frame_admit(pl, dg))
+	if (unlikely(!(open >> dg->listener & 1) || !dg->bytes) && !datagram_admit(pl, dg))
 		return;
 	ls->datagrams_read++;
-	if (dg->readable >= dg->bytes + EVENT_PAD_BYTES) {
+	if (likely(dg->readable >= dg->bytes + EVENT_PAD_BYTES)) {
 		payload_parse(pl, dg, dg->payload);
 	} else {
 		memcpy(pl->scratch, dg->payload, dg->bytes);
@@ -486,25 +475,6 @@ static void dead_tokens_refill(struct pipeline *pl)
 	pl->dead_tokens += pl->live->dead_rate * (passed_ns / 1000) / 1000000;
 	if (pl->dead_tokens > pl->live->dead_rate)
 		pl->dead_tokens = pl->live->dead_rate;
-}
-
-/* Moves what was counted in this burst to the delta that the next sealed batch carries. */
-static void drops_collect(struct pipeline *pl)
-{
-	if (!memcmp(pl->stats->drops, pl->drops_seen, sizeof pl->drops_seen))
-		return;
-	for (uint32_t i = 1; i < DROP_ID_MAX; i++) {
-		uint64_t fresh = pl->stats->drops[i] - pl->drops_seen[i];
-
-		/* What does not fit goes with a later batch: behind a disk that hangs this may count long. */
-		if (fresh > UINT32_MAX - pl->drop_delta[i])
-			fresh = UINT32_MAX - pl->drop_delta[i];
-		if (!fresh)
-			continue;
-		pl->drops_seen[i] += fresh;
-		pl->drop_delta[i] += (uint32_t)fresh;
-		pl->drop_pending = true;
-	}
 }
 
 void pipeline_burst(struct pipeline *pl, struct rte_mbuf *const *mbuf, uint32_t n, struct burst_time now)
@@ -529,51 +499,6 @@ void pipeline_burst(struct pipeline *pl, struct rte_mbuf *const *mbuf, uint32_t 
 		events_flush(pl);
 	}
 	drops_collect(pl);
-}
-
-uint64_t pipeline_due_ns(const struct pipeline *pl)
-{
-	uint64_t opened_ns = UINT64_MAX;
-
-	for (uint32_t p = 0; pl->open_count && p < pl->partitions; p++)
-		if (pl->open[p] && pl->open[p]->opened_ns < opened_ns)
-			opened_ns = pl->open[p]->opened_ns;
-	return opened_ns == UINT64_MAX ? UINT64_MAX : opened_ns + pl->batch_age_ns;
-}
-
-/* An old batch goes to the writer, unless half of the lane's batches are under way already: then it would not
- * be written any sooner, and the lane would run out of batches that hold a few records each. It is filled
- * instead, so that a writer that stands still for a while costs no events as long as there are bytes to put
- * them in. */
-static bool batch_is_due(const struct pipeline *pl, uint32_t partition, uint64_t age_ns)
-{
-	const struct handoff *h = pl->handoff;
-
-	return pl->now.mono_ns - pl->open[partition]->opened_ns >= age_ns &&
-	       batch_free_count(handoff_lane(h, pl->worker, partition)) >= h->batches / 2;
-}
-
-void pipeline_seal(struct pipeline *pl, struct burst_time now, bool all)
-{
-	pl->now = now;
-	if (decode_waits(&pl->decoder) || pl->chunks.messages) {
-		decode_tick(&pl->decoder, now.mono_ns);
-		if (now.mono_ns >= pl->chunks.check_ns)
-			gelf_chunks_expire(&pl->chunks, now.mono_ns, false);
-		drops_collect(pl);
-	}
-	/* Drop counts must reach the journal even if no event does: an empty batch carries them. */
-	if (pl->drop_pending && pl->open_count == 0)
-		batch_open(pl, pl->worker % pl->partitions);
-	if (pl->open_count == 0)
-		return;
-	if (!all && now.mono_ns < pipeline_due_ns(pl))
-		return;
-	/* With one that is due those go that will be soon: from then on all are due at once, and who sleeps
-	 * in between wakes once for all of them. */
-	for (uint32_t p = 0; p < pl->partitions; p++)
-		if (pl->open[p] && (all || batch_is_due(pl, p, pl->batch_age_ns / 2)))
-			batch_seal(pl, p);
 }
 
 void pipeline_end(struct pipeline *pl, struct burst_time now)

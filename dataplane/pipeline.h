@@ -37,6 +37,7 @@ struct burst_time {
 struct pipeline_live {
 	struct parse_limits limits;
 	uint64_t dead_rate;	/* dead-letter bytes a second */
+	uint64_t from_all;	/* bit per listener: any source */
 	struct ip_list allow[]; /* by listener; none: any source */
 };
 
@@ -48,6 +49,7 @@ struct pipeline {
 	uint32_t partitions;
 	uint32_t dead_letter_bytes;
 	uint64_t batch_age_ns;
+	uint64_t plain; /* bit per listener: no rate, no chunks, no frames; a datagram is read as it comes */
 	enum event_type hint[64];	 /* by listener */
 	bool line_split[64];		 /* by listener: ndjson */
 	bool chunked[64];		 /* by listener: gelf */
@@ -74,8 +76,8 @@ struct pipeline {
 	struct json_parser *parser;
 	struct event *event; /* PIPELINE_EVENTS */
 	uint8_t *event_listener;
-	struct event **accepted;
-	uint32_t event_count;
+	struct event **accepted, **all; /* PIPELINE_EVENTS; all: of each event, in order */
+	uint32_t event_count, refused_count;
 	struct producers producers; /* of formats that have them; else empty */
 	struct frame frame;	    /* of the datagram at hand, if it has a producer */
 	uint8_t *scratch;	    /* a datagram whose mbuf ends too close behind it */

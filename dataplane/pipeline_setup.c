@@ -45,6 +45,8 @@ static bool admission_set_up(struct pipeline *pl, const struct config *cfg)
 {
 	admit_set_up(&pl->admit, cfg, &pl->stats->sources_forgotten);
 	pl->admit.source = zeroed(admit_table_bytes(&pl->admit));
+	for (uint32_t i = 0; i < cfg->listeners_count; i++)
+		pl->plain |= (uint64_t) !(pl->chunked[i] || pl->framed[i] || cfg->listeners[i].rate) << i;
 	return pl->admit.source;
 }
 
@@ -109,6 +111,8 @@ int pipeline_live_make(struct pipeline_live **out, const struct config *cfg, str
 	live->limits.past_max_ms = (int64_t)cfg->time.past_max;
 	live->limits.future_max_ms = (int64_t)cfg->time.future_max;
 	live->dead_rate = cfg->journal.dead_letter_rate;
+	for (uint32_t i = 0; i < cfg->listeners_count; i++)
+		live->from_all |= (uint64_t)!live->allow[i].count << i;
 	*out = live;
 	return 0;
 }
@@ -150,12 +154,16 @@ int pipeline_setup(struct pipeline *pl, const struct config *cfg, const struct p
 	pl->event = zeroed(PIPELINE_EVENTS * sizeof *pl->event);
 	pl->event_listener = zeroed(PIPELINE_EVENTS);
 	pl->accepted = zeroed(PIPELINE_EVENTS * sizeof *pl->accepted);
+	pl->all = zeroed(PIPELINE_EVENTS * sizeof *pl->all);
+	for (uint32_t i = 0; pl->all && i < PIPELINE_EVENTS; i++)
+		pl->all[i] = pl->event + i;
 	pl->scratch = zeroed(65536 + EVENT_PAD_BYTES);
 	pl->written = (struct bytes){zeroed(WRITTEN_BYTES), 0, WRITTEN_BYTES, false, true};
 	pl->open = zeroed(pl->partitions * sizeof *pl->open);
 	if (decoder_setup(&pl->decoder, &decode) || (enrich_configured(cfg) && !pl->enricher) ||
-		!pl->parser || !pl->event || !pl->event_listener || !pl->accepted || !pl->scratch ||
-		!pl->open || !pl->written.data || !admission_set_up(pl, cfg) || !chunks_set_up(pl, cfg)) {
+		!pl->parser || !pl->event || !pl->event_listener || !pl->accepted || !pl->all ||
+		!pl->scratch || !pl->open || !pl->written.data || !chunks_set_up(pl, cfg) ||
+		!admission_set_up(pl, cfg)) {
 		pipeline_free(pl);
 		return err_set(err, -ENOMEM, "worker %u: no memory", worker);
 	}
@@ -172,6 +180,7 @@ void pipeline_free(struct pipeline *pl)
 	free(pl->event);
 	free(pl->event_listener);
 	free(pl->accepted);
+	free(pl->all);
 	free(pl->scratch);
 	free(pl->written.data);
 	if (pl->keys)
