@@ -149,9 +149,11 @@ enum drop_reason decode_frame_any(
 	return ethernet_open(&around, ol_flags, frame, bytes, dg);
 }
 
-static uint16_t be16(const uint8_t *p)
+static __attribute__((noinline)) bool plain_sum_good(const uint8_t *f, uint32_t room, uint32_t length)
 {
-	return (uint16_t)(p[0] << 8 | p[1]);
+	const struct ip_payload ip = {f + 34, room, f + 26, 8, IP_NEXT_UDP};
+
+	return udp_sum_good(&ip, length);
 }
 
 /* Nearly all frames: IPv4 without options in Ethernet, UDP for a listener, nothing wrong with them. Each
@@ -161,57 +163,54 @@ static inline bool decode_plain(const struct decode_ports *ports, const uint8_t 
 	uint64_t ol_flags, struct datagram *dg)
 {
 	const uint64_t bad = RTE_MBUF_F_RX_IP_CKSUM_BAD | RTE_MBUF_F_RX_L4_CKSUM_BAD, half = 0xffffffff;
-	uint32_t start, address, total, length;
-	uint64_t first, second, mapped;
-	struct ip_payload ip;
+	/* of first: version and header length, fragment bits and offset */
+	const uint64_t shape = 0xff3f0000000000ff, whole = 0x45;
+	uint64_t first, second, mapped, udp;
+	uint32_t address, length, room;
+	uint16_t ethertype;
+	int32_t total;
 	uint8_t listener;
 
 	if (bytes < PLAIN_HEADERS || ol_flags & bad)
 		return false;
-	memcpy(&start, f + 12, 4); /* EtherType, version and header length, service */
-	memcpy(&first, f + 14, 8);
-	memcpy(&second, f + 22, 8);
+	memcpy(&ethertype, f + 12, 2);
+	memcpy(&first, f + 14, 8);  /* version to fragment offset */
+	memcpy(&second, f + 22, 8); /* time to live, protocol, checksum, source */
 	memcpy(&address, f + 30, 4);
-	total = be16(f + 16);
-	length = be16(f + 38);
-	listener = ports->listener_of[be16(f + 36)];
-	if ((start & 0xffffff) != 0x450008 || (be16(f + 20) & 0x3fff) || f[23] != IP_NEXT_UDP ||
-		total < IPV4_HEADER_MIN + UDP_HEADER || total > bytes - 14 || length < UDP_HEADER ||
-		length > total - IPV4_HEADER_MIN || !listener)
+	memcpy(&udp, f + 34, 8);
+	udp = __builtin_bswap64(udp); /* high to low: source port, destination port, length, checksum */
+	total = __builtin_bswap16((uint16_t)(first >> 16));
+	length = (uint16_t)(udp >> 16);
+	room = (uint32_t)(total - (int32_t)IPV4_HEADER_MIN);
+	listener = ports->listener_of[(uint16_t)(udp >> 32)];
+	if (ethertype != __builtin_bswap16(ETHERTYPE_IPV4) || (first & shape) != whole ||
+		f[23] != IP_NEXT_UDP || total > (int32_t)bytes - 14 || length < UDP_HEADER ||
+		(int32_t)length > (int32_t)room || !listener)
 		return false;
 	/* The header's sum is all ones: a multiple of 0xffff, as 2^16 leaves 1, and not 0, as 0x45 is in it.
 	 */
 	if (!(ol_flags & RTE_MBUF_F_RX_IP_CKSUM_GOOD) &&
 		((first & half) + (first >> 32) + (second & half) + (second >> 32) + address) % 0xffff)
 		return false;
-	ip = (struct ip_payload){f + 34, total - IPV4_HEADER_MIN, f + 26, 8, IP_NEXT_UDP};
-	if ((f[40] | f[41]) && !(ol_flags & RTE_MBUF_F_RX_L4_CKSUM_GOOD) && !udp_sum_good(&ip, length))
+	if ((uint16_t)udp && !(ol_flags & RTE_MBUF_F_RX_L4_CKSUM_GOOD) && !plain_sum_good(f, room, length))
 		return false;
 	mapped = 0xffff0000u | second >> 32 << 32; /* ::ffff:a.b.c.d, from byte 8 on */
 	memset(dg->src_addr, 0, 8);
 	memcpy(dg->src_addr + 8, &mapped, 8);
-	dg->src_port = be16(f + 34);
-	dg->dst_port = be16(f + 36);
+	dg->src_port = (uint16_t)(udp >> 48);
+	dg->dst_port = (uint16_t)(udp >> 32);
 	dg->listener = listener - 1;
 	dg->payload = f + PLAIN_HEADERS;
 	dg->bytes = length - UDP_HEADER;
 	return true;
 }
 
-static inline enum drop_reason frame_look(const struct decode_around *a, const uint8_t *frame, uint32_t bytes,
-	uint64_t ol_flags, struct datagram *dg)
-{
-	if (likely(decode_plain(a->d->ports, frame, bytes, ol_flags, dg)))
-		return DROP_NONE;
-	return ethernet_open(a, ol_flags, frame, bytes, dg);
-}
-
 enum drop_reason decode_frame(
 	struct decoder *d, const uint8_t *frame, uint32_t bytes, uint64_t ol_flags, struct datagram *dg)
 {
-	struct decode_around around = {.d = d, .decap = d->decap};
-
-	return frame_look(&around, frame, bytes, ol_flags, dg);
+	if (likely(decode_plain(d->ports, frame, bytes, ol_flags, dg)))
+		return DROP_NONE;
+	return decode_frame_any(d, frame, bytes, ol_flags, dg);
 }
 
 /* The parser reads the whole frame soon after: its first lines are asked for here, the rest by the hardware.
@@ -224,45 +223,69 @@ static inline void frame_prefetch(const struct rte_mbuf *m)
 		rte_prefetch0(frame + at);
 }
 
+/* A frame that is none of the usual ones. Returns the reason, DECODE_WAITS, or DROP_NONE with all of *dg. */
+static __attribute__((noinline)) enum drop_reason mbuf_look(
+	struct decoder *d, const struct rte_mbuf *m, struct datagram *dg)
+{
+	struct decode_around around = {.d = d, .decap = d->decap};
+	uint64_t tunnels = d->stats->decapsulated;
+	enum drop_reason why;
+	uintptr_t left;
+
+	if (m->nb_segs != 1 || m->ol_flags & TAGS_STRIPPED)
+		why = decode_odd_mbuf(&around, m, dg);
+	else
+		why = ethernet_open(
+			&around, m->ol_flags, rte_pktmbuf_mtod(m, const uint8_t *), m->data_len, dg);
+	if (why)
+		return why;
+	dg->mbuf = d->stats->decapsulated == tunnels ? m : NULL;
+	left = (uintptr_t)m->buf_addr + m->buf_len - (uintptr_t)dg->payload;
+	dg->readable = left > m->buf_len ? dg->bytes + DECODE_TAIL_BYTES : (uint32_t)left;
+	return DROP_NONE;
+}
+
+static inline bool in_mbuf(const struct rte_mbuf *m, const struct datagram *dg)
+{
+	return (uintptr_t)dg->payload - (uintptr_t)m->buf_addr <= m->buf_len;
+}
+
 uint32_t decode_burst(
 	struct decoder *d, struct rte_mbuf *const *mbuf, uint32_t n, uint32_t *next, struct datagram *dg)
 {
-	struct decode_around around = {.d = d, .decap = d->decap};
-	uint32_t i, out = 0;
+	const struct decode_ports *ports = d->ports;
+	struct datagram *out = dg;
+	uint32_t i;
 
 	if (d->fragments)
 		fragment_give_back(d->fragments);
 	for (i = *next; i < n; i++) {
 		const struct rte_mbuf *m = mbuf[i];
-		uint64_t tunnels = d->stats->decapsulated;
 		enum drop_reason why;
-		uintptr_t left;
 
 		if (i + AHEAD_MBUF < n)
 			rte_prefetch0(mbuf[i + AHEAD_MBUF]);
 		if (i + AHEAD_FRAME < n)
 			frame_prefetch(mbuf[i + AHEAD_FRAME]);
-		if (unlikely(m->nb_segs != 1 || m->ol_flags & TAGS_STRIPPED))
-			why = decode_odd_mbuf(&around, m, &dg[out]);
-		else
-			why = frame_look(&around, rte_pktmbuf_mtod(m, const uint8_t *), m->data_len,
-				m->ol_flags, &dg[out]);
-		if (why) {
-			if (why != DECODE_WAITS)
-				d->drops[why]++;
+		if (likely(m->nb_segs == 1 && !(m->ol_flags & TAGS_STRIPPED) &&
+			    decode_plain(ports, rte_pktmbuf_mtod(m, const uint8_t *), m->data_len,
+				    m->ol_flags, out))) {
+			out->mbuf = m;
+			out->readable = (uint32_t)m->buf_len - m->data_off - PLAIN_HEADERS;
+			out++;
 			continue;
 		}
-		dg[out].mbuf = d->stats->decapsulated == tunnels ? m : NULL;
-		left = (uintptr_t)m->buf_addr + m->buf_len - (uintptr_t)dg[out].payload;
-		dg[out].readable = (uint32_t)left;
-		if (unlikely(left > m->buf_len)) { /* in our own memory, which the next one may need */
-			dg[out].readable = dg[out].bytes + DECODE_TAIL_BYTES;
+		why = mbuf_look(d, m, out);
+		if (!why) {
 			out++;
-			i++;
-			break;
+			if (!in_mbuf(m, out - 1)) { /* in our own memory, which the next one may need */
+				i++;
+				break;
+			}
+		} else if (why != DECODE_WAITS) {
+			d->drops[why]++;
 		}
-		out++;
 	}
 	*next = i;
-	return out;
+	return (uint32_t)(out - dg);
 }
