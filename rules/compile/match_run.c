@@ -158,29 +158,43 @@ static void gather_scan(struct matcher *m, uint32_t subject)
 		for (uint32_t i = 0; i < m->slot_count; i++)
 			subject_set_add(&m->rescan[m->slot[i].event], subject);
 	}
-	m->slot_count = 0;
-	m->gather_used = 0;
+}
+
+/* Where the next value goes: in registers between two scans. */
+struct gather_end {
+	struct gather_slot *slot;
+	uint32_t used;
+};
+
+MATCH_INLINE void gather_finish(struct matcher *m, uint32_t subject, const struct gather_end *end)
+{
+	m->gather_used = end->used;
+	m->slot_count = (uint32_t)(end->slot - m->slot);
+	gather_scan(m, subject);
 }
 
 /* Room for one more value; what is gathered may be scanned for it. */
-MATCH_INLINE uint8_t *gather_room(struct matcher *m, uint32_t subject, uint32_t bytes)
+MATCH_INLINE uint8_t *gather_room(struct matcher *m, uint32_t subject, struct gather_end *end, uint32_t bytes)
 {
-	if (m->gather_used + bytes >= GATHER_BYTES)
-		gather_scan(m, subject);
-	return m->gather + m->gather_used;
+	if (__builtin_expect(end->used + bytes >= GATHER_BYTES, 0)) {
+		gather_finish(m, subject, end);
+		*end = (struct gather_end){m->slot, 0};
+	}
+	return m->gather + end->used;
 }
 
-/* The value of event k, `bytes` long, stands where gather_room() said. */
-MATCH_INLINE void gather_take(struct matcher *m, uint32_t k, uint32_t bytes)
+/* The value of event k, `bytes` long, stands at `at`, where gather_room() said. */
+MATCH_INLINE void gather_take(struct gather_end *end, uint8_t *at, uint32_t k, uint32_t bytes)
 {
-	m->slot[m->slot_count++] = (struct gather_slot){m->gather_used, m->gather_used + bytes, k};
-	m->gather_used += bytes;
-	m->gather[m->gather_used++] = GATHER_SEPARATOR;
+	*end->slot++ = (struct gather_slot){end->used, end->used + bytes, k};
+	at[bytes] = GATHER_SEPARATOR;
+	end->used += bytes + 1;
 }
 
 static void gather_attr(struct matcher *m, struct event *const *ev, uint32_t n, uint32_t attr)
 {
 	uint32_t subject = FIELD_ID_MAX + attr;
+	struct gather_end end = {m->slot, 0};
 
 	for (uint32_t k = 0; k < n; k++) {
 		const struct attr_value *v = attr_value_of(m, k, attr);
@@ -191,28 +205,33 @@ static void gather_attr(struct matcher *m, struct event *const *ev, uint32_t n, 
 			    1ull << attr) ||
 			v->kind == ATTR_KIND_OTHER || !bytes)
 			continue;
-		to = gather_room(m, subject, bytes);
+		to = gather_room(m, subject, &end, bytes);
 		if (v->escaped)
 			bytes = text_decode(to, ev[k]->raw + v->start, bytes);
 		else
 			gather_copy(to, ev[k], (struct span){v->start, v->bytes});
-		gather_take(m, k, bytes);
+		gather_take(&end, to, k, bytes);
 	}
-	gather_scan(m, subject);
+	gather_finish(m, subject, &end);
 }
 
 static void gather_field(struct matcher *m, struct event *const *ev, uint32_t n, uint32_t field)
 {
-	for (uint32_t k = 0; k < n; k++) {
-		const struct subject_set *mask = &m->rs->gather_mask[ev[k]->type % EVENT_TYPE_MAX];
-		struct span s = ev[k]->field[field];
+	const struct subject_set *masks = m->rs->gather_mask;
+	struct gather_end end = {m->slot, 0};
 
-		if (!(ev[k]->field_mask & mask->fields & 1ull << field) || ev[k]->refused || !s.bytes)
+	for (uint32_t k = 0; k < n; k++) {
+		uint64_t fields = ev[k]->field_mask & masks[ev[k]->type % EVENT_TYPE_MAX].fields;
+		struct span s = ev[k]->field[field];
+		uint8_t *to;
+
+		if (!(fields >> field & 1) || ev[k]->refused || !s.bytes)
 			continue;
-		gather_copy(gather_room(m, field, s.bytes), ev[k], s);
-		gather_take(m, k, s.bytes);
+		to = gather_room(m, field, &end, s.bytes);
+		gather_copy(to, ev[k], s);
+		gather_take(&end, to, k, s.bytes);
 	}
-	gather_scan(m, field);
+	gather_finish(m, field, &end);
 }
 
 static void gather_attrs(struct matcher *m, struct event *const *ev, uint32_t n)
@@ -227,15 +246,14 @@ static void gather_attrs(struct matcher *m, struct event *const *ev, uint32_t n)
 
 static void gather_burst(struct matcher *m, struct event *const *ev, uint32_t n)
 {
+	const struct subject_set *masks = m->rs->gather_mask;
 	uint64_t fields = 0;
 
 	m->link_count = 0;
-	m->slot_count = 0;
-	m->gather_used = 0;
 	for (uint32_t k = 0; k < n; k++) {
 		m->head[k] = LINK_NONE;
 		m->rescan[k] = (struct subject_set){0, 0};
-		fields |= ev[k]->field_mask & m->rs->gather_mask[ev[k]->type % EVENT_TYPE_MAX].fields;
+		fields |= ev[k]->field_mask & masks[ev[k]->type % EVENT_TYPE_MAX].fields;
 	}
 	for (; fields; fields &= fields - 1)
 		gather_field(m, ev, n, (uint32_t)__builtin_ctzll(fields));
