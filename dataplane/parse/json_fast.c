@@ -122,6 +122,15 @@ FAST uint32_t stop_mask(const struct constants *k, const uint8_t *p, __m256i *hi
 	return (uint32_t)_mm256_movemask_epi8(_mm256_or_si256(stop, control));
 }
 
+/* Number of the lowest bit; false if there is none, which the instruction itself says. */
+FAST bool bit_lowest(uint64_t mask, uint64_t *at)
+{
+	bool none;
+
+	__asm__("tzcnt %2, %0" : "=r"(*at), "=@ccc"(none) : "r"(mask));
+	return !__builtin_expect(none, 0);
+}
+
 /* Bytes from p to the end of the text, which is not among the first `known`; or some number from left on. */
 FAST uint64_t text_far(
 	const struct constants *k, const uint8_t *p, uint64_t known, uint64_t left, __m256i *high)
@@ -140,17 +149,15 @@ FAST uint64_t text_far(
 FAST uint64_t text_bytes(
 	const struct constants *k, struct shape_step *step, const uint8_t *p, uint64_t left, __m256i *high)
 {
-	uint64_t mask = stop_mask(k, p, high), wide;
+	uint64_t mask = stop_mask(k, p, high), bytes;
 
 	if (__builtin_expect(step->kind == SLOT_TEXT, 1)) {
-		if (__builtin_expect(mask != 0, 1))
-			return _tzcnt_u64(mask);
+		if (bit_lowest(mask, &bytes))
+			return bytes;
 		step->kind = SLOT_TEXT_WIDE;
 	}
-	wide = (uint64_t)stop_mask(k, p + 32, high) << 32 | mask;
-	if (__builtin_expect(wide != 0, 1))
-		return _tzcnt_u64(wide);
-	return text_far(k, p, 64, left, high);
+	mask |= (uint64_t)stop_mask(k, p + 32, high) << 32;
+	return bit_lowest(mask, &bytes) ? bytes : text_far(k, p, 64, left, high);
 }
 
 /* The slots that cost more than a call. Returns where the value ends, or UINT64_MAX. */
