@@ -36,10 +36,11 @@ CHDB_LIB_BYTES=566330096
 SENDERS="statsd==4.0.1 datadog==0.56.0 influxdb==5.3.2 graypy==2.1.0 pygelf==0.4.2"
 
 # Programs that tests start themselves, out of packages that are not installed, since they would start a server:
-# program|package|MB|its file|a folder that it needs|where that goes
-PROGRAMS="promtool|prometheus|20|usr/bin/promtool||
-rsyslogd|rsyslog|1|usr/sbin/rsyslogd|usr/lib/x86_64-linux-gnu/rsyslog|$SLUICE_RSYSLOG
-nginx|nginx|1|usr/sbin/nginx||"
+# program|package|MB|its file|what it needs beside, and where that goes
+PROGRAMS="promtool|prometheus|20|usr/bin/promtool|
+rsyslogd|rsyslog|1|usr/sbin/rsyslogd|usr/lib/x86_64-linux-gnu/rsyslog=$SLUICE_RSYSLOG
+nginx|nginx|1|usr/sbin/nginx|
+collectd|collectd-core|1|usr/sbin/collectd|usr/lib/collectd=$SLUICE_COLLECTD/lib usr/share/collectd/types.db=$SLUICE_COLLECTD/types.db"
 
 # What no package installs: part|what it is. Those of tests only have * before their name.
 PARTS="kafka|Kafka $KAFKA_VERSION in $SLUICE_KAFKA_LIBS
@@ -198,24 +199,34 @@ fetch_files() {
 
 # row_of PROGRAM: its fields of PROGRAMS
 row_of() {
-	awk -F '|' -v name="$1" '$1 == name {print $2, $3, $4, $5, $6}' <<<"$PROGRAMS"
+	awk -F '|' -v name="$1" '$1 == name {print $2, $3, $4, $5}' <<<"$PROGRAMS"
 }
 
 program_there() {
-	local package mb file folder target
-	read -r package mb file folder target < <(row_of "$1")
-	[ -x "$SLUICE_CACHE/bin/$1" ] && { [ -z "$folder" ] || [ -d "$target" ]; }
+	local package mb file beside pair
+	read -r package mb file beside < <(row_of "$1")
+	[ -x "$SLUICE_CACHE/bin/$1" ] || return 1
+	for pair in $beside; do
+		[ -e "${pair#*=}" ] || return 1
+	done
 }
 
 install_program() {
-	local package mb file folder target work
-	read -r package mb file folder target < <(row_of "$1")
-	say "$1 of Debian's $package package (tests only): $mb MB to fetch, to $SLUICE_CACHE/bin${target:+ and $target}"
+	local package mb file beside pair files work
+	read -r package mb file beside < <(row_of "$1")
+	say "$1 of Debian's $package package (tests only): $mb MB to fetch, to $SLUICE_CACHE"
 	mkdir -p "$SLUICE_CACHE/bin"
 	work=$(mktemp -d "$SLUICE_CACHE/.$1-XXXXXX")
-	# shellcheck disable=SC2086
-	if fetch_files "$package" "$work" "./$file" ${folder:+"./$folder"}; then
-		[ -z "$folder" ] || { rm -rf "$target" && mv "$work/$folder" "$target"; }
+	files=("./$file")
+	for pair in $beside; do
+		files+=("./${pair%%=*}")
+	done
+	if fetch_files "$package" "$work" "${files[@]}"; then
+		for pair in $beside; do
+			rm -rf "${pair#*=}"
+			mkdir -p "$(dirname "${pair#*=}")"
+			mv "$work/${pair%%=*}" "${pair#*=}"
+		done
 		mv "$work/$file" "$SLUICE_CACHE/bin/$1"
 	else
 		say "$1 could not be fetched; its test will be skipped"

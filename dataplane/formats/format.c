@@ -11,6 +11,7 @@ const struct format format_table[CONFIG_FORMAT_COUNT] = {
 	[CONFIG_FORMAT_INFLUX] = {influx_next, EVENT_TYPE_telemetry},
 	[CONFIG_FORMAT_SYSLOG] = {syslog_next, EVENT_TYPE_log},
 	[CONFIG_FORMAT_GELF] = {gelf_next, EVENT_TYPE_log},
+	[CONFIG_FORMAT_GRAPHITE] = {graphite_next, EVENT_TYPE_telemetry},
 };
 
 bool format_line(struct format_reader *r)

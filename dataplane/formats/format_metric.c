@@ -1,4 +1,4 @@
-/* Events of measured values: shared by StatsD and InfluxDB's line protocol. */
+/* Events of measured values: shared by StatsD, InfluxDB's line protocol and Graphite. */
 #include "format_metric.h"
 
 #include <string.h>

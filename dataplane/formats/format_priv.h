@@ -37,9 +37,10 @@ static inline void written_text(
 		r->written.escaped_mask |= 1ull << field;
 }
 
-format_next statsd_next; /* StatsD, with the tags and packed values of DogStatsD */
-format_next influx_next; /* InfluxDB's line protocol */
-format_next syslog_next; /* syslog of RFC 5424, and of RFC 3164 as it is sent */
-format_next gelf_next;	 /* GELF, plain or compressed, in one datagram */
+format_next statsd_next;   /* StatsD, with the tags and packed values of DogStatsD */
+format_next influx_next;   /* InfluxDB's line protocol */
+format_next syslog_next;   /* syslog of RFC 5424, and of RFC 3164 as it is sent */
+format_next gelf_next;	   /* GELF, plain or compressed, in one datagram */
+format_next graphite_next; /* Graphite's plaintext protocol */
 
 #endif
