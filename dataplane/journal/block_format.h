@@ -12,6 +12,8 @@
 #include "record.h"
 
 #define JOURNAL_FORMAT_VERSION 1u
+/* Of journal.meta alone: there may be compressed segments. */
+#define JOURNAL_VERSION_COMPRESSED 2u
 
 #define BLOCK_ALIGN 4096u
 #define BLOCK_HEADER_BYTES 1024u

@@ -33,6 +33,7 @@ void journal_params_from_config(struct journal_params *p, const struct config *c
 	p->drop_old = cfg->journal.full == CONFIG_FULL_DROP_OLD_UNSENT;
 	p->retain_ms = cfg->journal.retain;
 	p->retain_bytes = cfg->journal.retain_bytes;
+	p->compress_after_ms = cfg->journal.compress_after;
 	p->durability = (enum journal_durability)cfg->journal.durability;
 	p->sync_every_us = cfg->journal.sync_every;
 	snprintf(p->dirs, sizeof p->dirs, "%s", cfg->journal.dirs);
@@ -185,7 +186,7 @@ static int part_init(struct journal *j, uint32_t index, struct err *err)
 	pthread_mutex_init(&part->skip_lock, NULL);
 	pthread_cond_init(&part->keeper_cond, &attr);
 	pthread_condattr_destroy(&attr);
-	part->seg_capacity = p->segments_max + 2;
+	part->seg_capacity = p->segments_max * (p->compress_after_ms ? COMPRESS_SEGMENTS : 1) + 2;
 	part->seg = calloc(part->seg_capacity, sizeof *part->seg);
 	if (!part->seg || cache_init(&part->cache, p->cache_blocks, p->inflight, p->block_bytes, &bytes) ||
 		dedup_init(&part->dedup, p->dedup_window_ms, p->dedup_ids_max, hash_u64(j->meta.key + index)))
@@ -314,6 +315,8 @@ static int journal_open_dir(struct journal *j, struct err *err)
 		rc = dirs_parts_check(j, err);
 	if (rc == 0)
 		rc = journal_recover(j, err);
+	if (rc == 0)
+		rc = compress_meta(j, err);
 	return rc;
 }
 

@@ -56,6 +56,9 @@ struct journal_params {
 	/* How long, and how many bytes of a partition, are kept although every consumer has had them. 0: no
 	 * longer than the deduplication window; as many as segments_max gives. */
 	uint64_t retain_ms, retain_bytes;
+	/* A full segment that every consumer has passed is compressed when its newest record is so old. 0:
+	 * never. */
+	uint64_t compress_after_ms;
 	enum journal_durability durability;
 	uint64_t sync_every_us; /* JOURNAL_INTERVAL */
 	/* Directories, comma between them, to which the partitions are dealt when it is made; empty: all in
@@ -228,7 +231,13 @@ struct journal_partition_stats { /* each word written by the partition's writer,
 	uint32_t generation;
 	uint32_t disk_full; /* 1: the file system has no room for a further segment */
 	uint64_t damaged_ranges,
-		damaged_records; /* lost to damage below the durable end, as far as it was read */
+		damaged_records;      /* lost to damage below the durable end, as far as it was read */
+	uint64_t disk_bytes;	      /* of the segments kept */
+	uint64_t compressed_segments; /* of these */
+	/* This run: segments compressed, their bytes before and after, and those that stay raw: */
+	uint64_t compressed, compress_bytes_before, compress_bytes_after;
+	uint64_t compress_disk_full, compress_failed; /* times; tried again */
+	uint64_t compress_damaged, compress_no_gain;
 };
 void journal_stats(const struct journal *j, uint32_t partition, struct journal_partition_stats *out);
 uint64_t journal_durable_offset(const struct journal *j, uint32_t partition);
@@ -251,7 +260,8 @@ int journal_scanner_open_since(
 int journal_scanner_next(struct journal_scanner *s, struct journal_scan_block *b, struct err *err);
 void journal_scanner_close(struct journal_scanner *s);
 /* Calls back for every block of a partition from the oldest on, until the end, or until the callback returns
- * non-zero. One that is not intact is reported, and what is good behind it, too. Returns that, 0, or -errno. */
+ * non-zero. One that is not intact is reported, and what is good behind it, too. Returns that, 0, or -errno.
+ */
 int journal_scan(const char *dir, uint32_t partition,
 	int (*each)(void *arg, const struct journal_scan_block *b), void *arg, struct err *err);
 /* Looks in a partition for the record at an offset, or for records with an id; the newest segment first. By

@@ -5,6 +5,7 @@
 
 #include <liburing.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 
 #include "ack_lane.h"
@@ -43,23 +44,81 @@ int dirs_parts_check(const struct journal *j, struct err *err);
 void segment_path(char out[PATH_BYTES], const char *part_dir, uint64_t number);
 /* Of a name seg-<number><end>. */
 bool segment_number(const char *name, const char *end, uint64_t *number);
-/* Ascending numbers of the segment files, malloc'ed; removes what was not finished if `clean`. */
+/* Ascending numbers of the segments, raw or compressed, malloc'ed; removes what was not finished if `clean`.
+ */
 int segment_list(const char *part_dir, bool clean, uint64_t **numbers, uint32_t *count, struct err *err);
 int segment_open(const char *part_dir, uint64_t number, bool write, struct err *err); /* fd or -errno */
 int segment_open_cached(const char *part_dir, uint64_t number, struct err *err);      /* to read */
 int segment_make(const char *part_dir, uint64_t number, uint64_t bytes, struct err *err);
 int segment_recycle(const char *part_dir, uint64_t from, uint64_t to, struct err *err);
+/* The raw file of a compressed segment: kept, under this name, to be used again, or removed. 0 or -errno. */
+#define SEGMENT_SPARE "spare.tmp"
+int segment_set_aside(const char *part_dir, uint64_t number, bool keep);
+int segment_use_spare(const char *part_dir, uint64_t to, struct err *err);
 int segment_zero(int fd, uint64_t from, uint64_t bytes);
+
+/* ---- compressed.c: a compressed segment, p<k>/seg-<number>.zst, to read ---- */
+#define FRAME_SKIP_MAGIC 0x184d2a5au	  /* zstd: a frame to pass over */
+#define FRAME_MAGIC 0x314d5246475a4c53ull /* "SLZGFRM1" */
+#define FRAME_VERSION 1u
+
+/* On disk, before each frame of zstd; for zstd's own tools a frame to pass over. */
+struct frame_header {
+	uint32_t skip_magic, skip_bytes; /* of what follows: 64 */
+	uint64_t magic;
+	uint32_t version;
+	uint32_t header_crc; /* of the header with this word zero */
+	uint64_t epoch, key; /* as in block headers */
+	uint64_t segment;
+	uint64_t raw_at;    /* byte offset in the segment of the blocks in it; frames ascend */
+	uint32_t raw_bytes; /* of whole blocks */
+	uint32_t partition;
+	uint32_t packed_bytes, packed_crc; /* of zstd's frame behind this header */
+};
+_Static_assert(sizeof(struct frame_header) == 72, "layout is on disk");
+
+/* One file that is read. Memory: packed_max and zstd's context, from the first open on. */
+struct compressed {
+	int fd; /* -1: none */
+	uint32_t raw_max;
+	uint8_t *packed;
+	size_t packed_max;
+	struct ZSTD_DCtx_s *dctx;
+	struct frame_header frame; /* the one it stands at; raw_bytes 0: none */
+	uint64_t body_at, next_at; /* in the file: its body, and where the next header is looked for */
+	uint64_t hole_from;	   /* from here to frame.raw_at there is nothing */
+	const char *lost;	   /* why */
+	bool end;		   /* no further frame: frame.raw_at is the segment's end */
+	const char *fault;	   /* of the last read: NULL, or why it gave zeros */
+};
+void compressed_path(char out[PATH_BYTES], const char *part_dir, uint64_t number);
+/* Of the file that the segment has: raw, or compressed. */
+void segment_path_there(char out[PATH_BYTES], const char *part_dir, uint64_t number);
+/* Of the file of a segment that is compressed; 0: it is not. */
+uint64_t compressed_bytes(const char *part_dir, uint64_t number);
+uint32_t frame_header_crc(const struct frame_header *h);
+void compressed_init(struct compressed *c);
+/* 0 or -errno. raw_max: bytes of the buffer that is read to. */
+int compressed_open(
+	struct compressed *c, const char *part_dir, uint64_t number, uint32_t raw_max, struct err *err);
+int compressed_open_path(struct compressed *c, const char *path, uint32_t raw_max, struct err *err);
+void compressed_close(struct compressed *c);
+void compressed_free(struct compressed *c);
+/* The bytes of the segment around place->file_offset into buf, which has raw_max: a whole frame, or, where
+ * there is none that is good, zeros with c->fault set. *from: the offset of the first of them. Returns how
+ * many, at least BLOCK_ALIGN of them from the place on; -errno of a read error. */
+ssize_t compressed_read(struct compressed *c, const struct block_place *place, uint8_t *buf, uint64_t *from);
 
 /* ---- walk.c: block after block from files ---- */
 enum { WALK_END = 0, WALK_BLOCK = 1, WALK_FAULT = 2 };
 struct walk {
 	char part_dir[PATH_BYTES];
 	struct block_place at;
-	int fd;
+	int fd; /* raw; -1: none */
 	uint64_t fd_segment;
-	uint64_t cached_below; /* segments before it are read through the page cache: see walk.c */
-	uint8_t *buf;	       /* what was read from fd at buf_at */
+	struct compressed compressed; /* with fd -1, if its own is not */
+	uint64_t cached_below;	      /* segments before it are read through the page cache: see walk.c */
+	uint8_t *buf;		      /* what was read from fd at buf_at */
 	uint32_t buf_bytes, filled;
 	uint64_t buf_at;
 	uint64_t buf_limit; /* blocks from this sequence number on may have been half written when it was read
@@ -69,6 +128,9 @@ struct walk {
 int walk_init(struct walk *w, const char *part_dir, const struct block_place *at, struct err *err);
 void walk_free(struct walk *w);
 void walk_seek(struct walk *w, const struct block_place *at);
+/* The raw file that is being read is the segment's no more: it was compressed, or removed, and its bytes may
+ * be others by now. What was looked at last is to be looked at again. */
+bool walk_moved(struct walk *w);
 /* The block at w->at, which stays there until block_place_step(&w->at, *h). Blocks from seq_limit on are not
  * looked at (the caller knows that they are not there). payload: check it too. WALK_BLOCK, WALK_END (no such
  * file, or nothing of ours there), WALK_FAULT (w->fault says what), -errno. */
@@ -179,6 +241,43 @@ struct segment_entry {
 	bool ids_done;		 /* its ids are beside it, or cannot be: see ids.c */
 	uint64_t ids_first;	 /* with !ids_done: dedup.added when it began */
 	uint32_t prev_crc;	 /* header_crc of the block before its first, of those made by this writer */
+	uint64_t compressed_bytes; /* of its file, if it is compressed; 0: it is raw */
+	bool raw_only;		   /* and stays so */
+};
+
+/* ---- compress.c: full segments that all have passed, made small ---- */
+#define COMPRESS_TEMP "compress.tmp"
+#define COMPRESS_SEGMENTS 16u /* times segments_max: so many there are at most, however small they are */
+enum compress_answer {
+	COMPRESS_OK,
+	COMPRESS_DISK_FULL, /* to be tried again, as COMPRESS_FAILED */
+	COMPRESS_DAMAGED,
+	COMPRESS_FAILED,
+	COMPRESS_NO_GAIN,
+	COMPRESS_ENDED, /* the segment was given up, or the journal stops */
+};
+enum { COMPRESS_IDLE, COMPRESS_POSTED, COMPRESS_DONE };
+
+/* One segment of a partition: the keeper posts it, the thread answers, the keeper takes the answer. */
+struct compress_job {
+	_Atomic int state;
+	_Atomic bool cancel; /* keeper: the segment goes */
+	/* Keeper, before POSTED: */
+	uint64_t number, first_seq, first_offset, end_seq, end_offset;
+	/* The thread, before DONE: */
+	enum compress_answer answer;
+	uint64_t bytes;
+	/* Keeper's own: */
+	uint64_t retry_ns;
+	enum compress_answer said; /* the last answer, in the log */
+};
+
+struct compressor {
+	pthread_t thread;
+	bool runs;
+	int rc; /* of its set-up */
+	_Atomic bool stop;
+	sem_t wake, ready;
 };
 
 /* The durable end: written by the writer (tail_set), read by anyone (tail_get). */
@@ -267,6 +366,8 @@ struct journal_part {
 	struct part_tail synced;     /* JOURNAL_ASYNC: up to here it is on the disk for sure */
 	_Atomic uint64_t synced_seq; /* the same, for the writer */
 	bool sync_lost;		     /* a sync failed: nothing behind `synced` is ever sure */
+	bool spare;		     /* there is a file SEGMENT_SPARE */
+	struct compress_job compress;
 
 	/* Writer. */
 	pthread_t writer __attribute__((aligned(64)));
@@ -337,6 +438,7 @@ struct journal {
 	struct journal_consumer *consumer; /* CONSUMERS_MAX */
 	_Atomic uint32_t consumer_count;
 	pthread_mutex_t note_lock; /* one journal_note() at a time */
+	struct compressor compressor;
 	bool started, stopped;
 };
 
@@ -348,6 +450,11 @@ static inline void stat_set(uint64_t *word, uint64_t v)
 static inline uint64_t stat_get(const uint64_t *word)
 {
 	return __atomic_load_n(word, __ATOMIC_RELAXED);
+}
+
+static inline uint64_t segment_disk_bytes(const struct journal_part *part, const struct segment_entry *seg)
+{
+	return seg->compressed_bytes ? seg->compressed_bytes : part->journal->meta.segment_bytes;
 }
 
 /* ---- tail.c ---- */
@@ -390,6 +497,18 @@ void keeper_mark(struct journal_part *part, uint32_t flags);
 /* Lowest offset that a consumer of the partition needs; UINT64_MAX: there are no consumers, nor is the
  * journal derived. */
 uint64_t retention_floor(struct journal *j, uint32_t partition);
+/* ---- compress.c ---- */
+int compress_start(struct journal *j, struct err *err);
+/* Once no keeper runs. */
+void compress_stop(struct journal *j);
+/* The format version that journal.meta has to name: a binary that cannot read compressed segments is to
+ * refuse. After recovery. */
+int compress_meta(struct journal *j, struct err *err);
+/* Takes what is done, posts what is next. Keeper. */
+void compress_keep(struct journal_part *part);
+/* The segment goes, whatever is being made of it. Keeper. */
+void compress_cancel(struct journal_part *part, uint64_t number);
+
 /* ---- retention.c: keeper ---- */
 /* Gives the oldest segment up for the sinks that hold it, if the policy is so and no other consumer needs it.
  */

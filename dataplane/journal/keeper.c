@@ -37,6 +37,25 @@ void keeper_mark(struct journal_part *part, uint32_t flags)
 		strerror(-rc));
 }
 
+/* Bytes of all segments in the table. Under the lock, as all up to keeper_release(). */
+static uint64_t keeper_bytes(const struct journal_part *part)
+{
+	uint64_t bytes = 0;
+
+	for (uint32_t i = 0; i < part->seg_count; i++)
+		bytes += segment_disk_bytes(part, &part->seg[i]);
+	return bytes;
+}
+
+/* There may be a further segment: of segments_max, where compressed ones count by their bytes. */
+static bool keeper_fits(const struct journal_part *part)
+{
+	uint64_t segment_bytes = part->journal->meta.segment_bytes;
+
+	return keeper_bytes(part) + segment_bytes <= part->journal->params.segments_max * segment_bytes &&
+	       part->seg_count + 2 <= part->seg_capacity;
+}
+
 /* The oldest segment, which every consumer has passed, has been kept for as long as was asked for. */
 static bool keeper_old_enough(const struct journal_part *part)
 {
@@ -46,13 +65,12 @@ static bool keeper_old_enough(const struct journal_part *part)
 	if (age_ms <= (int64_t)params->dedup_window_ms)
 		return false;
 	return age_ms > (int64_t)params->retain_ms ||
-	       (params->retain_bytes &&
-		       part->seg_count * part->journal->meta.segment_bytes > params->retain_bytes);
+	       (params->retain_bytes && keeper_bytes(part) > params->retain_bytes);
 }
 
 /* Takes the oldest segment out of the table if every record of it is below the floor. `lazy`: only if ids in
- * it need not be remembered any more either, and it has been kept for replay. Under the lock. */
-static bool keeper_release(struct journal_part *part, bool lazy, uint64_t *number)
+ * it need not be remembered any more either, and it has been kept for replay. */
+static bool keeper_release(struct journal_part *part, bool lazy, struct segment_entry *gone)
 {
 	const struct journal_params *params = &part->journal->params;
 	uint64_t floor = retention_floor(part->journal, part->index);
@@ -64,7 +82,8 @@ static bool keeper_release(struct journal_part *part, bool lazy, uint64_t *numbe
 	/* What is derived is kept as long as there is room: readers that start late want its end. */
 	if (lazy && (params->derived || floor == UINT64_MAX || !keeper_old_enough(part)))
 		return false;
-	*number = seg[0].number;
+	*gone = seg[0];
+	compress_cancel(part, gone->number);
 	part->seg_count--;
 	memmove(part->seg, part->seg + 1, part->seg_count * sizeof *part->seg);
 	atomic_store_explicit(&part->oldest_segment, part->seg[0].number, memory_order_release);
@@ -72,31 +91,59 @@ static bool keeper_release(struct journal_part *part, bool lazy, uint64_t *numbe
 	return true;
 }
 
-/* Takes segments out of the table that may be used again: the oldest, and one more while there are more than
- * segments_max (it has become smaller), which is removed. */
-static int keeper_recycle(struct journal_part *part, bool lazy, struct err *err)
+static bool keeper_room(struct journal_part *part)
 {
-	uint32_t max = part->journal->params.segments_max;
-	uint64_t number = 0, extra = 0;
-	bool recycle, shrink = false;
+	bool fits;
 
 	pthread_mutex_lock(&part->lock);
-	recycle = keeper_release(part, lazy, &number);
-	if (recycle && part->seg_count >= max)
+	fits = keeper_fits(part);
+	pthread_mutex_unlock(&part->lock);
+	return fits;
+}
+
+/* Removes the files of a segment that is not in the table any more. */
+static void keeper_remove(const struct journal_part *part, const struct segment_entry *gone)
+{
+	char path[PATH_BYTES];
+
+	segment_path(path, part->dir, gone->number);
+	(void)unlink(path); /* of one that is compressed, too: a raw file that could not be set aside */
+	compressed_path(path, part->dir, gone->number);
+	if (gone->compressed_bytes)
+		(void)unlink(path);
+	segment_ids_remove(part->dir, gone->number);
+}
+
+/* Takes the oldest segment, and one more while they are more than segments_max (it has become smaller), out
+ * of the table. 0: its file is that of segment next_number now; 1: it was compressed and is removed; -ENOSPC:
+ * none may go. */
+static int keeper_recycle(struct journal_part *part, bool lazy, struct err *err)
+{
+	struct segment_entry gone = {0}, extra = {0};
+	bool recycle, shrink = false;
+	int rc;
+
+	pthread_mutex_lock(&part->lock);
+	recycle = keeper_release(part, lazy, &gone);
+	if (recycle && !gone.compressed_bytes && !keeper_fits(part))
 		shrink = keeper_release(part, false, &extra);
 	pthread_mutex_unlock(&part->lock);
-	if (shrink) {
-		char path[PATH_BYTES];
-
-		segment_path(path, part->dir, number);
-		(void)unlink(path);
-		segment_ids_remove(part->dir, number);
-		number = extra;
-	}
 	if (!recycle)
-		return err_set(err, -ENOSPC, "all %u segments are held by consumers", max);
-	segment_ids_remove(part->dir, number);
-	return segment_recycle(part->dir, number, part->next_number, err);
+		return err_set(err, -ENOSPC, "all %u segments are held by consumers",
+			part->journal->params.segments_max);
+	if (gone.compressed_bytes) {
+		keeper_remove(part, &gone);
+		return 1;
+	}
+	if (shrink && !extra.compressed_bytes) {
+		keeper_remove(part, &gone);
+		gone = extra;
+	}
+	segment_ids_remove(part->dir, gone.number);
+	rc = segment_recycle(part->dir, gone.number, part->next_number, err);
+	if (extra.compressed_bytes) /* the older one first: a crash must leave no hole */
+		keeper_remove(part, &extra);
+	return rc;
 }
 
 /* Alarm and its end. */
@@ -128,8 +175,15 @@ static int keeper_open_next(struct journal_part *part, struct err *err)
 static int keeper_make(struct journal_part *part, uint32_t segments, struct err *err)
 {
 	uint64_t bytes = part->journal->meta.segment_bytes;
-	int rc = disk_room(part->dir, bytes, err);
+	int rc;
 
+	if (part->spare) {
+		part->spare = false;
+		if (segment_use_spare(part->dir, part->next_number, err) == 0)
+			return 0;
+		log_warn("journal", "%s", err->text);
+	}
+	rc = disk_room(part->dir, bytes, err);
 	/* With fewer none of the output log could be used again: what is stored could not leave. */
 	if (rc == -ENOSPC && part->journal->params.derived && segments < SEGMENTS_LEAST &&
 		reserve_release(bytes))
@@ -143,24 +197,28 @@ static int keeper_make(struct journal_part *part, uint32_t segments, struct err 
 /* Gets the file of segment next_number. -ENOSPC: there is none at the moment. */
 static int keeper_obtain(struct journal_part *part, struct err *err)
 {
+	bool room = keeper_room(part);
 	uint32_t segments;
-	bool room;
 	int rc;
 
+	while ((rc = keeper_recycle(part, room, err)) == 1)
+		room = keeper_room(part);
 	pthread_mutex_lock(&part->lock);
 	segments = part->seg_count;
 	pthread_mutex_unlock(&part->lock);
-	room = segments < part->journal->params.segments_max;
-	rc = keeper_recycle(part, room, err);
-	if (rc == -ENOSPC && room) {
+	while (rc == -ENOSPC && room) {
+		struct err ignored;
+		int went;
+
 		rc = keeper_make(part, segments, err);
+		if (rc == 0)
+			break;
 		/* A disk that is full before segments_max is reached: remembered ids are worth less than
 		 * events. */
-		if (rc != 0) {
-			struct err ignored;
-
-			rc = keeper_recycle(part, false, &ignored) ? rc : 0;
-		}
+		went = keeper_recycle(part, false, &ignored);
+		if (went == 0)
+			rc = 0;
+		room = went == 1; /* so many bytes more */
 	}
 	return rc == 0 ? keeper_open_next(part, err) : rc;
 }
@@ -178,7 +236,7 @@ static void keeper_prepare(struct journal_part *part)
 	rc = keeper_obtain(part, &err);
 	if ((rc == -ENOSPC || rc == -EDQUOT) &&
 		retention_give_up(part)) /* the oldest segment is nobody's now */
-		rc = keeper_recycle(part, false, &err) ? rc : keeper_open_next(part, &err);
+		rc = keeper_obtain(part, &err);
 	if (rc == 0) {
 		if (state == NEXT_FULL)
 			log_info("journal", "a segment is free again partition=%u", part->index);
@@ -206,6 +264,7 @@ void *keeper_main(void *arg)
 		retention_lag(part);  /* before something is given up: its alarm comes first */
 		keeper_prepare(part);
 		segment_ids_keep(part);
+		compress_keep(part);
 		ns += atomic_load(&part->next_state) == NEXT_FULL ? KEEPER_FULL_PERIOD_NS : KEEPER_PERIOD_NS;
 		until = (struct timespec){(time_t)(ns / 1000000000ull), (long)(ns % 1000000000ull)};
 		pthread_mutex_lock(&part->lock);

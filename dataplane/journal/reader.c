@@ -163,7 +163,7 @@ static int reader_fault(struct journal_reader *r, struct err *err)
 			"journal partition %u: offset %" PRIu64 " was removed while it was to be read: no "
 			"consumer holds it",
 			r->part->index, r->offset);
-	segment_path(path, r->part->dir, r->walk.at.segment);
+	segment_path_there(path, r->part->dir, r->walk.at.segment);
 	return err_set(err, -EBADMSG, "%s: damage at byte %" PRIu64 ": %s (offset %" PRIu64 ")", path,
 		r->walk.at.file_offset, r->walk.fault ? r->walk.fault : "no block", r->offset);
 }
@@ -310,7 +310,7 @@ int journal_reader_next(
 		if (!tail_wait(r->part, r->walk.at.seq, timeout_ms))
 			return 0;
 		rc = reader_fetch(r, atomic_load(&r->part->durable_seq), &h, block, err);
-		if (rc == -EBADMSG && reader_passes(r))
+		if (rc == -EBADMSG && (walk_moved(&r->walk) || reader_passes(r)))
 			continue;
 		if (rc < 0)
 			return rc;

@@ -40,7 +40,7 @@ static int damage(const struct journal_part *part, uint64_t segment, uint64_t fi
 {
 	char path[PATH_BYTES];
 
-	segment_path(path, part->dir, segment);
+	segment_path_there(path, part->dir, segment);
 	return err_set(err, -EBADMSG,
 		"%s: damage at byte %" PRIu64 ": %s, below the durable mark (block %" PRIu64
 		", offset %" PRIu64 "). Nothing was changed. Restore the file, or create the file "
@@ -62,13 +62,13 @@ static int recover_list(struct recovery *r, struct err *err)
 			return damage(part, r->number[i - 1] + 1, 0, "the file is missing", err);
 	if (r->count == 0 && part->mark.next_seq != 0)
 		return damage(part, part->mark.segment, 0, "there is no segment file", err);
-	if (r->count > part->seg_capacity) {
-		struct segment_entry *seg = realloc(part->seg, r->count * sizeof *seg);
+	if (r->count + 2 > part->seg_capacity) {
+		struct segment_entry *seg = realloc(part->seg, (r->count + 2) * sizeof *seg);
 
 		if (!seg)
 			return err_set(err, -ENOMEM, "journal: out of memory");
 		part->seg = seg;
-		part->seg_capacity = r->count;
+		part->seg_capacity = r->count + 2;
 	}
 	return 0;
 }
@@ -132,8 +132,8 @@ static int recover_heads(struct recovery *r, struct err *err)
 				part, r->number[i], 0, r->walk.fault ? r->walk.fault : "block sequence", err);
 		if (rc != WALK_BLOCK)
 			break;
-		part->seg[part->seg_count++] = (struct segment_entry){
-			r->number[i], h->block_seq, h->first_offset, h->receive_first_ms, 0, true, 0, 0};
+		part->seg[part->seg_count++] = (struct segment_entry){r->number[i], h->block_seq,
+			h->first_offset, h->receive_first_ms, 0, true, 0, 0, 0, false};
 	}
 	return 0;
 }
@@ -266,7 +266,7 @@ static int recover_walk(struct recovery *r, uint32_t first, struct err *err)
 			break;
 		if (kept == first || part->seg[kept - 1].number != h->segment)
 			part->seg[kept++] = (struct segment_entry){h->segment, h->block_seq, h->first_offset,
-				h->receive_first_ms, UINT32_MAX, false, part->dedup.added, 0};
+				h->receive_first_ms, UINT32_MAX, false, part->dedup.added, 0, 0, false};
 		/* Generation 0 is no ruleset: what runs before there is one has no hits. */
 		if (h->generation && h->generation < part->seg[kept - 1].generation_low)
 			part->seg[kept - 1].generation_low = h->generation;
@@ -410,6 +410,8 @@ static int recover_flush(struct recovery *r, struct err *err)
 
 		if (r->number[i] < r->part->mark.segment && r->number[i] != last)
 			continue;
+		if (compressed_bytes(r->part->dir, r->number[i])) /* synced before it got its name */
+			continue;
 		fd = segment_open(r->part->dir, r->number[i], true, err);
 		if (fd < 0)
 			return fd;
@@ -458,6 +460,8 @@ static void recover_publish(struct journal_part *part)
 	tail_set(part, &part->recovered);
 	part->synced = part->recovered; /* recover_flush() */
 	atomic_store(&part->synced_seq, part->synced.seq);
+	for (uint32_t i = 0; i < part->seg_count; i++)
+		part->seg[i].compressed_bytes = compressed_bytes(part->dir, part->seg[i].number);
 	part->built = part->totals;
 	atomic_store(&part->ids_added, part->dedup.added);
 	part->segment_generation_low =

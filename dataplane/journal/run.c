@@ -95,6 +95,7 @@ int journal_start(struct journal *j, struct handoff *handoff, struct err *err)
 	j->handoff = handoff;
 	j->started = true;
 	memory_say(j);
+	rc = compress_start(j, err);
 	for (uint32_t i = 0; i < j->params.partitions && rc == 0; i++)
 		rc = part_start(&j->part[i], err);
 	/* The first segments are being written meanwhile: events that come now would have to wait for them.
@@ -129,6 +130,7 @@ void journal_stop(struct journal *j)
 		}
 		part->writer_runs = part->keeper_runs = false;
 	}
+	compress_stop(j);
 	j->stopped = true;
 }
 
@@ -259,11 +261,13 @@ void journal_stats(const struct journal *j, uint32_t partition, struct journal_p
 	out->durable_offset = tail.offset;
 	out->segments_max = j->params.segments_max;
 	out->segments_used = 0;
-	out->oldest_lag_bytes = 0;
+	out->oldest_lag_bytes = out->disk_bytes = out->compressed_segments = 0;
 	pthread_mutex_lock(&part->lock);
 	for (uint32_t i = 0; i < part->seg_count; i++) {
 		bool last = i + 1 == part->seg_count;
 
+		out->disk_bytes += segment_disk_bytes(part, &part->seg[i]);
+		out->compressed_segments += part->seg[i].compressed_bytes != 0;
 		if (!last && part->seg[i + 1].first_offset <= floor)
 			continue;
 		out->segments_used++;

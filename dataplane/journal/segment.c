@@ -43,41 +43,77 @@ static int compare_u64(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+struct segment_names {
+	uint64_t *number;
+	uint32_t count, capacity;
+};
+
+static int names_add(struct segment_names *names, uint64_t number)
+{
+	if (names->count == names->capacity) {
+		uint32_t capacity = names->capacity ? 2 * names->capacity : 64;
+		uint64_t *more = realloc(names->number, capacity * sizeof *more);
+
+		if (!more)
+			return -ENOMEM;
+		names->number = more;
+		names->capacity = capacity;
+	}
+	names->number[names->count++] = number;
+	return 0;
+}
+
+/* Ascending, each once. One that is there twice was compressed when a crash came: the raw file counts. */
+static void names_order(struct segment_names *names, const char *part_dir, bool clean)
+{
+	uint32_t kept = 0;
+
+	if (names->count)
+		qsort(names->number, names->count, sizeof *names->number, compare_u64);
+	for (uint32_t i = 0; i < names->count; i++) {
+		if (kept && names->number[kept - 1] == names->number[i]) {
+			char path[PATH_BYTES];
+
+			compressed_path(path, part_dir, names->number[i]);
+			if (clean)
+				(void)unlink(path);
+			continue;
+		}
+		names->number[kept++] = names->number[i];
+	}
+	names->count = kept;
+}
+
 int segment_list(const char *part_dir, bool clean, uint64_t **numbers, uint32_t *count, struct err *err)
 {
+	static const char *const unfinished[] = {"next.tmp", SEGMENT_SPARE, COMPRESS_TEMP};
+	struct segment_names names = {0};
 	DIR *dir = opendir(part_dir);
-	uint32_t capacity = 0;
 	struct dirent *entry;
+	int rc = 0;
 
 	*numbers = NULL;
 	*count = 0;
 	if (!dir)
 		return err_set(err, -errno, "%s: %s", part_dir, strerror(errno));
-	while ((entry = readdir(dir))) {
+	while (rc == 0 && (entry = readdir(dir))) {
 		uint64_t number;
 
-		if (clean && strcmp(entry->d_name, "next.tmp") == 0)
-			(void)unlinkat(dirfd(dir), entry->d_name, 0);
-		if (!segment_number(entry->d_name, ".log", &number))
-			continue;
-		if (*count == capacity) {
-			uint64_t *more;
-
-			capacity = capacity ? 2 * capacity : 64;
-			more = realloc(*numbers, capacity * sizeof *more);
-			if (!more) {
-				closedir(dir);
-				free(*numbers);
-				*numbers = NULL;
-				return err_set(err, -ENOMEM, "%s: out of memory", part_dir);
-			}
-			*numbers = more;
-		}
-		(*numbers)[(*count)++] = number;
+		for (size_t i = 0; clean && i < sizeof unfinished / sizeof *unfinished; i++)
+			if (strcmp(entry->d_name, unfinished[i]) == 0)
+				(void)unlinkat(dirfd(dir), entry->d_name, 0);
+		if (segment_number(entry->d_name, ".log", &number) ||
+			segment_number(entry->d_name, ".zst", &number))
+			rc = names_add(&names, number);
 	}
 	closedir(dir);
-	if (*count)
-		qsort(*numbers, *count, sizeof **numbers, compare_u64);
+	if (rc != 0) {
+		free(names.number);
+		return err_set(err, rc, "%s: out of memory", part_dir);
+	}
+	names_order(&names, part_dir, clean);
+	*numbers = names.number;
+	*count = names.count;
 	return 0;
 }
 
@@ -174,12 +210,29 @@ int segment_make(const char *part_dir, uint64_t number, uint64_t bytes, struct e
 	return 0;
 }
 
-int segment_recycle(const char *part_dir, uint64_t from, uint64_t to, struct err *err)
+static void spare_path(char out[PATH_BYTES], const char *part_dir)
+{
+	if (snprintf(out, PATH_BYTES, "%s/" SEGMENT_SPARE, part_dir) >= (int)PATH_BYTES)
+		out[0] = '\0';
+}
+
+int segment_set_aside(const char *part_dir, uint64_t number, bool keep)
 {
 	char old[PATH_BYTES], path[PATH_BYTES];
+
+	segment_path(old, part_dir, number);
+	spare_path(path, part_dir);
+	if ((keep ? rename(old, path) : unlink(old)) != 0)
+		return -errno;
+	crash_point("journal_compressed_freed");
+	return 0;
+}
+
+static int segment_rename(const char *part_dir, const char *old, uint64_t to, struct err *err)
+{
+	char path[PATH_BYTES];
 	int rc;
 
-	segment_path(old, part_dir, from);
 	segment_path(path, part_dir, to);
 	if (rename(old, path) != 0)
 		return err_set(err, -errno, "%s to %s: %s", old, path, strerror(errno));
@@ -187,4 +240,20 @@ int segment_recycle(const char *part_dir, uint64_t from, uint64_t to, struct err
 	/* Before a block goes into it: else the file could have its old name again after a crash. */
 	rc = durable_dir_sync(part_dir);
 	return rc ? err_set(err, rc, "%s: fsync: %s", part_dir, strerror(-rc)) : 0;
+}
+
+int segment_recycle(const char *part_dir, uint64_t from, uint64_t to, struct err *err)
+{
+	char old[PATH_BYTES];
+
+	segment_path(old, part_dir, from);
+	return segment_rename(part_dir, old, to, err);
+}
+
+int segment_use_spare(const char *part_dir, uint64_t to, struct err *err)
+{
+	char old[PATH_BYTES];
+
+	spare_path(old, part_dir);
+	return segment_rename(part_dir, old, to, err);
 }

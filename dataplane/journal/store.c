@@ -54,9 +54,9 @@ int store_meta_read(const char *dir, struct meta_file *meta, struct err *err)
 		return err_set(err, -code, "%s: %s", path, strerror(code));
 	if (n != sizeof *meta || meta->magic != META_MAGIC || meta_crc(*meta) != meta->crc)
 		return err_set(err, -EBADMSG, "%s: damaged (length, magic or CRC)", path);
-	if (meta->version != JOURNAL_FORMAT_VERSION)
-		return err_set(err, -EPROTO, "%s: format version %u; this binary knows %u", path,
-			meta->version, JOURNAL_FORMAT_VERSION);
+	if (meta->version < JOURNAL_FORMAT_VERSION || meta->version > JOURNAL_VERSION_COMPRESSED)
+		return err_set(err, -EPROTO, "%s: format version %u; this binary knows %u to %u", path,
+			meta->version, JOURNAL_FORMAT_VERSION, JOURNAL_VERSION_COMPRESSED);
 	if (!meta->epoch || !meta->partitions || meta->partitions > 65536 ||
 		meta->block_bytes < 2 * BLOCK_ALIGN || meta->block_bytes % BLOCK_ALIGN ||
 		meta->block_bytes > 1u << 30 || meta->segment_bytes % BLOCK_ALIGN ||
@@ -71,7 +71,8 @@ int store_meta_write(const char *dir, struct meta_file *meta, struct err *err)
 	int fd, rc;
 
 	meta->magic = META_MAGIC;
-	meta->version = JOURNAL_FORMAT_VERSION;
+	if (!meta->version)
+		meta->version = JOURNAL_FORMAT_VERSION;
 	meta->crc = meta_crc(*meta);
 	snprintf(temp, sizeof temp, "%s/journal.meta.tmp", dir);
 	snprintf(path, sizeof path, "%s/journal.meta", dir);

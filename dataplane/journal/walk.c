@@ -3,10 +3,14 @@
  * Segments that were full when the journal was opened are read through the page cache: recovery reads them
  * for the ids, then the state stage for its replay, then sinks that lag. The kernel reads ahead of the first
  * of them, and the others find the pages. The segment that is written to is read past it, as it is written.
+ *
+ * A segment that was compressed is read frame by frame: its bytes in the buffer are those that the raw file
+ * had, so that nobody behind this file sees which it was.
  */
 #include "journal_priv.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -16,6 +20,7 @@ int walk_init(struct walk *w, const char *part_dir, const struct block_place *at
 	void *p;
 
 	*w = (struct walk){.fd = -1, .buf_bytes = at->block_bytes};
+	compressed_init(&w->compressed);
 	if (w->buf_bytes < 1u << 20)
 		w->buf_bytes = 1u << 20;
 	if (posix_memalign(&p, BLOCK_ALIGN, w->buf_bytes))
@@ -31,7 +36,8 @@ void walk_free(struct walk *w)
 	if (w->fd >= 0)
 		close(w->fd);
 	free(w->buf);
-	*w = (struct walk){.fd = -1};
+	compressed_free(&w->compressed);
+	*w = (struct walk){.fd = -1, .compressed.fd = -1};
 }
 
 void walk_seek(struct walk *w, const struct block_place *at)
@@ -51,21 +57,66 @@ static uint32_t walk_have(const struct walk *w)
 	return w->filled - (uint32_t)skip;
 }
 
+static bool walk_is_open(const struct walk *w)
+{
+	return (w->fd >= 0 || w->compressed.fd >= 0) && w->fd_segment == w->at.segment;
+}
+
+/* The segment's file: raw, or compressed. */
+static int walk_open(struct walk *w, struct err *err)
+{
+	if (w->fd >= 0)
+		close(w->fd);
+	compressed_close(&w->compressed);
+	w->filled = 0; /* it is of another segment, whatever comes of this one */
+	w->fd = w->at.segment < w->cached_below ? segment_open_cached(w->part_dir, w->at.segment, err)
+						: segment_open(w->part_dir, w->at.segment, false, err);
+	w->fd_segment = w->at.segment;
+	if (w->fd == -ENOENT) {
+		int rc = compressed_open(&w->compressed, w->part_dir, w->at.segment, w->buf_bytes, err);
+
+		w->fd = -1;
+		return rc;
+	}
+	return w->fd < 0 ? w->fd : 0;
+}
+
+bool walk_moved(struct walk *w)
+{
+	char path[PATH_BYTES];
+
+	if (w->fd < 0)
+		return false;
+	segment_path(path, w->part_dir, w->fd_segment);
+	if (access(path, F_OK) == 0)
+		return false;
+	close(w->fd);
+	w->fd = -1;
+	w->filled = 0;
+	return true;
+}
+
+static int read_compressed(struct walk *w, struct err *err)
+{
+	ssize_t n = compressed_read(&w->compressed, &w->at, w->buf, &w->buf_at);
+
+	w->buf_limit = UINT64_MAX;
+	w->filled = n > 0 ? (uint32_t)n : 0;
+	return n < 0 ? err_set(err, (int)n, "%s: compressed segment %" PRIu64 ": read: %s", w->part_dir,
+			       w->fd_segment, strerror((int)-n))
+		     : 0;
+}
+
 static int walk_read(struct walk *w, uint64_t seq_limit, uint32_t bytes_max, struct err *err)
 {
 	uint64_t want = bytes_max, room = w->at.segment_bytes - w->at.file_offset;
 	uint64_t blocks = w->at.chained && seq_limit > w->at.seq ? seq_limit - w->at.seq : UINT32_MAX;
+	int rc = walk_is_open(w) ? 0 : walk_open(w, err);
 
-	if (w->fd < 0 || w->fd_segment != w->at.segment) {
-		if (w->fd >= 0)
-			close(w->fd);
-		w->fd = w->at.segment < w->cached_below
-				? segment_open_cached(w->part_dir, w->at.segment, err)
-				: segment_open(w->part_dir, w->at.segment, false, err);
-		if (w->fd < 0)
-			return w->fd;
-		w->fd_segment = w->at.segment;
-	}
+	if (rc != 0)
+		return rc;
+	if (w->compressed.fd >= 0)
+		return read_compressed(w, err);
 	if (want > room)
 		want = room;
 	if (blocks < want / w->at.block_bytes)
@@ -124,6 +175,8 @@ static int head_peek(struct walk *w, uint64_t seq_limit, uint32_t bytes_max, con
 	}
 	*out = (const struct block_header *)p;
 	w->fault = block_header_fault(*out, &w->at);
+	if (w->fault && w->compressed.fd >= 0 && w->compressed.fault)
+		w->fault = w->compressed.fault;
 	if (w->fault)
 		return block_header_ours(*out, &w->at) ? WALK_FAULT : WALK_END;
 	return WALK_BLOCK;
@@ -131,7 +184,11 @@ static int head_peek(struct walk *w, uint64_t seq_limit, uint32_t bytes_max, con
 
 int walk_head(struct walk *w, uint64_t seq_limit, const struct block_header **out, struct err *err)
 {
-	return head_peek(w, seq_limit, BLOCK_ALIGN, out, err);
+	int rc = head_peek(w, seq_limit, BLOCK_ALIGN, out, err);
+
+	if (rc >= 0 && rc != WALK_BLOCK && walk_moved(w))
+		rc = head_peek(w, seq_limit, BLOCK_ALIGN, out, err);
+	return rc;
 }
 
 int walk_resync(struct walk *w, uint64_t segment, uint64_t seq_limit, const struct block_header **out,
@@ -163,7 +220,7 @@ int walk_resync(struct walk *w, uint64_t segment, uint64_t seq_limit, const stru
 	return WALK_END;
 }
 
-int walk_peek(
+static int block_peek(
 	struct walk *w, uint64_t seq_limit, bool payload, const struct block_header **out, struct err *err)
 {
 	const uint8_t *p;
@@ -188,4 +245,14 @@ int walk_peek(
 	if (!w->fault && payload)
 		w->fault = block_payload_fault(*out, p + BLOCK_HEADER_BYTES);
 	return w->fault ? WALK_FAULT : WALK_BLOCK;
+}
+
+int walk_peek(
+	struct walk *w, uint64_t seq_limit, bool payload, const struct block_header **out, struct err *err)
+{
+	int rc = block_peek(w, seq_limit, payload, out, err);
+
+	if (rc >= 0 && rc != WALK_BLOCK && walk_moved(w))
+		rc = block_peek(w, seq_limit, payload, out, err);
+	return rc;
 }

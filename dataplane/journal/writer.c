@@ -197,8 +197,9 @@ static enum pack_answer writer_segment(struct journal_part *part)
 	if (part->seg_count)
 		part->seg[part->seg_count - 1].generation_low = part->segment_generation_low;
 	part->segment_generation_low = UINT32_MAX;
-	part->seg[part->seg_count++] = (struct segment_entry){part->place.segment, part->place.seq,
-		part->place.offset, part->receive_last_ms, 0, false, part->dedup.added, part->place.prev_crc};
+	part->seg[part->seg_count++] =
+		(struct segment_entry){part->place.segment, part->place.seq, part->place.offset,
+			part->receive_last_ms, 0, false, part->dedup.added, part->place.prev_crc, 0, false};
 	part->next_number = part->place.segment + 1;
 	atomic_store_explicit(&part->next_state, NEXT_WANTED, memory_order_release);
 	pthread_cond_signal(&part->keeper_cond);

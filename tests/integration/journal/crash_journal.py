@@ -1,7 +1,7 @@
 """Kills the journal at every durable step and at random moments; each time everything around the lowest missing id
-is sent again. In the end every id must have been delivered exactly once.
+is sent again. In the end every id must have been delivered exactly once, and what the journal still has is whole.
 
-usage: crash_journal.py FEEDER RANDOM_KILLS [DURABILITY [SEED]]"""
+usage: crash_journal.py FEEDER RANDOM_KILLS [DURABILITY[+compress] [SEED]]"""
 import os
 import random
 import shutil
@@ -17,6 +17,9 @@ POINTS = [("journal_meta_renamed", (1,)), ("journal_segment_made", (1, 3, 6)),
           ("journal_recovery_cut", (1, 2, 5)), ("journal_ids_written", (1, 3, 7))]
 
 
+COMPRESS_POINTS = [("journal_compress_frame", (1, 4, 9)), ("journal_compress_written", (1, 3)),
+                   ("journal_compress_synced", (1, 2, 4)), ("journal_compress_renamed", (1, 2, 4)),
+                   ("journal_compress_named", (1, 3)), ("journal_compressed_freed", (1, 2, 4))]
 MORE_POINTS = {"interval": [("journal_sync_submitted", (1, 4, 20)), ("journal_sync_completed", (1, 5, 30))]}
 
 
@@ -35,11 +38,14 @@ def check(feeder, home, want):
     return subprocess.run([feeder, "check", home, str(want)], check=False).returncode
 
 
-def main(feeder, kills, durability, seed):
+def main(feeder, kills, durability, seed, compress):
     random.seed(seed)
     print("seed", seed)
     os.environ["FEEDER_DURABILITY"] = durability
     points = POINTS + MORE_POINTS.get(durability, [])
+    if compress:
+        os.environ["FEEDER_COMPRESS"] = "1"
+        points += COMPRESS_POINTS
     home = tempfile.mkdtemp(prefix="sluice-crash-", dir=os.environ.get("SLUICE_TEST_DIR", "/tmp"))
     plan = [("point", name, n) for name, numbers in points for n in numbers]
     plan += [("random", random.uniform(0.05, 0.9), 0) for _ in range(kills)]
@@ -77,5 +83,6 @@ def main(feeder, kills, durability, seed):
     return 0
 
 
-sys.exit(main(sys.argv[1], int(sys.argv[2]), sys.argv[3] if len(sys.argv) > 3 else "commit",
-              int(sys.argv[4]) if len(sys.argv) > 4 else random.randrange(1 << 30)))
+MODE, _, COMPRESS = (sys.argv[3] if len(sys.argv) > 3 else "commit").partition("+")
+sys.exit(main(sys.argv[1], int(sys.argv[2]), MODE,
+              int(sys.argv[4]) if len(sys.argv) > 4 else random.randrange(1 << 30), COMPRESS == "compress"))

@@ -251,6 +251,7 @@ static void rig_make(struct rig *rig, const char *dir)
 		.dedup_ids_max = 200000,
 		.out_of_orderness_ms = 10000,
 		.tick_ms = 100,
+		.compress_after_ms = getenv("FEEDER_COMPRESS") ? 1 : 0,
 		.durability = durability(),
 		.sync_every_us = 3000,
 	};
@@ -260,6 +261,23 @@ static void rig_make(struct rig *rig, const char *dir)
 		die("handoff", err.text);
 	if (journal_open(&rig->journal, &rig->params, &err) != 0)
 		die("journal_open", err.text);
+}
+
+/* Until some segments are compressed; the bound decides nothing. */
+static void compress_wait(struct rig *rig)
+{
+	uint64_t end = clock_mono_ns() + 10000000000ull, sum = 0;
+
+	while (sum < 6 && clock_mono_ns() < end) {
+		sum = 0;
+		for (uint32_t p = 0; p < PARTITIONS; p++) {
+			struct journal_partition_stats s;
+
+			journal_stats(rig->journal, p, &s);
+			sum += s.compressed;
+		}
+		usleep(5000);
+	}
 }
 
 static int run(const char *dir, uint32_t round)
@@ -299,6 +317,8 @@ static int run(const char *dir, uint32_t round)
 	}
 	for (uint32_t w = 0; w < WORKERS; w++)
 		pthread_join(worker[w].thread, NULL);
+	if (getenv("FEEDER_COMPRESS"))
+		compress_wait(&rig);
 	journal_stop(rig.journal);
 	atomic_store(&input_ended, true);
 	for (uint32_t p = 0; p < PARTITIONS; p++) {
@@ -310,6 +330,39 @@ static int run(const char *dir, uint32_t round)
 	return 0;
 }
 
+struct whole {
+	uint64_t next, blocks, faults;
+};
+
+static int whole_block(void *arg, const struct journal_scan_block *b)
+{
+	struct whole *w = arg;
+
+	w->faults += !b->intact || (w->blocks && b->block.first_offset != w->next);
+	w->next = b->block.first_offset + b->block.record_count;
+	w->blocks++;
+	return 0;
+}
+
+/* What the journal still has, raw or compressed, is whole. */
+static int whole_check(const char *dir)
+{
+	int faults = 0;
+
+	for (uint32_t p = 0; p < PARTITIONS; p++) {
+		struct whole w = {0};
+		char journal[256];
+		struct err err;
+
+		snprintf(journal, sizeof journal, "%s/journal", dir);
+		if (journal_scan(journal, p, whole_block, &w, &err) < 0)
+			die("journal_scan", err.text);
+		printf("partition %u: %" PRIu64 " blocks, faults %" PRIu64 "\n", p, w.blocks, w.faults);
+		faults += w.faults != 0 || w.blocks == 0;
+	}
+	return faults;
+}
+
 static int check(const char *dir, uint64_t want)
 {
 	uint64_t seen_max, total, missing, positions[PARTITIONS];
@@ -318,6 +371,7 @@ static int check(const char *dir, uint64_t want)
 
 	missing = lowest_missing(seen, seen_max);
 	free(seen);
+	faults += whole_check(dir);
 	printf("ids delivered %" PRIu64 ", all up to %" PRIu64 ", faults %d\n", total, missing - 1, faults);
 	return faults || missing - 1 < want ? 1 : 0;
 }

@@ -149,6 +149,11 @@ bool rig_event(struct rig *rig, struct batch *b, uint64_t id, int64_t time_ms, i
 	ev.field_mask = FBIT(page);
 	ev.field[FIELD_page] = (struct span){8, 40};
 	memcpy(raw, &id, 8);
+	for (uint64_t i = 96; rig->noise && i + 8 <= rig->event_bytes; i += 8) {
+		uint64_t word = hash_u64(id * 8191 + i);
+
+		memcpy(raw + i, &word, sizeof word);
+	}
 	if (id) {
 		ev.field_mask |= FBIT(event_id);
 		ev.field[FIELD_event_id] = (struct span){50, 36};

@@ -21,6 +21,7 @@ struct rig {
 	struct batch *home[16][16]; /* [lane]: empty batches that rig_settle() has seen come back */
 	uint32_t home_count[16];
 	uint64_t event_bytes; /* raw bytes of an event */
+	bool noise;	      /* of which those behind the id's place look random */
 };
 
 /* A new directory under $SLUICE_TEST_DIR or /tmp; small segments and blocks; nothing open yet. */
