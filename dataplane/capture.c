@@ -3,62 +3,18 @@
 
 #include <string.h>
 
+#include "decode_peek.h"
 #include "pipeline.h"
-
-#define ETHER_BYTES 14u
-#define ETHER_IP4 0x0800u
-#define ETHER_IP6 0x86ddu
-#define ETHER_VLAN 0x8100u
-#define ETHER_QINQ 0x88a8u
-#define PROTO_UDP 17u
-
-static uint32_t get16(const uint8_t *p)
-{
-	return (uint32_t)p[0] << 8 | p[1];
-}
-
-struct capture_from capture_look(const uint8_t *frame, uint32_t bytes)
-{
-	struct capture_from from = {0};
-	uint32_t at = ETHER_BYTES, type, udp = 0;
-
-	if (bytes < ETHER_BYTES)
-		return from;
-	type = get16(frame + 12);
-	for (int tags = 0; tags < 2 && (type == ETHER_VLAN || type == ETHER_QINQ) && bytes - at >= 4;
-		tags++) {
-		type = get16(frame + at + 2);
-		at += 4;
-	}
-	if (type == ETHER_IP4 && bytes - at >= 20 && frame[at] >> 4 == 4) {
-		from.has_source = true;
-		from.source[10] = from.source[11] = 0xff;
-		memcpy(from.source + 12, frame + at + 12, 4);
-		/* Behind the first fragment there is no header. */
-		if (frame[at + 9] == PROTO_UDP && !(get16(frame + at + 6) & 0x1fff))
-			udp = at + (frame[at] & 15u) * 4;
-	} else if (type == ETHER_IP6 && bytes - at >= 40 && frame[at] >> 4 == 6) {
-		from.has_source = true;
-		memcpy(from.source, frame + at + 8, 16);
-		if (frame[at + 6] == PROTO_UDP)
-			udp = at + 40;
-	}
-	if (udp && bytes >= udp + 8) {
-		from.has_udp = true;
-		from.udp_port = (uint16_t)get16(frame + udp + 2);
-	}
-	return from;
-}
 
 static bool frame_wanted(const struct capture_filter *f, uint32_t port, const struct rte_mbuf *m)
 {
-	struct capture_from from;
+	struct decode_peek from;
 
 	if (f->port != CAPTURE_ANY && f->port != port)
 		return false;
 	if (f->udp_port == CAPTURE_ANY && !f->source.count)
 		return true;
-	from = capture_look(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len);
+	from = decode_peek(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len);
 	if (f->udp_port != CAPTURE_ANY && (!from.has_udp || from.udp_port != f->udp_port))
 		return false;
 	return !f->source.count || (from.has_source && ip_list_has(&f->source, from.source));

@@ -78,12 +78,4 @@ struct capture_counts {
 };
 struct capture_counts capture_counts(const struct capture *c);
 
-/* Addresses of a frame, by Ethernet (with VLAN tags), IPv4 or IPv6, and UDP right behind. */
-struct capture_from {
-	bool has_source, has_udp;
-	uint8_t source[16]; /* IPv4 as ::ffff:a.b.c.d */
-	uint16_t udp_port;  /* destination */
-};
-struct capture_from capture_look(const uint8_t *frame, uint32_t bytes);
-
 #endif

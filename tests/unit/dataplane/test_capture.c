@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "capture.h"
+#include "decode_peek.h"
 #include "pipeline_rig.h"
 
 #define PORT 9000
@@ -82,12 +83,12 @@ static const char *copies(void)
 
 	text[0] = 0;
 	for (size_t at = 0; at < bytes; at += sizeof h + h.bytes) {
-		struct capture_from from;
+		struct decode_peek from;
 
 		memcpy(&h, room + at, sizeof h);
 		assert_int_equal(h.bytes, h.frame_bytes);
 		assert_in_range(h.bytes, 43, 2000);
-		from = capture_look(room + at + sizeof h, h.bytes);
+		from = decode_peek(room + at + sizeof h, h.bytes);
 		assert_true(from.has_source && from.has_udp);
 		n += (size_t)snprintf(text + n, sizeof text - n, "%u%s ", from.source[15],
 			from.udp_port == OTHER ? "b" : "a");
