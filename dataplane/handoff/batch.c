@@ -101,17 +101,12 @@ void batch_hand_over(const struct handoff *h, struct batch *b)
 	bell_ring(&h->bell[b->partition]);
 }
 
-/* A batch lies in a lane. Loads as in batch_free_count(); the fence before them is what makes the answer
- * right. */
+/* A batch lies in a lane. The fence before these loads is what makes the answer right. */
 static bool handoff_waits(const struct handoff *h, uint32_t partition)
 {
-	for (uint32_t w = 0; w < h->workers; w++) {
-		const struct rte_ring *sealed = handoff_lane(h, w, partition)->sealed;
-
-		if (__atomic_load_n(&sealed->prod.tail, __ATOMIC_RELAXED) !=
-			__atomic_load_n(&sealed->cons.tail, __ATOMIC_RELAXED))
+	for (uint32_t w = 0; w < h->workers; w++)
+		if (ring_count(handoff_lane(h, w, partition)->sealed))
 			return true;
-	}
 	return false;
 }
 

@@ -70,13 +70,19 @@ static inline struct batch *batch_take_sealed(struct batch_lane *lane)
 	return rte_ring_sc_dequeue(lane->sealed, &b) == 0 ? b : NULL;
 }
 
-/* Worker side: batches that are free now; the writer may send more home meanwhile. Relaxed loads of what
- * rte_ring_count() reads plainly: the answer is a hint, nothing is taken by it. */
+/* What lies in a ring now; others may put and take meanwhile. Relaxed loads of what rte_ring_count() reads
+ * plainly: the answer is a hint, nothing is taken by it. */
+static inline uint32_t ring_count(const struct rte_ring *ring)
+{
+	uint32_t tail = __atomic_load_n(&ring->prod.tail, __ATOMIC_RELAXED);
+
+	return (tail - __atomic_load_n(&ring->cons.tail, __ATOMIC_RELAXED)) & ring->mask;
+}
+
+/* Batches that are free now; the writer may send more home meanwhile. */
 static inline uint32_t batch_free_count(const struct batch_lane *lane)
 {
-	uint32_t tail = __atomic_load_n(&lane->empty->prod.tail, __ATOMIC_RELAXED);
-
-	return (tail - __atomic_load_n(&lane->empty->cons.tail, __ATOMIC_RELAXED)) & lane->empty->mask;
+	return ring_count(lane->empty);
 }
 
 void batch_return(struct batch_lane *lane, struct batch *b);
