@@ -51,11 +51,14 @@ static void eq_end(struct equation *eq, struct ledger *l)
 /* What the drivers handed over = what the workers took. */
 static void ledger_ports(struct ledger *l, const struct view *v)
 {
+	uint64_t frames = 0, given = 0, taken = 0;
 	struct equation eq;
-	uint64_t frames = 0;
 
-	for (uint32_t w = 0; w < v->workers; w++)
+	for (uint32_t w = 0; w < v->workers; w++) {
 		frames += v->worker[w].frames;
+		given += v->worker[w].spread_given;
+		taken += v->worker[w].spread_taken;
+	}
 	eq_begin(&eq, "frames received", 0);
 	snprintf(eq.place, sizeof eq.place, "ports");
 	for (uint32_t i = 0; i < v->ports; i++) {
@@ -68,6 +71,8 @@ static void ledger_ports(struct ledger *l, const struct view *v)
 		eq.in += v->port[i].rx_packets;
 	}
 	eq_add(&eq, "workers", frames);
+	if (given > taken)
+		eq_add(&eq, "between_workers", given - taken);
 	eq_end(&eq, l);
 }
 

@@ -36,6 +36,8 @@ static json_t *stats_workers(const struct view *v)
 		json_object_set_new(row, "polls", json_u64(s->polls));
 		json_object_set_new(row, "polls_empty", json_u64(s->polls_empty));
 		json_object_set_new(row, "sleeps", json_u64(s->sleeps));
+		json_object_set_new(row, "given", json_u64(s->spread_given));
+		json_object_set_new(row, "taken", json_u64(s->spread_taken));
 		json_object_set_new(row, "batches", json_u64(s->batches_sealed));
 		json_array_append_new(list, row);
 	}

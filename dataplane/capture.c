@@ -113,6 +113,16 @@ void capture_burst(struct capture *c, struct pipeline *pl, uint32_t port, struct
 		pipeline_burst(pl, mbuf + done, n - done, now);
 }
 
+void capture_dropped(struct capture *c, uint32_t worker, uint32_t port, struct rte_mbuf *const *mbuf,
+	uint32_t n, enum drop_reason why, struct burst_time now)
+{
+	if (c->filter.drops && !(c->filter.drops >> why & 1))
+		return;
+	for (uint32_t i = 0; i < n; i++)
+		if (frame_wanted(&c->filter, port, mbuf[i]))
+			frame_copy(c, &c->ring[worker], mbuf[i], now);
+}
+
 /* ---- the reader ---- */
 
 /* The ring whose next frame is the oldest; NULL: all are empty. */

@@ -69,6 +69,10 @@ void capture_free(struct capture *c);
 void capture_burst(struct capture *c, struct pipeline *pl, uint32_t port, struct rte_mbuf *const *mbuf,
 	uint32_t n, struct burst_time now);
 
+/* The worker: copies of what the filter takes of frames that were dropped before the pipeline. */
+void capture_dropped(struct capture *c, uint32_t worker, uint32_t port, struct rte_mbuf *const *mbuf,
+	uint32_t n, enum drop_reason why, struct burst_time now);
+
 /* One reader: whole records, each with its head, up to `room` bytes; 0: there is nothing. room: at least a
  * head and CAPTURE_FRAME_BYTES_MAX. The oldest first, as far as the rings show. */
 size_t capture_read(struct capture *c, uint8_t *to, size_t room);

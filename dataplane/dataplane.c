@@ -23,6 +23,7 @@ struct dataplane {
 	uint32_t port_count, worker_count;
 	struct port port[16];
 	struct worker *worker;
+	struct spread *spread; /* NULL: none */
 	struct decode_ports decode;
 	struct rte_rcu_qsbr *rcu;
 	struct rule_slot *_Atomic slot;
@@ -66,18 +67,17 @@ static struct rule_slot *rule_slot_make(
 static int ports_open(struct dataplane *dp, struct err *err)
 {
 	for (uint32_t i = 0; i < dp->cfg->ports_count; i++) {
-		uint32_t mbufs = port_mbufs(dp->cfg, i);
+		uint32_t away = spread_frames_max(dp->cfg, i), mbufs = port_mbufs(dp->cfg, i, away);
 		int rc = port_open(&dp->port[i], &dp->cfg->ports[i], i, mbufs, err);
 
 		if (rc)
 			return rc;
 		log_info("dataplane",
 			"port %s: mbufs=%u bytes=%u each: queues=%u x (descriptors=%u + burst=%u), and what "
-			"workers=%u "
-			"keep%s",
+			"workers=%u keep, and spread=%u%s",
 			dp->cfg->ports[i].name, mbufs, rte_pktmbuf_data_room_size(dp->port[i].pool),
 			dp->port[i].queues, (unsigned)dp->cfg->ports[i].descriptors,
-			(unsigned)dp->cfg->worker.burst, dp->worker_count,
+			(unsigned)dp->cfg->worker.burst, dp->worker_count, away,
 			dp->cfg->eal.mbufs ? " (eal.mbufs)" : "");
 		dp->port_count++;
 	}
@@ -103,9 +103,35 @@ static int queues_deal(struct dataplane *dp, struct err *err)
 			w->queue[w->queue_count].decap = dp->port[p].decap;
 			w->queue[w->queue_count++].finite = driver_is_finite(dp->port[p].cfg->device);
 		}
-	if (next < dp->worker_count)
-		log_warn("dataplane", "%u workers for %u queues: %u have nothing to poll", dp->worker_count,
-			next, dp->worker_count - next);
+	if (next < dp->worker_count && dp->cfg->worker.spread == CONFIG_SPREAD_OFF)
+		log_warn("dataplane",
+			"%u workers for %u queues: %u have nothing to do (worker.spread is off)",
+			dp->worker_count, next, dp->worker_count - next);
+	return 0;
+}
+
+static int spread_make(struct dataplane *dp, struct err *err)
+{
+	struct worker_stats *stats[64];
+	bool has_queue[64], wanted;
+	char why[128];
+	int rc;
+
+	wanted = spread_wanted(dp->cfg, why, sizeof why);
+	log_info("dataplane", "spread: %s: %s", wanted ? "on" : "off", why);
+	if (!wanted)
+		return 0;
+	for (uint32_t i = 0; i < dp->worker_count; i++) {
+		stats[i] = &dp->worker[i].stats;
+		has_queue[i] = dp->worker[i].queue_count;
+	}
+	rc = spread_create(&dp->spread, dp->cfg, &dp->decode, has_queue, stats, err);
+	if (rc)
+		return rc;
+	for (uint32_t p = 0; p < dp->port_count; p++)
+		dp->spread->decap[dp->port[p].id] = dp->port[p].decap;
+	for (uint32_t i = 0; i < dp->worker_count; i++)
+		dp->worker[i].spread = dp->spread;
 	return 0;
 }
 
@@ -157,6 +183,8 @@ int dataplane_create(struct dataplane **out, const struct config *cfg, struct er
 		rc = ports_open(dp, err);
 	if (rc == 0)
 		rc = queues_deal(dp, err);
+	if (rc == 0)
+		rc = spread_make(dp, err);
 	if (rc) {
 		dataplane_free(dp);
 		return rc;
@@ -194,9 +222,12 @@ int dataplane_start(struct dataplane *dp, struct handoff *handoff, const struct 
 
 		race_given(&dp->worker[i]);
 		rc = rte_eal_remote_launch(worker_main, &dp->worker[i], dp->worker[i].lcore);
-		if (rc)
-			return err_set(err, rc, "worker %u: launch on lcore %u: %s", i, dp->worker[i].lcore,
-				rte_strerror(-rc));
+		if (rc == 0)
+			continue;
+		for (uint32_t k = i; dp->spread && k < dp->worker_count; k++)
+			spread_end(dp->spread, k); /* nobody waits for what never ran */
+		return err_set(err, rc, "worker %u: launch on lcore %u: %s", i, dp->worker[i].lcore,
+			rte_strerror(-rc));
 	}
 	return 0;
 }
@@ -283,6 +314,7 @@ void dataplane_free(struct dataplane *dp)
 	if (!dp)
 		return;
 	dataplane_stop(dp);
+	spread_free(dp->spread);
 	for (uint32_t i = 0; i < dp->port_count; i++)
 		port_close(&dp->port[i]);
 	for (uint32_t i = 0; dp->worker && i < dp->worker_count; i++)
@@ -357,9 +389,16 @@ struct port *dataplane_port(const struct dataplane *dp, uint32_t index)
 
 bool dataplane_input_ended(const struct dataplane *dp)
 {
+	uint64_t given = 0, taken = 0;
+
 	for (uint32_t i = 0; i < dp->worker_count; i++)
 		for (uint32_t q = 0; q < dp->worker[i].queue_count; q++)
 			if (!atomic_load_explicit(&dp->worker[i].queue[q].ended, memory_order_acquire))
 				return false;
-	return dp->port_count > 0;
+	/* No more is given; what was given is done with. */
+	for (uint32_t i = 0; i < dp->worker_count; i++) {
+		given += __atomic_load_n(&dp->worker[i].stats.spread_given, __ATOMIC_RELAXED);
+		taken += __atomic_load_n(&dp->worker[i].stats.spread_taken, __ATOMIC_ACQUIRE);
+	}
+	return dp->port_count > 0 && given == taken;
 }

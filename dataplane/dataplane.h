@@ -39,6 +39,9 @@ struct listener_stats {
 struct worker_stats {
 	uint64_t frames, frame_bytes;
 	uint64_t polls, polls_empty, sleeps;
+	/* Frames handed to other workers, and got from them and done with; frames are counted where they are
+	 * decoded, or dropped for want of room on the way. */
+	uint64_t spread_given, spread_taken;
 	uint64_t busy_cycles, idle_cycles;
 	uint64_t batches_sealed;
 	/* Switches to another ruleset, and the TSC cycles that no frame was looked at for them. */

@@ -477,18 +477,31 @@ static void dead_tokens_refill(struct pipeline *pl)
 		pl->dead_tokens = pl->live->dead_rate;
 }
 
-void pipeline_burst(struct pipeline *pl, struct rte_mbuf *const *mbuf, uint32_t n, struct burst_time now)
+static void frames_count(struct pipeline *pl, struct rte_mbuf *const *mbuf, uint32_t n)
 {
-	struct datagram dg[PIPELINE_BURST_MAX];
 	uint64_t bytes = 0;
 
-	pl->now = now;
-	dead_tokens_refill(pl);
-	decode_tick(&pl->decoder, now.mono_ns);
 	pl->stats->frames += n;
 	for (uint32_t i = 0; i < n; i++)
 		bytes += mbuf[i]->pkt_len;
 	pl->stats->frame_bytes += bytes;
+}
+
+void pipeline_drop(struct pipeline *pl, struct rte_mbuf *const *mbuf, uint32_t n, enum drop_reason why)
+{
+	frames_count(pl, mbuf, n);
+	pl->stats->drops[why] += n;
+	drops_collect(pl);
+}
+
+void pipeline_burst(struct pipeline *pl, struct rte_mbuf *const *mbuf, uint32_t n, struct burst_time now)
+{
+	struct datagram dg[PIPELINE_BURST_MAX];
+
+	pl->now = now;
+	dead_tokens_refill(pl);
+	decode_tick(&pl->decoder, now.mono_ns);
+	frames_count(pl, mbuf, n);
 	gelf_chunks_expire(&pl->chunks, now.mono_ns, false);
 	/* Once, unless datagrams have to be put into the decoder's memory: each such one ends a round. */
 	for (uint32_t next = 0; next < n;) {

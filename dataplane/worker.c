@@ -1,5 +1,5 @@
 /* The worker loop. Runs on its own lcore; makes system calls only when it is idle and told to save power (a
- * sleep), and to wake a writer that sleeps. Time is read once a burst. */
+ * sleep), and to wake a writer or another worker that sleeps. Time is read once a burst. */
 #include "worker.h"
 
 #include <rte_branch_prediction.h>
@@ -22,6 +22,7 @@
 	64u /* empty rounds after which a stopping worker believes that its queues are empty */
 #define FILE_FREE_BATCHES 4u /* free batches of each lane before a file is read on */
 #define STOP_ROUNDS_MAX 100000u
+#define STOP_SLEEP_NS 50000u /* while others may still give frames */
 
 struct worker_rest {
 	uint64_t empty_rounds; /* one after the other */
@@ -42,21 +43,101 @@ static struct burst_time burst_time_now(void)
 static bool worker_must_wait(const struct worker *w, const struct worker_queue *q)
 {
 	const struct handoff *h = w->pipeline.handoff;
-	uint32_t need = h->batches < FILE_FREE_BATCHES * 2 ? h->batches / 2 : FILE_FREE_BATCHES;
+	uint32_t need = FILE_FREE_BATCHES, first = w->index, end = first + 1;
 
-	need += w->pipeline.kept_batches_max;
 	if (!q->finite)
 		return false;
-	for (uint32_t p = 0; p < h->partitions; p++)
-		if (batch_free_count(handoff_lane(h, w->index, p)) < need)
+	if (w->spread) { /* any worker may get its frames, which wait in rings that then have room for them */
+		if (spread_backlog(w->spread, w->index) > SPREAD_AHEAD * w->burst)
+			return true;
+		need *= SPREAD_AHEAD + 2; /* in the ring, with the one that comes, and in work */
+		first = 0;
+		end = h->workers;
+	}
+	need = (h->batches < need * 2 ? h->batches / 2 : need) + w->pipeline.kept_batches_max;
+	for (uint32_t i = first * h->partitions; i < end * h->partitions; i++)
+		if (batch_free_count(&h->lane[i]) < need)
 			return true;
 	return false;
+}
+
+static void frames_free(struct rte_mbuf **mbuf, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		race_given(mbuf[i]);
+	rte_pktmbuf_free_bulk(mbuf, n);
+}
+
+/* Frames of one port, through the stages and home. */
+static void frames_run(struct worker *w, uint16_t port, uint32_t decap, struct rte_mbuf **mbuf, uint32_t n)
+{
+	struct capture *capture = atomic_load_explicit(w->capture, memory_order_acquire);
+
+	w->pipeline.decoder.decap = decap;
+	if (unlikely(capture))
+		capture_burst(capture, &w->pipeline, port, mbuf, n, burst_time_now());
+	else
+		pipeline_burst(&w->pipeline, mbuf, n, burst_time_now());
+	frames_free(mbuf, n);
+}
+
+static void frames_drop(
+	struct worker *w, uint16_t port, struct rte_mbuf **mbuf, uint32_t n, enum drop_reason why)
+{
+	struct capture *capture = atomic_load_explicit(w->capture, memory_order_acquire);
+
+	if (unlikely(capture))
+		capture_dropped(capture, w->index, port, mbuf, n, why, burst_time_now());
+	pipeline_drop(&w->pipeline, mbuf, n, why);
+	frames_free(mbuf, n);
+}
+
+/* Gives others theirs of a burst; returns how many are left, in front. */
+static uint32_t worker_give(
+	struct worker *w, const struct worker_queue *q, struct rte_mbuf **mbuf, uint32_t n)
+{
+	struct spreader *sp = &w->spread->spreader[w->index];
+	bool crowded = n == w->burst;
+	uint32_t mine;
+
+	w->crowded |= crowded;
+	for (uint32_t i = 0; i < n; i++)
+		mbuf[i]->port = q->port; /* which not every driver says */
+	mine = spread_burst(sp, mbuf, n, crowded);
+	if (unlikely(sp->dropped_count))
+		frames_drop(w, q->port, sp->dropped, sp->dropped_count, DROP_spread_full);
+	return mine;
+}
+
+/* Frames that other workers have given. */
+static uint32_t worker_take(struct worker *w)
+{
+	const struct spread *s = w->spread;
+	struct rte_mbuf *mbuf[PIPELINE_BURST_MAX];
+	uint32_t taken = 0;
+
+	for (uint32_t from = 0; from < s->workers; from++) {
+		uint32_t n = spread_take(s, from, w->index, mbuf);
+
+		for (uint32_t at = 0, end; at < n; at = end) {
+			uint16_t port = mbuf[at]->port;
+
+			for (end = at + 1; end < n && mbuf[end]->port == port; end++)
+				;
+			frames_run(w, port, s->decap[port], mbuf + at, end - at);
+		}
+		taken += n;
+	}
+	/* Pairs with dataplane_input_ended(): what is counted is done with. */
+	if (taken)
+		__atomic_store_n(&w->stats.spread_taken, w->stats.spread_taken + taken, __ATOMIC_RELEASE);
+	return taken;
 }
 
 static uint32_t worker_poll(struct worker *w, struct worker_queue *q)
 {
 	struct rte_mbuf *mbuf[PIPELINE_BURST_MAX];
-	struct capture *capture;
+	uint32_t mine;
 	uint16_t n;
 
 	if (atomic_load_explicit(&q->ended, memory_order_relaxed) || worker_must_wait(w, q))
@@ -71,15 +152,9 @@ static uint32_t worker_poll(struct worker *w, struct worker_queue *q)
 	}
 	for (uint16_t i = 0; i < n; i++)
 		race_taken(mbuf[i]);
-	w->pipeline.decoder.decap = q->decap;
-	capture = atomic_load_explicit(w->capture, memory_order_acquire);
-	if (unlikely(capture))
-		capture_burst(capture, &w->pipeline, q->port, mbuf, n, burst_time_now());
-	else
-		pipeline_burst(&w->pipeline, mbuf, n, burst_time_now());
-	for (uint16_t i = 0; i < n; i++)
-		race_given(mbuf[i]);
-	rte_pktmbuf_free_bulk(mbuf, n);
+	mine = w->spread ? worker_give(w, q, mbuf, n) : n;
+	if (mine)
+		frames_run(w, q->port, q->decap, mbuf, mine);
 	return n;
 }
 
@@ -113,7 +188,10 @@ static void worker_sleep(struct worker *w, uint64_t ns)
 {
 	w->stats.sleeps++;
 	rte_rcu_qsbr_thread_offline(w->rcu, w->index);
-	nanosleep(&(struct timespec){.tv_nsec = (long)ns}, NULL);
+	if (w->spread)
+		spread_sleep(w->spread, w->index, ns);
+	else
+		nanosleep(&(struct timespec){.tv_nsec = (long)ns}, NULL);
 	rte_rcu_qsbr_thread_online(w->rcu, w->index);
 }
 
@@ -174,18 +252,41 @@ static bool worker_gathers(const struct worker *w, const struct worker_rest *r)
 	return w->kernel_gathers && r->slept && r->gathered <= SLEEP_FRAMES_KERNEL;
 }
 
-static uint32_t worker_round(struct worker *w, const struct worker_rest *r)
+/* queues: how many of its own are looked at. */
+static uint32_t worker_round(struct worker *w, const struct worker_rest *r, uint32_t queues)
 {
 	uint32_t taken = 0;
 
 	worker_check_tables(w);
 	w->pipeline.waited_ns = worker_gathers(w, r) ? r->slept_ns : 0;
-	for (uint32_t i = 0; i < w->queue_count; i++)
+	w->crowded = false;
+	for (uint32_t i = 0; i < queues; i++)
 		taken += worker_poll(w, &w->queue[i]);
+	if (w->spread) {
+		spread_crowded(w->spread, w->index, w->crowded);
+		taken += worker_take(w);
+	}
 	if (pipeline_waits(&w->pipeline) && !(taken && worker_gathers(w, r)))
 		pipeline_seal(&w->pipeline, burst_time_now(), false);
 	rte_rcu_qsbr_quiescent(w->rcu, w->index);
 	return taken;
+}
+
+/* Its own queues are empty, but others may still have frames for it. They never wait for it, so each comes
+ * here. */
+static void worker_take_rest(struct worker *w, const struct worker_rest *rest)
+{
+	bool ended;
+
+	spread_end(w->spread, w->index);
+	for (;;) {
+		ended = spread_ended(w->spread); /* before the look at the rings */
+		if (worker_round(w, rest, 0))
+			continue;
+		if (ended)
+			return;
+		worker_sleep(w, STOP_SLEEP_NS);
+	}
 }
 
 int worker_main(void *arg)
@@ -199,7 +300,7 @@ int worker_main(void *arg)
 	rte_rcu_qsbr_thread_register(w->rcu, w->index);
 	rte_rcu_qsbr_thread_online(w->rcu, w->index);
 	while (!atomic_load_explicit(w->stop, memory_order_acquire)) {
-		uint32_t taken = worker_round(w, &rest);
+		uint32_t taken = worker_round(w, &rest, w->queue_count);
 		uint64_t now;
 
 		worker_rest(w, &rest, taken);
@@ -209,7 +310,9 @@ int worker_main(void *arg)
 	}
 	rest = (struct worker_rest){0};
 	for (uint32_t i = 0; i < STOP_ROUNDS_MAX && empty_rounds < STOP_EMPTY_ROUNDS; i++)
-		empty_rounds = worker_round(w, &rest) ? 0 : empty_rounds + 1;
+		empty_rounds = worker_round(w, &rest, w->queue_count) ? 0 : empty_rounds + 1;
+	if (w->spread)
+		worker_take_rest(w, &rest);
 	pipeline_end(&w->pipeline, burst_time_now());
 	rte_rcu_qsbr_thread_offline(w->rcu, w->index);
 	rte_rcu_qsbr_thread_unregister(w->rcu, w->index);

@@ -10,6 +10,7 @@
 #include "capture.h"
 #include "dataplane.h"
 #include "pipeline.h"
+#include "spread.h"
 
 #define WORKER_QUEUES_MAX 64
 
@@ -49,6 +50,8 @@ struct worker {
 	const struct pipeline_live *_Atomic
 		*live;		 /* the dataplane's pointer: release by the control thread, acquire here */
 	const atomic_bool *stop; /* release by the control thread, acquire here */
+	struct spread *spread;	 /* NULL: each worker takes what its queues give */
+	bool crowded;		 /* a queue gave a full burst in this round */
 	struct pipeline pipeline;
 	struct worker_stats stats;
 };

@@ -1,9 +1,10 @@
 /* GELF messages that come in chunks of a datagram each: 2 bytes 1e 0f, 8 of the message's id, its chunk's
  * number from 0, the count of chunks (1 to 128), then a piece of the message.
  *
- * One worker's own: the chunks of a message have one 5-tuple, so that RSS brings them to one worker. The
- * table has sets of GELF_WAYS messages by source address, so that no source can take the places of all
- * others; a set that is full gives up its oldest message. A message has five seconds from its first chunk on.
+ * One worker's own: the chunks of a message have one 5-tuple, so that RSS brings them to one worker, and so
+ * do workers that spread frames, by the source. The table has sets of GELF_WAYS messages by source address,
+ * so that no source can take the places of all others; a set that is full gives up its oldest message. A
+ * message has five seconds from its first chunk on.
  *
  * Every chunk is counted once: it waits, then it is read with its message, or dropped under a name. Stage
  * file: all memory is made at start; time is the burst's. */

@@ -40,12 +40,12 @@ static int device_name(const char *device, uint32_t index, char *name, size_t by
 	return n > 0 && (size_t)n < bytes ? 0 : -ENAMETOOLONG;
 }
 
-uint32_t port_mbufs(const struct config *cfg, uint32_t port)
+uint32_t port_mbufs(const struct config *cfg, uint32_t port, uint32_t away)
 {
 	const struct config_ports *p = &cfg->ports[port];
 	/* A cache flushes at one and a half times its size. */
-	uint64_t need =
-		p->queues * (p->descriptors + cfg->worker.burst) + cfg->worker.count * (POOL_CACHE * 3 / 2);
+	uint64_t need = p->queues * (p->descriptors + cfg->worker.burst) +
+			cfg->worker.count * (POOL_CACHE * 3 / 2) + away;
 
 	if (!strncmp(p->device, "net_af_xdp", 10))
 		need += p->queues * AF_XDP_MBUFS;

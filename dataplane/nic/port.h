@@ -23,10 +23,10 @@ struct port {
 	struct driver_state driver;
 };
 
-/* mbufs that the pool of a port needs: eal.mbufs, or, if that is 0, what its rings, a burst of each queue and
- * the pool's caches of the workers can hold at once, rounded up to what a pool holds best (a power of two
- * less one). */
-uint32_t port_mbufs(const struct config *cfg, uint32_t port);
+/* mbufs that the pool of a port needs: eal.mbufs, or, if that is 0, what its rings, a burst of each queue,
+ * the pool's caches of the workers and `away`, the workers that got frames from others, can hold at once,
+ * rounded up to what a pool holds best (a power of two less one). */
+uint32_t port_mbufs(const struct config *cfg, uint32_t port, uint32_t away);
 
 /* Attaches the device if it is not there yet, configures queues, MTU, RSS, checksum offload, starts it.
  * mbufs: size of its pool, whose mbufs hold a whole frame unless the port can spread one over several. On

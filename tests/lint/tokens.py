@@ -7,7 +7,8 @@ import sys
 STAGES = ("dataplane/base/number", "dataplane/base/ip_text", "dataplane/base/json_scan", "dataplane/parse/",
           "dataplane/formats/", "dataplane/record/", "dataplane/enrich/enrich.c", "dataplane/enrich/geoip.h",
           "dataplane/enrich/lookup.h", "dataplane/protect/", "dataplane/admit", "dataplane/capture",
-          "dataplane/pipeline.c", "dataplane/pipeline_batch.c", "dataplane/nic/decode", "rules/compile/match_run.c",
+          "dataplane/pipeline.c", "dataplane/pipeline_batch.c", "dataplane/spread", "dataplane/nic/decode",
+          "rules/compile/match_run.c",
           "rules/compile/match_attr.c", "rules/compile/match_confirm.c", "rules/compile/rule_shadow.c")
 RULES = [
     # (pattern, paths it holds for, what to do)

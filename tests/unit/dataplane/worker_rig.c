@@ -40,7 +40,7 @@ static void batch_consume(struct worker_rig *rig, struct batch *b)
 
 static void *consumer(void *arg)
 {
-	uint32_t last[RIG_WORKERS][RIG_PARTITIONS] = {{0}};
+	uint32_t last[RIG_WORKERS_MAX][RIG_PARTITIONS] = {{0}};
 	struct worker_rig *rig = arg;
 	bool idle, stop;
 
@@ -49,7 +49,7 @@ static void *consumer(void *arg)
 		 * it. */
 		stop = atomic_load(&rig->stop);
 		idle = true;
-		for (uint32_t w = 0; w < RIG_WORKERS; w++)
+		for (uint32_t w = 0; w < rig->workers; w++)
 			for (uint32_t p = 0; p < RIG_PARTITIONS; p++) {
 				struct batch_lane *lane = handoff_lane(&rig->handoff, w, p);
 				struct batch *b = batch_take_sealed(lane);
@@ -71,19 +71,27 @@ static void *consumer(void *arg)
 
 void worker_rig_make(struct worker_rig *rig, const char *name)
 {
+	worker_rig_make_of(rig, name, RIG_WORKERS, RIG_WORKERS);
+}
+
+void worker_rig_make_of(struct worker_rig *rig, const char *name, uint32_t workers, uint32_t queues)
+{
 	struct config *cfg = &rig->cfg;
 	char text[64];
 
 	memset(rig, 0, sizeof *rig);
+	rig->workers = workers;
+	rig->queues = queues;
+	rig->ahead_max = AHEAD_MAX;
 	rig->pool = rte_pktmbuf_pool_create(name, 4095, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
 	assert_non_null(rig->pool);
-	for (int q = 0; q < RIG_WORKERS; q++) {
-		snprintf(text, sizeof text, "%s-q%d", name, q);
+	for (uint32_t q = 0; q < queues; q++) {
+		snprintf(text, sizeof text, "%s-q%u", name, q);
 		rig->ring[q] = rte_ring_create(text, 2048, SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
 		assert_non_null(rig->ring[q]);
 	}
-	assert_true(rte_eth_from_rings(name, rig->ring, RIG_WORKERS, rig->ring, RIG_WORKERS, 0) >= 0);
-	cfg->worker.count = RIG_WORKERS;
+	assert_true(rte_eth_from_rings(name, rig->ring, queues, rig->ring, queues, 0) >= 0);
+	cfg->worker.count = workers;
 	cfg->worker.burst = 32;
 	cfg->worker.batch_age = 1000;
 	cfg->worker.idle_sleep_max = 100;
@@ -93,7 +101,7 @@ void worker_rig_make(struct worker_rig *rig, const char *name)
 	cfg->ports_count = 1;
 	snprintf(cfg->ports[0].name, sizeof cfg->ports[0].name, "rings");
 	snprintf(cfg->ports[0].device, sizeof cfg->ports[0].device, "net_ring_%.20s", name);
-	cfg->ports[0].queues = RIG_WORKERS;
+	cfg->ports[0].queues = queues;
 	cfg->ports[0].descriptors = 1024;
 	cfg->listeners_count = 1;
 	cfg->listeners[0].udp_port = PORT;
@@ -104,7 +112,7 @@ void worker_rig_create(struct worker_rig *rig)
 	struct err err = {0};
 
 	if (dataplane_create(&rig->dp, &rig->cfg, &err) ||
-		handoff_create(&rig->handoff, RIG_WORKERS, RIG_PARTITIONS, 64, 32768, &err))
+		handoff_create(&rig->handoff, rig->workers, RIG_PARTITIONS, 64, 32768, &err))
 		fail_msg("%s", err.text);
 }
 
@@ -120,6 +128,11 @@ void worker_rig_start(struct worker_rig *rig, const struct ruleset *rs, worker_r
 
 void worker_rig_feed(struct worker_rig *rig, uint32_t from, uint32_t to)
 {
+	worker_rig_feed_as(rig, from, to, 1, PORT);
+}
+
+void worker_rig_feed_as(struct worker_rig *rig, uint32_t from, uint32_t to, uint8_t host, uint16_t port)
+{
 	char text[300];
 
 	for (uint32_t i = from; i < to; i++) {
@@ -130,11 +143,11 @@ void worker_rig_feed(struct worker_rig *rig, uint32_t from, uint32_t to)
 		struct rte_mbuf *m;
 
 		/* A starved consumer must not turn into drops here. */
-		while (i > atomic_load(&rig->taken) + AHEAD_MAX)
+		while (i > atomic_load(&rig->taken) + rig->ahead_max)
 			rig_pause();
-		while (!(m = packet_make(rig->pool, 1, PORT, text, (uint32_t)n)))
+		while (!(m = packet_make(rig->pool, host, port, text, (uint32_t)n)))
 			rig_pause();
-		while (rte_ring_enqueue(rig->ring[i % RIG_WORKERS], m) != 0)
+		while (rte_ring_enqueue(rig->ring[i % rig->queues], m) != 0)
 			rig_pause();
 	}
 }

@@ -63,14 +63,15 @@ static void test_mbufs(void **state)
 	(void)state;
 	cfg.ports[0] = port_config("net_null", 1500);
 	cfg.ports[0].descriptors = 1024;
-	assert_int_equal(port_mbufs(&cfg, 0), 2047); /* 1024 + 32 + 375 */
+	assert_int_equal(port_mbufs(&cfg, 0, 0), 2047); /* 1024 + 32 + 375 */
 	cfg.ports[0].queues = 4;
 	cfg.worker.count = 2;
-	assert_int_equal(port_mbufs(&cfg, 0), 8191); /* 4 * 1056 + 750 */
+	assert_int_equal(port_mbufs(&cfg, 0, 0), 8191); /* 4 * 1056 + 750 */
+	assert_int_equal(port_mbufs(&cfg, 0, 3300), 16383);
 	cfg.ports[0] = port_config("net_af_xdp0,iface=x", 1500);
-	assert_int_equal(port_mbufs(&cfg, 0), 16383);
+	assert_int_equal(port_mbufs(&cfg, 0, 0), 16383);
 	cfg.eal.mbufs = 5000;
-	assert_int_equal(port_mbufs(&cfg, 0), 5000);
+	assert_int_equal(port_mbufs(&cfg, 0, 0), 5000);
 }
 
 static void test_no_memory(void **state)
