@@ -48,7 +48,7 @@ DATAGRAMS = {
 def main():
     host, seconds, rate = sys.argv[1], float(sys.argv[2]), float(sys.argv[3])
     ports = dict(pair.split("=") for pair in sys.argv[4:])
-    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
     sent = dict.fromkeys(ports, 0)
     started, turn = time.monotonic(), 0
     while (now := time.monotonic() - started) < seconds:
