@@ -21,6 +21,9 @@
 #define PARTITIONS 4
 #define BATCHES 16
 #endif
+#ifndef BENCH_LCORES
+#define BENCH_LCORES 1
+#endif
 
 struct bench {
 	struct rte_mbuf **mbuf;
@@ -110,7 +113,7 @@ static void bench_setup(void)
 
 	b.cfg.eal.hugepages = false;
 	b.cfg.eal.memory = 512u << 20;
-	b.cfg.worker.count = 1;
+	b.cfg.worker.count = BENCH_LCORES;
 	b.cfg.listeners_count = 1;
 	b.cfg.listeners[0].format = CONFIG_FORMAT_NDJSON;
 	b.cfg.worker.batch_age = 1000;
@@ -120,7 +123,8 @@ static void bench_setup(void)
 	b.limits.future_max_ms = (int64_t)b.cfg.time.future_max;
 	b.ports.listener_of[PORT] = 1;
 	b.jp = json_parser_new(1 << 20);
-	if (!b.jp || eal_start(&b.cfg, &err) || handoff_create(&b.handoff, 1, PARTITIONS, BATCHES, 65536, &err) ||
+	if (!b.jp || eal_start(&b.cfg, &err) ||
+		handoff_create(&b.handoff, 1, PARTITIONS, BATCHES, 65536, &err) ||
 		pipeline_live_make(&b.live, &b.cfg, &err) ||
 		pipeline_setup(&b.pl, &b.cfg, b.live, &b.ports, &b.handoff, 0, &b.stats, &err)) {
 		fprintf(stderr, "%s\n", err.text);
