@@ -27,8 +27,8 @@ struct view_part {
 	uint32_t partition;
 	uint32_t state; /* enum sink_state */
 	uint64_t start, position, parked, found;
-	uint64_t events, suppressed, alerts, dead, rows, late, other, held, rejected, refused, bytes, commits, retries,
-		errors;
+	uint64_t events, suppressed, alerts, dead, rows, late, other, held, rejected, refused, bytes, commits,
+		retries, errors;
 	uint64_t skipped; /* records, by this process */
 	struct journal_consumer_stats limits;
 	uint64_t lag_events;
@@ -95,6 +95,7 @@ struct view {
 
 	uint32_t workers, ports, partitions, sinks, rules;
 	struct worker_stats *worker;
+	int worker_node[VIEW_WORKERS_MAX]; /* NUMA; negative: unknown */
 	struct port_stats *port;
 	struct journal_partition_stats *partition;
 	struct journal_partition_stats *base; /* the same as the journal was opened, before it started */

@@ -18,6 +18,11 @@ static json_t *ratio(uint64_t over, uint64_t under, double scale)
 	return under ? json_real(round((double)over * scale * 10 / (double)under) / 10) : json_null();
 }
 
+static json_t *json_node(int node)
+{
+	return node < 0 ? json_string("unknown") : json_integer(node);
+}
+
 static json_t *stats_workers(const struct view *v)
 {
 	json_t *list = json_array();
@@ -33,6 +38,8 @@ static json_t *stats_workers(const struct view *v)
 			json_u64(s->frames), "bytes", json_u64(s->frame_bytes), "events", json_u64(events),
 			"busy_percent", ratio(s->busy_cycles, s->busy_cycles + s->idle_cycles, 100),
 			"cycles_per_event", ratio(s->busy_cycles, events, 1));
+		json_object_set_new(
+			row, "numa_node", json_node(w < VIEW_WORKERS_MAX ? v->worker_node[w] : -1));
 		json_object_set_new(row, "polls", json_u64(s->polls));
 		json_object_set_new(row, "polls_empty", json_u64(s->polls_empty));
 		json_object_set_new(row, "sleeps", json_u64(s->sleeps));
@@ -118,15 +125,15 @@ static json_t *stats_ports(const struct view *v)
 
 	for (uint32_t i = 0; i < v->ports; i++) {
 		const struct port_stats *p = &v->port[i];
+		json_t *row = json_pack("{s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "port", p->name,
+			"device", json_text(p->device), "driver", p->driver, "link",
+			p->link_up ? "up" : "down", "rx_packets", json_counter(p->rx_packets), "rx_bytes",
+			json_counter(p->rx_bytes), "rx_missed", json_counter(p->rx_missed), "rx_no_mbuf",
+			json_counter(p->rx_no_mbuf), "rx_errors", json_counter(p->rx_errors), "kernel_drops",
+			json_counter(p->kernel_drops));
 
-		json_array_append_new(
-			list, json_pack("{s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "port", p->name,
-				      "device", json_text(p->device), "driver", p->driver, "link",
-				      p->link_up ? "up" : "down", "rx_packets", json_counter(p->rx_packets),
-				      "rx_bytes", json_counter(p->rx_bytes), "rx_missed",
-				      json_counter(p->rx_missed), "rx_no_mbuf", json_counter(p->rx_no_mbuf),
-				      "rx_errors", json_counter(p->rx_errors), "kernel_drops",
-				      json_counter(p->kernel_drops)));
+		json_object_set_new(row, "numa_node", json_node(p->numa_node));
+		json_array_append_new(list, row);
 	}
 	return list;
 }

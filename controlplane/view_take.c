@@ -31,6 +31,8 @@ static void take_workers(const struct daemon *d, struct view *v)
 	v->worker = aligned_alloc(64, count * sizeof *v->worker);
 	for (uint32_t w = 0; v->worker && w < count; w++)
 		copy_words(&v->worker[w], dataplane_worker_stats(d->dp, w), sizeof *v->worker);
+	for (uint32_t w = 0; w < count && w < VIEW_WORKERS_MAX; w++)
+		v->worker_node[w] = dataplane_worker_node(d->dp, w);
 	v->workers = v->worker ? count : 0;
 	count = dataplane_ports(d->dp);
 	v->port = calloc(count ? count : 1, sizeof *v->port);

@@ -14,6 +14,7 @@
 #include "dataplane_priv.h"
 #include "eal.h"
 #include "log.h"
+#include "numa_check.h"
 #include "port.h"
 #include "race.h"
 #include "worker.h"
@@ -24,6 +25,7 @@ struct dataplane {
 	struct port port[16];
 	struct worker *worker;
 	struct spread *spread; /* NULL: none */
+	struct numa_report numa;
 	struct decode_ports decode;
 	struct rte_rcu_qsbr *rcu;
 	struct rule_slot *_Atomic slot;
@@ -165,6 +167,18 @@ static int workers_make(struct dataplane *dp, struct err *err)
 	return 0;
 }
 
+/* Before EAL binds this thread to the main lcore. */
+static int numa_check(struct dataplane *dp, struct err *err)
+{
+	cpu_set_t allowed;
+
+	CPU_ZERO(&allowed);
+	if (sched_getaffinity(0, sizeof allowed, &allowed))
+		CPU_SET(0, &allowed);
+	numa_look(&dp->numa, dp->cfg, "/sys", &allowed);
+	return numa_judge(&dp->numa, dp->cfg, err);
+}
+
 int dataplane_create(struct dataplane **out, const struct config *cfg, struct err *err)
 {
 	struct dataplane *dp = calloc(1, sizeof *dp);
@@ -176,7 +190,9 @@ int dataplane_create(struct dataplane **out, const struct config *cfg, struct er
 	dp->worker_count = (uint32_t)cfg->worker.count;
 	for (uint32_t i = 0; i < cfg->listeners_count; i++)
 		dp->decode.listener_of[cfg->listeners[i].udp_port] = (uint8_t)(i + 1);
-	rc = eal_start(cfg, err);
+	rc = numa_check(dp, err);
+	if (rc == 0)
+		rc = eal_start(cfg, err);
 	if (rc == 0)
 		rc = workers_make(dp, err);
 	if (rc == 0)
@@ -329,6 +345,16 @@ void dataplane_free(struct dataplane *dp)
 uint32_t dataplane_workers(const struct dataplane *dp)
 {
 	return dp->worker_count;
+}
+
+int dataplane_worker_node(const struct dataplane *dp, uint32_t worker)
+{
+	return dp->numa.worker_node[worker];
+}
+
+int dataplane_port_node(const struct dataplane *dp, uint32_t index)
+{
+	return dp->numa.port_node[index];
 }
 
 const struct worker_stats *dataplane_worker_stats(const struct dataplane *dp, uint32_t worker)

@@ -70,6 +70,7 @@ struct port_stats {
 	uint64_t rx_no_mbuf; /* mempool empty */
 	uint64_t rx_errors;
 	uint64_t kernel_drops; /* af_packet: PACKET_STATISTICS of its sockets */
+	int numa_node;	       /* NUMA_UNKNOWN: a virtual device, or the kernel does not say */
 };
 
 /* rte_eal_init(), ports configured and started, workers made but not yet running. cfg is borrowed for life.
@@ -102,6 +103,8 @@ void dataplane_stop(struct dataplane *dp);
 void dataplane_free(struct dataplane *dp);
 
 uint32_t dataplane_workers(const struct dataplane *dp);
+/* Of its core; NUMA_UNKNOWN: it has none of its own. */
+int dataplane_worker_node(const struct dataplane *dp, uint32_t worker);
 const struct worker_stats *dataplane_worker_stats(const struct dataplane *dp, uint32_t worker);
 /* Copies the matcher's counters and per-rule hits of the ruleset in force; hits has room for
  * ruleset_rule_count(). */

@@ -24,6 +24,7 @@ void dataplane_port_stats(const struct dataplane *dp, uint32_t index, struct por
 	snprintf(out->driver, sizeof out->driver, "%.31s", info.driver_name ? info.driver_name : "?");
 	out->link_up = port->driver.ifindex ? kernel_link_up(port->driver.ifindex)
 					    : link.link_status == RTE_ETH_LINK_UP;
+	out->numa_node = dataplane_port_node(dp, index);
 	out->rx_packets = st.ipackets;
 	out->rx_bytes = st.ibytes;
 	out->rx_missed = q->has_missed ? st.imissed : PORT_COUNTER_UNKNOWN;

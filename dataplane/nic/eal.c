@@ -67,8 +67,7 @@ static void allowed_cpus(char *out, size_t bytes)
 			used += (size_t)snprintf(out + used, bytes - used, "%s%d", used ? "," : "", cpu);
 }
 
-/* Expands "2-4,7" into single CPU numbers. Returns how many, or -1 for text that is no such list. */
-static int cpu_list(const char *text, unsigned *cpu, int max)
+int eal_cpu_list(const char *text, unsigned *cpu, int max)
 {
 	int n = 0;
 
@@ -100,9 +99,9 @@ static int lcore_arg(const struct config *cfg, struct eal_args *a, struct err *e
 	char all[512], text[EAL_ARG_BYTES];
 	unsigned cpu[RTE_MAX_LCORE] = {0};
 	size_t used;
-	int pinned = cpu_list(cfg->worker.cores, cpu, RTE_MAX_LCORE);
+	int pinned = eal_cpu_list(cfg->worker.cores, cpu, RTE_MAX_LCORE);
 
-	if (pinned < 0 || cpu_list(cfg->eal.main_cores, (unsigned[RTE_MAX_LCORE]){0}, RTE_MAX_LCORE) < 0)
+	if (pinned < 0 || eal_cpu_list(cfg->eal.main_cores, (unsigned[RTE_MAX_LCORE]){0}, RTE_MAX_LCORE) < 0)
 		return err_set(err, -EINVAL,
 			"worker.cores \"%s\" or eal.main_cores \"%s\": expected a list as 0,2-3",
 			cfg->worker.cores, cfg->eal.main_cores);

@@ -12,6 +12,10 @@
  * call does nothing. */
 int eal_start(const struct config *cfg, struct err *err);
 
+/* Expands "2-4,7" into single CPU numbers, max at most. Returns how many, or -1 for text that is no such
+ * list. */
+int eal_cpu_list(const char *text, unsigned *cpu, int max);
+
 /* True for dddd:bb:dd.f or bb:dd.f. */
 bool eal_is_pci_address(const char *device);
 

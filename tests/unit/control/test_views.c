@@ -392,11 +392,12 @@ static void test_tables(void **state)
 
 	(void)state;
 	made_view(&v, &cfg);
-	expect_text(rendered(&v, view_ports, &rq), "ports:\n"
-						   "  port  device     driver    link  rx_packets  rx_bytes  "
-						   "rx_missed  rx_no_mbuf  rx_errors  kernel_drops\n"
-						   "  p0    net_null0  net_null  up           220     22000  "
-						   "        0           0          0  unknown\n");
+	expect_text(rendered(&v, view_ports, &rq),
+		"ports:\n"
+		"  port  device     driver    link  rx_packets  rx_bytes  "
+		"rx_missed  rx_no_mbuf  rx_errors  kernel_drops  numa_node\n"
+		"  p0    net_null0  net_null  up           220     22000  "
+		"        0           0          0  unknown               0\n");
 	expect_text(rendered(&v, view_rules_list, &rq),
 		"version     00112233aabbccdd\n"
 		"generation  3\n"
