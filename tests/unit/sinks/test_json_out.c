@@ -58,9 +58,9 @@ static void test_places(void **state)
 				memset(in, 'a', bytes);
 				in[place] = *one[k];
 				memset(want + 1, 'a', place);
-				strcpy(want + 1 + place, put[k]);
-				memset(want + strlen(want), 'a', bytes - place - 1);
-				strcat(want, "\"");
+				memcpy(want + 1 + place, put[k], strlen(put[k]));
+				memset(want + 1 + place + strlen(put[k]), 'a', bytes - place - 1);
+				want[bytes + strlen(put[k])] = '"';
 				check(in, bytes, want);
 				free(in);
 			}
