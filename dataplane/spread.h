@@ -1,5 +1,5 @@
 /* Software spread: a worker that has taken frames from a queue hands whole frames to other workers, for when
- * there are more workers than queues, or one queue gets most of the traffic (docs/decisions/0016-spread.md).
+ * there are more workers than queues, or one queue gets most of the traffic (docs/decisions/0017-spread.md).
  *
  * What has to meet has one owner among the workers, by a keyed hash of its source address: IP fragments,
  * chunks of GELF, datagrams of producers, listeners with a rate, tunnels. All else goes to whichever worker

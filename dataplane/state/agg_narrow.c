@@ -110,9 +110,11 @@ static uint64_t events_of(const struct agg_set *set, const uint8_t *cell)
 		if (part_counts(part)) {
 			n = agg_u64(cell + part->offset);
 		} else if (part_sums(part)) {
-			__int128 sum = (__int128)agg_u128(cell + part->offset);
+			unsigned __int128 sum = agg_u128(cell + part->offset);
 
-			sum = sum < 0 ? -sum : sum;
+			if (sum >>
+				127) /* negative; of the least one, too, the opposite fits without a sign */
+				sum = -sum;
 			n = sum >> 64 ? UINT64_MAX : (uint64_t)sum / AGG_NARROW_NUMBER_MAX + 1;
 			n -= !sum;
 		}

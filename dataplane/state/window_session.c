@@ -396,7 +396,8 @@ static int session_emit(struct stage_window *w, int64_t step_ms)
 		if (i + 2 * AHEAD < keys)
 			entry_prefetch(ss, keytab_at(&ss->keys, ss->ripe[i + 2 * AHEAD].ref));
 		if (i + AHEAD < keys)
-			keytab_prefetch_slot(&ss->keys, keytab_tag_of(keytab_at(&ss->keys, ss->ripe[i + AHEAD].ref)));
+			keytab_prefetch_slot(
+				&ss->keys, keytab_tag_of(keytab_at(&ss->keys, ss->ripe[i + AHEAD].ref)));
 		key_settle(ss, keytab_value(keytab_at(&ss->keys, ss->ripe[i].ref)), step_ms);
 	}
 	return rc;
