@@ -77,7 +77,7 @@ def config(segments=64, pcap=None):
     pcap = pcap or os.path.join(DIR, "in.pcap")
     life.write_config(f"""node: {{id: life, data_dir: {life.data}}}
 eal: {{hugepages: false, memory: 128MiB}}
-journal: {{partitions: 4, segment_bytes: 4MiB, segments_max: {segments}, dedup_window: 10s}}
+journal: {{partitions: 4, segment_bytes: 4MiB, segments_max: {segments}, dedup_window: 1h}}
 time: {{out_of_orderness: 2s, past_max: 0}}
 state: {{enabled: true, checkpoint_every: 200ms, segment_bytes: 4MiB, step: 500ms}}
 control: {{socket: {life.socket}}}
