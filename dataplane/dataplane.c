@@ -72,8 +72,19 @@ static int ports_open(struct dataplane *dp, struct err *err)
 		uint32_t away = spread_frames_max(dp->cfg, i), mbufs = port_mbufs(dp->cfg, i, away);
 		int rc = port_open(&dp->port[i], &dp->cfg->ports[i], i, mbufs, err);
 
+		if (rc && away)
+			log_warn("dataplane",
+				"port %s: %u of its mbufs=%u are for rings between workers: lower "
+				"worker.spread_frames, or worker.spread: off",
+				dp->cfg->ports[i].name, away, mbufs);
 		if (rc)
 			return rc;
+		if (away && mbufs < port_mbufs_needed(dp->cfg, i, away))
+			log_warn("dataplane",
+				"port %s: eal.mbufs=%u has no room for %u frames between workers: one that "
+				"is "
+				"behind takes the mbufs of all",
+				dp->cfg->ports[i].name, mbufs, away);
 		log_info("dataplane",
 			"port %s: mbufs=%u bytes=%u each: queues=%u x (descriptors=%u + burst=%u), and what "
 			"workers=%u keep, and spread=%u%s",

@@ -487,8 +487,10 @@ static void frames_count(struct pipeline *pl, struct rte_mbuf *const *mbuf, uint
 	pl->stats->frame_bytes += bytes;
 }
 
-void pipeline_drop(struct pipeline *pl, struct rte_mbuf *const *mbuf, uint32_t n, enum drop_reason why)
+void pipeline_drop(struct pipeline *pl, struct rte_mbuf *const *mbuf, uint32_t n, enum drop_reason why,
+	struct burst_time now)
 {
+	pl->now = now;
 	frames_count(pl, mbuf, n);
 	pl->stats->drops[why] += n;
 	drops_collect(pl);

@@ -112,7 +112,8 @@ void pipeline_free(struct pipeline *pl);
 void pipeline_burst(struct pipeline *pl, struct rte_mbuf *const *mbuf, uint32_t n, struct burst_time now);
 
 /* Counts frames that do not get into the stages, under a reason of their unit. mbufs stay the caller's. */
-void pipeline_drop(struct pipeline *pl, struct rte_mbuf *const *mbuf, uint32_t n, enum drop_reason why);
+void pipeline_drop(struct pipeline *pl, struct rte_mbuf *const *mbuf, uint32_t n, enum drop_reason why,
+	struct burst_time now);
 
 /* Seals open batches that are older than the configured age; with `all`, every open batch. Also hands on drop
  * counts that no batch carries yet, and drops fragments and chunks whose time is over. */

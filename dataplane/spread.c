@@ -12,6 +12,7 @@
 
 #define PLAIN_HEADERS 42u
 #define PROTO_UDP 17u
+#define PROTO_GRE 47u
 #define AHEAD_FRAME 4u /* frames ahead of the one in work whose headers are asked for */
 
 static struct rte_ring *ring_of(const struct spread *s, uint32_t from, uint32_t to)
@@ -47,6 +48,10 @@ static __attribute__((noinline)) uint32_t owner_look(const struct spread *s, con
 				!gelf_is_chunk(frame + from.payload, m->data_len - from.payload))
 				return SPREAD_ANY;
 	}
+	/* Dropped as not_udp by whoever gets it. Behind IPv6 there may be a fragment yet: not these. */
+	if (from.whole_ip4 && from.protocol != PROTO_UDP &&
+		!(from.protocol == PROTO_GRE && s->decap[m->port]))
+		return SPREAD_ANY;
 	return hash_partition(hash_bytes(from.source, sizeof from.source, s->seed), s->workers);
 }
 
@@ -162,14 +167,15 @@ bool spread_waits(const struct spread *s, uint32_t worker)
 	return false;
 }
 
-uint32_t spread_backlog(const struct spread *s, uint32_t worker)
+uint32_t spread_backlog(const struct spread *s)
 {
 	uint32_t most = 0;
 
 	for (uint32_t to = 0; to < s->workers; to++) {
-		const struct rte_ring *ring = ring_of(s, worker, to);
-		uint32_t count = ring ? ring_count(ring) : 0;
+		uint32_t count = 0;
 
+		for (uint32_t from = 0; from < s->workers; from++)
+			count += ring_of(s, from, to) ? ring_count(ring_of(s, from, to)) : 0;
 		most = count > most ? count : most;
 	}
 	return most;

@@ -37,6 +37,7 @@ struct spread_place {
 /* All workers'; constant once it is made, but for the rings and places. */
 struct spread {
 	uint32_t workers;
+	uint32_t givers; /* workers that have a queue */
 	uint32_t burst;
 	uint64_t seed;			  /* of owners: nobody can choose addresses that meet */
 	const struct decode_ports *ports; /* borrowed */
@@ -91,8 +92,8 @@ void spread_crowded(struct spread *s, uint32_t worker, bool crowded);
 uint32_t spread_take(const struct spread *s, uint32_t from, uint32_t to, struct rte_mbuf **mbuf);
 /* Frames lie in rings to this worker. */
 bool spread_waits(const struct spread *s, uint32_t worker);
-/* The most that waits in one of this worker's rings to others. */
-uint32_t spread_backlog(const struct spread *s, uint32_t worker);
+/* The most that waits for one worker, from all others together. */
+uint32_t spread_backlog(const struct spread *s);
 /* Sleeps until frames come or for so long. */
 void spread_sleep(struct spread *s, uint32_t worker, uint64_t ns);
 

@@ -64,8 +64,8 @@ static int rings_make(struct spread *s, uint32_t frames, const bool *has_queue)
 			if (from == to)
 				continue;
 			snprintf(name, sizeof name, "spread%u_%u", number, i);
-			s->ring[i] = rte_ring_create(name, rte_align32pow2(frames + 1), SOCKET_ID_ANY,
-				RING_F_SP_ENQ | RING_F_SC_DEQ);
+			s->ring[i] = rte_ring_create(
+				name, frames, SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ | RING_F_EXACT_SZ);
 			if (!s->ring[i])
 				return -ENOMEM;
 		}
@@ -106,6 +106,8 @@ int spread_create(struct spread **out, const struct config *cfg, const struct de
 		goto fail;
 	memset(s->place, 0, workers * sizeof *s->place);
 	listeners_set_up(s, cfg);
+	for (uint32_t w = 0; w < workers; w++)
+		s->givers += has_queue[w];
 	rc = rings_make(s, frames, has_queue);
 	if (rc == 0)
 		rc = spreaders_make(s, stats);

@@ -48,9 +48,10 @@ static bool worker_must_wait(const struct worker *w, const struct worker_queue *
 	if (!q->finite)
 		return false;
 	if (w->spread) { /* any worker may get its frames, which wait in rings that then have room for them */
-		if (spread_backlog(w->spread, w->index) > SPREAD_AHEAD * w->burst)
+		if (spread_backlog(w->spread) > SPREAD_AHEAD * w->burst)
 			return true;
-		need *= SPREAD_AHEAD + 2; /* in the ring, with the one that comes, and in work */
+		need *= SPREAD_AHEAD + w->spread->givers +
+			1; /* in rings, one that comes from each, in work */
 		first = 0;
 		end = h->workers;
 	}
@@ -85,10 +86,11 @@ static void frames_drop(
 	struct worker *w, uint16_t port, struct rte_mbuf **mbuf, uint32_t n, enum drop_reason why)
 {
 	struct capture *capture = atomic_load_explicit(w->capture, memory_order_acquire);
+	struct burst_time now = burst_time_now();
 
 	if (unlikely(capture))
-		capture_dropped(capture, w->index, port, mbuf, n, why, burst_time_now());
-	pipeline_drop(&w->pipeline, mbuf, n, why);
+		capture_dropped(capture, w->index, port, mbuf, n, why, now);
+	pipeline_drop(&w->pipeline, mbuf, n, why, now);
 	frames_free(mbuf, n);
 }
 
@@ -184,15 +186,23 @@ static void worker_check_tables(struct worker *w)
 	w->pipeline.live = atomic_load_explicit(w->live, memory_order_acquire);
 }
 
-static void worker_sleep(struct worker *w, uint64_t ns)
+/* Returns how long it was: less than asked for, if others had frames for it. */
+static uint64_t worker_sleep(struct worker *w, uint64_t ns)
 {
+	uint64_t slept_ns = ns;
+
 	w->stats.sleeps++;
 	rte_rcu_qsbr_thread_offline(w->rcu, w->index);
-	if (w->spread)
+	if (w->spread) {
+		uint64_t start_ns = clock_mono_ns();
+
 		spread_sleep(w->spread, w->index, ns);
-	else
+		slept_ns = clock_mono_ns() - start_ns;
+	} else {
 		nanosleep(&(struct timespec){.tv_nsec = (long)ns}, NULL);
+	}
 	rte_rcu_qsbr_thread_online(w->rcu, w->index);
+	return slept_ns < ns ? slept_ns : ns;
 }
 
 /* How long now. What is open is sealed at its age, not when the worker comes back some time; until then what
@@ -240,8 +250,7 @@ static void worker_rest(struct worker *w, struct worker_rest *r, uint32_t taken)
 	r->sleep_ns = r->sleep_ns * 3 / 2 + SLEEP_MIN_NS;
 	if (r->sleep_ns > longest_ns)
 		r->sleep_ns = longest_ns;
-	r->slept_ns = worker_sleep_ns(w, r->sleep_ns);
-	worker_sleep(w, r->slept_ns);
+	r->slept_ns = worker_sleep(w, worker_sleep_ns(w, r->sleep_ns));
 	r->slept = true;
 	r->gathered = 0;
 }

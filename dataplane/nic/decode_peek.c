@@ -32,6 +32,8 @@ struct decode_peek decode_peek(const uint8_t *frame, uint32_t bytes)
 	if (type == ETHER_IP4 && bytes - at >= 20 && frame[at] >> 4 == 4) {
 		from.has_source = true;
 		from.fragment = get16(frame + at + 6) & 0x3fff;
+		from.whole_ip4 = !from.fragment;
+		from.protocol = frame[at + 9];
 		from.source[10] = from.source[11] = 0xff;
 		memcpy(from.source + 12, frame + at + 12, 4);
 		/* Behind the first fragment there is no header. */

@@ -9,6 +9,8 @@
 struct decode_peek {
 	bool has_source, has_udp;
 	bool fragment;	    /* of an IPv4 packet, with has_udp the first one; an IPv6 one has_udp never */
+	bool whole_ip4;	    /* IPv4, and no fragment: protocol says what follows */
+	uint8_t protocol;   /* with whole_ip4 */
 	uint8_t source[16]; /* IPv4 as ::ffff:a.b.c.d */
 	uint16_t udp_port;  /* destination */
 	uint32_t payload;   /* with has_udp: where it begins in the frame, at most at its end */

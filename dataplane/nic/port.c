@@ -40,7 +40,7 @@ static int device_name(const char *device, uint32_t index, char *name, size_t by
 	return n > 0 && (size_t)n < bytes ? 0 : -ENAMETOOLONG;
 }
 
-uint32_t port_mbufs(const struct config *cfg, uint32_t port, uint32_t away)
+uint64_t port_mbufs_needed(const struct config *cfg, uint32_t port, uint32_t away)
 {
 	const struct config_ports *p = &cfg->ports[port];
 	/* A cache flushes at one and a half times its size. */
@@ -49,7 +49,14 @@ uint32_t port_mbufs(const struct config *cfg, uint32_t port, uint32_t away)
 
 	if (!strncmp(p->device, "net_af_xdp", 10))
 		need += p->queues * AF_XDP_MBUFS;
-	return cfg->eal.mbufs ? (uint32_t)cfg->eal.mbufs : rte_align32pow2((uint32_t)need + 1) - 1;
+	return need;
+}
+
+uint32_t port_mbufs(const struct config *cfg, uint32_t port, uint32_t away)
+{
+	uint32_t need = (uint32_t)port_mbufs_needed(cfg, port, away);
+
+	return cfg->eal.mbufs ? (uint32_t)cfg->eal.mbufs : rte_align32pow2(need + 1) - 1;
 }
 
 static int port_attach(struct port *port, const struct config_ports *cfg, uint32_t index, struct err *err)

@@ -23,9 +23,11 @@ struct port {
 	struct driver_state driver;
 };
 
-/* mbufs that the pool of a port needs: eal.mbufs, or, if that is 0, what its rings, a burst of each queue,
- * the pool's caches of the workers and `away`, the workers that got frames from others, can hold at once,
- * rounded up to what a pool holds best (a power of two less one). */
+/* mbufs that a port's rings, a burst of each queue, the pool's caches of the workers, and `away`, the workers
+ * that got frames from others, can hold at once. */
+uint64_t port_mbufs_needed(const struct config *cfg, uint32_t port, uint32_t away);
+/* What the pool of a port gets: eal.mbufs, or, if that is 0, what is needed, rounded up to what a pool holds
+ * best (a power of two less one). */
 uint32_t port_mbufs(const struct config *cfg, uint32_t port, uint32_t away);
 
 /* Attaches the device if it is not there yet, configures queues, MTU, RSS, checksum offload, starts it.

@@ -287,7 +287,7 @@ enum drop_reason json_judge_written(struct json_parser *jp, const struct json_wr
 
 		if (field == FIELD_ts)
 			reason = written_time(ev, written);
-		else if (v.kind == VALUE_TEXT && !v.escaped)
+		else if (field_table[field].kind == FIELD_KIND_TEXT && !v.escaped)
 			reason = judge_text(jp, ev, &v, field);
 		else
 			reason = judge_field(jp, ev, &v, field);
