@@ -20,7 +20,8 @@
 
 #define FRAME_RAW_BYTES (512u << 10) /* of a frame, unless the largest block is larger */
 #define LEVEL 1
-#define NICER 10	       /* than the daemon: a tenth of a core that others want */
+#define NICER 10 /* than the daemon: a tenth of a core that others want */
+#define FAILED_TIMES_MAX 3u
 #define GAIN_TENTHS 9	       /* of a segment: what is more stays raw */
 #define RETRY_NS 5000000000ull /* after a full disk or an error */
 
@@ -64,6 +65,12 @@ static int write_all(struct compress_work *w, const void *data, size_t bytes)
 	return 0;
 }
 
+/* The most that a compressed segment may have; what would have more stays raw, and is not written further. */
+static uint64_t gainful_bytes(uint64_t segment_bytes)
+{
+	return segment_bytes / 10 * GAIN_TENTHS;
+}
+
 static int frame_write(struct compress_work *w, const struct block_place *at, uint64_t segment)
 {
 	struct frame_header h = {.skip_magic = FRAME_SKIP_MAGIC,
@@ -82,6 +89,8 @@ static int frame_write(struct compress_work *w, const struct block_place *at, ui
 	if (ZSTD_isError(n))
 		return -ENOMEM;
 	h.packed_bytes = (uint32_t)n;
+	if (w->bytes + sizeof h + n > gainful_bytes(at->segment_bytes))
+		return -E2BIG;
 	h.packed_crc = crc32c(0, w->packed, n);
 	h.header_crc = frame_header_crc(&h);
 	rc = write_all(w, &h, sizeof h);
@@ -95,6 +104,8 @@ static int frame_write(struct compress_work *w, const struct block_place *at, ui
 
 static enum compress_answer answer_of(int rc)
 {
+	if (rc == -E2BIG)
+		return COMPRESS_NO_GAIN;
 	return rc == -ENOSPC || rc == -EDQUOT || rc == -EFBIG ? COMPRESS_DISK_FULL : COMPRESS_FAILED;
 }
 
@@ -194,7 +205,13 @@ static void compress_run(struct compress_work *w, struct journal_part *part)
 {
 	struct compress_job *job = &part->compress;
 	char path[PATH_BYTES + 16];
+	struct err err;
 
+	/* Once more: what the keeper saw has perhaps gone to others. */
+	if (disk_room(part->dir, gainful_bytes(part->journal->meta.segment_bytes), &err) == -ENOSPC) {
+		job->answer = COMPRESS_DISK_FULL;
+		return;
+	}
 	snprintf(path, sizeof path, "%s/" COMPRESS_TEMP, part->dir);
 	w->fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
 	if (w->fd < 0) {
@@ -203,8 +220,6 @@ static void compress_run(struct compress_work *w, struct journal_part *part)
 	}
 	job->answer = compress_write(w, part);
 	close(w->fd);
-	if (job->answer == COMPRESS_OK && w->bytes > part->journal->meta.segment_bytes / 10 * GAIN_TENTHS)
-		job->answer = COMPRESS_NO_GAIN;
 	if (job->answer == COMPRESS_OK)
 		job->answer = compress_verify(w, part, path);
 	job->bytes = w->bytes;
@@ -369,7 +384,13 @@ static void compress_failed(struct journal_part *part, enum compress_answer answ
 			part->index, job->number, answer_text[answer],
 			answer == COMPRESS_DISK_FULL || answer == COMPRESS_FAILED ? ": tried again" : "");
 	job->said = answer;
-	if (answer == COMPRESS_DISK_FULL || answer == COMPRESS_FAILED) {
+	if (answer == COMPRESS_FAILED) {
+		job->failed_times = job->failed_number == job->number ? job->failed_times + 1 : 1;
+		job->failed_number = job->number;
+	}
+	/* One that fails again and again stays raw: those behind it have their turn. */
+	if (answer == COMPRESS_DISK_FULL ||
+		(answer == COMPRESS_FAILED && job->failed_times < FAILED_TIMES_MAX)) {
 		job->retry_ns = clock_mono_ns() + RETRY_NS;
 		return;
 	}
@@ -470,7 +491,7 @@ void compress_keep(struct journal_part *part)
 	pthread_mutex_unlock(&part->lock);
 	if (!found)
 		return;
-	if (disk_room(part->dir, part->journal->meta.segment_bytes / 2, &err) == -ENOSPC) {
+	if (disk_room(part->dir, gainful_bytes(part->journal->meta.segment_bytes), &err) == -ENOSPC) {
 		compress_failed(part, COMPRESS_DISK_FULL);
 		return;
 	}

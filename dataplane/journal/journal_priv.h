@@ -269,6 +269,8 @@ struct compress_job {
 	uint64_t bytes;
 	/* Keeper's own: */
 	uint64_t retry_ns;
+	uint64_t failed_number; /* of the segment that failed last, and how often */
+	uint32_t failed_times;
 	enum compress_answer said; /* the last answer, in the log */
 };
 

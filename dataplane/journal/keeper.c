@@ -117,7 +117,7 @@ static void keeper_remove(const struct journal_part *part, const struct segment_
 /* Takes the oldest segment, and one more while they are more than segments_max (it has become smaller), out
  * of the table. 0: its file is that of segment next_number now; 1: it was compressed and is removed; -ENOSPC:
  * none may go. */
-static int keeper_recycle(struct journal_part *part, bool lazy, struct err *err)
+static int keeper_recycle(struct journal_part *part, bool lazy, uint64_t *freed, struct err *err)
 {
 	struct segment_entry gone = {0}, extra = {0};
 	bool recycle, shrink = false;
@@ -133,6 +133,7 @@ static int keeper_recycle(struct journal_part *part, bool lazy, struct err *err)
 			part->journal->params.segments_max);
 	if (gone.compressed_bytes) {
 		keeper_remove(part, &gone);
+		*freed += gone.compressed_bytes;
 		return 1;
 	}
 	if (shrink && !extra.compressed_bytes) {
@@ -141,6 +142,8 @@ static int keeper_recycle(struct journal_part *part, bool lazy, struct err *err)
 	}
 	segment_ids_remove(part->dir, gone.number);
 	rc = segment_recycle(part->dir, gone.number, part->next_number, err);
+	if (rc != 0 && extra.compressed_bytes) /* if it still has its name */
+		keeper_remove(part, &gone);
 	if (extra.compressed_bytes) /* the older one first: a crash must leave no hole */
 		keeper_remove(part, &extra);
 	return rc;
@@ -172,7 +175,7 @@ static int keeper_open_next(struct journal_part *part, struct err *err)
 
 /* A further segment file. A disk that has no room is not written full to find that out, many times a second.
  */
-static int keeper_make(struct journal_part *part, uint32_t segments, struct err *err)
+static int keeper_make(struct journal_part *part, uint32_t segments, uint64_t freed, struct err *err)
 {
 	uint64_t bytes = part->journal->meta.segment_bytes;
 	int rc;
@@ -183,7 +186,8 @@ static int keeper_make(struct journal_part *part, uint32_t segments, struct err 
 			return 0;
 		log_warn("journal", "%s", err->text);
 	}
-	rc = disk_room(part->dir, bytes, err);
+	/* What has just been given back may be taken again, whatever the reserve lacks. */
+	rc = freed >= bytes ? 0 : disk_room(part->dir, bytes, err);
 	/* With fewer none of the output log could be used again: what is stored could not leave. */
 	if (rc == -ENOSPC && part->journal->params.derived && segments < SEGMENTS_LEAST &&
 		reserve_release(bytes))
@@ -198,11 +202,13 @@ static int keeper_make(struct journal_part *part, uint32_t segments, struct err 
 static int keeper_obtain(struct journal_part *part, struct err *err)
 {
 	bool room = keeper_room(part);
+	uint64_t freed = 0;
 	uint32_t segments;
 	int rc;
 
-	while ((rc = keeper_recycle(part, room, err)) == 1)
+	while ((rc = keeper_recycle(part, room, &freed, err)) == 1)
 		room = keeper_room(part);
+	freed = 0;
 	pthread_mutex_lock(&part->lock);
 	segments = part->seg_count;
 	pthread_mutex_unlock(&part->lock);
@@ -210,12 +216,12 @@ static int keeper_obtain(struct journal_part *part, struct err *err)
 		struct err ignored;
 		int went;
 
-		rc = keeper_make(part, segments, err);
-		if (rc == 0)
+		rc = keeper_make(part, segments, freed, err);
+		if (rc == 0 || freed >= part->journal->meta.segment_bytes)
 			break;
 		/* A disk that is full before segments_max is reached: remembered ids are worth less than
 		 * events. */
-		went = keeper_recycle(part, false, &ignored);
+		went = keeper_recycle(part, false, &freed, &ignored);
 		if (went == 0)
 			rc = 0;
 		room = went == 1; /* so many bytes more */

@@ -169,7 +169,7 @@ static void a_full_disk_is_tried_again(void **state)
 	rig_settle(&rig, 0);
 	assert_true(segments_made() >= 5);
 	rig_close(&rig);
-	disk_leave(560000); /* more than half a segment, less than a compressed one */
+	disk_leave(560000); /* less than what a compressed segment may have */
 	rig_open(&rig);
 	consumer_at(1u << 30);
 	rig_start(&rig);
