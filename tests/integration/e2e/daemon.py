@@ -160,14 +160,22 @@ class Daemon:
     def drain(self, seconds=120):
         return self.ctl("drain", "--timeout", str(seconds), timeout=seconds + 20) is not None
 
-    def expect_balanced(self, what, known_unknowns=()):
-        """Every equation's balance is 0, and nothing is unknown but what is said here."""
-        ledger = self.ctl("ledger") or {"balanced": False}
-        unknown = [u for u in ledger.get("unknown", []) if not any(k in u for k in known_unknowns)]
-        off = [e for e in ledger.get("equations", []) if e["balance"]]
-        return self.rig.expect(ledger["balanced"] and not unknown and not off,
-                               f"{what}: ledger of {len(ledger.get('equations', []))} equations, balance "
-                               f"{ledger.get('balance')} {off or ''}{unknown or ''}")
+    def expect_balanced(self, what, known_unknowns=(), seconds=20):
+        """Every equation's balance is 0, and nothing is unknown but what is said here. A sink that has nothing to
+        deliver may still be connecting: it has some time."""
+        found = []
+
+        def balanced():
+            ledger = self.ctl("ledger") or {"balanced": False}
+            unknown = [u for u in ledger.get("unknown", []) if not any(k in u for k in known_unknowns)]
+            off = [e for e in ledger.get("equations", []) if e["balance"]]
+            found[:] = [ledger, off, unknown]
+            return ledger["balanced"] and not unknown and not off
+
+        good = wait_until(balanced, seconds, f"{what}: a ledger that balances", step=0.3)
+        ledger, off, unknown = found
+        return self.rig.expect(good, f"{what}: ledger of {len(ledger.get('equations', []))} equations, balance "
+                                     f"{ledger.get('balance')} {off or ''}{unknown or ''}")
 
     def expect_no_kernel_drops(self):
         ports = (self.ctl("ports") or {}).get("ports", [{}])
