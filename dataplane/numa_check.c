@@ -111,9 +111,13 @@ static void disks_look(struct look *l)
 
 	if (!*at)
 		disk_look(l, l->cfg->node.data_dir, "node.data_dir");
-	for (; *at; at += strcspn(at, ","), at += *at == ',') {
-		snprintf(path, sizeof path, "%.*s", (int)strcspn(at, ","), at);
+	while (*at) {
+		size_t bytes = strcspn(at, ","), kept = bytes < sizeof path ? bytes : sizeof path - 1;
+
+		memcpy(path, at, kept);
+		path[kept] = 0;
 		disk_look(l, path, "journal.dirs");
+		at += bytes + (at[bytes] == ',');
 	}
 }
 
