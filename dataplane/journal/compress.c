@@ -140,13 +140,15 @@ static enum compress_answer blocks_walk(struct compress_work *w, const struct jo
 
 static int block_add(struct compress_work *w, const struct compress_job *job, const struct block_header *h)
 {
-	int rc = 0;
+	if (w->raw_bytes && w->raw_bytes + h->total_bytes > w->raw_max) {
+		int rc = frame_write(w, &w->walk.at, job->number);
 
-	if (w->raw_bytes && w->raw_bytes + h->total_bytes > w->raw_max)
-		rc = frame_write(w, &w->walk.at, job->number);
+		if (rc != 0) /* the frame is still there: no room behind it */
+			return rc;
+	}
 	memcpy(w->raw + w->raw_bytes, h, h->total_bytes);
 	w->raw_bytes += h->total_bytes;
-	return rc;
+	return 0;
 }
 
 static int walk_begin(struct compress_work *w, const struct journal_part *part, struct err *err)
