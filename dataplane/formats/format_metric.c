@@ -138,6 +138,20 @@ void metric_end_put(
 	bytes_put(out, "}", 1);
 }
 
+void metric_attrs_end_put(struct bytes *out, struct format_reader *r, const struct metric_attrs *attrs)
+{
+	size_t start = 0;
+
+	if (attrs->count) {
+		json_put_name(out, "attributes");
+		start = out->bytes;
+		bytes_put(out, "{", 1);
+		metric_attrs_put(out, attrs);
+		bytes_put(out, "}", 1);
+	}
+	metric_end_put(out, r, attrs, start);
+}
+
 static const uint8_t *digits_end(const uint8_t *p, const uint8_t *end)
 {
 	while (p < end && *p >= '0' && *p <= '9')

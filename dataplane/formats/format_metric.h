@@ -21,6 +21,12 @@ struct metric_text {
 	const char *protects; /* "": none */
 };
 
+/* What lies from `from` to before `to`, as it stands there. */
+static inline struct metric_text metric_text_of(const uint8_t *from, const uint8_t *to)
+{
+	return (struct metric_text){from, (uint32_t)(to - from), ""};
+}
+
 /* Tags, and what else a line says of its values, in its order. */
 struct metric_attrs {
 	uint32_t count;
@@ -44,6 +50,8 @@ void metric_head_put(struct bytes *out, struct format_reader *r, const struct me
  * field of the event, which the parser has to find. */
 void metric_end_put(
 	struct bytes *out, struct format_reader *r, const struct metric_attrs *attrs, size_t attributes_at);
+/* The same, with the attributes before it, if there are any. */
+void metric_attrs_end_put(struct bytes *out, struct format_reader *r, const struct metric_attrs *attrs);
 /* A quoted string. */
 void metric_text_put(struct bytes *out, struct metric_text text);
 /* What it holds between its quotes. */

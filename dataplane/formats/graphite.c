@@ -18,11 +18,6 @@ struct graphite_line {
 	struct metric_attrs tags;
 };
 
-static struct metric_text text_of(const uint8_t *from, const uint8_t *to)
-{
-	return (struct metric_text){from, (uint32_t)(to - from), ""};
-}
-
 static bool is_blank(uint8_t byte)
 {
 	return byte == ' ' || byte == '\t' || byte == '\r' || byte == '\v' || byte == '\f';
@@ -38,7 +33,7 @@ static struct metric_text word_next(const uint8_t **p, const uint8_t *end)
 	from = *p;
 	while (*p < end && !is_blank(**p))
 		++*p;
-	return text_of(from, *p);
+	return metric_text_of(from, *p);
 }
 
 /* The path, and the tags behind it. */
@@ -47,7 +42,7 @@ static bool path_read(struct graphite_line *line, struct metric_text word)
 	const uint8_t *p = word.at, *end = p + word.bytes, *stop, *equals;
 
 	stop = memchr(p, ';', word.bytes);
-	line->path = text_of(p, stop ? stop : end);
+	line->path = metric_text_of(p, stop ? stop : end);
 	if (!line->path.bytes)
 		return false;
 	while (stop) {
@@ -55,8 +50,8 @@ static bool path_read(struct graphite_line *line, struct metric_text word)
 		stop = memchr(p, ';', (size_t)(end - p));
 		equals = memchr(p, '=', (size_t)((stop ? stop : end) - p));
 		if (!equals || equals == p || equals + 1 == (stop ? stop : end) ||
-			!metric_attr_add(
-				&line->tags, text_of(p, equals), text_of(equals + 1, stop ? stop : end)))
+			!metric_attr_add(&line->tags, metric_text_of(p, equals),
+				metric_text_of(equals + 1, stop ? stop : end)))
 			return false;
 	}
 	return true;
@@ -125,15 +120,7 @@ static void event_put(struct bytes *out, struct format_reader *r, const struct g
 	start = out->bytes;
 	metric_number_put(out, line->value.at, line->value.bytes, true);
 	written_value(r, out, FIELD_value, start);
-	start = 0;
-	if (line->tags.count) {
-		json_put_name(out, "attributes");
-		start = out->bytes;
-		bytes_put(out, "{", 1);
-		metric_attrs_put(out, &line->tags);
-		bytes_put(out, "}", 1);
-	}
-	metric_end_put(out, r, &line->tags, start);
+	metric_attrs_end_put(out, r, &line->tags);
 }
 
 enum format_answer graphite_next(struct format_reader *r, struct bytes *out)

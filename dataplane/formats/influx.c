@@ -328,12 +328,12 @@ static void name_put(struct bytes *out, struct format_reader *r, const struct in
 static void event_put(struct bytes *out, struct format_reader *r, const struct influx_line *line)
 {
 	const struct metric_text *value = &line->field.value;
-	size_t start = 0;
 
 	metric_head_put(out, r, &line->attrs, device_names, line->ts_ms);
 	name_put(out, r, line);
 	if (line->field.key.bytes) {
 		int truth = bool_of(value);
+		size_t start;
 
 		json_put_name(out, "value");
 		start = out->bytes;
@@ -342,16 +342,8 @@ static void event_put(struct bytes *out, struct format_reader *r, const struct i
 		else
 			metric_number_put(out, value->at, number_of(value), false);
 		written_value(r, out, FIELD_value, start);
-		start = 0;
 	}
-	if (line->attrs.count) {
-		json_put_name(out, "attributes");
-		start = out->bytes;
-		bytes_put(out, "{", 1);
-		metric_attrs_put(out, &line->attrs);
-		bytes_put(out, "}", 1);
-	}
-	metric_end_put(out, r, &line->attrs, start);
+	metric_attrs_end_put(out, r, &line->attrs);
 }
 
 /* The table of attributes stays as it is: what is in it is counted. */

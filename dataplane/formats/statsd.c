@@ -48,11 +48,6 @@ struct statsd_line {
 	struct metric_attrs tags;
 };
 
-static struct metric_text text_of(const uint8_t *from, const uint8_t *to)
-{
-	return (struct metric_text){from, (uint32_t)(to - from), ""};
-}
-
 static const uint8_t *stop_at(const uint8_t *p, const uint8_t *end, int byte)
 {
 	const uint8_t *stop = memchr(p, byte, (size_t)(end - p));
@@ -69,8 +64,8 @@ static bool tags_read(struct statsd_line *line)
 		if (stop == p)
 			continue;
 		colon = stop_at(p, stop, ':');
-		if (colon == p || !metric_attr_add(&line->tags, text_of(p, colon),
-					  text_of(colon < stop ? colon + 1 : stop, stop)))
+		if (colon == p || !metric_attr_add(&line->tags, metric_text_of(p, colon),
+					  metric_text_of(colon < stop ? colon + 1 : stop, stop)))
 			return false;
 	}
 	for (size_t i = 0; i < sizeof own_names / sizeof *own_names; i++)
@@ -124,7 +119,7 @@ static bool part_read(struct statsd_line *line, const uint8_t *p, const uint8_t 
 			continue;
 		if (line->part[i].at)
 			return false;
-		line->part[i] = text_of(p + bytes, stop);
+		line->part[i] = metric_text_of(p + bytes, stop);
 		return true;
 	}
 	return false;
@@ -133,7 +128,7 @@ static bool part_read(struct statsd_line *line, const uint8_t *p, const uint8_t 
 /* Its name and where its values are. */
 static bool line_read(struct statsd_line *line, const uint8_t *p, const uint8_t *end)
 {
-	line->name = text_of(p, stop_at(p, end, ':'));
+	line->name = metric_text_of(p, stop_at(p, end, ':'));
 	p = line->name.at + line->name.bytes;
 	if (p == end || !line->name.bytes || memchr(line->name.at, '|', line->name.bytes))
 		return false;
@@ -214,7 +209,8 @@ static void event_put(struct bytes *out, struct format_reader *r, const struct s
 {
 	const uint8_t *values_end = r->rest - 1;
 	bool set = *line->type == 's';
-	struct metric_text value = text_of(r->inner, set ? values_end : stop_at(r->inner, values_end, ':'));
+	struct metric_text value =
+		metric_text_of(r->inner, set ? values_end : stop_at(r->inner, values_end, ':'));
 	size_t start;
 
 	metric_head_put(
@@ -266,7 +262,7 @@ enum format_answer statsd_next(struct format_reader *r, struct bytes *out)
 			return FORMAT_REFUSED;
 		}
 	} else {
-		line.name = text_of(r->piece, stop_at(r->piece, end, ':'));
+		line.name = metric_text_of(r->piece, stop_at(r->piece, end, ':'));
 		rest_read(&line, r->rest, end);
 	}
 	event_put(out, r, &line);
