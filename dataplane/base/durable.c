@@ -96,8 +96,10 @@ int durable_tree_remove(const char *path, struct err *err)
 	return 0;
 }
 
-static int write_all(int fd, const uint8_t *data, size_t bytes)
+int durable_write_all(int fd, const void *from, size_t bytes)
 {
+	const uint8_t *data = from;
+
 	while (bytes) {
 		ssize_t n = write(fd, data, bytes < WRITE_BYTES_MAX ? bytes : WRITE_BYTES_MAX);
 
@@ -120,7 +122,7 @@ static int temp_write(const char *temp, const struct durable_piece *piece, uint3
 	if (fd < 0)
 		return -errno;
 	for (uint32_t i = 0; i < count && !rc; i++)
-		rc = write_all(fd, piece[i].data, piece[i].bytes);
+		rc = durable_write_all(fd, piece[i].data, piece[i].bytes);
 	if (!rc && points)
 		crash_point(points->written);
 	if (!rc && fsync(fd))

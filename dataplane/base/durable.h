@@ -18,6 +18,9 @@ int durable_move(const char *from, const char *to, struct err *err);
 /* rm -r; nothing there is no error. Not in one piece: what a crash leaves is for the caller. */
 int durable_tree_remove(const char *path, struct err *err);
 
+/* All of it at the file's place, however many calls that takes; nothing is synced. 0 or -errno. */
+int durable_write_all(int fd, const void *data, size_t bytes);
+
 struct durable_piece {
 	const void *data;
 	size_t bytes;

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "crc32c.h"
+#include "durable.h"
 
 #define FRAME_RAW_BYTES (512u << 10) /* of a frame, unless the largest block is larger */
 #define LEVEL 1
@@ -47,24 +48,6 @@ static bool compress_ended(const struct journal_part *part)
 	return atomic_load(&part->compress.cancel) || atomic_load(&part->journal->compressor.stop);
 }
 
-static int write_all(struct compress_work *w, const void *data, size_t bytes)
-{
-	const uint8_t *p = data;
-
-	while (bytes) {
-		ssize_t n = write(w->fd, p, bytes);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -ENOSPC;
-		p += n;
-		bytes -= (size_t)n;
-		w->bytes += (uint64_t)n;
-	}
-	return 0;
-}
-
 /* The most that a compressed segment may have; what would have more stays raw, and is not written further. */
 static uint64_t gainful_bytes(uint64_t segment_bytes)
 {
@@ -93,9 +76,10 @@ static int frame_write(struct compress_work *w, const struct block_place *at, ui
 		return -E2BIG;
 	h.packed_crc = crc32c(0, w->packed, n);
 	h.header_crc = frame_header_crc(&h);
-	rc = write_all(w, &h, sizeof h);
+	rc = durable_write_all(w->fd, &h, sizeof h);
 	if (rc == 0)
-		rc = write_all(w, w->packed, n);
+		rc = durable_write_all(w->fd, w->packed, n);
+	w->bytes += sizeof h + n;
 	w->raw_at += w->raw_bytes;
 	w->raw_bytes = 0;
 	crash_point("journal_compress_frame");
