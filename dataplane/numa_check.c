@@ -10,6 +10,7 @@
 #include "log.h"
 #include "numa.h"
 #include "spread.h"
+#include "text_list.h"
 
 struct look {
 	struct numa_report *out;
@@ -106,19 +107,13 @@ static void disk_look(struct look *l, const char *path, const char *key)
 
 static void disks_look(struct look *l)
 {
-	const char *at = l->cfg->journal.dirs;
+	const char *dirs = l->cfg->journal.dirs;
 	char path[256];
 
-	if (!*at)
+	if (!*dirs)
 		disk_look(l, l->cfg->node.data_dir, "node.data_dir");
-	while (*at) {
-		size_t bytes = strcspn(at, ","), kept = bytes < sizeof path ? bytes : sizeof path - 1;
-
-		memcpy(path, at, kept);
-		path[kept] = 0;
+	for (uint32_t i = 0; *dirs && text_list_entry(dirs, i, path, sizeof path); i++)
 		disk_look(l, path, "journal.dirs");
-		at += bytes + (at[bytes] == ',');
-	}
 }
 
 void numa_look(struct numa_report *out, const struct config *cfg, const char *sysfs, const cpu_set_t *allowed)

@@ -11,23 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Entry `index` of the list, without blanks around it; false: there are not so many. */
-static bool dirs_entry(const char *list, uint32_t index, char out[256])
-{
-	const char *at = list;
-
-	for (; index; index--) {
-		at = strchr(at, ',');
-		if (!at)
-			return false;
-		at++;
-	}
-	at += strspn(at, " ");
-	snprintf(out, 256, "%.*s", (int)strcspn(at, ","), at);
-	for (size_t n = strlen(out); n && out[n - 1] == ' '; n--)
-		out[n - 1] = 0;
-	return true;
-}
+#include "text_list.h"
 
 static bool is_dir(const char *path)
 {
@@ -40,7 +24,7 @@ int dirs_check(const char *list, struct err *err)
 {
 	char entry[256];
 
-	for (uint32_t i = 0; list[0] && dirs_entry(list, i, entry); i++) {
+	for (uint32_t i = 0; list[0] && text_list_entry(list, i, entry, sizeof entry); i++) {
 		if (entry[0] != '/')
 			return err_set(err, -EINVAL, "journal.dirs: \"%s\" is not an absolute path", entry);
 		if (!is_dir(entry))
@@ -80,9 +64,9 @@ int dirs_part_make(const struct journal *j, uint32_t partition, struct err *err)
 
 	if (!j->params.dirs[0] || j->params.derived)
 		return 0;
-	while (dirs_entry(j->params.dirs, count, entry))
+	while (text_list_entry(j->params.dirs, count, entry, sizeof entry))
 		count++;
-	(void)dirs_entry(j->params.dirs, partition % count, entry);
+	(void)text_list_entry(j->params.dirs, partition % count, entry, sizeof entry);
 	if (snprintf(target, sizeof target, "%s/journal-%016" PRIx64 "-p%u", entry, j->meta.epoch,
 		    partition) >= (int)sizeof target)
 		return err_set(err, -ENAMETOOLONG, "journal.dirs: %s: the path is too long", entry);
