@@ -81,9 +81,8 @@ static int ports_open(struct dataplane *dp, struct err *err)
 			return rc;
 		if (away && mbufs < port_mbufs_needed(dp->cfg, i, away))
 			log_warn("dataplane",
-				"port %s: eal.mbufs=%u has no room for %u frames between workers: one that "
-				"is "
-				"behind takes the mbufs of all",
+				"port %s: eal.mbufs=%u has no room for %u frames between workers: one "
+				"that is behind takes the mbufs of all",
 				dp->cfg->ports[i].name, mbufs, away);
 		log_info("dataplane",
 			"port %s: mbufs=%u bytes=%u each: queues=%u x (descriptors=%u + burst=%u), and what "

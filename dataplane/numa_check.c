@@ -77,11 +77,10 @@ static void port_look(struct look *l, uint32_t port, uint64_t first)
 	const struct config_ports *p = &l->cfg->ports[port];
 	uint64_t workers = l->cfg->worker.count, queues = p->queues;
 	int node = l->out->port_node[port];
-	char why[128];
 
 	if (node == NUMA_UNKNOWN)
 		return;
-	if (spread_wanted(l->cfg, why, sizeof why) || queues > workers)
+	if (spread_wanted(l->cfg, NULL, 0) || queues > workers)
 		queues = workers;
 	for (uint64_t q = 0; q < queues; q++)
 		worker_look(l, port, (uint32_t)((first + q) % workers));

@@ -64,7 +64,7 @@ struct spreader {
 		*dropped[SPREAD_BURST_MAX]; /* by the last spread_burst(): the caller counts and frees */
 };
 
-/* Whether the workers of this configuration spread; why (not), for people. */
+/* Whether the workers of this configuration spread; why (not), for people, unless bytes is 0. */
 bool spread_wanted(const struct config *cfg, char *why, size_t bytes);
 /* Frames of a port that can wait in rings and lie at workers that did not take them from it. */
 uint32_t spread_frames_max(const struct config *cfg, uint32_t port);

@@ -35,9 +35,8 @@ bool spread_wanted(const struct config *cfg, char *why, size_t bytes)
 uint32_t spread_frames_max(const struct config *cfg, uint32_t port)
 {
 	uint64_t workers = cfg->worker.count, queues = cfg->ports[port].queues;
-	char why[128];
 
-	if (!spread_wanted(cfg, why, sizeof why))
+	if (!spread_wanted(cfg, NULL, 0))
 		return 0;
 	return (uint32_t)((queues < workers ? queues : workers) * (workers - 1) * cfg->worker.spread_frames +
 			  workers * cfg->worker.burst);
