@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "driver.h"
 #include "spread.h"
 
 /* Rings have names that are unique in the process. */
@@ -15,9 +16,13 @@ static _Atomic uint32_t spread_next;
 bool spread_wanted(const struct config *cfg, char *why, size_t bytes)
 {
 	uint64_t workers = cfg->worker.count, queues = 0;
+	const char *file = NULL;
 
-	for (uint32_t i = 0; i < cfg->ports_count; i++)
+	for (uint32_t i = 0; i < cfg->ports_count; i++) {
 		queues += cfg->ports[i].queues;
+		if (driver_is_finite(cfg->ports[i].device))
+			file = cfg->ports[i].name;
+	}
 	if (cfg->worker.spread == CONFIG_SPREAD_OFF || workers == 1) {
 		snprintf(why, bytes, "%s", workers == 1 ? "one worker" : "worker.spread is off");
 		return false;
@@ -25,6 +30,10 @@ bool spread_wanted(const struct config *cfg, char *why, size_t bytes)
 	if (cfg->worker.spread == CONFIG_SPREAD_ON) {
 		snprintf(why, bytes, "worker.spread is on");
 		return true;
+	}
+	if (file) {
+		snprintf(why, bytes, "port %s reads a file, whose order is kept", file);
+		return false;
 	}
 	snprintf(why, bytes, "%" PRIu64 " workers, %" PRIu64 " queues: %s", workers, queues,
 		workers > queues ? "those without a queue get frames from the others"

@@ -43,6 +43,7 @@ static int set_up(void **state)
 		.listeners_count = 4,
 		.ports_count = 1};
 	cfg.ports[0].queues = 2;
+	snprintf(cfg.ports[0].name, sizeof cfg.ports[0].name, "p0");
 	cfg.listeners[1].format = CONFIG_FORMAT_SLUICE;
 	cfg.listeners[2].rate = 100;
 	cfg.listeners[3].format = CONFIG_FORMAT_GELF;
@@ -279,6 +280,12 @@ static void test_wanted(void **state)
 	assert_true(spread_wanted(&cfg, why, sizeof why));
 	assert_string_equal(why, "3 workers, 2 queues: those without a queue get frames from the others");
 	assert_int_equal(spread_frames_max(&cfg, 0), 2 * 2 * ROOM + 3 * BURST);
+	snprintf(cfg.ports[0].device, sizeof cfg.ports[0].device, "net_pcap0,rx_pcap=old.pcap");
+	assert_false(spread_wanted(&cfg, why, sizeof why));
+	assert_string_equal(why, "port p0 reads a file, whose order is kept");
+	assert_int_equal(spread_frames_max(&cfg, 0), 0);
+	snprintf(cfg.ports[0].device, sizeof cfg.ports[0].device, "net_pcap0,rx_pcap=old.pcap,infinite_rx=1");
+	assert_true(spread_wanted(&cfg, why, sizeof why));
 	cfg.ports[0].queues = 3;
 	assert_false(spread_wanted(&cfg, why, sizeof why));
 	assert_string_equal(why, "3 workers, 3 queues: each worker has one");
