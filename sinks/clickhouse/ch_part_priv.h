@@ -2,6 +2,8 @@
 #ifndef SLUICE_CH_PART_PRIV_H
 #define SLUICE_CH_PART_PRIV_H
 
+#include <stdio.h>
+
 #include "ch_catalog.h"
 #include "ch_http.h"
 #include "ch_intent.h"
@@ -62,6 +64,12 @@ int ch_block_deliver(struct ch_part *p, const struct ch_block *block, uint64_t f
 /* How many rows of the block's table and month its server has of [from, to). */
 int ch_block_count(struct ch_part *p, const struct ch_block *block, uint64_t from, uint64_t to,
 	uint64_t *count, struct err *err);
+/* Runs the statement that was written to `out`, an open_memstream() of *sql, and frees it. */
+int ch_ask(struct ch_part *p, FILE *out, char **sql, struct err *err);
+/* The same of a SELECT of one number. */
+int ch_ask_number(struct ch_part *p, FILE *out, char **sql, uint64_t *count, struct err *err);
+/* How many INSERTs run there whose token begins so. */
+int ch_token_running(struct ch_part *p, const char *token, uint64_t *count, struct err *err);
 /* True if a send of it was not answered and its server may be at it still, or cannot say: then nothing of it
  * may go under another token. */
 bool ch_send_under_way(struct ch_part *p, struct err *err);
@@ -75,6 +83,12 @@ int ch_range_crc(struct ch_part *p, uint32_t *crc, struct err *err);
 /* Rows of this journal partition in [from, to) that the server has, over all tables that have addresses. */
 int ch_rows_there(struct ch_part *p, uint64_t from, uint64_t to, uint64_t *rows, struct err *err);
 int ch_position_check(struct ch_part *p, uint64_t position, struct err *err);
+
+/* ---- ch_mend.c: blocks that are confirmed and not there ---- */
+/* Its server has confirmed a block that had been sent before; its body is in p->body. If there is no row of
+ * it, it is put back. */
+int ch_block_prove(struct ch_part *p, const struct ch_block *block, uint64_t from, uint64_t to,
+	const char *token, struct err *err);
 
 /* ---- ch_split.c: blocks that are refused ---- */
 /* Block number `index` of the range was refused by that code of ch_block_deliver(): it goes in pieces, and

@@ -43,10 +43,8 @@ static void where_partition(FILE *out, const struct ch_part *p)
 	fprintf(out, " AND _epoch = %lu AND _partition = %u", p->rows.epoch, p->rows.partition);
 }
 
-static int count_query(struct ch_part *p, FILE *out, char **sql, uint64_t *count, struct err *err)
+int ch_ask(struct ch_part *p, FILE *out, char **sql, struct err *err)
 {
-	const char *body = p->http.answer.body;
-	char *end;
 	int rc;
 
 	if (fclose(out)) {
@@ -55,8 +53,19 @@ static int count_query(struct ch_part *p, FILE *out, char **sql, uint64_t *count
 	}
 	rc = ch_http_query(&p->http, *sql, p->http.timeout_ms, err);
 	free(*sql);
+	return rc;
+}
+
+int ch_ask_number(struct ch_part *p, FILE *out, char **sql, uint64_t *count, struct err *err)
+{
+	const char *body;
+	char *end;
+	int rc = ch_ask(p, out, sql, err);
+
+	*count = 0;
 	if (rc)
 		return rc;
+	body = p->http.answer.body;
 	errno = 0;
 	*count = strtoull(body, &end, 10);
 	if (errno || end == body || strcmp(end, "\n") != 0)
@@ -90,7 +99,7 @@ int ch_block_count(struct ch_part *p, const struct ch_block *block, uint64_t fro
 		"'UTC') AND %s <= "
 		"fromUnixTimestamp64Milli(toInt64(%ld), 'UTC') FORMAT TabSeparated",
 		from, to, time, block->time_min_ms, time, block->time_max_ms);
-	return count_query(p, out, &sql, count, err);
+	return ch_ask_number(p, out, &sql, count, err);
 }
 
 /* Rows of [from, to) in one table; 0 where rows have no addresses. */
@@ -109,7 +118,7 @@ static int table_rows(struct ch_part *p, const struct ch_table *table, uint64_t 
 		return err_set(err, -ENOMEM, "clickhouse: no memory for a statement");
 	from_table(out, p, table);
 	fprintf(out, " AND _offset >= %lu AND _offset < %lu FORMAT TabSeparated", from, to);
-	return count_query(p, out, &sql, count, err);
+	return ch_ask_number(p, out, &sql, count, err);
 }
 
 int ch_rows_there(struct ch_part *p, uint64_t from, uint64_t to, uint64_t *rows, struct err *err)
@@ -192,8 +201,9 @@ static int insert_text(const struct ch_part *p, const struct ch_table *table, ch
 	return err_set(err, -ENOMEM, "clickhouse: no memory for a statement");
 }
 
-static int block_send(
-	struct ch_part *p, const struct ch_block *block, uint64_t from, uint64_t to, struct err *err)
+/* `again`: it may have been sent before, so that a yes may stand for that time. */
+static int block_send(struct ch_part *p, const struct ch_block *block, uint64_t from, uint64_t to, bool again,
+	struct err *err)
 {
 	char token[320], *sql = NULL;
 	int rc;
@@ -215,7 +225,7 @@ static int block_send(
 	}
 	crash_point("ch_answered");
 	p->rows.tally.bytes += p->body.bytes;
-	return 0;
+	return again ? ch_block_prove(p, block, from, to, token, err) : 0;
 }
 
 /* A block that failed is sent once more at once, for what one lost connection costs; then the range waits for
@@ -232,7 +242,7 @@ int ch_block_deliver(struct ch_part *p, const struct ch_block *block, uint64_t f
 		rc = block_landed(p, block, from, to, &landed, err);
 	if (rc || landed)
 		return rc;
-	rc = block_send(p, block, from, to, err);
+	rc = block_send(p, block, from, to, resumed, err);
 	if (rc == 0 || rc == -EINVAL || rc == -EBADMSG || rc == -ENOMEM || rc == -ECANCELED ||
 		sink_gives_up())
 		return rc;
@@ -240,7 +250,7 @@ int ch_block_deliver(struct ch_part *p, const struct ch_block *block, uint64_t f
 		return rc;
 	sink_error(p->part, err->text);
 	atomic_fetch_add(&p->part->stats.retries, 1);
-	return block_send(p, block, from, to, err);
+	return block_send(p, block, from, to, true, err);
 }
 
 /* Tables of windows that are no longer in force, of which there are rows yet. */
@@ -260,28 +270,33 @@ static int windows_check(struct ch_part *p, struct err *err)
 	return 0;
 }
 
-bool ch_send_under_way(struct ch_part *p, struct err *err)
+int ch_token_running(struct ch_part *p, const char *token, uint64_t *count, struct err *err)
 {
-	char token[128];
-	uint64_t count = 1;
-	struct err why;
 	size_t bytes;
 	char *sql;
-	FILE *out;
-	int rc;
+	FILE *out = open_memstream(&sql, &bytes);
 
-	if (!p->ambiguous)
-		return false;
-	snprintf(token, sizeof token, "%016lx/%s/%u/", p->rows.epoch, p->rows.node, p->rows.partition);
-	out = open_memstream(&sql, &bytes);
 	if (!out)
-		return true;
+		return err_set(err, -ENOMEM, "clickhouse: no memory for a statement");
 	fputs("SELECT count() FROM system.processes WHERE "
 	      "startsWith(Settings['insert_deduplication_token'], ",
 		out);
 	ch_ddl_text(out, token);
 	fputs(") FORMAT TabSeparated", out);
-	rc = count_query(p, out, &sql, &count, &why);
+	return ch_ask_number(p, out, &sql, count, err);
+}
+
+bool ch_send_under_way(struct ch_part *p, struct err *err)
+{
+	char token[128];
+	uint64_t count = 1;
+	struct err why;
+	int rc;
+
+	if (!p->ambiguous)
+		return false;
+	snprintf(token, sizeof token, "%016lx/%s/%u/", p->rows.epoch, p->rows.node, p->rows.partition);
+	rc = ch_token_running(p, token, &count, &why);
 	if (rc)
 		err_set(err, -EAGAIN,
 			"clickhouse: too large, and whether an earlier INSERT of it still runs is not known: "

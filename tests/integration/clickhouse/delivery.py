@@ -140,6 +140,47 @@ def union_rows(engines, table):
     return [row for engine in engines for row in server_rows(engine, table)]
 
 
+def forget(engine, delivery, tables, folder):
+    """The engine is killed and starts without the parts of blocks that are not marked yet, as if it had ended between
+    its two steps: a token in the log, and then the part. Merges have to stand still. Returns how many parts went."""
+    partitions = len(glob.glob(os.path.join(delivery.folder, "sinks", folder, "p*.intent")))
+    program = os.path.join(os.path.dirname(delivery.program), "ch_pending")
+    out = subprocess.run([program, delivery.folder, folder, str(partitions)], check=True, capture_output=True,
+                         text=True).stdout
+    gone = set()
+    for partition, start, end in (line.split() for line in out.splitlines()):
+        for table in tables:
+            gone |= set(engine.query(
+                f"SELECT path FROM system.parts WHERE active AND database = '{DATABASE}' AND table = '{table}' AND "
+                f"name IN (SELECT _part FROM {DATABASE}.{table} WHERE _partition = {partition} AND "
+                f"_offset >= {start} AND _offset < {end}) FORMAT TabSeparated").splitlines())
+    engine.kill()
+    for path in gone:
+        shutil.rmtree(path)
+    engine.start()
+    engine.query("SYSTEM STOP MERGES")
+    return len(gone)
+
+
+def forgets(engine, delivery, tables, folder="clickhouse", **env):
+    """A server that confirms what it has lost, again and again; the sender is killed at each step of mending it."""
+    lost = 0
+    delivery.run(500)
+    engine.query("SYSTEM STOP MERGES")
+    for again in (None, "ch_beside", "ch_attached", "ch_beside", None):
+        for count in (1, 3, 8):
+            delivery.run(3000, expected=-signal.SIGKILL, SLUICE_CRASH=f"ch_answered:{count}", **env)
+            lost += forget(engine, delivery, tables, folder)
+            if again:
+                delivery.run(0, expected=-signal.SIGKILL, SLUICE_CRASH=f"{again}:1", **env)
+    print(delivery.run(0).strip())
+    left = engine.query("SELECT count() FROM system.tables WHERE startsWith(name, 'sluice_again_')").strip()
+    put_back = delivery.log_text().count("put back")
+    print(f"parts that the server lost: {lost}, put back: {put_back}")
+    if left != "0" or lost < 15 or put_back < lost:
+        delivery.fail(f"{left} tables are left, {lost} parts were lost, {put_back} put back")
+
+
 def compare(engine, delivery, at_least=1, but=()):
     """Each row that the journal demands, `but` those, is at the server, or at one of several, once; nothing else is."""
     engines = engine if isinstance(engine, list) else [engine]
@@ -159,6 +200,7 @@ def compare(engine, delivery, at_least=1, but=()):
     total = sum(len(rows) for rows in expected.values())
     print(f"journal and server agree: {' '.join(sizes)}" if not failed else "journal and server differ")
     if failed or total < at_least:
+        print(f"left for inspection: {delivery.folder}")
         delivery.fail(f"rows differ, or fewer than {at_least}: {total}")
 
 

@@ -51,6 +51,12 @@ def kills(engine, part):
     d.compare(engine, part, 5000)
 
 
+def forgets(engine, part):
+    """Blocks that the server has lost and whose tokens it has kept are put back, once."""
+    d.forgets(engine, part, d.TABLES, CH_RANGE_EVENTS=300)
+    d.compare(engine, part, 10000)
+
+
 def grows(engine):
     """Waits until inserts go on: what is then taken from under them has to be sent again."""
     def rows():
@@ -309,5 +315,5 @@ def too_large(engine, part):
     part.url = direct
 
 
-d.scenario_run(plain, points, kills, engine_faults, frozen_stop, refusals, aged, evil, tls, poison, view_refuses,
-               too_large)
+d.scenario_run(plain, points, kills, forgets, engine_faults, frozen_stop, refusals, aged, evil, tls, poison,
+               view_refuses, too_large)

@@ -87,4 +87,10 @@ def kills(engine, part):
     compare(engine, part, 2000)
 
 
-d.scenario_run(points, kills)
+def forgets(engine, part):
+    """Blocks that the server has lost and whose tokens it has kept are put back, once, and no view counts twice."""
+    d.forgets(engine, part, TABLES, "clickhouse-output", CH_RANGE_EVENTS=150)
+    compare(engine, part, 5000)
+
+
+d.scenario_run(points, kills, forgets)
