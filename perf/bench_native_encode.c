@@ -27,8 +27,10 @@ static void text_put(struct event *ev, uint8_t *raw, enum field_id field, const 
 static uint32_t click_write(uint8_t *out, uint32_t n)
 {
 	char raw[512];
-	struct event ev = {
-		.raw = (uint8_t *)raw, .type = EVENT_TYPE_click, .event_time_ms = 1794960000000 + n};
+	struct event ev = {.raw = (uint8_t *)raw,
+		.type = EVENT_TYPE_click,
+		.event_time_ms = 1794960000000 + n,
+		.known = true};
 	char user[16], page[32];
 	const char *country[] = {"US", "DE", "FR", "IN", "BR"}, *device[] = {"mobile", "desktop", "tablet"};
 

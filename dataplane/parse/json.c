@@ -49,6 +49,7 @@ static inline void event_begin(struct json_parser *jp, const uint8_t *raw, uint3
 	memset(ev->event_id, 0, sizeof ev->event_id);
 	ev->type = EVENT_TYPE_NONE;
 	ev->field_mask = 0;
+	ev->known = false;
 	ev->refused_field = FIELD_NONE;
 	ev->actions = 0;
 	ev->hit_count = 0;

@@ -45,7 +45,7 @@ struct json_stats {
 };
 
 /* What whoever wrote an event's JSON knows of it, so that nobody has to read it again. The writer vouches for
- * the text (RFC 8259, UTF-8, nesting), and that of the keys that the type knows no others stand in it. */
+ * the text (RFC 8259, UTF-8, nesting), and that no others of its own keys but `type` stand in it. */
 struct json_written {
 	uint64_t field_mask;   /* FBIT of each field with a value; 0: not known, it has to be parsed */
 	uint64_t escaped_mask; /* of those, texts with a backslash in what was written */

@@ -285,6 +285,7 @@ FAST void event_finish(struct json_parser *jp, const struct shape *shape, struct
 	jp->tail_used += shape->tail_bytes;
 	ev->field_mask = shape->field_mask;
 	ev->type = shape->type;
+	ev->known = shape->known;
 	ev->refused = DROP_NONE;
 	ev->refused_field = FIELD_NONE;
 	ev->actions = 0;

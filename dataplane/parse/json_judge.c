@@ -261,6 +261,7 @@ enum drop_reason json_judge(struct json_parser *jp, enum event_type type_hint, i
 			return reason;
 		}
 	}
+	ev->known = !jp->doc.foreign && !(jp->doc.top & ~(jp->type_keys[ev->type] | 1ull << jp->type_key));
 	return fields_judge(ev, present, receive_time_ms, limits);
 }
 
@@ -275,6 +276,7 @@ enum drop_reason json_judge_written(struct json_parser *jp, const struct json_wr
 		[FIELD_KIND_DECIMAL] = VALUE_NUMBER};
 
 	ev->type = written->type;
+	ev->known = true; /* nothing else is written */
 	for (uint64_t left = written->field_mask; left; left &= left - 1) {
 		enum field_id field = (enum field_id)__builtin_ctzll(left);
 		struct span span = written->field[field];

@@ -36,6 +36,8 @@ struct value {
 struct doc {
 	uint64_t seen;	   /* bit per key index */
 	uint64_t repeated; /* of those: seen again */
+	uint64_t top;	   /* of those: keys of the event itself */
+	bool foreign;	   /* it has keys without an index, too */
 	uint32_t trace_count;
 	bool plain;		       /* no escape in it, and the trace is complete */
 	struct value value[KEYS_MAX];  /* first value of each key seen */
@@ -84,6 +86,7 @@ struct shape {
 	uint64_t field_mask;
 	uint64_t hash;
 	uint8_t type, hint;
+	bool known; /* as in struct event */
 } __attribute__((aligned(32)));
 
 struct key_slot {

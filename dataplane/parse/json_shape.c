@@ -200,6 +200,7 @@ static bool shape_draft(struct json_parser *jp, struct shape *shape, const struc
 	shape->field_mask = ev->field_mask;
 	shape->tail_bytes = ev->tail_bytes;
 	shape->type = ev->type;
+	shape->known = ev->known;
 	shape->hint = (uint8_t)type_hint;
 	shape_measure(shape);
 	return true;

@@ -67,6 +67,7 @@ static uint8_t key_note(struct walk *w, const uint8_t *end, bool escaped)
 	if (w->depth > 2 || (w->depth == 2 && !w->in_attributes))
 		return KEY_NONE;
 	if (escaped) {
+		doc->foreign |= w->depth == 1; /* for who looks for keys as they stand there */
 		if (bytes > 6 * KEY_BYTES_MAX)
 			return KEY_NONE; /* longer than any known key, however it is escaped */
 		bytes = text_decode(decoded, name, bytes);
@@ -74,8 +75,11 @@ static uint8_t key_note(struct walk *w, const uint8_t *end, bool escaped)
 		name = decoded;
 	}
 	key = key_find(w->jp, name, bytes, w->depth == 1 ? KEY_SCOPE_TOP : KEY_SCOPE_ATTR);
-	if (key == KEY_NONE)
+	if (key == KEY_NONE) {
+		doc->foreign |= w->depth == 1;
 		return KEY_NONE;
+	}
+	doc->top |= (uint64_t)(w->depth == 1) << key;
 	if (doc->seen >> key & 1) {
 		doc->repeated |= 1ull << key;
 		return KEY_NONE; /* the first value stays */
@@ -221,7 +225,8 @@ enum drop_reason json_walk(struct json_parser *jp, const uint8_t *raw, uint32_t 
 	struct walk w = {.raw = raw, .p = raw, .end = raw + bytes, .jp = jp, .key = KEY_NONE};
 	enum drop_reason reason;
 
-	jp->doc.seen = jp->doc.repeated = 0;
+	jp->doc.seen = jp->doc.repeated = jp->doc.top = 0;
+	jp->doc.foreign = false;
 	jp->doc.trace_count = 0;
 	jp->doc.plain = true;
 	skip_space(&w);

@@ -94,7 +94,7 @@ void record_write_sized(uint8_t *out, uint32_t bytes, const struct event *ev, ui
 	record_fill_common(rec, ev, key_hash, receive_time_ms);
 	rec->bytes = bytes;
 	rec->kind = RECORD_EVENT;
-	rec->flags = flags;
+	rec->flags = (uint16_t)(flags | (ev->known ? RECORD_F_KNOWN : 0));
 	rec->event_time_ms = ev->event_time_ms;
 	memcpy(rec->event_id, ev->event_id, sizeof rec->event_id);
 	rec->field_mask = ev->field_mask;
@@ -118,6 +118,7 @@ void record_event(const struct record *rec, const uint8_t *payload, struct event
 	ev->tail_bytes = rec->payload_bytes - rec->raw_bytes;
 	ev->producer = ev->sequence = 0;
 	ev->ack = rec->flags & RECORD_F_ACK;
+	ev->known = rec->flags & RECORD_F_KNOWN;
 	if (rec->flags & RECORD_F_PRODUCER) {
 		struct record_producer from = record_producer_in(rec, payload);
 

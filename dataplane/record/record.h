@@ -44,6 +44,9 @@ enum record_flags {
 	 * and if refused, event_id is record_producer_id(). */
 	RECORD_F_PRODUCER = 1 << 3,
 	RECORD_F_ACK = 1 << 4, /* the producer wants to know when the record is durable */
+	/* RECORD_EVENT: the top-level keys of the raw bytes are fields of its type and `type`, nothing else;
+	 * without it there may be others. */
+	RECORD_F_KNOWN = 1 << 5,
 };
 
 enum rule_action {

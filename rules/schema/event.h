@@ -136,9 +136,10 @@ struct event {
 	uint8_t refused;       /* enum drop_reason; 0 = accepted so far */
 	uint8_t refused_field; /* enum field_id or 0 */
 	uint16_t hit_count;
-	uint8_t type;	   /* enum event_type */
-	uint8_t actions;   /* RULE_ACTION_* of the rules that hit (match stage) */
-	bool ack;	   /* the producer wants to know when the event is durable */
+	uint8_t type;	 /* enum event_type */
+	uint8_t actions; /* RULE_ACTION_* of the rules that hit (match stage) */
+	bool ack;	 /* the producer wants to know when the event is durable */
+	bool known; /* its top-level keys are fields of its type and `type`, nothing else; false: not known */
 	uint64_t producer; /* docs/protocol.md; 0: none */
 	uint64_t sequence;
 };

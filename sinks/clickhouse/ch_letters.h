@@ -33,8 +33,8 @@ void ch_letters_close(struct ch_letters *l);
 /* Durable when it returns 0. -EINVAL: bytes_max would be exceeded. */
 int ch_letters_add(struct ch_letters *l, const struct ch_letter *letter, struct err *err);
 
-/* Calls back for each letter of [from, to) of a log's epoch, as it was written. A line that is no dead letter:
- * -EINVAL. */
+/* Calls back for each letter of [from, to) of a log's epoch, as it was written. A line that is no dead
+ * letter: -EINVAL. */
 int ch_letters_each(const struct ch_letters *l, uint64_t epoch, uint64_t from, uint64_t to,
 	void (*each)(void *arg, uint64_t offset, const char *table, uint64_t rows), void *arg,
 	struct err *err);

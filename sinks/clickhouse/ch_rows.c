@@ -106,9 +106,14 @@ static struct ch_block *block_new(struct ch_rows *rows, const struct ch_table *t
 
 static struct ch_block *block_get(struct ch_rows *rows, const struct ch_table *table, int64_t time_ms)
 {
-	uint32_t month = ch_month_of(time_ms);
-	struct ch_block *block = block_find(rows, table, month);
+	struct ch_block *block = rows->block_count ? rows->block[rows->block_count - 1] : NULL;
+	uint32_t month;
 
+	/* Between two times of a month is that month. */
+	if (block && block->table == table && time_ms >= block->time_min_ms && time_ms <= block->time_max_ms)
+		return block;
+	month = ch_month_of(time_ms);
+	block = block_find(rows, table, month);
 	if (!block)
 		block = block_new(rows, table, month);
 	if (block && time_ms < block->time_min_ms)
@@ -207,6 +212,8 @@ static int alerts_add(struct ch_rows *rows, struct ch_source *src, struct err *e
 	struct record_key key;
 	struct alert alert;
 
+	if (!rec->hit_count)
+		return 0;
 	record_key_of(&key, rec);
 	for (uint32_t i = 0; i < rec->hit_count; i++) {
 		int rc =

@@ -14,10 +14,11 @@ static void put_chars(struct native_block *b, uint32_t column, const char *text)
 	native_put_text(b, column, text, strlen(text));
 }
 
-static void put_field(struct native_block *b, uint32_t column, enum field_id field, const struct record *rec)
+static inline void put_field(struct native_block *b, uint32_t column, enum field_id field,
+	const struct record *rec, const uint8_t *payload)
 {
 	uint32_t bytes;
-	const uint8_t *data = record_field(rec, field, &bytes);
+	const uint8_t *data = record_field_in(rec, payload, field, &bytes);
 	enum native_type type = b->column[column].type;
 	int64_t millionths;
 	double number;
@@ -60,7 +61,8 @@ static void put_tags(struct native_block *b, uint32_t column, const struct ch_so
 	native_put_array_end(b, column);
 }
 
-static void put_extra(struct native_block *b, uint32_t column, const struct record *rec)
+static __attribute__((noinline)) void put_extra(
+	struct native_block *b, uint32_t column, const struct record *rec)
 {
 	char text[EVENT_BYTES_MAX + 2];
 	size_t bytes = extra_keys_json(text, sizeof text, rec);
@@ -253,9 +255,6 @@ static void put_event_value(
 	const struct record *rec = src->rec;
 
 	switch (column->value) {
-	case CH_VALUE_FIELD:
-		put_field(b, i, column->field, rec);
-		break;
 	case CH_VALUE_EVENT_ID:
 		native_put_uuid(b, i, rec->event_id);
 		break;
@@ -266,7 +265,10 @@ static void put_event_value(
 		put_chars(b, i, type_name(rec));
 		break;
 	case CH_VALUE_EXTRA:
-		put_extra(b, i, rec);
+		if (rec->flags & RECORD_F_KNOWN)
+			native_put_text(b, i, NULL, 0);
+		else
+			put_extra(b, i, rec);
 		break;
 	case CH_VALUE_TAGS:
 		put_tags(b, i, src);
@@ -300,7 +302,7 @@ bool ch_put_common(struct native_block *b, uint32_t i, enum ch_value value, cons
 
 	switch (value) {
 	case CH_VALUE_FLAGS:
-		native_put_uint(b, i, rec->flags);
+		native_put_uint(b, i, rec->flags & ~(unsigned)RECORD_F_KNOWN);
 		return true;
 	case CH_VALUE_RECEIVE_TIME:
 		native_put_time(b, i, ch_time_clamp(rec->receive_time_ms));
@@ -333,6 +335,7 @@ bool ch_put_common(struct native_block *b, uint32_t i, enum ch_value value, cons
 
 void ch_put_record(struct native_block *b, const struct ch_table *table, const struct ch_source *src)
 {
+	const uint8_t *payload = record_payload(src->rec);
 	bool state_alert = src->rec->kind == RECORD_ROW;
 
 	for (uint32_t i = 0; i < table->column_count; i++) {
@@ -340,6 +343,10 @@ void ch_put_record(struct native_block *b, const struct ch_table *table, const s
 		bool common = column->value == CH_VALUE_EVENT_ID || column->value == CH_VALUE_EVENT_TIME ||
 			      column->value == CH_VALUE_WINDOW;
 
+		if (column->value == CH_VALUE_FIELD && !state_alert) {
+			put_field(b, i, column->field, src->rec, payload);
+			continue;
+		}
 		if (ch_put_common(b, i, column->value, src))
 			continue;
 		if (state_alert && !common)

@@ -111,7 +111,8 @@ static int position_first(struct ch_part *p, struct err *err)
 			"clickhouse %u OFFSET%s`",
 			p->part->partition, p->intent.path, oldest, p->part->partition,
 			p->part->log == SINK_LOG_OUTPUT ? " --output" : "");
-	return journal_durable_offset(p->part->journal, p->part->partition) ? position_check_all(p, 0, err) : 0;
+	return journal_durable_offset(p->part->journal, p->part->partition) ? position_check_all(p, 0, err)
+									    : 0;
 }
 
 static int position_find(struct ch_part *p, uint64_t *position, struct err *err)

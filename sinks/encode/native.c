@@ -72,10 +72,21 @@ static void put_varuint(struct bytes *out, uint64_t v)
 	bytes_put(out, p, varint_put(p, v));
 }
 
-static void put_string(struct bytes *out, const void *text, size_t bytes)
+static inline void put_string(struct bytes *out, const void *text, size_t bytes)
 {
-	put_varuint(out, bytes);
-	bytes_put(out, text, bytes);
+	uint8_t *p;
+
+	if (bytes > 127) {
+		put_varuint(out, bytes);
+		bytes_put(out, text, bytes);
+		return;
+	}
+	p = bytes_room(out, bytes + 1);
+	if (!p)
+		return;
+	*p = (uint8_t)bytes;
+	if (bytes)
+		memcpy(p + 1, text, bytes);
 }
 
 /* ---- the block ---- */
@@ -119,6 +130,7 @@ void native_block_clear(struct native_block *b)
 			memset(c->slot, 0, c->slot_count * sizeof *c->slot);
 	}
 	b->row_count = 0;
+	b->puts = 0;
 	b->failed = false;
 }
 
@@ -140,6 +152,7 @@ static struct native_column *put_begin(struct native_block *b, uint32_t column, 
 
 	assert(column < b->column_count && c->type == type && c->rows == b->row_count);
 	c->rows++;
+	b->puts++;
 	return c;
 }
 
@@ -392,8 +405,8 @@ void native_put_ordered(struct native_block *b, uint32_t column, const struct na
 void native_row_end(struct native_block *b)
 {
 	b->row_count++;
-	for (uint32_t i = 0; i < b->column_count; i++)
-		assert(b->column[i].rows == b->row_count);
+	assert(b->puts == b->column_count); /* and no column has had two */
+	b->puts = 0;
 }
 
 /* ---- writing out ---- */

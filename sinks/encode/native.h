@@ -68,6 +68,7 @@ struct native_column {
 struct native_block {
 	uint32_t column_count;
 	uint32_t row_count;
+	uint32_t puts; /* values of the open row so far */
 	bool failed;
 	uint64_t seed; /* of the dictionaries' hash: unpredictable, has no influence on the bytes */
 	struct native_column column[NATIVE_COLUMNS_MAX];

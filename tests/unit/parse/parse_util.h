@@ -30,7 +30,8 @@ static inline bool events_same(const struct event *a, const struct event *b)
 {
 	if (a->raw != b->raw || a->raw_bytes != b->raw_bytes || a->tail_bytes != b->tail_bytes ||
 		a->field_mask != b->field_mask || a->event_time_ms != b->event_time_ms ||
-		a->type != b->type || a->refused != b->refused || a->refused_field != b->refused_field)
+		a->type != b->type || a->refused != b->refused || a->refused_field != b->refused_field ||
+		(!a->refused && a->known != b->known))
 		return false;
 	if (a->actions || b->actions || a->hit_count || b->hit_count || a->hit || b->hit)
 		return false;
