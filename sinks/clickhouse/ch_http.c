@@ -283,11 +283,17 @@ static int http_exchange(struct ch_http *h, struct request *r, struct err *err)
 	return rc;
 }
 
-int ch_http_query(struct ch_http *h, const char *sql, uint64_t timeout_ms, struct err *err)
+int ch_http_query_marked(
+	struct ch_http *h, const char *sql, const char *token, uint64_t timeout_ms, struct err *err)
 {
-	struct request r = {.body = sql, .bytes = strlen(sql), .timeout_ms = timeout_ms};
+	struct request r = {.token = token, .body = sql, .bytes = strlen(sql), .timeout_ms = timeout_ms};
 
 	return http_exchange(h, &r, err);
+}
+
+int ch_http_query(struct ch_http *h, const char *sql, uint64_t timeout_ms, struct err *err)
+{
+	return ch_http_query_marked(h, sql, NULL, timeout_ms, err);
 }
 
 int ch_http_insert(struct ch_http *h, const char *sql, const char *token, const void *data, size_t bytes,

@@ -68,6 +68,9 @@ void ch_http_close(struct ch_http *h);
 
 /* Runs a statement; its result stands in h->answer.body. */
 int ch_http_query(struct ch_http *h, const char *sql, uint64_t timeout_ms, struct err *err);
+/* The same with an INSERT's token among its settings, by which it is found while it runs. */
+int ch_http_query_marked(
+	struct ch_http *h, const char *sql, const char *token, uint64_t timeout_ms, struct err *err);
 
 /* INSERT as one block: `sql` ends in FORMAT Native, data is the block. 0 only if the server has it durably
  * (as far as the table's settings say) and said so. */

@@ -16,6 +16,8 @@
 #define SLOT_MAGIC 0x3174746e49684353ull /* "SChIntt1" */
 /* With parked ranges or one in pieces: a version that does not know of them must not go on from here. */
 #define SLOT_MAGIC_MORE 0x3274746e49684353ull /* "SChIntt2" */
+/* With a block that is being put back: the same of versions that know of the others only. */
+#define SLOT_MAGIC_MEND 0x3374746e49684353ull /* "SChIntt3" */
 
 struct slot_parked {
 	uint64_t from, to;
@@ -25,7 +27,7 @@ struct slot_parked {
 	char endpoint[CH_ENDPOINT_BYTES];
 	uint64_t split_from, split_to;
 	uint32_t settled;
-	uint32_t zero;
+	uint32_t confirmed;
 };
 
 struct slot {
@@ -44,7 +46,8 @@ struct slot {
 	uint32_t settled;
 	uint64_t split_from, split_to;
 	struct slot_parked parked[CH_PARKED_MAX];
-	uint8_t zero[SLOT_BYTES - 428 - CH_PARKED_MAX * sizeof(struct slot_parked)];
+	uint32_t confirmed;
+	uint8_t zero[SLOT_BYTES - 432 - CH_PARKED_MAX * sizeof(struct slot_parked)];
 	uint32_t crc; /* of everything before it */
 };
 _Static_assert(sizeof(struct slot) == SLOT_BYTES && sizeof(struct slot_parked) == 320 &&
@@ -63,13 +66,22 @@ static bool slot_blank(const struct slot *s)
 	return p[0] == 0 && memcmp(p, p + 1, sizeof *s - 1) == 0;
 }
 
+/* The least version that may go on from here. */
+static uint64_t slot_magic_of(const struct slot *s)
+{
+	bool mend = s->confirmed > 0;
+
+	for (uint32_t i = 0; i < s->parked_count; i++)
+		mend |= s->parked[i].confirmed > 0;
+	if (mend)
+		return SLOT_MAGIC_MEND;
+	return s->parked_count || s->settled || s->split_to ? SLOT_MAGIC_MORE : SLOT_MAGIC;
+}
+
 static bool slot_intact(const struct slot *s)
 {
-	bool more = s->magic == SLOT_MAGIC_MORE;
-
-	if ((!more && s->magic != SLOT_MAGIC) || s->crc != slot_crc(s) || s->sequence == 0 ||
-		s->from > s->to || s->pending > 1 || s->parked_count > CH_PARKED_MAX ||
-		more != (s->parked_count > 0 || s->settled > 0 || s->split_to > 0))
+	if (s->crc != slot_crc(s) || s->sequence == 0 || s->from > s->to || s->pending > 1 ||
+		s->parked_count > CH_PARKED_MAX || s->magic != slot_magic_of(s))
 		return false;
 	for (uint32_t i = 0; i < s->parked_count; i++)
 		if (s->parked[i].from >= s->parked[i].to || s->parked[i].to > s->from)
@@ -88,6 +100,7 @@ static bool slot_intact(const struct slot *s)
 		(dst)->settled = (src)->settled;                                                             \
 		(dst)->split_from = (src)->split_from;                                                       \
 		(dst)->split_to = (src)->split_to;                                                           \
+		(dst)->confirmed = (src)->confirmed;                                                         \
 	} while (0)
 
 static bool slot_read(const struct slot *s, struct ch_intent *out)
@@ -117,7 +130,6 @@ static void slot_write(struct slot *s, const struct ch_intent *in)
 {
 	memset(s, 0, sizeof *s);
 	RANGE_COPY(s, &in->range);
-	s->magic = in->parked_count || s->settled || s->split_to ? SLOT_MAGIC_MORE : SLOT_MAGIC;
 	s->sequence = in->sequence;
 	s->epoch = in->epoch;
 	s->partition = in->partition;
@@ -132,6 +144,7 @@ static void slot_write(struct slot *s, const struct ch_intent *in)
 		RANGE_COPY(to, from);
 		memcpy(to->endpoint, from->endpoint, CH_ENDPOINT_BYTES);
 	}
+	s->magic = slot_magic_of(s);
 	s->crc = slot_crc(s);
 }
 

@@ -30,6 +30,8 @@ struct ch_range {
 	 * before split_from; [split_from, split_to) may be. 0, 0: that one is whole. */
 	uint32_t settled;
 	uint64_t split_from, split_to;
+	uint32_t confirmed; /* 1 + the block (or its piece that may be there) of which its server has said yes
+			       though it was not there: it is being put back (ch_mend.c). 0: none */
 	char endpoint[CH_ENDPOINT_BYTES]; /* host:port */
 };
 

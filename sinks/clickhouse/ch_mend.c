@@ -2,14 +2,22 @@
  *
  * A table that is not replicated writes the token of a block to its log, then makes the part visible: two
  * steps, and a server that ends between them (kill -9, a panic) starts with a token that has no rows. From
- * then on the block is taken for a duplicate: it is confirmed, and never there. So a block that goes again is
- * counted by address once it is confirmed, and if there is nothing of it, it is put back.
+ * then on the block is taken for a duplicate: it is confirmed, and never there. So when a block that may have
+ * been sent before is confirmed, its server is asked for one of its rows, and if there is none, it is put
+ * back.
  *
  * Not under another token: materialized views have their share, by the repeated INSERT at the latest, and
  * would get it twice. The rows go to a table of the same make beside it, whose only part is then attached to
- * the first one, which no view sees. Each attempt has a table with a name of its own, and removes those of
- * earlier attempts before it counts: what an earlier attempt has left in a socket of a server that stood
- * still finds no table any more. The part's sink thread. */
+ * the first one, which no view sees. That is no INSERT, and no token keeps it single. What does:
+ * - Before anything of it the range says so durably (confirmed): from then on nothing but this is done with
+ * the block. It goes neither again, nor in pieces, nor to another server.
+ * - All its statements carry the block's token, so those that still run at a server that did not answer are
+ * found.
+ * - Every attempt has a table with a name of its own, and removes those of earlier attempts before it looks
+ * for rows: a statement of theirs that is still in a socket of a server which stood still finds no table any
+ * more.
+ *
+ * The part's sink thread. */
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -20,19 +28,31 @@
 #include "ch_ddl.h"
 #include "ch_part_priv.h"
 #include "crash.h"
-#include "crc32c.h"
+#include "hash.h"
 #include "log.h"
 
-#define BESIDE_BYTES 64
-#define LEFT_MAX 64 /* tables of earlier attempts that are removed at once */
+#define WORD_BYTES 64
+#define STEM_BYTES 30 /* "sluice_again_" and 16 digits and "_" */
+#define LEFT_MAX 64   /* tables of earlier attempts in one answer */
 
 struct mend {
 	struct ch_part *p;
-	const struct ch_table *table;
-	const char *token;
-	char stem[BESIDE_BYTES]; /* of the names of tables for this block */
-	char beside[BESIDE_BYTES];
+	const struct ch_sent *sent;
+	char stem[WORD_BYTES]; /* of the names of tables for this block */
+	char beside[WORD_BYTES];
 };
+
+/* What kind of table it is. */
+enum { PLAIN = 1, HAS_TTL = 2 };
+
+static FILE *text_open(char **sql, size_t *bytes, struct err *err)
+{
+	FILE *out = open_memstream(sql, bytes);
+
+	if (!out)
+		err_set(err, -ENOMEM, "clickhouse: no memory for a statement");
+	return out;
+}
 
 static void table_name(FILE *out, const struct mend *m, const char *table)
 {
@@ -50,35 +70,53 @@ static void where_table(FILE *out, const struct mend *m, const char *column, con
 	ch_ddl_text(out, table);
 }
 
-/* Replicas keep their tokens with their parts, and one that lags behind would look like one that has lost. */
-static int replicated(const struct mend *m, bool *yes, struct err *err)
+/* Only a plain MergeTree keeps rows as they came: others merge, or replace them, and replicas keep their
+ * tokens with their parts, and may lag behind. 0 for these, else PLAIN and HAS_TTL. */
+static int table_kind(const struct mend *m, uint64_t *kind, struct err *err)
 {
-	uint64_t count;
 	size_t bytes;
 	char *sql;
-	FILE *out = open_memstream(&sql, &bytes);
+	FILE *out = text_open(&sql, &bytes, err);
+
+	if (!out)
+		return -ENOMEM;
+	fprintf(out,
+		"SELECT count() + %d * countIf(position(engine_full, ' TTL ') > 0) FROM system.tables WHERE ",
+		HAS_TTL);
+	where_table(out, m, "name", m->sent->block->table->name);
+	fputs(" AND engine = 'MergeTree' FORMAT TabSeparated", out);
+	return ch_ask_number(m->p, out, &sql, kind, err);
+}
+
+/* Rows may be there that its user does not see. A server that does not tell who may see what has no such
+ * rules for all that is known. */
+static int rows_hidden(const struct mend *m, bool *hidden, struct err *err)
+{
+	uint64_t count = 0;
+	size_t bytes;
+	char *sql;
+	FILE *out = text_open(&sql, &bytes, err);
 	int rc;
 
 	if (!out)
-		return err_set(err, -ENOMEM, "clickhouse: no memory for a statement");
-	fputs("SELECT count() FROM system.tables WHERE ", out);
-	where_table(out, m, "name", m->table->name);
-	fputs(" AND NOT startsWith(engine, 'Replicated') AND NOT startsWith(engine, 'Shared') FORMAT "
-	      "TabSeparated",
-		out);
+		return -ENOMEM;
+	fputs("SELECT count() FROM system.row_policies WHERE database = ", out);
+	ch_ddl_text(out, m->p->cfg->database);
+	fputs(" AND table IN ('', '*', ", out);
+	ch_ddl_text(out, m->sent->block->table->name);
+	fputs(") FORMAT TabSeparated", out);
 	rc = ch_ask_number(m->p, out, &sql, &count, err);
-	*yes = count == 0;
-	return rc;
+	*hidden = count != 0;
+	return rc && m->p->http.answered ? 0 : rc;
 }
 
 /* A word of letters, digits, - and _ at *at, which is then behind its line. False at the end, or at anything
  * else. */
-static bool next_word(const char **at, char out[BESIDE_BYTES])
+static bool next_word(const char **at, char out[WORD_BYTES])
 {
 	size_t n = 0;
 
-	while (n < BESIDE_BYTES - 1 &&
-		(isalnum((unsigned char)(*at)[n]) || (*at)[n] == '_' || (*at)[n] == '-'))
+	while (n < WORD_BYTES - 1 && (isalnum((unsigned char)(*at)[n]) || (*at)[n] == '_' || (*at)[n] == '-'))
 		n++;
 	if (n == 0 || (*at)[n] != '\n')
 		return false;
@@ -92,172 +130,260 @@ static int table_drop(const struct mend *m, const char *name, struct err *err)
 {
 	size_t bytes;
 	char *sql;
-	FILE *out = open_memstream(&sql, &bytes);
+	FILE *out = text_open(&sql, &bytes, err);
 
 	if (!out)
-		return err_set(err, -ENOMEM, "clickhouse: no memory for a statement");
+		return -ENOMEM;
 	fputs("DROP TABLE IF EXISTS ", out);
 	table_name(out, m, name);
 	fputs(" SYNC", out);
-	return ch_ask(m->p, out, &sql, err);
+	return ch_ask(m->p, out, &sql, m->sent->token, err);
+}
+
+static int leftovers_find(
+	const struct mend *m, char name[LEFT_MAX][WORD_BYTES], uint32_t *count, struct err *err)
+{
+	const char *at;
+	size_t bytes;
+	char *sql;
+	FILE *out = text_open(&sql, &bytes, err);
+	int rc;
+
+	*count = 0;
+	if (!out)
+		return -ENOMEM;
+	fputs("SELECT name FROM system.tables WHERE ", out);
+	where_table(out, m, "substring(name, 1, 30)", m->stem);
+	fprintf(out, " LIMIT %d FORMAT TabSeparated", LEFT_MAX);
+	rc = ch_ask(m->p, out, &sql, NULL, err);
+	if (rc)
+		return rc;
+	at = m->p->http.answer.body;
+	while (*count < LEFT_MAX && next_word(&at, name[*count]) &&
+		strncmp(name[*count], m->stem, STEM_BYTES) == 0)
+		(*count)++;
+	return *at ? err_set(err, -EPROTO, "clickhouse: answer is not the names that were asked for") : 0;
 }
 
 /* Tables of earlier attempts: once they are gone, nothing of those can come any more. */
 static int leftovers_drop(const struct mend *m, struct err *err)
 {
-	char name[LEFT_MAX][BESIDE_BYTES];
-	uint32_t count = 0;
-	const char *at;
-	size_t bytes;
-	char *sql;
-	FILE *out = open_memstream(&sql, &bytes);
-	int rc;
+	char name[LEFT_MAX][WORD_BYTES];
+	uint32_t count;
 
-	if (!out)
-		return err_set(err, -ENOMEM, "clickhouse: no memory for a statement");
-	fputs("SELECT name FROM system.tables WHERE ", out);
-	where_table(out, m, "substring(name, 1, 30)", m->stem);
-	fprintf(out, " LIMIT %d FORMAT TabSeparated", LEFT_MAX);
-	rc = ch_ask(m->p, out, &sql, err);
-	at = m->p->http.answer.body;
-	while (rc == 0 && count < LEFT_MAX && next_word(&at, name[count]))
-		count++;
-	if (rc == 0 && *at)
-		return err_set(err, -EPROTO, "clickhouse: answer is not the names that were asked for");
-	for (uint32_t i = 0; rc == 0 && i < count; i++)
-		rc = table_drop(m, name[i], err);
-	return rc;
+	do {
+		int rc = leftovers_find(m, name, &count, err);
+
+		for (uint32_t i = 0; rc == 0 && i < count; i++)
+			rc = table_drop(m, name[i], err);
+		if (rc)
+			return rc;
+	} while (count == LEFT_MAX);
+	return 0;
 }
 
 /* The block in a table of its own. */
 static int beside_fill(struct mend *m, struct err *err)
 {
-	struct ch_table beside = *m->table;
+	struct ch_table beside = *m->sent->block->table;
+	struct ch_part *p = m->p;
 	size_t bytes;
 	char *sql;
-	FILE *out = open_memstream(&sql, &bytes);
+	FILE *out = text_open(&sql, &bytes, err);
 	int rc;
 
 	beside.name = m->beside;
 	if (!out)
-		return err_set(err, -ENOMEM, "clickhouse: no memory for a statement");
+		return -ENOMEM;
 	fputs("CREATE TABLE ", out);
 	table_name(out, m, m->beside);
 	fputs(" AS ", out);
-	table_name(out, m, m->table->name);
-	rc = ch_ask(m->p, out, &sql, err);
+	table_name(out, m, m->sent->block->table->name);
+	rc = ch_ask(p, out, &sql, m->sent->token, err);
 	if (rc)
 		return rc;
-	out = open_memstream(&sql, &bytes);
+	out = text_open(&sql, &bytes, err);
 	if (!out)
-		return err_set(err, -ENOMEM, "clickhouse: no memory for a statement");
-	ch_ddl_insert(out, m->p->cfg, &beside);
+		return -ENOMEM;
+	ch_ddl_insert(out, p->cfg, &beside);
 	if (fclose(out)) {
 		free(sql);
 		return err_set(err, -ENOMEM, "clickhouse: no memory for a statement");
 	}
-	rc = ch_http_insert(&m->p->http, sql, m->token, m->p->body.data, m->p->body.bytes, err);
+	rc = ch_http_insert(&p->http, sql, m->sent->token, p->body.data, p->body.bytes, err);
 	free(sql);
-	/* Neither for its size nor for what is in it: it was taken before. */
-	return rc == -EBADMSG || rc == -E2BIG ? -EAGAIN : rc;
+	if (rc == -EBADMSG) /* what was taken once: a constraint that is new */
+		return -EINVAL;
+	return rc == -E2BIG ? -EAGAIN : rc;
 }
 
-/* Its part to the table. None: what has come to the end of its time is removed soon. */
-static int beside_attach(const struct mend *m, struct err *err)
+/* The partition of its part; "" if it has none. */
+static int beside_partition(const struct mend *m, char partition[WORD_BYTES], struct err *err)
 {
-	char partition[BESIDE_BYTES];
 	const char *at;
 	size_t bytes;
 	char *sql;
-	FILE *out = open_memstream(&sql, &bytes);
+	FILE *out = text_open(&sql, &bytes, err);
 	int rc;
 
+	partition[0] = 0;
 	if (!out)
-		return err_set(err, -ENOMEM, "clickhouse: no memory for a statement");
-	fputs("SELECT DISTINCT partition_id FROM system.parts WHERE active AND ", out);
-	where_table(out, m, "table", m->beside);
+		return -ENOMEM;
+	fputs("SELECT DISTINCT _partition_id FROM ", out);
+	table_name(out, m, m->beside);
 	fputs(" FORMAT TabSeparated", out);
-	rc = ch_ask(m->p, out, &sql, err);
+	rc = ch_ask(m->p, out, &sql, NULL, err);
 	at = m->p->http.answer.body;
 	if (rc || !*at)
 		return rc;
 	if (!next_word(&at, partition) || *at)
 		return err_set(
 			err, -EPROTO, "clickhouse: answer is not the one partition that was asked for");
-	out = open_memstream(&sql, &bytes);
+	return 0;
+}
+
+static int beside_attach(const struct mend *m, const char *partition, struct err *err)
+{
+	size_t bytes;
+	char *sql;
+	FILE *out = text_open(&sql, &bytes, err);
+
 	if (!out)
-		return err_set(err, -ENOMEM, "clickhouse: no memory for a statement");
+		return -ENOMEM;
 	fputs("ALTER TABLE ", out);
-	table_name(out, m, m->table->name);
+	table_name(out, m, m->sent->block->table->name);
 	fputs(" ATTACH PARTITION ID ", out);
 	ch_ddl_text(out, partition);
 	fputs(" FROM ", out);
 	table_name(out, m, m->beside);
-	return ch_ask(m->p, out, &sql, err);
+	return ch_ask(m->p, out, &sql, m->sent->token, err);
 }
 
 static void names_make(struct mend *m)
 {
-	uint32_t low = crc32c(0, m->token, strlen(m->token));
-	uint32_t high = crc32c(~low, m->token, strlen(m->token));
 	uint64_t attempt;
 
 	if (getrandom(&attempt, sizeof attempt, 0) != (ssize_t)sizeof attempt)
 		attempt = m->p->http.query_seed + m->p->http.query_count;
-	snprintf(m->stem, sizeof m->stem, "sluice_again_%08" PRIx32 "%08" PRIx32 "_", high, low);
+	snprintf(m->stem, sizeof m->stem, "sluice_again_%016" PRIx64 "_",
+		hash_bytes(m->sent->token, strlen(m->sent->token), 0));
 	snprintf(m->beside, sizeof m->beside, "%s%016" PRIx64, m->stem, attempt);
 }
 
+/* Nothing of it is there, and nothing of an earlier attempt can come. */
 static int put_back(struct mend *m, struct err *err)
 {
-	int rc = beside_fill(m, err);
+	const struct ch_sent *s = m->sent;
+	char partition[WORD_BYTES];
+	uint64_t kind = 0;
+	bool there = false;
+	int rc = table_kind(m, &kind, err);
 
+	log_warn("clickhouse",
+		"partition=%u table=%s range=%lu-%lu: the server has the token of a block and none of its "
+		"rows (it "
+		"ended between the two): it is put back",
+		m->p->part->partition, s->block->table->name, s->from, s->to);
+	if (rc == 0)
+		rc = beside_fill(m, err);
 	if (rc == 0) {
 		crash_point("ch_beside");
-		rc = beside_attach(m, err);
+		rc = beside_partition(m, partition, err);
 	}
+	if (rc == 0 && partition[0])
+		rc = beside_attach(m, partition, err);
 	if (rc == 0) {
 		crash_point("ch_attached");
-		rc = table_drop(m, m->beside, err);
+		rc = ch_block_there(m->p, s->block, s->from, s->to, &there, err);
 	}
-	return rc;
+	if (rc == 0 && !there && !(kind & HAS_TTL))
+		return err_set(err, -EAGAIN, "it was put back, and is not there");
+	if (rc == 0 && !there)
+		log_warn("clickhouse",
+			"partition=%u table=%s range=%lu-%lu: all of its rows have come to the end of "
+			"their time (TTL)",
+			m->p->part->partition, s->block->table->name, s->from, s->to);
+	return rc ? rc : table_drop(m, m->beside, err);
 }
 
-int ch_block_prove(struct ch_part *p, const struct ch_block *block, uint64_t from, uint64_t to,
-	const char *token, struct err *err)
+int ch_block_mend(struct ch_part *p, const struct ch_sent *s, struct err *err)
 {
-	struct mend m = {.p = p, .table = block->table, .token = token};
-	uint64_t there = 0, running = 0;
-	bool yes = false;
-	int rc;
+	struct mend m = {.p = p, .sent = s};
+	uint64_t running = 0;
+	bool there = false;
+	int rc = ch_token_running(p, s->token, &running, err);
 
-	names_make(&m);
-	rc = leftovers_drop(&m, err); /* also those of an attempt that has done it */
-	if (rc == 0)
-		rc = ch_block_count(p, block, from, to, &there, err);
-	if (rc || there)
-		return rc;
-	rc = replicated(&m, &yes, err);
-	if (rc || yes)
-		return rc;
-	rc = ch_token_running(p, token, &running, err);
 	if (rc == 0 && running)
-		rc = err_set(err, -EAGAIN, "an earlier INSERT of it still runs");
+		rc = err_set(err, -EAGAIN, "a statement of an earlier attempt still runs");
+	names_make(&m);
 	if (rc == 0)
-		rc = ch_block_count(p, block, from, to, &there, err); /* it may have ended meanwhile */
-	if (rc == 0 && !there) {
-		log_warn("clickhouse",
-			"partition=%u table=%s range=%lu-%lu: the server has the token of a block and none "
-			"of its "
-			"rows (it ended between the two): put back",
-			p->part->partition, block->table->name, from, to);
+		rc = leftovers_drop(&m, err);
+	if (rc == 0)
+		rc = ch_block_there(p, s->block, s->from, s->to, &there, err);
+	if (rc == 0 && !there)
 		rc = put_back(&m, err);
-	}
-	if (rc)
+	if (rc == 0)
+		p->range.confirmed =
+			0; /* durably with the next step; until then the block is found to be there */
+	else
 		err_prefix(err,
 			"range %lu-%lu of %s: its server has confirmed a block and has no row of it, which "
 			"is put back "
 			"by way of a table %s...",
-			from, to, block->table->name, m.stem);
+			s->from, s->to, s->block->table->name, m.stem);
+	return rc;
+}
+
+/* What it confirms is believed, as nothing else can be had; said once. */
+static int believe(struct ch_part *p, const struct ch_sent *s, const char *why)
+{
+	if (!p->believed)
+		log_warn("clickhouse",
+			"partition=%u table=%s: whether what is confirmed is there cannot be seen, and is "
+			"believed: %.300s",
+			p->part->partition, s->block->table->name, why);
+	p->believed = true;
+	return 0;
+}
+
+static int block_prove(struct ch_part *p, const struct ch_sent *s, struct err *err)
+{
+	struct mend m = {.p = p, .sent = s};
+	bool there = false, hidden = false;
+	uint64_t kind = 0;
+	int rc = ch_block_there(p, s->block, s->from, s->to, &there, err);
+
+	if (rc)
+		return p->http.answered && rc != -ECANCELED ? believe(p, s, err->text) : rc;
+	if (there)
+		return 0;
+	rc = table_kind(&m, &kind, err);
+	if (rc == 0 && !(kind & PLAIN))
+		return 0; /* merged away, or replaced, or not here yet */
+	if (rc == 0)
+		rc = rows_hidden(&m, &hidden, err);
+	if (rc)
+		return rc;
+	if (hidden)
+		return believe(p, s, "there are row policies");
+	p->range.confirmed = p->block_index + 1;
+	rc = ch_range_save(p, err);
+	if (rc) {
+		p->ours = true;
+		return rc;
+	}
+	crash_point("ch_confirmed");
+	return ch_block_mend(p, s, err);
+}
+
+int ch_block_prove(struct ch_part *p, const struct ch_sent *s, struct err *err)
+{
+	bool ambiguous = p->ambiguous;
+	int rc;
+
+	p->ambiguous = true; /* views may have their share: no other server's business */
+	rc = block_prove(p, s, err);
+	if (rc == 0)
+		p->ambiguous = ambiguous;
 	return rc;
 }

@@ -78,14 +78,15 @@ int ch_range_again(struct ch_part *p, const struct ch_range *range, struct err *
 		rc = ch_range_crc(p, &crc, err);
 	if (rc)
 		return rc;
-	if ((crc != range->body_crc || p->rows.block_count != range->insert_count) &&
-		(range->settled || range->split_to))
+	p->recoded = crc != range->body_crc || p->rows.block_count != range->insert_count;
+	if (p->recoded && (range->settled || range->split_to || range->confirmed))
 		return err_set(err, -EINVAL,
-			"clickhouse: range %lu-%lu of partition %u went in pieces and now encodes "
+			"clickhouse: range %lu-%lu of partition %u went in pieces or is put back, and now "
+			"encodes "
 			"differently (another "
 			"version or other rules): finish it with the version that began it",
 			range->from, range->to, p->part->partition);
-	if (crc != range->body_crc || p->rows.block_count != range->insert_count)
+	if (p->recoded)
 		log_error("clickhouse",
 			"partition=%u range=%lu-%lu encodes differently than when it was first sent (another "
 			"version or other rules); its tokens keep it single",
@@ -249,7 +250,7 @@ static bool rebind(struct ch_part *p, struct ch_range *range)
 		p->part->partition, range->from, range->to, to, range->endpoint);
 	snprintf(range->endpoint, sizeof range->endpoint, "%s", to);
 	/* The other one has none of its pieces. A record of it that is a dead letter may be one twice. */
-	range->settled = 0;
+	range->settled = range->confirmed = 0;
 	range->split_from = range->split_to = 0;
 	return true;
 }

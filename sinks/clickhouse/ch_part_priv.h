@@ -38,10 +38,13 @@ struct ch_part {
 	uint32_t refused_code; /* of the server, for the INSERT that failed last */
 	bool in_parked;	       /* it is number parked_index of those that are parked */
 	uint32_t parked_index;
-	bool ambiguous;	     /* a send of it was not answered: it may be on its way at its server still */
-	bool ours;	     /* what failed last is no server's fault: another one would not do better */
-	uint64_t generation; /* rulesets: of the block at hand */
-	uint64_t marked_ns;  /* when the position was last made durable */
+	bool ambiguous;	      /* a send of it was not answered: it may be on its way at its server still */
+	bool recoded;	      /* it encodes differently than when it was first sent */
+	bool believed;	      /* said once: what it confirms cannot be looked at */
+	uint32_t block_index; /* of its block in work */
+	bool ours;	      /* what failed last is no server's fault: another one would not do better */
+	uint64_t generation;  /* rulesets: of the block at hand */
+	uint64_t marked_ns;   /* when the position was last made durable */
 	struct ch_catalog *catalog; /* what the log's records go to */
 };
 
@@ -64,11 +67,15 @@ int ch_block_deliver(struct ch_part *p, const struct ch_block *block, uint64_t f
 /* How many rows of the block's table and month its server has of [from, to). */
 int ch_block_count(struct ch_part *p, const struct ch_block *block, uint64_t from, uint64_t to,
 	uint64_t *count, struct err *err);
-/* Runs the statement that was written to `out`, an open_memstream() of *sql, and frees it. */
-int ch_ask(struct ch_part *p, FILE *out, char **sql, struct err *err);
-/* The same of a SELECT of one number. */
+/* Runs the statement that was written to `out`, an open_memstream() of *sql, and frees it. token: by which
+ * ch_token_running() finds it; NULL: none. */
+int ch_ask(struct ch_part *p, FILE *out, char **sql, const char *token, struct err *err);
+/* The same, without a token, of a SELECT of one number. */
 int ch_ask_number(struct ch_part *p, FILE *out, char **sql, uint64_t *count, struct err *err);
-/* How many INSERTs run there whose token begins so. */
+/* Whether its server has any row of them. */
+int ch_block_there(struct ch_part *p, const struct ch_block *block, uint64_t from, uint64_t to, bool *there,
+	struct err *err);
+/* How many statements run there whose token begins so. */
 int ch_token_running(struct ch_part *p, const char *token, uint64_t *count, struct err *err);
 /* True if a send of it was not answered and its server may be at it still, or cannot say: then nothing of it
  * may go under another token. */
@@ -85,16 +92,24 @@ int ch_rows_there(struct ch_part *p, uint64_t from, uint64_t to, uint64_t *rows,
 int ch_position_check(struct ch_part *p, uint64_t position, struct err *err);
 
 /* ---- ch_mend.c: blocks that are confirmed and not there ---- */
-/* Its server has confirmed a block that had been sent before; its body is in p->body. If there is no row of
- * it, it is put back. */
-int ch_block_prove(struct ch_part *p, const struct ch_block *block, uint64_t from, uint64_t to,
-	const char *token, struct err *err);
+/* A block, or a piece of one, as it goes to its server; p->body has it. */
+struct ch_sent {
+	const struct ch_block *block;
+	uint64_t from, to; /* offsets that it has rows of */
+	const char *token;
+};
+/* Its server has confirmed what had been sent before. If there is no row of it, it is put back. */
+int ch_block_prove(struct ch_part *p, const struct ch_sent *s, struct err *err);
+/* Goes on with that behind a failure: p->range.confirmed names it. */
+int ch_block_mend(struct ch_part *p, const struct ch_sent *s, struct err *err);
 
 /* ---- ch_split.c: blocks that are refused ---- */
 /* Block number `index` of the range was refused by that code of ch_block_deliver(): it goes in pieces, and
  * rows that the table will never take are put aside. -EINVAL: a view refuses what its table has taken, or no
  * more may be put aside. */
 int ch_block_refused(struct ch_part *p, uint32_t index, int why, struct err *err);
+/* Makes p->range durable as it is, where it stands: pending or parked. */
+int ch_range_save(struct ch_part *p, struct err *err);
 /* Goes on with the pieces of it where p->range says. */
 int ch_block_split(struct ch_part *p, uint32_t index, struct err *err);
 /* Takes what was put aside of the range before a crash out of its tally. */

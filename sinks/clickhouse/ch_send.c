@@ -43,7 +43,7 @@ static void where_partition(FILE *out, const struct ch_part *p)
 	fprintf(out, " AND _epoch = %lu AND _partition = %u", p->rows.epoch, p->rows.partition);
 }
 
-int ch_ask(struct ch_part *p, FILE *out, char **sql, struct err *err)
+int ch_ask(struct ch_part *p, FILE *out, char **sql, const char *token, struct err *err)
 {
 	int rc;
 
@@ -51,7 +51,7 @@ int ch_ask(struct ch_part *p, FILE *out, char **sql, struct err *err)
 		free(*sql);
 		return err_set(err, -ENOMEM, "clickhouse: no memory for a statement");
 	}
-	rc = ch_http_query(&p->http, *sql, p->http.timeout_ms, err);
+	rc = ch_http_query_marked(&p->http, *sql, token, p->http.timeout_ms, err);
 	free(*sql);
 	return rc;
 }
@@ -60,7 +60,7 @@ int ch_ask_number(struct ch_part *p, FILE *out, char **sql, uint64_t *count, str
 {
 	const char *body;
 	char *end;
-	int rc = ch_ask(p, out, sql, err);
+	int rc = ch_ask(p, out, sql, NULL, err);
 
 	*count = 0;
 	if (rc)
@@ -73,9 +73,9 @@ int ch_ask_number(struct ch_part *p, FILE *out, char **sql, uint64_t *count, str
 	return 0;
 }
 
-static void from_table(FILE *out, const struct ch_part *p, const struct ch_table *table)
+static void from_table(FILE *out, const struct ch_part *p, const struct ch_table *table, const char *what)
 {
-	fputs("SELECT count() FROM ", out);
+	fprintf(out, "SELECT %s FROM ", what);
 	ch_ddl_name(out, p->cfg->database);
 	fputc('.', out);
 	ch_ddl_name(out, table->name);
@@ -83,23 +83,53 @@ static void from_table(FILE *out, const struct ch_part *p, const struct ch_table
 	where_partition(out, p);
 }
 
+/* Limits of a user's profile must not make a number smaller. */
+#define WHOLE_ANSWER                                                                                         \
+	" SETTINGS read_overflow_mode = 'throw', timeout_overflow_mode = 'throw' FORMAT TabSeparated"
+
+static void where_block(FILE *out, const struct ch_block *block, uint64_t from, uint64_t to)
+{
+	const char *time = block->table->time;
+
+	fprintf(out,
+		" AND _offset >= %lu AND _offset < %lu AND %s >= fromUnixTimestamp64Milli(toInt64(%ld), "
+		"'UTC') AND %s <= fromUnixTimestamp64Milli(toInt64(%ld), 'UTC')",
+		from, to, time, block->time_min_ms, time, block->time_max_ms);
+}
+
 int ch_block_count(struct ch_part *p, const struct ch_block *block, uint64_t from, uint64_t to,
 	uint64_t *count, struct err *err)
 {
-	const char *time = block->table->time;
 	size_t bytes;
 	char *sql;
 	FILE *out = open_memstream(&sql, &bytes);
 
 	if (!out)
 		return err_set(err, -ENOMEM, "clickhouse: no memory for a statement");
-	from_table(out, p, block->table);
-	fprintf(out,
-		" AND _offset >= %lu AND _offset < %lu AND %s >= fromUnixTimestamp64Milli(toInt64(%ld), "
-		"'UTC') AND %s <= "
-		"fromUnixTimestamp64Milli(toInt64(%ld), 'UTC') FORMAT TabSeparated",
-		from, to, time, block->time_min_ms, time, block->time_max_ms);
+	from_table(out, p, block->table, "count()");
+	where_block(out, block, from, to);
+	fputs(WHOLE_ANSWER, out);
 	return ch_ask_number(p, out, &sql, count, err);
+}
+
+int ch_block_there(struct ch_part *p, const struct ch_block *block, uint64_t from, uint64_t to, bool *there,
+	struct err *err)
+{
+	uint64_t count = 0;
+	size_t bytes;
+	char *sql;
+	FILE *out = open_memstream(&sql, &bytes);
+	int rc;
+
+	if (!out)
+		return err_set(err, -ENOMEM, "clickhouse: no memory for a statement");
+	fputs("SELECT count() FROM (", out);
+	from_table(out, p, block->table, "1");
+	where_block(out, block, from, to);
+	fputs(" LIMIT 1)" WHOLE_ANSWER, out);
+	rc = ch_ask_number(p, out, &sql, &count, err);
+	*there = count != 0;
+	return rc;
 }
 
 /* Rows of [from, to) in one table; 0 where rows have no addresses. */
@@ -116,8 +146,8 @@ static int table_rows(struct ch_part *p, const struct ch_table *table, uint64_t 
 	out = open_memstream(&sql, &bytes);
 	if (!out)
 		return err_set(err, -ENOMEM, "clickhouse: no memory for a statement");
-	from_table(out, p, table);
-	fprintf(out, " AND _offset >= %lu AND _offset < %lu FORMAT TabSeparated", from, to);
+	from_table(out, p, table, "count()");
+	fprintf(out, " AND _offset >= %lu AND _offset < %lu" WHOLE_ANSWER, from, to);
 	return ch_ask_number(p, out, &sql, count, err);
 }
 
@@ -201,48 +231,43 @@ static int insert_text(const struct ch_part *p, const struct ch_table *table, ch
 	return err_set(err, -ENOMEM, "clickhouse: no memory for a statement");
 }
 
-/* `again`: it may have been sent before, so that a yes may stand for that time. */
-static int block_send(struct ch_part *p, const struct ch_block *block, uint64_t from, uint64_t to, bool again,
-	struct err *err)
+static int body_write(struct ch_part *p, const struct ch_block *block, struct err *err)
 {
-	char token[320], *sql = NULL;
-	int rc;
-
-	token_text(token, sizeof token, block, p, from, to);
 	p->body.bytes = 0;
 	if (native_block_write(&block->native, &p->body))
 		return err_set(err, -ENOMEM, "clickhouse: no memory for a block");
+	return 0;
+}
+
+static int block_send(struct ch_part *p, const struct ch_sent *s, struct err *err)
+{
+	char *sql = NULL;
+	int rc = body_write(p, s->block, err);
+
+	if (rc)
+		return rc;
 	p->http.on_sent = on_sent;
-	rc = insert_text(p, block->table, &sql, err);
+	rc = insert_text(p, s->block->table, &sql, err);
 	if (rc == 0)
-		rc = ch_http_insert(&p->http, sql, token, p->body.data, p->body.bytes, err);
+		rc = ch_http_insert(&p->http, sql, s->token, p->body.data, p->body.bytes, err);
 	free(sql);
 	if (rc) {
 		p->ambiguous |= !p->http.answered;
 		p->refused_code = p->http.answered ? p->http.answer.exception_code : 0;
-		err_prefix(err, "range %lu-%lu to %s", from, to, block->table->name);
+		err_prefix(err, "range %lu-%lu to %s", s->from, s->to, s->block->table->name);
 		return rc;
 	}
 	crash_point("ch_answered");
 	p->rows.tally.bytes += p->body.bytes;
-	return again ? ch_block_prove(p, block, from, to, token, err) : 0;
+	return 0;
 }
 
 /* A block that failed is sent once more at once, for what one lost connection costs; then the range waits for
  * the runner's backoff. */
-int ch_block_deliver(struct ch_part *p, const struct ch_block *block, uint64_t from, uint64_t to,
-	bool resumed, struct err *err)
+static int block_send_twice(struct ch_part *p, const struct ch_sent *s, bool *again, struct err *err)
 {
-	bool landed = false;
-	int rc = 0;
+	int rc = block_send(p, s, err);
 
-	/* Within the trusted age the token alone decides: also a block that is there goes out again,
-	 * so that a view which a crash of the server kept from its share gets it now. */
-	if (resumed && !token_trusted(p))
-		rc = block_landed(p, block, from, to, &landed, err);
-	if (rc || landed)
-		return rc;
-	rc = block_send(p, block, from, to, resumed, err);
 	if (rc == 0 || rc == -EINVAL || rc == -EBADMSG || rc == -ENOMEM || rc == -ECANCELED ||
 		sink_gives_up())
 		return rc;
@@ -250,7 +275,32 @@ int ch_block_deliver(struct ch_part *p, const struct ch_block *block, uint64_t f
 		return rc;
 	sink_error(p->part, err->text);
 	atomic_fetch_add(&p->part->stats.retries, 1);
-	return block_send(p, block, from, to, true, err);
+	*again = true;
+	return block_send(p, s, err);
+}
+
+int ch_block_deliver(struct ch_part *p, const struct ch_block *block, uint64_t from, uint64_t to,
+	bool resumed, struct err *err)
+{
+	bool landed = false, again = resumed;
+	char token[320];
+	struct ch_sent sent = {block, from, to, token};
+	int rc = 0;
+
+	token_text(token, sizeof token, block, p, from, to);
+	if (p->range.confirmed == p->block_index + 1) {
+		rc = body_write(p, block, err);
+		return rc ? rc : ch_block_mend(p, &sent, err);
+	}
+	/* Within the trusted age the token alone decides: also a block that is there goes out again,
+	 * so that a view which a crash of the server kept from its share gets it now. */
+	if (resumed && !token_trusted(p))
+		rc = block_landed(p, block, from, to, &landed, err);
+	if (rc || landed)
+		return rc;
+	rc = block_send_twice(p, &sent, &again, err);
+	/* Rows of other times would not be found. */
+	return rc || !again || p->recoded ? rc : ch_block_prove(p, &sent, err);
 }
 
 /* Tables of windows that are no longer in force, of which there are rows yet. */
@@ -317,9 +367,11 @@ int ch_range_send(struct ch_part *p, bool resumed, struct err *err)
 		return checked;
 	for (uint32_t i = p->range.settled; i < p->rows.block_count; i++) {
 		bool pieces = p->range.split_to > p->range.split_from;
-		int rc = pieces ? ch_block_split(p, i, err)
-				: ch_block_deliver(
-					  p, p->rows.block[i], p->range.from, p->range.to, resumed, err);
+		int rc;
+
+		p->block_index = i;
+		rc = pieces ? ch_block_split(p, i, err)
+			    : ch_block_deliver(p, p->rows.block[i], p->range.from, p->range.to, resumed, err);
 
 		if (rc == -E2BIG && ch_send_under_way(p, err))
 			return -EAGAIN;
@@ -337,7 +389,7 @@ bool ch_range_absent(struct ch_part *p)
 		uint64_t count;
 		struct err err;
 
-		if (p->ambiguous || p->range.settled || p->range.split_to ||
+		if (p->ambiguous || p->range.confirmed || p->range.settled || p->range.split_to ||
 			ch_block_count(p, p->rows.block[i], p->range.from, p->range.to, &count, &err) ||
 			count)
 			return false;

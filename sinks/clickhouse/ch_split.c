@@ -29,7 +29,7 @@ static int local_rc(struct ch_part *p, int rc)
 	return rc == -EBADMSG || rc == -E2BIG ? -EIO : rc;
 }
 
-static int range_save(struct ch_part *p, struct err *err)
+int ch_range_save(struct ch_part *p, struct err *err)
 {
 	struct ch_intent next;
 
@@ -179,7 +179,7 @@ static int piece_deliver(
 	p->range.settled = piece->index;
 	p->range.split_from = piece->from;
 	p->range.split_to = piece->to;
-	rc = range_save(p, err);
+	rc = ch_range_save(p, err);
 	if (rc)
 		return local_rc(p, rc);
 	crash_point("ch_split");
@@ -204,7 +204,7 @@ static int split_end(struct ch_part *p, uint32_t index, struct err *err)
 {
 	p->range.settled = index + 1;
 	p->range.split_from = p->range.split_to = 0;
-	return local_rc(p, range_save(p, err));
+	return local_rc(p, ch_range_save(p, err));
 }
 
 /* What is known of where to cut. */

@@ -307,7 +307,7 @@ static int range_deliver(struct ch_part *p, uint64_t from, uint64_t to, struct e
 		rc = ch_step_write(p, true, err);
 	while (rc == 0 && moved) {
 		crash_point("ch_intent");
-		p->ambiguous = false;
+		p->ambiguous = p->recoded = false;
 		rc = ch_range_send(p, false, err);
 		if (rc == 0) {
 			ch_target_good(p);

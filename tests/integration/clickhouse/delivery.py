@@ -24,12 +24,14 @@ class Engine:
         self.chembed, self.http, self.tcp = chembed, http, tcp
         self.folder = tempfile.mkdtemp(prefix="sluice-ch-")
         self.url = f"http://127.0.0.1:{http}"
+        self.arguments, self.user = [], {}
 
     def start(self):
         with socket.socket() as s:  # the answers of a stranger's server would be taken for those of ours
             if s.connect_ex(("127.0.0.1", int(self.http))) == 0:
                 sys.exit(f"port {self.http} is taken: another server listens there")
-        rc = subprocess.run([SERVER, "start", self.folder, self.http, self.tcp, self.chembed], check=False).returncode
+        rc = subprocess.run([SERVER, "start", self.folder, self.http, self.tcp, self.chembed, *self.arguments],
+                            check=False).returncode
         if rc:
             sys.exit(rc)
 
@@ -59,7 +61,7 @@ class Engine:
             self.start()
 
     def query(self, sql):
-        url = self.url + "/?" + urllib.parse.urlencode({"wait_end_of_query": 1})
+        url = self.url + "/?" + urllib.parse.urlencode({"wait_end_of_query": 1, **self.user})
         with urllib.request.urlopen(urllib.request.Request(url, data=sql.encode()), timeout=60) as answer:
             return answer.read().decode()
 
@@ -167,7 +169,7 @@ def forgets(engine, delivery, tables, folder="clickhouse", **env):
     lost = 0
     delivery.run(500)
     engine.query("SYSTEM STOP MERGES")
-    for again in (None, "ch_beside", "ch_attached", "ch_beside", None):
+    for again in (None, "ch_confirmed", "ch_beside", "ch_attached", None):
         for count in (1, 3, 8):
             delivery.run(3000, expected=-signal.SIGKILL, SLUICE_CRASH=f"ch_answered:{count}", **env)
             lost += forget(engine, delivery, tables, folder)
@@ -175,7 +177,7 @@ def forgets(engine, delivery, tables, folder="clickhouse", **env):
                 delivery.run(0, expected=-signal.SIGKILL, SLUICE_CRASH=f"{again}:1", **env)
     print(delivery.run(0).strip())
     left = engine.query("SELECT count() FROM system.tables WHERE startsWith(name, 'sluice_again_')").strip()
-    put_back = delivery.log_text().count("put back")
+    put_back = delivery.log_text().count("it is put back")
     print(f"parts that the server lost: {lost}, put back: {put_back}")
     if left != "0" or lost < 15 or put_back < lost:
         delivery.fail(f"{left} tables are left, {lost} parts were lost, {put_back} put back")

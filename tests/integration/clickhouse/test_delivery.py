@@ -57,6 +57,57 @@ def forgets(engine, part):
     d.compare(engine, part, 10000)
 
 
+def mutate_slowly(engine, table):
+    """An operator's UPDATE that takes three seconds a block: until it ends nothing is attached to the table."""
+    engine.query(f"ALTER TABLE rt.{table} UPDATE extra = if(sleep(2.9) = 0, extra, 'x') WHERE 1 "
+                 "SETTINGS mutations_sync = 0, allow_nondeterministic_mutations = 1")
+
+
+def forgets_slowly(engine, part):
+    """What puts a block back takes longer than the sink waits for an answer: nothing of it is done twice."""
+    part.run(500)
+    engine.query("SYSTEM STOP MERGES")
+    part.run(3000, expected=-signal.SIGKILL, SLUICE_CRASH="ch_answered:3", CH_RANGE_EVENTS=300)
+    lost = d.forget(engine, part, d.TABLES, "clickhouse")
+    engine.query("SYSTEM START MERGES")
+    for table in ("clicks_raw", "events_raw"):
+        mutate_slowly(engine, table)
+    process = part.start(0, CH_TIMEOUT_MS=300)
+    time.sleep(8)
+    for table in ("clicks_raw", "events_raw"):
+        engine.query(f"KILL MUTATION WHERE database = 'rt' AND table = '{table}'")
+    out, _ = process.communicate(timeout=100)
+    print(out.strip(), "parts that the server lost:", lost)
+    if process.returncode or not lost or "an earlier attempt still runs" not in part.log_text():
+        part.fail(f"exit {process.returncode}, {lost} parts were lost, or nothing took long")
+    d.compare(engine, part, 1000)
+
+
+UNSEEN = """<clickhouse><profiles><default/></profiles><quotas><default/></quotas><users>
+<reader><password></password><networks><ip>::/0</ip></networks><profile>default</profile><quota>default</quota></reader>
+<default><password></password><networks><ip>::/0</ip></networks><profile>default</profile><quota>default</quota>
+<databases><rt><clicks_raw><filter>0</filter></clicks_raw></rt></databases></default></users></clickhouse>"""
+
+
+def forgets_unseen(engine, part):
+    """Rows that the sink's user does not see are not put back."""
+    part.run(500)
+    part.run(3000, expected=-signal.SIGKILL, SLUICE_CRASH="ch_answered:3", CH_RANGE_EVENTS=300)
+    engine.kill()
+    users, config = (os.path.join(engine.folder, name) for name in ("users.xml", "config.xml"))
+    with open(users, "w", encoding="ascii") as f:
+        f.write(UNSEEN)
+    with open(config, "w", encoding="ascii") as f:
+        f.write(f"<clickhouse><users_config>{users}</users_config><user_directories><users_xml><path>{users}</path>"
+                "</users_xml></user_directories></clickhouse>")
+    engine.arguments, engine.user = [f"--config-file={config}"], {"user": "reader"}
+    engine.start()
+    part.run(3000)
+    if "there are row policies" not in part.log_text():
+        part.fail("nobody has looked for rows")
+    d.compare(engine, part, 1000)
+
+
 def grows(engine):
     """Waits until inserts go on: what is then taken from under them has to be sent again."""
     def rows():
@@ -315,5 +366,5 @@ def too_large(engine, part):
     part.url = direct
 
 
-d.scenario_run(plain, points, kills, forgets, engine_faults, frozen_stop, refusals, aged, evil, tls, poison,
-               view_refuses, too_large)
+d.scenario_run(plain, points, kills, forgets, forgets_slowly, forgets_unseen, engine_faults, frozen_stop, refusals,
+               aged, evil, tls, poison, view_refuses, too_large)

@@ -1,6 +1,8 @@
 """Exactly once from the output log to a real engine: test_rows.py CHEMBED HTTP TCP CH_ROWS_DELIVER SCENARIO"""
 import os
 import random
+import re
+import shutil
 import signal
 import subprocess
 import time
@@ -93,4 +95,26 @@ def forgets(engine, part):
     compare(engine, part, 5000)
 
 
-d.scenario_run(points, kills, forgets)
+def sums(engine, part):
+    """A table of another engine, whose rows merge, addresses and all: that one is not there says nothing."""
+    part.run(500)
+    made = engine.query("SHOW CREATE TABLE rt.pages_agg FORMAT TSVRaw")
+    engine.query("DROP TABLE rt.pages_agg_1h_mv SYNC")
+    engine.query("TRUNCATE TABLE rt.pages_agg_1h")
+    engine.query("DROP TABLE rt.pages_agg SYNC")
+    made = made.replace("ENGINE = MergeTree", "ENGINE = SummingMergeTree", 1)
+    engine.query(re.sub(r"ORDER BY \(.*?\)\n", "ORDER BY (window, page)\n", made))
+    other = d.Delivery(part.program, engine.url)
+    other.run(900, CH_RANGE_EVENTS=150)
+    for count in (5, 10, 15, 20, 25):
+        other.run(900, expected=-signal.SIGKILL, SLUICE_CRASH=f"ch_answered:{count}", CH_RANGE_EVENTS=150)
+        engine.query("OPTIMIZE TABLE rt.pages_agg FINAL")
+    other.run(0)
+    want, have = expected_rows(other)[1]["pages_agg"], number(engine, "SELECT sum(count) FROM rt.pages_agg")
+    print(f"sum {have} of {want}")
+    if have != want:
+        part.fail(f"counts add up to {have}, expected {want}")
+    shutil.rmtree(other.folder)
+
+
+d.scenario_run(points, kills, forgets, sums)

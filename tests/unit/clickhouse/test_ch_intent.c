@@ -83,7 +83,7 @@ static void test_steps(void **state)
 static void test_parked(void **state)
 {
 	struct ch_intent in = step(900, 950, true);
-	uint64_t magic[2];
+	uint64_t magic[2], mend;
 	struct err err;
 
 	(void)state;
@@ -116,6 +116,21 @@ static void test_parked(void **state)
 	in.sequence = file.last.sequence;
 	reopen();
 	assert_memory_equal(&file.last, &in, sizeof in);
+	in.range.confirmed = 3;
+	assert_int_equal(ch_intent_write(&file, &in, &err), 0);
+	in.sequence = file.last.sequence;
+	assert_int_equal(pread(file.fd, &mend, 8, (off_t)(in.sequence % 2 * 4096)), 8);
+	assert_int_equal(mend, 0x3374746e49684353ull);
+	reopen();
+	assert_memory_equal(&file.last, &in, sizeof in);
+	in.range.confirmed = 0;
+	in.parked_count = 1;
+	in.parked[0] = (struct ch_range){.from = 1, .to = 7, .confirmed = 1, .endpoint = "other:1"};
+	assert_int_equal(ch_intent_write(&file, &in, &err), 0);
+	in.sequence = file.last.sequence;
+	reopen();
+	assert_memory_equal(&file.last, &in, sizeof in);
+	memset(in.parked, 0, sizeof in.parked);
 	in.parked_count = 4;
 	assert_int_equal(magic[0], 0x3174746e49684353ull);
 	assert_int_not_equal(magic[0], magic[1]);
