@@ -29,4 +29,14 @@ static inline bool ip_is_v4(const uint8_t addr[16])
 	return memcmp(addr, mapped, sizeof mapped) == 0;
 }
 
+/* An address that one host may have: not unspecified, loopback, multicast, or of IPv4's reserved ones. */
+static inline bool ip_is_unicast(const uint8_t addr[16])
+{
+	static const uint8_t none[16], loopback[16] = {[15] = 1};
+
+	if (ip_is_v4(addr))
+		return addr[12] != 0 && addr[12] != 127 && addr[12] < 224;
+	return addr[0] != 0xff && memcmp(addr, none, 16) != 0 && memcmp(addr, loopback, 16) != 0;
+}
+
 #endif
