@@ -1,11 +1,11 @@
 /* A UDP datagram back to where one came from. The acker's thread. Formats: IEEE 802.3, RFC 791, RFC 8200, RFC
  * 768. */
-#include <rte_ethdev.h>
 #include <rte_ip.h>
 #include <rte_udp.h>
 #include <string.h>
 
 #include "acker_priv.h"
+#include "port_tx.h"
 #include "race.h"
 
 #define TTL 64u
@@ -68,7 +68,7 @@ bool ack_send(struct acker *a, const struct ack_word *path, const uint8_t *paylo
 	uint32_t ip_bytes = path->ipv6 ? sizeof(struct rte_ipv6_hdr) : sizeof(struct rte_ipv4_hdr);
 	struct rte_mbuf *m = rte_pktmbuf_alloc(a->pool);
 	uint8_t *to = NULL;
-	uint16_t sent = 0;
+	bool sent = false;
 
 	if (m)
 		race_taken(m);
@@ -78,9 +78,8 @@ bool ack_send(struct acker *a, const struct ack_word *path, const uint8_t *paylo
 	if (to) {
 		to = put_l2(to, path);
 		(path->ipv6 ? put_ipv6 : put_ipv4)(to, path, payload, bytes);
-		race_given(m);
 		for (uint32_t i = 0; i < SEND_TRIES && !sent; i++)
-			sent = rte_eth_tx_burst(path->eth_port, 0, &m, 1);
+			sent = port_tx(path->eth_port, m);
 	}
 	if (!sent) {
 		rte_pktmbuf_free(m);

@@ -1,6 +1,6 @@
 /* The acker: tells producers (docs/protocol.md) which of their events are durable, by datagrams through the
  * port that theirs came in. One thread of its own, not on a worker's core; it sends on queue 0 of each port,
- * which nobody else uses. What it forgets or cannot send is told again when the producer repeats. */
+ * by its lock (port_tx.h). What it forgets or cannot send is told again when the producer repeats. */
 #ifndef SLUICE_ACKER_H
 #define SLUICE_ACKER_H
 
