@@ -4,37 +4,11 @@
 #include <string.h>
 
 #include "ack_lane.h"
+#include "decode_l2.h"
 #include "hash.h"
 #include "pipeline_priv.h"
 
 #define PATH_EVERY_NS 1000000000u /* the acker may have had to forget it */
-#define TAGS_MAX 2u
-
-/* The Ethernet header and its tags as they came, a tag that the port took off put back. 0: it is not one that
- * can be answered. *ip: what follows. */
-static uint32_t path_l2(const struct rte_mbuf *m, uint8_t l2[22], const uint8_t **ip)
-{
-	const uint8_t *frame = rte_pktmbuf_mtod(m, const uint8_t *), *type = frame + 12;
-	uint32_t bytes = 12, tags = 0;
-
-	memcpy(l2, frame, 12);
-	if (m->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) {
-		const uint8_t tag[4] = {0x81, 0x00, (uint8_t)(m->vlan_tci >> 8), (uint8_t)m->vlan_tci};
-
-		memcpy(l2 + bytes, tag, sizeof tag);
-		bytes += sizeof tag;
-		tags++;
-	}
-	for (; (type[0] == 0x81 && type[1] == 0x00) || (type[0] == 0x88 && type[1] == 0xa8);
-		type += 4, bytes += 4) {
-		if (tags++ == TAGS_MAX)
-			return 0;
-		memcpy(l2 + bytes, type, 4);
-	}
-	memcpy(l2 + bytes, type, 2);
-	*ip = type + 2;
-	return bytes + 2;
-}
 
 /* Where an answer to a datagram goes. False: nowhere, as for one that came in a tunnel. */
 static bool path_of(const struct pipeline *pl, const struct datagram *dg, struct ack_word *w)
@@ -52,7 +26,7 @@ static bool path_of(const struct pipeline *pl, const struct datagram *dg, struct
 		.eth_port = dg->mbuf->port,
 		.listener = dg->listener,
 		.key = pl->frame.key};
-	w->l2_bytes = (uint8_t)path_l2(dg->mbuf, w->l2, &ip);
+	w->l2_bytes = (uint8_t)decode_l2(dg->mbuf, w->l2, &ip);
 	if (!w->l2_bytes)
 		return false;
 	w->ipv6 = ip[0] >> 4 == 6;
