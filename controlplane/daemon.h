@@ -92,7 +92,8 @@ struct daemon {
 	struct view_rates rate;
 	struct view_blind blind;
 	bool link_down[sizeof((struct config *)0)->ports / sizeof(struct config_ports)]; /* as said last */
-	bool workers_move; /* each of them has gone round since the tick before */
+	uint64_t conflicts, conflicts_said_ns; /* of addresses: how many are said, and when that was */
+	bool workers_move;		       /* each of them has gone round since the tick before */
 	struct service service;
 };
 

@@ -91,6 +91,8 @@ static void ledger_workers(struct ledger *l, const struct view *v)
 		eq_add(&eq, "datagrams", datagrams);
 		eq_add(&eq, "fragments_joined", s->decode.fragments_joined);
 		eq_add(&eq, "fragments_held", s->decode.fragments_held);
+		eq_add(&eq, "neighbour_answered", s->neighbour.answered);
+		eq_add(&eq, "neighbour_unsent", s->neighbour.unsent);
 		eq_add_drops(&eq, s->drops, DROP_UNIT_frame);
 		eq_end(&eq, l);
 	}

@@ -46,6 +46,8 @@ static json_t *stats_workers(const struct view *v)
 		json_object_set_new(row, "given", json_u64(s->spread_given));
 		json_object_set_new(row, "taken", json_u64(s->spread_taken));
 		json_object_set_new(row, "batches", json_u64(s->batches_sealed));
+		json_object_set_new(row, "neighbour_answered", json_u64(s->neighbour.answered));
+		json_object_set_new(row, "neighbour_unsent", json_u64(s->neighbour.unsent));
 		json_array_append_new(list, row);
 	}
 	return list;
@@ -119,6 +121,12 @@ static json_t *json_counter(uint64_t v)
 	return v == PORT_COUNTER_UNKNOWN ? json_string("unknown") : json_u64(v);
 }
 
+/* How senders find it. */
+static const char *port_addresses(const struct config_ports *port)
+{
+	return port->addresses[0] ? port->addresses : "none: mirror, or static neighbour entries";
+}
+
 static json_t *stats_ports(const struct view *v)
 {
 	json_t *list = json_array();
@@ -133,6 +141,7 @@ static json_t *stats_ports(const struct view *v)
 			json_counter(p->kernel_drops));
 
 		json_object_set_new(row, "numa_node", json_node(p->numa_node));
+		json_object_set_new(row, "addresses", json_text(port_addresses(&v->cfg->ports[i])));
 		json_array_append_new(list, row);
 	}
 	return list;

@@ -7,10 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "address_list.h"
 #include "clock.h"
 #include "confine.h"
+#include "ip_text.h"
 #include "log.h"
 #include "reserve.h"
+
+#define CONFLICTS_SAID_NS 60000000000u
 
 /* Counters have one writer each; a reader takes each word whole. */
 static void copy_words(void *to, const void *from, size_t bytes)
@@ -381,6 +385,34 @@ static void links_say(struct daemon *d, const struct view *v)
 	}
 }
 
+/* Another host with an address of ours takes what is sent to us. Said at once, then once a minute. */
+static void conflicts_say(struct daemon *d, const struct view *v)
+{
+	uint64_t sum = 0, word = 0, now_ns = clock_mono_ns();
+	struct address_list own;
+	char text[IP_TEXT_BYTES];
+	struct neighbour_conflict c;
+	struct err err;
+
+	for (uint32_t w = 0; w < v->workers; w++) {
+		sum += v->worker[w].neighbour.conflicts;
+		word = v->worker[w].neighbour.conflict ? v->worker[w].neighbour.conflict : word;
+	}
+	c = neighbour_conflict_of(word);
+	if (sum == d->conflicts || (d->conflicts && now_ns - d->conflicts_said_ns < CONFLICTS_SAID_NS) ||
+		c.port >= v->cfg->ports_count ||
+		address_list_from_text(&own, v->cfg->ports[c.port].addresses, &err) || c.own >= own.count)
+		return;
+	ip_to_text(text, own.address[c.own]);
+	log_warn("nic",
+		"ADDRESS CONFLICT: port %s: another host has its address: address=%s "
+		"mac=%02x:%02x:%02x:%02x:%02x:%02x frames=%llu",
+		v->cfg->ports[c.port].name, text, c.mac[0], c.mac[1], c.mac[2], c.mac[3], c.mac[4], c.mac[5],
+		(unsigned long long)(sum - d->conflicts));
+	d->conflicts = sum;
+	d->conflicts_said_ns = now_ns;
+}
+
 void daemon_tick(struct daemon *d)
 {
 	struct daemon_sample now, *old = &d->sample;
@@ -392,6 +424,7 @@ void daemon_tick(struct daemon *d)
 	daemon_view_take(d, &v);
 	sample_make(d, &v, &now);
 	links_say(d, &v);
+	conflicts_say(d, &v);
 	daemon_view_release(d, &v);
 	seconds = old->ns ? (double)(now.ns - old->ns) / 1e9 : 0;
 	d->rate.frames = per_second(now.frames, old->frames, seconds);

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "answer.h"
 #include "dataplane_priv.h"
 #include "eal.h"
 #include "log.h"
@@ -23,6 +24,8 @@ struct dataplane {
 	const struct config *cfg;
 	uint32_t port_count, worker_count;
 	struct port port[16];
+	struct answer_ports answer;
+	bool answers; /* a port has addresses */
 	struct worker *worker;
 	struct spread *spread; /* NULL: none */
 	struct numa_report numa;
@@ -66,6 +69,26 @@ static struct rule_slot *rule_slot_make(
 	return slot;
 }
 
+/* Senders find a port by its addresses. What shows the traffic of others, or is a file, has none. */
+static int addresses_note(struct dataplane *dp, uint32_t index, struct err *err)
+{
+	const struct port *port = &dp->port[index];
+	int rc = answer_port_add(&dp->answer, port, index, err);
+
+	if (rc)
+		return rc;
+	if (port->cfg->addresses[0])
+		log_info("dataplane", "port %s: answers ARP, neighbour solicitations and pings for %s",
+			port->cfg->name, port->cfg->addresses);
+	else if (!port->cfg->promiscuous && !port->decap && !driver_is_finite(port->cfg->device))
+		log_info("dataplane",
+			"port %s: answers no ARP: senders need a static neighbour entry, unless it is a "
+			"mirror (ports.addresses)",
+			port->cfg->name);
+	dp->answers |= dp->answer.of[port->id].table.own.count != 0;
+	return 0;
+}
+
 static int ports_open(struct dataplane *dp, struct err *err)
 {
 	for (uint32_t i = 0; i < dp->cfg->ports_count; i++) {
@@ -92,6 +115,9 @@ static int ports_open(struct dataplane *dp, struct err *err)
 			(unsigned)dp->cfg->worker.burst, dp->worker_count, away,
 			dp->cfg->eal.mbufs ? " (eal.mbufs)" : "");
 		dp->port_count++;
+		rc = addresses_note(dp, i, err);
+		if (rc)
+			return rc;
 	}
 	return 0;
 }
@@ -241,7 +267,12 @@ int dataplane_start(struct dataplane *dp, struct handoff *handoff, const struct 
 			return rc;
 		w->pipeline.matcher = slot->matcher[i];
 		w->pipeline.generation = generation;
+		w->answerer = (struct answerer){.ports = &dp->answer, .stats = &w->stats.neighbour};
+		if (dp->answers)
+			w->pipeline.decoder.answerer = &w->answerer;
 	}
+	for (uint32_t i = 0; i < dp->port_count; i++)
+		answer_announce(&dp->answer, &dp->port[i]);
 	dp->running = true;
 	for (uint32_t i = 0; i < dp->worker_count; i++) {
 		int rc;

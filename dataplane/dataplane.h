@@ -12,6 +12,7 @@
 #include "drops.h"
 #include "enrich.h"
 #include "err.h"
+#include "neighbour_stats.h"
 #include "protect.h"
 #include "ruleset.h"
 
@@ -35,7 +36,8 @@ struct listener_stats {
 };
 
 /* Counters of one worker: written by that worker only.
- * frames = sum of frame-unit drops + datagrams of all listeners + decode.fragments_joined + _held. */
+ * frames = sum of frame-unit drops + datagrams of all listeners + decode.fragments_joined + _held
+ *        + neighbour.answered + neighbour.unsent. */
 struct worker_stats {
 	uint64_t frames, frame_bytes;
 	uint64_t polls, polls_empty, sleeps;
@@ -54,6 +56,7 @@ struct worker_stats {
 	 */
 	uint64_t drops[DROP_ID_MAX];
 	struct decode_stats decode;
+	struct neighbour_stats neighbour;
 	struct enrich_stats enrich;
 	struct protect_stats protect;
 	struct listener_stats listener[64];

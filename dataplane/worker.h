@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "answer.h"
 #include "capture.h"
 #include "dataplane.h"
 #include "pipeline.h"
@@ -53,6 +54,7 @@ struct worker {
 	struct spread *spread;	 /* NULL: each worker takes what its queues give */
 	bool crowded;		 /* a queue gave a full burst in this round */
 	struct pipeline pipeline;
+	struct answerer answerer;
 	struct worker_stats stats;
 };
 

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "address_list.h"
 #include "decap.h"
 #include "ip_list.h"
 
@@ -235,6 +236,33 @@ static int check_decap(const struct config *cfg, const struct config_ports *port
 	return 0;
 }
 
+/* What a mirror shows is meant for others, who answer. */
+static int check_addresses(const struct config *cfg, uint32_t index, struct err *err)
+{
+	const struct config_ports *port = &cfg->ports[index];
+	struct address_list list, other;
+	uint32_t decap = 0;
+	struct err why;
+
+	if (address_list_from_text(&list, port->addresses, &why))
+		return err_set(err, -EINVAL, "ports.addresses of %s: %s", port->name, why.text);
+	if (list.count && (port->promiscuous || decap_from_text(&decap, port->decap, &why) || decap))
+		return err_set(err, -EINVAL,
+			"ports.addresses of %s: a port with decap or promiscuous takes what is meant for "
+			"others, and answers nothing",
+			port->name);
+	for (uint32_t k = 0; k < index; k++) {
+		if (address_list_from_text(&other, cfg->ports[k].addresses, &why))
+			continue;
+		for (uint32_t i = 0; i < list.count; i++)
+			if (address_list_find(&other, list.address[i]) < ADDRESS_LIST_MAX)
+				return err_set(err, -EINVAL,
+					"ports.addresses: '%s' and '%s' have an address in common",
+					cfg->ports[k].name, port->name);
+	}
+	return 0;
+}
+
 static int check_inputs(const struct config *cfg, struct err *err)
 {
 	if (!cfg->ports_count)
@@ -255,7 +283,7 @@ static int check_inputs(const struct config *cfg, struct err *err)
 		if (!config_name_ok(cfg->ports[i].name))
 			return err_set(err, -EINVAL, "ports.name: '%s': expected letters, digits and ._-",
 				cfg->ports[i].name);
-		if (check_decap(cfg, &cfg->ports[i], err))
+		if (check_decap(cfg, &cfg->ports[i], err) || check_addresses(cfg, i, err))
 			return -EINVAL;
 		for (uint32_t k = 0; k < i; k++)
 			if (!strcmp(cfg->ports[i].name, cfg->ports[k].name) ||

@@ -5,6 +5,7 @@
 #include <rte_branch_prediction.h>
 #include <string.h>
 
+#include "answer.h"
 #include "decode_fragment.h"
 
 /* Frames ahead of the one in work whose mbuf, then whose bytes, are prefetched. */
@@ -223,6 +224,16 @@ static inline void frame_prefetch(const struct rte_mbuf *m)
 		rte_prefetch0(frame + at);
 }
 
+/* A frame without a datagram: it may be a question for the port itself. */
+static __attribute__((noinline, cold)) enum drop_reason mbuf_other(
+	const struct decoder *d, const struct rte_mbuf *m, enum drop_reason why)
+{
+	if ((why == DROP_not_ip || why == DROP_not_udp) && d->answerer &&
+		answer_frame(d->answerer, m, d->now_ns))
+		return DECODE_WAITS;
+	return why;
+}
+
 /* A frame that is none of the usual ones. Returns the reason, DECODE_WAITS, or DROP_NONE with all of *dg. */
 static __attribute__((noinline)) enum drop_reason mbuf_look(
 	struct decoder *d, const struct rte_mbuf *m, struct datagram *dg)
@@ -238,7 +249,7 @@ static __attribute__((noinline)) enum drop_reason mbuf_look(
 		why = ethernet_open(
 			&around, m->ol_flags, rte_pktmbuf_mtod(m, const uint8_t *), m->data_len, dg);
 	if (why)
-		return why;
+		return mbuf_other(d, m, why);
 	dg->mbuf = d->stats->decapsulated == tunnels ? m : NULL;
 	left = (uintptr_t)m->buf_addr + m->buf_len - (uintptr_t)dg->payload;
 	dg->readable = left > m->buf_len ? dg->bytes + DECODE_TAIL_BYTES : (uint32_t)left;

@@ -12,7 +12,8 @@
 #include "decode_stats.h"
 #include "drops.h"
 
-/* No drop: a fragment was kept until the others of its packet have come. */
+/* No drop: a fragment was kept until the others of its packet have come, or the frame was a question for the
+ * port itself. Counted elsewhere. */
 #define DECODE_WAITS ((enum drop_reason)DROP_ID_MAX)
 
 /* Readable behind each datagram that lies in a decoder's own memory. */
@@ -30,8 +31,11 @@ struct datagram {
 	uint16_t src_port;
 	uint16_t dst_port;
 	uint8_t listener;
-	const struct rte_mbuf *mbuf; /* with the frame's headers, by decode_burst(); NULL: it came in a tunnel */
+	const struct rte_mbuf
+		*mbuf; /* with the frame's headers, by decode_burst(); NULL: it came in a tunnel */
 };
+
+struct answerer; /* answer.h */
 
 /* UDP port -> listener index + 1; 0 = no listener. */
 struct decode_ports {
@@ -47,6 +51,7 @@ struct decoder {
 	struct fragment_table *fragments; /* NULL: fragments are dropped */
 	uint64_t now_ns;		  /* of the last decode_tick() */
 	uint32_t decap; /* DECAP_* of the port that the next frames come from; written by the caller */
+	struct answerer *answerer; /* NULL: no port has addresses; written by the caller, borrowed */
 };
 
 /* What a decoder is made with. ports, drops, stats: borrowed for its life. */

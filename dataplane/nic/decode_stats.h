@@ -1,5 +1,6 @@
 /* Counters of a decoder, beside its drops: written by its worker only.
- * frames = datagrams + drops of frames + fragments_joined + fragments_held */
+ * frames = datagrams + drops of frames + fragments_joined + fragments_held, and what neighbour_stats.h counts
+ */
 #ifndef SLUICE_DECODE_STATS_H
 #define SLUICE_DECODE_STATS_H
 

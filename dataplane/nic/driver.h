@@ -48,6 +48,8 @@ bool driver_is_finite(const char *device);
 /* af_packet.c */
 /* kernel_link.c: it is there, up, and has a carrier. */
 bool kernel_link_up(int ifindex);
+/* The interface takes frames for all multicast addresses until what is returned is closed; or -errno. */
+int kernel_multicast_open(int ifindex);
 uint64_t af_packet_kernel_drops(struct driver_state *st);
 int kernel_iface_check(const char *iface, struct err *err);
 

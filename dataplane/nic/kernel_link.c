@@ -1,5 +1,7 @@
-/* The link of a kernel interface behind a port: its driver in DPDK says "up" whatever happens to it. Control
- * thread. */
+/* The link of a kernel interface behind a port, which its driver in DPDK calls "up" whatever happens to it,
+ * and its multicast. Control thread. */
+#include <errno.h>
+#include <linux/if_packet.h>
 #include <net/if.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -20,4 +22,17 @@ bool kernel_link_up(int ifindex)
 	     (ask.ifr_flags & IFF_UP) && (ask.ifr_flags & IFF_RUNNING);
 	close(fd);
 	return up;
+}
+
+int kernel_multicast_open(int ifindex)
+{
+	/* Of no protocol: it gets no frame. */
+	int fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0), rc;
+	struct packet_mreq all = {.mr_ifindex = ifindex, .mr_type = PACKET_MR_ALLMULTI};
+
+	if (fd < 0 || setsockopt(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &all, sizeof all) == 0)
+		return fd < 0 ? -errno : fd;
+	rc = -errno;
+	close(fd);
+	return rc;
 }

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "address_list.h"
 #include "decap.h"
 #include "eal.h"
 
@@ -22,7 +23,8 @@
 #define AF_XDP_MBUFS 8192u /* in the rings between driver and kernel of a queue, whatever its descriptors */
 #define FRAME_OVERHEAD 26u /* Ethernet header, two tags, CRC */
 #define AF_PACKET_FRAME_BYTES 2048u /* the driver's own default */
-#define EARLY_FRAMES_MAX 262144u    /* of a queue; more than a kernel ring of such a port holds */
+#define TX_DESCRIPTORS 512u
+#define EARLY_FRAMES_MAX 262144u /* of a queue; more than a kernel ring of such a port holds */
 
 /* Splits "net_af_packet,iface=x" into an EAL name that is unique ("net_af_packet3") and the arguments. A name
  * that ends in a digit is kept: the user has chosen it. */
@@ -49,6 +51,8 @@ uint64_t port_mbufs_needed(const struct config *cfg, uint32_t port, uint32_t awa
 
 	if (!strncmp(p->device, "net_af_xdp", 10))
 		need += p->queues * AF_XDP_MBUFS;
+	if (p->addresses[0])
+		need += TX_DESCRIPTORS;
 	return need;
 }
 
@@ -156,7 +160,7 @@ static int port_configure(struct port *port, const struct rte_eth_dev_info *info
 {
 	struct rte_eth_conf conf = {0};
 	uint64_t checksums = RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_UDP_CKSUM;
-	uint16_t tx_queues, descriptors = (uint16_t)port->cfg->descriptors, tx_descriptors = 512;
+	uint16_t tx_queues, descriptors = (uint16_t)port->cfg->descriptors, tx_descriptors = TX_DESCRIPTORS;
 	int rc;
 
 	if (port->queues > info->max_rx_queues)
@@ -233,6 +237,27 @@ static void port_discard_early(struct port *port)
 	port->driver.kernel_drops = 0;
 }
 
+/* Neighbour solicitations come by multicast. What a device cannot be told it takes anyway, or its kernel
+ * interface is told. */
+static int port_multicast(struct port *port, struct err *err)
+{
+	struct address_list own;
+	int rc = address_list_from_text(&own, port->cfg->addresses, err);
+
+	if (rc || !address_list_has_v6(&own))
+		return rc;
+	rc = rte_eth_allmulticast_enable(port->id);
+	if (rc && rc != -ENOTSUP)
+		return err_set(err, rc, "port %s: multicast, for solicitations of ports.addresses: %s",
+			port->cfg->name, rte_strerror(-rc));
+	if (port->driver.ifindex)
+		port->multicast_fd = kernel_multicast_open(port->driver.ifindex);
+	if (port->multicast_fd < 0)
+		return err_set(err, port->multicast_fd, "port %s: multicast of its interface: %s",
+			port->cfg->name, strerror(-port->multicast_fd));
+	return 0;
+}
+
 int port_open(
 	struct port *port, const struct config_ports *cfg, uint32_t index, uint32_t mbufs, struct err *err)
 {
@@ -265,6 +290,9 @@ int port_open(
 	}
 	if (cfg->promiscuous)
 		rte_eth_promiscuous_enable(port->id); /* a driver without it takes all frames anyway */
+	rc = port_multicast(port, err);
+	if (rc)
+		goto fail;
 	if (port->quirks->has_early_frames)
 		port_discard_early(port);
 	return 0;
@@ -282,6 +310,8 @@ void port_close(struct port *port)
 			rte_eal_hotplug_remove("vdev", port->device);
 		}
 	}
+	if (port->multicast_fd > 0)
+		close(port->multicast_fd);
 	rte_mempool_free(port->pool);
 	*port = (struct port){.id = RTE_MAX_ETHPORTS};
 }

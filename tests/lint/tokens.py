@@ -8,7 +8,7 @@ STAGES = ("dataplane/base/number", "dataplane/base/ip_text", "dataplane/base/jso
           "dataplane/formats/", "dataplane/record/", "dataplane/enrich/enrich.c", "dataplane/enrich/geoip.h",
           "dataplane/enrich/lookup.h", "dataplane/protect/", "dataplane/admit", "dataplane/capture",
           "dataplane/pipeline.c", "dataplane/pipeline_batch.c", "dataplane/spread", "dataplane/nic/decode",
-          "dataplane/nic/neighbour",
+          "dataplane/nic/neighbour", "dataplane/nic/answer",
           "rules/compile/match_run.c",
           "rules/compile/match_attr.c", "rules/compile/match_confirm.c", "rules/compile/rule_shadow.c")
 RULES = [

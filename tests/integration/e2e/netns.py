@@ -1,5 +1,5 @@
 """A sender's network namespace, joined to us by a veth pair. Our end has no address, so that the kernel does not
-answer what is meant for the port; the sender knows our MAC by static neighbours, for IPv4 and IPv6."""
+answer what is meant for the port; the sender knows our MAC by static neighbours, for IPv4 and IPv6, or has to ask."""
 import os
 import subprocess
 
@@ -14,8 +14,8 @@ def ip(*args, check=True):
 
 
 class Sender:
-    def __init__(self, rig):
-        self.rig = rig
+    def __init__(self, rig, static=True):
+        self.rig, self.static = rig, static
         # a name of its own per process: two tests at the same time do not meet
         self.ns, self.ours, self.theirs = f"sluice{os.getpid()}", f"slo{os.getpid()}"[:15], f"sls{os.getpid()}"[:15]
         self.run = ["ip", "netns", "exec", self.ns]
@@ -50,7 +50,7 @@ class Sender:
         self.inside("ip", "addr", "add", SENDER[4] + "/24", "dev", self.theirs)
         self.inside("ip", "addr", "add", SENDER[6] + "/64", "dev", self.theirs, "nodad")
         self.inside("ip", "link", "set", self.theirs, "up")
-        for family in (4, 6):
+        for family in (4, 6) if self.static else ():
             self.inside("ip", "neigh", "replace", TARGET[family], "lladdr", mac, "nud", "permanent", "dev", self.theirs)
         # without this the sender leaves UDP checksums to hardware that is not there
         self.inside("ethtool", "-K", self.theirs, "tx", "off")

@@ -237,8 +237,7 @@ static void test_check(void **state)
 {
 	static const struct bad row[] = {
 		{"kafka.enabled=true", "kafka.brokers: empty"},
-		{"clickhouse.enabled=true|clickhouse.url=localhost:8123",
-			"clickhouse.url: expected"},
+		{"clickhouse.enabled=true|clickhouse.url=localhost:8123", "clickhouse.url: expected"},
 		{"webhook.enabled=true|webhook.url=ftp://x", "webhook.url: expected"},
 		{"webhook.enabled=true", "webhook.url: expected"},
 		{"kafka.enabled=true|kafka.brokers=b:1|kafka.min_isr=4", "kafka.min_isr: 4 is more than"},
@@ -328,13 +327,50 @@ static void test_values_alone(void **state)
 	assert_false(config_bytes("64MB", &v));
 }
 
+/* Two ports, with addresses and more of each. */
+static void test_addresses(void **state)
+{
+	static const struct {
+		const char *one, *two, *expect;
+	} row[] = {
+		{"addresses: \"192.0.2.2, 2001:db8::2\"", "addresses: fe80::2", ""},
+		{"addresses: 192.0.2.2", "addresses: 192.0.2.3\n    promiscuous: true",
+			"ports.addresses of b: a port with decap or promiscuous"},
+		{"addresses: 192.0.2.2", "addresses: 192.0.2.3\n    decap: gre",
+			"ports.addresses of b: a port with decap or promiscuous"},
+		{"addresses: 192.0.2.2", "promiscuous: true\n    decap: any", ""},
+		{"addresses: \"192.0.2.2,192.0.2.4\"", "addresses: \"192.0.2.3, 192.0.2.4\"",
+			"ports.addresses: 'a' and 'b' have an address in common"},
+		{"addresses: 192.0.2.2/24", "mtu: 1500",
+			"ports.addresses of a: '192.0.2.2/24' is no address: expected"},
+	};
+	struct err err;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+		char text[600];
+
+		snprintf(text, sizeof text,
+			"ports:\n  - name: a\n    device: net_null0\n    %s\n  - name: b\n    device: "
+			"net_null1\n    %s\nlisteners:\n  - name: web\n    udp_port: 9000\n",
+			row[i].one, row[i].two);
+		if (parse(text, &err))
+			fail_msg("%s", err.text);
+		err.text[0] = 0;
+		assert_int_equal(config_check(&cfg, &err), row[i].expect[0] ? -22 : 0);
+		if (!strstr(err.text, row[i].expect))
+			fail_msg("got      %s\nexpected %s", err.text, row[i].expect);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_each_key_round_trips), cmocka_unit_test(test_bounds),
 		cmocka_unit_test(test_units), cmocka_unit_test(test_errors),
 		cmocka_unit_test(test_list_bound), cmocka_unit_test(test_set), cmocka_unit_test(test_check),
-		cmocka_unit_test(test_load), cmocka_unit_test(test_values_alone)};
+		cmocka_unit_test(test_addresses), cmocka_unit_test(test_load),
+		cmocka_unit_test(test_values_alone)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -23,7 +23,7 @@ static void made_workers(struct view *v)
 	for (int w = 0; w < 2; w++) {
 		struct worker_stats *s = &v->worker[w];
 
-		s->frames = 110;
+		s->frames = 117;
 		s->frame_bytes = 11000;
 		s->polls = 500;
 		s->busy_cycles = 3000;
@@ -31,6 +31,8 @@ static void made_workers(struct view *v)
 		s->drops[DROP_not_ip] = 1;
 		s->decode.fragments_joined = 4;
 		s->decode.fragments_held = 2;
+		s->neighbour.answered = 6;
+		s->neighbour.unsent = 1;
 		s->drops[DROP_no_listener] = 3;
 		s->drops[DROP_bad_json] = 4; /* event unit: not in the frame equation */
 		s->drops[DROP_rule_drop] = 5;
@@ -52,7 +54,7 @@ static void made_workers(struct view *v)
 	snprintf(v->port->device, sizeof v->port->device, "net_null0");
 	snprintf(v->port->driver, sizeof v->port->driver, "net_null");
 	v->port->link_up = true;
-	v->port->rx_packets = 220;
+	v->port->rx_packets = 234;
 	v->port->rx_bytes = 22000;
 	v->port->kernel_drops = PORT_COUNTER_UNKNOWN;
 }

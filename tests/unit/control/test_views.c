@@ -176,11 +176,11 @@ static void test_ledger_finds_each_loss(void **state)
 	json_t *ledger;
 
 	(void)state;
-	for (int what = 0; what < 9; what++) {
+	for (int what = 0; what < 10; what++) {
 		static const char *const place[] = {"worker 1", "listener web", "partition 0",
 			"sink kafka, partition 1", "ports", "worker 0", "listener web", "listener web",
-			"partition 1"};
-		static const int expect[] = {1, 1, 1, 2, 5, -1, 3, 2, -4};
+			"partition 1", "worker 0"};
+		static const int expect[] = {1, 1, 1, 2, 5, -1, 3, 2, -4, 1};
 
 		made_view(&v, &cfg);
 		switch (what) {
@@ -208,8 +208,11 @@ static void test_ledger_finds_each_loss(void **state)
 		case 7:
 			v.worker[1].listener[0].dropped[DROP_rate_limited] -= 2;
 			break;
-		default:
+		case 8:
 			v.partition[1].refused_lost += 4;
+			break;
+		default:
+			v.worker[0].neighbour.unsent--;
 		}
 		ledger = ledger_json(&v);
 		assert_false(json_is_true(json_object_get(ledger, "balanced")));
@@ -286,7 +289,7 @@ static void test_metrics(void **state)
 	text = metrics_text(&v);
 	expect_line(text, "sluice_uptime_seconds 10");
 	expect_line(text, "sluice_blind_seconds 2.500000");
-	expect_line(text, "sluice_worker_frames_total{worker=\"1\"} 110");
+	expect_line(text, "sluice_worker_frames_total{worker=\"1\"} 117");
 	expect_line(text, "sluice_listener_events_total{listener=\"web\"} 400");
 	expect_line(text, "sluice_listener_datagrams_read_total{listener=\"web\"} 196");
 	expect_line(text,
@@ -296,7 +299,8 @@ static void test_metrics(void **state)
 	expect_line(
 		text, "sluice_listener_refused_total{listener=\"web\",reason=\"bad_json\",unit=\"event\"} 8");
 	assert_null(strstr(text, "sluice_listener_drops_total{listener=\"web\",reason=\"bad_json\""));
-	expect_line(text, "sluice_port_rx_packets_total{port=\"p0\"} 220");
+	expect_line(text, "sluice_worker_neighbour_answered_total{worker=\"1\"} 6");
+	expect_line(text, "sluice_port_rx_packets_total{port=\"p0\"} 234");
 	expect_line(text, "sluice_sink_lag_seconds{sink=\"kafka\",partition=\"0\"} 1.500000");
 	expect_line(text, "sluice_sink_up{sink=\"kafka\",partition=\"1\"} 0");
 	expect_line(text, "sluice_sink_rows_total{sink=\"kafka-output\",partition=\"2\"} 30");
@@ -395,9 +399,10 @@ static void test_tables(void **state)
 	expect_text(rendered(&v, view_ports, &rq),
 		"ports:\n"
 		"  port  device     driver    link  rx_packets  rx_bytes  "
-		"rx_missed  rx_no_mbuf  rx_errors  kernel_drops  numa_node\n"
-		"  p0    net_null0  net_null  up           220     22000  "
-		"        0           0          0  unknown               0\n");
+		"rx_missed  rx_no_mbuf  rx_errors  kernel_drops  numa_node  addresses\n"
+		"  p0    net_null0  net_null  up           234     22000  "
+		"        0           0          0  unknown               0  "
+		"none: mirror, or static neighbour entries\n");
 	expect_text(rendered(&v, view_rules_list, &rq),
 		"version     00112233aabbccdd\n"
 		"generation  3\n"

@@ -64,6 +64,12 @@ static void test_mbufs(void **state)
 	cfg.ports[0] = port_config("net_null", 1500);
 	cfg.ports[0].descriptors = 1024;
 	assert_int_equal(port_mbufs(&cfg, 0, 0), 2047); /* 1024 + 32 + 375 */
+	cfg.ports[0].descriptors = 1600;
+	assert_int_equal(port_mbufs(&cfg, 0, 0), 2047);
+	snprintf(cfg.ports[0].addresses, sizeof cfg.ports[0].addresses, "192.0.2.2");
+	assert_int_equal(port_mbufs(&cfg, 0, 0), 4095); /* and what lies in a TX ring */
+	cfg.ports[0].addresses[0] = 0;
+	cfg.ports[0].descriptors = 1024;
 	cfg.ports[0].queues = 4;
 	cfg.worker.count = 2;
 	assert_int_equal(port_mbufs(&cfg, 0, 0), 8191); /* 4 * 1056 + 750 */

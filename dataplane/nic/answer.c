@@ -1,0 +1,80 @@
+/* See answer.h. Worker stage. */
+#include "answer.h"
+
+#include <string.h>
+
+#include "decode_l2.h"
+#include "port_tx.h"
+#include "race.h"
+
+static bool answer_admit(struct answerer *a, const struct neighbour_question *q, uint64_t now_ns)
+{
+	uint32_t *count = &a->in_second[q->kind == NEIGHBOUR_ECHO4 || q->kind == NEIGHBOUR_ECHO6];
+	uint64_t second = now_ns / 1000000000u;
+
+	if (second != a->second)
+		a->in_second[0] = a->in_second[1] = 0;
+	a->second = second;
+	if (*count == ANSWERS_PER_SECOND)
+		return false;
+	++*count;
+	return true;
+}
+
+/* In an mbuf of its own: the question's goes home with its burst. */
+static bool answer_send(const struct answer_port *port, uint16_t id, const struct neighbour_question *q)
+{
+	uint32_t bytes = neighbour_reply_bytes(q);
+	struct rte_mbuf *m = rte_mbuf_raw_alloc(port->pool);
+	uint8_t *to = NULL;
+
+	if (!m)
+		return false;
+	race_taken(m);
+	rte_pktmbuf_reset(m);
+	if (bytes <= rte_pktmbuf_tailroom(m))
+		to = (uint8_t *)rte_pktmbuf_append(m, (uint16_t)bytes);
+	if (to) {
+		neighbour_reply(&port->table, q, to);
+		if (port_tx_try(id, m))
+			return true;
+	}
+	race_given(m);
+	rte_pktmbuf_free_bulk(&m, 1);
+	return false;
+}
+
+bool answer_frame(struct answerer *a, const struct rte_mbuf *m, uint64_t now_ns)
+{
+	struct neighbour_conflict conflict;
+	const struct answer_port *port;
+	struct neighbour_question q;
+	uint8_t l2[DECODE_L2_MAX];
+	const uint8_t *packet;
+	uint32_t l2_bytes;
+
+	if (m->nb_segs != 1 || m->port >= RTE_MAX_ETHPORTS)
+		return false;
+	port = &a->ports->of[m->port];
+	l2_bytes = port->table.own.count ? decode_l2(m, l2, &packet) : 0;
+	if (!l2_bytes)
+		return false;
+	switch (neighbour_read(&port->table, l2, l2_bytes, packet,
+		(uint32_t)(rte_pktmbuf_mtod(m, const uint8_t *) + m->data_len - packet), &q)) {
+	case NEIGHBOUR_NONE:
+		return false;
+	case NEIGHBOUR_CONFLICT:
+		conflict = (struct neighbour_conflict){.port = port->index, .own = q.own};
+		memcpy(conflict.mac, q.mac, sizeof conflict.mac);
+		a->stats->conflict = neighbour_conflict_word(&conflict);
+		a->stats->conflicts++;
+		return false;
+	default:
+		break;
+	}
+	if (answer_admit(a, &q, now_ns) && answer_send(port, m->port, &q))
+		a->stats->answered++;
+	else
+		a->stats->unsent++;
+	return true;
+}
