@@ -84,7 +84,7 @@ static int table_kind(const struct mend *m, uint64_t *kind, struct err *err)
 		"SELECT count() + %d * countIf(position(engine_full, ' TTL ') > 0) FROM system.tables WHERE ",
 		HAS_TTL);
 	where_table(out, m, "name", m->sent->block->table->name);
-	fputs(" AND engine = 'MergeTree' FORMAT TabSeparated", out);
+	fputs(" AND engine = 'MergeTree'" CH_WHOLE_ANSWER, out);
 	return ch_ask_number(m->p, out, &sql, kind, err);
 }
 
@@ -104,10 +104,10 @@ static int rows_hidden(const struct mend *m, bool *hidden, struct err *err)
 	ch_ddl_text(out, m->p->cfg->database);
 	fputs(" AND table IN ('', '*', ", out);
 	ch_ddl_text(out, m->sent->block->table->name);
-	fputs(") FORMAT TabSeparated", out);
+	fputs(")" CH_WHOLE_ANSWER, out);
 	rc = ch_ask_number(m->p, out, &sql, &count, err);
-	*hidden = count != 0;
-	return rc && m->p->http.answered ? 0 : rc;
+	*hidden = count != 0 || rc == -EINVAL;
+	return rc == -EINVAL ? 0 : rc;
 }
 
 /* A word of letters, digits, - and _ at *at, which is then behind its line. False at the end, or at anything
@@ -154,7 +154,7 @@ static int leftovers_find(
 		return -ENOMEM;
 	fputs("SELECT name FROM system.tables WHERE ", out);
 	where_table(out, m, "substring(name, 1, 30)", m->stem);
-	fprintf(out, " LIMIT %d FORMAT TabSeparated", LEFT_MAX);
+	fprintf(out, " LIMIT %d" CH_WHOLE_ANSWER, LEFT_MAX);
 	rc = ch_ask(m->p, out, &sql, NULL, err);
 	if (rc)
 		return rc;
@@ -231,7 +231,7 @@ static int beside_partition(const struct mend *m, char partition[WORD_BYTES], st
 		return -ENOMEM;
 	fputs("SELECT DISTINCT _partition_id FROM ", out);
 	table_name(out, m, m->beside);
-	fputs(" FORMAT TabSeparated", out);
+	fputs(CH_WHOLE_ANSWER, out);
 	rc = ch_ask(m->p, out, &sql, NULL, err);
 	at = m->p->http.answer.body;
 	if (rc || !*at)
@@ -270,70 +270,6 @@ static void names_make(struct mend *m)
 	snprintf(m->beside, sizeof m->beside, "%s%016" PRIx64, m->stem, attempt);
 }
 
-/* Nothing of it is there, and nothing of an earlier attempt can come. */
-static int put_back(struct mend *m, struct err *err)
-{
-	const struct ch_sent *s = m->sent;
-	char partition[WORD_BYTES];
-	uint64_t kind = 0;
-	bool there = false;
-	int rc = table_kind(m, &kind, err);
-
-	log_warn("clickhouse",
-		"partition=%u table=%s range=%lu-%lu: the server has the token of a block and none of its "
-		"rows (it "
-		"ended between the two): it is put back",
-		m->p->part->partition, s->block->table->name, s->from, s->to);
-	if (rc == 0)
-		rc = beside_fill(m, err);
-	if (rc == 0) {
-		crash_point("ch_beside");
-		rc = beside_partition(m, partition, err);
-	}
-	if (rc == 0 && partition[0])
-		rc = beside_attach(m, partition, err);
-	if (rc == 0) {
-		crash_point("ch_attached");
-		rc = ch_block_there(m->p, s->block, s->from, s->to, &there, err);
-	}
-	if (rc == 0 && !there && !(kind & HAS_TTL))
-		return err_set(err, -EAGAIN, "it was put back, and is not there");
-	if (rc == 0 && !there)
-		log_warn("clickhouse",
-			"partition=%u table=%s range=%lu-%lu: all of its rows have come to the end of "
-			"their time (TTL)",
-			m->p->part->partition, s->block->table->name, s->from, s->to);
-	return rc ? rc : table_drop(m, m->beside, err);
-}
-
-int ch_block_mend(struct ch_part *p, const struct ch_sent *s, struct err *err)
-{
-	struct mend m = {.p = p, .sent = s};
-	uint64_t running = 0;
-	bool there = false;
-	int rc = ch_token_running(p, s->token, &running, err);
-
-	if (rc == 0 && running)
-		rc = err_set(err, -EAGAIN, "a statement of an earlier attempt still runs");
-	names_make(&m);
-	if (rc == 0)
-		rc = leftovers_drop(&m, err);
-	if (rc == 0)
-		rc = ch_block_there(p, s->block, s->from, s->to, &there, err);
-	if (rc == 0 && !there)
-		rc = put_back(&m, err);
-	if (rc == 0)
-		p->range.confirmed =
-			0; /* durably with the next step; until then the block is found to be there */
-	else
-		err_prefix(err,
-			"range %lu-%lu of %s: its server has confirmed a block and has no row of it, which "
-			"is put back "
-			"by way of a table %s...",
-			s->from, s->to, s->block->table->name, m.stem);
-	return rc;
-}
-
 /* What it confirms is believed, as nothing else can be had; said once. */
 static int believe(struct ch_part *p, const struct ch_sent *s, const char *why)
 {
@@ -346,28 +282,137 @@ static int believe(struct ch_part *p, const struct ch_sent *s, const char *why)
 	return 0;
 }
 
+/* Whether no row of it means that there is none. *why: that it does not; NULL: nothing to be said of it. */
+static int absence_counts(
+	const struct mend *m, uint64_t *kind, bool *counts, const char **why, struct err *err)
+{
+	bool hidden = false;
+	int rc = table_kind(m, kind, err);
+
+	*counts = false;
+	*why = NULL;
+	if (rc || !(*kind & PLAIN)) /* merged away, or replaced, or not here yet */
+		return rc;
+	rc = rows_hidden(m, &hidden, err);
+	*counts = !hidden;
+	*why = "there are row policies, or reading system.row_policies is not granted";
+	return rc;
+}
+
+/* Nothing of it is there, and nothing of an earlier attempt can come. */
+static int put_back(struct mend *m, uint64_t kind, struct err *err)
+{
+	const struct ch_sent *s = m->sent;
+	char partition[WORD_BYTES];
+	bool there = false;
+	int rc;
+
+	log_warn("clickhouse",
+		"partition=%u table=%s range=%lu-%lu: the server has the token of a block and none of its "
+		"rows "
+		"(it ended between the two): it is put back",
+		m->p->part->partition, s->block->table->name, s->from, s->to);
+	rc = beside_fill(m, err);
+	if (rc == 0) {
+		crash_point("ch_beside");
+		rc = beside_partition(m, partition, err);
+	}
+	if (rc == 0 && !partition[0] && !(kind & HAS_TTL))
+		return err_set(err, -EAGAIN, "table %s has lost what was put into it", m->beside);
+	if (rc == 0 && partition[0])
+		rc = beside_attach(m, partition, err);
+	if (rc == 0) {
+		crash_point("ch_attached");
+		rc = ch_block_there(m->p, s->block, s->from, s->to, &there, err);
+	}
+	/* Not once more: its server has said that it is attached. */
+	if (rc == 0 && !there)
+		log_error("clickhouse",
+			"partition=%u table=%s range=%lu-%lu: what was put back cannot be seen%s",
+			m->p->part->partition, s->block->table->name, s->from, s->to,
+			kind & HAS_TTL ? ": its rows have come to the end of their time (TTL)" : "");
+	return rc ? rc : table_drop(m, m->beside, err);
+}
+
+static int block_mend(struct mend *m, struct err *err)
+{
+	const struct ch_sent *s = m->sent;
+	struct ch_part *p = m->p;
+	uint64_t running = 0, kind = 0;
+	bool there = false, counts = true;
+	const char *why;
+	int rc = ch_token_running(p, s->token, &running, err);
+
+	if (rc == 0 && running)
+		rc = err_set(err, -EAGAIN, "a statement of an earlier attempt still runs");
+	if (rc == 0)
+		rc = leftovers_drop(m, err);
+	if (rc == 0)
+		rc = ch_block_there(p, s->block, s->from, s->to, &there, err);
+	if (rc || there)
+		return rc;
+	rc = absence_counts(m, &kind, &counts, &why, err);
+	if (rc)
+		return rc;
+	if (!counts)
+		return believe(p, s, why ? why : "its engine is another one now");
+	return put_back(m, kind, err);
+}
+
+/* Of a question or a statement beside the INSERT: nothing that is about rows, or their number. */
+static int rc_of_mend(int rc)
+{
+	return rc == -EBADMSG || rc == -E2BIG ? -EAGAIN : rc;
+}
+
+int ch_block_mend(struct ch_part *p, const struct ch_sent *s, struct err *err)
+{
+	struct mend m = {.p = p, .sent = s};
+	int rc;
+
+	names_make(&m);
+	rc = block_mend(&m, err);
+	if (rc == 0)
+		p->range.confirmed =
+			0; /* durably with the next step; until then the block is found to be there */
+	else
+		err_prefix(err,
+			"range %lu-%lu of %s: its server has confirmed a block and has no row of it, which "
+			"is "
+			"put back by way of a table %s...",
+			s->from, s->to, s->block->table->name, m.stem);
+	return rc_of_mend(rc);
+}
+
+/* Limits on what may be read, and rights: the same however often it is asked. */
+static bool refuses_to_say(const struct ch_part *p, int rc)
+{
+	uint32_t code = p->http.answered ? p->http.answer.exception_code : 0;
+
+	return rc == -EINVAL || (rc == -E2BIG && (code == 158 || code == 307));
+}
+
 static int block_prove(struct ch_part *p, const struct ch_sent *s, struct err *err)
 {
 	struct mend m = {.p = p, .sent = s};
-	bool there = false, hidden = false;
+	bool there = false, counts = false;
 	uint64_t kind = 0;
+	const char *why;
 	int rc = ch_block_there(p, s->block, s->from, s->to, &there, err);
 
-	if (rc)
-		return p->http.answered && rc != -ECANCELED ? believe(p, s, err->text) : rc;
-	if (there)
-		return 0;
-	rc = table_kind(&m, &kind, err);
-	if (rc == 0 && !(kind & PLAIN))
-		return 0; /* merged away, or replaced, or not here yet */
-	if (rc == 0)
-		rc = rows_hidden(&m, &hidden, err);
+	if (rc && refuses_to_say(p, rc))
+		return believe(p, s, err->text);
+	if (rc || there)
+		return rc;
+	rc = absence_counts(&m, &kind, &counts, &why, err);
 	if (rc)
 		return rc;
-	if (hidden)
-		return believe(p, s, "there are row policies");
+	if (!counts)
+		return why ? believe(p, s, why) : 0;
 	p->range.confirmed = p->block_index + 1;
 	rc = ch_range_save(p, err);
+	if (rc == 0) /* into both slots: a version that cannot read this must not find the step before */
+		rc = ch_range_save(p, err);
 	if (rc) {
 		p->ours = true;
 		return rc;
@@ -382,7 +427,7 @@ int ch_block_prove(struct ch_part *p, const struct ch_sent *s, struct err *err)
 	int rc;
 
 	p->ambiguous = true; /* views may have their share: no other server's business */
-	rc = block_prove(p, s, err);
+	rc = rc_of_mend(block_prove(p, s, err));
 	if (rc == 0)
 		p->ambiguous = ambiguous;
 	return rc;

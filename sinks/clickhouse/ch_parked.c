@@ -79,7 +79,9 @@ int ch_range_again(struct ch_part *p, const struct ch_range *range, struct err *
 	if (rc)
 		return rc;
 	p->recoded = crc != range->body_crc || p->rows.block_count != range->insert_count;
-	if (p->recoded && (range->settled || range->split_to || range->confirmed))
+	/* One that is put back may encode differently, if it can be told which it is. */
+	if (p->recoded && (range->settled || range->split_to ||
+				  (range->confirmed && p->rows.block_count != range->insert_count)))
 		return err_set(err, -EINVAL,
 			"clickhouse: range %lu-%lu of partition %u went in pieces or is put back, and now "
 			"encodes "

@@ -67,6 +67,9 @@ int ch_block_deliver(struct ch_part *p, const struct ch_block *block, uint64_t f
 /* How many rows of the block's table and month its server has of [from, to). */
 int ch_block_count(struct ch_part *p, const struct ch_block *block, uint64_t from, uint64_t to,
 	uint64_t *count, struct err *err);
+/* How a question ends: limits of a user's profile must not make its answer smaller. */
+#define CH_WHOLE_ANSWER                                                                                      \
+	" SETTINGS read_overflow_mode = 'throw', timeout_overflow_mode = 'throw' FORMAT TabSeparated"
 /* Runs the statement that was written to `out`, an open_memstream() of *sql, and frees it. token: by which
  * ch_token_running() finds it; NULL: none. */
 int ch_ask(struct ch_part *p, FILE *out, char **sql, const char *token, struct err *err);

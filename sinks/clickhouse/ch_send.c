@@ -83,10 +83,6 @@ static void from_table(FILE *out, const struct ch_part *p, const struct ch_table
 	where_partition(out, p);
 }
 
-/* Limits of a user's profile must not make a number smaller. */
-#define WHOLE_ANSWER                                                                                         \
-	" SETTINGS read_overflow_mode = 'throw', timeout_overflow_mode = 'throw' FORMAT TabSeparated"
-
 static void where_block(FILE *out, const struct ch_block *block, uint64_t from, uint64_t to)
 {
 	const char *time = block->table->time;
@@ -108,7 +104,7 @@ int ch_block_count(struct ch_part *p, const struct ch_block *block, uint64_t fro
 		return err_set(err, -ENOMEM, "clickhouse: no memory for a statement");
 	from_table(out, p, block->table, "count()");
 	where_block(out, block, from, to);
-	fputs(WHOLE_ANSWER, out);
+	fputs(CH_WHOLE_ANSWER, out);
 	return ch_ask_number(p, out, &sql, count, err);
 }
 
@@ -126,7 +122,7 @@ int ch_block_there(struct ch_part *p, const struct ch_block *block, uint64_t fro
 	fputs("SELECT count() FROM (", out);
 	from_table(out, p, block->table, "1");
 	where_block(out, block, from, to);
-	fputs(" LIMIT 1)" WHOLE_ANSWER, out);
+	fputs(" LIMIT 1)" CH_WHOLE_ANSWER, out);
 	rc = ch_ask_number(p, out, &sql, &count, err);
 	*there = count != 0;
 	return rc;
@@ -147,7 +143,7 @@ static int table_rows(struct ch_part *p, const struct ch_table *table, uint64_t 
 	if (!out)
 		return err_set(err, -ENOMEM, "clickhouse: no memory for a statement");
 	from_table(out, p, table, "count()");
-	fprintf(out, " AND _offset >= %lu AND _offset < %lu" WHOLE_ANSWER, from, to);
+	fprintf(out, " AND _offset >= %lu AND _offset < %lu" CH_WHOLE_ANSWER, from, to);
 	return ch_ask_number(p, out, &sql, count, err);
 }
 
@@ -332,7 +328,7 @@ int ch_token_running(struct ch_part *p, const char *token, uint64_t *count, stru
 	      "startsWith(Settings['insert_deduplication_token'], ",
 		out);
 	ch_ddl_text(out, token);
-	fputs(") FORMAT TabSeparated", out);
+	fputs(")" CH_WHOLE_ANSWER, out);
 	return ch_ask_number(p, out, &sql, count, err);
 }
 
@@ -359,13 +355,16 @@ bool ch_send_under_way(struct ch_part *p, struct err *err)
 
 int ch_range_send(struct ch_part *p, bool resumed, struct err *err)
 {
+	uint32_t first;
 	int checked;
 
 	p->ours = false;
 	checked = windows_check(p, err);
 	if (checked)
 		return checked;
-	for (uint32_t i = p->range.settled; i < p->rows.block_count; i++) {
+	/* What stands before one that is being put back was delivered before it. */
+	first = p->range.confirmed > p->range.settled ? p->range.confirmed - 1 : p->range.settled;
+	for (uint32_t i = first; i < p->rows.block_count; i++) {
 		bool pieces = p->range.split_to > p->range.split_from;
 		int rc;
 
