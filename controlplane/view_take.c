@@ -377,11 +377,13 @@ static void links_say(struct daemon *d, const struct view *v)
 		if (p->link_up != d->link_down[i])
 			continue;
 		d->link_down[i] = !p->link_up;
-		if (p->link_up)
+		if (p->link_up) {
 			log_info("nic", "port %s: the link is up", p->name);
-		else
-			log_warn("nic", "PORT DOWN: port %s: no link, no packet can come: device=%s", p->name,
-				p->device);
+			dataplane_announce(d->dp, i);
+			continue;
+		}
+		log_warn("nic", "PORT DOWN: port %s: no link, no packet can come: device=%s", p->name,
+			p->device);
 	}
 }
 
@@ -399,7 +401,8 @@ static void conflicts_say(struct daemon *d, const struct view *v)
 		word = v->worker[w].neighbour.conflict ? v->worker[w].neighbour.conflict : word;
 	}
 	c = neighbour_conflict_of(word);
-	if (sum == d->conflicts || (d->conflicts && now_ns - d->conflicts_said_ns < CONFLICTS_SAID_NS) ||
+	if (!word || sum == d->conflicts ||
+		(d->conflicts && now_ns - d->conflicts_said_ns < CONFLICTS_SAID_NS) ||
 		c.port >= v->cfg->ports_count ||
 		address_list_from_text(&own, v->cfg->ports[c.port].addresses, &err) || c.own >= own.count)
 		return;

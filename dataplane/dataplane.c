@@ -245,6 +245,12 @@ int dataplane_create(struct dataplane **out, const struct config *cfg, struct er
 	return 0;
 }
 
+void dataplane_announce(struct dataplane *dp, uint32_t port)
+{
+	if (port < dp->port_count)
+		answer_announce(&dp->answer, &dp->port[port]);
+}
+
 int dataplane_start(struct dataplane *dp, struct handoff *handoff, const struct ruleset *rs,
 	uint32_t generation, struct err *err)
 {

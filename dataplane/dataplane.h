@@ -119,6 +119,8 @@ const struct producers *dataplane_producers(const struct dataplane *dp, uint32_t
 uint64_t dataplane_mirrors(const struct dataplane *dp);
 uint32_t dataplane_ports(const struct dataplane *dp);
 void dataplane_port_stats(const struct dataplane *dp, uint32_t port, struct port_stats *out);
+/* The port's link has come up: tells the network again which addresses it has. Control thread. */
+void dataplane_announce(struct dataplane *dp, uint32_t port);
 /* True when every port is a file that has been read to its end (net_pcap without infinite_rx). */
 bool dataplane_input_ended(const struct dataplane *dp);
 

@@ -23,7 +23,7 @@ static bool path_of(const struct pipeline *pl, const struct datagram *dg, struct
 		.kind = ACK_WORD_PATH,
 		.src_port = dg->src_port,
 		.dst_port = dg->dst_port,
-		.eth_port = dg->mbuf->port,
+		.eth_port = pl->decoder.port,
 		.listener = dg->listener,
 		.key = pl->frame.key};
 	w->l2_bytes = (uint8_t)decode_l2(dg->mbuf, w->l2, &ip);

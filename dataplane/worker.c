@@ -75,6 +75,7 @@ static void frames_run(struct worker *w, uint16_t port, uint32_t decap, struct r
 	struct capture *capture = atomic_load_explicit(w->capture, memory_order_acquire);
 
 	w->pipeline.decoder.decap = decap;
+	w->pipeline.decoder.port = port;
 	if (unlikely(capture))
 		capture_burst(capture, &w->pipeline, port, mbuf, n, burst_time_now());
 	else

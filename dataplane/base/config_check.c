@@ -13,6 +13,7 @@
 
 /* mbufs beyond what a port's rings hold: bursts under way and the pool's per-core caches. */
 #define MBUFS_SPARE 512
+#define MBUFS_ANSWERS 768 /* that a device keeps behind sending them, and a cache of the main lcore */
 
 bool config_name_ok(const char *name)
 {
@@ -272,13 +273,14 @@ static int check_inputs(const struct config *cfg, struct err *err)
 		return err_set(err, -EINVAL,
 			"listeners: none: every datagram would be dropped; expected at least one");
 	for (uint32_t i = 0; i < cfg->ports_count; i++) {
-		uint64_t held = cfg->ports[i].queues * cfg->ports[i].descriptors;
+		uint64_t held = cfg->ports[i].queues * cfg->ports[i].descriptors +
+				(cfg->ports[i].addresses[0] ? MBUFS_ANSWERS : 0);
 
 		if (cfg->eal.mbufs && cfg->eal.mbufs < held + MBUFS_SPARE)
 			return err_set(err, -EINVAL,
 				"eal.mbufs: %" PRIu64
 				" are too few for port %s, whose rings alone hold %" PRIu64
-				" (queues x descriptors): expected at least %" PRIu64,
+				" (queues x descriptors, answers): expected at least %" PRIu64,
 				cfg->eal.mbufs, cfg->ports[i].name, held, held + MBUFS_SPARE);
 		if (!config_name_ok(cfg->ports[i].name))
 			return err_set(err, -EINVAL, "ports.name: '%s': expected letters, digits and ._-",

@@ -7,18 +7,18 @@
 #include "port_tx.h"
 #include "race.h"
 
-static bool answer_admit(struct answerer *a, const struct neighbour_question *q, uint64_t now_ns)
+/* Which budget a question is of: those who know us and look whether we are still there must not suffer from
+ * who asks everybody, and nobody from pings. */
+static uint32_t *answer_budget(struct answerer *a, const struct neighbour_question *q, uint64_t now_ns)
 {
-	uint32_t *count = &a->in_second[q->kind == NEIGHBOUR_ECHO4 || q->kind == NEIGHBOUR_ECHO6];
 	uint64_t second = now_ns / 1000000000u;
 
 	if (second != a->second)
-		a->in_second[0] = a->in_second[1] = 0;
+		memset(a->in_second, 0, sizeof a->in_second);
 	a->second = second;
-	if (*count == ANSWERS_PER_SECOND)
-		return false;
-	++*count;
-	return true;
+	if (q->kind == NEIGHBOUR_ECHO4 || q->kind == NEIGHBOUR_ECHO6)
+		return &a->in_second[ANSWER_PING];
+	return &a->in_second[q->l2[0] & 1 ? ANSWER_ALL : ANSWER_ONE];
 }
 
 /* In an mbuf of its own: the question's goes home with its burst. */
@@ -44,18 +44,18 @@ static bool answer_send(const struct answer_port *port, uint16_t id, const struc
 	return false;
 }
 
-bool answer_frame(struct answerer *a, const struct rte_mbuf *m, uint64_t now_ns)
+bool answer_frame(struct answerer *a, uint16_t id, const struct rte_mbuf *m, uint64_t now_ns)
 {
 	struct neighbour_conflict conflict;
 	const struct answer_port *port;
 	struct neighbour_question q;
 	uint8_t l2[DECODE_L2_MAX];
 	const uint8_t *packet;
-	uint32_t l2_bytes;
+	uint32_t l2_bytes, *budget;
 
-	if (m->nb_segs != 1 || m->port >= RTE_MAX_ETHPORTS)
+	if (m->nb_segs != 1)
 		return false;
-	port = &a->ports->of[m->port];
+	port = &a->ports->of[id];
 	l2_bytes = port->table.own.count ? decode_l2(m, l2, &packet) : 0;
 	if (!l2_bytes)
 		return false;
@@ -72,9 +72,12 @@ bool answer_frame(struct answerer *a, const struct rte_mbuf *m, uint64_t now_ns)
 	default:
 		break;
 	}
-	if (answer_admit(a, &q, now_ns) && answer_send(port, m->port, &q))
+	budget = answer_budget(a, &q, now_ns);
+	if (*budget < ANSWERS_PER_SECOND && answer_send(port, id, &q)) {
+		++*budget;
 		a->stats->answered++;
-	else
+	} else {
 		a->stats->unsent++;
+	}
 	return true;
 }

@@ -12,8 +12,10 @@
 #include "neighbour_stats.h"
 #include "port.h"
 
-/* Of each worker: a ping must not keep others from finding us. Each answer is a system call on af_packet. */
+/* Of each worker and budget. Each answer is a system call on af_packet. */
 #define ANSWERS_PER_SECOND 100u
+/* Neighbours who ask us alone, those who ask all, pings. */
+enum { ANSWER_ONE, ANSWER_ALL, ANSWER_PING, ANSWER_BUDGETS };
 
 /* By DPDK port id; constant while workers run. */
 struct answer_ports {
@@ -28,12 +30,13 @@ struct answer_ports {
 struct answerer {
 	const struct answer_ports *ports;
 	struct neighbour_stats *stats;
-	uint64_t second;       /* of the last answer */
-	uint32_t in_second[2]; /* answers in it: neighbours, pings */
+	uint64_t second;		    /* of the last question */
+	uint32_t in_second[ANSWER_BUDGETS]; /* answers in it */
 };
 
-/* Worker: looks at a frame that no listener gets. True: it was a question for us, and is counted. */
-bool answer_frame(struct answerer *a, const struct rte_mbuf *m, uint64_t now_ns);
+/* Worker: looks at a frame of DPDK port `id` that no listener gets. True: it was a question for us, and is
+ * counted. */
+bool answer_frame(struct answerer *a, uint16_t id, const struct rte_mbuf *m, uint64_t now_ns);
 
 /* Control thread, before the workers run (answer_setup.c). Notes an open port; one without addresses answers
  * nothing. Returns 0 or -EINVAL: no addresses, or the port says no MAC address. */

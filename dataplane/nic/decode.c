@@ -229,7 +229,7 @@ static __attribute__((noinline, cold)) enum drop_reason mbuf_other(
 	const struct decoder *d, const struct rte_mbuf *m, enum drop_reason why)
 {
 	if ((why == DROP_not_ip || why == DROP_not_udp) && d->answerer &&
-		answer_frame(d->answerer, m, d->now_ns))
+		answer_frame(d->answerer, d->port, m, d->now_ns))
 		return DECODE_WAITS;
 	return why;
 }

@@ -51,6 +51,8 @@ struct decoder {
 	struct fragment_table *fragments; /* NULL: fragments are dropped */
 	uint64_t now_ns;		  /* of the last decode_tick() */
 	uint32_t decap; /* DECAP_* of the port that the next frames come from; written by the caller */
+	uint16_t port; /* DPDK port of the burst; written by the caller: not every driver says it in its mbufs
+			*/
 	struct answerer *answerer; /* NULL: no port has addresses; written by the caller, borrowed */
 };
 

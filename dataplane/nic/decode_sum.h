@@ -6,8 +6,8 @@
 #include <stdint.h>
 #include <string.h>
 
-/* One's complement sum of 16-bit words, in host order of the loads: the fold is order-independent. 32-bit words
- * into 64-bit sums: 64 KiB cannot overflow them. */
+/* One's complement sum of 16-bit words, in host order of the loads: the fold is order-independent. 32-bit
+ * words into 64-bit sums: 64 KiB cannot overflow them. */
 static inline uint64_t sum_words(const uint8_t *p, uint32_t bytes, uint64_t sum)
 {
 	__m128i low = _mm_setzero_si128(), high = low;

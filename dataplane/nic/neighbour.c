@@ -124,7 +124,7 @@ static enum neighbour_kind arp_read(const struct neighbour_table *t, struct neig
 		return memcmp(a + 8, t->mac, 6) ? NEIGHBOUR_CONFLICT : NEIGHBOUR_NONE;
 	q->own = own4(t, a + 24);
 	/* Without a sender's address: somebody tries whether it is free (RFC 5227). */
-	if (a[7] != ARP_REQUEST || q->own == ADDRESS_LIST_MAX ||
+	if (a[7] != ARP_REQUEST || q->own == ADDRESS_LIST_MAX || memcmp(q->mac, t->mac, 6) == 0 ||
 		(!unicast4(sender) && memcmp(sender, none, 4) != 0))
 		return NEIGHBOUR_NONE;
 	return is_for_us(t, q->l2) || memcmp(q->l2, mac_broadcast, 6) == 0 ? NEIGHBOUR_ARP : NEIGHBOUR_NONE;
@@ -215,7 +215,7 @@ static enum neighbour_kind solicitation_read(const struct neighbour_table *t, st
 	}
 	if (link)
 		memcpy(q->mac, link, 6);
-	return unicast6(src) ? NEIGHBOUR_SOLICITATION : NEIGHBOUR_NONE;
+	return unicast6(src) && memcmp(q->mac, t->mac, 6) != 0 ? NEIGHBOUR_SOLICITATION : NEIGHBOUR_NONE;
 }
 
 static enum neighbour_kind advertisement_read(const struct neighbour_table *t, struct neighbour_question *q)

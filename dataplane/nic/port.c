@@ -250,11 +250,13 @@ static int port_multicast(struct port *port, struct err *err)
 	if (rc && rc != -ENOTSUP)
 		return err_set(err, rc, "port %s: multicast, for solicitations of ports.addresses: %s",
 			port->cfg->name, rte_strerror(-rc));
-	if (port->driver.ifindex)
-		port->multicast_fd = kernel_multicast_open(port->driver.ifindex);
-	if (port->multicast_fd < 0)
-		return err_set(err, port->multicast_fd, "port %s: multicast of its interface: %s",
-			port->cfg->name, strerror(-port->multicast_fd));
+	if (!port->driver.ifindex)
+		return 0;
+	rc = kernel_multicast_open(port->driver.ifindex);
+	if (rc < 0)
+		return err_set(
+			err, rc, "port %s: multicast of its interface: %s", port->cfg->name, strerror(-rc));
+	port->multicast_fd = rc;
 	return 0;
 }
 
@@ -264,7 +266,8 @@ int port_open(
 	struct rte_eth_dev_info info;
 	int rc;
 
-	*port = (struct port){.id = RTE_MAX_ETHPORTS, .queues = (uint16_t)cfg->queues, .cfg = cfg};
+	*port = (struct port){
+		.id = RTE_MAX_ETHPORTS, .queues = (uint16_t)cfg->queues, .cfg = cfg, .multicast_fd = -1};
 	rc = decap_from_text(&port->decap, cfg->decap, err);
 	if (rc == 0)
 		rc = port_check_iface(port, cfg, err);
@@ -310,8 +313,8 @@ void port_close(struct port *port)
 			rte_eal_hotplug_remove("vdev", port->device);
 		}
 	}
-	if (port->multicast_fd > 0)
+	if (port->multicast_fd >= 0)
 		close(port->multicast_fd);
 	rte_mempool_free(port->pool);
-	*port = (struct port){.id = RTE_MAX_ETHPORTS};
+	*port = (struct port){.id = RTE_MAX_ETHPORTS, .multicast_fd = -1};
 }

@@ -21,7 +21,7 @@ struct port {
 	const struct driver_quirks *quirks;
 	struct rte_mempool *pool;
 	struct driver_state driver;
-	int multicast_fd; /* holds the kernel interface's multicast open; 0: none */
+	int multicast_fd; /* holds the kernel interface's multicast open; -1: none */
 };
 
 /* mbufs that a port's rings, a burst of each queue, the pool's caches of the workers, and `away`, the workers

@@ -3,8 +3,12 @@
 
 #include <pthread.h>
 #include <rte_ethdev.h>
+#include <rte_pause.h>
 
 #include "race.h"
+
+/* Some microseconds: whoever sends one datagram after the other lets go between them. */
+#define TRIES 256u
 
 /* By DPDK port id, as queues are. */
 static pthread_mutex_t sending[RTE_MAX_ETHPORTS] = {[0 ... RTE_MAX_ETHPORTS - 1] = PTHREAD_MUTEX_INITIALIZER};
@@ -27,5 +31,10 @@ bool port_tx(uint16_t port, struct rte_mbuf *m)
 
 bool port_tx_try(uint16_t port, struct rte_mbuf *m)
 {
-	return pthread_mutex_trylock(&sending[port]) == 0 && send_one(port, m);
+	for (uint32_t i = 0; i < TRIES; i++) {
+		if (pthread_mutex_trylock(&sending[port]) == 0)
+			return send_one(port, m);
+		rte_pause();
+	}
+	return false;
 }

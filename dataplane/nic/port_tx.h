@@ -10,7 +10,7 @@
 /* Sends m on DPDK port `port` and takes it; false: it was not taken. Waits for others that send: not for
  * workers. */
 bool port_tx(uint16_t port, struct rte_mbuf *m);
-/* The same; false as well while another one sends. */
+/* The same; false as well when another one sends for more than some microseconds. */
 bool port_tx_try(uint16_t port, struct rte_mbuf *m);
 
 #endif

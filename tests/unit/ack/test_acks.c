@@ -244,7 +244,7 @@ static void data_send(struct frame_make *m)
 		make_mac(m, &fx.keys, fx.key);
 	mbuf = packet_make(fx.pool, 1, PORT, m->data, m->bytes);
 	assert_non_null(mbuf);
-	mbuf->port = fx.eth_port;
+	fx.pl.decoder.port = fx.eth_port;
 	pipeline_burst(&fx.pl, &mbuf, 1, (struct burst_time){clock_wall_ms(), clock_mono_ns()});
 	rte_pktmbuf_free(mbuf);
 	fx.handed = fx.stats.listener[0].accepted + fx.stats.listener[0].refused_kept - fx.handed_before;
