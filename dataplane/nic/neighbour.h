@@ -48,7 +48,7 @@ void neighbour_reply(const struct neighbour_table *t, const struct neighbour_que
 /* Tells everybody of an address, without being asked: an ARP announcement, or a neighbour advertisement.
  * Returns the frame's bytes. */
 #define NEIGHBOUR_ANNOUNCE_MAX 86u
-uint32_t neighbour_announce(
+__attribute__((nonnull)) uint32_t neighbour_announce(
 	const struct neighbour_table *t, uint32_t own, uint8_t to[NEIGHBOUR_ANNOUNCE_MAX]);
 
 #endif
