@@ -76,6 +76,7 @@ struct kafka_part {
 	uint64_t floor_ns;
 	uint64_t next;		/* first offset that the open span does not hold */
 	uint64_t durable_ns;	/* traced: when the block in work was durable, or seen if it came from disk */
+	uint64_t commit_ms;	/* how long the last commit took */
 	uint64_t span_start_ns; /* when the span's first record was taken, or its first message made */
 	uint32_t headers;	/* of accepted events */
 	struct sink_tally tally; /* of [committed, next) */

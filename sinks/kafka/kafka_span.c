@@ -9,6 +9,8 @@
 /* A span without messages (ticks, control records, suppressed events) is committed no more often than this.
  */
 #define SPAN_EMPTY_AGE_MS 2000u
+#define SPAN_BEHIND_MS 1000
+#define SPAN_CATCH_UP_MAX_MS 1000u
 
 /* The event once more, with what we know about it: in the same transaction, hence there exactly as often. */
 static int span_enriched(struct kafka_part *kp, const struct record *rec, const struct record_key *key,
@@ -173,10 +175,23 @@ static uint64_t span_age_ms(const struct kafka_part *kp)
 	return (clock_mono_ns() - kp->span_start_ns) / 1000000u;
 }
 
+/* A lane that is far behind gathers for as long as its commits take: on a busy machine, or with slow brokers,
+ * one that commits after a few milliseconds of reading would never catch up. */
+static uint64_t span_catch_up_ms(const struct kafka_part *kp)
+{
+	int64_t last_ms = kp->tally.last_time_ms; /* when what was read last had come; 0: nothing yet */
+
+	if (kp->next == kp->committed || !last_ms || clock_wall_ms() - last_ms < SPAN_BEHIND_MS)
+		return 0;
+	return kp->commit_ms < SPAN_CATCH_UP_MAX_MS ? kp->commit_ms : SPAN_CATCH_UP_MAX_MS;
+}
+
 static uint64_t span_age_max_ms(const struct kafka_part *kp)
 {
-	uint64_t age = kafka_age_ms(kp);
+	uint64_t age = kafka_age_ms(kp), catch_up = span_catch_up_ms(kp);
 
+	if (catch_up > age)
+		age = catch_up;
 	return kp->tx.messages || age > SPAN_EMPTY_AGE_MS ? age : SPAN_EMPTY_AGE_MS;
 }
 
@@ -203,6 +218,7 @@ uint32_t kafka_span_wait_ms(const struct kafka_part *kp, uint32_t limit)
 
 int kafka_span_commit(struct kafka_part *kp, struct err *err)
 {
+	uint64_t start_ns = clock_mono_ns();
 	int rc = kafka_tx_begin(kp, err);
 
 	kafka_crash_point(kp, "produced");
@@ -214,6 +230,7 @@ int kafka_span_commit(struct kafka_part *kp, struct err *err)
 	if (rc)
 		return rc;
 	kp->aborts = 0;
+	kp->commit_ms = (clock_mono_ns() - start_ns) / 1000000u;
 	kp->committed = kp->next;
 	sink_committed(kp->part, kp->committed, &kp->tally);
 	kafka_floor_write(kp, kp->committed, false);
