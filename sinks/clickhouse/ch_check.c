@@ -9,6 +9,7 @@
 #include <strings.h>
 
 #include "ch_ddl.h"
+#include "ch_statement.h"
 
 #define CHECK_MS_MAX 5000u
 #define VIEW_DEPTH_MAX 8 /* views that feed views */
@@ -16,41 +17,15 @@
 /* Why a table needs its window, and how to give it one. */
 #define WINDOW_HELP "without it a repeated INSERT counts twice"
 
-struct sql {
-	char *text;
-	size_t bytes;
-	FILE *out;
-};
-
-static int sql_open(struct sql *sql, struct err *err)
-{
-	memset(sql, 0, sizeof *sql);
-	sql->out = open_memstream(&sql->text, &sql->bytes);
-	return sql->out ? 0 : err_set(err, -ENOMEM, "clickhouse: no memory for a statement");
-}
-
 /* Runs the statement that was written and frees it. */
-static int sql_run(struct sql *sql, struct ch_http *h, struct err *err)
+static int sql_run(struct ch_statement *sql, struct ch_http *h, struct err *err)
 {
-	uint64_t timeout_ms = h->timeout_ms < CHECK_MS_MAX ? h->timeout_ms : CHECK_MS_MAX;
-	int rc;
-
-	if (fclose(sql->out))
-		rc = err_set(err, -ENOMEM, "clickhouse: no memory for a statement");
-	else
-		rc = ch_http_query(h, sql->text, timeout_ms, err);
-	free(sql->text);
-	return rc;
-}
-
-static void sql_drop(struct sql *sql)
-{
-	fclose(sql->out);
-	free(sql->text);
+	return ch_statement_run(
+		sql, h, NULL, h->timeout_ms < CHECK_MS_MAX ? h->timeout_ms : CHECK_MS_MAX, err);
 }
 
 /* Runs a SELECT ... FORMAT JSONCompact and returns its rows (an array of arrays); *doc is to be freed. */
-static int sql_rows(struct sql *sql, struct ch_http *h, json_t **doc, json_t **rows, struct err *err)
+static int sql_rows(struct ch_statement *sql, struct ch_http *h, json_t **doc, json_t **rows, struct err *err)
 {
 	json_error_t fault = {0};
 	int rc;
@@ -85,16 +60,16 @@ static int create_all(struct ch_http *h, const struct config_clickhouse *cfg,
 	int rc = 0;
 
 	for (uint32_t n = 0; rc == 0 && more; n++) {
-		struct sql sql;
+		struct ch_statement sql;
 
-		rc = sql_open(&sql, err);
+		rc = ch_statement_open(&sql, err);
 		if (rc)
 			break;
 		more = ch_catalog_statement(catalog, cfg, n, sql.out);
 		if (more)
 			rc = sql_run(&sql, h, err);
 		else
-			sql_drop(&sql);
+			ch_statement_drop(&sql);
 	}
 	if (rc)
 		err_prefix(err, "creating tables (clickhouse.create)");
@@ -138,8 +113,8 @@ static int columns_missing(const char *database, const struct ch_table *table, j
 {
 	char first[96] = "", type[CH_TYPE_BYTES];
 	uint32_t count = 0;
-	struct sql sql;
-	int rc = sql_open(&sql, err);
+	struct ch_statement sql;
+	int rc = ch_statement_open(&sql, err);
 
 	if (rc)
 		return rc;
@@ -151,9 +126,8 @@ static int columns_missing(const char *database, const struct ch_table *table, j
 		ch_column_type(type, &table->column[i]);
 		fprintf(sql.out, "%s ADD COLUMN %s %s", count > 1 ? "," : "", table->column[i].name, type);
 	}
-	if (fclose(sql.out))
-		rc = err_set(err, -ENOMEM, "clickhouse: no memory for a statement");
-	else if (count)
+	rc = ch_statement_end(&sql, err);
+	if (rc == 0 && count)
 		rc = err_set(err, -EINVAL,
 			"clickhouse: table %s.%s: column %s is missing; run: ALTER TABLE %s.%s%s", database,
 			table->name, first, database, table->name, sql.text);
@@ -176,8 +150,8 @@ static int view_columns_check(const char *database, const struct ch_entry *e, js
 static int columns_read(struct ch_http *h, const struct config_clickhouse *cfg,
 	const struct ch_catalog *catalog, json_t **doc, json_t **rows, struct err *err)
 {
-	struct sql sql;
-	int rc = sql_open(&sql, err);
+	struct ch_statement sql;
+	int rc = ch_statement_open(&sql, err);
 
 	if (rc)
 		return rc;
@@ -275,8 +249,8 @@ static int table_check(
 {
 	char name[400];
 	json_t *doc, *rows;
-	struct sql sql;
-	int rc = sql_open(&sql, err);
+	struct ch_statement sql;
+	int rc = ch_statement_open(&sql, err);
 
 	if (rc)
 		return rc;
@@ -321,12 +295,12 @@ static const char view_sql[] =
 
 static char *literal(const char *text)
 {
-	struct sql sql;
+	struct ch_statement sql;
 
-	if (sql_open(&sql, NULL))
+	if (ch_statement_open(&sql, NULL))
 		return NULL;
 	ch_ddl_text(sql.out, text);
-	return fclose(sql.out) ? NULL : sql.text;
+	return ch_statement_end(&sql, NULL) ? NULL : sql.text;
 }
 
 static int views_check(
@@ -334,8 +308,8 @@ static int views_check(
 {
 	char *db = literal(database), *name = literal(table);
 	json_t *doc = NULL, *rows = NULL;
-	struct sql sql;
-	int rc = db && name ? sql_open(&sql, err) : -ENOMEM;
+	struct ch_statement sql;
+	int rc = db && name ? ch_statement_open(&sql, err) : -ENOMEM;
 
 	if (rc == 0) {
 #pragma GCC diagnostic push
@@ -386,9 +360,9 @@ int ch_check_window(
 	int rc = 0;
 
 	if (cfg->create) {
-		struct sql sql;
+		struct ch_statement sql;
 
-		rc = sql_open(&sql, err);
+		rc = ch_statement_open(&sql, err);
 		if (rc)
 			return rc;
 		ch_ddl_table(sql.out, cfg, &w->table);

@@ -21,7 +21,6 @@
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -45,15 +44,6 @@ struct mend {
 /* What kind of table it is. */
 enum { PLAIN = 1, HAS_TTL = 2 };
 
-static FILE *text_open(char **sql, size_t *bytes, struct err *err)
-{
-	FILE *out = open_memstream(sql, bytes);
-
-	if (!out)
-		err_set(err, -ENOMEM, "clickhouse: no memory for a statement");
-	return out;
-}
-
 static void table_name(FILE *out, const struct mend *m, const char *table)
 {
 	ch_ddl_name(out, m->p->cfg->database);
@@ -74,38 +64,33 @@ static void where_table(FILE *out, const struct mend *m, const char *column, con
  * tokens with their parts, and may lag behind. 0 for these, else PLAIN and HAS_TTL. */
 static int table_kind(const struct mend *m, uint64_t *kind, struct err *err)
 {
-	size_t bytes;
-	char *sql;
-	FILE *out = text_open(&sql, &bytes, err);
+	struct ch_statement sql;
 
-	if (!out)
+	if (ch_statement_open(&sql, err))
 		return -ENOMEM;
-	fprintf(out,
+	fprintf(sql.out,
 		"SELECT count() + %d * countIf(position(engine_full, ' TTL ') > 0) FROM system.tables WHERE ",
 		HAS_TTL);
-	where_table(out, m, "name", m->sent->block->table->name);
-	fputs(" AND engine = 'MergeTree'" CH_WHOLE_ANSWER, out);
-	return ch_ask_number(m->p, out, &sql, kind, err);
+	where_table(sql.out, m, "name", m->sent->block->table->name);
+	fputs(" AND engine = 'MergeTree'" CH_WHOLE_ANSWER, sql.out);
+	return ch_ask_number(m->p, &sql, kind, err);
 }
 
-/* Rows may be there that its user does not see. A server that does not tell who may see what has no such
- * rules for all that is known. */
+/* Rows may be there that its user does not see; so for one who may not know who sees what. */
 static int rows_hidden(const struct mend *m, bool *hidden, struct err *err)
 {
 	uint64_t count = 0;
-	size_t bytes;
-	char *sql;
-	FILE *out = text_open(&sql, &bytes, err);
+	struct ch_statement sql;
 	int rc;
 
-	if (!out)
+	if (ch_statement_open(&sql, err))
 		return -ENOMEM;
-	fputs("SELECT count() FROM system.row_policies WHERE database = ", out);
-	ch_ddl_text(out, m->p->cfg->database);
-	fputs(" AND table IN ('', '*', ", out);
-	ch_ddl_text(out, m->sent->block->table->name);
-	fputs(")" CH_WHOLE_ANSWER, out);
-	rc = ch_ask_number(m->p, out, &sql, &count, err);
+	fputs("SELECT count() FROM system.row_policies WHERE database = ", sql.out);
+	ch_ddl_text(sql.out, m->p->cfg->database);
+	fputs(" AND table IN ('', '*', ", sql.out);
+	ch_ddl_text(sql.out, m->sent->block->table->name);
+	fputs(")" CH_WHOLE_ANSWER, sql.out);
+	rc = ch_ask_number(m->p, &sql, &count, err);
 	*hidden = count != 0 || rc == -EINVAL;
 	return rc == -EINVAL ? 0 : rc;
 }
@@ -128,34 +113,30 @@ static bool next_word(const char **at, char out[WORD_BYTES])
 
 static int table_drop(const struct mend *m, const char *name, struct err *err)
 {
-	size_t bytes;
-	char *sql;
-	FILE *out = text_open(&sql, &bytes, err);
+	struct ch_statement sql;
 
-	if (!out)
+	if (ch_statement_open(&sql, err))
 		return -ENOMEM;
-	fputs("DROP TABLE IF EXISTS ", out);
-	table_name(out, m, name);
-	fputs(" SYNC", out);
-	return ch_ask(m->p, out, &sql, m->sent->token, err);
+	fputs("DROP TABLE IF EXISTS ", sql.out);
+	table_name(sql.out, m, name);
+	fputs(" SYNC", sql.out);
+	return ch_ask(m->p, &sql, m->sent->token, err);
 }
 
 static int leftovers_find(
 	const struct mend *m, char name[LEFT_MAX][WORD_BYTES], uint32_t *count, struct err *err)
 {
 	const char *at;
-	size_t bytes;
-	char *sql;
-	FILE *out = text_open(&sql, &bytes, err);
+	struct ch_statement sql;
 	int rc;
 
 	*count = 0;
-	if (!out)
+	if (ch_statement_open(&sql, err))
 		return -ENOMEM;
-	fputs("SELECT name FROM system.tables WHERE ", out);
-	where_table(out, m, "substring(name, 1, 30)", m->stem);
-	fprintf(out, " LIMIT %d" CH_WHOLE_ANSWER, LEFT_MAX);
-	rc = ch_ask(m->p, out, &sql, NULL, err);
+	fputs("SELECT name FROM system.tables WHERE ", sql.out);
+	where_table(sql.out, m, "substring(name, 1, 30)", m->stem);
+	fprintf(sql.out, " LIMIT %d" CH_WHOLE_ANSWER, LEFT_MAX);
+	rc = ch_ask(m->p, &sql, NULL, err);
 	if (rc)
 		return rc;
 	at = m->p->http.answer.body;
@@ -187,52 +168,37 @@ static int beside_fill(struct mend *m, struct err *err)
 {
 	struct ch_table beside = *m->sent->block->table;
 	struct ch_part *p = m->p;
-	size_t bytes;
-	char *sql;
-	FILE *out = text_open(&sql, &bytes, err);
+	struct ch_statement sql;
 	int rc;
 
 	beside.name = m->beside;
-	if (!out)
+	if (ch_statement_open(&sql, err))
 		return -ENOMEM;
-	fputs("CREATE TABLE ", out);
-	table_name(out, m, m->beside);
-	fputs(" AS ", out);
-	table_name(out, m, m->sent->block->table->name);
-	rc = ch_ask(p, out, &sql, m->sent->token, err);
+	fputs("CREATE TABLE ", sql.out);
+	table_name(sql.out, m, m->beside);
+	fputs(" AS ", sql.out);
+	table_name(sql.out, m, m->sent->block->table->name);
+	rc = ch_ask(p, &sql, m->sent->token, err);
 	if (rc)
 		return rc;
-	out = text_open(&sql, &bytes, err);
-	if (!out)
-		return -ENOMEM;
-	ch_ddl_insert(out, p->cfg, &beside);
-	if (fclose(out)) {
-		free(sql);
-		return err_set(err, -ENOMEM, "clickhouse: no memory for a statement");
-	}
-	rc = ch_http_insert(&p->http, sql, m->sent->token, p->body.data, p->body.bytes, err);
-	free(sql);
-	if (rc == -EBADMSG) /* what was taken once: a constraint that is new */
-		return -EINVAL;
-	return rc == -E2BIG ? -EAGAIN : rc;
+	rc = ch_body_insert(p, &beside, m->sent->token, err);
+	return rc == -EBADMSG ? -EINVAL : rc; /* what was taken once: a constraint that is new */
 }
 
 /* The partition of its part; "" if it has none. */
 static int beside_partition(const struct mend *m, char partition[WORD_BYTES], struct err *err)
 {
 	const char *at;
-	size_t bytes;
-	char *sql;
-	FILE *out = text_open(&sql, &bytes, err);
+	struct ch_statement sql;
 	int rc;
 
 	partition[0] = 0;
-	if (!out)
+	if (ch_statement_open(&sql, err))
 		return -ENOMEM;
-	fputs("SELECT DISTINCT _partition_id FROM ", out);
-	table_name(out, m, m->beside);
-	fputs(CH_WHOLE_ANSWER, out);
-	rc = ch_ask(m->p, out, &sql, NULL, err);
+	fputs("SELECT DISTINCT _partition_id FROM ", sql.out);
+	table_name(sql.out, m, m->beside);
+	fputs(CH_WHOLE_ANSWER, sql.out);
+	rc = ch_ask(m->p, &sql, NULL, err);
 	at = m->p->http.answer.body;
 	if (rc || !*at)
 		return rc;
@@ -244,19 +210,17 @@ static int beside_partition(const struct mend *m, char partition[WORD_BYTES], st
 
 static int beside_attach(const struct mend *m, const char *partition, struct err *err)
 {
-	size_t bytes;
-	char *sql;
-	FILE *out = text_open(&sql, &bytes, err);
+	struct ch_statement sql;
 
-	if (!out)
+	if (ch_statement_open(&sql, err))
 		return -ENOMEM;
-	fputs("ALTER TABLE ", out);
-	table_name(out, m, m->sent->block->table->name);
-	fputs(" ATTACH PARTITION ID ", out);
-	ch_ddl_text(out, partition);
-	fputs(" FROM ", out);
-	table_name(out, m, m->beside);
-	return ch_ask(m->p, out, &sql, m->sent->token, err);
+	fputs("ALTER TABLE ", sql.out);
+	table_name(sql.out, m, m->sent->block->table->name);
+	fputs(" ATTACH PARTITION ID ", sql.out);
+	ch_ddl_text(sql.out, partition);
+	fputs(" FROM ", sql.out);
+	table_name(sql.out, m, m->beside);
+	return ch_ask(m->p, &sql, m->sent->token, err);
 }
 
 static void names_make(struct mend *m)
@@ -389,7 +353,8 @@ static bool refuses_to_say(const struct ch_part *p, int rc)
 {
 	uint32_t code = p->http.answered ? p->http.answer.exception_code : 0;
 
-	return rc == -EINVAL || (rc == -E2BIG && (code == 158 || code == 307));
+	return rc == -EINVAL ||
+	       (rc == -E2BIG && (code == 158 || code == 307)); /* TOO_MANY_ROWS, TOO_MANY_BYTES */
 }
 
 static int block_prove(struct ch_part *p, const struct ch_sent *s, struct err *err)

@@ -2,13 +2,12 @@
 #ifndef SLUICE_CH_PART_PRIV_H
 #define SLUICE_CH_PART_PRIV_H
 
-#include <stdio.h>
-
 #include "ch_catalog.h"
 #include "ch_http.h"
 #include "ch_intent.h"
 #include "ch_letters.h"
 #include "ch_rows.h"
+#include "ch_statement.h"
 #include "ch_window.h"
 #include "sink.h"
 
@@ -70,11 +69,12 @@ int ch_block_count(struct ch_part *p, const struct ch_block *block, uint64_t fro
 /* How a question ends: limits of a user's profile must not make its answer smaller. */
 #define CH_WHOLE_ANSWER                                                                                      \
 	" SETTINGS read_overflow_mode = 'throw', timeout_overflow_mode = 'throw' FORMAT TabSeparated"
-/* Runs the statement that was written to `out`, an open_memstream() of *sql, and frees it. token: by which
- * ch_token_running() finds it; NULL: none. */
-int ch_ask(struct ch_part *p, FILE *out, char **sql, const char *token, struct err *err);
+/* Runs what was written, and frees it. token: by which ch_token_running() finds it; NULL: none. */
+int ch_ask(struct ch_part *p, struct ch_statement *sql, const char *token, struct err *err);
 /* The same, without a token, of a SELECT of one number. */
-int ch_ask_number(struct ch_part *p, FILE *out, char **sql, uint64_t *count, struct err *err);
+int ch_ask_number(struct ch_part *p, struct ch_statement *sql, uint64_t *count, struct err *err);
+/* INSERTs p->body into a table. */
+int ch_body_insert(struct ch_part *p, const struct ch_table *table, const char *token, struct err *err);
 /* Whether its server has any row of them. */
 int ch_block_there(struct ch_part *p, const struct ch_block *block, uint64_t from, uint64_t to, bool *there,
 	struct err *err);

@@ -43,24 +43,16 @@ static void where_partition(FILE *out, const struct ch_part *p)
 	fprintf(out, " AND _epoch = %lu AND _partition = %u", p->rows.epoch, p->rows.partition);
 }
 
-int ch_ask(struct ch_part *p, FILE *out, char **sql, const char *token, struct err *err)
+int ch_ask(struct ch_part *p, struct ch_statement *sql, const char *token, struct err *err)
 {
-	int rc;
-
-	if (fclose(out)) {
-		free(*sql);
-		return err_set(err, -ENOMEM, "clickhouse: no memory for a statement");
-	}
-	rc = ch_http_query_marked(&p->http, *sql, token, p->http.timeout_ms, err);
-	free(*sql);
-	return rc;
+	return ch_statement_run(sql, &p->http, token, p->http.timeout_ms, err);
 }
 
-int ch_ask_number(struct ch_part *p, FILE *out, char **sql, uint64_t *count, struct err *err)
+int ch_ask_number(struct ch_part *p, struct ch_statement *sql, uint64_t *count, struct err *err)
 {
 	const char *body;
 	char *end;
-	int rc = ch_ask(p, out, sql, NULL, err);
+	int rc = ch_ask(p, sql, NULL, err);
 
 	*count = 0;
 	if (rc)
@@ -96,34 +88,30 @@ static void where_block(FILE *out, const struct ch_block *block, uint64_t from, 
 int ch_block_count(struct ch_part *p, const struct ch_block *block, uint64_t from, uint64_t to,
 	uint64_t *count, struct err *err)
 {
-	size_t bytes;
-	char *sql;
-	FILE *out = open_memstream(&sql, &bytes);
+	struct ch_statement sql;
 
-	if (!out)
-		return err_set(err, -ENOMEM, "clickhouse: no memory for a statement");
-	from_table(out, p, block->table, "count()");
-	where_block(out, block, from, to);
-	fputs(CH_WHOLE_ANSWER, out);
-	return ch_ask_number(p, out, &sql, count, err);
+	if (ch_statement_open(&sql, err))
+		return -ENOMEM;
+	from_table(sql.out, p, block->table, "count()");
+	where_block(sql.out, block, from, to);
+	fputs(CH_WHOLE_ANSWER, sql.out);
+	return ch_ask_number(p, &sql, count, err);
 }
 
 int ch_block_there(struct ch_part *p, const struct ch_block *block, uint64_t from, uint64_t to, bool *there,
 	struct err *err)
 {
 	uint64_t count = 0;
-	size_t bytes;
-	char *sql;
-	FILE *out = open_memstream(&sql, &bytes);
+	struct ch_statement sql;
 	int rc;
 
-	if (!out)
-		return err_set(err, -ENOMEM, "clickhouse: no memory for a statement");
-	fputs("SELECT count() FROM (", out);
-	from_table(out, p, block->table, "1");
-	where_block(out, block, from, to);
-	fputs(" LIMIT 1)" CH_WHOLE_ANSWER, out);
-	rc = ch_ask_number(p, out, &sql, &count, err);
+	if (ch_statement_open(&sql, err))
+		return -ENOMEM;
+	fputs("SELECT count() FROM (", sql.out);
+	from_table(sql.out, p, block->table, "1");
+	where_block(sql.out, block, from, to);
+	fputs(" LIMIT 1)" CH_WHOLE_ANSWER, sql.out);
+	rc = ch_ask_number(p, &sql, &count, err);
 	*there = count != 0;
 	return rc;
 }
@@ -132,19 +120,16 @@ int ch_block_there(struct ch_part *p, const struct ch_block *block, uint64_t fro
 static int table_rows(struct ch_part *p, const struct ch_table *table, uint64_t from, uint64_t to,
 	uint64_t *count, struct err *err)
 {
-	size_t bytes;
-	char *sql;
-	FILE *out;
+	struct ch_statement sql;
 
 	*count = 0;
 	if (table->aggregating)
 		return 0;
-	out = open_memstream(&sql, &bytes);
-	if (!out)
-		return err_set(err, -ENOMEM, "clickhouse: no memory for a statement");
-	from_table(out, p, table, "count()");
-	fprintf(out, " AND _offset >= %lu AND _offset < %lu" CH_WHOLE_ANSWER, from, to);
-	return ch_ask_number(p, out, &sql, count, err);
+	if (ch_statement_open(&sql, err))
+		return -ENOMEM;
+	from_table(sql.out, p, table, "count()");
+	fprintf(sql.out, " AND _offset >= %lu AND _offset < %lu" CH_WHOLE_ANSWER, from, to);
+	return ch_ask_number(p, &sql, count, err);
 }
 
 int ch_rows_there(struct ch_part *p, uint64_t from, uint64_t to, uint64_t *rows, struct err *err)
@@ -213,20 +198,6 @@ static void on_sent(void)
 	crash_point("ch_sent");
 }
 
-/* The INSERT of a table's columns; the caller frees it. */
-static int insert_text(const struct ch_part *p, const struct ch_table *table, char **sql, struct err *err)
-{
-	size_t bytes;
-	FILE *out = open_memstream(sql, &bytes);
-
-	if (out) {
-		ch_ddl_insert(out, p->cfg, table);
-		if (fclose(out) == 0)
-			return 0;
-	}
-	return err_set(err, -ENOMEM, "clickhouse: no memory for a statement");
-}
-
 static int body_write(struct ch_part *p, const struct ch_block *block, struct err *err)
 {
 	p->body.bytes = 0;
@@ -235,18 +206,30 @@ static int body_write(struct ch_part *p, const struct ch_block *block, struct er
 	return 0;
 }
 
+int ch_body_insert(struct ch_part *p, const struct ch_table *table, const char *token, struct err *err)
+{
+	struct ch_statement sql;
+	int rc;
+
+	if (ch_statement_open(&sql, err))
+		return -ENOMEM;
+	ch_ddl_insert(sql.out, p->cfg, table);
+	rc = ch_statement_end(&sql, err);
+	if (rc)
+		return rc;
+	rc = ch_http_insert(&p->http, sql.text, token, p->body.data, p->body.bytes, err);
+	free(sql.text);
+	return rc;
+}
+
 static int block_send(struct ch_part *p, const struct ch_sent *s, struct err *err)
 {
-	char *sql = NULL;
 	int rc = body_write(p, s->block, err);
 
 	if (rc)
 		return rc;
 	p->http.on_sent = on_sent;
-	rc = insert_text(p, s->block->table, &sql, err);
-	if (rc == 0)
-		rc = ch_http_insert(&p->http, sql, s->token, p->body.data, p->body.bytes, err);
-	free(sql);
+	rc = ch_body_insert(p, s->block->table, s->token, err);
 	if (rc) {
 		p->ambiguous |= !p->http.answered;
 		p->refused_code = p->http.answered ? p->http.answer.exception_code : 0;
@@ -318,18 +301,16 @@ static int windows_check(struct ch_part *p, struct err *err)
 
 int ch_token_running(struct ch_part *p, const char *token, uint64_t *count, struct err *err)
 {
-	size_t bytes;
-	char *sql;
-	FILE *out = open_memstream(&sql, &bytes);
+	struct ch_statement sql;
 
-	if (!out)
-		return err_set(err, -ENOMEM, "clickhouse: no memory for a statement");
+	if (ch_statement_open(&sql, err))
+		return -ENOMEM;
 	fputs("SELECT count() FROM system.processes WHERE "
 	      "startsWith(Settings['insert_deduplication_token'], ",
-		out);
-	ch_ddl_text(out, token);
-	fputs(")" CH_WHOLE_ANSWER, out);
-	return ch_ask_number(p, out, &sql, count, err);
+		sql.out);
+	ch_ddl_text(sql.out, token);
+	fputs(")" CH_WHOLE_ANSWER, sql.out);
+	return ch_ask_number(p, &sql, count, err);
 }
 
 bool ch_send_under_way(struct ch_part *p, struct err *err)

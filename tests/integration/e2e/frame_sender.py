@@ -10,19 +10,13 @@ import socket
 import struct
 import sys
 
+from inet_checksum import checksum
+
 MAC = b"\x02\0\0\0\0\x09"
 
 
 def payload(names, first=0):
     return "\n".join(f"{names['prefix']}.{i:05d}:1|c" for i in range(first, names["count"])).encode()
-
-
-def checksum(data):
-    data += b"\0" * (len(data) % 2)
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xffff) + (total >> 16)
-    return ~total & 0xffff
 
 
 def ip_packet(job):
