@@ -10,23 +10,15 @@
 #include <inttypes.h>
 #include <time.h>
 
-#include "hash.h"
 #include "kafka_priv.h"
+#include "kafka_split.h"
 #include "log.h"
 #include "position.h"
 
-#define SPLIT_LOCKS 64
-static pthread_mutex_t split_locks[SPLIT_LOCKS] = {[0 ... SPLIT_LOCKS - 1] = PTHREAD_MUTEX_INITIALIZER};
-
-/* Of a partition of a log: two that share one wait for each other, no more. */
-static pthread_mutex_t *split_lock(const struct kafka_part *kp)
+static int split_begin(struct kafka_part *kp, struct kafka_split *split, struct err *err)
 {
-	return &split_locks[hash_u64(kp->at.epoch + kp->at.partition) % SPLIT_LOCKS];
-}
-
-static int split_lock_take(struct kafka_part *kp, struct err *err)
-{
-	while (pthread_mutex_trylock(split_lock(kp))) {
+	*split = (struct kafka_split){.epoch = kp->at.epoch, .partition = kp->at.partition};
+	while (!kafka_split_begin(split)) {
 		if (sink_gives_up())
 			return err_set(err, -ECANCELED, "stopped before the first position was written");
 		nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
@@ -200,6 +192,7 @@ static int split_for_alerts(struct kafka_part *kp, uint64_t *position, struct er
 static int resume_alerts(struct kafka_part *kp, uint64_t *position, struct err *err)
 {
 	struct kafka_position found[KAFKA_LANE_COUNT];
+	struct kafka_split split;
 	int rc = kafka_producer_new(kp, err);
 
 	if (rc == 0)
@@ -207,7 +200,7 @@ static int resume_alerts(struct kafka_part *kp, uint64_t *position, struct err *
 	if (rc == 0)
 		rc = kafka_position_find(kp, found, err);
 	if (rc == 0 && split_due(found) && (found[KAFKA_LANE_MAIN].found || !kp->floor)) {
-		rc = split_lock_take(kp, err);
+		rc = split_begin(kp, &split, err);
 		if (rc)
 			return rc;
 		rc = kafka_position_find(kp, found, err); /* perhaps the main lane was doing it */
@@ -216,22 +209,23 @@ static int resume_alerts(struct kafka_part *kp, uint64_t *position, struct err *
 			if (rc == 0)
 				rc = kafka_position_find(kp, found, err);
 		}
-		pthread_mutex_unlock(split_lock(kp));
+		kafka_split_end(&split);
 	}
 	return rc ? rc : resume_judge(kp, found, position, err);
 }
 
 int kafka_resume(struct kafka_part *kp, uint64_t *position, struct err *err)
 {
+	struct kafka_split split;
 	int rc;
 
 	part_name(kp, kp->lane);
 	if (kp->lane == KAFKA_LANE_ALERTS)
 		return resume_alerts(kp, position, err);
-	rc = split_lock_take(kp, err);
+	rc = split_begin(kp, &split, err);
 	if (rc)
 		return rc;
 	rc = resume_main(kp, position, err);
-	pthread_mutex_unlock(split_lock(kp));
+	kafka_split_end(&split);
 	return rc;
 }
