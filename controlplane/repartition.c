@@ -373,6 +373,7 @@ static int next_journal(struct change *c, struct err *err)
 	params.partitions = c->to;
 	params.tick_ms = TICK_NEVER_MS;
 	params.before = c->epoch;
+	params.key = journal_key(c->journal);
 	rc = journal_open(&j, &params, err);
 	if (rc != 0)
 		return rc;

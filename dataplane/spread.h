@@ -22,6 +22,7 @@
 #include "dataplane.h"
 #include "decode.h"
 #include "err.h"
+#include "hash.h"
 
 #define SPREAD_ANY UINT32_MAX /* a frame without an owner */
 #define SPREAD_AHEAD 2u	      /* bursts that wait for a worker at most while others could take them */
@@ -39,7 +40,7 @@ struct spread {
 	uint32_t workers;
 	uint32_t givers; /* workers that have a queue */
 	uint32_t burst;
-	uint64_t seed;			  /* of owners: nobody can choose addresses that meet */
+	struct hash_key key;		  /* of owners: nobody can choose addresses that meet */
 	const struct decode_ports *ports; /* borrowed */
 	bool keyed[64];			  /* by listener: a source has one owner */
 	bool chunked[64];		  /* by listener: what is a chunk of GELF has one */

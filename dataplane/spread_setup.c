@@ -110,7 +110,7 @@ int spread_create(struct spread **out, const struct config *cfg, const struct de
 	s->ring = calloc((size_t)workers * workers, sizeof *s->ring);
 	s->spreader = calloc(workers, sizeof *s->spreader);
 	if (!s->place || !s->ring || !s->spreader ||
-		getrandom(&s->seed, sizeof s->seed, 0) != (ssize_t)sizeof s->seed)
+		getrandom(&s->key, sizeof s->key, 0) != (ssize_t)sizeof s->key)
 		goto fail;
 	memset(s->place, 0, workers * sizeof *s->place);
 	listeners_set_up(s, cfg);

@@ -1,6 +1,11 @@
-/* 64-bit hash of byte strings for partitioning, deduplication and tables. Not keyed: partition numbers are
- * part of the journal's meaning and must be the same in each run. Source: the wyhash construction (Wang Yi,
- * 2019), multiply-and-fold of 64-bit words. */
+/* 64-bit hashes of byte strings. Source: the wyhash construction (Wang Yi, 2019), multiply-and-fold of 64-bit
+ * words.
+ *
+ * hash_bytes() is not keyed: partition numbers are part of the journal's meaning and must be the same in each
+ * run. Its seed keeps no secret: eight bytes that equal one of its constants make a factor of zero, and what
+ * is hashed beside them, the seed included, counts for nothing. Where senders choose what is hashed and must
+ * not choose where it falls, hash_keyed() is to be used: there every factor has a part that they do not know.
+ */
 #ifndef SLUICE_HASH_H
 #define SLUICE_HASH_H
 
@@ -8,9 +13,9 @@
 #include <stdint.h>
 #include <string.h>
 
-static inline uint64_t hash_fold(uint64_t a, uint64_t b)
+static inline uint64_t hash_fold(uint64_t x, uint64_t y)
 {
-	__uint128_t m = (__uint128_t)a * b;
+	__uint128_t m = (__uint128_t)x * y;
 
 	return (uint64_t)m ^ (uint64_t)(m >> 64);
 }
@@ -76,6 +81,32 @@ static inline uint64_t hash_text(const uint8_t *p, size_t bytes)
 static inline uint64_t hash_u64(uint64_t x)
 {
 	return hash_fold(x ^ 0x9e3779b97f4a7c15ull, 0xd6e8feb86659fd93ull);
+}
+
+/* Secret. */
+struct hash_key {
+	uint64_t word[3];
+};
+
+/* Words that follow from a secret of 64 bits. */
+static inline struct hash_key hash_key_of(uint64_t secret)
+{
+	return (struct hash_key){{hash_u64(secret), hash_u64(secret + HASH_K0), hash_u64(secret + HASH_K1)}};
+}
+
+static inline uint64_t hash_keyed(const struct hash_key *key, const void *data, size_t bytes)
+{
+	const uint8_t *p = data;
+	uint64_t h = bytes * HASH_K2;
+	size_t left = bytes;
+
+	for (; left > 16; left -= 16, p += 16)
+		h = hash_fold(hash_load(p, 8) ^ key->word[0], hash_load(p + 8, 8) ^ h ^ key->word[1]);
+	if (left > 8)
+		h = hash_fold(hash_load(p, 8) ^ key->word[0], hash_load(p + 8, left - 8) ^ h ^ key->word[1]);
+	else
+		h = hash_fold(hash_load(p, left) ^ key->word[0], h ^ key->word[1]);
+	return hash_fold(h ^ key->word[2], HASH_K2);
 }
 
 /* The partition of a key's hash among so many. Workers spread events by it, and whatever is handed over to

@@ -92,6 +92,7 @@ struct ids_work {
 	struct ids_source *source;
 	uint32_t sources;
 	struct ids_file *file; /* of each partition of `to` */
+	struct dedup_key key;  /* of both journals */
 	int64_t since_ms;
 };
 
@@ -149,7 +150,7 @@ static int source_next(struct ids_work *w, struct ids_source *s, struct err *err
 		s->at += rec->bytes;
 		if (rec->receive_time_ms > s->time_ms)
 			s->time_ms = rec->receive_time_ms;
-		id = dedup_id(rec, room);
+		id = dedup_id(&w->key, rec, room);
 		if (!id || s->time_ms < w->since_ms)
 			continue;
 		memcpy(s->entry.id, id, sizeof s->entry.id);
@@ -291,7 +292,7 @@ static int ids_newest(const char *dir, uint32_t partitions, int64_t *newest_ms, 
 int journal_carry_ids(
 	struct journal *to, const char *from_dir, uint64_t window_ms, uint64_t *count, struct err *err)
 {
-	struct ids_work w = {.to = to, .from_dir = from_dir};
+	struct ids_work w = {.to = to, .from_dir = from_dir, .key = dedup_key_of(to->meta.key)};
 	struct journal_meta meta;
 	int64_t newest_ms;
 	int rc = journal_meta_read(from_dir, &meta, err);

@@ -33,11 +33,17 @@ static void *dedup_map(size_t bytes)
 	return p;
 }
 
-int dedup_init(struct dedup *d, uint64_t window_ms, uint64_t ids_max, uint64_t seed)
+struct dedup_key dedup_key_of(uint64_t secret)
+{
+	return (struct dedup_key){
+		hash_key_of(secret), hash_key_of(hash_u64(secret + 1)), hash_key_of(hash_u64(secret + 2))};
+}
+
+int dedup_init(struct dedup *d, uint64_t window_ms, uint64_t ids_max, uint64_t secret)
 {
 	uint64_t buckets = 8;
 
-	*d = (struct dedup){.window_ms = window_ms, .seed = seed};
+	*d = (struct dedup){.window_ms = window_ms, .key = dedup_key_of(secret)};
 	if (!window_ms)
 		return 0;
 	if (ids_max < 1 || ids_max > 1u << 28)
@@ -67,19 +73,22 @@ void dedup_free(struct dedup *d)
 
 uint64_t dedup_hash(const struct dedup *d, const uint8_t id[16])
 {
-	return hash_bytes(id, 16, d->seed);
+	return hash_keyed(&d->key.bucket, id, 16);
 }
 
-const uint8_t *dedup_id(const struct record *rec, uint8_t room[16])
+const uint8_t *dedup_id(const struct dedup_key *key, const struct record *rec, uint8_t room[16])
 {
-	uint64_t word[2];
+	uint64_t of[4], word[2];
 
 	if (!(rec->field_mask & FBIT(event_id)))
 		return rec->flags & RECORD_F_PRODUCER ? rec->event_id : NULL;
 	if (rec->kind != RECORD_SHADOW)
 		return rec->kind == RECORD_EVENT ? rec->event_id : NULL;
-	word[0] = hash_bytes(rec->event_id, 16, rec->key_hash);
-	word[1] = hash_bytes(rec->event_id, 16, rec->key_hash ^ hash_u64(rec->reason_field + 1u));
+	memcpy(of, rec->event_id, sizeof rec->event_id);
+	of[2] = rec->key_hash;
+	of[3] = rec->reason_field;
+	word[0] = hash_keyed(&key->low, of, sizeof of);
+	word[1] = hash_keyed(&key->high, of, sizeof of);
 	memcpy(room, word, sizeof word);
 	return room;
 }
@@ -87,7 +96,7 @@ const uint8_t *dedup_id(const struct record *rec, uint8_t room[16])
 uint64_t dedup_of_record(
 	const struct dedup *d, const struct record *rec, uint8_t room[16], const uint8_t **id)
 {
-	*id = d->window_ms ? dedup_id(rec, room) : NULL;
+	*id = d->window_ms ? dedup_id(&d->key, rec, room) : NULL;
 	return *id ? dedup_hash(d, *id) | 1 : 0;
 }
 

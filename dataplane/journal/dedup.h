@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "hash.h"
 #include "record.h"
 
 struct dedup_id {
@@ -23,9 +24,16 @@ struct dedup_bucket {
 };
 _Static_assert(sizeof(struct dedup_bucket) == 64, "one cache line");
 
+/* Of a secret, because senders choose ids: they must not choose buckets, nor ids that equal those made here.
+ */
+struct dedup_key {
+	struct hash_key bucket, low, high; /* of buckets; of a shadow's id */
+};
+struct dedup_key dedup_key_of(uint64_t secret);
+
 struct dedup {
 	uint64_t window_ms; /* 0: off, nothing is allocated */
-	uint64_t seed;	    /* secret: senders choose ids */
+	struct dedup_key key;
 	uint32_t ids_max;
 	uint32_t next;	/* index in ring of the id to come: added % ids_max */
 	uint32_t count; /* remembered: the last so many in ring */
@@ -36,14 +44,15 @@ struct dedup {
 	uint64_t added;	  /* all ever: the nth stands in ring[n % ids_max] */
 };
 
-int dedup_init(struct dedup *d, uint64_t window_ms, uint64_t ids_max, uint64_t seed);
+int dedup_init(struct dedup *d, uint64_t window_ms, uint64_t ids_max, uint64_t secret);
 void dedup_free(struct dedup *d);
 uint64_t dedup_hash(const struct dedup *d, const uint8_t id[16]);
 
 /* The id under which a record is remembered: that of an event, its sender's or made of who has sent it with
  * which number (a refused one has only the latter); of a shadow its event's, mixed with its key, so that
- * neither hides the other. Made in room, or in the record; NULL: it has none. */
-const uint8_t *dedup_id(const struct record *rec, uint8_t room[16]);
+ * neither hides the other: it is the same wherever the secret is. Made in room, or in the record; NULL: it
+ * has none. */
+const uint8_t *dedup_id(const struct dedup_key *key, const struct record *rec, uint8_t room[16]);
 /* The id under which a record is remembered, and its hash; 0: it is not deduplicated. A shadow's is made of
  * the event's, of the key that it stands for and of that key's first field: it is apart from the event's and
  * from other shadows'. id: where it is to be looked up, in the record itself or in room. */

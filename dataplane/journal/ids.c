@@ -20,7 +20,7 @@
 #include "crc32c.h"
 
 #define SEGMENT_IDS_MAGIC 0x3149444745534c53ull /* "SLSEGDI1" */
-#define IDS_VERSION 1u
+#define IDS_VERSION 2u
 #define IDS_AHEAD 16u
 
 struct ids_header {

@@ -113,7 +113,7 @@ static int journal_make(struct journal *j, struct err *err)
 	} while (random[0] == 0);
 	j->meta = (struct meta_file){
 		.epoch = random[0],
-		.key = random[1],
+		.key = p->key ? p->key : random[1],
 		.segment_bytes = p->segment_bytes,
 		.block_bytes = p->block_bytes,
 		.partitions = p->partitions,
@@ -189,7 +189,7 @@ static int part_init(struct journal *j, uint32_t index, struct err *err)
 	part->seg_capacity = p->segments_max * (p->compress_after_ms ? COMPRESS_SEGMENTS : 1) + 2;
 	part->seg = calloc(part->seg_capacity, sizeof *part->seg);
 	if (!part->seg || cache_init(&part->cache, p->cache_blocks, p->inflight, p->block_bytes, &bytes) ||
-		dedup_init(&part->dedup, p->dedup_window_ms, p->dedup_ids_max, hash_u64(j->meta.key + index)))
+		dedup_init(&part->dedup, p->dedup_window_ms, p->dedup_ids_max, j->meta.key))
 		return err_set(err, -ENOMEM, "journal: no memory for the buffers of partition %u", index);
 	return 0;
 }
@@ -402,6 +402,11 @@ const char *journal_node(const struct journal *j)
 uint32_t journal_partitions(const struct journal *j)
 {
 	return j->params.partitions;
+}
+
+uint64_t journal_key(const struct journal *j)
+{
+	return j->meta.key;
 }
 
 uint64_t journal_before(const struct journal *j)

@@ -49,6 +49,8 @@ struct journal_params {
 	bool derived;
 	/* When it is made: epoch of the journal that it goes on from, 0 if none. Kept in journal.meta. */
 	uint64_t before;
+	/* When it is made: the secret of that journal, which made ids that go over; 0: a new one. */
+	uint64_t key;
 	/* Full: the oldest segment is given up for the consumers that may be skipped
 	 * (journal_consumer_limit), as long as no other holds it. false: new records are dropped, or wait if
 	 * derived. */
@@ -99,6 +101,7 @@ uint64_t journal_epoch(const struct journal *j); /* random at creation, never 0 
 const char *journal_node(const struct journal *j);
 const char *journal_dir(const struct journal *j);
 uint32_t journal_partitions(const struct journal *j);
+uint64_t journal_key(const struct journal *j);	  /* its secret */
 uint64_t journal_before(const struct journal *j); /* as in the parameters when it was made */
 
 /* Lowest ruleset generation that a kept block may name; 0: unknown, or none is named. Only between open and
@@ -300,7 +303,7 @@ int journal_meta_read(const char *dir, struct journal_meta *meta, struct err *er
 void journal_carry(struct journal *j, int64_t watermark_ms, int64_t receive_last_ms, uint32_t generation);
 /* Writes p<k>/ids of a new journal: the ids that the one in from_dir, which nobody writes, has taken within
  * the window before its newest record, in the partitions where such events go now, by age. Recovery remembers
- * them. *count: how many. */
+ * them. Both have the same secret (journal_params.key). *count: how many. */
 int journal_carry_ids(
 	struct journal *to, const char *from_dir, uint64_t window_ms, uint64_t *count, struct err *err);
 

@@ -17,7 +17,7 @@ static void frames_drop(struct decoder *d, struct fragment_packet *p, enum drop_
 
 static uint32_t *bucket_of(struct fragment_table *t, const struct fragment_key *key)
 {
-	return &t->bucket[hash_bytes(key, sizeof *key, t->seed) & t->mask];
+	return &t->bucket[hash_keyed(&t->key, key, sizeof *key) & t->mask];
 }
 
 /* Takes an open packet out of its chain and out of the order of age. */

@@ -25,7 +25,7 @@ struct fragment_table *fragment_table_new(uint32_t packets, uint64_t timeout_ns)
 		.data = malloc((size_t)packets * FRAGMENT_DATA_BYTES)};
 	/* So that nobody can choose addresses that all fall into one bucket. */
 	if (!t->bucket || !t->packet || !t->data ||
-		getrandom(&t->seed, sizeof t->seed, 0) != (ssize_t)sizeof t->seed) {
+		getrandom(&t->key, sizeof t->key, 0) != (ssize_t)sizeof t->key) {
 		fragment_table_free(t);
 		return NULL;
 	}

@@ -154,6 +154,70 @@ static void old_numbers_are_no_ids(void **state)
 	dedup_free(&d);
 }
 
+/* Ids that were chosen so that a hash of known constants sees nothing of them but their first half. */
+static void chosen_ids_are_like_others(void **state)
+{
+	const uint64_t constants[] = {HASH_K0, HASH_K1, HASH_K2, 0};
+	struct dedup d;
+
+	(void)state;
+	for (size_t c = 0; c < sizeof constants / sizeof *constants; c++)
+		for (int half = 0; half < 2; half++) {
+			uint32_t most = 0;
+			uint32_t *ids;
+
+			assert_int_equal(dedup_init(&d, 1000000, 20000, 5 + c), 0);
+			ids = calloc((size_t)d.mask + 1, sizeof *ids);
+			assert_non_null(ids);
+			for (uint64_t i = 0; i < 20000; i++) {
+				uint64_t id[2];
+				uint64_t hash;
+
+				id[half] = constants[c];
+				id[!half] = i;
+				hash = dedup_hash(&d, (const uint8_t *)id);
+				assert_true(dedup_add(&d, (const uint8_t *)id, hash | 1, 10));
+				if (++ids[hash >> 32 & d.mask] > most)
+					most = ids[hash >> 32 & d.mask];
+			}
+			assert_true(most < 4 * DEDUP_BUCKET_IDS); /* of 4 in the mean */
+			free(ids);
+			dedup_free(&d);
+		}
+}
+
+/* A shadow's id tells events, keys and fields apart, whatever ids were chosen, and is the same under the same
+ * secret. */
+static void shadows_hide_nothing(void **state)
+{
+	static uint8_t seen[3 * 20 * 4 * 3][16];
+	struct dedup_key key = dedup_key_of(77), same = dedup_key_of(77), other = dedup_key_of(78);
+	const uint64_t constants[] = {HASH_K0, HASH_K1, HASH_K2};
+	size_t count = 0;
+
+	(void)state;
+	for (size_t c = 0; c < 3; c++)
+		for (uint64_t n = 0; n < 20; n++)
+			for (uint64_t k = 0; k < 4; k++)
+				for (uint32_t field = 0; field < 3; field++) {
+					struct record rec = {.kind = RECORD_SHADOW,
+						.field_mask = FBIT(event_id),
+						.key_hash = k ? constants[k - 1] : 9,
+						.reason_field = (uint8_t)field};
+					uint8_t room[16];
+
+					memcpy(rec.event_id, &constants[c], 8);
+					memcpy(rec.event_id + 8, &n, 8);
+					assert_ptr_equal(dedup_id(&key, &rec, seen[count]), seen[count]);
+					assert_memory_equal(dedup_id(&same, &rec, room), seen[count], 16);
+					assert_memory_not_equal(
+						dedup_id(&other, &rec, room), seen[count], 16);
+					for (size_t i = 0; i < count; i++)
+						assert_memory_not_equal(seen[i], seen[count], 16);
+					count++;
+				}
+}
+
 static void off_and_wrong_sizes(void **state)
 {
 	struct dedup d;
@@ -173,6 +237,8 @@ int main(void)
 		cmocka_unit_test(answers_equal_a_list),
 		cmocka_unit_test(numbers_come_round),
 		cmocka_unit_test(old_numbers_are_no_ids),
+		cmocka_unit_test(chosen_ids_are_like_others),
+		cmocka_unit_test(shadows_hide_nothing),
 		cmocka_unit_test(off_and_wrong_sizes),
 	};
 
