@@ -12,6 +12,7 @@
 #include "event_config.h"
 #include "format.h"
 #include "frame_key.h"
+#include "hash_process.h"
 #include "log.h"
 #include "options.h"
 #include "protect.h"
@@ -129,6 +130,8 @@ int main(int argc, char **argv)
 	enum options_do what;
 	int rc = options_read(argc, argv, &cfg, &what, &err);
 
+	if (rc == 0)
+		rc = hash_process_key_draw(&err);
 	if (what == OPTIONS_HELP) {
 		options_help(stdout);
 		return 0;

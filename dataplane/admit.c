@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "hash.h"
+#include "hash_process.h"
 
 #define SECOND_NS 1000000000ull
 
@@ -34,7 +34,7 @@ uint64_t admit_table_bytes(const struct admit *a)
 static struct admit_source *source_find(
 	struct admit *a, uint32_t listener, const uint8_t addr[16], uint64_t now_ns)
 {
-	uint64_t hash = hash_bytes(addr, 16, listener);
+	uint64_t hash = hash_keyed(&hash_process_key, addr, 16) + listener;
 	struct admit_source *set = &a->source[(hash & (a->sets - 1)) * ADMIT_WAYS], *fullest = set;
 
 	for (uint32_t i = 0; i < ADMIT_WAYS; i++) {

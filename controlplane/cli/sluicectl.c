@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "hash_process.h"
 
 typedef enum cli_exit (*local_fn)(const struct cli *cli, FILE *out, struct err *err);
 
@@ -52,6 +53,8 @@ int main(int argc, char **argv)
 	struct cli cli;
 	enum cli_exit code = cli_parse(&cli, argc, argv, &err);
 
+	if (code == CLI_OK && hash_process_key_draw(&err))
+		code = CLI_FAILED;
 	if (code == CLI_OK && cli.help)
 		cli_help(stdout, cli.command ? cli.command->words : cli.topic);
 	else if (code == CLI_OK && local_table[cli.command->id])

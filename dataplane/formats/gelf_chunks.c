@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "drops.h"
-#include "hash.h"
+#include "hash_process.h"
 
 #define CHECK_EVERY_NS 10000000ull
 
@@ -54,7 +54,7 @@ static struct gelf_message *message_open(struct gelf_chunks *c, struct gelf_mess
 static struct gelf_message *message_of(struct gelf_chunks *c, uint8_t listener, const uint8_t addr[16],
 	uint16_t port, const uint8_t *data, uint64_t now_ns)
 {
-	uint64_t hash = hash_bytes(addr, 16, listener);
+	uint64_t hash = hash_keyed(&hash_process_key, addr, 16) + listener;
 	struct gelf_message *set = &c->message[(hash & (c->sets - 1)) * GELF_WAYS], *m;
 
 	for (uint32_t i = 0; i < GELF_WAYS; i++) {

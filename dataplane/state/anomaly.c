@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "cursor.h"
-#include "hash.h"
+#include "hash_process.h"
 #include "merge_table.h"
 
 struct group {
@@ -121,7 +121,7 @@ void anomaly_free(struct anomaly *a)
 
 static uint64_t group_hash(const struct anomaly_window *w, const uint8_t *key, uint32_t key_bytes)
 {
-	return hash_bytes(key, key_bytes, w->def->uid);
+	return hash_fold(hash_keyed(&hash_process_key, key, key_bytes) ^ w->def->uid, HASH_K0);
 }
 
 static struct group *group_find(

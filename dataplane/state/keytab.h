@@ -7,9 +7,8 @@
  * grows by doubling up to 4096 slots, then by extendible hashing (Fagin, Nievergelt, Pippenger, Strong 1979):
  * one part of 4096 slots splits at a time into two of 2560, each of which has 4096 again when it needs them,
  * made of segments that all parts share. So slots are filled by 0.55 to 0.875 at any number of keys, 0.72 in
- * the mean, and no insertion costs more than one part. The hash is not keyed: the same keys make the same
- * table. A part whose keys do not separate gets another part chained to it, so that made-up collisions cost
- * their own partition time, but no memory. */
+ * the mean, and no insertion costs more than one part. Tags are of a key of the process, so that senders
+ * cannot make up keys that meet. A part whose keys do not separate gets another part chained to it. */
 #ifndef SLUICE_KEYTAB_H
 #define SLUICE_KEYTAB_H
 
@@ -20,7 +19,7 @@
 
 #include <emmintrin.h>
 
-#include "hash.h"
+#include "hash_process.h"
 #include "huge_pool.h"
 
 #define KEYTAB_BUCKET_SLOTS 8u
@@ -93,15 +92,17 @@ void keytab_free(struct keytab *kt);
  * just put together is then hashed from where its text was, not from words that are still on their way. */
 static inline uint32_t keytab_tag(uint16_t head, const uint8_t *rest, uint32_t bytes)
 {
-	uint64_t low, high;
+	const struct hash_key *key = &hash_process_key;
+	uint64_t low, high, h;
 
-	if (bytes < 8 || bytes > 16)
-		return (uint32_t)(hash_bytes(rest, bytes, head) >> 32);
-	low = hash_load(rest, 8);
-	high = hash_load(rest + bytes - 8, 8);
-	return (uint32_t)(hash_fold(hash_fold(low ^ 0xa0761d6478bd642full, high ^ 0xe7037ed1a0b428dbull),
-				  head ^ 0x8ebc6af09c88c6e3ull) >>
-			  32);
+	if (bytes < 8 || bytes > 16) {
+		h = hash_keyed(key, rest, bytes);
+	} else {
+		low = hash_load(rest, 8);
+		high = hash_load(rest + bytes - 8, 8);
+		h = hash_fold(low ^ key->word[0], high ^ key->word[1]);
+	}
+	return (uint32_t)(hash_fold(h, head ^ key->word[2]) >> 32);
 }
 
 /* 7 bytes behind both are readable. */

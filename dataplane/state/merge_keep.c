@@ -10,7 +10,7 @@
 
 #include <string.h>
 
-#include "hash.h"
+#include "hash_process.h"
 
 #define COMPARE(a, b)                                                                                        \
 	do {                                                                                                 \
@@ -55,8 +55,9 @@ bool keep_lost(const struct merge_window *w, const struct row *row)
 static uint64_t place_hash(const struct merge_window *w, int64_t start_ms, int64_t end_ms, const uint8_t *key,
 	uint32_t key_bytes)
 {
-	return hash_bytes(
-		key, key_bytes, hash_u64((uint64_t)end_ms ^ hash_u64((uint64_t)start_ms)) ^ w->def->uid);
+	uint64_t place = hash_u64((uint64_t)end_ms ^ hash_u64((uint64_t)start_ms)) ^ w->def->uid;
+
+	return hash_fold(hash_keyed(&hash_process_key, key, key_bytes) ^ place, HASH_K0);
 }
 
 struct kept *keep_find(const struct keep *k, const struct merge_window *w, const struct row *row)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "agg_record.h"
+#include "hash_process.h"
 
 const char *const rig_country[4] = {"DE", "FR", "US", "JP"};
 
@@ -190,6 +191,7 @@ void cep_rig_reload(struct cep_rig *rig)
 
 	cep_rig_flush(rig);
 	cep_save(rig->cep, &saved);
+	hash_process_key = hash_key_of(hash_process_key.word[0]); /* as in another process */
 	if (cep_load(fresh, saved.data, saved.bytes, &err))
 		fail_msg("%s", err.text);
 	cep_save(fresh, &again);
