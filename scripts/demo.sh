@@ -183,9 +183,9 @@ how_to_query() {
 	brokers=$(state kafka) url=$(state clickhouse)
 	cat <<X
 Look for yourself, while it runs:
-  kcat -b $brokers -t web.clicks -C -o -3 -e -q -f '%k %s\n%h\n' -X isolation.level=read_committed
-  kcat -b $brokers -t alerts -C -o -2 -e -q -X isolation.level=read_committed
-  kcat -b $brokers -t aggregates.source_5s -C -o -2 -e -q -X isolation.level=read_committed
+  kcat -b $brokers -t web.clicks -C -o -20 -e -q -f '%k %s\n%h\n' -X isolation.level=read_committed
+  kcat -b $brokers -t alerts -C -o -20 -e -q -X isolation.level=read_committed
+  kcat -b $brokers -t aggregates.source_5s -C -o -20 -e -q -X isolation.level=read_committed
   curl -s $url --data-binary 'SELECT count(), uniqExact(event_id) FROM rt.clicks_raw'
   curl -s $url --data-binary \\
     'SELECT rule_id, severity, count() FROM rt.alerts GROUP BY 1, 2 ORDER BY 3 DESC FORMAT PrettyCompact'
@@ -324,7 +324,9 @@ finish() {
 need_root
 lock_data
 [ $deps = 0 ] || scripts/deps.sh --demo {lock}>&-
-./run build {lock}>&-
+# What runs here, and no tests.
+TARGETS='controlplane/sluiced controlplane/cli/sluicectl tools/gen/sluice-gen tools/verify/sluice-verify
+	tools/supervisor/sluice-supervisor tools/chembed' ./run build {lock}>&-
 ctl=controlplane/sluicectl
 [ -x "build/$ctl" ] || ctl=controlplane/cli/sluicectl
 [ -x "build/$ctl" ] || die "build/$ctl is not there"

@@ -57,7 +57,7 @@ test_plain() {
 	local suite
 	run_suite build lint "" -- --suite lint
 	run_suite build unit "" -- --suite unit
-	for suite in $(meson test -C build --no-rebuild --list 2>/dev/null | sed -n 's/^[^:]*:\([^ ]*\) .*/\1/p' | tr + '\n' | sort -u); do
+	for suite in $(suites); do
 		case $suite in
 		lint | unit | threads | torture | bench) ;; # threads: unit tests that TSan watches, too
 		*) run_suite build "$suite" "" -- --suite "$suite" ;;
@@ -84,11 +84,18 @@ test_sanitized() {
 	return 0
 }
 
+suites() {
+	meson test -C build --no-rebuild --list 2>/dev/null | sed -n 's/^[^:]*:\([^ ]*\) .*/\1/p' | tr + '\n' | sort -u
+}
+
 run_tests() { # [SUITE...]
 	local suite
 	scripts/deps.sh || say "not everything could be installed; tests that need what is missing will be skipped"
 	have jq || die "jq is not there: ./run deps"
 	build_or_fail build || { echo "$passed passed, $failed failed, $skipped skipped"; exit 1; }
+	for suite; do
+		suites | grep -qxF "$suite" || die "no such suite: $suite; there are: $(suites | tr '\n' ' ')"
+	done
 	if [ $# -gt 0 ]; then
 		for suite; do run_suite build "$suite" "" -- --suite "$suite"; done
 	else
