@@ -203,14 +203,14 @@ static int rules_of_arguments(scmp_filter_ctx filter, bool kernel_network)
 
 	for (size_t i = 0; i < sizeof families / sizeof *families && !rc; i++)
 		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
-			SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i]));
+			SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i], 0));
 	/* getaddrinfo() looks for the machine's addresses so, and goes on without: refused without a word. */
 	if (!rc)
 		rc = seccomp_rule_add(filter, kernel_network ? SCMP_ACT_ALLOW : SCMP_ACT_ERRNO(EAFNOSUPPORT),
-			SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, AF_NETLINK));
+			SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, AF_NETLINK, 0));
 	for (size_t i = 0; i < sizeof names / sizeof *names && !rc; i++)
 		rc = seccomp_rule_add(
-			filter, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1, SCMP_A0(SCMP_CMP_EQ, names[i]));
+			filter, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1, SCMP_A0(SCMP_CMP_EQ, names[i], 0));
 	/* Threads, no processes. What clone3() is told lies in memory: the C library takes clone() without
 	 * it. */
 	if (!rc)
@@ -221,12 +221,12 @@ static int rules_of_arguments(scmp_filter_ctx filter, bool kernel_network)
 	/* Signals to itself: abort(), cancelled threads. Limits are read, its own. */
 	if (!rc)
 		rc = seccomp_rule_add(
-			filter, SCMP_ACT_ALLOW, SCMP_SYS(kill), 1, SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)self));
+			filter, SCMP_ACT_ALLOW, SCMP_SYS(kill), 1, SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)self, 0));
 	if (!rc)
 		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
-			SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)self));
+			SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)self, 0));
 	if (!rc)
-		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2, SCMP_A0(SCMP_CMP_EQ, 0),
+		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2, SCMP_A0(SCMP_CMP_EQ, 0, 0),
 			SCMP_A2(SCMP_CMP_EQ, 0));
 	if (!rc && kernel_network)
 		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(bpf), 0);
