@@ -71,12 +71,14 @@ static void rows_make(struct ch_rows *rows, const struct recorded *r)
 	for (size_t at = 0; at < r->bytes; offset++) {
 		const struct record *rec = (const struct record *)(r->data + at);
 
-		if (ch_rows_add(rows, rec, offset, 1, &err)) {
+		if (ch_rows_hold(rows, rec, offset, 1, &err)) {
 			fprintf(stderr, "%s\n", err.text);
 			exit(1);
 		}
 		at += rec->bytes;
 	}
+	if (ch_rows_settle(rows, &err))
+		exit(1);
 }
 
 int main(void)

@@ -1,5 +1,5 @@
 /* From the journal to blocks of rows. Whether gathered the first time or again, a range goes through the same
- * ch_rows_add() calls, so that it gives the same blocks. */
+ * ch_rows_hold() calls, so that it gives the same blocks. */
 #include <errno.h>
 #include <string.h>
 
@@ -29,7 +29,7 @@ static int reader_place(struct ch_part *p, uint64_t offset, struct err *err)
 }
 
 /* Adds the block's records from `*offset` on and below `to`. 1: the range ends at *offset. */
-static int block_add(struct ch_rows *rows, const struct journal_block *block, uint64_t *offset, uint64_t to,
+static int block_hold(struct ch_rows *rows, const struct journal_block *block, uint64_t *offset, uint64_t to,
 	struct err *err)
 {
 	const uint8_t *at = block->data;
@@ -42,7 +42,7 @@ static int block_add(struct ch_rows *rows, const struct journal_block *block, ui
 		at += rec->bytes;
 		if (index < *offset)
 			continue;
-		rc = ch_rows_add(rows, rec, index, block->generation, err);
+		rc = ch_rows_hold(rows, rec, index, block->generation, err);
 		/* What stands before a record that cannot be encoded still goes out. */
 		if (rc == -EINVAL && rows->row_count > 0)
 			rc = 1;
@@ -51,6 +51,17 @@ static int block_add(struct ch_rows *rows, const struct journal_block *block, ui
 		*offset = index + 1;
 	}
 	return index < end || index == to;
+}
+
+/* The same, and the block is needed no more. */
+static int block_add(struct ch_rows *rows, const struct journal_block *block, uint64_t *offset, uint64_t to,
+	struct err *err)
+{
+	int rc = block_hold(rows, block, offset, to, err);
+
+	if (rc >= 0 && ch_rows_settle(rows, err))
+		return -ENOMEM;
+	return rc;
 }
 
 static void reader_passed(struct ch_part *p, const struct journal_block *block)

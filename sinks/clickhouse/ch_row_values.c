@@ -184,6 +184,8 @@ int ch_put_row(
 	bool delta = w->merges && row->revision && row->delta_bytes;
 	const uint8_t *packed = delta ? row_delta(row) : row_agg(row);
 	uint32_t bytes = delta ? row->delta_bytes : row->agg_bytes;
+	const struct ch_row_at at = {src->rec, record_payload(src->rec), src->offset};
+	const struct ch_run run = {src->rows, &at, 1};
 	struct row_put put = {b, w, UINT32_MAX};
 	int rc;
 
@@ -192,7 +194,7 @@ int ch_put_row(
 
 		if (column->value == CH_VALUE_PART || column->value == CH_VALUE_LABEL)
 			put.first = i < put.first ? i : put.first; /* they stand together */
-		else if (!ch_put_common(b, i, column->value, src))
+		else if (!ch_put_common(b, i, column->value, &run))
 			put_plain(b, i, column, src);
 	}
 	if (w->merges)

@@ -27,8 +27,10 @@ void ch_rows_init(struct ch_rows *rows, const char *node, uint64_t epoch, uint32
 
 void ch_rows_clear(struct ch_rows *rows)
 {
-	for (uint32_t i = 0; i < rows->block_count; i++)
+	for (uint32_t i = 0; i < rows->block_count; i++) {
 		native_block_clear(&rows->block[i]->native);
+		rows->block[i]->held_count = 0;
+	}
 	rows->block_count = 0;
 	rows->row_count = rows->row_bytes = 0;
 	memset(&rows->tally, 0, sizeof rows->tally);
@@ -64,16 +66,19 @@ static void block_set_columns(struct ch_block *block)
 		native_column_add(&block->native, table->column[i].name, table->column[i].type);
 }
 
-static struct ch_block *block_find(struct ch_rows *rows, const struct ch_table *table, uint32_t month)
+static struct ch_block *block_find(struct ch_rows *rows, const struct ch_table *table, int64_t time_ms)
 {
-	for (uint32_t i = rows->block_count; i > 0; i--)
-		if (rows->block[i - 1]->table == table && rows->block[i - 1]->month == month)
-			return rows->block[i - 1];
+	for (uint32_t i = rows->block_count; i > 0; i--) {
+		struct ch_block *block = rows->block[i - 1];
+
+		if (block->table == table && time_ms >= block->from_ms && time_ms < block->to_ms)
+			return block;
+	}
 	return NULL;
 }
 
 /* Puts a block in place `block_count`: a spare of the same table, another spare made new, or fresh memory. */
-static struct ch_block *block_new(struct ch_rows *rows, const struct ch_table *table, uint32_t month)
+static struct ch_block *block_new(struct ch_rows *rows, const struct ch_table *table, int64_t time_ms)
 {
 	struct ch_block **place = &rows->block[rows->block_count];
 	struct ch_block *block;
@@ -97,7 +102,8 @@ static struct ch_block *block_new(struct ch_rows *rows, const struct ch_table *t
 		block_set_columns(*place);
 	}
 	block = *place;
-	block->month = month;
+	block->month = ch_month_of(time_ms);
+	ch_month_span(time_ms, &block->from_ms, &block->to_ms);
 	block->time_min_ms = INT64_MAX;
 	block->time_max_ms = INT64_MIN;
 	rows->block_count++;
@@ -106,16 +112,10 @@ static struct ch_block *block_new(struct ch_rows *rows, const struct ch_table *t
 
 static struct ch_block *block_get(struct ch_rows *rows, const struct ch_table *table, int64_t time_ms)
 {
-	struct ch_block *block = rows->block_count ? rows->block[rows->block_count - 1] : NULL;
-	uint32_t month;
+	struct ch_block *block = block_find(rows, table, time_ms);
 
-	/* Between two times of a month is that month. */
-	if (block && block->table == table && time_ms >= block->time_min_ms && time_ms <= block->time_max_ms)
-		return block;
-	month = ch_month_of(time_ms);
-	block = block_find(rows, table, month);
 	if (!block)
-		block = block_new(rows, table, month);
+		block = block_new(rows, table, time_ms);
 	if (block && time_ms < block->time_min_ms)
 		block->time_min_ms = time_ms;
 	if (block && time_ms > block->time_max_ms)
@@ -131,9 +131,42 @@ static int table_put(struct ch_rows *rows, enum ch_table_id id, int64_t time_ms,
 	if (!block)
 		return -ENOMEM;
 	ch_put_record(&block->native, table, src);
-	native_row_end(&block->native);
 	rows->row_count++;
 	return block->native.failed ? -ENOMEM : 0;
+}
+
+static int block_settle(const struct ch_rows *rows, struct ch_block *block)
+{
+	struct ch_run run = {rows, block->held, block->held_count};
+
+	if (!run.count)
+		return 0;
+	block->held_count = 0;
+	ch_put_events(&block->native, block->table, &run);
+	return block->native.failed ? -ENOMEM : 0;
+}
+
+int ch_rows_settle(struct ch_rows *rows, struct err *err)
+{
+	int rc = 0;
+
+	for (uint32_t i = 0; i < rows->block_count; i++)
+		rc |= block_settle(rows, rows->block[i]);
+	return rc ? err_set(err, -ENOMEM, "clickhouse: no memory for rows") : 0;
+}
+
+/* A table of events: all of its rows come this way, so that their order is that of the records. */
+static int event_hold(struct ch_rows *rows, const struct ch_source *src)
+{
+	const struct record *rec = src->rec;
+	struct ch_block *block =
+		block_get(rows, ch_table_get(ch_table_of_type(rec->type)), ch_time_clamp(rec->event_time_ms));
+
+	if (!block)
+		return -ENOMEM;
+	block->held[block->held_count++] = (struct ch_row_at){rec, record_payload(rec), src->offset};
+	rows->row_count++;
+	return block->held_count == CH_RUN_MAX ? block_settle(rows, block) : 0;
 }
 
 /* ---- records ---- */
@@ -145,6 +178,10 @@ static int ruleset_load(
 	if (!rec->hit_count)
 		return 0;
 	if (!rows->ruleset || rows->ruleset_generation != generation) {
+		int rc = ch_rows_settle(rows, err); /* the tags of those are of the ruleset until now */
+
+		if (rc)
+			return rc;
 		if (!rows->rules)
 			return err_set(err, -EINVAL,
 				"clickhouse: partition %u offset %lu has rule hits, but there are no "
@@ -212,8 +249,6 @@ static int alerts_add(struct ch_rows *rows, struct ch_source *src, struct err *e
 	struct record_key key;
 	struct alert alert;
 
-	if (!rec->hit_count)
-		return 0;
 	record_key_of(&key, rec);
 	for (uint32_t i = 0; i < rec->hit_count; i++) {
 		int rc =
@@ -238,13 +273,13 @@ static int event_add(struct ch_rows *rows, struct ch_source *src, struct err *er
 	if (src->rec->flags & RECORD_F_SUPPRESSED) {
 		rows->tally.suppressed++;
 	} else {
-		int rc = table_put(rows, ch_table_of_type(src->rec->type), src->rec->event_time_ms, src);
+		int rc = event_hold(rows, src);
 
 		if (rc)
 			return err_set(err, rc, "clickhouse: no memory for rows");
 		rows->tally.events++;
 	}
-	return alerts_add(rows, src, err);
+	return src->rec->hit_count ? alerts_add(rows, src, err) : 0;
 }
 
 /* A record of the journal. */
@@ -421,11 +456,19 @@ static int output_add(struct ch_rows *rows, struct ch_source *src, struct err *e
 	return row && !row_is_alert(rec) ? window_row_add(rows, src, err) : output_record_add(rows, src, err);
 }
 
-int ch_rows_add(
+int ch_rows_hold(
 	struct ch_rows *rows, const struct record *rec, uint64_t offset, uint32_t generation, struct err *err)
 {
 	struct ch_source src = {.rows = rows, .rec = rec, .offset = offset, .window_name = ""};
 
 	return rows->log == SINK_LOG_OUTPUT ? output_add(rows, &src, err)
 					    : input_add(rows, &src, generation, err);
+}
+
+int ch_rows_add(
+	struct ch_rows *rows, const struct record *rec, uint64_t offset, uint32_t generation, struct err *err)
+{
+	int rc = ch_rows_hold(rows, rec, offset, generation, err);
+
+	return rc ? rc : ch_rows_settle(rows, err);
 }

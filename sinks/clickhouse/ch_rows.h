@@ -23,13 +23,24 @@
 #define CH_ROW_BYTES_MAX (32u << 20) /* of records and rule texts */
 #define CH_ROWS_MAX 1000000u
 
+#define CH_RUN_MAX 64 /* rows that are made together */
+
 struct ch_window;
+
+struct ch_row_at {
+	const struct record *rec;
+	const uint8_t *payload; /* record_payload(rec) */
+	uint64_t offset;
+};
 
 struct ch_block {
 	const struct ch_table *table;
 	uint32_t month;
+	int64_t from_ms, to_ms;		  /* the month: [from, to) */
 	int64_t time_min_ms, time_max_ms; /* of the table's time column */
 	struct native_block native;
+	uint32_t held_count;
+	struct ch_row_at held[CH_RUN_MAX]; /* rows to be made yet, behind those of `native` */
 };
 
 struct ch_rows {
@@ -66,5 +77,11 @@ void ch_rows_free(struct ch_rows *rows);
  * empty range). -EINVAL: its rulesets or windows do not fit it. -ENOMEM. */
 int ch_rows_add(struct ch_rows *rows, const struct record *rec, uint64_t offset, uint32_t generation,
 	struct err *err);
+/* The same for who has many: rows of events are made together, which is cheaper. The record is borrowed until
+ * ch_rows_settle(), which comes before the blocks are looked at. */
+int ch_rows_hold(struct ch_rows *rows, const struct record *rec, uint64_t offset, uint32_t generation,
+	struct err *err);
+/* 0 or -ENOMEM. */
+int ch_rows_settle(struct ch_rows *rows, struct err *err);
 
 #endif

@@ -6,6 +6,13 @@
 #include "ch_rows.h"
 #include "row.h"
 
+/* Rows of one table. */
+struct ch_run {
+	const struct ch_rows *rows;
+	const struct ch_row_at *at;
+	uint32_t count; /* CH_RUN_MAX at most */
+};
+
 struct ch_source {
 	const struct ch_rows *rows;
 	const struct record *rec;
@@ -19,10 +26,12 @@ struct ch_source {
 const struct rule_info *ch_rows_rule(const struct ch_rows *rows, uint16_t hit);
 
 /* ---- ch_values.c ---- */
-/* The columns of a row of ch_tables.def. */
+/* Rows of events. */
+void ch_put_events(struct native_block *b, const struct ch_table *table, const struct ch_run *run);
+/* A row of another table of ch_tables.def. */
 void ch_put_record(struct native_block *b, const struct ch_table *table, const struct ch_source *src);
 /* Address and arrival: what every table has. False if the column is another. */
-bool ch_put_common(struct native_block *b, uint32_t i, enum ch_value value, const struct ch_source *src);
+bool ch_put_common(struct native_block *b, uint32_t i, enum ch_value value, const struct ch_run *run);
 
 /* ---- ch_row_values.c ---- */
 /* The columns of a merged row. -EINVAL: its aggregates are not those of its window; the block is then good

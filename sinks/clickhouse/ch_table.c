@@ -122,11 +122,29 @@ int64_t ch_time_clamp(int64_t ms)
 	return ms < TIME_MIN_MS ? TIME_MIN_MS : ms > TIME_MAX_MS ? TIME_MAX_MS : ms;
 }
 
+#define DAY_MS 86400000ll
+
+/* From a day of the month on, by the calendar of ch_month_of(). */
+void ch_month_span(int64_t ms, int64_t *from_ms, int64_t *to_ms)
+{
+	uint32_t month = ch_month_of(ms);
+	int64_t clamped = ch_time_clamp(ms);
+	int64_t day = (clamped - (clamped < 0 ? DAY_MS - 1 : 0)) / DAY_MS;
+	int64_t from = day, to = day + 1;
+
+	while (ch_month_of((from - 1) * DAY_MS) == month && (from - 1) * DAY_MS >= TIME_MIN_MS)
+		from--;
+	while (ch_month_of(to * DAY_MS) == month && to * DAY_MS <= TIME_MAX_MS)
+		to++;
+	*from_ms = from * DAY_MS;
+	*to_ms = to * DAY_MS;
+}
+
 /* Civil calendar from days since 1970-01-01, counted in eras of 400 years that begin on 1 March. */
 uint32_t ch_month_of(int64_t ms)
 {
 	int64_t clamped = ch_time_clamp(ms);
-	int64_t days = (clamped - (clamped < 0 ? 86399999 : 0)) / 86400000 + 719468;
+	int64_t days = (clamped - (clamped < 0 ? DAY_MS - 1 : 0)) / DAY_MS + 719468;
 	int64_t era = days / 146097, day = days - era * 146097;
 	int64_t year = (day - day / 1460 + day / 36524 - day / 146096) / 365;
 	int64_t month = (5 * (day - (365 * year + year / 4 - year / 100)) + 2) / 153;

@@ -118,6 +118,8 @@ enum ch_table_id ch_table_of_type(uint8_t type);
 
 /* Year * 100 + month, UTC: the partition of the tables. */
 uint32_t ch_month_of(int64_t ms);
+/* The first millisecond of a time's month, and of the month behind it. */
+void ch_month_span(int64_t ms, int64_t *from_ms, int64_t *to_ms);
 /* The nearest time that DateTime64(3) and its calendar can hold (1900 to 2299). */
 int64_t ch_time_clamp(int64_t ms);
 

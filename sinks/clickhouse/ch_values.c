@@ -14,33 +14,62 @@ static void put_chars(struct native_block *b, uint32_t column, const char *text)
 	native_put_text(b, column, text, strlen(text));
 }
 
-static inline void put_field(struct native_block *b, uint32_t column, enum field_id field,
-	const struct record *rec, const uint8_t *payload)
+/* The value of each row, as `type`, in a column of that native type. */
+#define PUT_EACH(b, i, native, run, type, value)                                                             \
+	do {                                                                                                 \
+		type *put_to = native_put_room(b, i, native, (run)->count);                                  \
+                                                                                                             \
+		for (uint32_t put_k = 0; put_to && put_k < (run)->count; put_k++) {                          \
+			const struct ch_row_at *at = &(run)->at[put_k];                                      \
+                                                                                                             \
+			put_to[put_k] = (type)(value);                                                       \
+		}                                                                                            \
+	} while (0)
+
+static void put_field_texts(
+	struct native_block *b, uint32_t column, enum field_id field, const struct ch_run *run)
 {
-	uint32_t bytes;
-	const uint8_t *data = record_field_in(rec, payload, field, &bytes);
+	struct native_text text[CH_RUN_MAX];
+
+	for (uint32_t k = 0; k < run->count; k++) {
+		uint32_t bytes;
+
+		text[k].data = record_field_in(run->at[k].rec, run->at[k].payload, field, &bytes);
+		text[k].bytes = bytes;
+	}
+	native_put_texts(b, column, text, run->count);
+}
+
+/* Doubles, or millionths: 8 bytes as they stand in the record. */
+static void put_field_numbers(struct native_block *b, uint32_t column, enum native_type type,
+	enum field_id field, const struct ch_run *run)
+{
+	uint8_t *null;
+	uint64_t *to = native_put_room_null(b, column, type, run->count, &null);
+
+	for (uint32_t k = 0; to && k < run->count; k++) {
+		uint32_t bytes;
+		const uint8_t *data = record_field_in(run->at[k].rec, run->at[k].payload, field, &bytes);
+
+		null[k] = !data;
+		to[k] = 0;
+		if (data)
+			memcpy(&to[k], data, sizeof to[k]);
+	}
+}
+
+static void put_field(struct native_block *b, uint32_t column, enum field_id field, const struct ch_run *run)
+{
 	enum native_type type = b->column[column].type;
-	int64_t millionths;
-	double number;
 
 	switch (type) {
 	case NATIVE_STRING:
 	case NATIVE_LC_STRING:
-		native_put_text(b, column, data, bytes);
+		put_field_texts(b, column, field, run);
 		break;
 	case NATIVE_FLOAT64_NULL:
-		if (data) {
-			memcpy(&number, data, sizeof number);
-			native_put_double(b, column, number);
-		} else {
-			native_put_null(b, column);
-		}
-		break;
 	case NATIVE_DECIMAL6_NULL:
-		if (record_decimal(rec, field, &millionths))
-			native_put_decimal(b, column, millionths);
-		else
-			native_put_null(b, column);
+		put_field_numbers(b, column, type, field, run);
 		break;
 	default:
 		assert(!"a field kind without a column");
@@ -48,12 +77,13 @@ static inline void put_field(struct native_block *b, uint32_t column, enum field
 }
 
 /* Ids of the rules that hit with tag or alert. */
-static void put_tags(struct native_block *b, uint32_t column, const struct ch_source *src)
+static void put_tags(
+	struct native_block *b, uint32_t column, const struct ch_rows *rows, const struct record *rec)
 {
-	const uint16_t *hit = record_hits(src->rec);
+	const uint16_t *hit = record_hits(rec);
 
-	for (uint32_t i = 0; i < src->rec->hit_count; i++) {
-		const struct rule_info *rule = ch_rows_rule(src->rows, hit[i]);
+	for (uint32_t i = 0; i < rec->hit_count; i++) {
+		const struct rule_info *rule = ch_rows_rule(rows, hit[i]);
 
 		if (rule && rule_tags(rule))
 			native_put_item_text(b, column, rule->id, strlen(rule->id));
@@ -61,13 +91,34 @@ static void put_tags(struct native_block *b, uint32_t column, const struct ch_so
 	native_put_array_end(b, column);
 }
 
-static __attribute__((noinline)) void put_extra(
+#define EXTRA_USUAL 2000u /* raw bytes */
+
+static __attribute__((noinline)) void put_extra_long(
 	struct native_block *b, uint32_t column, const struct record *rec)
 {
 	char text[EVENT_BYTES_MAX + 2];
 	size_t bytes = extra_keys_json(text, sizeof text, rec);
 
 	native_put_text(b, column, text, bytes);
+}
+
+static __attribute__((noinline)) void put_extra_usual(
+	struct native_block *b, uint32_t column, const struct record *rec)
+{
+	char text[EXTRA_USUAL + 2]; /* a stack of 64 KiB would be touched page by page */
+	size_t bytes = extra_keys_json(text, sizeof text, rec);
+
+	native_put_text(b, column, text, bytes);
+}
+
+static void put_extra(struct native_block *b, uint32_t column, const struct record *rec)
+{
+	if (rec->flags & RECORD_F_KNOWN)
+		native_put_text(b, column, NULL, 0);
+	else if (rec->raw_bytes <= EXTRA_USUAL)
+		put_extra_usual(b, column, rec);
+	else
+		put_extra_long(b, column, rec);
 }
 
 static const char *type_name(const struct record *rec)
@@ -89,6 +140,22 @@ static const char *reason_field_name(const struct record *rec)
 	const char *name = rec->reason_field < FIELD_ID_MAX ? field_table[rec->reason_field].name : NULL;
 
 	return name ? name : "";
+}
+
+static void put_ids(struct native_block *b, uint32_t column, const struct ch_run *run)
+{
+	uint64_t *to = native_put_room(b, column, NATIVE_UUID, run->count);
+
+	for (uint32_t k = 0; to && k < run->count; k++)
+		native_uuid(to + 2 * (size_t)k, run->at[k].rec->event_id);
+}
+
+static void put_sources(struct native_block *b, uint32_t column, const struct ch_run *run)
+{
+	uint8_t *to = native_put_room(b, column, NATIVE_IPV6, run->count);
+
+	for (uint32_t k = 0; to && k < run->count; k++)
+		memcpy(to + 16 * (size_t)k, run->at[k].rec->src_addr, 16);
 }
 
 static void put_alert_value(struct native_block *b, uint32_t i, enum ch_value value,
@@ -249,30 +316,43 @@ static void put_late_value(
 	}
 }
 
-static void put_event_value(
-	struct native_block *b, uint32_t i, const struct ch_column *column, const struct ch_source *src)
+/* What the record itself says. False if the column is another. */
+static bool put_own(
+	struct native_block *b, uint32_t i, const struct ch_column *column, const struct ch_run *run)
+{
+	switch (column->value) {
+	case CH_VALUE_FIELD:
+		put_field(b, i, column->field, run);
+		return true;
+	case CH_VALUE_EVENT_ID:
+		put_ids(b, i, run);
+		return true;
+	case CH_VALUE_EVENT_TIME:
+		PUT_EACH(b, i, NATIVE_DATETIME64_MS, run, int64_t, ch_time_clamp(at->rec->event_time_ms));
+		return true;
+	case CH_VALUE_TYPE:
+		for (uint32_t k = 0; k < run->count; k++)
+			put_chars(b, i, type_name(run->at[k].rec));
+		return true;
+	case CH_VALUE_EXTRA:
+		for (uint32_t k = 0; k < run->count; k++)
+			put_extra(b, i, run->at[k].rec);
+		return true;
+	case CH_VALUE_TAGS:
+		for (uint32_t k = 0; k < run->count; k++)
+			put_tags(b, i, run->rows, run->at[k].rec);
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void put_letter_value(
+	struct native_block *b, uint32_t i, enum ch_value value, const struct ch_source *src)
 {
 	const struct record *rec = src->rec;
 
-	switch (column->value) {
-	case CH_VALUE_EVENT_ID:
-		native_put_uuid(b, i, rec->event_id);
-		break;
-	case CH_VALUE_EVENT_TIME:
-		native_put_time(b, i, ch_time_clamp(rec->event_time_ms));
-		break;
-	case CH_VALUE_TYPE:
-		put_chars(b, i, type_name(rec));
-		break;
-	case CH_VALUE_EXTRA:
-		if (rec->flags & RECORD_F_KNOWN)
-			native_put_text(b, i, NULL, 0);
-		else
-			put_extra(b, i, rec);
-		break;
-	case CH_VALUE_TAGS:
-		put_tags(b, i, src);
-		break;
+	switch (value) {
 	case CH_VALUE_REASON:
 		put_chars(b, i, reason_name(rec));
 		break;
@@ -290,52 +370,65 @@ static void put_event_value(
 		break;
 	default:
 		if (src->alert)
-			put_alert_value(b, i, column->value, src->alert, rec->event_id);
+			put_alert_value(b, i, value, src->alert, rec->event_id);
 		else
-			put_late_value(b, i, column->value, src);
+			put_late_value(b, i, value, src);
 	}
 }
 
-bool ch_put_common(struct native_block *b, uint32_t i, enum ch_value value, const struct ch_source *src)
+bool ch_put_common(struct native_block *b, uint32_t i, enum ch_value value, const struct ch_run *run)
 {
-	const struct record *rec = src->rec;
+	const struct ch_rows *rows = run->rows;
 
 	switch (value) {
 	case CH_VALUE_FLAGS:
-		native_put_uint(b, i, rec->flags & ~(unsigned)RECORD_F_KNOWN);
+		PUT_EACH(b, i, NATIVE_UINT16, run, uint16_t, at->rec->flags & ~(unsigned)RECORD_F_KNOWN);
 		return true;
 	case CH_VALUE_RECEIVE_TIME:
-		native_put_time(b, i, ch_time_clamp(rec->receive_time_ms));
+		PUT_EACH(b, i, NATIVE_DATETIME64_MS, run, int64_t, ch_time_clamp(at->rec->receive_time_ms));
 		return true;
 	case CH_VALUE_SOURCE:
-		native_put_ipv6(b, i, rec->src_addr);
+		put_sources(b, i, run);
 		return true;
 	case CH_VALUE_SOURCE_PORT:
-		native_put_uint(b, i, rec->src_port);
+		PUT_EACH(b, i, NATIVE_UINT16, run, uint16_t, at->rec->src_port);
 		return true;
 	case CH_VALUE_LISTENER_PORT:
-		native_put_uint(b, i, rec->dst_port);
+		PUT_EACH(b, i, NATIVE_UINT16, run, uint16_t, at->rec->dst_port);
 		return true;
 	case CH_VALUE_NODE:
-		put_chars(b, i, src->rows->node);
+		native_put_same_text(b, i, rows->node, strlen(rows->node), run->count);
 		return true;
 	case CH_VALUE_EPOCH:
-		native_put_uint(b, i, src->rows->epoch);
+		PUT_EACH(b, i, NATIVE_UINT64, run, uint64_t, ((void)at, rows->epoch));
 		return true;
 	case CH_VALUE_PARTITION:
-		native_put_uint(b, i, src->rows->partition);
+		PUT_EACH(b, i, NATIVE_UINT16, run, uint16_t, ((void)at, rows->partition));
 		return true;
 	case CH_VALUE_OFFSET:
-		native_put_uint(b, i, src->offset);
+		PUT_EACH(b, i, NATIVE_UINT64, run, uint64_t, at->offset);
 		return true;
 	default:
 		return false;
 	}
 }
 
+void ch_put_events(struct native_block *b, const struct ch_table *table, const struct ch_run *run)
+{
+	for (uint32_t i = 0; i < table->column_count; i++) {
+		const struct ch_column *column = &table->column[i];
+		bool put = put_own(b, i, column, run) || ch_put_common(b, i, column->value, run);
+
+		assert(put);
+		(void)put;
+	}
+	native_rows_end(b, run->count);
+}
+
 void ch_put_record(struct native_block *b, const struct ch_table *table, const struct ch_source *src)
 {
-	const uint8_t *payload = record_payload(src->rec);
+	const struct ch_row_at at = {src->rec, record_payload(src->rec), src->offset};
+	const struct ch_run run = {src->rows, &at, 1};
 	bool state_alert = src->rec->kind == RECORD_ROW;
 
 	for (uint32_t i = 0; i < table->column_count; i++) {
@@ -343,15 +436,12 @@ void ch_put_record(struct native_block *b, const struct ch_table *table, const s
 		bool common = column->value == CH_VALUE_EVENT_ID || column->value == CH_VALUE_EVENT_TIME ||
 			      column->value == CH_VALUE_WINDOW;
 
-		if (column->value == CH_VALUE_FIELD && !state_alert) {
-			put_field(b, i, column->field, src->rec, payload);
-			continue;
-		}
-		if (ch_put_common(b, i, column->value, src))
+		if (ch_put_common(b, i, column->value, &run))
 			continue;
 		if (state_alert && !common)
 			put_state_alert_value(b, i, column->value, src);
-		else
-			put_event_value(b, i, column, src);
+		else if (!put_own(b, i, column, &run))
+			put_letter_value(b, i, column->value, src);
 	}
+	native_row_end(b);
 }

@@ -38,11 +38,21 @@ const char *const native_type_name[NATIVE_TYPE_COUNT] = {
 	[NATIVE_ORDERED] = "Tuple(Int64, UInt32, UInt64, String)",
 };
 
-static const uint8_t uint_width[NATIVE_TYPE_COUNT] = {
+/* Bytes of a value, of types that have always the same. */
+static const uint8_t fixed_width[NATIVE_TYPE_COUNT] = {
+	[NATIVE_UUID] = 16,
+	[NATIVE_IPV6] = 16,
+	[NATIVE_DATETIME64_MS] = 8,
+	[NATIVE_FLOAT64_NULL] = 8,
+	[NATIVE_FLOAT64] = 8,
+	[NATIVE_DECIMAL6_NULL] = 8,
+	[NATIVE_DECIMAL6] = 8,
 	[NATIVE_UINT64] = 8,
 	[NATIVE_UINT32] = 4,
 	[NATIVE_UINT16] = 2,
 	[NATIVE_UINT8] = 1,
+	[NATIVE_DECIMAL38_NULL] = 16,
+	[NATIVE_DECIMAL38] = 16,
 };
 
 /* Vectors: bytes of a key (0: a string) and of an item. */
@@ -72,21 +82,44 @@ static void put_varuint(struct bytes *out, uint64_t v)
 	bytes_put(out, p, varint_put(p, v));
 }
 
-static inline void put_string(struct bytes *out, const void *text, size_t bytes)
+/* Most texts are short: two moves that may overlap, without a call. */
+static inline void copy_text(uint8_t *to, const uint8_t *from, size_t bytes)
 {
-	uint8_t *p;
-
-	if (bytes > 127) {
-		put_varuint(out, bytes);
-		bytes_put(out, text, bytes);
-		return;
+	if (bytes >= 16 && bytes <= 32) {
+		memcpy(to, from, 16);
+		memcpy(to + bytes - 16, from + bytes - 16, 16);
+	} else if (bytes > 32) {
+		memcpy(to, from, bytes);
+	} else if (bytes >= 8) {
+		memcpy(to, from, 8);
+		memcpy(to + bytes - 8, from + bytes - 8, 8);
+	} else if (bytes >= 4) {
+		memcpy(to, from, 4);
+		memcpy(to + bytes - 4, from + bytes - 4, 4);
+	} else if (bytes) {
+		to[0] = from[0];
+		to[bytes / 2] = from[bytes / 2];
+		to[bytes - 1] = from[bytes - 1];
 	}
-	p = bytes_room(out, bytes + 1);
-	if (!p)
-		return;
-	*p = (uint8_t)bytes;
-	if (bytes)
-		memcpy(p + 1, text, bytes);
+}
+
+/* Returns its end. There is room for the text and VARINT_BYTES_MAX. */
+static inline uint8_t *write_string(uint8_t *to, const void *text, size_t bytes)
+{
+	if (bytes <= 127)
+		*to++ = (uint8_t)bytes;
+	else
+		to += varint_put(to, bytes);
+	copy_text(to, text, bytes);
+	return to + bytes;
+}
+
+static void put_string(struct bytes *out, const void *text, size_t bytes)
+{
+	uint8_t *to = bytes_room(out, bytes + VARINT_BYTES_MAX);
+
+	if (to) /* what is too much is given back at once */
+		out->bytes = (size_t)(write_string(to, text, bytes) - out->data);
 }
 
 /* ---- the block ---- */
@@ -130,7 +163,6 @@ void native_block_clear(struct native_block *b)
 			memset(c->slot, 0, c->slot_count * sizeof *c->slot);
 	}
 	b->row_count = 0;
-	b->puts = 0;
 	b->failed = false;
 }
 
@@ -146,23 +178,26 @@ void native_block_free(struct native_block *b)
 	memset(b, 0, sizeof *b);
 }
 
-static struct native_column *put_begin(struct native_block *b, uint32_t column, enum native_type type)
+static inline struct native_column *put_begin_many(
+	struct native_block *b, uint32_t column, enum native_type type, uint32_t count)
 {
 	struct native_column *c = &b->column[column];
 
-	assert(column < b->column_count && c->type == type && c->rows == b->row_count);
-	c->rows++;
-	b->puts++;
+	assert(column < b->column_count && c->type == type);
+	c->rows += count;
 	return c;
+}
+
+static inline struct native_column *put_begin(struct native_block *b, uint32_t column, enum native_type type)
+{
+	return put_begin_many(b, column, type, 1);
 }
 
 static void put_id(struct bytes *out, const uint8_t id[16])
 {
 	uint64_t half[2];
 
-	memcpy(half, id, sizeof half);
-	half[0] = __builtin_bswap64(half[0]);
-	half[1] = __builtin_bswap64(half[1]);
+	native_uuid(half, id);
 	bytes_put(out, half, sizeof half);
 }
 
@@ -180,8 +215,9 @@ void native_put_uint(struct native_block *b, uint32_t column, uint64_t value)
 {
 	enum native_type type = b->column[column].type;
 
-	assert(uint_width[type]);
-	bytes_put(&put_begin(b, column, type)->value, &value, uint_width[type]);
+	assert(type == NATIVE_UINT64 || type == NATIVE_UINT32 || type == NATIVE_UINT16 ||
+		type == NATIVE_UINT8);
+	bytes_put(&put_begin(b, column, type)->value, &value, fixed_width[type]);
 }
 
 void native_put_time(struct native_block *b, uint32_t column, int64_t ms)
@@ -192,6 +228,22 @@ void native_put_time(struct native_block *b, uint32_t column, int64_t ms)
 static bool is_nullable(enum native_type type)
 {
 	return type == NATIVE_FLOAT64_NULL || type == NATIVE_DECIMAL6_NULL || type == NATIVE_DECIMAL38_NULL;
+}
+
+void *native_put_room(struct native_block *b, uint32_t column, enum native_type type, uint32_t count)
+{
+	assert(fixed_width[type] && !is_nullable(type));
+	return bytes_room(&put_begin_many(b, column, type, count)->value, (size_t)count * fixed_width[type]);
+}
+
+void *native_put_room_null(
+	struct native_block *b, uint32_t column, enum native_type type, uint32_t count, uint8_t **null)
+{
+	struct native_column *c = put_begin_many(b, column, type, count);
+
+	assert(is_nullable(type));
+	*null = bytes_room(&c->side, count);
+	return *null ? bytes_room(&c->value, (size_t)count * fixed_width[type]) : NULL;
 }
 
 /* A value; for a Nullable column, with the byte that says that it counts. */
@@ -231,7 +283,7 @@ void native_put_null(struct native_block *b, uint32_t column)
 
 	assert(is_nullable(type));
 	bytes_put_u8(&c->side, 1);
-	bytes_put(&c->value, zero, type == NATIVE_DECIMAL38_NULL ? 16 : 8);
+	bytes_put(&c->value, zero, fixed_width[type]);
 }
 
 /* ---- dictionaries of LowCardinality columns ---- */
@@ -271,18 +323,18 @@ static bool key_append(struct native_column *c, const void *text, size_t bytes)
 static bool slots_grow(struct native_block *b, struct native_column *c)
 {
 	uint32_t count = c->slot_count ? c->slot_count * 2 : SLOTS_MIN;
-	uint32_t *slot = calloc(count, sizeof *slot);
+	struct native_slot *slot = calloc(count, sizeof *slot);
 
 	if (!slot)
 		return false;
 	for (uint32_t key = 1; key < c->key_count; key++) {
 		size_t bytes;
 		const uint8_t *text = key_text(c, key, &bytes);
-		uint32_t at = (uint32_t)hash_bytes(text, bytes, b->seed) & (count - 1);
+		uint32_t hash = (uint32_t)hash_bytes(text, bytes, b->seed), at = hash & (count - 1);
 
-		while (slot[at])
+		while (slot[at].key)
 			at = (at + 1) & (count - 1);
-		slot[at] = key + 1;
+		slot[at] = (struct native_slot){key + 1, hash};
 	}
 	free(c->slot);
 	c->slot = slot;
@@ -293,7 +345,7 @@ static bool slots_grow(struct native_block *b, struct native_column *c)
 /* Number of the key; new ones are added. UINT32_MAX when memory ended. */
 static uint32_t key_find(struct native_block *b, struct native_column *c, const void *text, size_t bytes)
 {
-	uint32_t at;
+	uint32_t hash, at;
 
 	if (c->key_count == 0 && !key_append(c, "", 0))
 		return UINT32_MAX;
@@ -301,34 +353,75 @@ static uint32_t key_find(struct native_block *b, struct native_column *c, const 
 		return 0;
 	if (c->key_count * 2 >= c->slot_count && !slots_grow(b, c))
 		return UINT32_MAX;
-	at = (uint32_t)hash_bytes(text, bytes, b->seed) & (c->slot_count - 1);
-	for (; c->slot[at]; at = (at + 1) & (c->slot_count - 1)) {
+	hash = (uint32_t)hash_bytes(text, bytes, b->seed);
+	for (at = hash & (c->slot_count - 1); c->slot[at].key; at = (at + 1) & (c->slot_count - 1)) {
+		const uint8_t *key;
 		size_t have;
-		const uint8_t *key = key_text(c, c->slot[at] - 1, &have);
 
+		if (c->slot[at].hash != hash)
+			continue;
+		key = key_text(c, c->slot[at].key - 1, &have);
 		if (have == bytes && memcmp(key, text, bytes) == 0)
-			return c->slot[at] - 1;
+			return c->slot[at].key - 1;
 	}
 	if (!key_append(c, text, bytes))
 		return UINT32_MAX;
-	c->slot[at] = c->key_count;
+	c->slot[at] = (struct native_slot){c->key_count, hash};
 	return c->key_count - 1;
+}
+
+static void put_keys(
+	struct native_block *b, struct native_column *c, const struct native_text *text, uint32_t count)
+{
+	uint32_t *to = (uint32_t *)bytes_room(&c->value, count * sizeof *to);
+
+	for (uint32_t i = 0; to && i < count && !b->failed; i++) {
+		to[i] = key_find(b, c, text[i].data, text[i].bytes);
+		b->failed = to[i] == UINT32_MAX;
+	}
+}
+
+static void put_strings(struct bytes *out, const struct native_text *text, uint32_t count)
+{
+	size_t most = 0;
+	uint8_t *to;
+
+	for (uint32_t i = 0; i < count; i++)
+		most += text[i].bytes + VARINT_BYTES_MAX;
+	to = bytes_room(out, most);
+	if (!to)
+		return;
+	for (uint32_t i = 0; i < count; i++)
+		to = write_string(to, text[i].data, text[i].bytes);
+	out->bytes = (size_t)(to - out->data);
+}
+
+void native_put_texts(struct native_block *b, uint32_t column, const struct native_text *text, uint32_t count)
+{
+	struct native_column *c = put_begin_many(b, column, b->column[column].type, count);
+
+	assert(c->type == NATIVE_STRING || has_dictionary(c));
+	if (has_dictionary(c))
+		put_keys(b, c, text, count);
+	else
+		put_strings(&c->value, text, count);
+}
+
+void native_put_same_text(
+	struct native_block *b, uint32_t column, const void *text, size_t bytes, uint32_t count)
+{
+	struct native_column *c = put_begin_many(b, column, NATIVE_LC_STRING, count);
+	uint32_t *to = (uint32_t *)bytes_room(&c->value, count * sizeof *to), key;
+
+	key = b->failed ? UINT32_MAX : key_find(b, c, text, bytes);
+	b->failed = key == UINT32_MAX;
+	for (uint32_t i = 0; to && i < count; i++)
+		to[i] = key;
 }
 
 void native_put_text(struct native_block *b, uint32_t column, const void *text, size_t bytes)
 {
-	struct native_column *c = put_begin(b, column, b->column[column].type);
-	uint32_t key;
-
-	if (!has_dictionary(c)) {
-		assert(c->type == NATIVE_STRING);
-		put_string(&c->value, text, bytes);
-		return;
-	}
-	key = b->failed ? UINT32_MAX : key_find(b, c, text, bytes);
-	if (key == UINT32_MAX)
-		b->failed = true;
-	bytes_put_u32(&c->value, key);
+	native_put_texts(b, column, &(struct native_text){text, bytes}, 1);
 }
 
 /* ---- arrays ---- */
@@ -402,11 +495,11 @@ void native_put_ordered(struct native_block *b, uint32_t column, const struct na
 	put_string(&c->key_end, text, bytes);
 }
 
-void native_row_end(struct native_block *b)
+void native_rows_end(struct native_block *b, uint32_t count)
 {
-	b->row_count++;
-	assert(b->puts == b->column_count); /* and no column has had two */
-	b->puts = 0;
+	b->row_count += count;
+	for (uint32_t i = 0; i < b->column_count; i++)
+		assert(b->column[i].rows == b->row_count);
 }
 
 /* ---- writing out ---- */
@@ -426,6 +519,7 @@ static void dictionary_write(const struct native_column *c, struct bytes *out)
 {
 	uint32_t width_log = c->key_count <= 0x100 ? 0 : c->key_count <= 0x10000 ? 1 : 2;
 	size_t width = 1u << width_log;
+	const uint32_t *key = (const uint32_t *)c->value.data;
 	uint8_t *p;
 
 	bytes_put_u64(out, 1);
@@ -434,8 +528,14 @@ static void dictionary_write(const struct native_column *c, struct bytes *out)
 	bytes_put(out, c->side.data, c->side.bytes);
 	bytes_put_u64(out, c->rows);
 	p = bytes_room(out, c->rows * width);
-	for (uint32_t i = 0; p && i < c->rows; i++)
-		memcpy(p + i * width, c->value.data + i * sizeof(uint32_t), width);
+	if (!p)
+		return;
+	if (width == 4)
+		memcpy(p, key, (size_t)c->rows * width);
+	for (uint32_t i = 0; width == 1 && i < c->rows; i++)
+		p[i] = (uint8_t)key[i];
+	for (uint32_t i = 0; width == 2 && i < c->rows; i++)
+		memcpy(p + (size_t)2 * i, &key[i], 2);
 }
 
 /* A tuple's elements stand behind each other, each for all rows: both arrays have their own ends. */

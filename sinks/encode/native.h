@@ -47,6 +47,16 @@ extern const char *const native_type_name[NATIVE_TYPE_COUNT];
 /* NATIVE_TYPE_COUNT if there is no such type. */
 enum native_type native_type_by_name(const char *name);
 
+struct native_slot {
+	uint32_t key; /* its number + 1, 0 = free */
+	uint32_t hash;
+};
+
+struct native_text {
+	const void *data;
+	size_t bytes;
+};
+
 struct native_column {
 	const char *name; /* borrowed */
 	enum native_type type;
@@ -56,11 +66,11 @@ struct native_column {
 	struct bytes side; /* null map; array, vector: u64 cumulative counts; LowCardinality: keys as strings;
 			      ordered: u32 */
 	struct bytes more; /* vectors: items; ordered: u64 */
-	uint32_t *slot;	   /* LowCardinality: hash table of key numbers + 1, 0 = free */
-	uint32_t slot_count;  /* power of two */
-	uint32_t key_count;   /* with key 0 = "" */
-	struct bytes key_end; /* LowCardinality: u64 end of each key in `side`; ordered: texts */
-	uint64_t item_count;  /* arrays: items put so far */
+	struct native_slot *slot; /* LowCardinality: hash table of the keys */
+	uint32_t slot_count;	  /* power of two */
+	uint32_t key_count;	  /* with key 0 = "" */
+	struct bytes key_end;	  /* LowCardinality: u64 end of each key in `side`; ordered: texts */
+	uint64_t item_count;	  /* arrays: items put so far */
 };
 
 #define NATIVE_COLUMNS_MAX 96
@@ -68,7 +78,6 @@ struct native_column {
 struct native_block {
 	uint32_t column_count;
 	uint32_t row_count;
-	uint32_t puts; /* values of the open row so far */
 	bool failed;
 	uint64_t seed; /* of the dictionaries' hash: unpredictable, has no influence on the bytes */
 	struct native_column column[NATIVE_COLUMNS_MAX];
@@ -80,8 +89,8 @@ uint32_t native_column_add(struct native_block *b, const char *name, enum native
 void native_block_clear(struct native_block *b); /* no rows; columns stay */
 void native_block_free(struct native_block *b);
 
-/* One value for the open row; each column gets one a row, in any order, then native_row_end(). Type and call
- * must fit: that is asserted. */
+/* Each column gets one value for each open row, columns in any order, then native_rows_end(). Type and call
+ * must fit: that is asserted. These put the value of one row. */
 void native_put_uuid(struct native_block *b, uint32_t column, const uint8_t id[16]); /* RFC 9562 byte order */
 void native_put_ipv6(struct native_block *b, uint32_t column, const uint8_t addr[16]);
 void native_put_uint(
@@ -109,7 +118,31 @@ struct native_order {
 };
 void native_put_ordered(struct native_block *b, uint32_t column, const struct native_order *order,
 	const void *text, size_t bytes);
-void native_row_end(struct native_block *b);
+/* These put the values of `count` rows, in their order. */
+/* Room for values of a fixed size as the block has them; NULL without memory. */
+void *native_put_room(struct native_block *b, uint32_t column, enum native_type type, uint32_t count);
+/* The same of a ..._NULL column; *null: a byte a row, 1 if there is no value, which then is 0. */
+void *native_put_room_null(
+	struct native_block *b, uint32_t column, enum native_type type, uint32_t count, uint8_t **null);
+void native_put_texts(
+	struct native_block *b, uint32_t column, const struct native_text *text, uint32_t count);
+/* LC_STRING: all have the same. */
+void native_put_same_text(
+	struct native_block *b, uint32_t column, const void *text, size_t bytes, uint32_t count);
+/* As UUID has it. */
+static inline void native_uuid(uint64_t to[2], const uint8_t id[16])
+{
+	memcpy(to, id, 16);
+	to[0] = __builtin_bswap64(to[0]);
+	to[1] = __builtin_bswap64(to[1]);
+}
+
+/* So many rows have their values, and no column has more. */
+void native_rows_end(struct native_block *b, uint32_t count);
+static inline void native_row_end(struct native_block *b)
+{
+	native_rows_end(b, 1);
+}
 
 /* Bytes that the block holds now, about what native_block_write() will give. */
 size_t native_block_bytes(const struct native_block *b);

@@ -29,6 +29,22 @@ static void test_months(void **state)
 	assert_int_equal(ch_month_of(INT64_MAX), 229912);
 }
 
+static void test_month_spans(void **state)
+{
+	(void)state;
+	for (int64_t ms = -2208988800000ll; ms < 10413792000000ll; ms += 86399999ll * 9 + 1) {
+		uint32_t month = ch_month_of(ms);
+		int64_t from, to;
+
+		ch_month_span(ms, &from, &to);
+		assert_true(from <= ms && ms < to);
+		assert_int_equal(ch_month_of(from), month);
+		assert_int_equal(ch_month_of(to - 1), month);
+		assert_true(from == -2208988800000ll || ch_month_of(from - 1) != month);
+		assert_true(to == 10413792000000ll || ch_month_of(to) != month);
+	}
+}
+
 static const struct ch_column *column_find(enum ch_table_id id, const char *name)
 {
 	const struct ch_table *t = ch_table_get(id);
@@ -91,6 +107,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_months),
+		cmocka_unit_test(test_month_spans),
 		cmocka_unit_test(test_columns),
 		cmocka_unit_test(test_ddl),
 	};

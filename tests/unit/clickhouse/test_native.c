@@ -274,6 +274,93 @@ static void test_dictionary_widths(void **state)
 	dictionary_of(60, 0); /* after clear nothing of the old keys is left */
 }
 
+static const uint8_t ids[3][16] = {{1, 2, 3, 4, 5, 6, 7, 8, 9}, {0xff}, {[15] = 7}};
+
+static const struct native_text *texts_of(uint32_t row)
+{
+	static char letters[200];
+	static const struct native_text text[] = {{NULL, 0}, {"x", 1}, {"abc", 3}, {"abcde", 5},
+		{"abcdefgh", 8}, {letters, 15}, {letters, 16}, {letters, 31}, {letters, 33}, {letters, 127},
+		{letters, 128}, {letters, 200}, {"x", 1}};
+
+	for (size_t i = 0; i < sizeof letters; i++)
+		letters[i] = (char)('a' + i % 26);
+	assert_true(row < sizeof text / sizeof *text);
+	return &text[row];
+}
+#define TEXT_ROWS 13u
+
+static void many_columns(void)
+{
+	native_column_add(&block, "i", NATIVE_UUID);
+	native_column_add(&block, "s", NATIVE_STRING);
+	native_column_add(&block, "c", NATIVE_LC_STRING);
+	native_column_add(&block, "d", NATIVE_FLOAT64_NULL);
+	native_column_add(&block, "n", NATIVE_LC_STRING);
+	native_column_add(&block, "p", NATIVE_UINT16);
+}
+
+static void many_put_single(uint32_t row)
+{
+	const struct native_text *text = texts_of(row);
+
+	native_put_uuid(&block, 0, ids[row % 3]);
+	native_put_text(&block, 1, text->data, text->bytes);
+	native_put_text(&block, 2, text->data, text->bytes);
+	if (row % 2)
+		native_put_double(&block, 3, row);
+	else
+		native_put_null(&block, 3);
+	native_put_text(&block, 4, "node", 4);
+	native_put_uint(&block, 5, row);
+	native_row_end(&block);
+}
+
+static void many_put(uint32_t from, uint32_t count)
+{
+	uint64_t *id = native_put_room(&block, 0, NATIVE_UUID, count);
+	double *number;
+	uint16_t *port;
+	uint8_t *null;
+
+	native_put_texts(&block, 1, texts_of(from), count);
+	native_put_texts(&block, 2, texts_of(from), count);
+	native_put_same_text(&block, 4, "node", 4, count);
+	number = native_put_room_null(&block, 3, NATIVE_FLOAT64_NULL, count, &null);
+	port = native_put_room(&block, 5, NATIVE_UINT16, count);
+	for (uint32_t k = 0; k < count; k++) {
+		native_uuid(id + 2 * (size_t)k, ids[(from + k) % 3]);
+		null[k] = (from + k) % 2 == 0;
+		number[k] = null[k] ? 0 : from + k;
+		port[k] = (uint16_t)(from + k);
+	}
+	native_rows_end(&block, count);
+}
+
+/* Rows that are put together are those that are put one by one, wherever they are cut. */
+static void test_many(void **state)
+{
+	struct bytes single = {0};
+
+	(void)state;
+	many_columns();
+	for (uint32_t row = 0; row < TEXT_ROWS; row++)
+		many_put_single(row);
+	assert_int_equal(native_block_write(&block, &single), 0);
+	for (uint32_t cut = 1; cut < TEXT_ROWS; cut++) {
+		native_block_clear(&block);
+		many_put(0, cut);
+		many_put_single(cut);
+		if (cut + 1 < TEXT_ROWS)
+			many_put(cut + 1, TEXT_ROWS - cut - 1);
+		out.bytes = 0;
+		assert_int_equal(native_block_write(&block, &out), 0);
+		assert_int_equal(out.bytes, single.bytes);
+		assert_memory_equal(out.data, single.data, single.bytes);
+	}
+	bytes_free(&single);
+}
+
 static void test_names(void **state)
 {
 	(void)state;
@@ -296,6 +383,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_ordered, begin, end),
 		cmocka_unit_test_setup_teardown(test_dictionary, begin, end),
 		cmocka_unit_test_setup_teardown(test_dictionary_widths, begin, end),
+		cmocka_unit_test_setup_teardown(test_many, begin, end),
 		cmocka_unit_test(test_names),
 	};
 
