@@ -185,7 +185,7 @@ int ch_put_row(
 	const uint8_t *packed = delta ? row_delta(row) : row_agg(row);
 	uint32_t bytes = delta ? row->delta_bytes : row->agg_bytes;
 	const struct ch_row_at at = {src->rec, record_payload(src->rec), src->offset};
-	const struct ch_run run = {src->rows, &at, 1};
+	const struct ch_run run = ch_run_of(src->rows, &at, 1);
 	struct row_put put = {b, w, UINT32_MAX};
 	int rc;
 

@@ -137,10 +137,11 @@ static int table_put(struct ch_rows *rows, enum ch_table_id id, int64_t time_ms,
 
 static int block_settle(const struct ch_rows *rows, struct ch_block *block)
 {
-	struct ch_run run = {rows, block->held, block->held_count};
+	struct ch_run run;
 
-	if (!run.count)
+	if (!block->held_count)
 		return 0;
+	run = ch_run_of(rows, block->held, block->held_count);
 	block->held_count = 0;
 	ch_put_events(&block->native, block->table, &run);
 	return block->native.failed ? -ENOMEM : 0;

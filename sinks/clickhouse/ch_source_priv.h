@@ -10,8 +10,11 @@
 struct ch_run {
 	const struct ch_rows *rows;
 	const struct ch_row_at *at;
-	uint32_t count; /* CH_RUN_MAX at most */
+	uint32_t count;	   /* CH_RUN_MAX at most */
+	uint64_t fields;   /* those that any of them has */
+	bool hits, others; /* any has hits; may have keys that its type does not know */
 };
+struct ch_run ch_run_of(const struct ch_rows *rows, const struct ch_row_at *at, uint32_t count);
 
 struct ch_source {
 	const struct ch_rows *rows;

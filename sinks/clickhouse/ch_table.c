@@ -7,9 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define TIME_MIN_MS (-2208988800000ll) /* 1900-01-01 */
-#define TIME_MAX_MS 10413791999999ll   /* 2299-12-31 23:59:59.999 */
-
 #define TABLE(id, name_, logs_, time_, order_by_, ttl_, help)                                                \
 	[id] = {.name = #name_,                                                                              \
 		.token = #name_,                                                                             \
@@ -117,11 +114,6 @@ const struct ch_table *ch_table_get(enum ch_table_id id)
 	return &tables[id];
 }
 
-int64_t ch_time_clamp(int64_t ms)
-{
-	return ms < TIME_MIN_MS ? TIME_MIN_MS : ms > TIME_MAX_MS ? TIME_MAX_MS : ms;
-}
-
 #define DAY_MS 86400000ll
 
 /* From a day of the month on, by the calendar of ch_month_of(). */
@@ -132,9 +124,9 @@ void ch_month_span(int64_t ms, int64_t *from_ms, int64_t *to_ms)
 	int64_t day = (clamped - (clamped < 0 ? DAY_MS - 1 : 0)) / DAY_MS;
 	int64_t from = day, to = day + 1;
 
-	while (ch_month_of((from - 1) * DAY_MS) == month && (from - 1) * DAY_MS >= TIME_MIN_MS)
+	while (ch_month_of((from - 1) * DAY_MS) == month && (from - 1) * DAY_MS >= CH_TIME_MIN_MS)
 		from--;
-	while (ch_month_of(to * DAY_MS) == month && to * DAY_MS <= TIME_MAX_MS)
+	while (ch_month_of(to * DAY_MS) == month && to * DAY_MS <= CH_TIME_MAX_MS)
 		to++;
 	*from_ms = from * DAY_MS;
 	*to_ms = to * DAY_MS;

@@ -120,7 +120,12 @@ enum ch_table_id ch_table_of_type(uint8_t type);
 uint32_t ch_month_of(int64_t ms);
 /* The first millisecond of a time's month, and of the month behind it. */
 void ch_month_span(int64_t ms, int64_t *from_ms, int64_t *to_ms);
-/* The nearest time that DateTime64(3) and its calendar can hold (1900 to 2299). */
-int64_t ch_time_clamp(int64_t ms);
+#define CH_TIME_MIN_MS (-2208988800000ll) /* 1900-01-01 */
+#define CH_TIME_MAX_MS 10413791999999ll	  /* 2299-12-31 23:59:59.999 */
+/* The nearest time that DateTime64(3) and its calendar can hold. */
+static inline int64_t ch_time_clamp(int64_t ms)
+{
+	return ms < CH_TIME_MIN_MS ? CH_TIME_MIN_MS : ms > CH_TIME_MAX_MS ? CH_TIME_MAX_MS : ms;
+}
 
 #endif

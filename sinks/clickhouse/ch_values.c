@@ -26,11 +26,27 @@ static void put_chars(struct native_block *b, uint32_t column, const char *text)
 		}                                                                                            \
 	} while (0)
 
+struct ch_run ch_run_of(const struct ch_rows *rows, const struct ch_row_at *at, uint32_t count)
+{
+	struct ch_run run = {.rows = rows, .at = at, .count = count};
+
+	for (uint32_t k = 0; k < count; k++) {
+		run.fields |= at[k].rec->field_mask;
+		run.hits |= at[k].rec->hit_count != 0;
+		run.others |= !(at[k].rec->flags & RECORD_F_KNOWN);
+	}
+	return run;
+}
+
 static void put_field_texts(
 	struct native_block *b, uint32_t column, enum field_id field, const struct ch_run *run)
 {
 	struct native_text text[CH_RUN_MAX];
 
+	if (!(run->fields >> field & 1)) { /* columns of other types, and of what is not enriched */
+		native_put_same_text(b, column, NULL, 0, run->count);
+		return;
+	}
 	for (uint32_t k = 0; k < run->count; k++) {
 		uint32_t bytes;
 
@@ -335,11 +351,15 @@ static bool put_own(
 			put_chars(b, i, type_name(run->at[k].rec));
 		return true;
 	case CH_VALUE_EXTRA:
-		for (uint32_t k = 0; k < run->count; k++)
+		if (!run->others)
+			native_put_same_text(b, i, NULL, 0, run->count);
+		for (uint32_t k = 0; run->others && k < run->count; k++)
 			put_extra(b, i, run->at[k].rec);
 		return true;
 	case CH_VALUE_TAGS:
-		for (uint32_t k = 0; k < run->count; k++)
+		if (!run->hits)
+			native_put_empty(b, i, run->count);
+		for (uint32_t k = 0; run->hits && k < run->count; k++)
 			put_tags(b, i, run->rows, run->at[k].rec);
 		return true;
 	default:
@@ -428,7 +448,7 @@ void ch_put_events(struct native_block *b, const struct ch_table *table, const s
 void ch_put_record(struct native_block *b, const struct ch_table *table, const struct ch_source *src)
 {
 	const struct ch_row_at at = {src->rec, record_payload(src->rec), src->offset};
-	const struct ch_run run = {src->rows, &at, 1};
+	const struct ch_run run = ch_run_of(src->rows, &at, 1);
 	bool state_alert = src->rec->kind == RECORD_ROW;
 
 	for (uint32_t i = 0; i < table->column_count; i++) {

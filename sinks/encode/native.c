@@ -8,10 +8,8 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include "hash.h"
-#include "varint.h"
-
-#define SLOTS_MIN 256u
+#include "native_keys.h"
+#include "native_string.h"
 
 const char *const native_type_name[NATIVE_TYPE_COUNT] = {
 	[NATIVE_UUID] = "UUID",
@@ -73,55 +71,6 @@ enum native_type native_type_by_name(const char *name)
 	return (enum native_type)t;
 }
 
-/* ---- bytes ---- */
-
-static void put_varuint(struct bytes *out, uint64_t v)
-{
-	uint8_t p[VARINT_BYTES_MAX];
-
-	bytes_put(out, p, varint_put(p, v));
-}
-
-/* Most texts are short: two moves that may overlap, without a call. */
-static inline void copy_text(uint8_t *to, const uint8_t *from, size_t bytes)
-{
-	if (bytes >= 16 && bytes <= 32) {
-		memcpy(to, from, 16);
-		memcpy(to + bytes - 16, from + bytes - 16, 16);
-	} else if (bytes > 32) {
-		memcpy(to, from, bytes);
-	} else if (bytes >= 8) {
-		memcpy(to, from, 8);
-		memcpy(to + bytes - 8, from + bytes - 8, 8);
-	} else if (bytes >= 4) {
-		memcpy(to, from, 4);
-		memcpy(to + bytes - 4, from + bytes - 4, 4);
-	} else if (bytes) {
-		to[0] = from[0];
-		to[bytes / 2] = from[bytes / 2];
-		to[bytes - 1] = from[bytes - 1];
-	}
-}
-
-/* Returns its end. There is room for the text and VARINT_BYTES_MAX. */
-static inline uint8_t *write_string(uint8_t *to, const void *text, size_t bytes)
-{
-	if (bytes <= 127)
-		*to++ = (uint8_t)bytes;
-	else
-		to += varint_put(to, bytes);
-	copy_text(to, text, bytes);
-	return to + bytes;
-}
-
-static void put_string(struct bytes *out, const void *text, size_t bytes)
-{
-	uint8_t *to = bytes_room(out, bytes + VARINT_BYTES_MAX);
-
-	if (to) /* what is too much is given back at once */
-		out->bytes = (size_t)(write_string(to, text, bytes) - out->data);
-}
-
 /* ---- the block ---- */
 
 static bool has_dictionary(const struct native_column *c)
@@ -135,6 +84,7 @@ void native_block_init(struct native_block *b)
 	/* Senders choose the dictionary's keys: with a known seed they could make them collide. */
 	if (getrandom(&b->seed, sizeof b->seed, GRND_NONBLOCK) != (ssize_t)sizeof b->seed)
 		b->seed = (uint64_t)(uintptr_t)b;
+	native_keys_seed(b);
 }
 
 uint32_t native_column_add(struct native_block *b, const char *name, enum native_type type)
@@ -286,89 +236,7 @@ void native_put_null(struct native_block *b, uint32_t column)
 	bytes_put(&c->value, zero, fixed_width[type]);
 }
 
-/* ---- dictionaries of LowCardinality columns ---- */
-
-static uint64_t key_start(const struct native_column *c, uint32_t key)
-{
-	uint64_t end = 0;
-
-	if (key)
-		memcpy(&end, c->key_end.data + (key - 1) * sizeof end, sizeof end);
-	return end;
-}
-
-/* The bytes of key number `key`, without its length in front. */
-static const uint8_t *key_text(const struct native_column *c, uint32_t key, size_t *bytes)
-{
-	uint64_t start = key_start(c, key), end = key_start(c, key + 1);
-
-	while (c->side.data[start] & 0x80)
-		start++;
-	start++;
-	*bytes = end - start;
-	return c->side.data + start;
-}
-
-static bool key_append(struct native_column *c, const void *text, size_t bytes)
-{
-	put_string(&c->side, text, bytes);
-	bytes_put_u64(&c->key_end, c->side.bytes);
-	if (c->side.failed || c->key_end.failed)
-		return false;
-	c->key_count++;
-	return true;
-}
-
-/* Makes the hash table twice as large (or at first) and puts the keys in again. */
-static bool slots_grow(struct native_block *b, struct native_column *c)
-{
-	uint32_t count = c->slot_count ? c->slot_count * 2 : SLOTS_MIN;
-	struct native_slot *slot = calloc(count, sizeof *slot);
-
-	if (!slot)
-		return false;
-	for (uint32_t key = 1; key < c->key_count; key++) {
-		size_t bytes;
-		const uint8_t *text = key_text(c, key, &bytes);
-		uint32_t hash = (uint32_t)hash_bytes(text, bytes, b->seed), at = hash & (count - 1);
-
-		while (slot[at].key)
-			at = (at + 1) & (count - 1);
-		slot[at] = (struct native_slot){key + 1, hash};
-	}
-	free(c->slot);
-	c->slot = slot;
-	c->slot_count = count;
-	return true;
-}
-
-/* Number of the key; new ones are added. UINT32_MAX when memory ended. */
-static uint32_t key_find(struct native_block *b, struct native_column *c, const void *text, size_t bytes)
-{
-	uint32_t hash, at;
-
-	if (c->key_count == 0 && !key_append(c, "", 0))
-		return UINT32_MAX;
-	if (bytes == 0)
-		return 0;
-	if (c->key_count * 2 >= c->slot_count && !slots_grow(b, c))
-		return UINT32_MAX;
-	hash = (uint32_t)hash_bytes(text, bytes, b->seed);
-	for (at = hash & (c->slot_count - 1); c->slot[at].key; at = (at + 1) & (c->slot_count - 1)) {
-		const uint8_t *key;
-		size_t have;
-
-		if (c->slot[at].hash != hash)
-			continue;
-		key = key_text(c, c->slot[at].key - 1, &have);
-		if (have == bytes && memcmp(key, text, bytes) == 0)
-			return c->slot[at].key - 1;
-	}
-	if (!key_append(c, text, bytes))
-		return UINT32_MAX;
-	c->slot[at] = (struct native_slot){c->key_count, hash};
-	return c->key_count - 1;
-}
+/* ---- texts ---- */
 
 static void put_keys(
 	struct native_block *b, struct native_column *c, const struct native_text *text, uint32_t count)
@@ -376,7 +244,7 @@ static void put_keys(
 	uint32_t *to = (uint32_t *)bytes_room(&c->value, count * sizeof *to);
 
 	for (uint32_t i = 0; to && i < count && !b->failed; i++) {
-		to[i] = key_find(b, c, text[i].data, text[i].bytes);
+		to[i] = native_key_find(b, c, text[i].data, text[i].bytes);
 		b->failed = to[i] == UINT32_MAX;
 	}
 }
@@ -407,13 +275,29 @@ void native_put_texts(struct native_block *b, uint32_t column, const struct nati
 		put_strings(&c->value, text, count);
 }
 
+static void put_same_string(struct bytes *out, const void *text, size_t bytes, uint32_t count)
+{
+	uint8_t *to = bytes ? NULL : bytes_room(out, count);
+
+	if (to)
+		memset(to, 0, count);
+	for (uint32_t i = 0; bytes && i < count; i++)
+		put_string(out, text, bytes);
+}
+
 void native_put_same_text(
 	struct native_block *b, uint32_t column, const void *text, size_t bytes, uint32_t count)
 {
-	struct native_column *c = put_begin_many(b, column, NATIVE_LC_STRING, count);
-	uint32_t *to = (uint32_t *)bytes_room(&c->value, count * sizeof *to), key;
+	struct native_column *c = put_begin_many(b, column, b->column[column].type, count);
+	uint32_t *to, key;
 
-	key = b->failed ? UINT32_MAX : key_find(b, c, text, bytes);
+	assert(c->type == NATIVE_STRING || has_dictionary(c));
+	if (!has_dictionary(c)) {
+		put_same_string(&c->value, text, bytes, count);
+		return;
+	}
+	to = (uint32_t *)bytes_room(&c->value, count * sizeof *to);
+	key = b->failed ? UINT32_MAX : native_key_find(b, c, text, bytes);
 	b->failed = key == UINT32_MAX;
 	for (uint32_t i = 0; to && i < count; i++)
 		to[i] = key;
@@ -453,13 +337,21 @@ void native_put_item_uint(struct native_block *b, uint32_t column, uint32_t valu
 	bytes_put_u32(&c->value, value);
 }
 
-void native_put_array_end(struct native_block *b, uint32_t column)
+void native_put_empty(struct native_block *b, uint32_t column, uint32_t count)
 {
-	struct native_column *c = put_begin(b, column, b->column[column].type);
+	struct native_column *c = put_begin_many(b, column, b->column[column].type, count);
+	uint64_t *to = (uint64_t *)bytes_room(&c->side, count * sizeof *to);
 
 	assert(c->type == NATIVE_STRING_ARRAY || c->type == NATIVE_UINT32_ARRAY ||
 		c->type == NATIVE_UUID_ARRAY || vector_of[c->type].item);
-	bytes_put_u64(&c->side, c->item_count);
+	for (uint32_t i = 0; to && i < count; i++)
+		to[i] = c->item_count;
+}
+
+/* Behind its items. */
+void native_put_array_end(struct native_block *b, uint32_t column)
+{
+	native_put_empty(b, column, 1);
 }
 
 void native_put_item_pair(struct native_block *b, uint32_t column, int32_t key, uint64_t value)
@@ -582,8 +474,8 @@ int native_block_write(const struct native_block *b, struct bytes *out)
 	assert(b->row_count > 0);
 	if (ok && bytes_room(out, native_block_bytes(b) + 4096)) /* in one go; given back at once */
 		out->bytes = before;
-	put_varuint(out, b->column_count);
-	put_varuint(out, b->row_count);
+	bytes_put_varint(out, b->column_count);
+	bytes_put_varint(out, b->row_count);
 	for (uint32_t i = 0; ok && i < b->column_count; i++)
 		ok = native_column_write(&b->column[i], out);
 	if (ok && !out->failed)

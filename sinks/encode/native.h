@@ -49,7 +49,8 @@ enum native_type native_type_by_name(const char *name);
 
 struct native_slot {
 	uint32_t key; /* its number + 1, 0 = free */
-	uint32_t hash;
+	uint32_t bytes;
+	uint64_t head; /* its first 8 bytes: of most keys that is all */
 };
 
 struct native_text {
@@ -80,6 +81,7 @@ struct native_block {
 	uint32_t row_count;
 	bool failed;
 	uint64_t seed; /* of the dictionaries' hash: unpredictable, has no influence on the bytes */
+	uint64_t seed_of[sizeof(uint64_t) + 1]; /* the same, with a short key's length */
 	struct native_column column[NATIVE_COLUMNS_MAX];
 };
 
@@ -126,9 +128,11 @@ void *native_put_room_null(
 	struct native_block *b, uint32_t column, enum native_type type, uint32_t count, uint8_t **null);
 void native_put_texts(
 	struct native_block *b, uint32_t column, const struct native_text *text, uint32_t count);
-/* LC_STRING: all have the same. */
+/* All have the same. */
 void native_put_same_text(
 	struct native_block *b, uint32_t column, const void *text, size_t bytes, uint32_t count);
+/* Arrays, vectors: none has items. */
+void native_put_empty(struct native_block *b, uint32_t column, uint32_t count);
 /* As UUID has it. */
 static inline void native_uuid(uint64_t to[2], const uint8_t id[16])
 {
