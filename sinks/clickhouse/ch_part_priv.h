@@ -32,7 +32,13 @@ struct ch_part {
 	struct ch_rows rows;
 	struct ch_rows slice; /* a piece of them */
 	struct ch_letters letters;
-	struct bytes body;
+	/* The bodies of `rows`, one after the other, once ch_range_crc() has made them: that edition's. */
+	struct bytes bodies;
+	uint64_t bodies_edition;
+	size_t body_end[CH_BLOCKS_MAX];
+	struct bytes piece;  /* that of a block of `slice` */
+	const uint8_t *body; /* the one in work */
+	size_t body_bytes;
 	struct ch_range range; /* the one being gathered or sent */
 	uint32_t refused_code; /* of the server, for the INSERT that failed last */
 	bool in_parked;	       /* it is number parked_index of those that are parked */
@@ -85,7 +91,7 @@ int ch_token_running(struct ch_part *p, const char *token, uint64_t *count, stru
 bool ch_send_under_way(struct ch_part *p, struct err *err);
 /* True if its server says that it has no row of p->rows, no send of which is under way. */
 bool ch_range_absent(struct ch_part *p);
-/* CRC over all bodies. 0 or -ENOMEM. */
+/* Makes all bodies; CRC over them. 0 or -ENOMEM. */
 int ch_range_crc(struct ch_part *p, uint32_t *crc, struct err *err);
 
 /* -EINVAL if the server already has rows of this journal partition at or behind `position`: then the position

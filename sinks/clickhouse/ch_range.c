@@ -162,12 +162,18 @@ int ch_range_gather(struct ch_part *p, uint64_t from, uint64_t *to, struct err *
 
 int ch_range_crc(struct ch_part *p, uint32_t *crc, struct err *err)
 {
+	size_t from = 0;
+
 	*crc = 0;
+	p->bodies.bytes = 0;
+	p->bodies_edition = 0;
 	for (uint32_t i = 0; i < p->rows.block_count; i++) {
-		p->body.bytes = 0;
-		if (native_block_write(&p->rows.block[i]->native, &p->body))
+		if (native_block_write(&p->rows.block[i]->native, &p->bodies))
 			return err_set(err, -ENOMEM, "clickhouse: no memory for a block");
-		*crc = crc32c(*crc, p->body.data, p->body.bytes);
+		p->body_end[i] = p->bodies.bytes;
+		*crc = crc32c(*crc, p->bodies.data + from, p->body_end[i] - from);
+		from = p->body_end[i];
 	}
+	p->bodies_edition = p->rows.edition;
 	return 0;
 }

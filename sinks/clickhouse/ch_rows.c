@@ -33,6 +33,7 @@ void ch_rows_clear(struct ch_rows *rows)
 	}
 	rows->block_count = 0;
 	rows->row_count = rows->row_bytes = 0;
+	rows->edition++;
 	memset(&rows->tally, 0, sizeof rows->tally);
 }
 

@@ -50,6 +50,7 @@ struct ch_rows {
 	struct ruleset_store *rules; /* NULL: records with hits are an error */
 	struct sink_tally tally;
 	uint64_t row_count, row_bytes;
+	uint64_t edition; /* another one after each ch_rows_clear() */
 	bool resent; /* its end is known: what it weighs, by this version's measure, does not end it earlier
 		      */
 	uint32_t block_count;

@@ -200,9 +200,20 @@ static void on_sent(void)
 
 static int body_write(struct ch_part *p, const struct ch_block *block, struct err *err)
 {
-	p->body.bytes = 0;
-	if (native_block_write(&block->native, &p->body))
+	uint32_t i = p->block_index;
+
+	if (p->bodies_edition == p->rows.edition && i < p->rows.block_count && block == p->rows.block[i]) {
+		size_t from = i ? p->body_end[i - 1] : 0;
+
+		p->body = p->bodies.data + from;
+		p->body_bytes = p->body_end[i] - from;
+		return 0;
+	}
+	p->piece.bytes = 0;
+	if (native_block_write(&block->native, &p->piece))
 		return err_set(err, -ENOMEM, "clickhouse: no memory for a block");
+	p->body = p->piece.data;
+	p->body_bytes = p->piece.bytes;
 	return 0;
 }
 
@@ -217,7 +228,7 @@ int ch_body_insert(struct ch_part *p, const struct ch_table *table, const char *
 	rc = ch_statement_end(&sql, err);
 	if (rc)
 		return rc;
-	rc = ch_http_insert(&p->http, sql.text, token, p->body.data, p->body.bytes, err);
+	rc = ch_http_insert(&p->http, sql.text, token, p->body, p->body_bytes, err);
 	free(sql.text);
 	return rc;
 }
@@ -237,7 +248,7 @@ static int block_send(struct ch_part *p, const struct ch_sent *s, struct err *er
 		return rc;
 	}
 	crash_point("ch_answered");
-	p->rows.tally.bytes += p->body.bytes;
+	p->rows.tally.bytes += p->body_bytes;
 	return 0;
 }
 

@@ -387,7 +387,8 @@ static void ch_close(struct sink_part *part)
 	ch_http_close(&p->http);
 	ch_rows_free(&p->rows);
 	ch_rows_free(&p->slice);
-	bytes_free(&p->body);
+	bytes_free(&p->bodies);
+	bytes_free(&p->piece);
 	ch_catalog_free(p->catalog);
 	free(p);
 }
