@@ -61,8 +61,13 @@ static void put_field_numbers(struct native_block *b, uint32_t column, enum nati
 	enum field_id field, const struct ch_run *run)
 {
 	uint8_t *null;
-	uint64_t *to = native_put_room_null(b, column, type, run->count, &null);
+	uint64_t *to;
 
+	if (!(run->fields >> field & 1)) {
+		native_put_nulls(b, column, run->count);
+		return;
+	}
+	to = native_put_room_null(b, column, type, run->count, &null);
 	for (uint32_t k = 0; to && k < run->count; k++) {
 		uint32_t bytes;
 		const uint8_t *data = record_field_in(run->at[k].rec, run->at[k].payload, field, &bytes);

@@ -13,7 +13,8 @@ static bool key_known(const struct record *rec, const uint8_t *key, size_t bytes
 	for (uint32_t i = 0; i < key_count; i++) {
 		const struct key_info *k = &key_table[i];
 
-		if (k->scope == KEY_SCOPE_TOP && k->key_bytes == bytes && memcmp(k->key, key, bytes) == 0)
+		if (k->scope == KEY_SCOPE_TOP && k->key_bytes == bytes && k->key[0] == (char)key[0] &&
+			memcmp(k->key, key, bytes) == 0)
 			return type_table[rec->type].uses >> k->field & 1;
 	}
 	return false;

@@ -225,15 +225,20 @@ void native_put_decimal(struct native_block *b, uint32_t column, __int128 millio
 	put_number(b, column, type, &millionths, wide ? 16 : 8);
 }
 
+void native_put_nulls(struct native_block *b, uint32_t column, uint32_t count)
+{
+	enum native_type type = b->column[column].type;
+	uint8_t *null, *value = native_put_room_null(b, column, type, count, &null);
+
+	if (!value)
+		return;
+	memset(null, 1, count);
+	memset(value, 0, (size_t)count * fixed_width[type]);
+}
+
 void native_put_null(struct native_block *b, uint32_t column)
 {
-	static const uint8_t zero[16];
-	enum native_type type = b->column[column].type;
-	struct native_column *c = put_begin(b, column, type);
-
-	assert(is_nullable(type));
-	bytes_put_u8(&c->side, 1);
-	bytes_put(&c->value, zero, fixed_width[type]);
+	native_put_nulls(b, column, 1);
 }
 
 /* ---- texts ---- */

@@ -126,6 +126,7 @@ void *native_put_room(struct native_block *b, uint32_t column, enum native_type 
 /* The same of a ..._NULL column; *null: a byte a row, 1 if there is no value, which then is 0. */
 void *native_put_room_null(
 	struct native_block *b, uint32_t column, enum native_type type, uint32_t count, uint8_t **null);
+void native_put_nulls(struct native_block *b, uint32_t column, uint32_t count);
 void native_put_texts(
 	struct native_block *b, uint32_t column, const struct native_text *text, uint32_t count);
 /* All have the same. */
