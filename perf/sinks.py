@@ -2,8 +2,8 @@
 
 A journal is filled once and then delivered again and again by the sinks' test programs (nothing is received meanwhile),
 in turn by each way: Kafka exactly once and at least once; ClickHouse without compression, with lz4, with zstd. CPU is
-that of the whole process, less that of a run with nothing to deliver; the server has its own. Needs what the tests
-need."""
+that of the whole process (Kafka: librdkafka has threads of its own) or of the sink's threads, which do all of the
+work (ClickHouse), less that of a run with nothing to deliver; the server has its own. Needs what the tests need."""
 import glob
 import os
 import re
@@ -83,8 +83,9 @@ def clickhouse(build, events, rounds, folder):
     def deliver(database, count, fresh, **env):
         if fresh:
             shutil.rmtree(os.path.join(data, "sinks"), ignore_errors=True)
-        return run([program, "run", data, engine.url, database, str(count)], CH_RANGE_EVENTS="50000",
-                   CH_RANGE_AGE_MS="500", **env)
+        wall, _, text = run([program, "run", data, engine.url, database, str(count)], CH_RANGE_EVENTS="50000",
+                            CH_RANGE_AGE_MS="500", **env)
+        return wall, int(re.search(r"thread_us=(\d+)", text)[1]) / 1e6, text
 
     try:
         os.makedirs(data)

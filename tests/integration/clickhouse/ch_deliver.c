@@ -5,8 +5,8 @@
  * exit 4 if something is left. Refused: exit 3. ch_deliver rows DIR                     reads the journal
  * offline and prints the rows that must be at the server: table, partition, offset, event id or rule id
  * Environment: CH_RANGE_EVENTS, CH_RANGE_AGE_MS, CH_TIMEOUT_MS, CH_WINDOW, CH_DRAIN_MS, CH_NO_CREATE,
- * CH_FEED_PAUSE_MS (after every 128 events), CH_LOST, CH_CA, CH_CERT, CH_KEY, CH_NO_VERIFY, CH_COMPRESSION (0
- * none, 1 lz4, 2 zstd), SLUICE_CRASH. */
+ * CH_FEED_PAUSE_MS (after every 128 events), CH_FEED_KNOWN (no event has keys that its type does not know),
+ * CH_LOST, CH_CA, CH_CERT, CH_KEY, CH_NO_VERIFY, CH_COMPRESSION (0 none, 1 lz4, 2 zstd), SLUICE_CRASH. */
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -91,7 +91,7 @@ static struct journal_params params_of(const char *dir)
 static struct made_event made;
 
 /* Event number n of this run: types, months, hits, suppression and refusals follow from n. */
-static void event_make(uint64_t n, uint64_t run)
+static void event_make(uint64_t n, uint64_t run, bool known)
 {
 	static const uint16_t hits[] = {0, 1, 2};
 	int64_t now = clock_wall_ms();
@@ -99,10 +99,12 @@ static void event_make(uint64_t n, uint64_t run)
 	char text[64];
 
 	if (n % 3)
-		made_begin(&made, EVENT_TYPE_click, "{\"page\":\"/x\",\"unknown\":[1]}",
+		made_begin(&made, EVENT_TYPE_click,
+			known ? "{\"page\":\"/x\",\"country\":\"\"}" : "{\"page\":\"/x\",\"unknown\":[1]}",
 			now - (int64_t)(n % 4) * 16 * DAY_MS, id);
 	else
 		made_begin(&made, EVENT_TYPE_platform, "{\"source\":\"web\"}", now, id);
+	made.ev.known = known;
 	made.ev.field_mask |= FBIT(event_id);
 	snprintf(text, sizeof text, "u%" PRIu64, n % 1000);
 	made_text(&made, FIELD_user_id, text);
@@ -157,6 +159,7 @@ static void feed(struct handoff *h, uint32_t generation, uint64_t count)
 {
 	uint64_t run = hash_u64(clock_mono_ns() ^ (uint64_t)getpid() << 32);
 	long pause_ms = (long)env_number("CH_FEED_PAUSE_MS", 0);
+	bool known = getenv("CH_FEED_KNOWN") != NULL;
 	uint64_t n = 0;
 
 	while (n < count && !stop_wanted) {
@@ -164,7 +167,7 @@ static void feed(struct handoff *h, uint32_t generation, uint64_t count)
 		struct batch *b = batch_open(h, partition, generation);
 
 		for (uint32_t i = 0; i < 128 && n < count; i++, n++) {
-			event_make(n, run);
+			event_make(n, run, known);
 			if (b->bytes + record_bytes_of(&made.ev) > b->capacity)
 				break;
 			record_put(b, n);
@@ -247,9 +250,20 @@ static uint32_t rules_load(struct ruleset_store **store, const char *dir)
 	return generation;
 }
 
+/* CPU time of a sink's thread until now. */
+static uint64_t thread_us(const struct sink_part *part)
+{
+	struct timespec used = {0};
+	clockid_t clock;
+
+	if (pthread_getcpuclockid(part->thread, &clock) == 0)
+		clock_gettime(clock, &used);
+	return (uint64_t)used.tv_sec * 1000000u + (uint64_t)used.tv_nsec / 1000u;
+}
+
 static void totals_print(const struct sink_group *group)
 {
-	uint64_t sum[8] = {0};
+	uint64_t sum[9] = {0};
 
 	for (uint32_t p = 0; p < group->part_count; p++) {
 		const struct sink_stats *s = &group->part[p].stats;
@@ -262,9 +276,11 @@ static void totals_print(const struct sink_group *group)
 		sum[5] += atomic_load(&s->commits);
 		sum[6] += atomic_load(&s->retries);
 		sum[7] += atomic_load(&s->errors);
+		sum[8] += thread_us(&group->part[p]);
 	}
-	printf("events=%lu suppressed=%lu alerts=%lu dead=%lu other=%lu commits=%lu retries=%lu errors=%lu\n",
-		sum[0], sum[1], sum[2], sum[3], sum[4], sum[5], sum[6], sum[7]);
+	printf("events=%lu suppressed=%lu alerts=%lu dead=%lu other=%lu commits=%lu retries=%lu errors=%lu "
+	       "thread_us=%lu\n",
+		sum[0], sum[1], sum[2], sum[3], sum[4], sum[5], sum[6], sum[7], sum[8]);
 	fflush(stdout);
 }
 
