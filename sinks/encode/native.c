@@ -81,10 +81,9 @@ static bool has_dictionary(const struct native_column *c)
 void native_block_init(struct native_block *b)
 {
 	memset(b, 0, sizeof *b);
-	/* Senders choose the dictionary's keys: with a known seed they could make them collide. */
-	if (getrandom(&b->seed, sizeof b->seed, GRND_NONBLOCK) != (ssize_t)sizeof b->seed)
-		b->seed = (uint64_t)(uintptr_t)b;
-	native_keys_seed(b);
+	/* Senders choose the dictionary's keys: with a known hash they could make them collide. */
+	if (getrandom(&b->key, sizeof b->key, GRND_NONBLOCK) != (ssize_t)sizeof b->key)
+		b->key = hash_key_of((uintptr_t)b);
 }
 
 uint32_t native_column_add(struct native_block *b, const char *name, enum native_type type)

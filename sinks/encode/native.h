@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "bytes.h"
+#include "hash.h"
 
 enum native_type {
 	NATIVE_UUID,
@@ -80,8 +81,7 @@ struct native_block {
 	uint32_t column_count;
 	uint32_t row_count;
 	bool failed;
-	uint64_t seed; /* of the dictionaries' hash: unpredictable, has no influence on the bytes */
-	uint64_t seed_of[sizeof(uint64_t) + 1]; /* the same, with a short key's length */
+	struct hash_key key; /* of the dictionaries' hash: secret, has no influence on the bytes */
 	struct native_column column[NATIVE_COLUMNS_MAX];
 };
 

@@ -9,20 +9,6 @@
 
 #define SLOTS_MIN 256u
 
-void native_keys_seed(struct native_block *b)
-{
-	for (size_t bytes = 0; bytes < sizeof b->seed_of / sizeof *b->seed_of; bytes++)
-		b->seed_of[bytes] = hash_fold(b->seed ^ HASH_K0, bytes ^ HASH_K1);
-}
-
-/* hash_bytes(text, bytes, b->seed), whose first step a short text has behind it. head: its first 8 bytes. */
-static inline uint64_t key_hash(const struct native_block *b, const void *text, size_t bytes, uint64_t head)
-{
-	if (bytes > sizeof head)
-		return hash_bytes(text, bytes, b->seed);
-	return hash_fold(hash_fold(head ^ HASH_K2, b->seed_of[bytes]) ^ HASH_K0, HASH_K2);
-}
-
 static uint64_t key_start(const struct native_column *c, uint32_t key)
 {
 	uint64_t end = 0;
@@ -74,7 +60,7 @@ static bool slots_grow(struct native_block *b, struct native_column *c)
 		size_t bytes;
 		const uint8_t *text = key_text(c, key, &bytes);
 		uint64_t head = hash_load(text, bytes);
-		uint32_t at = (uint32_t)key_hash(b, text, bytes, head) & (count - 1);
+		uint32_t at = (uint32_t)hash_keyed(&b->key, text, bytes) & (count - 1);
 
 		while (slot[at].key)
 			at = (at + 1) & (count - 1);
@@ -98,7 +84,7 @@ uint32_t native_key_find(struct native_block *b, struct native_column *c, const 
 	if (c->key_count * 2 >= c->slot_count && !slots_grow(b, c))
 		return UINT32_MAX;
 	head = hash_load(text, bytes);
-	at = (uint32_t)key_hash(b, text, bytes, head) & (c->slot_count - 1);
+	at = (uint32_t)hash_keyed(&b->key, text, bytes) & (c->slot_count - 1);
 	for (; c->slot[at].key; at = (at + 1) & (c->slot_count - 1)) {
 		const struct native_slot *slot = &c->slot[at];
 

@@ -4,8 +4,6 @@
 
 #include "native.h"
 
-/* Once b->seed is there. */
-void native_keys_seed(struct native_block *b);
 /* Number of the key; new ones are added. UINT32_MAX when memory ended. */
 uint32_t native_key_find(struct native_block *b, struct native_column *c, const void *text, size_t bytes);
 
