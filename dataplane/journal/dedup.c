@@ -1,6 +1,9 @@
 /* See dedup.h. An id that is forgotten is not looked up again: the number in its bucket says that it lies
  * behind the oldest of the ring, and its place there is free from then on. So an id costs one cache line at
- * random, which the caller has prefetched, and the ring in order.
+ * random, which the caller has prefetched, and the ring in order. One that is known is compared in the ring,
+ * a second line at random: dedup_guess() finds the place by the tag, as soon as the bucket is there,
+ * prefetches it and keeps its number. This costs an id as much as it saves when one of seven or eight is
+ * known.
  *
  * An id that finds its bucket full goes into the next one, and leaves its number in each bucket that it
  * passes: look-ups go on as long as that number is remembered.
@@ -21,6 +24,7 @@
 #include "hash.h"
 
 #define DEDUP_EXPIRE_MAX 4
+#define DEDUP_GUESS_PART 8u /* more than one of so many known: guessing pays */
 
 static void *dedup_map(size_t bytes)
 {
@@ -105,10 +109,16 @@ static bool dedup_expired(const struct dedup *d, uint32_t index, int64_t now_ms)
 	return (uint64_t)now_ms - (uint64_t)d->ring[index].time_ms >= d->window_ms;
 }
 
-/* Where in the ring the id stands that came `age` ids before the last one. */
+/* Where in the ring the id stands that came `age` ids before the last one. Without a branch: whether the
+ * ring's end lies between is anybody's guess. */
 static uint32_t dedup_index(const struct dedup *d, uint32_t age)
 {
-	return d->next > age ? d->next - 1 - age : d->next + d->ids_max - 1 - age;
+	return d->next - 1 - age + (d->ids_max & -(uint32_t)(age >= d->next));
+}
+
+static uint16_t dedup_tag(uint64_t hash)
+{
+	return (uint16_t)hash | 1;
 }
 
 /* Bit i: place i of the bucket has the tag. */
@@ -135,19 +145,50 @@ static uint32_t bucket_free(const struct dedup *d, const struct dedup_bucket *b)
 	       bucket_tagged(b, 0);
 }
 
-static bool bucket_knows(const struct dedup *d, const struct dedup_bucket *b, uint16_t tag,
-	const uint8_t id[16], int64_t now_ms)
+/* The number-th id is remembered, and it is this one. */
+static bool dedup_is(struct dedup *d, uint32_t number, const uint8_t id[16], int64_t now_ms)
 {
-	for (uint32_t match = bucket_tagged(b, tag); match; match &= match - 1) {
-		uint32_t age = (uint32_t)d->added - b->number[__builtin_ctz(match)], index;
+	uint32_t age = (uint32_t)d->added - number, index = dedup_index(d, age);
 
-		if (age >= d->count)
-			continue;
-		index = dedup_index(d, age);
-		if (memcmp(d->ring[index].id, id, 16) == 0 && !dedup_expired(d, index, now_ms))
+	if (age >= d->count || memcmp(d->ring[index].id, id, 16) != 0 || dedup_expired(d, index, now_ms))
+		return false;
+	d->known++;
+	return true;
+}
+
+static bool bucket_knows(
+	struct dedup *d, const struct dedup_bucket *b, uint16_t tag, const uint8_t id[16], int64_t now_ms)
+{
+	for (uint32_t match = bucket_tagged(b, tag); match; match &= match - 1)
+		if (dedup_is(d, b->number[__builtin_ctz(match)], id, now_ms))
 			return true;
-	}
 	return false;
+}
+
+/* Without a branch that depends on an id: of ids that are known at random each second one would be guessed
+ * wrong. Where there is no number, the last id's place is prefetched, which is in the cache. */
+void dedup_guess(struct dedup *d, const uint64_t *hash, uint32_t *guess, uint32_t count)
+{
+	bool pays = d->known > d->asked / DEDUP_GUESS_PART;
+
+	d->known = 0;
+	d->asked = count;
+	if (!pays) {
+		memset(guess, 0, count * sizeof *guess);
+		return;
+	}
+	for (uint32_t i = 0; i < count; i++) {
+		const struct dedup_bucket *b = &d->bucket[dedup_home(d, hash[i])];
+		uint32_t match = bucket_tagged(b, dedup_tag(hash[i]));
+		uint32_t number = b->number[__builtin_ctz(match | 1u << (DEDUP_BUCKET_IDS - 1))];
+		uint32_t age = (uint32_t)d->added - number;
+		uint32_t may = -(uint32_t)((match != 0) & (age < d->count));
+		const struct dedup_id *at = &d->ring[dedup_index(d, age & may)];
+
+		guess[i] = number & may;
+		__builtin_prefetch(at);
+		__builtin_prefetch(&at->time_ms); /* one of four lies across two lines */
+	}
 }
 
 static void dedup_make_room(struct dedup *d, int64_t now_ms)
@@ -164,50 +205,69 @@ static void dedup_make_room(struct dedup *d, int64_t now_ms)
 }
 
 /* After dedup_make_room(). */
+static void dedup_remember(struct dedup *d, const uint8_t id[16], int64_t now_ms)
+{
+	struct dedup_id *to = &d->ring[d->next];
+
+	d->next = d->next + 1 == d->ids_max ? 0 : d->next + 1;
+	d->count++;
+	d->added++;
+	memcpy(to->id, id, 16);
+	to->time_ms = now_ms;
+}
+
+/* After dedup_remember(). */
 static void dedup_place(struct dedup *d, uint32_t home, uint16_t tag)
 {
-	uint32_t number = (uint32_t)++d->added, at = home, place;
+	uint32_t number = (uint32_t)d->added, at = home, place;
+	struct dedup_bucket *b = &d->bucket[at];
 
-	d->count++;
 	/* There is a free place: at most half of them are remembered. Should all look so (see above), one is
 	 * forgotten. */
-	while (!(place = bucket_free(d, &d->bucket[at])) && ((at + 1) & d->mask) != home) {
-		d->bucket[at].beyond = number;
+	while (__builtin_expect(!(place = bucket_free(d, b)), 0) && ((at + 1) & d->mask) != home) {
+		b->beyond = number;
 		at = (at + 1) & d->mask;
+		b = &d->bucket[at];
 	}
 	place = place ? (uint32_t)__builtin_ctz(place) : 0;
-	d->bucket[at].tag[place] = tag;
-	d->bucket[at].number[place] = number;
+	b->tag[place] = tag;
+	b->number[place] = number;
 }
 
 bool dedup_add(struct dedup *d, const uint8_t id[16], uint64_t hash, int64_t now_ms)
 {
-	uint32_t home = (uint32_t)(hash >> 32) & d->mask, at = home;
-	uint16_t tag = (uint16_t)hash | 1;
+	uint32_t home = dedup_home(d, hash), at = home;
+	uint16_t tag = dedup_tag(hash);
 
 	for (;;) {
 		if (bucket_knows(d, &d->bucket[at], tag, id, now_ms))
 			return false;
-		if ((uint32_t)d->added - d->bucket[at].beyond >= d->count)
+		if (__builtin_expect((uint32_t)d->added - d->bucket[at].beyond >= d->count, 1))
 			break;
 		at = (at + 1) & d->mask;
 		if (at == home)
 			break;
 	}
 	dedup_make_room(d, now_ms);
-	memcpy(d->ring[d->next].id, id, 16);
-	d->ring[d->next].time_ms = now_ms;
-	d->next = d->next + 1 == d->ids_max ? 0 : d->next + 1;
+	dedup_remember(d, id, now_ms);
 	dedup_place(d, home, tag);
 	return true;
 }
 
-bool dedup_add_record(struct dedup *d, const struct record *rec, uint64_t hash, int64_t now_ms)
+bool dedup_add_guessed(struct dedup *d, const uint8_t id[16], uint64_t hash, uint32_t guess, int64_t now_ms)
+{
+	if (guess && dedup_is(d, guess, id, now_ms))
+		return false;
+	return dedup_add(d, id, hash, now_ms);
+}
+
+bool dedup_add_record(
+	struct dedup *d, const struct record *rec, uint64_t hash, uint32_t guess, int64_t now_ms)
 {
 	const uint8_t *id = rec->event_id;
 	uint8_t room[16];
 
 	if (rec->kind == RECORD_SHADOW)
 		(void)dedup_of_record(d, rec, room, &id);
-	return dedup_add(d, id, hash, now_ms);
+	return dedup_add_guessed(d, id, hash, guess, now_ms);
 }

@@ -42,6 +42,8 @@ struct dedup {
 	struct dedup_id *ring;
 	uint64_t evicted; /* forgotten before the window had passed */
 	uint64_t added;	  /* all ever: the nth stands in ring[n % ids_max] */
+	uint32_t asked;	  /* ids of the last dedup_guess() */
+	uint32_t known;	  /* so many since then were known */
 };
 
 int dedup_init(struct dedup *d, uint64_t window_ms, uint64_t ids_max, uint64_t secret);
@@ -59,17 +61,33 @@ const uint8_t *dedup_id(const struct dedup_key *key, const struct record *rec, u
 uint64_t dedup_of_record(
 	const struct dedup *d, const struct record *rec, uint8_t room[16], const uint8_t **id);
 
+/* The bucket in which an id is looked for first. */
+static inline uint32_t dedup_home(const struct dedup *d, uint64_t hash)
+{
+	return (uint32_t)(hash >> 32) & d->mask;
+}
+
 /* To be called some ids ahead of dedup_add(). */
 static inline void dedup_prefetch(const struct dedup *d, uint64_t hash)
 {
-	__builtin_prefetch(&d->bucket[(uint32_t)(hash >> 32) & d->mask], 1);
+	__builtin_prefetch(&d->bucket[dedup_home(d, hash)], 1);
 }
 
 /* Remembers an id that came at now_ms (never less than in the call before). Returns false, and changes
- * nothing, if it is known. */
+ * nothing of what is remembered, if it is known. */
 bool dedup_add(struct dedup *d, const uint8_t id[16], uint64_t hash, int64_t now_ms);
 
+/* For the ids of a batch, whose buckets have been prefetched: guess[i] is the number under which the id may
+ * be remembered, and its place in the ring is prefetched; 0: it is likely new. Any hash may be 0. Where few
+ * ids were known since the call before, all guesses are 0. */
+void dedup_guess(struct dedup *d, const uint64_t *hash, uint32_t *guess, uint32_t count);
+
+/* dedup_add(), which looks there first. A guess that is wrong, or no longer right, costs time and nothing
+ * else. */
+bool dedup_add_guessed(struct dedup *d, const uint8_t id[16], uint64_t hash, uint32_t guess, int64_t now_ms);
+
 /* The same for a record whose dedup_of_record() is hash, which is not 0. */
-bool dedup_add_record(struct dedup *d, const struct record *rec, uint64_t hash, int64_t now_ms);
+bool dedup_add_record(
+	struct dedup *d, const struct record *rec, uint64_t hash, uint32_t guess, int64_t now_ms);
 
 #endif

@@ -287,6 +287,7 @@ static void part_free(struct journal_part *part)
 	free(part->seg);
 	free(part->pack_at);
 	free(part->pack_hash);
+	free(part->pack_guess);
 	free(part->skips);
 	pthread_cond_destroy(&part->wait_cond);
 	pthread_mutex_destroy(&part->wait_lock);

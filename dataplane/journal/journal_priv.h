@@ -411,8 +411,9 @@ struct journal_part {
 	bool seal_due; /* nothing more into the open block */
 	uint64_t watermark_ns, tick_due_ns, clock_due_ns;
 	int64_t clock_offset_ms;
-	uint32_t *pack_at;   /* scratch of a batch: places of its records */
-	uint64_t *pack_hash; /* and hashes of their ids; 0: not looked up */
+	uint32_t *pack_at;    /* scratch of a batch: places of its records */
+	uint64_t *pack_hash;  /* and hashes of their ids; 0: not looked up */
+	uint32_t *pack_guess; /* and what dedup_guess() says of them */
 	uint32_t pack_max;
 	uint64_t id_seed[2];
 	struct ack_done ack; /* being gathered in a batch; no bits: nothing is */

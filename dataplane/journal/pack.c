@@ -1,7 +1,8 @@
 /* From batches to the open block: duplicates, offsets, made ids, counters. Writer thread only.
  *
- * Two passes over a batch: the first checks the records and prefetches the places of their ids, the second
- * decides; then the bytes are copied, in one piece if no record is left out. */
+ * Three passes over a batch: the first checks the records and prefetches the buckets of their ids, the
+ * second, over the ids alone, the places of those that seem to be known, the third decides; then the bytes
+ * are copied, in one piece if no record is left out. */
 #include "journal_priv.h"
 
 #include <stdlib.h>
@@ -163,7 +164,8 @@ static void pack_records(struct journal_part *part, struct batch *b, uint32_t co
 			time_ms = rec->receive_time_ms;
 		else if (!derived) /* a clock that was set back, or another worker's batch that waited */
 			rec->receive_time_ms = time_ms;
-		if (part->pack_hash[i] && !dedup_add_record(&part->dedup, rec, part->pack_hash[i], time_ms)) {
+		if (part->pack_hash[i] && !dedup_add_record(&part->dedup, rec, part->pack_hash[i],
+						  part->pack_guess[i], time_ms)) {
 			pack_copy(part, b->data + from, at - from);
 			from = at + rec->bytes;
 			duplicates[rec->kind & 7]++;
@@ -218,6 +220,7 @@ enum pack_answer pack_batch(struct journal_part *part, struct batch *b, uint64_t
 	if (part->open_records == 0 && b->receive_first_ms > part->open_receive_first_ms)
 		part->open_receive_first_ms = b->receive_first_ms;
 	count = pack_index(part, b);
+	dedup_guess(&part->dedup, part->pack_hash, part->pack_guess, count);
 	pack_records(part, b, count);
 	pack_times(part, b, now_ns);
 	pack_drops(part, b);

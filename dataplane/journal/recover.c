@@ -192,7 +192,7 @@ static void recover_ids(struct journal_part *part, const struct block_header *h)
 		if (rec->receive_time_ms > part->receive_last_ms)
 			part->receive_last_ms = rec->receive_time_ms;
 		if (hash[i % IDS_AHEAD])
-			(void)dedup_add_record(dedup, rec, hash[i % IDS_AHEAD], part->receive_last_ms);
+			(void)dedup_add_record(dedup, rec, hash[i % IDS_AHEAD], 0, part->receive_last_ms);
 		p += rec->bytes;
 	}
 }

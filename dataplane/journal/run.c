@@ -23,7 +23,8 @@ static int part_start(struct journal_part *part, struct err *err)
 	part->pack_max = part->journal->handoff->batch_bytes / (uint32_t)sizeof(struct record) + 1;
 	part->pack_at = calloc(part->pack_max, sizeof *part->pack_at);
 	part->pack_hash = calloc(part->pack_max, sizeof *part->pack_hash);
-	if (!part->pack_at || !part->pack_hash)
+	part->pack_guess = calloc(part->pack_max, sizeof *part->pack_guess);
+	if (!part->pack_at || !part->pack_hash || !part->pack_guess)
 		return err_set(err, -ENOMEM, "journal: out of memory");
 	/* From here on there may be blocks behind the mark. */
 	part->mark.flags = part->journal->params.durability == JOURNAL_COMMIT ? 0 : MARK_F_LAZY;

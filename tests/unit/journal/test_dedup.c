@@ -72,36 +72,67 @@ static uint64_t hash_of(const struct dedup *d, const uint8_t id[16], uint64_t nu
 	}
 }
 
-/* Ids from a small range, time that runs and stands, both limits met: every answer as a list says. */
+#define BATCH 50u
+
+struct batch {
+	uint64_t number[BATCH], hash[BATCH];
+	uint8_t id[BATCH][16];
+	uint32_t guess[BATCH];
+};
+
+/* Ids from a small range. Of their guesses one of eight each is taken away or replaced by a wrong number,
+ * mostly that of another id. */
+static void batch_draw(struct batch *b, struct dedup *d, uint32_t ids, enum hash_kind kind)
+{
+	memset(b->id, 0, sizeof b->id);
+	for (uint32_t i = 0; i < BATCH; i++) {
+		b->number[i] = (uint64_t)random() % ids;
+		memcpy(b->id[i] + 3, &b->number[i], 8);
+		b->hash[i] = hash_of(d, b->id[i], b->number[i], kind);
+	}
+	dedup_guess(d, b->hash, b->guess, BATCH);
+	for (uint32_t i = 0; i < BATCH; i++) {
+		long what = random() % 8;
+
+		if (what < 2)
+			b->guess[i] = what ? (uint32_t)d->added - (uint32_t)random() % (2 * d->ids_max) : 0;
+	}
+}
+
+/* Time that runs and stands, both limits met: every answer as a list says. */
 static void compare(uint32_t ids, uint32_t max, uint32_t window, enum hash_kind kind, uint64_t added)
 {
 	struct plain *last = calloc(ids, sizeof *last);
-	uint32_t accepted = 0, expired = 0;
+	uint32_t accepted = 0, expired = 0, guessed = 0, gone = 0;
+	struct batch b;
 	int64_t now = 1;
 	struct dedup d;
 
 	assert_non_null(last);
 	assert_int_equal(dedup_init(&d, window, max, 99), 0);
 	d.added = added; /* so many long ago */
-	for (int n = 0; n < 60000; n++) {
-		uint64_t number = (uint64_t)random() % ids;
-		struct plain *of = &last[number];
-		uint8_t id[16] = {0};
+	for (uint32_t n = 0; n < 60000; n++) {
+		uint32_t i = n % BATCH;
+		struct plain *of;
 		bool known;
 
-		memcpy(id + 3, &number, 8);
+		if (i == 0)
+			batch_draw(&b, &d, ids, kind);
+		of = &last[b.number[i]];
 		if (random() % 3 == 0)
 			now += random() % (n % 5000 < 200 ? 40 : 4);
 		/* Known: accepted less than the window ago, and among the max last accepted. */
 		known = of->any && accepted - of->number <= max && now - of->time_ms < window;
 		expired += of->any && now - of->time_ms >= window;
-		assert_int_equal(dedup_add(&d, id, hash_of(&d, id, number, kind), now), !known);
+		guessed += known && b.guess[i];
+		gone += !known && b.guess[i];
+		assert_int_equal(dedup_add_guessed(&d, b.id[i], b.hash[i], b.guess[i], now), !known);
 		if (!known)
 			*of = (struct plain){now, accepted++, true};
 		assert_int_equal(d.added, added + accepted);
 		assert_true(d.count <= max);
 	}
-	assert_true(accepted > 1000 && d.evicted > 100 && expired > 100);
+	assert_true(accepted > 1000 && d.evicted > 100 && expired > 100 && guessed > 100 && gone > 100);
 	for (uint32_t i = 0; i < d.count; i++) /* the ring is what files of ids are made of */
 		assert_true(d.ring[(d.next + max - 1 - i) % max].time_ms <= now);
 	dedup_free(&d);
@@ -218,6 +249,67 @@ static void shadows_hide_nothing(void **state)
 				}
 }
 
+/* What happens between the guess of an id and its turn: it is added by the same batch, it grows too old,
+ * others push it out. */
+static void guesses_are_checked(void **state)
+{
+	struct batch b = {0};
+	struct dedup d;
+
+	(void)state;
+	assert_int_equal(dedup_init(&d, 1000, 4, 7), 0);
+	for (uint64_t i = 0; i < 3; i++) {
+		b.id[i][0] = (uint8_t)i;
+		b.hash[i] = dedup_hash(&d, b.id[i]);
+	}
+	dedup_guess(&d, b.hash, b.guess, 3); /* nothing is remembered */
+	for (uint64_t i = 0; i < 3; i++)
+		assert_int_equal(b.guess[i], 0);
+	assert_true(dedup_add_guessed(&d, b.id[0], b.hash[0], b.guess[0], 5));
+	assert_false(dedup_add_guessed(&d, b.id[0], b.hash[0], b.guess[0], 5));
+	assert_true(dedup_add_guessed(&d, b.id[1], b.hash[1], b.guess[1], 500));
+
+	dedup_guess(&d, b.hash, b.guess, 3);
+	assert_int_equal(b.guess[0], 1);
+	assert_int_equal(b.guess[1], 2);
+	assert_int_equal(b.guess[2], 0);
+	assert_false(dedup_add_guessed(&d, b.id[0], b.hash[0], b.guess[0], 1004));
+	assert_true(dedup_add_guessed(&d, b.id[0], b.hash[0], b.guess[0], 1005)); /* too old, and new again */
+	assert_false(dedup_add_guessed(&d, b.id[0], b.hash[0], b.guess[0], 1005));
+	assert_false(dedup_add_guessed(&d, b.id[1], b.hash[1], b.guess[1], 1005));
+	for (uint64_t i = 0; i < 4; i++)
+		assert_true(add(&d, 1000 + i, 1006)); /* in its place in the ring, too */
+	assert_true(dedup_add_guessed(&d, b.id[1], b.hash[1], b.guess[1], 1006));
+	dedup_free(&d);
+}
+
+/* Where next to nothing is known, the second look at each bucket is saved; where it is, it is not. */
+static void guesses_are_made_where_ids_are_known(void **state)
+{
+	struct batch b = {0};
+	struct dedup d;
+
+	(void)state;
+	assert_int_equal(dedup_init(&d, 1000, 1000, 7), 0);
+	for (uint64_t i = 0; i < BATCH; i++) {
+		b.id[i][0] = (uint8_t)i;
+		b.hash[i] = dedup_hash(&d, b.id[i]);
+		assert_true(dedup_add(&d, b.id[i], b.hash[i], 5));
+	}
+	for (uint32_t known = 0; known <= BATCH; known++) {
+		uint32_t guesses = 0;
+
+		dedup_guess(&d, b.hash, b.guess, BATCH);
+		for (uint32_t i = 0; i < known; i++)
+			assert_false(dedup_add_guessed(&d, b.id[i], b.hash[i], b.guess[i], 5));
+		dedup_guess(&d, b.hash, b.guess, BATCH);
+		for (uint32_t i = 0; i < BATCH; i++)
+			guesses += b.guess[i] == i + 1;
+		assert_int_equal(guesses, known > BATCH / 8 ? BATCH : 0);
+	}
+	dedup_free(&d);
+}
+
 static void off_and_wrong_sizes(void **state)
 {
 	struct dedup d;
@@ -239,6 +331,8 @@ int main(void)
 		cmocka_unit_test(old_numbers_are_no_ids),
 		cmocka_unit_test(chosen_ids_are_like_others),
 		cmocka_unit_test(shadows_hide_nothing),
+		cmocka_unit_test(guesses_are_checked),
+		cmocka_unit_test(guesses_are_made_where_ids_are_known),
 		cmocka_unit_test(off_and_wrong_sizes),
 	};
 
