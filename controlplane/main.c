@@ -16,6 +16,7 @@
 #include "log.h"
 #include "options.h"
 #include "protect.h"
+#include "sink.h"
 
 /* Workers, writers and sinks inherit the mask: signals arrive at the control server's signalfd only. */
 static void signals_block(void)
@@ -60,6 +61,18 @@ static bool sink_configured(const struct config *cfg)
 	return any;
 }
 
+/* What reads no rule and no table. The files with secrets are tried as the user of this process. */
+static int config_checks(const struct config *cfg, struct err *err)
+{
+	int (*const each[])(const struct config *, struct err *) = {config_check, event_config_check,
+		format_config_check, protect_config_check, frame_config_check, sinks_check};
+	int rc = 0;
+
+	for (size_t i = 0; i < sizeof each / sizeof *each && rc == 0; i++)
+		rc = each[i](cfg, err);
+	return rc;
+}
+
 static int check(const struct config *cfg)
 {
 	struct enrich_set *tables = NULL;
@@ -67,9 +80,7 @@ static int check(const struct config *cfg)
 	struct ruleset *rs = NULL;
 	struct err err = {0};
 
-	if (config_check(cfg, &err) || event_config_check(cfg, &err) || format_config_check(cfg, &err) ||
-		protect_config_check(cfg, &err) || frame_config_check(cfg, &err) ||
-		rules_of_dir(cfg, &rs, &err) || enrich_set_load(&tables, cfg, &err) ||
+	if (config_checks(cfg, &err) || rules_of_dir(cfg, &rs, &err) || enrich_set_load(&tables, cfg, &err) ||
 		(cfg->state.enabled && window_plan_make(&plan, cfg, &err))) {
 		fprintf(stderr, "sluiced: %s\n", err.text);
 		return 1;
@@ -90,8 +101,7 @@ static int run(const struct config *cfg, int argc, char **argv)
 	static struct daemon daemon;
 	struct err err = {0};
 
-	if (config_check(cfg, &err) || event_config_check(cfg, &err) || format_config_check(cfg, &err) ||
-		protect_config_check(cfg, &err) || frame_config_check(cfg, &err)) {
+	if (config_checks(cfg, &err)) {
 		fprintf(stderr, "sluiced: %s\n", err.text);
 		return 1;
 	}

@@ -312,6 +312,16 @@ static void *sink_thread(void *arg)
 	return NULL;
 }
 
+int sinks_check(const struct config *cfg, struct err *err)
+{
+	int rc = 0;
+
+	for (int id = 0; id < SINK_ID_MAX && rc == 0; id++)
+		if (ops_of[id] && ops_of[id]->check && sink_enabled(cfg, (enum sink_id)id))
+			rc = ops_of[id]->check(cfg, err);
+	return rc;
+}
+
 /* Calls back for each (log, sink) that is on. */
 static int groups_each(const struct sink_env *env,
 	int (*each)(

@@ -69,6 +69,9 @@ struct sink_part; /* one (sink, log, partition) */
 
 struct sink_ops {
 	const char *name;
+	/* Before the start, in a process that may do nothing else: reads the files that the section names, as
+	 * open() will, and says which key is wrong. Connects to nothing. NULL: there are none. */
+	int (*check)(const struct config *cfg, struct err *err);
 	/* Once a process and log, before any part: checks or makes topics and tables. May be retried, and run
 	 * for both logs at once. -EINVAL = refusal: the target does not fit (wrong table, unknown position
 	 * with local history); it is shown, and tried again only every minute. */
@@ -182,6 +185,8 @@ struct sink_group {
 	bool ends;			/* of the epoch before: see sink_part */
 	const struct sink_group *after; /* to be delivered first, or NULL */
 };
+/* check() of all enabled sinks. Before the start. */
+int sinks_check(const struct config *cfg, struct err *err);
 /* Registers the consumers of all enabled sinks in both logs, so that nothing they may still need is removed.
  * To be called before journal_start() of either: retention begins with that. */
 int sinks_register(const struct sink_env *env, struct err *err);

@@ -1,4 +1,4 @@
-/* Reads secrets, and refuses files that are not kept as such. */
+/* Reads secrets, and refuses files that are not kept as such; looks at files that others read. */
 #include "secret.h"
 
 #include <errno.h>
@@ -14,6 +14,14 @@ static int secret_clean(const char *text, int lines)
 		if (((unsigned char)*text < 0x20 && !(lines && *text == '\n')) || *text == 0x7f)
 			return 0;
 	return 1;
+}
+
+/* No FIFO makes us wait for who writes it. */
+static int file_open(const char *path, const char *key, struct err *err)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+	return fd >= 0 ? fd : err_set(err, -EINVAL, "%s: %s: %s", key, path, strerror(errno));
 }
 
 static int secret_read(
@@ -50,10 +58,23 @@ int secret_file_read(
 	out[0] = 0;
 	if (!path[0])
 		return 0;
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	fd = file_open(path, key, err);
 	if (fd < 0)
-		return err_set(err, -EINVAL, "%s: %s: %s", key, path, strerror(errno));
+		return fd;
 	rc = secret_read(out, out_bytes, fd, path, key, lines, err);
 	close(fd);
 	return rc;
+}
+
+int public_file_check(const char *path, const char *key, struct err *err)
+{
+	int fd;
+
+	if (!path[0])
+		return 0;
+	fd = file_open(path, key, err);
+	if (fd < 0)
+		return fd;
+	close(fd);
+	return 0;
 }

@@ -120,8 +120,8 @@ void ch_http_use(struct ch_http *h, const struct ch_endpoint *endpoint)
 	h->endpoint = *endpoint;
 }
 
-int ch_http_open(struct ch_http *h, const struct config_clickhouse *cfg, bool (*give_up)(void *arg),
-	void *arg, struct err *err)
+/* All that comes out of the configuration and its files. */
+static int who_take(struct ch_http *h, const struct config_clickhouse *cfg, struct err *err)
 {
 	struct ch_endpoint list[CH_ENDPOINTS_MAX];
 	uint32_t count;
@@ -139,13 +139,20 @@ int ch_http_open(struct ch_http *h, const struct config_clickhouse *cfg, bool (*
 	memcpy(h->user, cfg->user, strlen(cfg->user) + 1);
 	rc = secret_file_read(
 		h->password, sizeof h->password, cfg->password_file, "clickhouse.password_file", 0, err);
-	if (rc)
-		return rc;
-	h->pack.compression = (enum ch_compression)cfg->compression;
-	rc = ch_sock_init(&h->sock, give_up, arg, err);
 	for (uint32_t i = 0; rc == 0 && i < count && !h->tls.ctx; i++)
 		if (list[i].tls)
 			rc = ch_tls_open(&h->tls, cfg, &h->sock, err);
+	return rc;
+}
+
+int ch_http_open(struct ch_http *h, const struct config_clickhouse *cfg, bool (*give_up)(void *arg),
+	void *arg, struct err *err)
+{
+	int rc = who_take(h, cfg, err);
+
+	h->pack.compression = (enum ch_compression)cfg->compression;
+	if (rc == 0)
+		rc = ch_sock_init(&h->sock, give_up, arg, err);
 	if (rc == 0)
 		rc = ch_answer_init(&h->answer, CH_BODY_MAX, err);
 	return rc;
@@ -160,4 +167,13 @@ void ch_http_close(struct ch_http *h)
 	free(h->head);
 	h->head = NULL;
 	explicit_bzero(h->password, sizeof h->password);
+}
+
+int ch_http_check(const struct config_clickhouse *cfg, struct err *err)
+{
+	struct ch_http h;
+	int rc = who_take(&h, cfg, err);
+
+	ch_http_close(&h);
+	return rc;
 }

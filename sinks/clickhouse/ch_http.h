@@ -65,6 +65,8 @@ void ch_http_use(struct ch_http *h, const struct ch_endpoint *endpoint);
 int ch_http_open(struct ch_http *h, const struct config_clickhouse *cfg, bool (*give_up)(void *arg),
 	void *arg, struct err *err);
 void ch_http_close(struct ch_http *h);
+/* What ch_http_open() would say of the section and its files. */
+int ch_http_check(const struct config_clickhouse *cfg, struct err *err);
 
 /* Runs a statement; its result stands in h->answer.body. */
 int ch_http_query(struct ch_http *h, const char *sql, uint64_t timeout_ms, struct err *err);

@@ -32,6 +32,11 @@ static unsigned logs_of(enum sink_log log)
 	return log == SINK_LOG_OUTPUT ? CH_LOG_OUTPUT : CH_LOG_INPUT;
 }
 
+static int ch_config_check(const struct config *cfg, struct err *err)
+{
+	return ch_http_check(&cfg->clickhouse, err);
+}
+
 /* Each part looks at each server's tables itself, before it uses it: all need not be there at the same time.
  */
 static int ch_prepare(const struct sink_env *env, enum sink_log log, struct err *err)
@@ -395,6 +400,7 @@ static void ch_close(struct sink_part *part)
 
 const struct sink_ops sink_clickhouse_ops = {
 	.name = "clickhouse",
+	.check = ch_config_check,
 	.prepare = ch_prepare,
 	.open = ch_open,
 	.run = ch_run,

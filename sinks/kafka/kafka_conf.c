@@ -118,20 +118,12 @@ static rd_kafka_resp_err_t client_made(
 	return rd_kafka_interceptor_add_on_thread_start(rk, "sluice", thread_started, NULL);
 }
 
-rd_kafka_conf_t *kafka_conf_new(const struct config_kafka *cfg, struct err *err)
+/* All but where to connect to, and what is called back. */
+static rd_kafka_conf_t *conf_base(const struct config_kafka *cfg, struct err *err)
 {
-	rd_kafka_conf_t *conf;
+	rd_kafka_conf_t *conf = rd_kafka_conf_new();
 
-	if (!*cfg->brokers) {
-		err_set(err, -EINVAL, "kafka.brokers is empty: expected HOST:PORT[,...]");
-		return NULL;
-	}
-	conf = rd_kafka_conf_new();
-	rd_kafka_conf_set_log_cb(conf, kafka_log);
-	rd_kafka_conf_interceptor_add_on_new(conf, "sluice", client_made, NULL);
-	if (kafka_conf_set(conf, "bootstrap.servers", cfg->brokers, err) ||
-		kafka_conf_set(conf, "client.id", "sluice", err) ||
-		kafka_conf_set(conf, "log_level", "5", err) ||
+	if (kafka_conf_set(conf, "client.id", "sluice", err) || kafka_conf_set(conf, "log_level", "5", err) ||
 		kafka_conf_set(conf, "log.connection.close", "false", err) ||
 		kafka_conf_set(conf, "allow.auto.create.topics", "false", err) ||
 		kafka_conf_set(conf, "socket.timeout.ms", "15000", err) ||
@@ -141,6 +133,52 @@ rd_kafka_conf_t *kafka_conf_new(const struct config_kafka *cfg, struct err *err)
 		return NULL;
 	}
 	return conf;
+}
+
+rd_kafka_conf_t *kafka_conf_new(const struct config_kafka *cfg, struct err *err)
+{
+	rd_kafka_conf_t *conf;
+
+	if (!*cfg->brokers) {
+		err_set(err, -EINVAL, "kafka.brokers is empty: expected HOST:PORT[,...]");
+		return NULL;
+	}
+	conf = conf_base(cfg, err);
+	if (!conf)
+		return NULL;
+	rd_kafka_conf_set_log_cb(conf, kafka_log);
+	rd_kafka_conf_interceptor_add_on_new(conf, "sluice", client_made, NULL);
+	if (kafka_conf_set(conf, "bootstrap.servers", cfg->brokers, err)) {
+		rd_kafka_conf_destroy(conf);
+		return NULL;
+	}
+	return conf;
+}
+
+/* librdkafka reads certificates and keys when a client is made: one without a broker connects to nobody. */
+int kafka_check(const struct config *cfg, struct err *err)
+{
+	uint32_t headers;
+	rd_kafka_conf_t *conf;
+	rd_kafka_t *rk;
+
+	if (kafka_headers_parse(&headers, cfg->kafka.headers, err))
+		return -EINVAL;
+	conf = conf_base(&cfg->kafka, err);
+	if (!conf)
+		return -EINVAL;
+	if (!kafka_security_tls(&cfg->kafka)) {
+		rd_kafka_conf_destroy(conf);
+		return 0;
+	}
+	rd_kafka_conf_set_log_cb(conf, NULL); /* the default would say that there is no broker */
+	rk = kafka_client_new(RD_KAFKA_PRODUCER, conf, err);
+	if (!rk) {
+		err_prefix(err, "kafka.ca_file, cert_file or key_file");
+		return -EINVAL;
+	}
+	rd_kafka_destroy(rk);
+	return 0;
 }
 
 rd_kafka_t *kafka_client_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, struct err *err)

@@ -136,7 +136,11 @@ static inline void kafka_window_topic(
 /* ---- kafka_conf.c ---- */
 /* Brokers, options and log for any kind of client. NULL with err. */
 rd_kafka_conf_t *kafka_conf_new(const struct config_kafka *cfg, struct err *err);
+/* Of sink_ops. */
+int kafka_check(const struct config *cfg, struct err *err);
 /* ---- kafka_security.c ---- */
+/* Whether TLS is spoken because of kafka.security. */
+bool kafka_security_tls(const struct config_kafka *cfg);
 int kafka_security_set(rd_kafka_conf_t *conf, const struct config_kafka *cfg, struct err *err);
 
 int kafka_conf_set(rd_kafka_conf_t *conf, const char *name, const char *value, struct err *err);

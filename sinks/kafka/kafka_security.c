@@ -14,6 +14,15 @@ static int set_if(rd_kafka_conf_t *conf, const char *name, const char *value, st
 	return *value ? kafka_conf_set(conf, name, value, err) : 0;
 }
 
+/* The property's value is the path: librdkafka reads it, and its errors name no key of ours. */
+static int set_file(
+	rd_kafka_conf_t *conf, const char *name, const char *path, const char *key, struct err *err)
+{
+	int rc = public_file_check(path, key, err);
+
+	return rc ? rc : set_if(conf, name, path, err);
+}
+
 /* The property's value is the file's text. */
 static int set_secret(rd_kafka_conf_t *conf, const char *name, const char *path, const char *key, int lines,
 	struct err *err)
@@ -33,8 +42,8 @@ static int tls_set(rd_kafka_conf_t *conf, const struct config_kafka *cfg, struct
 {
 	if (!*cfg->cert_file != !*cfg->key_file)
 		return err_set(err, -EINVAL, "kafka.cert_file and kafka.key_file go together");
-	if (set_if(conf, "ssl.ca.location", cfg->ca_file, err) ||
-		set_if(conf, "ssl.certificate.location", cfg->cert_file, err))
+	if (set_file(conf, "ssl.ca.location", cfg->ca_file, "kafka.ca_file", err) ||
+		set_file(conf, "ssl.certificate.location", cfg->cert_file, "kafka.cert_file", err))
 		return -EINVAL;
 	return set_secret(conf, "ssl.key.pem", cfg->key_file, "kafka.key_file", 1, err);
 }
@@ -52,10 +61,14 @@ static int sasl_set(rd_kafka_conf_t *conf, const struct config_kafka *cfg, struc
 	return set_secret(conf, "sasl.password", cfg->sasl_password_file, "kafka.sasl_password_file", 0, err);
 }
 
+bool kafka_security_tls(const struct config_kafka *cfg)
+{
+	return cfg->security == KAFKA_SECURITY_SSL || cfg->security == KAFKA_SECURITY_SASL_SSL;
+}
+
 int kafka_security_set(rd_kafka_conf_t *conf, const struct config_kafka *cfg, struct err *err)
 {
 	static const char *const protocol[] = {"plaintext", "ssl", "sasl_plaintext", "sasl_ssl"};
-	bool tls = cfg->security == KAFKA_SECURITY_SSL || cfg->security == KAFKA_SECURITY_SASL_SSL;
 	bool sasl = cfg->security >= KAFKA_SECURITY_SASL_PLAINTEXT;
 	int rc = 0;
 
@@ -63,7 +76,7 @@ int kafka_security_set(rd_kafka_conf_t *conf, const struct config_kafka *cfg, st
 		return 0;
 	if (kafka_conf_set(conf, "security.protocol", protocol[cfg->security], err))
 		return -EINVAL;
-	if (tls)
+	if (kafka_security_tls(cfg))
 		rc = tls_set(conf, cfg, err);
 	return rc == 0 && sasl ? sasl_set(conf, cfg, err) : rc;
 }

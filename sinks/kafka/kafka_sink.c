@@ -175,6 +175,7 @@ static void kafka_close(struct sink_part *part)
 
 const struct sink_ops sink_kafka_ops = {
 	.name = "kafka",
+	.check = kafka_check,
 	.prepare = kafka_prepare,
 	.open = kafka_open,
 	.run = kafka_run,
@@ -182,7 +183,7 @@ const struct sink_ops sink_kafka_ops = {
 };
 
 const struct sink_ops sink_kafka_alerts_ops = {
-	.name = "kafka_alerts",
+	.name = "kafka_alerts", /* what it reads kafka reads, too */
 	.prepare = kafka_alerts_prepare,
 	.open = kafka_alerts_open,
 	.run = kafka_run,

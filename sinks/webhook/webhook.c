@@ -43,6 +43,11 @@ static int wh_prepare(const struct sink_env *env, enum sink_log log, struct err 
 	return wh_config_check(&env->cfg->webhook, err);
 }
 
+static int wh_check(const struct config *cfg, struct err *err)
+{
+	return wh_http_check(&cfg->webhook, err);
+}
+
 /* Where to go on. Without a mark, or behind what retention has removed while this sink was off: with the
  * oldest record; alerts that are too old are held back then. */
 static int position_find(struct wh_part *wp, uint64_t *position, struct err *err)
@@ -341,6 +346,7 @@ static void wh_close(struct sink_part *part)
 
 const struct sink_ops sink_webhook_ops = {
 	.name = "webhook",
+	.check = wh_check,
 	.prepare = wh_prepare,
 	.open = wh_open,
 	.run = wh_run,

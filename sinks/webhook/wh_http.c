@@ -146,7 +146,10 @@ int wh_http_open(struct wh_http *h, const struct config_webhook *cfg, struct err
 	*h = (struct wh_http){.cfg = cfg, .curl = curl_easy_init()};
 	if (!h->curl)
 		return err_set(err, -ENOMEM, "webhook: libcurl does not begin");
-	rc = headers_make(h, err);
+	/* libcurl reads it at each connection, and would not say whose it is. */
+	rc = public_file_check(cfg->ca_file, "webhook.ca_file", err);
+	if (rc == 0)
+		rc = headers_make(h, err);
 	if (rc == 0 && !options_set(h))
 		rc = err_set(err, -EINVAL, "webhook: libcurl does not take the options of this section");
 	return rc;
@@ -160,6 +163,18 @@ void wh_http_close(struct wh_http *h)
 	if (h->curl)
 		curl_easy_cleanup(h->curl);
 	*h = (struct wh_http){0};
+}
+
+int wh_http_check(const struct config_webhook *cfg, struct err *err)
+{
+	struct wh_http h;
+	int rc = wh_config_check(cfg, err);
+
+	if (rc)
+		return rc;
+	rc = wh_http_open(&h, cfg, err);
+	wh_http_close(&h);
+	return rc;
 }
 
 /* 4xx means these alerts, but for what says that the place or the credentials are wrong, or the time. */

@@ -34,9 +34,11 @@ struct wh_http {
 };
 /* What is wrong with the section, if something is. Reads no file. */
 int wh_config_check(const struct config_webhook *cfg, struct err *err);
-/* Also reads the files of token and headers. */
+/* Also reads the files of token and headers. To be closed in any case. */
 int wh_http_open(struct wh_http *h, const struct config_webhook *cfg, struct err *err);
 void wh_http_close(struct wh_http *h);
+/* What is wrong with the section or its files, if something is. */
+int wh_http_check(const struct config_webhook *cfg, struct err *err);
 /* POSTs a body. err says what came, if it is not WH_DONE. */
 enum wh_result wh_http_post(struct wh_http *h, const void *body, size_t bytes, struct err *err);
 

@@ -124,6 +124,8 @@ static void test_password_path(void **state)
 	(void)state;
 	assert_int_equal(ch_http_open(&h, &cfg, NULL, NULL, &err), -EINVAL);
 	ch_http_close(&h);
+	assert_int_equal(ch_http_check(&cfg, &err), -EINVAL); /* says the same */
+	assert_non_null(strstr(err.text, "clickhouse.password_file: /nowhere/x"));
 	snprintf(cfg.password_file, sizeof cfg.password_file, "/tmp");
 	assert_int_equal(ch_http_open(&h, &cfg, NULL, NULL, &err), -EINVAL);
 	ch_http_close(&h);
@@ -133,6 +135,24 @@ static void test_password_path(void **state)
 	ch_http_close(&h);
 }
 
+static void test_check_tls(void **state)
+{
+	struct config_clickhouse cfg = {
+		.url = "http://127.0.0.1:1", .ca_file = "/nowhere/ca", .timeout = 1000};
+	struct err err;
+
+	(void)state;
+	assert_int_equal(ch_http_check(&cfg, &err), 0); /* nobody reads it */
+	snprintf(cfg.url, sizeof cfg.url, "http://127.0.0.1:1,https://127.0.0.1:2");
+	assert_int_equal(ch_http_check(&cfg, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "clickhouse.ca_file: /nowhere/ca"));
+	cfg.ca_file[0] = 0;
+	assert_int_equal(ch_http_check(&cfg, &err), 0);
+	snprintf(cfg.cert_file, sizeof cfg.cert_file, "/nowhere/cert");
+	assert_int_equal(ch_http_check(&cfg, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "clickhouse.cert_file"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -140,6 +160,7 @@ int main(void)
 		cmocka_unit_test(test_lists),
 		cmocka_unit_test(test_password),
 		cmocka_unit_test(test_password_path),
+		cmocka_unit_test(test_check_tls),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -153,10 +153,12 @@ static void fake_close(struct sink_part *part)
 	script.closes++;
 }
 
-const struct sink_ops sink_kafka_ops = {"kafka", fake_prepare, fake_open, fake_run, fake_close};
-const struct sink_ops sink_kafka_alerts_ops = {"kafka_alerts", fake_prepare, fake_open, fake_run, fake_close};
-const struct sink_ops sink_webhook_ops = {"webhook", fake_prepare, fake_open, fake_run, fake_close};
-const struct sink_ops sink_clickhouse_ops = {"clickhouse", fake_prepare, fake_open, fake_run, fake_close};
+const struct sink_ops sink_kafka_ops = {"kafka", NULL, fake_prepare, fake_open, fake_run, fake_close};
+const struct sink_ops sink_kafka_alerts_ops = {
+	"kafka_alerts", NULL, fake_prepare, fake_open, fake_run, fake_close};
+const struct sink_ops sink_webhook_ops = {"webhook", NULL, fake_prepare, fake_open, fake_run, fake_close};
+const struct sink_ops sink_clickhouse_ops = {
+	"clickhouse", NULL, fake_prepare, fake_open, fake_run, fake_close};
 
 static struct config cfg;
 static struct sink_env env = {.cfg = &cfg};

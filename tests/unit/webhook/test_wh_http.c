@@ -89,6 +89,55 @@ static void test_secrets(void **state)
 	assert_string_equal(out, "");
 }
 
+static void test_public_files(void **state)
+{
+	struct err err;
+
+	(void)state;
+	put("text", 4, 0644);
+	assert_int_equal(public_file_check(path, "x.y", &err), 0);
+	assert_int_equal(public_file_check("", "x.y", &err), 0);
+	assert_int_equal(public_file_check("/tmp", "x.y", &err), 0);
+	assert_int_equal(public_file_check("/nowhere/x", "x.y", &err), -EINVAL);
+	assert_string_equal(err.text, "x.y: /nowhere/x: No such file or directory");
+}
+
+static int checked(const struct config_webhook *cfg, const char *text)
+{
+	struct err err = {0};
+	int rc = wh_http_check(cfg, &err);
+
+	if (rc && !strstr(err.text, text))
+		fail_msg("%s: not in: %s", text, err.text);
+	return rc;
+}
+
+/* As it is read when a connection is made. */
+static void test_check(void **state)
+{
+	static struct config_webhook cfg;
+
+	(void)state;
+	snprintf(cfg.url, sizeof cfg.url, "https://127.0.0.1:1/");
+	assert_int_equal(checked(&cfg, ""), 0);
+	put("word", 4, 0644);
+	snprintf(cfg.ca_file, sizeof cfg.ca_file, "%s", path);
+	assert_int_equal(checked(&cfg, ""), 0);
+	snprintf(cfg.token_file, sizeof cfg.token_file, "%s", path);
+	assert_int_equal(checked(&cfg, "webhook.token_file"), -EINVAL);
+	put("word", 4, 0600);
+	assert_int_equal(checked(&cfg, ""), 0);
+	snprintf(cfg.headers_file, sizeof cfg.headers_file, "%s", path);
+	assert_int_equal(checked(&cfg, "webhook.headers_file"), -EINVAL); /* no header */
+	snprintf(cfg.headers_file, sizeof cfg.headers_file, "/nowhere/x");
+	assert_int_equal(checked(&cfg, "webhook.headers_file"), -EINVAL);
+	cfg.headers_file[0] = 0;
+	snprintf(cfg.ca_file, sizeof cfg.ca_file, "/nowhere/x");
+	assert_int_equal(checked(&cfg, "webhook.ca_file"), -EINVAL);
+	snprintf(cfg.url, sizeof cfg.url, "ftp://x/");
+	assert_int_equal(checked(&cfg, "webhook.url"), -EINVAL);
+}
+
 static void test_marks(void **state)
 {
 	uint64_t position = 0;
@@ -107,8 +156,9 @@ static void test_marks(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_urls), cmocka_unit_test(test_secrets), cmocka_unit_test(test_marks)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_urls), cmocka_unit_test(test_secrets),
+		cmocka_unit_test(test_public_files), cmocka_unit_test(test_check),
+		cmocka_unit_test(test_marks)};
 	int rc, fd = mkstemp(path);
 
 	if (fd < 0)

@@ -1,0 +1,79 @@
+"""`sluiced --check-config` and a start: the files that sinks would read."""
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+SLUICED = sys.argv[1]
+DIR = tempfile.mkdtemp(prefix="sluice_check_")
+CONFIG = os.path.join(DIR, "c.yaml")
+
+
+def file(name, text, mode=0o600):
+    path = os.path.join(DIR, name)
+    with open(path, "w", encoding="ascii") as f:
+        f.write(text)
+    os.chmod(path, mode)
+    return path
+
+
+def run(*settings, check=True):
+    argv = [SLUICED, "--config", CONFIG, *(["--check-config"] if check else [])]
+    for setting in settings:
+        argv += ["--set", setting]
+    r = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+    return r.returncode, r.stdout + r.stderr
+
+
+def good(*settings):
+    code, said = run(*settings)
+    assert code == 0, (settings, said)
+    return said
+
+
+def bad(key, *settings):
+    """Refused with the key's name; at a start, too, before anything is made."""
+    for check in (True, False):
+        code, said = run(*settings, check=check)
+        assert code == 1 and key in said, (settings, check, said)
+    assert not os.path.exists(os.path.join(DIR, "data"))
+
+
+KAFKA = ("kafka.enabled=true", "kafka.brokers=127.0.0.1:1")
+SSL, SASL = (*KAFKA, "kafka.security=ssl"), (*KAFKA, "kafka.security=sasl_plaintext", "kafka.sasl_user=u")
+CLICKHOUSE = ("clickhouse.enabled=true", "clickhouse.url=http://127.0.0.1:1")
+HTTPS = ("clickhouse.enabled=true", "clickhouse.url=https://127.0.0.1:1")
+WEBHOOK = ("webhook.enabled=true", "webhook.url=https://127.0.0.1:1/")
+
+
+def files():
+    secret, shown, junk = file("secret", "word\n"), file("shown", "word\n", 0o644), file("junk", "no PEM\n")
+    none = os.path.join(DIR, "none")
+    for on, key in ((CLICKHOUSE, "clickhouse.password_file"), (WEBHOOK, "webhook.token_file"),
+                    (SASL, "kafka.sasl_password_file")):
+        good(*on, f"{key}={secret}")
+        bad(key, *on, f"{key}={none}")
+        bad(f"{key}: others may read", *on, f"{key}={shown}")
+    headers = file("headers", "X-Who: me\n")
+    good(*WEBHOOK, f"webhook.headers_file={headers}")
+    bad("webhook.headers_file", *WEBHOOK, f"webhook.headers_file={secret}")
+    good(*SSL)
+    for on, section in ((SSL, "kafka"), (HTTPS, "clickhouse"), (WEBHOOK, "webhook")):
+        bad(f"{section}.ca_file", *on, f"{section}.ca_file={none}")
+    for on, section in ((SSL, "kafka"), (HTTPS, "clickhouse")):
+        bad(f"{section}.ca_file", *on, f"{section}.ca_file={junk}")
+        bad(f"{section}.cert_file", *on, f"{section}.cert_file={none}", f"{section}.key_file={secret}")
+        bad("go together", *on, f"{section}.cert_file={junk}")
+    bad("kafka.key_file", *SSL, f"kafka.cert_file={junk}", f"kafka.key_file={shown}")
+    bad("kafka.headers", *KAFKA, "kafka.headers=colour")
+    bad("kafka.options", *KAFKA, "kafka.options=acks=1")
+    # what nobody reads is not looked at
+    good(f"clickhouse.password_file={none}", *KAFKA, f"kafka.ca_file={none}")
+
+
+file("c.yaml", f"node: {{id: check, data_dir: {DIR}/data}}\neal: {{hugepages: false}}\ncontrol: {{socket: {DIR}/s}}\n"
+     "ports:\n- {name: p0, device: \"net_ring0\"}\nlisteners:\n- {name: web, udp_port: 9000}\n")
+files()
+shutil.rmtree(DIR)
+print("check of configurations: ok")
