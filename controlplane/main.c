@@ -9,6 +9,7 @@
 
 #include "config_table.h"
 #include "daemon.h"
+#include "eal.h"
 #include "event_config.h"
 #include "format.h"
 #include "frame_key.h"
@@ -90,6 +91,9 @@ static int check(const struct config *cfg)
 		cfg->ports_count, cfg->listeners_count, ruleset_rule_count(rs), plan ? plan->count : 0);
 	if (!sink_configured(cfg))
 		printf("note: %s\n", no_sink);
+	/* No fault of a file that may be for another machine. */
+	if (eal_cores_check(cfg, &err))
+		printf("note: no start on this machine: %s\n", err.text);
 	window_plan_free(plan);
 	enrich_set_free(tables);
 	ruleset_free(rs);
@@ -101,7 +105,7 @@ static int run(const struct config *cfg, int argc, char **argv)
 	static struct daemon daemon;
 	struct err err = {0};
 
-	if (config_checks(cfg, &err)) {
+	if (config_checks(cfg, &err) || eal_cores_check(cfg, &err)) {
 		fprintf(stderr, "sluiced: %s\n", err.text);
 		return 1;
 	}

@@ -52,19 +52,38 @@ bool eal_is_pci_address(const char *device)
 	return pattern_match(device, "xxxx:xx:xx.x") || pattern_match(device, "xx:xx.x");
 }
 
+static void cpus_text(char *out, size_t bytes, const cpu_set_t *set)
+{
+	size_t used = 0;
+
+	out[0] = 0;
+	for (int cpu = 0; cpu < CPU_SETSIZE && used + 8 < bytes; cpu++)
+		if (CPU_ISSET(cpu, set))
+			used += (size_t)snprintf(out + used, bytes - used, "%s%d", used ? "," : "", cpu);
+}
+
 /* The CPUs that this process may use, as a list for --lcores. */
 static void allowed_cpus(char *out, size_t bytes)
 {
 	cpu_set_t set;
-	size_t used = 0;
 
-	out[0] = 0;
 	CPU_ZERO(&set);
 	if (sched_getaffinity(0, sizeof set, &set))
 		CPU_SET(0, &set);
-	for (int cpu = 0; cpu < CPU_SETSIZE && used + 8 < bytes; cpu++)
-		if (CPU_ISSET(cpu, &set))
-			used += (size_t)snprintf(out + used, bytes - used, "%s%d", used ? "," : "", cpu);
+	cpus_text(out, bytes, &set);
+}
+
+/* What the kernel leaves of all: CPUs that are online and in our cpuset. False: it does not say. */
+static bool possible_cpus(cpu_set_t *set)
+{
+	cpu_set_t before;
+	bool good;
+
+	if (sched_getaffinity(0, sizeof before, &before))
+		return false;
+	memset(set, 0xff, sizeof *set);
+	good = !sched_setaffinity(0, sizeof *set, set) && !sched_getaffinity(0, sizeof *set, set);
+	return !sched_setaffinity(0, sizeof before, &before) && good;
 }
 
 int eal_cpu_list(const char *text, unsigned *cpu, int max)
@@ -91,6 +110,32 @@ int eal_cpu_list(const char *text, unsigned *cpu, int max)
 		text = *end ? end + 1 : end;
 	}
 	return n;
+}
+
+int eal_cores_check(const struct config *cfg, struct err *err)
+{
+	const struct {
+		const char *key, *list;
+	} row[] = {{"worker.cores", cfg->worker.cores}, {"eal.main_cores", cfg->eal.main_cores}};
+	unsigned cpu[RTE_MAX_LCORE];
+	char there[400];
+	cpu_set_t set;
+
+	if (!*row[0].list && !*row[1].list)
+		return 0;
+	if (!possible_cpus(&set)) /* then DPDK will see */
+		return 0;
+	cpus_text(there, sizeof there, &set);
+	for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+		int count = eal_cpu_list(row[i].list, cpu, RTE_MAX_LCORE);
+
+		for (int k = 0; k < count; k++)
+			if (cpu[k] >= CPU_SETSIZE || !CPU_ISSET(cpu[k], &set))
+				return err_set(err, -EINVAL,
+					"%s: '%.60s': there is no core %u for this process: it may run on %s",
+					row[i].key, row[i].list, cpu[k], there);
+	}
+	return 0;
 }
 
 /* --lcores: 0@(main),1@a,2@b ... */

@@ -16,6 +16,11 @@ int eal_start(const struct config *cfg, struct err *err);
  * list. */
 int eal_cpu_list(const char *text, unsigned *cpu, int max);
 
+/* Before the start: are there the cores that worker.cores and eal.main_cores name, and may this process go
+ * onto them? Those it is kept off for now (isolcpus, taskset) it may; a cpuset's others it may not. -EINVAL
+ * with the key and the cores that there are. A single-threaded process. */
+int eal_cores_check(const struct config *cfg, struct err *err);
+
 /* True for dddd:bb:dd.f or bb:dd.f. */
 bool eal_is_pci_address(const char *device);
 

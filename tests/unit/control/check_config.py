@@ -1,4 +1,4 @@
-"""`sluiced --check-config` and a start: the files that sinks would read."""
+"""`sluiced --check-config` and a start: the files that sinks would read, and the cores."""
 import os
 import shutil
 import subprocess
@@ -72,8 +72,20 @@ def files():
     good(f"clickhouse.password_file={none}", *KAFKA, f"kafka.ca_file={none}")
 
 
+def cores():
+    """A file may be for another machine: the check only says so. No machine has this core."""
+    assert "worker.cores" not in good()
+    for key in ("worker.cores", "eal.main_cores"):
+        assert f"note: no start on this machine: {key}: '1023': there is no core 1023" in good(f"{key}=1023"), key
+        code, said = run(f"{key}=1023", check=False)
+        assert code == 1 and f"{key}: '1023'" in said and "it may run on" in said, said
+    core = min(os.sched_getaffinity(0))
+    assert "no start" not in good(f"worker.cores={core}", f"eal.main_cores={core}")
+
+
 file("c.yaml", f"node: {{id: check, data_dir: {DIR}/data}}\neal: {{hugepages: false}}\ncontrol: {{socket: {DIR}/s}}\n"
      "ports:\n- {name: p0, device: \"net_ring0\"}\nlisteners:\n- {name: web, udp_port: 9000}\n")
 files()
+cores()
 shutil.rmtree(DIR)
 print("check of configurations: ok")
