@@ -19,19 +19,27 @@
 #include "state_rules.h"
 
 #define RULES_KEPT 32u /* generations that stay for a rollback */
+#define SIGNAL_AGAIN_NS 1000000000ull
 
 static void signalled(void *arg, int signo)
 {
 	struct daemon *d = arg;
+	uint64_t now_ns = clock_mono_ns();
 
 	if (signo == SIGHUP) {
 		config_hangup(d);
+		return;
+	}
+	/* timeout(1) and shells signal a process and then its group, which it is in: that is one wish. */
+	if (d->signalled_ns && now_ns - d->signalled_ns < SIGNAL_AGAIN_NS) {
+		log_info("control", "signal %d within a second of the first: draining as before", signo);
 		return;
 	}
 	if (d->stopper_started) {
 		log_warn("control", "signal %d again: ending at once", signo);
 		_exit(1); /* the journal recovers; sinks resume from what they have committed */
 	}
+	d->signalled_ns = now_ns;
 	log_info("control", "signal %d: draining", signo);
 	daemon_stop(d, false);
 }

@@ -85,7 +85,8 @@ struct daemon {
 	bool hangup_started;
 	_Atomic bool hangup_running;
 	pthread_t stopper;
-	bool stopper_started; /* server thread */
+	bool stopper_started;  /* server thread */
+	uint64_t signalled_ns; /* monotonic, when a signal began to drain; 0: none has. Server thread */
 
 	/* Server thread, each tick. */
 	struct daemon_sample sample;

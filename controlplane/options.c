@@ -46,9 +46,8 @@ void options_help(FILE *out)
 	      "runs;\n"
 	      "                           raise: also if watermarks of partitions are far apart\n"
 	      "  --version                print the version\n\n"
-	      "SIGTERM drains and ends (exit code 0); a second SIGTERM ends at once. SIGHUP reads FILE "
-	      "again, as\n"
-	      "`sluicectl config reload` does.\n",
+	      "SIGTERM drains and ends (exit code 0); another one, a second later or more, ends at once.\n"
+	      "SIGHUP reads FILE again, as `sluicectl config reload` does.\n",
 		out);
 }
 

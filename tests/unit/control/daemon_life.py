@@ -270,8 +270,15 @@ def drain_run():
     p = start("--kafka=127.0.0.1:1")
     p.send_signal(signal.SIGINT)
     wait(lambda: result("status")["phase"] == "draining", "draining")
+    time.sleep(1)
     p.send_signal(signal.SIGTERM)
     ended(p, 1)
+    p = start("--kafka=127.0.0.1:1")  # signals that come together are one: INT and TERM, since two of one may merge
+    p.send_signal(signal.SIGINT)
+    p.send_signal(signal.SIGTERM)
+    wait(lambda: result("status")["phase"] == "draining", "draining")
+    assert ctl("stop", "--now")[0] == 0
+    ended(p, 0)
 
 
 def full_run():
