@@ -11,6 +11,8 @@
 
 enum cli_exit { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_UNREACHABLE = 3 };
 
+struct journal_meta;
+
 #define CLI_SOCKET_DEFAULT "/run/sluice/control.sock"
 
 struct cli {
@@ -62,6 +64,9 @@ void render_text(FILE *out, const char *text);
 #undef COMMAND
 #undef ARG
 
+/* Reads a journal's description; says so if `dir` is the directory that the journal's is in. As
+ * journal_meta_read(). */
+int cli_journal_meta(const char *dir, struct journal_meta *meta, struct err *err);
 /* The journal directory that `--dir` gives, or that of the running daemon. */
 enum cli_exit cli_journal_dir(const struct cli *cli, char *dir, size_t cap, struct err *err);
 /* The same for node.data_dir. */

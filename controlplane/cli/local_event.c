@@ -145,7 +145,7 @@ static enum cli_exit places_find(struct event_search *s, const struct cli *cli, 
 	}
 	if (code != CLI_OK)
 		return code;
-	if (journal_meta_read(s->journal, &s->meta, err))
+	if (cli_journal_meta(s->journal, &s->meta, err))
 		return CLI_FAILED;
 	snprintf(s->data, sizeof s->data, "%.2000s/..", s->journal);
 	snprintf(path, sizeof path, "%s/rulesets", s->data);

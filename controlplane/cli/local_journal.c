@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,6 +42,23 @@ enum cli_exit cli_journal_dir(const struct cli *cli, char *dir, size_t cap, stru
 		snprintf(dir, cap, "%s", theirs);
 	json_decref(status);
 	return code;
+}
+
+int cli_journal_meta(const char *dir, struct journal_meta *meta, struct err *err)
+{
+	int rc = journal_meta_read(dir, meta, err);
+	char inner[PATH_MAX];
+	struct err why;
+
+	if (rc != -ENOENT)
+		return rc;
+	snprintf(inner, sizeof inner, "%.*s%sjournal", PATH_MAX - 20, dir,
+		*dir && dir[strlen(dir) - 1] == '/' ? "" : "/");
+	if (journal_meta_read(inner, meta, &why) == 0) {
+		memcpy(why.text, err->text, sizeof why.text);
+		err_set(err, rc, "%.200s: did you mean %.250s?", why.text, inner);
+	}
+	return rc;
 }
 
 /* ---- ls, verify ---- */
@@ -151,7 +169,7 @@ static enum cli_exit survey_run(const struct cli *cli, bool verify, FILE *out, s
 
 	if (code != CLI_OK)
 		return code;
-	if (journal_meta_read(dir, &meta, err))
+	if (cli_journal_meta(dir, &meta, err))
 		return CLI_FAILED;
 	rows = json_array();
 	segments = json_array();
@@ -330,7 +348,7 @@ enum cli_exit local_journal_dump(const struct cli *cli, FILE *out, struct err *e
 
 	if (code != CLI_OK)
 		return code;
-	if (journal_meta_read(dir, &meta, err))
+	if (cli_journal_meta(dir, &meta, err))
 		return CLI_FAILED;
 	if (only != UINT64_MAX && only >= meta.partitions) {
 		err_set(err, -EINVAL, "--partition: the journal has 0 to %u", meta.partitions - 1);

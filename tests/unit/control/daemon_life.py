@@ -381,6 +381,11 @@ def try_run():
 
 def offline():
     try_run()
+    for words in (("journal", "ls", "--dir"), ("journal", "verify", "--dir"), ("journal", "dump", "--dir"),
+                  ("event", str(uuid.uuid4()), "--journal")):
+        code, _, text = ctl(*words, DATA, check=False)
+        assert code == 1 and f"No such file or directory: did you mean {DATA}/journal?" in text, text
+        assert "did you mean" not in ctl(*words, DIR, check=False)[2], words
     code, out, _ = ctl("journal", "verify", "--dir", os.path.join(DATA, "journal"))
     assert code == 0 and json.loads(out)["damaged"] == 0
     assert ctl("status", check=False)[0] == 3
