@@ -7,6 +7,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "drops.h"
+
 const struct command command_table[COMMAND_COUNT] = {
 #define COMMAND(id, words, access, where, help) {COMMAND_##id, words, ACCESS_##access, WHERE_##where, help},
 #define ARG(command, name, kind, form, help)
@@ -42,8 +44,46 @@ const struct command_arg *command_arg_find(enum command_id command, const char *
 
 bool command_arg_needed(const struct command_arg *arg)
 {
-	return arg->form == FORM_word ||
+	return arg->form == FORM_word || arg->form == FORM_must ||
 	       (arg->form == FORM_words && command_table[arg->command].where == WHERE_local);
+}
+
+uint64_t command_drops(const char *name)
+{
+	uint64_t drops = 0;
+
+	for (int i = 1; i < DROP_ID_MAX; i++)
+		if (drop_table[i].name && (!strcmp(name, "any") || !strcmp(name, drop_table[i].name)))
+			drops |= 1ull << i;
+	return drops;
+}
+
+bool command_arg_word_ok(const struct command_arg *arg, const char *word)
+{
+	const char *p = arg->help;
+
+	if (arg->kind == ARG_DROP)
+		return command_drops(word) != 0;
+	for (;; p += 3) {
+		size_t n = strcspn(p, " ");
+
+		if (strlen(word) == n && !memcmp(word, p, n))
+			return true;
+		p += n;
+		if (strncmp(p, " | ", 3) != 0)
+			return false;
+	}
+}
+
+const char *command_arg_expected(const struct command_arg *arg)
+{
+	static const char *const expected[] = {[ARG_TEXT] = "text",
+		[ARG_UINT] = "a number from 0",
+		[ARG_BOOL] = "true or false",
+		[ARG_FILES] = "[{name, text}, ...]",
+		[ARG_DROP] = "a name of docs/drops.md, or any"};
+
+	return arg->kind == ARG_CHOICE ? arg->help : expected[arg->kind];
 }
 
 void command_arg_usage(const struct command_arg *arg, char *out, size_t cap)
@@ -147,14 +187,15 @@ static bool arg_ok(const struct command_arg *arg, const json_t *v)
 		return json_is_boolean(v);
 	case ARG_FILES:
 		return files_ok(v);
+	case ARG_CHOICE:
+	case ARG_DROP:
+		return json_is_string(v) && command_arg_word_ok(arg, json_string_value(v));
 	}
 	return false;
 }
 
 static const char *args_check(const struct request *rq, struct err *err)
 {
-	static const char *const expected[] = {
-		"text", "a number from 0", "true or false", "[{name, text}, ...]"};
 	const char *name;
 	json_t *v;
 
@@ -168,14 +209,14 @@ static const char *args_check(const struct request *rq, struct err *err)
 		}
 		if (!arg_ok(arg, v)) {
 			err_set(err, -EINVAL, "%s: %s: expected %s", rq->command->words, name,
-				expected[arg->kind]);
+				command_arg_expected(arg));
 			return "bad_argument";
 		}
 	}
 	for (uint32_t i = 0; i < command_arg_count; i++) {
 		const struct command_arg *arg = &command_arg_table[i];
 
-		if (arg->command == rq->command->id && arg->form == FORM_word &&
+		if (arg->command == rq->command->id && command_arg_needed(arg) &&
 			!json_object_get(rq->args, arg->name)) {
 			err_set(err, -EINVAL, "%s: %s is missing: %s", rq->command->words, arg->name,
 				arg->help);

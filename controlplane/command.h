@@ -23,8 +23,8 @@ enum command_id {
 
 enum command_access { ACCESS_read, ACCESS_write };
 enum command_where { WHERE_view, WHERE_fast, WHERE_slow, WHERE_local };
-enum arg_kind { ARG_TEXT, ARG_UINT, ARG_BOOL, ARG_FILES };
-enum arg_form { FORM_word, FORM_words, FORM_option, FORM_flag };
+enum arg_kind { ARG_TEXT, ARG_UINT, ARG_BOOL, ARG_FILES, ARG_CHOICE, ARG_DROP };
+enum arg_form { FORM_word, FORM_words, FORM_option, FORM_must, FORM_flag };
 
 struct command {
 	enum command_id id;
@@ -48,9 +48,15 @@ extern const uint32_t command_arg_count;
 
 const struct command *command_find(const char *words);
 const struct command_arg *command_arg_find(enum command_id command, const char *name);
-/* "--partition N", "FILE...", for usage lines and docs. */
-/* Whether the command is nothing without it; what an option must have besides, the command itself says. */
+/* Whether the command is nothing without it. */
 bool command_arg_needed(const struct command_arg *arg);
+/* Of CHOICE and DROP: is it one of the words? */
+bool command_arg_word_ok(const struct command_arg *arg, const char *word);
+/* What the kind takes, for errors. */
+const char *command_arg_expected(const struct command_arg *arg);
+/* A bit for each drop of the name, or for all of them: any; 0: there is none. */
+uint64_t command_drops(const char *name);
+/* "--partition N", "FILE...", for usage lines and docs. */
 void command_arg_usage(const struct command_arg *arg, char *out, size_t cap);
 
 struct request {

@@ -45,18 +45,6 @@ static int listener_find(const struct config *cfg, const char *name, uint32_t *o
 	return err_set(err, -ENOENT, "there is no listener '%.60s'", name);
 }
 
-/* A drop's name, or any. */
-static int drops_find(const char *name, uint64_t *out, struct err *err)
-{
-	*out = 0;
-	for (int i = 1; name && i < DROP_ID_MAX; i++)
-		if (drop_table[i].name && (!strcmp(name, "any") || !strcmp(name, drop_table[i].name)))
-			*out |= 1ull << i;
-	if (name && !*out)
-		return err_set(err, -ENOENT, "there is no drop '%.60s': see docs/drops.md, or any", name);
-	return 0;
-}
-
 static int filter_make(
 	const struct config *cfg, const struct request *rq, struct capture_filter *out, struct err *err)
 {
@@ -66,8 +54,7 @@ static int filter_make(
 	rc = port_find(cfg, request_text(rq, "port", "all"), &out->port, err);
 	if (rc == 0)
 		rc = listener_find(cfg, request_text(rq, "listener", NULL), &out->udp_port, err);
-	if (rc == 0)
-		rc = drops_find(request_text(rq, "drop", NULL), &out->drops, err);
+	out->drops = command_drops(request_text(rq, "drop", ""));
 	if (rc == 0)
 		rc = ip_list_from_text(&out->source, request_text(rq, "source", ""), err);
 	return rc;

@@ -78,6 +78,13 @@ static json_t *value_of(const struct command_arg *arg, const char *text, struct 
 	*code = CLI_USAGE;
 	if (arg->kind == ARG_TEXT)
 		return json_text(text);
+	if (arg->kind == ARG_CHOICE || arg->kind == ARG_DROP) {
+		if (command_arg_word_ok(arg, text))
+			return json_text(text);
+		err_set(err, -EINVAL, "%s%s: '%.60s': expected %s", arg->form == FORM_word ? "" : "--",
+			arg->name, text, command_arg_expected(arg));
+		return NULL;
+	}
 	errno = 0;
 	v = strtoull(text, &end, 10);
 	if (errno || *end || text[0] < '0' || text[0] > '9' || v > INT64_MAX) {
@@ -139,7 +146,7 @@ static int take_option(struct cli *cli, int argc, char **argv, int *at, struct e
 
 	snprintf(name, sizeof name, "%.*s", n < 39 ? (int)n : 39, text);
 	arg = command_arg_find(cli->command->id, name);
-	if (!arg || (arg->form != FORM_option && arg->form != FORM_flag))
+	if (!arg || (arg->form != FORM_option && arg->form != FORM_must && arg->form != FORM_flag))
 		return usage(err, "'%.60s': no such option here", argv[*at]);
 	if (arg->form == FORM_flag) {
 		if (equals)
@@ -184,7 +191,10 @@ static int check_complete(const struct cli *cli, struct err *err)
 		if (arg->command != cli->command->id || json_object_get(cli->args, arg->name))
 			continue;
 		if (command_arg_needed(arg))
-			return usage(err, "%s is missing; see --help", arg->name);
+			return usage(err,
+				arg->form == FORM_must ? "--%s is missing; see --help"
+						       : "%s is missing; see --help",
+				arg->name);
 	}
 	return CLI_OK;
 }

@@ -40,8 +40,8 @@ struct client_link {
 	int fd;
 };
 enum cli_exit client_connect(struct client_link *link, const char *path, struct err *err);
-/* CLI_OK: *result is owned by the caller. CLI_FAILED: the daemon said no, err has its text. CLI_UNREACHABLE:
- * no answer. */
+/* CLI_OK: *result is owned by the caller. CLI_FAILED, CLI_USAGE (an argument): the daemon said no, err has
+ * its text. CLI_UNREACHABLE: no answer. */
 enum cli_exit client_call(
 	struct client_link *link, const char *words, const json_t *args, json_t **result, struct err *err);
 /* Waits until the daemon has closed the connection, as it does when it ends. */

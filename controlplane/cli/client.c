@@ -95,8 +95,10 @@ static enum cli_exit answer_check(const json_t *answer, json_t **result, struct 
 		return CLI_OK;
 	}
 	if (json_is_false(json_object_get(answer, "ok")) && text) {
+		const char *code = json_string_value(json_object_get(error, "code"));
+
 		err_set(err, -EINVAL, "%s", text);
-		return CLI_FAILED;
+		return code && !strcmp(code, "bad_argument") ? CLI_USAGE : CLI_FAILED;
 	}
 	err_set(err, -EPROTO, "the answer is not one of sluiced's");
 	return CLI_UNREACHABLE;

@@ -55,8 +55,6 @@ static int out_open(struct capture_out *out, const char *path, struct err *err)
 	const struct pcap_file_head head = {0xa1b23c4d, 2, 4, 0, 0, FRAME_BYTES_MAX, 1};
 	int fd;
 
-	if (!path)
-		return err_set(err, -EINVAL, "--out has to be given: a file that is not there yet, or -");
 	if (!strcmp(path, "-"))
 		fd = dup(STDOUT_FILENO);
 	else

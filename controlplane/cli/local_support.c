@@ -390,10 +390,6 @@ enum cli_exit local_support_bundle(const struct cli *cli, FILE *out, struct err 
 	enum cli_exit code;
 	bool daemon;
 
-	if (!path) {
-		err_set(err, -EINVAL, "--out has to be given: a file that is not there yet");
-		return CLI_USAGE;
-	}
 	if (dir)
 		snprintf(s.data, sizeof s.data, "%s", dir);
 	code = client_connect(&s.link, cli->socket, err);

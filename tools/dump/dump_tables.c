@@ -129,8 +129,12 @@ static void dump_events_fields(void)
 
 static void dump_command(const struct command *c)
 {
-	static const char *const kind[] = {"text", "number", "true or false",
-		"list of {name, text}, and of lists of values {name, text, list: true}"};
+	static const char *const kind[] = {[ARG_TEXT] = "text",
+		[ARG_UINT] = "number",
+		[ARG_BOOL] = "true or false",
+		[ARG_FILES] = "list of {name, text}, and of lists of values {name, text, list: true}",
+		[ARG_CHOICE] = "text",
+		[ARG_DROP] = "text"};
 	char usage[60];
 	bool any = false;
 

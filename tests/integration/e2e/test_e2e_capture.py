@@ -69,7 +69,7 @@ def refusals(rig, daemon, sender):
     rig.expect("exists" in daemon.ctl_fails("capture", "veth", "-o", existing) and rig.text("there.pcap") == "mine",
                "a file that is there is left alone")
     for args, says in ((("nic7",), "no port 'nic7'"), (("veth", "--listener", "x"), "no listener 'x'"),
-                       (("veth", "--drop", "x"), "no drop 'x'"), (("veth", "--source", "1.2.3"), "1.2.3"),
+                       (("veth", "--drop", "x"), "--drop: 'x'"), (("veth", "--source", "1.2.3"), "1.2.3"),
                        (("veth", "--seconds", "0"), "seconds")):
         said = daemon.ctl_fails("capture", *args, "-o", rig.path("refused.pcap"))
         rig.expect(says in said and not os.path.exists(rig.path("refused.pcap")), f"{args}: {said.strip()}")

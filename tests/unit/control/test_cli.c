@@ -31,6 +31,9 @@ static enum cli_exit parse(const char *line)
 
 static void test_good(void **state)
 {
+	static const char *const words[] = {"alerts close x --as unsure", "log-level error",
+		"log-level debug", "capture all -o f --drop any", "capture all -o f --drop not_ip"};
+
 	(void)state;
 	unsetenv("SLUICE_SOCKET");
 	assert_int_equal(parse("status"), CLI_OK);
@@ -51,6 +54,10 @@ static void test_good(void **state)
 	assert_int_equal(json_integer_value(json_object_get(cli.args, "count")), 5);
 	assert_true(json_is_true(json_object_get(cli.args, "ids")));
 	cli_end(&cli);
+	for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+		assert_int_equal(parse(words[i]), CLI_OK);
+		cli_end(&cli);
+	}
 	assert_int_equal(parse("rules apply"), CLI_OK); /* rules.dir again */
 	cli_end(&cli);
 	setenv("SLUICE_SOCKET", "/env", 1);
@@ -83,6 +90,14 @@ static void test_usage(void **state)
 		{"journal dump --count -1", "--count: '-1': expected a number"},
 		{"journal dump --ids=1", "'--ids=1': takes no value"},
 		{"status --socket", "--socket: needs a value"},
+		{"alerts close x", "--as is missing"},
+		{"alerts close x --as maybe", "--as: 'maybe': expected true | false | unsure"},
+		{"alerts close x --as true|", "--as: 'true|': expected"},
+		{"alerts close x --as=", "--as: '': expected"},
+		{"capture all", "--out is missing"},
+		{"capture all -o f --drop nodrop", "--drop: 'nodrop': expected a name"},
+		{"support-bundle", "--out is missing"},
+		{"log-level loud", "level: 'loud': expected error | warn | info | debug"},
 	};
 
 	(void)state;
