@@ -28,6 +28,11 @@ struct replay_cli {
 	struct err err;
 };
 
+struct replay_verdict {
+	uint32_t damaged;     /* partitions */
+	uint64_t passed_over; /* events for which definitions are not known any more */
+};
+
 static const struct window_def *def_of(const struct replay_cli *r, uint64_t uid)
 {
 	struct err ignored;
@@ -172,27 +177,45 @@ static int replay_definitions(const struct cli *cli, struct replay_cli *r, const
 	return 0;
 }
 
-static json_t *replay_summary(const struct state_replay_result *result, const char *dir, uint32_t *damaged)
+/* Of a partition. An intact one passes over what a running stage has passed over: that is no fault. */
+static void replay_faults(const struct state_replay_log *log, uint32_t p, json_t *begins, json_t *faults,
+	struct replay_verdict *verdict)
 {
-	json_t *list = json_array(), *faults = json_array();
+	if (log->begin[0])
+		json_array_append_new(begins, json_sprintf("partition %u: %s", p, log->begin));
+	if (log->damaged)
+		json_array_append_new(faults, json_sprintf("partition %u: %s", p, log->fault));
+	verdict->damaged += log->damaged;
+	if (!log->begin[0] || !log->passed_over)
+		return;
+	json_array_append_new(
+		faults, json_sprintf("partition %u: %" PRIu64 " events passed over for want of definitions",
+				p, log->passed_over));
+	verdict->passed_over += log->passed_over;
+}
+
+static json_t *replay_summary(
+	const struct state_replay_result *result, const char *dir, struct replay_verdict *verdict)
+{
+	json_t *list = json_array(), *begins = json_array(), *faults = json_array();
 
 	for (uint32_t p = 0; p <= result->partitions; p++) {
 		const struct state_replay_log *log = &result->log[p];
 
 		json_array_append_new(list,
-			json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "log",
+			json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "log",
 				p < result->partitions ? json_sprintf("partition %u", p)
 						       : json_string("merged"),
-				"blocks", json_u64(log->blocks), "records", json_u64(log->records), "events",
-				json_u64(log->events), "emitted", json_u64(log->emitted), "rows",
-				json_u64(log->kinds[RECORD_ROW]), "late", json_u64(log->kinds[RECORD_LATE]),
-				"marks", json_u64(log->kinds[RECORD_MARK]), "crc",
-				json_sprintf("%08" PRIx32, log->crc)));
-		if (log->damaged)
-			json_array_append_new(faults, json_sprintf("partition %u: %s", p, log->fault));
-		*damaged += log->damaged;
+				"first_offset", json_u64(log->first_offset), "blocks", json_u64(log->blocks),
+				"records", json_u64(log->records), "events", json_u64(log->events),
+				"passed_over", json_u64(log->passed_over), "emitted", json_u64(log->emitted),
+				"rows", json_u64(log->kinds[RECORD_ROW]), "late",
+				json_u64(log->kinds[RECORD_LATE]), "marks", json_u64(log->kinds[RECORD_MARK]),
+				"crc", json_sprintf("%08" PRIx32, log->crc)));
+		replay_faults(log, p, begins, faults, verdict);
 	}
-	return json_pack("{s:o, s:o, s:o}", "dir", json_text(dir), "logs", list, "faults", faults);
+	return json_pack("{s:o, s:o, s:o, s:o}", "dir", json_text(dir), "logs", list, "begins", begins,
+		"faults", faults);
 }
 
 static int replay_do(
@@ -202,7 +225,7 @@ static int replay_do(
 	struct state_replay_params params = {.emit = replay_row, .arg = r};
 	struct state_replay_result result = {0};
 	char journal_dir[4200], checkpoint_dir[4200];
-	uint32_t damaged = 0;
+	struct replay_verdict verdict = {0};
 	struct config cfg;
 	int rc;
 
@@ -228,9 +251,14 @@ static int replay_do(
 	/* Beside rows on standard output it would be no JSON line. */
 	if (rc == 0)
 		cli_print(cli, path || r->wanted == ROWS_NONE ? out : stderr,
-			replay_summary(&result, data_dir, &damaged));
-	if (rc == 0 && damaged)
-		rc = err_set(err, -EILSEQ, "%u partitions are damaged behind what was replayed", damaged);
+			replay_summary(&result, data_dir, &verdict));
+	if (rc == 0 && verdict.damaged)
+		rc = err_set(
+			err, -EILSEQ, "%u partitions are damaged behind what was replayed", verdict.damaged);
+	if (rc == 0 && verdict.passed_over)
+		rc = err_set(err, -ENODATA,
+			"%" PRIu64 " events were passed over for want of definitions: give --config",
+			verdict.passed_over);
 	free(result.log);
 	return rc;
 }

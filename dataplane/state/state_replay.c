@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "crc32c.h"
+#include "state_begin.h"
 #include "state_priv.h"
 
 struct replay;
@@ -24,15 +25,17 @@ struct replay_part {
 	struct bytes queue; /* emitted, for the merge */
 	size_t at;	    /* of the next one */
 	uint64_t at_offset; /* its offset */
-	bool ended;
+	bool begun, ended;
 };
 
 struct replay {
 	const struct state_replay_params *params;
 	struct state_replay_result *result;
 	struct replay_part *part;
+	struct state_begin *begin; /* of each partition; all zero with a plan */
 	struct merge *merge;
 	uint32_t merge_partitions; /* 1 if only one is replayed */
+	bool gone;		   /* the beginning of a partition */
 	int stop;		   /* what emit returned */
 };
 
@@ -128,18 +131,61 @@ static int part_note(struct replay_part *p, const struct journal_block *block, s
 	return p->stage ? part_stage(p, err) : 0;
 }
 
+static uint64_t block_events(const struct journal_block *block)
+{
+	const uint8_t *at = block->data;
+	uint64_t events = 0;
+
+	for (uint32_t i = 0; i < block->record_count; i++) {
+		const struct record *rec = (const struct record *)at;
+
+		events += rec->kind == RECORD_EVENT;
+		at += rec->bytes;
+	}
+	return events;
+}
+
+/* What is said of a partition whose beginning is gone. */
+static void part_say_begin(const struct replay_part *p, struct state_replay_log *log)
+{
+	const struct state_begin *b = &p->replay->begin[p->partition];
+	int n = snprintf(log->begin, sizeof log->begin,
+		"begins at offset %" PRIu64 "; windows that began before are incomplete; ",
+		log->first_offset);
+	char *to = log->begin + n;
+	size_t cap = sizeof log->begin - (size_t)n;
+
+	if (p->replay->params->plan)
+		snprintf(to, cap, "definitions as configured");
+	else if (b->known)
+		snprintf(to, cap, "definitions taken from %s%s", b->from,
+			b->certain ? "" : ", others may have been in force");
+	else if (b->certain)
+		snprintf(to, cap, "no definitions were in force: %s", b->from);
+	else
+		snprintf(to, cap, "definitions are not known");
+}
+
 static int part_take(struct replay_part *p, const struct journal_block *block, struct err *err)
 {
 	const struct state_replay_params *params = p->replay->params;
 	struct state_replay_log *log = &p->replay->result->log[p->partition];
 	int rc = 0;
 
+	if (!p->begun) {
+		log->first_offset = block->first_offset;
+		if (block->first_offset > 0 || p->replay->begin[p->partition].looked)
+			part_say_begin(p, log);
+		p->begun = true;
+	}
 	if (block->receive_last_ms >= params->from_ms) {
 		/* Where the note stands the running stage begins behind it. */
 		if (!p->stage && (params->plan || p->termed))
 			rc = part_stage(p, err);
 		if (rc == 0 && p->stage)
 			rc = stage_block(p->stage, block, block->first_offset, err);
+		else
+			log->passed_over += block_events(block);
 		log->blocks++;
 		log->records += block->record_count;
 	}
@@ -295,30 +341,44 @@ static int replay_run(struct replay *r, struct err *err)
 	return rc;
 }
 
-/* The step is the same in all notes of a journal. 0: there is no note. */
-static int replay_step(const struct state_replay_params *params, int64_t *step_ms, struct err *err)
+/* What each partition begins with whose first records are gone. */
+static int replay_find(struct replay *r, const struct journal_meta *meta, struct err *err)
 {
-	struct journal_scanner *scanner;
-	struct journal_scan_block b;
-	struct state_terms terms;
-	int rc = journal_scanner_open(
-		&scanner, params->journal_dir, params->partition == UINT32_MAX ? 0 : params->partition, err);
-	int note = 0;
+	const struct state_replay_params *params = r->params;
+	int rc = params->plan ? 0
+			      : state_begin_find(params->journal_dir, params->checkpoint_dir, meta,
+					params->partition, r->begin, err);
+
+	for (uint32_t i = 0; i < meta->partitions && rc == 0; i++) {
+		r->part[i].termed = r->begin[i].known;
+		r->part[i].terms = r->begin[i].terms;
+		r->gone |= r->begin[i].looked;
+	}
+	return rc;
+}
+
+/* The step is the same in all notes of a journal. -ENOENT: no definitions are known. */
+static int replay_step(const struct replay *r, int64_t *step_ms, struct err *err)
+{
+	const struct state_replay_params *params = r->params;
+	uint32_t first = params->partition == UINT32_MAX ? 0 : params->partition;
+	struct state_note note;
+	int rc;
 
 	*step_ms = params->plan ? params->plan->step_ms : 0;
+	for (uint32_t i = 0; i < r->result->partitions && !*step_ms; i++)
+		*step_ms = r->part[i].termed ? r->part[i].terms.step_ms : 0;
+	if (*step_ms)
+		return 0;
+	rc = state_note_first(params->journal_dir, first, UINT64_MAX, &note, err);
 	if (rc != 0)
 		return rc;
-	while (!*step_ms && note >= 0 && (rc = journal_scanner_next(scanner, &b, err)) > 0 && b.intact) {
-		note = state_terms_of_block(&b.block, &terms, err);
-		if (note > 0)
-			*step_ms = terms.step_ms;
-	}
-	journal_scanner_close(scanner);
-	if (note < 0 || rc < 0)
-		return note < 0 ? note : rc;
+	*step_ms = note.found ? note.terms.step_ms : 0;
 	return *step_ms ? 0
-			: err_set(err, -ENOENT, "%s: it names no window definitions: give a configuration",
-				  params->journal_dir);
+			: err_set(err, -ENOENT, "%s: %s window definitions: give a configuration",
+				  params->journal_dir,
+				  r->gone ? "its beginning is gone, and no note and no checkpoint names"
+					  : "it names no");
 }
 
 static int replay_open(struct replay *r, struct err *err)
@@ -328,7 +388,7 @@ static int replay_open(struct replay *r, struct err *err)
 		.window_arg = r,
 		.partitions = r->merge_partitions,
 		.memory_bytes = params->merge_memory_bytes};
-	int step = replay_step(params, &mp.step_ms, err);
+	int step = replay_step(r, &mp.step_ms, err);
 
 	if (step != 0)
 		return step;
@@ -363,8 +423,14 @@ int state_replay(
 	r.merge_partitions = params->partition == UINT32_MAX ? meta.partitions : 1;
 	result->log = calloc(meta.partitions + 1, sizeof *result->log);
 	r.part = calloc(meta.partitions, sizeof *r.part);
-	rc = result->log && r.part ? replay_open(&r, err) : err_set(err, -ENOMEM, "no memory");
-	if (rc == 0 && meta.before && params->checkpoint_dir && !params->plan && params->from_ms == INT64_MIN)
+	r.begin = calloc(meta.partitions, sizeof *r.begin);
+	rc = result->log && r.part && r.begin ? replay_find(&r, &meta, err)
+					      : err_set(err, -ENOMEM, "no memory");
+	if (rc == 0)
+		rc = replay_open(&r, err);
+	/* What it began with fits only all partitions, from their first record on. */
+	if (rc == 0 && meta.before && !r.gone && params->checkpoint_dir && !params->plan &&
+		params->from_ms == INT64_MIN)
 		rc = replay_begin(&r, meta.epoch, err);
 	if (rc == 0)
 		rc = replay_run(&r, err);
@@ -375,6 +441,7 @@ int state_replay(
 		bytes_free(&r.part[i].queue);
 	}
 	merge_free(r.merge);
+	free(r.begin);
 	free(r.part);
 	return r.stop ? r.stop : rc;
 }

@@ -14,8 +14,9 @@ struct state_replay_params {
 	const struct window_plan *plan;
 	const struct state_terms *terms;
 	/* Where a journal that goes on from another one finds what it begins with, if the replay is from the
-	 * first block on and under the journal's own definitions: the savepoint of the change. NULL: state
-	 * begins empty. */
+	 * first block on and under the journal's own definitions: the savepoint of the change. Where the
+	 * beginning of a partition is gone they say which definitions were in force there (state_begin.h).
+	 * NULL: state begins empty, notes alone name definitions. */
 	const char *checkpoint_dir;
 	/* Blocks whose last receive time lies in [from_ms, to_ms); state before them is empty. */
 	int64_t from_ms, to_ms;
@@ -32,12 +33,17 @@ struct state_replay_params {
 
 struct state_replay_log {      /* a partition: of the input, and of the output made of it */
 	uint64_t input_offset; /* behind the last record that was taken */
+	uint64_t first_offset; /* of the first record that was kept, if any */
 	uint64_t blocks, records, events;
+	uint64_t passed_over; /* events before the first definitions that are known: in no row */
 	uint64_t emitted;
 	uint64_t kinds[8]; /* of the emitted, by record_kind */
 	uint32_t crc;	   /* CRC32C of all emitted records, in order */
 	bool damaged;	   /* it ends at a block that is not intact */
 	char fault[160];
+	/* Not "": what it begins with is gone. Says from where on it is replayed, what that means, and under
+	 * which definitions. */
+	char begin[280];
 };
 
 struct state_replay_result {
@@ -45,7 +51,8 @@ struct state_replay_result {
 	struct state_replay_log *log; /* P + 1; the last: merged. Caller frees */
 };
 
-/* 0; what emit returned; -ENOENT: there is no note, and no plan was given; -ENODATA: no savepoint; -errno. */
+/* 0; what emit returned; -ENOENT: no definitions are known, and no plan was given; -ENODATA: no savepoint;
+ * -errno. */
 int state_replay(
 	const struct state_replay_params *params, struct state_replay_result *result, struct err *err);
 
