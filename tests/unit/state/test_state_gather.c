@@ -13,6 +13,7 @@
 #include "durable.h"
 
 #define OLD 4
+#define SEGMENT_BYTES 131072
 
 static void command(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
@@ -36,6 +37,7 @@ static int64_t old_run(struct srig *r, bool raise)
 
 	srig_init(r, NULL, OLD, 0, 100);
 	r->rig.params.tick_ms = 1000000;
+	r->rig.params.segment_bytes = SEGMENT_BYTES;
 	assert_int_equal(srig_open(r, &err), 0);
 	srig_start(r);
 	srig_feed(r, 0, 0, 6000);
@@ -129,6 +131,43 @@ static uint64_t sum_events(struct srig *r)
 	return sum;
 }
 
+/* Where one partition has lost its beginning none begins with what was left to it: that fits no more. */
+static void assert_begins_empty(const char *dir, uint32_t partitions)
+{
+	char journal_dir[200], windows_dir[200], checkpoint_dir[200];
+	struct state_replay_params params = {.journal_dir = journal_dir,
+		.checkpoint_dir = checkpoint_dir,
+		.from_ms = INT64_MIN,
+		.to_ms = INT64_MAX,
+		.partition = UINT32_MAX,
+		.source_idle_ms = 60000,
+		.merge_memory_bytes = 256 << 20};
+	struct state_replay_result result = {0};
+	struct err err = {""};
+
+	snprintf(journal_dir, sizeof journal_dir, "%s/journal", dir);
+	snprintf(windows_dir, sizeof windows_dir, "%s/state/windows", dir);
+	snprintf(checkpoint_dir, sizeof checkpoint_dir, "%s/state/checkpoints", dir);
+	command("mv %s/journal/p0/seg-0000000001.log %s/away", dir, dir);
+	assert_int_equal(window_store_open(&params.windows, windows_dir, &err), 0);
+	if (state_replay(&params, &result, &err) != 0)
+		fail_msg("%s", err.text);
+	for (uint32_t p = 0; p < partitions; p++) {
+		const struct state_replay_log *log = &result.log[p];
+
+		assert_int_equal(log->first_offset > 0, p == 0);
+		assert_non_null(strstr(log->begin, "windows that began before are incomplete"));
+		if (p > 0) /* at its place the savepoint holds */
+			assert_non_null(strstr(log->begin, ".save"));
+		assert_int_equal(log->passed_over, 0);
+		assert_true(log->events > 0);
+	}
+	assert_true(result.log[partitions].emitted > 0);
+	free(result.log);
+	window_store_close(params.windows);
+	command("mv %s/away %s/journal/p0/seg-0000000001.log", dir, dir);
+}
+
 /* To a smaller and a larger number: it starts, counts on, its replay agrees with its log; and it does not
  * begin empty when its checkpoints are lost. */
 static void a_new_number_goes_on(void **state)
@@ -163,6 +202,7 @@ static void a_new_number_goes_on(void **state)
 		assert_int_equal(good, counts[i] + 1);
 
 		srig_init(&n, next, counts[i], 0, 100);
+		n.rig.params.segment_bytes = SEGMENT_BYTES;
 		for (int round = 0; round < 2; round++) {
 			if (srig_open(&n, &err) != 0)
 				fail_msg("%s", err.text);
@@ -181,6 +221,7 @@ static void a_new_number_goes_on(void **state)
 				fail_msg("%s", check.fault);
 			assert_true(check.merged > 0);
 		}
+		assert_begins_empty(next, counts[i]);
 		command("rm -f %s/state/checkpoints/p1-*.ckpt", next);
 		if (srig_open(&n, &err) != 0) /* from the savepoint */
 			fail_msg("%s", err.text);
