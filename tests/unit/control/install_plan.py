@@ -1,5 +1,6 @@
 """What `meson install` puts there: every pack and the mapping of Sigma's fields, under share/sluice, and they hold from
-there: the packs pass `rules check`, in a copy as the installation lays them out."""
+there: the packs pass `rules check`, in a copy as the installation lays them out. The pages that the unit for systemd
+and error texts name are there, too, and the client in Python."""
 import json
 import os
 import shutil
@@ -17,10 +18,11 @@ def under_share(plan):
         if "/share/sluice/" not in target:
             continue
         place = target.split("/share/sluice/")[1]
-        if os.path.isdir(source):
-            for name in os.listdir(source):
-                found[os.path.join(source, name)] = os.path.join(place, name)
-        else:
+        for folder, _, names in os.walk(source):
+            for name in names:
+                path = os.path.join(folder, name)
+                found[path] = os.path.join(place, os.path.relpath(path, source))
+        if os.path.isfile(source):
             found[source] = place
     return found
 
@@ -29,10 +31,14 @@ def main():
     with open(os.path.join(BUILD, "meson-info", "intro-installed.json"), encoding="utf-8") as f:
         plan = json.load(f)
     programs = {os.path.basename(target) for target in plan.values() if "/bin/" in target}
-    assert {"sluiced", "sluicectl", "sluice-gen", "sluice-verify", "sluice-supervisor"} <= programs, programs
+    assert {"sluiced", "sluicectl", "sluice-gen", "sluice-verify", "sluice-supervisor",
+            "sluice-send"} <= programs, programs
     found = under_share(plan)
     packs = sorted(n for n in os.listdir(os.path.join(SOURCE, "rules", "packs")) if n.endswith(".yaml"))
-    want = {"packs/" + n for n in packs} | {"sigma/fields.yaml"}
+    with open(os.path.join(SOURCE, "docs", "sluice.service"), encoding="utf-8") as f:
+        page = next(line.split("/share/sluice/")[1].strip() for line in f if line.startswith("Documentation="))
+    want = {"packs/" + n for n in packs} | {"sigma/fields.yaml", page, "docs/sluice.service", "docs/drops.md",
+                                            "docs/decisions/0012-acks.md", "python/sluice_client.py"}
     assert packs and want <= set(found.values()), (want, found)
     home = tempfile.mkdtemp(prefix="sluice_install_")
     for source, place in found.items():
