@@ -36,7 +36,7 @@ def bundle(rig, name, *args):
 
 
 def write(rig, name, text):
-    with open(rig.path(name), "w", encoding="utf-8") as f:
+    with open(rig.path(name), "w", encoding="utf-8", opener=lambda p, f: os.open(p, f, 0o600)) as f:
         f.write(text)
     return rig.path(name)
 
