@@ -62,11 +62,11 @@ static bool sink_configured(const struct config *cfg)
 	return any;
 }
 
-/* What reads no rule and no table. The files with secrets are tried as the user of this process. */
+/* What reads no rule and no table. The files with keys are tried as the user of this process. */
 static int config_checks(const struct config *cfg, struct err *err)
 {
 	int (*const each[])(const struct config *, struct err *) = {config_check, event_config_check,
-		format_config_check, protect_config_check, frame_config_check, sinks_check};
+		format_config_check, protect_config_check, frame_config_check};
 	int rc = 0;
 
 	for (size_t i = 0; i < sizeof each / sizeof *each && rc == 0; i++)
@@ -81,7 +81,8 @@ static int check(const struct config *cfg)
 	struct ruleset *rs = NULL;
 	struct err err = {0};
 
-	if (config_checks(cfg, &err) || rules_of_dir(cfg, &rs, &err) || enrich_set_load(&tables, cfg, &err) ||
+	if (config_checks(cfg, &err) || sinks_check(cfg, &err) || rules_of_dir(cfg, &rs, &err) ||
+		enrich_set_load(&tables, cfg, &err) ||
 		(cfg->state.enabled && window_plan_make(&plan, cfg, &err))) {
 		fprintf(stderr, "sluiced: %s\n", err.text);
 		return 1;
@@ -112,6 +113,9 @@ static int run(const struct config *cfg, int argc, char **argv)
 	log_init((enum log_level)cfg->log.level, cfg->log.format == 1);
 	if (!sink_configured(cfg))
 		log_warn("control", "%s", no_sink);
+	/* That sink will refuse by itself: it is no reason to take no events, nor to starve the others. */
+	if (sinks_check(cfg, &err))
+		log_error("control", "%s", err.text);
 	signals_block();
 	umask(027);
 	rights_limit(cfg);

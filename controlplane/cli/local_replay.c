@@ -177,7 +177,8 @@ static int replay_definitions(const struct cli *cli, struct replay_cli *r, const
 	return 0;
 }
 
-/* Of a partition. An intact one passes over what a running stage has passed over: that is no fault. */
+/* Of a partition. One that is whole, or began while the stage was off, passes over what a running stage has
+ * passed over: that is no fault. */
 static void replay_faults(const struct state_replay_log *log, uint32_t p, json_t *begins, json_t *faults,
 	struct replay_verdict *verdict)
 {
@@ -186,7 +187,7 @@ static void replay_faults(const struct state_replay_log *log, uint32_t p, json_t
 	if (log->damaged)
 		json_array_append_new(faults, json_sprintf("partition %u: %s", p, log->fault));
 	verdict->damaged += log->damaged;
-	if (!log->begin[0] || !log->passed_over)
+	if (!log->begin[0] || log->off || !log->passed_over)
 		return;
 	json_array_append_new(
 		faults, json_sprintf("partition %u: %" PRIu64 " events passed over for want of definitions",

@@ -129,11 +129,20 @@ int eal_cores_check(const struct config *cfg, struct err *err)
 	for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
 		int count = eal_cpu_list(row[i].list, cpu, RTE_MAX_LCORE);
 
-		for (int k = 0; k < count; k++)
-			if (cpu[k] >= CPU_SETSIZE || !CPU_ISSET(cpu[k], &set))
-				return err_set(err, -EINVAL,
-					"%s: '%.60s': there is no core %u for this process: it may run on %s",
-					row[i].key, row[i].list, cpu[k], there);
+		int wrong = -1, there_are = 0;
+
+		for (int k = 0; k < count; k++) {
+			if (cpu[k] < CPU_SETSIZE && CPU_ISSET(cpu[k], &set))
+				there_are++;
+			else if (wrong < 0)
+				wrong = (int)cpu[k];
+		}
+		/* A worker needs each of its cores; the main cores are a set, of which the kernel takes what
+		 * there is. */
+		if (wrong >= 0 && (i == 0 || !there_are))
+			return err_set(err, -EINVAL,
+				"%s: '%.60s': there is no core %d for this process: it may run on %s",
+				row[i].key, row[i].list, wrong, there);
 	}
 	return 0;
 }

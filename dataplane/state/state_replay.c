@@ -150,7 +150,9 @@ static void part_say_begin(const struct replay_part *p, struct state_replay_log 
 {
 	const struct state_begin *b = &p->replay->begin[p->partition];
 	int n = snprintf(log->begin, sizeof log->begin,
-		"begins at offset %" PRIu64 "; windows that began before are incomplete; ",
+		"begins at offset %" PRIu64
+		"; windows that began before are incomplete, rules over time begin "
+		"with the next note of rules; ",
 		log->first_offset);
 	char *to = log->begin + n;
 	size_t cap = sizeof log->begin - (size_t)n;
@@ -160,7 +162,7 @@ static void part_say_begin(const struct replay_part *p, struct state_replay_log 
 	else if (b->known)
 		snprintf(to, cap, "definitions taken from %s%s", b->from,
 			b->certain ? "" : ", others may have been in force");
-	else if (b->certain)
+	else if ((log->off = b->certain))
 		snprintf(to, cap, "no definitions were in force: %s", b->from);
 	else
 		snprintf(to, cap, "definitions are not known");

@@ -43,7 +43,9 @@ struct state_replay_log {      /* a partition: of the input, and of the output m
 	char fault[160];
 	/* Not "": what it begins with is gone. Says from where on it is replayed, what that means, and under
 	 * which definitions. */
-	char begin[280];
+	char begin[360];
+	bool off; /* there no definitions were in force, for certain: what was passed over is in no row of the
+		     running stage either */
 };
 
 struct state_replay_result {

@@ -65,7 +65,8 @@ with Rig(sys.argv[1]) as rig:
     daemon = run(rig, "gone", EVENTS)
     events, first = kept(rig, daemon)
     rig.expect(all(first), f"what both partitions began with is gone: they begin at {first}")
-    heads = [f"partition {p}: begins at offset {first[p]}; windows that began before are incomplete; definitions "
+    heads = [f"partition {p}: begins at offset {first[p]}; windows that began before are incomplete, "
+             "rules over time begin with the next note of rules; definitions "
              for p in range(2)]
     answer = replay(rig, daemon)
     names = [s.split()[-1] for s in (answer[1] or {}).get("begins", [])]
