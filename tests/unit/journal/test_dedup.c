@@ -211,7 +211,7 @@ static void chosen_ids_are_like_others(void **state)
 				if (++ids[hash >> 32 & d.mask] > most)
 					most = ids[hash >> 32 & d.mask];
 			}
-			assert_true(most < 4 * DEDUP_BUCKET_IDS); /* of 4 in the mean */
+			assert_true(most < 4 * DEDUP_BUCKET_IDS); /* of 2 to 3 in the mean */
 			free(ids);
 			dedup_free(&d);
 		}
