@@ -58,10 +58,11 @@ static __attribute__((noinline, unused)) uint8_t *bytes_room_more(struct bytes *
 /* Room for `n` more bytes, which count as put; NULL without memory. Not filled. */
 static inline uint8_t *bytes_room(struct bytes *b, size_t n)
 {
-	uint8_t *to = b->data + b->bytes;
+	uint8_t *to;
 
 	if (__builtin_expect(b->failed || n >= b->capacity - b->bytes, 0))
 		return bytes_room_more(b, n);
+	to = b->data + b->bytes; /* there are data: nothing is added to NULL */
 	b->bytes += n;
 	return to;
 }
