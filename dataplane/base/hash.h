@@ -46,18 +46,26 @@ static inline uint64_t hash_load(const uint8_t *p, size_t bytes)
 #define HASH_K1 0xe7037ed1a0b428dbull
 #define HASH_K2 0x8ebc6af09c88c6e3ull
 
-static inline uint64_t hash_bytes(const void *data, size_t bytes, uint64_t seed)
+/* h: what comes before. first, second: of each step's factors; last: of the first one, where up to 8 bytes
+ * are left. */
+static inline uint64_t hash_steps(
+	const void *data, size_t bytes, uint64_t h, uint64_t first, uint64_t second, uint64_t last)
 {
 	const uint8_t *p = data;
-	uint64_t h = hash_fold(seed ^ HASH_K0, (uint64_t)bytes ^ HASH_K1);
 	size_t left = bytes;
 
 	for (; __builtin_expect(left > 16, 0); left -= 16, p += 16)
-		h = hash_fold(hash_load(p, 8) ^ HASH_K1, hash_load(p + 8, 8) ^ h);
+		h = hash_fold(hash_load(p, 8) ^ first, hash_load(p + 8, 8) ^ h ^ second);
 	if (left > 8)
-		h = hash_fold(hash_load(p, 8) ^ HASH_K1, hash_load(p + 8, left - 8) ^ h);
-	else
-		h = hash_fold(hash_load(p, left) ^ HASH_K2, h);
+		return hash_fold(hash_load(p, 8) ^ first, hash_load(p + 8, left - 8) ^ h ^ second);
+	return hash_fold(hash_load(p, left) ^ last, h ^ second);
+}
+
+static inline uint64_t hash_bytes(const void *data, size_t bytes, uint64_t seed)
+{
+	uint64_t h = hash_fold(seed ^ HASH_K0, (uint64_t)bytes ^ HASH_K1);
+
+	h = hash_steps(data, bytes, h, HASH_K1, 0, HASH_K2);
 	return hash_fold(h ^ HASH_K0, HASH_K2);
 }
 
@@ -96,16 +104,8 @@ static inline struct hash_key hash_key_of(uint64_t secret)
 
 static inline uint64_t hash_keyed(const struct hash_key *key, const void *data, size_t bytes)
 {
-	const uint8_t *p = data;
-	uint64_t h = bytes * HASH_K2;
-	size_t left = bytes;
+	uint64_t h = hash_steps(data, bytes, bytes * HASH_K2, key->word[0], key->word[1], key->word[0]);
 
-	for (; left > 16; left -= 16, p += 16)
-		h = hash_fold(hash_load(p, 8) ^ key->word[0], hash_load(p + 8, 8) ^ h ^ key->word[1]);
-	if (left > 8)
-		h = hash_fold(hash_load(p, 8) ^ key->word[0], hash_load(p + 8, left - 8) ^ h ^ key->word[1]);
-	else
-		h = hash_fold(hash_load(p, left) ^ key->word[0], h ^ key->word[1]);
 	return hash_fold(h ^ key->word[2], HASH_K2);
 }
 
