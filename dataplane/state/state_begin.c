@@ -15,6 +15,9 @@ struct finder {
 	const struct journal_meta *meta;
 	struct checkpoint_entry *list; /* one that proves unusable is set to not good */
 	uint32_t count;
+	bool looked_elsewhere; /* for the next two */
+	uint32_t noted;	       /* the first partition that has a note; UINT32_MAX: none has */
+	struct state_terms terms;
 };
 
 int state_note_first(
@@ -138,22 +141,28 @@ static int find_certain(
 	return 1;
 }
 
-static int find_note_elsewhere(
-	const struct finder *f, uint32_t partition, struct state_begin *b, struct err *err)
+/* Asked for by a partition that has none itself: the same answer for each. */
+static int find_note_elsewhere(struct finder *f, struct state_begin *b, struct err *err)
 {
 	struct state_note note;
 
-	for (uint32_t p = 0; p < f->meta->partitions && !b->known; p++) {
-		int rc = p == partition ? 0 : state_note_first(f->journal_dir, p, UINT64_MAX, &note, err);
+	for (uint32_t p = 0; p < f->meta->partitions && !f->looked_elsewhere; p++) {
+		int rc = state_note_first(f->journal_dir, p, UINT64_MAX, &note, err);
 
 		if (rc != 0)
 			return rc;
-		if (p == partition || !note.found)
+		if (!note.found)
 			continue;
-		b->known = true;
-		b->terms = note.terms;
-		snprintf(b->from, sizeof b->from, "the first note of partition %u", p);
+		f->looked_elsewhere = true;
+		f->noted = p;
+		f->terms = note.terms;
 	}
+	f->looked_elsewhere = true;
+	b->known = f->noted != UINT32_MAX;
+	if (!b->known)
+		return 0;
+	b->terms = f->terms;
+	snprintf(b->from, sizeof b->from, "the first note of partition %u", f->noted);
 	return 0;
 }
 
@@ -173,7 +182,7 @@ static int find_terms(struct finder *f, uint32_t partition, struct state_begin *
 		return 0;
 	}
 	b->known = find_newest(f, partition, b);
-	return b->known ? 0 : find_note_elsewhere(f, partition, b, err);
+	return b->known ? 0 : find_note_elsewhere(f, b, err);
 }
 
 int state_begin_find(const char *journal_dir, const char *checkpoint_dir, const struct journal_meta *meta,
@@ -181,7 +190,7 @@ int state_begin_find(const char *journal_dir, const char *checkpoint_dir, const 
 {
 	uint32_t first = partition == UINT32_MAX ? 0 : partition;
 	uint32_t end = partition == UINT32_MAX ? meta->partitions : partition + 1;
-	struct finder f = {.journal_dir = journal_dir, .meta = meta};
+	struct finder f = {.journal_dir = journal_dir, .meta = meta, .noted = UINT32_MAX};
 	bool gone = false;
 	int rc = 0;
 

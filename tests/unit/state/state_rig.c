@@ -358,32 +358,42 @@ static int check_each(void *arg, uint32_t p, uint64_t offset, const struct recor
 	return 0;
 }
 
+int srig_replay(const char *dir, struct state_replay_params *params, struct state_replay_result *result,
+	struct err *err)
+{
+	char journal_dir[200], windows_dir[200], checkpoint_dir[200];
+	int rc;
+
+	snprintf(journal_dir, sizeof journal_dir, "%s/journal", dir);
+	snprintf(windows_dir, sizeof windows_dir, "%s/state/windows", dir);
+	snprintf(checkpoint_dir, sizeof checkpoint_dir, "%s/state/checkpoints", dir);
+	params->journal_dir = journal_dir;
+	params->checkpoint_dir = checkpoint_dir;
+	params->from_ms = INT64_MIN;
+	params->to_ms = INT64_MAX;
+	params->partition = UINT32_MAX;
+	params->source_idle_ms = 60000;
+	params->merge_memory_bytes = 256 << 20;
+	rc = window_store_open(&params->windows, windows_dir, err);
+	if (rc == 0)
+		rc = state_replay(params, result, err);
+	window_store_close(params->windows);
+	return rc;
+}
+
 bool srig_check(const char *dir, cep_rules_get rules, void *rules_arg, struct srig_check *out)
 {
-	char journal_dir[160], output_dir[160], windows_dir[160], checkpoint_dir[160];
-	struct state_replay_params params = {.journal_dir = journal_dir,
-		.checkpoint_dir = checkpoint_dir,
-		.from_ms = INT64_MIN,
-		.to_ms = INT64_MAX,
-		.partition = UINT32_MAX,
-		.source_idle_ms = 60000,
-		.merge_memory_bytes = 256 << 20,
-		.rules = rules,
-		.rules_arg = rules_arg,
-		.emit = check_each};
+	char output_dir[160];
+	struct state_replay_params params = {.rules = rules, .rules_arg = rules_arg, .emit = check_each};
 	struct state_replay_result result = {0};
 	struct check c = {.out = out};
 	struct err err = {""};
-	int rc;
+	int rc = 0;
 
 	memset(out, 0, sizeof *out);
 	out->complete = true;
-	snprintf(journal_dir, sizeof journal_dir, "%s/journal", dir);
 	snprintf(output_dir, sizeof output_dir, "%s/output", dir);
-	snprintf(windows_dir, sizeof windows_dir, "%s/state/windows", dir);
-	snprintf(checkpoint_dir, sizeof checkpoint_dir, "%s/state/checkpoints", dir);
 	params.arg = &c;
-	rc = window_store_open(&params.windows, windows_dir, &err);
 	for (uint32_t p = 0; rc == 0 && p < 17; p++) {
 		struct journal_meta meta;
 
@@ -392,7 +402,7 @@ bool srig_check(const char *dir, cep_rules_get rules, void *rules_arg, struct sr
 			rc = journal_scanner_open(&c.scanner[p], output_dir, p, &err);
 	}
 	if (rc == 0)
-		rc = state_replay(&params, &result, &err);
+		rc = srig_replay(dir, &params, &result, &err);
 	if (rc == -ENOENT && result.partitions) /* no note yet: nothing may be in the log */
 		rc = 0;
 	for (uint32_t p = 0; p < 17 && c.scanner[p]; p++) {
@@ -409,6 +419,5 @@ bool srig_check(const char *dir, cep_rules_get rules, void *rules_arg, struct sr
 	if (rc != 0 && !out->fault[0])
 		snprintf(out->fault, sizeof out->fault, "%.280s", err.text);
 	free(result.log);
-	window_store_close(params.windows);
 	return rc == 0 && !out->longer && !out->differing;
 }

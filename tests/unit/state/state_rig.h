@@ -36,6 +36,11 @@ void srig_stop(struct srig *r, uint64_t drain_ms);
 void srig_close(struct srig *r);
 void srig_free(struct srig *r); /* and removes the directory */
 
+/* Replays the journal under dir, all of it, under the definitions that it names; params: emit and rules are
+ * the caller's. As state_replay(). */
+int srig_replay(const char *dir, struct state_replay_params *params, struct state_replay_result *result,
+	struct err *err);
+
 struct srig_check {
 	uint64_t replayed, compared, longer, differing, rows, merged, late;
 	uint64_t missing[17]; /* what replay gives beyond the end of each log */

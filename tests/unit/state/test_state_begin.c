@@ -13,7 +13,7 @@
 
 struct looked {
 	struct state_replay_result result;
-	struct window_store *windows;
+	const struct state_replay_params *params;
 	bool wanted;	  /* rows of a window of this name were emitted */
 	const char *name; /* NULL: none is looked for */
 	struct err err;
@@ -44,7 +44,8 @@ static int look_row(void *arg, uint32_t partition, uint64_t offset, const struct
 		struct bytes one = {0};
 
 		row_walk_put(&walk, rec->receive_time_ms, &one);
-		def = window_store_get(l->windows, row_of((const struct record *)one.data)->window_uid, &err);
+		def = window_store_get(
+			l->params->windows, row_of((const struct record *)one.data)->window_uid, &err);
 		l->wanted |= def && strcmp(def->name, l->name) == 0;
 		bytes_free(&one);
 	} while (row_walk_next(&walk));
@@ -53,25 +54,11 @@ static int look_row(void *arg, uint32_t partition, uint64_t offset, const struct
 
 static struct looked replay(const struct srig *r, const char *name)
 {
-	char journal_dir[160], windows_dir[160], checkpoint_dir[160];
-	struct looked l = {.name = name};
-	struct state_replay_params params = {.journal_dir = journal_dir,
-		.checkpoint_dir = checkpoint_dir,
-		.from_ms = INT64_MIN,
-		.to_ms = INT64_MAX,
-		.partition = UINT32_MAX,
-		.source_idle_ms = 60000,
-		.merge_memory_bytes = 256 << 20,
-		.emit = look_row,
-		.arg = &l};
+	struct state_replay_params params = {.emit = look_row};
+	struct looked l = {.name = name, .params = &params};
 
-	snprintf(journal_dir, sizeof journal_dir, "%s/journal", r->dir);
-	snprintf(windows_dir, sizeof windows_dir, "%s/state/windows", r->dir);
-	snprintf(checkpoint_dir, sizeof checkpoint_dir, "%s/state/checkpoints", r->dir);
-	assert_int_equal(window_store_open(&l.windows, windows_dir, &l.err), 0);
-	params.windows = l.windows;
-	l.rc = state_replay(&params, &l.result, &l.err);
-	window_store_close(l.windows);
+	params.arg = &l;
+	l.rc = srig_replay(r->dir, &params, &l.result, &l.err);
 	return l;
 }
 

@@ -134,23 +134,12 @@ static uint64_t sum_events(struct srig *r)
 /* Where one partition has lost its beginning none begins with what was left to it: that fits no more. */
 static void assert_begins_empty(const char *dir, uint32_t partitions)
 {
-	char journal_dir[200], windows_dir[200], checkpoint_dir[200];
-	struct state_replay_params params = {.journal_dir = journal_dir,
-		.checkpoint_dir = checkpoint_dir,
-		.from_ms = INT64_MIN,
-		.to_ms = INT64_MAX,
-		.partition = UINT32_MAX,
-		.source_idle_ms = 60000,
-		.merge_memory_bytes = 256 << 20};
+	struct state_replay_params params = {0};
 	struct state_replay_result result = {0};
 	struct err err = {""};
 
-	snprintf(journal_dir, sizeof journal_dir, "%s/journal", dir);
-	snprintf(windows_dir, sizeof windows_dir, "%s/state/windows", dir);
-	snprintf(checkpoint_dir, sizeof checkpoint_dir, "%s/state/checkpoints", dir);
 	command("mv %s/journal/p0/seg-0000000001.log %s/away", dir, dir);
-	assert_int_equal(window_store_open(&params.windows, windows_dir, &err), 0);
-	if (state_replay(&params, &result, &err) != 0)
+	if (srig_replay(dir, &params, &result, &err) != 0)
 		fail_msg("%s", err.text);
 	for (uint32_t p = 0; p < partitions; p++) {
 		const struct state_replay_log *log = &result.log[p];
@@ -164,7 +153,6 @@ static void assert_begins_empty(const char *dir, uint32_t partitions)
 	}
 	assert_true(result.log[partitions].emitted > 0);
 	free(result.log);
-	window_store_close(params.windows);
 	command("mv %s/away %s/journal/p0/seg-0000000001.log", dir, dir);
 }
 
