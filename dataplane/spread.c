@@ -7,7 +7,7 @@
 #include "batch.h"
 #include "decode_peek.h"
 #include "gelf_chunks.h"
-#include "hash.h"
+#include "hash_process.h"
 #include "race.h"
 
 #define PLAIN_HEADERS 42u
@@ -52,7 +52,7 @@ static __attribute__((noinline)) uint32_t owner_look(const struct spread *s, con
 	if (from.whole_ip4 && from.protocol != PROTO_UDP &&
 		!(from.protocol == PROTO_GRE && s->decap[m->port]))
 		return SPREAD_ANY;
-	return hash_partition(hash_keyed(&s->key, from.source, sizeof from.source), s->workers);
+	return hash_partition(hash_keyed(&hash_process_key, from.source, sizeof from.source), s->workers);
 }
 
 static inline uint32_t owner_of(const struct spread *s, const struct rte_mbuf *m)

@@ -22,7 +22,6 @@
 #include "dataplane.h"
 #include "decode.h"
 #include "err.h"
-#include "hash.h"
 
 #define SPREAD_ANY UINT32_MAX /* a frame without an owner */
 #define SPREAD_AHEAD 2u	      /* bursts that wait for a worker at most while others could take them */
@@ -40,7 +39,6 @@ struct spread {
 	uint32_t workers;
 	uint32_t givers; /* workers that have a queue */
 	uint32_t burst;
-	struct hash_key key;		  /* of owners: nobody can choose addresses that meet */
 	const struct decode_ports *ports; /* borrowed */
 	bool keyed[64];			  /* by listener: a source has one owner */
 	bool chunked[64];		  /* by listener: what is a chunk of GELF has one */

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "driver.h"
 #include "spread.h"
@@ -109,8 +108,7 @@ int spread_create(struct spread **out, const struct config *cfg, const struct de
 	s->place = aligned_alloc(_Alignof(struct spread_place), workers * sizeof *s->place);
 	s->ring = calloc((size_t)workers * workers, sizeof *s->ring);
 	s->spreader = calloc(workers, sizeof *s->spreader);
-	if (!s->place || !s->ring || !s->spreader ||
-		getrandom(&s->key, sizeof s->key, 0) != (ssize_t)sizeof s->key)
+	if (!s->place || !s->ring || !s->spreader)
 		goto fail;
 	memset(s->place, 0, workers * sizeof *s->place);
 	listeners_set_up(s, cfg);

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#include "hash.h"
+#include "hash_process.h"
 
 static void frames_drop(struct decoder *d, struct fragment_packet *p, enum drop_reason why)
 {
@@ -17,7 +17,7 @@ static void frames_drop(struct decoder *d, struct fragment_packet *p, enum drop_
 
 static uint32_t *bucket_of(struct fragment_table *t, const struct fragment_key *key)
 {
-	return &t->bucket[hash_keyed(&t->key, key, sizeof *key) & t->mask];
+	return &t->bucket[hash_keyed(&hash_process_key, key, sizeof *key) & t->mask];
 }
 
 /* Takes an open packet out of its chain and out of the order of age. */

@@ -7,7 +7,6 @@
 #define SLUICE_DECODE_FRAGMENT_H
 
 #include "decode_priv.h"
-#include "hash.h"
 
 #define FRAGMENT_NONE UINT32_MAX
 #define FRAGMENT_DATA_BYTES (65536u + DECODE_TAIL_BYTES)
@@ -39,7 +38,6 @@ struct fragment_packet {
 
 struct fragment_table {
 	uint32_t mask; /* buckets - 1 */
-	struct hash_key key;
 	uint64_t timeout_ns;
 	uint32_t oldest, newest, free, lent;
 	uint32_t *bucket;

@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "decode_fragment.h"
 
@@ -23,9 +22,7 @@ struct fragment_table *fragment_table_new(uint32_t packets, uint64_t timeout_ns)
 		.bucket = malloc(buckets * sizeof *t->bucket),
 		.packet = calloc(packets, sizeof *t->packet),
 		.data = malloc((size_t)packets * FRAGMENT_DATA_BYTES)};
-	/* So that nobody can choose addresses that all fall into one bucket. */
-	if (!t->bucket || !t->packet || !t->data ||
-		getrandom(&t->key, sizeof t->key, 0) != (ssize_t)sizeof t->key) {
+	if (!t->bucket || !t->packet || !t->data) {
 		fragment_table_free(t);
 		return NULL;
 	}

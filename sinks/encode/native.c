@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "native_keys.h"
 #include "native_string.h"
@@ -81,9 +80,6 @@ static bool has_dictionary(const struct native_column *c)
 void native_block_init(struct native_block *b)
 {
 	memset(b, 0, sizeof *b);
-	/* Senders choose the dictionary's keys: with a known hash they could make them collide. */
-	if (getrandom(&b->key, sizeof b->key, GRND_NONBLOCK) != (ssize_t)sizeof b->key)
-		b->key = hash_key_of((uintptr_t)b);
 }
 
 uint32_t native_column_add(struct native_block *b, const char *name, enum native_type type)
@@ -248,7 +244,7 @@ static void put_keys(
 	uint32_t *to = (uint32_t *)bytes_room(&c->value, count * sizeof *to);
 
 	for (uint32_t i = 0; to && i < count && !b->failed; i++) {
-		to[i] = native_key_find(b, c, text[i].data, text[i].bytes);
+		to[i] = native_key_find(c, text[i].data, text[i].bytes);
 		b->failed = to[i] == UINT32_MAX;
 	}
 }
@@ -301,7 +297,7 @@ void native_put_same_text(
 		return;
 	}
 	to = (uint32_t *)bytes_room(&c->value, count * sizeof *to);
-	key = b->failed ? UINT32_MAX : native_key_find(b, c, text, bytes);
+	key = b->failed ? UINT32_MAX : native_key_find(c, text, bytes);
 	b->failed = key == UINT32_MAX;
 	for (uint32_t i = 0; to && i < count; i++)
 		to[i] = key;

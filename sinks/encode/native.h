@@ -13,7 +13,6 @@
 #include <stdint.h>
 
 #include "bytes.h"
-#include "hash.h"
 
 enum native_type {
 	NATIVE_UUID,
@@ -81,7 +80,6 @@ struct native_block {
 	uint32_t column_count;
 	uint32_t row_count;
 	bool failed;
-	struct hash_key key; /* of the dictionaries' hash: secret, has no influence on the bytes */
 	struct native_column column[NATIVE_COLUMNS_MAX];
 };
 

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "hash.h"
+#include "hash_process.h"
 #include "native_string.h"
 
 #define SLOTS_MIN 256u
@@ -49,7 +49,7 @@ static bool key_append(struct native_column *c, const void *text, size_t bytes)
 }
 
 /* Makes the hash table twice as large (or at first) and puts the keys in again. */
-static bool slots_grow(struct native_block *b, struct native_column *c)
+static bool slots_grow(struct native_column *c)
 {
 	uint32_t count = c->slot_count ? c->slot_count * 2 : SLOTS_MIN;
 	struct native_slot *slot = calloc(count, sizeof *slot);
@@ -60,7 +60,7 @@ static bool slots_grow(struct native_block *b, struct native_column *c)
 		size_t bytes;
 		const uint8_t *text = key_text(c, key, &bytes);
 		uint64_t head = hash_load(text, bytes);
-		uint32_t at = (uint32_t)hash_keyed(&b->key, text, bytes) & (count - 1);
+		uint32_t at = (uint32_t)hash_keyed(&hash_process_key, text, bytes) & (count - 1);
 
 		while (slot[at].key)
 			at = (at + 1) & (count - 1);
@@ -72,7 +72,7 @@ static bool slots_grow(struct native_block *b, struct native_column *c)
 	return true;
 }
 
-uint32_t native_key_find(struct native_block *b, struct native_column *c, const void *text, size_t bytes)
+uint32_t native_key_find(struct native_column *c, const void *text, size_t bytes)
 {
 	uint64_t head;
 	uint32_t at;
@@ -81,10 +81,10 @@ uint32_t native_key_find(struct native_block *b, struct native_column *c, const 
 		return UINT32_MAX;
 	if (bytes == 0)
 		return 0;
-	if (c->key_count * 2 >= c->slot_count && !slots_grow(b, c))
+	if (c->key_count * 2 >= c->slot_count && !slots_grow(c))
 		return UINT32_MAX;
 	head = hash_load(text, bytes);
-	at = (uint32_t)hash_keyed(&b->key, text, bytes) & (c->slot_count - 1);
+	at = (uint32_t)hash_keyed(&hash_process_key, text, bytes) & (c->slot_count - 1);
 	for (; c->slot[at].key; at = (at + 1) & (c->slot_count - 1)) {
 		const struct native_slot *slot = &c->slot[at];
 

@@ -5,6 +5,6 @@
 #include "native.h"
 
 /* Number of the key; new ones are added. UINT32_MAX when memory ended. */
-uint32_t native_key_find(struct native_block *b, struct native_column *c, const void *text, size_t bytes);
+uint32_t native_key_find(struct native_column *c, const void *text, size_t bytes);
 
 #endif
