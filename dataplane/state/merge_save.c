@@ -105,7 +105,8 @@ static int lost_load(struct merge *m, struct cursor *c, uint64_t *before, struct
 	struct merge_window *w;
 	int rc = 0;
 
-	if (!key || !time_good(end) || !time_good(start) || key_bytes > MERGE_KEY_MAX || uid < *before)
+	if (!key || !time_good(end) || !time_good(start) || key_bytes > MERGE_KEY_MAX || uid < *before ||
+		!row_key_valid(key, key_bytes))
 		return load_bad(err, "a window that was put out");
 	*before = uid + 1;
 	if (!m->params.window(m->params.window_arg, uid))
@@ -118,17 +119,6 @@ static int lost_load(struct merge *m, struct cursor *c, uint64_t *before, struct
 	w->lost_start_ms = start;
 	bytes_put(&w->lost_key, key, key_bytes);
 	return w->lost_key.failed ? err_set(err, -ENOMEM, "no memory for the merge state") : 0;
-}
-
-/* The packed cell is one of the definition's. */
-static bool agg_good(struct merge *m, const struct window_def *def, const uint8_t *agg, uint32_t bytes)
-{
-	int rc;
-
-	agg_arena_reset(m->arena);
-	agg_cell_init(def->aggs, m->cell);
-	rc = agg_cell_unpack(def->aggs, m->cell, m->arena, agg, bytes);
-	return rc == 0 || rc == -ENOSPC;
 }
 
 static int kept_load(struct merge *m, struct cursor *c, const struct kept **before, struct err *err)
@@ -146,7 +136,7 @@ static int kept_load(struct merge *m, struct cursor *c, const struct kept **befo
 	agg_bytes = cursor_le32(c);
 	agg = cursor_take(c, agg_bytes);
 	if (!key || !agg || !time_good(limit) || !time_good(end) || !time_good(start) || start > end ||
-		key_bytes > MERGE_KEY_MAX)
+		key_bytes > MERGE_KEY_MAX || !row_key_valid(key, key_bytes) || revision == UINT32_MAX)
 		return load_bad(err, "a retained window");
 	if (!m->params.window(m->params.window_arg, uid))
 		return 0;
@@ -154,7 +144,7 @@ static int kept_load(struct merge *m, struct cursor *c, const struct kept **befo
 	if (!w)
 		return rc;
 	if (w->def->lateness_ms <= 0 || agg_bytes > agg_set_packed_max(w->def->aggs) ||
-		!agg_good(m, w->def, agg, agg_bytes))
+		!agg_packed_valid(w->def->aggs, agg, agg_bytes))
 		return load_bad(err, "a retained window");
 	bytes_reset(&m->text); /* a row with its key behind it, as the table looks for it */
 	bytes_put(&m->text, &row, sizeof row);

@@ -367,7 +367,7 @@ bool revision_load(struct revisions *r, const struct stage_window *w, struct cur
 		uint32_t n = cursor_le32(c);
 		struct revision_count *had;
 
-		if (c->failed || !n || end <= before)
+		if (c->failed || !n || n == UINT32_MAX || end <= before) /* the next one counts on */
 			return false;
 		before = end;
 		had = revision_had(r, end);

@@ -12,8 +12,7 @@
 
 /* ---- checks ---- */
 
-/* Parts of a well-formed key, or -1. */
-static int key_parts(const uint8_t *key, uint32_t bytes)
+int row_key_parts(const uint8_t *key, uint32_t bytes)
 {
 	uint32_t at = 0;
 	int parts = 0;
@@ -32,6 +31,13 @@ static int key_parts(const uint8_t *key, uint32_t bytes)
 		at += n;
 	}
 	return parts;
+}
+
+bool row_key_valid(const uint8_t *key, uint32_t bytes)
+{
+	int parts = row_key_parts(key, bytes);
+
+	return parts >= 0 && parts <= WINDOW_GROUP_MAX + 1; /* + the step of a funnel */
 }
 
 /* What only a record with no event in it may look like: its payload starts right behind the header, aligned.
@@ -67,7 +73,6 @@ static bool rule_alert_valid(const struct record *rec)
 static bool plain_row_valid(const struct record *rec)
 {
 	const struct row *row = row_of(rec);
-	int parts;
 
 	if (rec->payload_bytes < sizeof *row || rec->payload_bytes != sizeof *row + (uint64_t)row->key_bytes +
 									      row->agg_bytes +
@@ -75,8 +80,7 @@ static bool plain_row_valid(const struct record *rec)
 		return false;
 	if (row->reserved || row->start_ms > row->end_ms || (row->delta_bytes && !row->revision))
 		return false;
-	parts = key_parts(row_key(row), row->key_bytes);
-	return parts >= 0 && parts <= WINDOW_GROUP_MAX + 1; /* + the step of a funnel */
+	return row_key_valid(row_key(row), row->key_bytes);
 }
 
 /* Every item lies in the payload, with zeros behind it; keys are well-formed and ascend. */
@@ -93,7 +97,6 @@ static bool row_many_valid(const struct record *rec)
 	for (uint32_t i = 0; i < rows->count; i++) {
 		struct row_many_item item;
 		uint32_t bytes, pad;
-		int parts;
 
 		if ((size_t)(end - at) < sizeof item)
 			return false;
@@ -105,8 +108,7 @@ static bool row_many_valid(const struct record *rec)
 			return false;
 		if (pad && hash_load(at + bytes, pad))
 			return false;
-		parts = key_parts(at, item.key_bytes);
-		if (parts < 0 || parts > WINDOW_GROUP_MAX + 1 ||
+		if (!row_key_valid(at, item.key_bytes) ||
 			(before && row_keys_compare(before, before_bytes, at, item.key_bytes) >= 0))
 			return false;
 		before = at;
@@ -273,7 +275,7 @@ void row_put_late(struct bytes *out, const struct record *rec, uint64_t window_u
 	append(to, &input_offset, sizeof input_offset);
 	late->bytes = whole;
 	late->kind = RECORD_LATE;
-	late->flags &= (uint16_t)~(RECORD_F_PRODUCER | RECORD_F_ACK); /* its payload ends otherwise now */
+	late->flags &= (uint16_t) ~(RECORD_F_PRODUCER | RECORD_F_ACK); /* its payload ends otherwise now */
 	late->payload_bytes = rec->payload_bytes + LATE_TAIL_BYTES;
 }
 

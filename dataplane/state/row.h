@@ -210,6 +210,11 @@ static inline int row_key_compare(const struct row *a, const struct row *b);
 static inline int row_place_compare_at(
 	const struct row *a, const uint8_t *a_key, const struct row *b, const uint8_t *b_key);
 
+/* Parts of a key, or -1: any bytes. A row's key is well-formed, and has no more parts than a definition gives
+ * it: every reader of keys asks one of these two, of logs as of saved states. */
+int row_key_parts(const uint8_t *key, uint32_t bytes);
+bool row_key_valid(const uint8_t *key, uint32_t bytes);
+
 /* Builds a group key from an event's fields; returns its bytes, or 0 if it does not fit `cap` (without group
  * fields: 0, the only key). Text fields by their decoded bytes, the others by their canonical text
  * (value_text.h; times: ms). */

@@ -74,13 +74,33 @@ static void session_gather(struct sessions *ss, struct session *first, struct se
 	}
 }
 
+/* The head of a saved session: false if no save makes it. A key's stand in order, none twice; *before is the
+ * last one's. */
+static bool head_load(
+	const struct sessions *ss, struct cursor *c, bool first, struct session *before, bool *cut)
+{
+	struct session s = {.start_ms = stage_get_time(c)};
+	uint8_t flag;
+
+	s.last_ms = stage_get_time(c);
+	flag = cursor_u8(c);
+	if (c->failed || s.last_ms < s.start_ms || flag > 1 || session_end(ss, &s) <= ss->w.st->step_ms)
+		return false;
+	if (!first && (s.start_ms < before->start_ms ||
+			      (s.start_ms == before->start_ms && s.last_ms <= before->last_ms)))
+		return false;
+	*before = s;
+	*cut = flag;
+	return true;
+}
+
 static bool key_load(struct sessions *ss, struct cursor *c)
 {
 	struct stage_pick p;
 	uint8_t flags;
 	uint32_t count;
-	struct session *first = NULL, *s;
-	bool mine, meets;
+	struct session *first = NULL, *s, head = {0};
+	bool mine, meets, cut;
 
 	if (!stage_get_key(&ss->w, c, &p, &flags))
 		return false;
@@ -95,19 +115,16 @@ static bool key_load(struct sessions *ss, struct cursor *c)
 					: !!keytab_find(&ss->keys, p.tag, p.key, p.key_bytes, NULL))
 		return false;
 	for (uint32_t i = 0; i < count; i++) {
-		int64_t start = stage_get_time(c), last = stage_get_time(c);
-		uint8_t cut = cursor_u8(c);
-
-		if (c->failed || last < start || cut > 1 || last + ss->w.def->gap_ms <= ss->w.st->step_ms)
+		if (!head_load(ss, c, !i, &head, &cut))
 			return false;
 		if (!mine) {
 			cursor_take(c, cursor_le32(c));
 			continue;
 		}
-		s = first ? session_more(ss, first, start)
-			  : session_key_first(ss, &p, start, flags & KEYTAB_F_OTHER);
+		s = first ? session_more(ss, first, head.start_ms)
+			  : session_key_first(ss, &p, head.start_ms, flags & KEYTAB_F_OTHER);
 		first = first ? first : s;
-		s->last_ms = last;
+		s->last_ms = head.last_ms;
 		if (cut)
 			session_entry(s)->flags |= KEYTAB_F_CUT;
 		if (!stage_get_cell(&ss->w, session_cell(s), ss->arena, c))

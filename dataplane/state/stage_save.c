@@ -79,8 +79,11 @@ bool stage_get_key(const struct stage_window *w, struct cursor *c, struct stage_
 	memcpy(&word, head, sizeof word);
 	memcpy(&bytes, head + sizeof word, sizeof bytes);
 	key = cursor_take(c, bytes);
-	if (!key || word & ~(KEYTAB_F_OTHER | KEYTAB_F_CUT) || bytes > WINDOW_KEY_BYTES_MAX ||
-		(word & KEYTAB_F_OTHER && bytes))
+	if (!key || word & ~(KEYTAB_F_OTHER | KEYTAB_F_CUT) || bytes > WINDOW_KEY_BYTES_MAX)
+		return false;
+	/* It comes out in rows, which nobody takes with another key. Without fields there is one key. */
+	if (word & KEYTAB_F_OTHER ? bytes || !w->def->group_count
+				  : row_key_parts(key, bytes) != (int)w->def->group_count)
 		return false;
 	*flags = (uint8_t)word;
 	memset(to + bytes, 0, 8);

@@ -107,6 +107,35 @@ static void damaged_saves_do_no_harm(void **state)
 	rig_hand_stop(&b);
 }
 
+/* What is retained comes out in rows again: its key is one of a row, and the next revision has a number. */
+static void retained_windows_are_those_of_rows(void **state)
+{
+	/* revision, flags, the key's length and the key of one that is retained */
+	static const uint8_t good[] = {0, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 3, 0, 'w', 'e', 'b'};
+	struct bytes saved = {0};
+	uint8_t *at = NULL;
+	struct rig_hand b;
+	struct err err;
+
+	(void)state;
+	hand_fill(&b, &saved);
+	for (size_t i = 0; !at && i + sizeof good <= saved.bytes; i++)
+		if (!memcmp(saved.data + i, good, sizeof good))
+			at = saved.data + i;
+	assert_non_null(at);
+	at[12] = 2;
+	assert_int_equal(load(&b, 2, saved.data, saved.bytes, &err), -EINVAL);
+	assert_string_equal(err.text, "merge state: a retained window is not what a save makes");
+	memcpy(at, good, sizeof good);
+	memset(at, 0xff, 4);
+	assert_int_equal(load(&b, 2, saved.data, saved.bytes, &err), -EINVAL);
+	assert_string_equal(err.text, "merge state: a retained window is not what a save makes");
+	memcpy(at, good, sizeof good);
+	assert_int_equal(load(&b, 2, saved.data, saved.bytes, &err), 0);
+	bytes_free(&saved);
+	rig_hand_stop(&b);
+}
+
 static void gone_definitions_are_left_out(void **state)
 {
 	struct bytes saved = {0};
@@ -187,6 +216,7 @@ int main(void)
 		cmocka_unit_test(positions_are_those_of_rows_that_wait),
 		cmocka_unit_test(other_saves_are_refused),
 		cmocka_unit_test(damaged_saves_do_no_harm),
+		cmocka_unit_test(retained_windows_are_those_of_rows),
 		cmocka_unit_test(gone_definitions_are_left_out),
 		cmocka_unit_test(other_partitions_go_on),
 	};

@@ -1,0 +1,165 @@
+/* Saved states of the stage that no save makes: what would come out in rows that nobody takes is refused when
+ * it is loaded. That a save and load anywhere changes nothing is in test_stage_model.c. */
+#include <errno.h>
+#include <string.h>
+
+#include "keytab.h"
+#include "stage_rig.h"
+
+#define WHERE_MAX 16
+
+static const char *const kinds[] = {
+	"name=t kind=tumbling size=2s by=user_id aggregates='count'",
+	"name=h kind=hopping size=4s slide=2s by=user_id aggregates='count'",
+	"name=s kind=session gap=2500ms by=user_id aggregates='count'",
+	"name=f kind=funnel size=2s within=1s by=user_id steps='a: page = /p0; b: page = /p1'",
+};
+enum { TUMBLING, HOPPING, SESSION, FUNNEL, KINDS };
+
+static void event_put(struct rig_stream *s, int64_t time_ms, uint32_t user)
+{
+	rig_stream_put(s, &(struct rig_event){.kind = RECORD_EVENT,
+				  .type = EVENT_TYPE_click,
+				  .time_ms = time_ms,
+				  .receive_ms = RIG_TIME + 60000,
+				  .user = user,
+				  .amount = INT64_MIN,
+				  .port = 4000});
+}
+
+/* The state behind these events. */
+static void saved_of(const struct window_plan *plan, struct rig_stream *s, struct bytes *saved)
+{
+	struct bytes out = {0};
+	struct stage *st = rig_stage(plan, 60000, SIZE_MAX, &out);
+
+	rig_block_end(s, INT64_MIN);
+	rig_run(st, s, 0, s->blocks);
+	stage_save(st, saved);
+	assert_false(saved->failed);
+	stage_free(st);
+	bytes_free(&out);
+	rig_stream_free(s);
+}
+
+static int load(const struct window_plan *plan, const struct bytes *saved)
+{
+	struct bytes out = {0};
+	struct stage *st = rig_stage(plan, 60000, SIZE_MAX, &out);
+	uint32_t dropped;
+	struct err err = {""};
+	int rc = stage_load(st, saved->data, saved->bytes, &dropped, &err);
+
+	if (rc)
+		assert_non_null(strstr(err.text, "not one that this version writes, or damaged"));
+	stage_free(st);
+	bytes_free(&out);
+	return rc;
+}
+
+/* All places where the bytes stand. */
+static size_t places_of(const struct bytes *saved, const void *what, size_t bytes, uint8_t *where[WHERE_MAX])
+{
+	size_t count = 0;
+
+	for (size_t at = 0; at + bytes <= saved->bytes; at++)
+		if (!memcmp(saved->data + at, what, bytes) && count < WHERE_MAX)
+			where[count++] = saved->data + at;
+	return count;
+}
+
+/* A key is the lengths and bytes of as many fields as the definition groups by. */
+static void keys_are_those_of_rows(void **state)
+{
+	static const uint8_t key[4] = {2, 0, 'u', '7'};
+	static const uint8_t bad[][4] = {
+		{1, 0, 'u', '7'}, {3, 0, 'u', '7'}, {0, 0, 0, 0}, {255, 255, 'u', '7'}};
+
+	(void)state;
+	for (uint32_t kind = 0; kind < KINDS; kind++) {
+		struct window_plan *plan = rig_plan(1000, 1, &kinds[kind]);
+		struct rig_stream s = {0};
+		struct bytes saved = {0};
+		uint8_t *where[WHERE_MAX];
+		size_t count;
+
+		event_put(&s, RIG_TIME, 7);
+		saved_of(plan, &s, &saved);
+		count = places_of(&saved, key, sizeof key, where);
+		assert_int_equal(count, 1);
+		for (uint32_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+			memcpy(where[0], bad[i], sizeof key);
+			assert_int_equal(load(plan, &saved), -EINVAL);
+		}
+		memcpy(where[0], key, sizeof key);
+		assert_int_equal(load(plan, &saved), 0);
+		bytes_free(&saved);
+		window_plan_free(plan);
+	}
+}
+
+/* Where there is one key, without fields, there are no others: two rows of it would be one too many. */
+static void one_key_has_no_others(void **state)
+{
+	static const char *const text[] = {"name=t kind=tumbling size=2s aggregates='count'",
+		"name=h kind=hopping size=4s slide=2s aggregates='count'"};
+	static const uint8_t tumbling[] = {1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1};
+	/* behind the keys' number: the key, its elements, no prefix */
+	static const uint8_t hopping[] = {1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0};
+
+	(void)state;
+	for (uint32_t i = 0; i < 2; i++) {
+		struct window_plan *plan = rig_plan(1000, 1, &text[i]);
+		struct rig_stream s = {0};
+		struct bytes saved = {0};
+		uint8_t *where[WHERE_MAX];
+
+		event_put(&s, RIG_TIME, 7);
+		saved_of(plan, &s, &saved);
+		assert_int_equal(places_of(&saved, i ? hopping : tumbling, sizeof tumbling, where), 1);
+		assert_int_equal(load(plan, &saved), 0);
+		where[0][sizeof(uint64_t)] = KEYTAB_F_OTHER;
+		assert_int_equal(load(plan, &saved), -EINVAL);
+		bytes_free(&saved);
+		window_plan_free(plan);
+	}
+}
+
+/* Two of one beginning and end would be two rows of one window. */
+static void sessions_of_a_key_are_in_order(void **state)
+{
+	struct session_head {
+		int64_t start_ms, last_ms;
+		uint8_t rest[5]; /* cut, bytes of the cell */
+	} __attribute__((packed))
+	head[2] = {{RIG_TIME, RIG_TIME, {0, 1}}, {RIG_TIME + 10000, RIG_TIME + 10000, {0, 1}}};
+	struct window_plan *plan = rig_plan(1000, 1, &kinds[SESSION]);
+	uint8_t *where[2][WHERE_MAX];
+	struct rig_stream s = {0};
+	struct bytes saved = {0};
+
+	(void)state;
+	event_put(&s, RIG_TIME, 7);
+	event_put(&s, RIG_TIME + 10000, 7);
+	saved_of(plan, &s, &saved);
+	for (uint32_t i = 0; i < 2; i++)
+		assert_int_equal(places_of(&saved, &head[i], sizeof *head, where[i]), 1);
+	for (uint32_t order = 0; order < 4; order++) {
+		memcpy(where[0][0], &head[order & 1], sizeof *head);
+		memcpy(where[1][0], &head[order >> 1], sizeof *head);
+		assert_int_equal(load(plan, &saved), order == 2 ? 0 : -EINVAL);
+	}
+	bytes_free(&saved);
+	window_plan_free(plan);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(keys_are_those_of_rows),
+		cmocka_unit_test(one_key_has_no_others),
+		cmocka_unit_test(sessions_of_a_key_are_in_order),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
