@@ -57,15 +57,25 @@ void session_save(const struct stage_window *w, struct bytes *out)
 	}
 }
 
+/* True if two sessions of a key become one: both can take events, and touch; or their rows would be of one
+ * window, which a partition puts out once. */
+static bool session_meets(const struct sessions *ss, const struct session *a, const struct session *b)
+{
+	int64_t wm = ss->w.st->watermark_ms;
+
+	if (a->start_ms == b->start_ms && a->last_ms == b->last_ms)
+		return true;
+	return session_live(ss, a, wm) && session_live(ss, b, wm) && a->start_ms <= session_end(ss, b) &&
+	       b->start_ms <= session_end(ss, a);
+}
+
 /* A session that was added to those of a key: joins what it touches. */
 static void session_gather(struct sessions *ss, struct session *first, struct session *s)
 {
-	int64_t wm = ss->w.st->watermark_ms;
 	struct session *x = first;
 
-	while (x && session_live(ss, s, wm)) {
-		if (x == s || !session_live(ss, x, wm) || x->start_ms > session_end(ss, s) ||
-			s->start_ms > session_end(ss, x)) {
+	while (x) {
+		if (x == s || !session_meets(ss, x, s)) {
 			x = session_at(ss, x->next);
 			continue;
 		}

@@ -153,12 +153,84 @@ static void sessions_of_a_key_are_in_order(void **state)
 	window_plan_free(plan);
 }
 
+static void run(struct stage *st, const struct rig_stream *s, uint32_t partition)
+{
+	struct err err;
+
+	for (uint32_t i = 0; i < s->blocks; i++) {
+		struct journal_block block = rig_block(s, i);
+
+		block.partition = partition;
+		assert_int_equal(stage_block(st, &block, block.first_offset, &err), 0);
+	}
+}
+
+/* What exceeds keys_max meets where partitions are gathered. Sessions that are over, and wait for the step,
+ * take nothing more, but are one where they are of one beginning and end. */
+static void others_that_are_over_are_one(void **state)
+{
+	static const char *const text =
+		"name=s kind=session gap=2500ms by=user_id keys_max=1 aggregates='count'";
+	struct window_plan *plan = rig_plan(1000, 1, &text);
+	struct stage_params params = {.plan = plan, .memory_bytes = SIZE_MAX};
+	struct bytes out = {0}, saved[2] = {{0}, {0}};
+	struct stage_saved list[2];
+	struct rig_stream s = {0};
+	uint32_t rows = 0, others = 0;
+	const struct record *rec;
+	struct stage *st;
+	struct err err;
+	size_t at = 0;
+
+	(void)state;
+	for (uint32_t p = 0; p < 2; p++) {
+		params.partition = p;
+		assert_int_equal(stage_new(&st, &params, rig_collect, &out, &err), 0);
+		event_put(&s, RIG_TIME, 7 + p);
+		event_put(&s, RIG_TIME, 9);
+		rig_block_end(&s, INT64_MIN);
+		rig_block_end(&s, RIG_TIME + 2700); /* over at 2500 */
+		run(st, &s, p);
+		rig_stream_free(&s);
+		s = (struct rig_stream){0};
+		stage_save(st, &saved[p]);
+		list[p] = (struct stage_saved){saved[p].data, saved[p].bytes};
+		stage_free(st);
+	}
+	bytes_reset(&out);
+	params.partition = 0;
+	assert_int_equal(stage_new(&st, &params, rig_collect, &out, &err), 0);
+	assert_int_equal(stage_gather(st, list, 2, 1, &err), 0);
+	rig_block_end(&s, RIG_TIME + 60000);
+	run(st, &s, 0);
+	while ((rec = rig_next(&out, &at))) {
+		struct row_walk walk;
+
+		if (rec->kind != RECORD_ROW)
+			continue;
+		row_walk_first(&walk, rec);
+		do {
+			rows++;
+			others += walk.row.flags & ROW_F_OTHER;
+		} while (row_walk_next(&walk));
+	}
+	assert_int_equal(rows, 3);
+	assert_int_equal(others, 1);
+	stage_free(st);
+	for (uint32_t p = 0; p < 2; p++)
+		bytes_free(&saved[p]);
+	bytes_free(&out);
+	rig_stream_free(&s);
+	window_plan_free(plan);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(keys_are_those_of_rows),
 		cmocka_unit_test(one_key_has_no_others),
 		cmocka_unit_test(sessions_of_a_key_are_in_order),
+		cmocka_unit_test(others_that_are_over_are_one),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
