@@ -7,6 +7,7 @@
 #ifndef SLUICE_JSON_PRIV_H
 #define SLUICE_JSON_PRIV_H
 
+#include "avx2.h"
 #include "json.h"
 #include "json_scan.h"
 #include "number.h"
@@ -115,8 +116,6 @@ struct json_parser {
 	uint64_t sighting[SIGHTINGS];
 	struct number_memory numbers;
 };
-
-#define AVX2_FN __attribute__((target("avx2,bmi,bmi2,lzcnt")))
 
 void json_parser_forget(struct json_parser *jp); /* all shapes */
 

@@ -88,8 +88,7 @@ void json_parser_free(struct json_parser *jp)
 void json_parser_use(struct json_parser *jp, bool avx2, bool shapes)
 {
 	__builtin_cpu_init();
-	jp->avx2 = avx2 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
-		   __builtin_cpu_supports("bmi2");
+	jp->avx2 = avx2 && avx2_usable();
 	jp->shapes_on = shapes && jp->avx2;
 	json_parser_forget(jp);
 }

@@ -3,10 +3,11 @@
  * alone. */
 #include "hll.h"
 
-#include <emmintrin.h>
+#include <immintrin.h>
 #include <math.h>
 #include <string.h>
 
+#include "avx2.h"
 #include "varint.h"
 
 #define TABLE_SLOTS_MIN 64u
@@ -33,6 +34,9 @@ static uint32_t form_bytes(uint32_t n)
 	return n <= HLL_TOKENS_MAX ? table_slots(n) * (uint32_t)sizeof(uint32_t) : HLL_REGISTERS;
 }
 
+/* True if one of the tokens is this one. */
+typedef bool scan_fn(const uint32_t *token, uint32_t n, uint32_t want);
+
 /* n: at least HLL_INLINE. The last four overlap others, and all are looked at: where a token stands is as
  * good as random, and a branch that cannot be foreseen costs more than what is left. */
 static inline bool scan_find(const uint32_t *token, uint32_t n, uint32_t want)
@@ -44,6 +48,19 @@ static inline bool scan_find(const uint32_t *token, uint32_t n, uint32_t want)
 		found = _mm_or_si128(
 			found, _mm_cmpeq_epi32(_mm_loadu_si128((const __m128i *)(token + i)), wanted));
 	return _mm_movemask_epi8(found);
+}
+
+AVX2_FN static inline bool scan_find_avx2(const uint32_t *token, uint32_t n, uint32_t want)
+{
+	__m256i wanted = _mm256_set1_epi32((int)want), found;
+
+	if (n < 8)
+		return scan_find(token, n, want);
+	found = _mm256_cmpeq_epi32(_mm256_loadu_si256((const __m256i *)(token + n - 8)), wanted);
+	for (uint32_t i = 0; i + 8 < n; i += 8)
+		found = _mm256_or_si256(
+			found, _mm256_cmpeq_epi32(_mm256_loadu_si256((const __m256i *)(token + i)), wanted));
+	return _mm256_movemask_epi8(found);
 }
 
 /* The slot of the token, or the free one where it belongs. A token is hash bits from its top. */
@@ -168,7 +185,7 @@ static __attribute__((noinline)) bool token_new(struct hll *h, struct agg_arena 
 	return true;
 }
 
-static inline bool token_add(struct hll *h, struct agg_arena *a, uint32_t token)
+AVX2_BODY bool token_find_add(struct hll *h, struct agg_arena *a, uint32_t token, scan_fn *scan)
 {
 	uint32_t *block, n;
 
@@ -180,9 +197,14 @@ static inline bool token_add(struct hll *h, struct agg_arena *a, uint32_t token)
 		register_raise((uint8_t *)block, token);
 		return true;
 	}
-	if (n <= HLL_SCAN_MAX ? scan_find(block, n, token) : *table_find(block, table_slots(n), token) != 0)
+	if (n <= HLL_SCAN_MAX ? scan(block, n, token) : *table_find(block, table_slots(n), token) != 0)
 		return true;
 	return token_new(h, a, token);
+}
+
+static bool token_add(struct hll *h, struct agg_arena *a, uint32_t token)
+{
+	return token_find_add(h, a, token, scan_find);
 }
 
 bool hll_add(struct hll *h, struct agg_arena *a, uint64_t hash)
@@ -190,7 +212,8 @@ bool hll_add(struct hll *h, struct agg_arena *a, uint64_t hash)
 	return token_add(h, a, hll_token(hash));
 }
 
-uint64_t hll_add_run(const struct agg_items *items, uint32_t offset, const uint32_t *token)
+AVX2_BODY uint64_t run_add(
+	const struct agg_items *items, uint32_t offset, const uint32_t *token, scan_fn *scan)
 {
 	const uint32_t count = items->count;
 	uint64_t lost = 0;
@@ -198,10 +221,20 @@ uint64_t hll_add_run(const struct agg_items *items, uint32_t offset, const uint3
 	for (uint32_t k = 0; k < count; k++) {
 		uint32_t i = items->event[k];
 
-		if (!token_add((struct hll *)(items->cell[k] + offset), items->arena[k], token[i]))
+		if (!token_find_add((struct hll *)(items->cell[k] + offset), items->arena[k], token[i], scan))
 			lost |= 1ull << i;
 	}
 	return lost;
+}
+
+AVX2_FN static uint64_t run_add_avx2(const struct agg_items *items, uint32_t offset, const uint32_t *token)
+{
+	return run_add(items, offset, token, scan_find_avx2);
+}
+
+uint64_t hll_add_run(const struct agg_items *items, uint32_t offset, const uint32_t *token)
+{
+	return avx2_usable() ? run_add_avx2(items, offset, token) : run_add(items, offset, token, scan_find);
 }
 
 /* Every block that adding up to n tokens may need fits: then their order does not matter. */
