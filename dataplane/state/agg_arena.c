@@ -10,27 +10,6 @@
 #define CAPACITY_MIN (64u << 10)
 #define HUGE_FROM (8u << 20) /* larger mappings ask for huge pages: cells are touched at random */
 
-/* Two classes an octave: 16, 24, 32, 48, 64, ... */
-static uint32_t class_of(uint32_t bytes)
-{
-	uint32_t octave;
-
-	if (bytes <= 16)
-		return 0;
-	octave = 31 - (uint32_t)__builtin_clz(bytes - 1); /* 2^octave < bytes <= 2^(octave + 1) */
-	return 2 * (octave - 4) + (bytes > 3u << (octave - 1) ? 2 : 1);
-}
-
-static uint32_t class_bytes(uint32_t class)
-{
-	return class & 1 ? 24u << (class / 2) : 16u << (class / 2);
-}
-
-uint32_t agg_block_bytes(uint32_t bytes)
-{
-	return bytes ? class_bytes(class_of(bytes)) : 0;
-}
-
 struct agg_arena *agg_arena_new(size_t bytes_max)
 {
 	struct agg_arena *a = calloc(1, sizeof *a);
@@ -105,7 +84,7 @@ static void arena_grow(struct agg_arena *a, size_t need)
 
 static void slab_new(struct agg_arena *a, uint32_t class)
 {
-	uint32_t bytes = class_bytes(class);
+	uint32_t bytes = agg_block_class_bytes(class);
 	/* blocks per slab: whole ones, at least one; slabs start on cache lines */
 	size_t slab = bytes >= AGG_ARENA_SLAB ? bytes : AGG_ARENA_SLAB / bytes * bytes;
 
@@ -120,10 +99,10 @@ static void slab_new(struct agg_arena *a, uint32_t class)
 
 uint32_t agg_arena_swap(struct agg_arena *a, uint32_t bytes)
 {
-	uint32_t class = class_of(bytes), handle = a->free[class];
+	uint32_t class = agg_block_class(bytes), handle = a->free[class];
 
 	assert(bytes && class < AGG_ARENA_CLASSES);
-	a->used += class_bytes(class);
+	a->used += agg_block_class_bytes(class);
 	if (handle) {
 		memcpy(&a->free[class], agg_arena_at(a, handle), sizeof a->free[class]);
 		return handle;
@@ -131,7 +110,7 @@ uint32_t agg_arena_swap(struct agg_arena *a, uint32_t bytes)
 	if (a->slab[class].at == a->slab[class].end)
 		slab_new(a, class);
 	handle = (uint32_t)(a->slab[class].at / AGG_ARENA_UNIT);
-	a->slab[class].at += class_bytes(class);
+	a->slab[class].at += agg_block_class_bytes(class);
 	return handle;
 }
 
@@ -142,9 +121,9 @@ uint32_t agg_arena_take(struct agg_arena *a, uint32_t bytes)
 
 void agg_arena_give(struct agg_arena *a, uint32_t handle, uint32_t bytes)
 {
-	uint32_t class = class_of(bytes);
+	uint32_t class = agg_block_class(bytes);
 
 	memcpy(agg_arena_at(a, handle), &a->free[class], sizeof a->free[class]);
 	a->free[class] = handle;
-	a->used -= class_bytes(class);
+	a->used -= agg_block_class_bytes(class);
 }

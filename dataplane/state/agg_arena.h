@@ -31,8 +31,27 @@ struct agg_arena {
 	} slab[AGG_ARENA_CLASSES];
 };
 
-/* Bytes of the block that `bytes` need: 16, 24, 32, 48, 64, 96, ...; 0 for none. */
-uint32_t agg_block_bytes(uint32_t bytes);
+/* Two classes of blocks an octave: 16, 24, 32, 48, 64, 96, ... bytes. */
+static inline uint32_t agg_block_class(uint32_t bytes)
+{
+	uint32_t octave;
+
+	if (bytes <= 16)
+		return 0;
+	octave = 31 - (uint32_t)__builtin_clz(bytes - 1); /* 2^octave < bytes <= 2^(octave + 1) */
+	return 2 * (octave - 4) + (bytes > 3u << (octave - 1) ? 2 : 1);
+}
+
+static inline uint32_t agg_block_class_bytes(uint32_t class)
+{
+	return (class & 1 ? 24u : 16u) << (class / 2);
+}
+
+/* Bytes of the block that `bytes` need; 0 for none. */
+static inline uint32_t agg_block_bytes(uint32_t bytes)
+{
+	return bytes ? agg_block_class_bytes(agg_block_class(bytes)) : 0;
+}
 
 /* True if a block of `from` bytes could be given back for one of `to` bytes. */
 static inline bool agg_arena_fits(const struct agg_arena *a, uint32_t from, uint32_t to)

@@ -165,31 +165,67 @@ double dds_key_value(int32_t key)
 	return key < 0 ? -v : v;
 }
 
-/* Bits of those of four entries that have the key. */
-static inline uint32_t entry_match(const uint32_t *entry, __m128i wanted)
+/* Those of four entries that have the key: all bits of their words. */
+static inline __m128i entry_match(const uint32_t *entry, __m128i wanted)
 {
-	__m128i four = _mm_srli_epi32(_mm_loadu_si128((const __m128i *)entry), DDS_COUNT_BITS);
-
-	return (uint32_t)_mm_movemask_ps(_mm_castsi128_ps(_mm_cmpeq_epi32(four, wanted)));
+	return _mm_cmpeq_epi32(
+		_mm_srli_epi32(_mm_loadu_si128((const __m128i *)entry), DDS_COUNT_BITS), wanted);
 }
 
-/* Where the key is; n if nowhere. All are looked at, the last four once more: where a key stands is as good
- * as random, and a branch that cannot be foreseen costs more than what is left. */
+static inline __m128i key_wanted(int32_t key)
+{
+	return _mm_set1_epi32(key - DDS_KEY_IGNORED);
+}
+
+/* Of four times four entries, as bits. */
+static inline uint32_t entries_match(
+	const uint32_t *a, const uint32_t *b, const uint32_t *c, const uint32_t *d, __m128i wanted)
+{
+	__m128i low = _mm_packs_epi32(entry_match(a, wanted), entry_match(b, wanted)),
+		high = _mm_packs_epi32(entry_match(c, wanted), entry_match(d, wanted));
+
+	return (uint32_t)_mm_movemask_epi8(_mm_packs_epi16(low, high));
+}
+
+/* Where the key is among n, of which there are at least 4; n if nowhere. All are looked at, the last ones
+ * twice: where a key stands is as good as random, and a branch that cannot be foreseen costs more than what
+ * is left. */
 static inline uint32_t entry_find(const uint32_t *entry, uint32_t n, int32_t key)
 {
-	uint32_t want = (uint32_t)(key - DDS_KEY_IGNORED), i = 0;
-	__m128i wanted = _mm_set1_epi32((int)want);
-	uint64_t match = 0;
+	const __m128i wanted = key_wanted(key);
+	uint64_t match = 0, half;
+	uint32_t i = 0;
 
-	if (n < DDS_INLINE) {
-		while (i < n && entry[i] >> DDS_COUNT_BITS != want)
-			i++;
-		return i;
+	if (n <= 8) {
+		half = (uint32_t)_mm_movemask_ps(_mm_castsi128_ps(entry_match(entry, wanted)));
+		match = (uint64_t)_mm_movemask_ps(_mm_castsi128_ps(entry_match(entry + n - 4, wanted)));
+		match = half | match << (n - 4);
+	} else if (n <= 16) {
+		match = entries_match(entry, entry + 4, entry + n - 8, entry + n - 4, wanted);
+		half = match & 0xff;
+		match = half | match >> 8 << (n - 8);
+	} else {
+		for (; i + 16 < n; i += 16)
+			match |= (uint64_t)entries_match(
+					 entry + i, entry + i + 4, entry + i + 8, entry + i + 12, wanted)
+				 << i;
+		entry += n - 16;
+		match |= (uint64_t)entries_match(entry, entry + 4, entry + 8, entry + 12, wanted) << (n - 16);
 	}
-	for (; i + 4 < n; i += 4)
-		match |= (uint64_t)entry_match(entry + i, wanted) << i;
-	match |= (uint64_t)entry_match(entry + n - 4, wanted) << (n - 4);
 	return match ? (uint32_t)__builtin_ctzll(match) : n;
+}
+
+/* Where the key is among those in the cell, of which there are *n; *n if nowhere. */
+static inline uint32_t few_find(const struct dds *d, int32_t key, uint32_t *n)
+{
+	__m128i four = _mm_loadu_si128((const __m128i *)d->entry);
+	uint32_t free = (uint32_t)_mm_movemask_ps(
+			 _mm_castsi128_ps(_mm_cmpeq_epi32(four, _mm_setzero_si128()))),
+		 match = (uint32_t)_mm_movemask_ps(_mm_castsi128_ps(entry_match(d->entry, key_wanted(key))));
+
+	*n = (uint32_t)__builtin_ctz(free | 1u << DDS_INLINE);
+	match &= ~free; /* nothing is a key, too */
+	return match ? (uint32_t)__builtin_ctz(match) : *n;
 }
 
 /* ---- adding ---- */
@@ -249,8 +285,15 @@ static __attribute__((noinline)) bool sparse_new(
 
 static inline bool sparse_add(struct dds *d, struct agg_arena *a, int32_t key, uint64_t count)
 {
-	uint32_t *entry = entries(d, a), n = dds_form(d), at = entry_find(entry, n, key);
+	uint32_t *entry = d->entry, n, at;
 
+	if (dds_has_block(d)) {
+		entry = agg_arena_at(a, d->block);
+		n = d->marked >> DDS_COUNT_BITS;
+		at = entry_find(entry, n, key);
+	} else {
+		at = few_find(d, key, &n);
+	}
 	if (count >= DDS_SPARSE_COUNT)
 		return list_join_one(d, a, key, count);
 	if (at == n)
@@ -449,14 +492,18 @@ void dds_release(struct dds *d, struct agg_arena *a)
 	*d = (struct dds){.entry = {0}};
 }
 
-static inline void sparse_prefetch(const struct dds *d, const struct agg_arena *a)
+/* Always inline: a call of what only draws into the cache would be left out as one without effect. */
+static inline __attribute__((always_inline)) void sparse_prefetch(
+	const struct dds *d, const struct agg_arena *a)
 {
 	const uint8_t *from = agg_arena_at(a, d->block), *last = from + sparse_bytes(dds_form(d)) - 4;
 
 	__builtin_prefetch(from, 1);
 	__builtin_prefetch(last, 1);
-	for (from += 64; from < last; from += 64)
+	while (__builtin_expect(last - from > 64, 0)) {
+		from += 64;
 		__builtin_prefetch(from, 1);
+	}
 }
 
 void dds_prefetch(const struct dds *d, const struct agg_arena *a)

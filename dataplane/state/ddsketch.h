@@ -94,16 +94,18 @@ extern const uint8_t dds_bucket_guess[DDS_GUESSES];
 /* Of a double, given by its bits. */
 static inline int32_t dds_key_of_bits(uint64_t bits)
 {
-	uint64_t mantissa = bits & ((1ull << DDS_MANTISSA_BITS) - 1);
-	uint32_t exponent = bits >> DDS_MANTISSA_BITS & 0x7ff, j;
+	const uint64_t mantissa = bits & ((1ull << DDS_MANTISSA_BITS) - 1);
+	const uint32_t
+		exponent = bits >> DDS_MANTISSA_BITS & 0x7ff,
+		guess = dds_bucket_guess[bits >> (DDS_MANTISSA_BITS - DDS_GUESS_BITS) & (DDS_GUESSES - 1)];
+	const int32_t sign = (int32_t)((int64_t)bits >> 63);
 	int32_t key;
 
-	if (exponent - 1 >= 0x7fe)
+	if (__builtin_expect(exponent - 1 >= 0x7fe, 0))
 		return exponent ? DDS_KEY_IGNORED : DDS_KEY_ZERO;
-	j = dds_bucket_guess[mantissa >> (DDS_MANTISSA_BITS - DDS_GUESS_BITS)];
-	j += mantissa >= dds_bucket_start[j + 1];
-	key = (int32_t)(exponent * DDS_PER_OCTAVE + j) + DDS_OFFSET - DDS_EXPONENT_BIAS * DDS_PER_OCTAVE;
-	return bits >> 63 ? -key : key;
+	key = (int32_t)(exponent * DDS_PER_OCTAVE + guess) + DDS_OFFSET - DDS_EXPONENT_BIAS * DDS_PER_OCTAVE;
+	key += mantissa >= dds_bucket_start[guess + 1];
+	return (key ^ sign) - sign;
 }
 
 static inline int32_t dds_key(double x)
