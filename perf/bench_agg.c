@@ -105,7 +105,7 @@ static void adds_ahead_range(struct run *run, uint32_t from, uint32_t end)
 			__builtin_prefetch(cell + run->stride - 1, 1);
 			agg_items_put(&items, i, cell, run->arena);
 		}
-		agg_run_begin(&aggs);
+		agg_run_begin(&aggs, false);
 		agg_run_prefetch(&aggs, run->set, &items);
 		agg_run_add(&aggs, run->set, &items);
 	}

@@ -116,6 +116,29 @@ static inline const uint8_t *record_field_in(
 	return payload + s.offset;
 }
 
+/* Where the field's span stands, in bytes from the beginning of this record and of all that have the same
+ * fields. 0: they do not have it. */
+static inline uint32_t record_span_at(const struct record *rec, enum field_id id)
+{
+	uint64_t bit = 1ull << id;
+
+	if (!(rec->field_mask & bit))
+		return 0;
+	return (uint32_t)(sizeof *rec +
+			  (size_t)__builtin_popcountll(rec->field_mask & (bit - 1)) * sizeof(struct span));
+}
+
+/* record_field_in() of a field whose span stands there. */
+static inline const uint8_t *record_field_at(
+	const struct record *rec, const uint8_t *payload, uint32_t span_at, uint32_t *bytes)
+{
+	struct span s;
+
+	__builtin_memcpy(&s, (const uint8_t *)rec + span_at, sizeof s);
+	*bytes = s.bytes;
+	return payload + s.offset;
+}
+
 static inline const uint8_t *record_field(const struct record *rec, enum field_id id, uint32_t *bytes)
 {
 	return record_field_in(rec, record_payload(rec), id, bytes);

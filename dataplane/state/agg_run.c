@@ -4,25 +4,43 @@
 #include <stdlib.h>
 
 #include "agg_priv.h"
+#include "avx2.h"
 
 /* ---- what the events have ---- */
 
 #define FINITE_BELOW 0xffe0000000000000ull /* bits of a double without its sign, shifted out */
 
-static uint64_t texts_look(
-	struct agg_input *in, const struct record *const *rec, const uint8_t *const *payload, uint64_t events)
+/* What is looked for: of records that are alike the span's place is known. */
+struct look {
+	const struct record *const *rec;
+	const uint8_t *const *payload;
+	bool alike;
+};
+
+/* The value of the field; NULL: none. alike, span_at: record_span_at() of all. */
+AVX2_BODY const uint8_t *look_at(const struct look *look, uint32_t i, enum field_id field, bool alike,
+	uint32_t span_at, uint32_t *bytes)
+{
+	if (alike)
+		return record_field_at(look->rec[i], look->payload[i], span_at, bytes);
+	return record_field_in(look->rec[i], look->payload[i], field, bytes);
+}
+
+AVX2_BODY uint64_t texts_read(
+	struct agg_input *in, const struct look look, uint64_t events, bool alike, uint32_t span_at)
 {
 	const enum field_id field = in->field;
 	const bool hashed = in->hashed;
-	uint64_t has = 0, hash;
+	uint64_t absent = 0, hash;
 
 	for (uint64_t left = events; left; left &= left - 1) {
 		uint32_t i = (uint32_t)__builtin_ctzll(left), bytes;
-		const uint8_t *text = record_field_in(rec[i], payload[i], field, &bytes);
+		const uint8_t *text = look_at(&look, i, field, alike, span_at, &bytes);
 
-		if (!text)
+		if (!alike && !text) {
+			absent |= left & -left;
 			continue;
-		has |= 1ull << i;
+		}
 		in->text[i] = text;
 		in->bytes[i] = bytes;
 		if (!hashed)
@@ -31,26 +49,30 @@ static uint64_t texts_look(
 		in->hash[i] = hash;
 		in->token[i] = hll_token(hash);
 	}
-	return has;
+	return events & ~absent;
 }
 
+/* A number that is none, or not finite. */
+#define NUMBER_ODD(bits) ((bits) << 1 >= FINITE_BELOW)
+
 /* Those with other than 8 bytes are no records of ours. */
-static uint64_t numbers_look(
-	struct agg_input *in, const struct record *const *rec, const uint8_t *const *payload, uint64_t events)
+AVX2_BODY uint64_t numbers_read(
+	struct agg_input *in, const struct look look, uint64_t events, bool alike, uint32_t span_at)
 {
 	const enum field_id field = in->field;
 	const bool decimal = in->decimal, hashed = in->hashed, keys = in->keys;
-	uint64_t has = 0, finite = 0, bits;
+	uint64_t absent = 0, odd = 0, bits;
 
 	for (uint64_t left = events; left; left &= left - 1) {
 		uint32_t i = (uint32_t)__builtin_ctzll(left), bytes;
-		const uint8_t *text = record_field_in(rec[i], payload[i], field, &bytes);
+		const uint8_t *text = look_at(&look, i, field, alike, span_at, &bytes);
 		double number;
 
-		if (!text || bytes != sizeof number)
+		if ((!alike && !text) || bytes != sizeof number) {
+			absent |= left & -left;
 			continue;
+		}
 		bits = agg_u64(text);
-		has |= 1ull << i;
 		in->text[i] = text;
 		in->bytes[i] = bytes;
 		if (decimal) {
@@ -61,25 +83,55 @@ static uint64_t numbers_look(
 			memcpy(&number, &bits, sizeof number);
 		}
 		in->number_of[i] = number + 0.0; /* no negative zero */
-		if (bits << 1 < FINITE_BELOW)
-			finite |= 1ull << i;
+		if (__builtin_expect(NUMBER_ODD(bits), 0))
+			odd |= left & -left;
 		if (keys)
 			in->key[i] = dds_key_of_bits(bits);
 		if (hashed)
 			in->token[i] = hll_token(in->hash[i] = hash_text(text, bytes));
 	}
-	in->finite |= finite;
-	return has;
+	in->finite |= events & ~(absent | odd);
+	return events & ~absent;
 }
 
-static inline void input_look(
-	struct agg_input *in, const struct record *const *rec, const uint8_t *const *payload, uint64_t events)
+AVX2_BODY uint64_t field_read(struct agg_input *in, const struct look *look, uint64_t events)
+{
+	uint32_t at = record_span_at(look->rec[__builtin_ctzll(events)], in->field);
+
+	if (look->alike && !at)
+		return 0;
+	if (in->number)
+		return look->alike ? numbers_read(in, *look, events, true, at)
+				   : numbers_read(in, *look, events, false, 0);
+	return look->alike ? texts_read(in, *look, events, true, at)
+			   : texts_read(in, *look, events, false, 0);
+}
+
+AVX2_FN static uint64_t field_look_avx2(struct agg_input *in, const struct look *look, uint64_t events)
+{
+	return field_read(in, look, events);
+}
+
+static __attribute__((noinline)) uint64_t field_look(
+	struct agg_input *in, const struct look *look, uint64_t events)
+{
+	return field_read(in, look, events);
+}
+
+static inline void input_look(struct agg_input *in, const struct look *look, uint64_t events)
 {
 	events &= ~in->looked;
 	if (!events)
 		return;
 	in->looked |= events;
-	in->has |= (in->number ? numbers_look : texts_look)(in, rec, payload, events);
+	in->has |= avx2_usable() ? field_look_avx2(in, look, events) : field_look(in, look, events);
+}
+
+static inline void run_look(const struct agg_run *run, struct agg_input *in, uint64_t events)
+{
+	const struct look look = {run->rec, run->payload, run->alike};
+
+	input_look(in, &look, events);
 }
 
 static void input_want(struct agg_input *in, const struct agg_group *group)
@@ -124,12 +176,36 @@ static void counts_add(const struct agg_part *part, const struct agg_items *item
 {
 	const uint32_t count = items->count, offset = part->offset;
 
-	for (uint32_t k = 0; part->narrow && k < count; k++)
-		++*(items->cell[k] + offset);
-	for (uint32_t k = 0; !part->narrow && k < count; k++) {
+	if (part->narrow) {
+		for (uint32_t k = 0; k < count; k++)
+			++*(items->cell[k] + offset);
+		return;
+	}
+	for (uint32_t k = 0; k < count; k++) {
 		uint8_t *p = items->cell[k] + offset;
 
 		agg_u64_set(p, agg_u64(p) + 1);
+	}
+}
+
+static void decimals_add(
+	const struct agg_part *part, const struct agg_items *items, const struct agg_input *in)
+{
+	const uint32_t count = items->count, offset = part->offset;
+
+	if (part->narrow) {
+		for (uint32_t k = 0; k < count; k++) {
+			uint8_t *p = items->cell[k] + offset;
+
+			agg_narrow_sum_set(p, agg_narrow_sum(p) + in->decimal_of[items->event[k]]);
+		}
+		return;
+	}
+	for (uint32_t k = 0; k < count; k++) {
+		uint8_t *p = items->cell[k] + offset;
+		__int128 decimal = in->decimal_of[items->event[k]];
+
+		agg_u128_set(p, agg_u128(p) + (unsigned __int128)decimal);
 	}
 }
 
@@ -137,21 +213,14 @@ static void sums_add(const struct agg_part *part, const struct agg_items *items,
 {
 	const uint32_t count = items->count, offset = part->offset;
 
-	for (uint32_t k = 0; !part->decimal && k < count; k++) {
+	if (part->decimal) {
+		decimals_add(part, items, in);
+		return;
+	}
+	for (uint32_t k = 0; k < count; k++) {
 		uint8_t *p = items->cell[k] + offset;
 
 		agg_f64_set(p, agg_f64(p) + in->number_of[items->event[k]]);
-	}
-	for (uint32_t k = 0; part->decimal && part->narrow && k < count; k++) {
-		uint8_t *p = items->cell[k] + offset;
-
-		agg_narrow_sum_set(p, agg_narrow_sum(p) + in->decimal_of[items->event[k]]);
-	}
-	for (uint32_t k = 0; part->decimal && !part->narrow && k < count; k++) {
-		uint8_t *p = items->cell[k] + offset;
-		__int128 decimal = in->decimal_of[items->event[k]];
-
-		agg_u128_set(p, agg_u128(p) + (unsigned __int128)decimal);
 	}
 }
 
@@ -291,6 +360,7 @@ bool agg_cell_add(const struct agg_set *set, void *cell, struct agg_arena *a, co
 {
 	struct agg_items items;
 	const uint8_t *payload = record_payload(rec);
+	const struct look look = {&rec, &payload, true};
 	struct agg_input in;
 	uint64_t lost = 0;
 
@@ -306,7 +376,7 @@ bool agg_cell_add(const struct agg_set *set, void *cell, struct agg_arena *a, co
 		in.hashed = in.keys = false;
 		input_want(&in, group);
 		input_begin(&in);
-		input_look(&in, &rec, &payload, 1);
+		input_look(&in, &look, 1);
 		lost |= group_add(set, group, &in, &items, order);
 	}
 	return !lost;
@@ -322,10 +392,10 @@ void agg_run_init(struct agg_run *run, const struct record *const *rec, const ui
 
 void agg_run_free(struct agg_run *run)
 {
-	for (uint32_t i = 0; i < FIELD_ID_MAX; i++) {
-		free(run->input[i]);
-		run->input[i] = NULL;
-	}
+	for (uint32_t i = 0; i < run->input_count; i++)
+		free(run->read[i]);
+	memset(run->input, 0, sizeof run->input);
+	run->input_count = 0;
 }
 
 bool agg_run_reads(struct agg_run *run, const struct agg_set *set)
@@ -336,20 +406,22 @@ bool agg_run_reads(struct agg_run *run, const struct agg_set *set)
 
 		if (group->field == FIELD_NONE)
 			continue;
-		if (!*in)
+		if (!*in) {
 			*in = calloc(1, sizeof **in);
-		if (!*in)
-			return false;
+			if (!*in)
+				return false;
+			run->read[run->input_count++] = *in;
+		}
 		input_want(*in, group);
 	}
 	return true;
 }
 
-void agg_run_begin(struct agg_run *run)
+void agg_run_begin(struct agg_run *run, bool alike)
 {
-	for (uint32_t i = 0; i < FIELD_ID_MAX; i++)
-		if (run->input[i])
-			input_begin(run->input[i]);
+	run->alike = alike;
+	for (uint32_t i = 0; i < run->input_count; i++)
+		input_begin(run->read[i]);
 }
 
 void agg_run_prefetch(struct agg_run *run, const struct agg_set *set, const struct agg_items *items)
@@ -360,7 +432,7 @@ void agg_run_prefetch(struct agg_run *run, const struct agg_set *set, const stru
 		const struct agg_items *all;
 		struct agg_items some;
 
-		input_look(in, run->rec, run->payload, items->events);
+		run_look(run, in, items->events);
 		all = items_of(items, in->has, &some);
 		if (part->kind == AGG_PART_DISTINCT)
 			hll_prefetch_run(all, part->offset, in->token);
@@ -394,7 +466,7 @@ uint64_t agg_run_add(struct agg_run *run, const struct agg_set *set, const struc
 			wholes_add(set, group, run->rec, items);
 			continue;
 		}
-		input_look(run->input[group->field], run->rec, run->payload, items->events);
+		run_look(run, run->input[group->field], items->events);
 		lost |= group_add(set, group, run->input[group->field], items, order);
 	}
 	return lost;
@@ -411,7 +483,7 @@ uint64_t agg_narrow_large(struct agg_run *run, const struct agg_set *set, uint64
 
 		if (!group->decimal)
 			continue;
-		input_look(in, run->rec, run->payload, events);
+		run_look(run, in, events);
 		for (uint32_t i = 0; i < AGG_RUN; i++)
 			over |= (uint64_t)((uint64_t)in->decimal_of[i] + AGG_NARROW_NUMBER_MAX - 1 >=
 					   2 * AGG_NARROW_NUMBER_MAX - 1)

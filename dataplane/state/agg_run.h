@@ -17,24 +17,36 @@
 /* Pairs of an event and the cell that it goes to, ascending by event, each event at most once. */
 struct agg_items {
 	uint32_t count;
-	uint64_t events;	/* bit i: event i of the run is one of them */
+	uint64_t events;	/* bit i: event i of the run is one of them, or might be */
 	uint8_t event[AGG_RUN]; /* its place in the run */
 	uint8_t *cell[AGG_RUN];
 	struct agg_arena *arena[AGG_RUN]; /* of the cell's growing parts */
 };
 
-static inline void agg_items_clear(struct agg_items *items)
+/* events: all that will be added. */
+static inline void agg_items_begin(struct agg_items *items, uint64_t events)
 {
 	items->count = 0;
-	items->events = 0;
+	items->events = events;
 }
 
-static inline void agg_items_put(struct agg_items *items, uint32_t event, void *cell, struct agg_arena *arena)
+static inline void agg_items_clear(struct agg_items *items)
+{
+	agg_items_begin(items, 0);
+}
+
+/* One that was announced, or not. */
+static inline void agg_items_add(struct agg_items *items, uint32_t event, void *cell, struct agg_arena *arena)
 {
 	items->event[items->count] = (uint8_t)event;
 	items->cell[items->count] = cell;
 	items->arena[items->count++] = arena;
+}
+
+static inline void agg_items_put(struct agg_items *items, uint32_t event, void *cell, struct agg_arena *arena)
+{
 	items->events |= 1ull << event;
+	agg_items_add(items, event, cell, arena);
 }
 
 /* A field of a run's events: arrays by their place in the run, good where `has` says so. */
@@ -59,7 +71,10 @@ struct agg_run {
 	const uint8_t *const *payload;
 	const uint64_t *offset;
 	uint32_t partition;
+	bool alike;			       /* all have the fields that one has */
+	uint32_t input_count;		       /* that sets read */
 	struct agg_input *input[FIELD_ID_MAX]; /* NULL: no set reads it */
+	struct agg_input *read[FIELD_ID_MAX];  /* the others, in any order */
 };
 
 /* rec, payload (record_payload() of each), offset: where those of each run's events will stand. Nothing to
@@ -69,8 +84,8 @@ void agg_run_init(struct agg_run *run, const struct record *const *rec, const ui
 void agg_run_free(struct agg_run *run);
 /* Set-up: this set's fields will be read. False: no memory. */
 bool agg_run_reads(struct agg_run *run, const struct agg_set *set);
-/* Other events stand there now. */
-void agg_run_begin(struct agg_run *run);
+/* Other events stand there now; alike: all of them have the same fields. */
+void agg_run_begin(struct agg_run *run, bool alike);
 /* Draws into the cache what agg_run_add() of these will touch beside the cells. */
 void agg_run_prefetch(struct agg_run *run, const struct agg_set *set, const struct agg_items *items);
 /* Adds the events; returns those (by place in the run) of which something found no room in its arena. */

@@ -194,12 +194,15 @@ static inline const struct keytab_bucket *keytab_prefetch_slot(const struct keyt
 /* An entry up to where most keys end. */
 static inline void keytab_prefetch_entry(const struct keytab *kt, const struct keytab_entry *e)
 {
-	const uint8_t *from = (const uint8_t *)e, *last = from + kt->value_bytes + 24;
+	const uint8_t *from = (const uint8_t *)e;
+	const uint32_t last = kt->value_bytes + 24;
 
 	__builtin_prefetch(from, 1);
-	for (from += 64; from < last; from += 64)
-		__builtin_prefetch(from, 1);
-	__builtin_prefetch(last, 1);
+	__builtin_prefetch(from + last, 1);
+	if (last > 64)
+		__builtin_prefetch(from + 64, 1);
+	for (uint32_t at = 128; __builtin_expect(at < last, 0); at += 64)
+		__builtin_prefetch(from + at, 1);
 }
 
 /* The first entry of a tag, as a reference. 0: none. */
@@ -216,9 +219,10 @@ static inline struct keytab_entry *keytab_guess(
 	if (!bucket)
 		return NULL;
 	match = keytab_match(bucket, tag);
-	ref = match ? bucket->ref[__builtin_ctz(match)] : 0;
-	if (!ref && keytab_bucket_full(bucket))
-		ref = keytab_look(kt, tag);
+	if (__builtin_expect(match != 0, 1))
+		ref = bucket->ref[__builtin_ctz(match)]; /* the tag 0 is that of free slots, too */
+	else
+		ref = keytab_bucket_full(bucket) ? keytab_look(kt, tag) : 0;
 	if (!ref)
 		return NULL;
 	e = keytab_at(kt, ref);

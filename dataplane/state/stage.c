@@ -5,7 +5,7 @@
 
 #include "stage_priv.h"
 
-#define PREFETCH_BYTES 2048u
+#define PREFETCH_BYTES 4096u
 
 static const struct stage_kind *const kinds[] = {
 	[WINDOW_TUMBLING] = &stage_tumbling,
@@ -19,6 +19,7 @@ static void run_begin(struct stage_run *run)
 {
 	run->count = 0;
 	run->late_mask = 0;
+	run->fields_differ = 0;
 	run->time_min_ms = INT64_MAX;
 	run->time_max_ms = INT64_MIN;
 }
@@ -118,86 +119,6 @@ void stage_late(struct stage_window *w, struct stage_run *run, uint32_t i)
 	}
 }
 
-/* A key that is one text: its length, then its bytes. */
-static uint32_t key_of_text(
-	const struct stage_window *w, const struct record *rec, struct stage_pick *p, uint8_t *to)
-{
-	uint32_t bytes;
-	const uint8_t *text = record_field(rec, w->def->group[0], &bytes);
-	uint16_t head = text ? (uint16_t)bytes : ROW_KEY_ABSENT;
-	uint8_t *at = to + sizeof head;
-
-	if (bytes > STAGE_TEXT_MAX) {
-		p->other = true;
-		return 0;
-	}
-	memset(to + (bytes + 1) / 8 * 8, 0, 8);
-	memcpy(to, &head, sizeof head);
-	if (text && bytes - 8 <= 8) {
-		memcpy(at + bytes - 8, text + bytes - 8, 8);
-		memcpy(at, text, 8);
-	} else if (text) {
-		memcpy(at, text, bytes);
-	}
-	p->tag = keytab_tag(head, text ? text : at, bytes);
-	return bytes + (uint32_t)sizeof head;
-}
-
-void stage_key(const struct stage_window *w, struct stage_pick *p)
-{
-	const struct record *rec = w->st->run.rec[p->index];
-	uint8_t *to = w->st->keys + (size_t)p->index * STAGE_KEY_ROOM;
-
-	p->key = to;
-	p->text = NULL;
-	p->other = false;
-	if (w->text_key) {
-		p->key_bytes = key_of_text(w, rec, p, to);
-		return;
-	}
-	p->key_bytes = row_key_make(to, WINDOW_KEY_BYTES_MAX, w->def->group, w->def->group_count, rec);
-	p->other = !p->key_bytes && w->def->group_count;
-	memset(to + p->key_bytes, 0, 8);
-	p->tag = stage_tag(to, p->key_bytes);
-}
-
-/* What does not change is copied: it stays in registers, whatever is written. */
-void stage_keys_look(
-	const struct stage_window *w, const struct keytab *kt, struct stage_pick *pick, uint32_t count)
-{
-	const struct record *const *rec = w->st->run.rec;
-	const uint8_t *const *payload = w->st->run.payload;
-	const enum field_id field = w->def->group[0];
-	const uint32_t bytes_max = w->text_key ? STAGE_TEXT_MAX : 0;
-	const struct keytab keys = *kt;
-
-	for (const struct stage_pick *end = pick + count; pick < end; pick++) {
-		const uint32_t i = pick->index;
-		uint32_t bytes, tag;
-		const uint8_t *text = record_field_in(rec[i], payload[i], field, &bytes);
-
-		if (bytes - 1 < bytes_max) {
-			tag = keytab_tag((uint16_t)bytes, text, bytes);
-			pick->other = false;
-			pick->tag = tag;
-			pick->key_bytes = bytes + (uint32_t)sizeof(uint16_t);
-			pick->text = text;
-		} else {
-			stage_key(w, pick);
-			tag = pick->tag;
-		}
-		pick->slot = keytab_prefetch_slot(&keys, tag);
-	}
-}
-
-void stage_keys_guess(const struct keytab *kt, struct stage_pick *pick, uint32_t count)
-{
-	const struct keytab keys = *kt;
-
-	for (const struct stage_pick *end = pick + count; pick < end; pick++)
-		pick->entry = keytab_guess(&keys, pick->slot, pick->tag);
-}
-
 struct agg_arena *stage_arena_take(struct stage *st)
 {
 	struct agg_arena *arena = st->arena_count ? st->arena[--st->arena_count] : agg_arena_new(SIZE_MAX);
@@ -295,7 +216,7 @@ static int run_flush(struct stage *st)
 
 	if (!run->count)
 		return 0;
-	agg_run_begin(&st->aggs);
+	agg_run_begin(&st->aggs, !run->fields_differ);
 	for (uint32_t i = 0; i < st->stats.window_count; i++)
 		st->window[i]->kind->take(st->window[i], run);
 	for (uint64_t left = run->late_mask; left && !rc; left &= left - 1)
@@ -358,6 +279,12 @@ static void measure(struct stage *st)
 }
 
 /* ---- records ---- */
+/* The fields that a run's records have to have to be alike: what its first one has. */
+static inline uint64_t run_fields(const struct stage_run *run, const struct record *first)
+{
+	return run->count ? run->rec[0]->field_mask : first->field_mask;
+}
+
 static struct stage_source *source_get(struct stage_stats *s, uint16_t port)
 {
 	uint32_t i = 0;
@@ -411,6 +338,7 @@ static int event_take(struct stage *st, const struct record *rec, uint64_t offse
 			return rc;
 		run->time_min_ms = run->time_min_ms < t ? run->time_min_ms : t;
 		run->time_max_ms = run->time_max_ms > t ? run->time_max_ms : t;
+		run->fields_differ |= rec->field_mask ^ run_fields(run, rec);
 		run->rec[run->count] = rec;
 		run->payload[run->count] = record_payload(rec);
 		run->offset[run->count] = offset;
@@ -448,13 +376,15 @@ static int record_take(struct stage *st, const struct record *rec, uint64_t offs
  * looked at here and there, by too few lines in a row for the machine to see where that goes. */
 static inline void ahead_prefetch(const uint8_t *rec, uint32_t bytes)
 {
-	const uint8_t *from = rec + PREFETCH_BYTES, *end = from + bytes;
+	const uint8_t *from = rec + PREFETCH_BYTES;
 
-	do {
-		__builtin_prefetch(from);
-		__builtin_prefetch(from + 64);
-		from += 128;
-	} while (from < end);
+	__builtin_prefetch(from);
+	__builtin_prefetch(from + 64);
+	__builtin_prefetch(from + 128);
+	__builtin_prefetch(from + 192);
+	__builtin_prefetch(from + 256); /* most records are no longer */
+	for (uint32_t at = 320; __builtin_expect(at < bytes, 0); at += 64)
+		__builtin_prefetch(from + at);
 }
 
 /* What is known after events_take() took some events. */
@@ -476,6 +406,38 @@ static void events_taken(struct stage *st, uint32_t count, int64_t low_ms, int64
 	st->stats.input_offset = run->offset[run->count - 1] + 1;
 }
 
+/* Words of a record's header, and which of their bits are looked at together. */
+#define HEAD_WORD(at, member) ((uint64_t)(at) << 8 * (offsetof(struct record, member) % sizeof(uint64_t)))
+
+static inline uint64_t head_word(const struct record *rec, size_t at)
+{
+	return hash_load((const uint8_t *)rec + at, sizeof(uint64_t));
+}
+
+/* What an ordinary event has in its header: the first word, and that of the ports. */
+struct ordinary {
+	uint64_t first, first_mask, ports, ports_mask;
+};
+
+static inline struct ordinary ordinary_of(const struct stage *st)
+{
+	return (struct ordinary){
+		.first = HEAD_WORD(RECORD_EVENT, kind),
+		.first_mask = HEAD_WORD(UINT8_MAX, kind) | HEAD_WORD(RECORD_F_SUPPRESSED, flags),
+		.ports = HEAD_WORD(st->source->port, dst_port),
+		/* hits of rules are not ordinary */
+		.ports_mask =
+			HEAD_WORD(UINT16_MAX, dst_port) | (st->rules ? HEAD_WORD(UINT16_MAX, hit_count) : 0),
+	};
+}
+
+static inline bool ordinary_is(const struct ordinary *o, const struct record *rec)
+{
+	const uint64_t first = head_word(rec, 0), ports = head_word(rec, offsetof(struct record, src_port));
+
+	return !(((first ^ o->first) & o->first_mask) | ((ports ^ o->ports) & o->ports_mask));
+}
+
 /* Takes events as most are, up to one that is not, or after which something is to be done: that is for
  * record_take(). In: a block, the next record's place and offset; moves the place, returns the offset. */
 static uint64_t events_take(
@@ -485,27 +447,27 @@ static uint64_t events_take(
 	const uint8_t *at = block->data + *place, *stop = block->data + block->bytes;
 	int64_t wm = st->watermark_ms, low_ms = INT64_MAX, high_ms = INT64_MIN;
 	struct stage_run *run = &st->run;
-	const uint16_t port = st->source ? st->source->port : 0;
-	const uint32_t hits_mask = st->rules ? UINT16_MAX : 0; /* those of rules are not ordinary */
+	uint64_t last = offset + STAGE_RUN - 1 - run->count, look = offset | (STAGE_MEMORY_EVERY - 1), fields,
+		 differ = 0;
+	struct ordinary ordinary;
 	uint32_t n = run->count;
-	uint64_t last = offset + STAGE_RUN - 1 - n, look = offset | (STAGE_MEMORY_EVERY - 1);
 
-	if (!st->source)
+	if (!st->source || stop - at < (ptrdiff_t)sizeof(struct record))
 		return offset;
+	ordinary = ordinary_of(st);
+	fields = run_fields(run, (const struct record *)at);
 	last = last < look ? last : look;
 	for (last = last < end ? last : end; offset < last; n++, offset++) {
 		const struct record *rec = (const struct record *)at;
-		size_t room = (size_t)(stop - at);
-		uint32_t bytes = room < sizeof *rec ? 0 : rec->bytes;
 		int64_t t, receive, to;
 
-		if (bytes < sizeof *rec || bytes > room)
+		if (stop - at < (ptrdiff_t)sizeof *rec || rec->bytes < sizeof *rec ||
+			rec->bytes > (size_t)(stop - at))
 			break;
-		ahead_prefetch(at, bytes);
+		ahead_prefetch(at, rec->bytes);
 		t = rec->event_time_ms;
 		receive = rec->receive_time_ms;
-		if (rec->kind != RECORD_EVENT || rec->flags & RECORD_F_SUPPRESSED || rec->dst_port != port ||
-			rec->hit_count & hits_mask ||
+		if (!ordinary_is(&ordinary, rec) ||
 			(((uint64_t)t + STAGE_TIME_MAX) | ((uint64_t)receive + STAGE_TIME_MAX)) >=
 				2 * (uint64_t)STAGE_TIME_MAX)
 			break;
@@ -513,6 +475,7 @@ static uint64_t events_take(
 		to = to > wm ? to : wm;
 		if (to >= step_next_ms)
 			break;
+		differ |= rec->field_mask ^ fields;
 		run->rec[n] = rec;
 		run->payload[n] = record_payload(rec);
 		run->offset[n] = offset;
@@ -520,8 +483,9 @@ static uint64_t events_take(
 		wm = to;
 		low_ms = low_ms < t ? low_ms : t;
 		high_ms = high_ms > t ? high_ms : t;
-		at += bytes;
+		at += rec->bytes;
 	}
+	run->fields_differ |= differ;
 	if (n > run->count)
 		events_taken(st, n - run->count, low_ms, high_ms, wm);
 	*place = (uint32_t)(at - block->data);

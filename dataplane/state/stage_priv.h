@@ -30,6 +30,7 @@ struct stage_window;
 struct stage_run {
 	uint32_t count;
 	uint64_t late_mask;
+	uint64_t fields_differ;		  /* that some of its events have, and others do not */
 	int64_t time_min_ms, time_max_ms; /* of its events; none: INT64_MAX, INT64_MIN */
 	const struct record *rec[STAGE_RUN];
 	const uint8_t *payload[STAGE_RUN]; /* of each record */

@@ -58,11 +58,20 @@ static struct pane *event_pane(struct tumbling *tw, struct stage_run *run, struc
 	return pane;
 }
 
+/* Picks of a run. */
+struct picks {
+	struct stage_pick *pick;
+	uint32_t count;
+	bool one_pane;	 /* that of the first: the others' place says nothing */
+	uint64_t events; /* of the run, those that are picked */
+};
+
 /* First walk: which events count, in which pane. */
-static uint32_t tumbling_pick(struct tumbling *tw, struct stage_run *run)
+static struct picks tumbling_pick(struct tumbling *tw, struct stage_run *run)
 {
 	struct stage_window *w = &tw->w;
 	struct stage_pick *pick = w->st->pick;
+	uint64_t events = 0;
 	uint32_t count = 0;
 
 	for (uint32_t i = 0; i < run->count; i++) {
@@ -72,38 +81,51 @@ static uint32_t tumbling_pick(struct tumbling *tw, struct stage_run *run)
 		}
 		pick[count].index = i;
 		pick[count].place = event_pane(tw, run, &pick[count]);
-		count += pick[count].place != NULL;
+		if (!pick[count].place)
+			continue;
+		count++;
+		events |= 1ull << i;
 	}
-	return count;
+	return (struct picks){pick, count, false, events};
+}
+
+static uint64_t filter_run(const struct window_filter *filter, const struct stage_run *run)
+{
+	uint64_t events = 0;
+
+	for (uint32_t i = 0; i < run->count; i++)
+		events |= (uint64_t)window_filter_match(filter, run->rec[i]) << i;
+	return events;
 }
 
 /* The same where all events that pass the filter go to one pane. */
-static uint32_t tumbling_pick_all(
+static struct picks tumbling_pick_all(
 	const struct stage_window *w, const struct stage_run *run, struct pane *pane)
 {
-	const struct window_filter *filter = w->def->filter;
-	const uint32_t run_count = run->count;
 	struct stage_pick *pick = w->st->pick;
+	uint64_t events = UINT64_MAX >> (STAGE_RUN - run->count);
 	uint32_t count = 0;
 
-	for (uint32_t i = 0; i < run_count; i++) {
-		if (filter && !window_filter_match(filter, run->rec[i]))
-			continue;
-		pick[count].index = i;
-		pick[count++].place = pane;
-	}
-	w->stats->filtered += run_count - count;
-	return count;
+	if (w->def->filter)
+		events = filter_run(w->def->filter, run);
+	for (uint64_t left = events; left; left &= left - 1)
+		pick[count++].index = (uint32_t)__builtin_ctzll(left);
+	pick[0].place = pane;
+	w->stats->filtered += run->count - count;
+	return (struct picks){pick, count, true, events};
 }
 
-/* How many of the picks from the first on are of its pane: most often all. */
-static uint32_t picks_of_pane(const struct stage_pick *pick, uint32_t count)
+/* How many of the picks from this one on are of its pane: most often all. */
+static uint32_t picks_of_pane(const struct picks *picks, uint32_t first)
 {
-	uint32_t n = 1;
+	const struct stage_pick *pick = picks->pick;
+	uint32_t i = first + 1;
 
-	while (n < count && pick[n].place == pick[0].place)
-		n++;
-	return n;
+	if (picks->one_pane)
+		return picks->count - first;
+	while (i < picks->count && pick[i].place == pick[first].place)
+		i++;
+	return i - first;
 }
 
 /* Adds what has been put, and forgets it; returns as agg_run_add(). */
@@ -116,67 +138,80 @@ static uint64_t items_add(struct stage_window *w, const struct agg_set *set, str
 	if (w->sketches)
 		agg_run_prefetch(&w->st->aggs, set, items);
 	lost = agg_run_add(&w->st->aggs, set, items);
-	agg_items_clear(items);
+	items->count = 0;
 	return lost;
 }
 
-/* Puts the picks, whose entries are known, where their cells are narrow; adds them, and the others. */
-static uint64_t tumbling_add_narrow(
-	struct stage_window *w, const struct stage_pick *pick, uint32_t count, uint64_t events)
+/* A pick's cell in a pane with narrow ones; large: its event is not for these. */
+static inline void narrow_put(struct stage_window *w, struct pane *pane, const struct stage_pick *p,
+	bool large, struct agg_items *narrow_items, uint64_t *lost)
 {
-	const struct agg_set *set = w->def->aggs, *narrow = agg_narrow(set);
-	struct agg_items *items = &w->st->items, *narrow_items = &w->st->narrow_items;
-	uint64_t large = agg_narrow_large(&w->st->aggs, set, events), lost = 0;
+	struct keytab_entry *e = p->entry;
+	void *cell;
 
-	agg_items_clear(narrow_items);
-	for (uint32_t i = 0; i < count; i++) {
-		struct keytab_entry *e = pick[i].entry;
-		struct pane *pane = pick[i].place;
-		uint8_t *cell;
-
-		if (!(e->flags & KEYTAB_F_WIDE)) {
-			cell = pane_cell_narrow(e);
-			if (!(large >> pick[i].index & 1) && agg_narrow_takes(cell)) {
-				agg_items_put(narrow_items, pick[i].index, cell, pane->arena);
-				continue;
-			}
-			lost |= items_add(w, narrow, narrow_items); /* perhaps to this cell */
-			pane_cell_widen(pane, w, e);
+	if (__builtin_expect(!(e->flags & KEYTAB_F_WIDE), 1)) {
+		cell = pane_cell_narrow(e);
+		if (!large && agg_narrow_takes(cell)) {
+			agg_items_add(narrow_items, p->index, cell, pane->arena);
+			return;
 		}
-		cell = pane_cell(pane, e);
-		__builtin_prefetch(cell, 1);
-		agg_items_put(items, pick[i].index, cell, pane->arena);
+		*lost |= items_add(w, pane->narrow, narrow_items); /* perhaps to this cell */
+		pane_cell_widen(pane, w, e);
 	}
-	lost |= items_add(w, narrow, narrow_items);
-	return lost | items_add(w, set, items);
+	cell = pane_cell(pane, e);
+	__builtin_prefetch(cell, 1);
+	agg_items_add(&w->st->items, p->index, cell, pane->arena);
+}
+
+/* Finds the picks' entries in their pane, perhaps new ones, and puts their cells to the items. Returns what
+ * items_add() did. */
+static uint64_t picks_put(struct stage_window *w, struct stage_pick *pick, uint32_t count, uint64_t large)
+{
+	struct pane *pane = pick->place;
+	struct agg_items *items = &w->st->items, *narrow_items = &w->st->narrow_items;
+	const struct stage_pick *end = pick + count;
+	uint64_t lost = 0;
+
+	if (pane->narrow) {
+		for (; pick < end; pick++) {
+			pick->entry = pane_entry(pane, w, pick);
+			narrow_put(w, pane, pick, large >> pick->index & 1, narrow_items, &lost);
+		}
+		return lost;
+	}
+	for (; pick < end; pick++) {
+		pick->entry = pane_entry(pane, w, pick);
+		agg_items_add(items, pick->index, keytab_value(pick->entry), pane->arena);
+	}
+	return lost;
 }
 
 /* Further walks: keys, entries, perhaps new; then the aggregates. */
-static void tumbling_add(struct stage_window *w, struct stage_pick *pick, uint32_t count)
+static void tumbling_add(struct stage_window *w, const struct picks *picks)
 {
-	struct agg_items *items = &w->st->items;
-	uint64_t lost, events = 0;
+	const struct agg_set *set = w->def->aggs, *narrow = agg_narrow(set);
+	struct agg_items *items = &w->st->items, *narrow_items = &w->st->narrow_items;
+	struct stage_pick *pick = picks->pick;
+	uint64_t lost = 0, large = narrow ? agg_narrow_large(&w->st->aggs, set, picks->events) : 0;
 
-	for (uint32_t i = 0, n; i < count; i += n) {
-		n = picks_of_pane(pick + i, count - i);
+	for (uint32_t i = 0, n; i < picks->count; i += n) {
+		n = picks_of_pane(picks, i);
 		stage_keys_look(w, &((struct pane *)pick[i].place)->keys, pick + i, n);
 	}
-	for (uint32_t i = 0, n; i < count; i += n) {
-		n = picks_of_pane(pick + i, count - i);
+	for (uint32_t i = 0, n; i < picks->count; i += n) {
+		n = picks_of_pane(picks, i);
 		stage_keys_guess(&((struct pane *)pick[i].place)->keys, pick + i, n);
 	}
-	agg_items_clear(items);
-	for (uint32_t i = 0; i < count; i++) {
-		struct pane *pane = pick[i].place;
-
-		pick[i].entry = pane_entry(pane, w, &pick[i]);
-		events |= 1ull << pick[i].index;
-		if (!pane->narrow)
-			agg_items_put(items, pick[i].index, keytab_value(pick[i].entry), pane->arena);
+	agg_items_begin(items, picks->events);
+	agg_items_begin(narrow_items, picks->events);
+	for (uint32_t i = 0, n; i < picks->count; i += n) {
+		n = picks_of_pane(picks, i);
+		lost |= picks_put(w, pick + i, n, large);
 	}
-	lost = agg_narrow(w->def->aggs) ? tumbling_add_narrow(w, pick, count, events)
-					: items_add(w, w->def->aggs, items);
-	for (uint32_t i = 0; lost && i < count; i++) {
+	if (narrow)
+		lost |= items_add(w, narrow, narrow_items);
+	lost |= items_add(w, set, items);
+	for (uint32_t i = 0; lost && i < picks->count; i++) {
 		if (!(lost >> pick[i].index & 1))
 			continue;
 		pick[i].entry->flags |= KEYTAB_F_CUT;
@@ -188,14 +223,10 @@ static void tumbling_take(struct stage_window *w, struct stage_run *run)
 {
 	struct tumbling *t = (struct tumbling *)w;
 	struct pane *all = pane_list_last(&t->panes, run->time_min_ms);
-	uint32_t count;
+	struct picks picks = run_inside(all, w, run) ? tumbling_pick_all(w, run, all) : tumbling_pick(t, run);
 
-	if (run_inside(all, w, run))
-		count = tumbling_pick_all(w, run, all);
-	else
-		count = tumbling_pick(t, run);
-	w->stats->events += count;
-	tumbling_add(w, w->st->pick, count);
+	w->stats->events += picks.count;
+	tumbling_add(w, &picks);
 }
 
 static int64_t tumbling_due(const struct stage_window *w)

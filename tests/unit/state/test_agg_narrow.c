@@ -146,7 +146,7 @@ static uint32_t keys_run(const char *aggregates, uint32_t runs, bool large)
 			rec[n] = event_make(&made[n], large);
 			payload[n] = record_payload(rec[n]);
 		}
-		agg_run_begin(&run);
+		agg_run_begin(&run, false);
 		run_add(set, &run, key, count, a, b);
 		assert_int_equal(agg_arena_used(a), agg_arena_used(b));
 		for (uint32_t k = 0; k < CELLS; k++)

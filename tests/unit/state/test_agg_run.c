@@ -12,6 +12,7 @@
 #include "agg_priv.h"
 #include "agg_random.h"
 #include "agg_record.h"
+#include "avx2.h"
 
 #define SETS 3
 #define CELLS 5
@@ -41,7 +42,8 @@ static double number_make(void)
 	return exp(random_unit() * 9) - (random_below(9) == 0 ? 200 : 0);
 }
 
-static const struct record *event_make(struct agg_record *r, uint32_t users)
+/* parts: random bits, by which it has its fields. */
+static const struct record *event_make(struct agg_record *r, uint32_t users, uint32_t parts)
 {
 	char name[120];
 	double metric = number_make();
@@ -51,21 +53,21 @@ static const struct record *event_make(struct agg_record *r, uint32_t users)
 	agg_record_start(r);
 	r->ev.type = random_below(3) ? EVENT_TYPE_platform : EVENT_TYPE_click;
 	r->ev.event_time_ms = random_below(1000);
-	if (random_below(8)) {
+	if (parts & 7) {
 		n = snprintf(name, sizeof name, "%0*u", 1 + (int)random_below(40), random_below(users));
 		agg_record_text(r, FIELD_user_id, name, (size_t)n);
 	}
-	if (random_below(8)) {
+	if (parts >> 3 & 7) {
 		n = snprintf(
 			name, sizeof name, "/%0*u", (int)random_below(2) * 90, random_below(1 + users / 4));
 		agg_record_text(r, FIELD_page, name, random_below(20) ? (size_t)n : 0);
 	}
 	agg_record_text(r, FIELD_country, random_below(2) ? "DE" : "FR", 2);
-	if (random_below(5) == 0)
+	if (!(parts >> 6 & 3))
 		agg_record_text(r, FIELD_status, "error", 5);
-	if (random_below(5))
+	if (parts >> 8 & 3)
 		agg_record_number(r, FIELD_metric, &metric);
-	if (random_below(5))
+	if (parts >> 10 & 3)
 		agg_record_number(r, FIELD_amount, &amount);
 	return agg_record_done(r);
 }
@@ -156,14 +158,16 @@ static uint64_t rounds_run(uint32_t rounds, uint32_t limit_from)
 	for (uint32_t s = 0; s < SETS; s++)
 		assert_true(agg_run_reads(&run, pair[s].set));
 	for (uint32_t round = 0; round < rounds; round++) {
-		uint32_t count = 1 + random_below(AGG_RUN);
+		uint32_t count = 1 + random_below(AGG_RUN), parts = random_below(1 << 12);
+		bool alike = random_below(2);
 
+		avx2_barred = random_below(2);
 		for (uint32_t i = 0; i < count; i++) {
-			rec[i] = event_make(&made[i], users);
+			rec[i] = event_make(&made[i], users, alike ? parts : random_below(1 << 12));
 			payload[i] = record_payload(rec[i]);
 			offset[i] = at++;
 		}
-		agg_run_begin(&run);
+		agg_run_begin(&run, alike);
 		for (uint32_t s = 0; s < SETS; s++) {
 			agg_arena_limit(pair[s].a, round < limit_from ? SIZE_MAX : 0);
 			agg_arena_limit(pair[s].b, round < limit_from ? SIZE_MAX : 0);
