@@ -11,7 +11,6 @@
 #include <cmocka.h>
 
 #include "pipeline_rig.h"
-#include "rule_shadow.h"
 
 #define PORT 9000
 
@@ -402,126 +401,15 @@ static void test_enrich(void **state)
 	enrich_set_free(set);
 }
 
-/* ---- shadows ---- */
-
-static const char state_rules[] =
-	"rules:\n"
-	"- {id: by-user, when: {page: {prefix: /s}}, by: user_id, count: {at_least: 2, within: 1m}, then: "
-	"alert}\n"
-	"- {id: by-country, when: {page: {prefix: /s}}, by: country, distinct: {field: device, at_least: 2, "
-	"within: 1m}, then: alert}\n"
-	"- {id: by-both, when: {page: /s2}, by: [country, device], suppress: 1m, then: [alert, tag]}\n"
-	"- {id: by-country-too, by: country, then: alert,\n"
-	"   sequence: {within: 1m, steps: [{when: {page: /s1}}, {when: {page: /s2}}]}}\n"
-	"- {id: away, when: {referrer: drop}, then: drop}\n";
-
-static struct {
-	uint64_t records, shadows, by_country, by_both, suppressed;
-	uint8_t id[16];
-} seen;
-
-static void shadow_check(const struct record *rec, const struct rule_use *use)
-{
-	const struct rule_keyring *kr = ruleset_keyring(fx.rs, use[record_hits(rec)[0]].keyring);
-	uint64_t hash;
-	uint32_t bytes;
-
-	seen.shadows++;
-	assert_true(rule_key_of_record(kr, rec, &hash));
-	assert_int_equal(hash, rec->key_hash);
-	assert_int_equal(rec->reason_field, FIELD_country);
-	assert_int_equal(rec->type, EVENT_TYPE_click);
-	assert_int_equal(rec->event_time_ms, 1715200000000);
-	assert_int_equal(rec->receive_time_ms, WALL_MS);
-	assert_int_equal(rec->dst_port, PORT);
-	assert_int_equal(rec->raw_bytes, 0);
-	assert_memory_equal(rec->event_id, seen.id, 16);
-	assert_null(record_field(rec, FIELD_page, &bytes));
-	assert_memory_equal(record_field(rec, FIELD_country, &bytes), "DE", 2);
-	assert_int_equal(bytes, 2);
-	assert_memory_equal(record_field(rec, FIELD_device, &bytes), "pc\"", 3); /* decoded */
-	for (uint32_t i = 0; i < rec->hit_count; i++)
-		assert_ptr_equal(ruleset_keyring(fx.rs, use[record_hits(rec)[i]].keyring), kr);
-	seen.by_country += kr->count == 1;
-	seen.by_both += kr->count == 2;
-	seen.suppressed += (rec->flags & RECORD_F_SUPPRESSED) != 0;
-}
-
-/* One event at a time: what it leaves in the lanes. */
-static void shadows_of(const char *fields)
-{
-	const struct rule_use *use = ruleset_uses(fx.rs);
-	char text[400];
-	int n = snprintf(text, sizeof text,
-		"{\"event_id\":\"6f1c2a34-0b5d-4e6f-8a9b-0c1d2e3f4a5b\",\"user_id\":\"u1\",\"ts\":"
-		"1715200000000,%s}",
-		fields);
-
-	memset(&seen, 0, sizeof seen);
-	memcpy(seen.id, "\x6f\x1c\x2a\x34\x0b\x5d\x4e\x6f\x8a\x9b\x0c\x1d\x2e\x3f\x4a\x5b", 16);
-	send(text, (uint32_t)n, PORT);
-	pipeline_seal(&fx.pl, (struct burst_time){WALL_MS, 1}, true);
-	for (uint32_t p = 0; p < PARTITIONS; p++) {
-		struct batch_lane *lane = handoff_lane(&fx.handoff, 0, p);
-		struct batch *b;
-
-		while ((b = batch_take_sealed(lane))) {
-			const uint8_t *at = b->data;
-
-			for (uint32_t i = 0; i < b->record_count; i++) {
-				const struct record *rec = (const struct record *)at;
-
-				assert_true(record_valid(rec, b->bytes));
-				assert_int_equal(((__uint128_t)rec->key_hash * PARTITIONS) >> 64, p);
-				assert_int_equal(b->watermark_base_ms, 1715200000000);
-				if (rec->kind == RECORD_SHADOW)
-					shadow_check(rec, use);
-				seen.records++;
-				at += rec->bytes;
-			}
-			batch_return(lane, b);
-		}
-	}
-}
-
-static void test_shadows(void **state)
-{
-	(void)state;
-	start(20, 1000000);
-	rig_rules(state_rules, 2);
-	shadows_of("\"page\":\"/other\",\"country\":\"DE\"");
-	assert_int_equal(seen.records, 1);
-	assert_int_equal(seen.shadows, 0);
-	/* Key by user is at home; country is missing. */
-	shadows_of("\"page\":\"/s\"");
-	assert_int_equal(seen.records, 1);
-	shadows_of("\"page\":\"/s2\",\"country\":\"DE\",\"device\":\"pc\\u0022\"");
-	assert_int_equal(seen.records, 3);
-	assert_int_equal(seen.by_country, 1);
-	assert_int_equal(seen.by_both, 1);
-	assert_int_equal(seen.suppressed, 0);
-	/* Dropped for raw sinks only, since rules with state have seen it; without them it is gone. */
-	shadows_of("\"page\":\"/s2\",\"country\":\"DE\",\"device\":\"pc\\u0022\",\"referrer\":\"drop\"");
-	assert_int_equal(seen.records, 3);
-	assert_int_equal(seen.suppressed, 2);
-	assert_int_equal(fx.stats.drops[DROP_rule_drop], 0);
-	shadows_of("\"page\":\"/x\",\"country\":\"DE\",\"referrer\":\"drop\"");
-	assert_int_equal(seen.records, 0);
-	assert_int_equal(fx.stats.drops[DROP_rule_drop], 1);
-	assert_int_equal(fx.stats.shadows, 4);
-	assert_int_equal(fx.stats.listener[0].accepted, 4);
-	rig_stop();
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_mixture), cmocka_unit_test(test_sources),
-		cmocka_unit_test(test_hits_and_suppression), cmocka_unit_test(test_shadows),
-		cmocka_unit_test(test_no_batch), cmocka_unit_test(test_delta_overflow),
-		cmocka_unit_test(test_dead_letter_quota), cmocka_unit_test(test_many_lines),
-		cmocka_unit_test(test_chains), cmocka_unit_test(test_generation_switch),
-		cmocka_unit_test(test_age_with_a_writer_behind), cmocka_unit_test(test_ages_of_partitions),
-		cmocka_unit_test(test_watermark_before_filters), cmocka_unit_test(test_enrich)};
+		cmocka_unit_test(test_hits_and_suppression), cmocka_unit_test(test_no_batch),
+		cmocka_unit_test(test_delta_overflow), cmocka_unit_test(test_dead_letter_quota),
+		cmocka_unit_test(test_many_lines), cmocka_unit_test(test_chains),
+		cmocka_unit_test(test_generation_switch), cmocka_unit_test(test_age_with_a_writer_behind),
+		cmocka_unit_test(test_ages_of_partitions), cmocka_unit_test(test_watermark_before_filters),
+		cmocka_unit_test(test_enrich)};
 
 	return rig_pool() ? cmocka_run_group_tests(tests, NULL, NULL) : 77;
 }
