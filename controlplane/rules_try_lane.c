@@ -174,7 +174,7 @@ static void heap_down(struct try_shadow **heap, size_t count, size_t i)
 	heap[i] = s;
 }
 
-/* Chains are in the order of arrival: equal marks (events without an id) meet the journal's in order. */
+/* Chains are in the order of arrival: equal marks (shadows without an id) meet the journal's in order. */
 static void bucket_put(struct try_lane *lane, struct try_shadow *s)
 {
 	struct try_shadow **at = &lane->bucket[s->mark & (lane->buckets - 1)];

@@ -137,9 +137,11 @@ static void shadow_put(struct try_reader *r, struct try_side *side, const struct
 	_Alignas(8) uint8_t room[sizeof(struct record)];
 	struct record *head = (struct record *)room, *rec;
 
-	/* As workers write it: an event without an id has none yet. */
+	/* As the journal has it: there are such in which an event whose id the writer made has shadows, which
+	 * have none. */
 	memset(head, 0, sizeof *head);
-	if (!(seen->rec->flags & RECORD_F_ID_MADE) || seen->rec->flags & RECORD_F_PRODUCER)
+	if (!expected || !(seen->rec->flags & RECORD_F_ID_MADE) ||
+		seen->rec->flags & (RECORD_F_PRODUCER | RECORD_F_ID_WORKER))
 		memcpy(head->event_id, ev->event_id, sizeof head->event_id);
 	head->key_hash = shadow->key_hash;
 	head->event_time_ms = ev->event_time_ms;

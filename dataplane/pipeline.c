@@ -103,19 +103,34 @@ static __attribute__((noinline)) void append_dropped(struct pipeline *pl, const 
 	event_drop(pl, ev, listener, DROP_rule_drop);
 }
 
-static inline void append_event(struct pipeline *pl, const struct event *ev, uint8_t listener)
+/* Flags of an event that a rule drops, or that rules with state are to see. One without an id is given it
+ * here: its shadows name it, too. */
+static __attribute__((noinline)) uint16_t event_flags(struct pipeline *pl, struct event *ev)
+{
+	uint16_t flags = ev->actions & RULE_ACTION_DROP ? RECORD_F_SUPPRESSED : 0;
+
+	if (!(ev->actions & RULE_ACTION_STATE) || ev->field_mask & FBIT(event_id) || ev->producer)
+		return flags;
+	record_number_id(ev->event_id, pl->ids_made++, pl->id_seed);
+	return flags | RECORD_F_ID_MADE | RECORD_F_ID_WORKER;
+}
+
+static inline void append_event(struct pipeline *pl, struct event *ev, uint8_t listener)
 {
 	uint32_t bytes = record_bytes_of(ev), partition;
 	uint64_t key_hash = event_key_hash(ev);
 	int64_t now_ms = pl->now.wall_ms;
 	int64_t base = ev->event_time_ms < now_ms ? ev->event_time_ms : now_ms;
-	uint16_t flags = ev->actions & RULE_ACTION_DROP ? RECORD_F_SUPPRESSED : 0;
+	uint16_t flags = 0;
 	struct batch *b;
 
 	partition = partition_of(pl, key_hash);
-	if (unlikely(flags) && !(ev->actions & (RULE_ACTION_ALERT | RULE_ACTION_STATE))) {
-		append_dropped(pl, ev, listener, bytes, partition, base);
-		return;
+	if (unlikely(ev->actions & (RULE_ACTION_DROP | RULE_ACTION_STATE))) {
+		if (!(ev->actions & (RULE_ACTION_ALERT | RULE_ACTION_STATE))) {
+			append_dropped(pl, ev, listener, bytes, partition, base);
+			return;
+		}
+		flags = event_flags(pl, ev);
 	}
 	if (unlikely(bytes > pl->handoff->batch_bytes)) {
 		event_drop(pl, ev, listener, DROP_record_too_big);

@@ -92,6 +92,8 @@ struct pipeline {
 	/* dead-letter token bucket, in bytes */
 	uint64_t dead_tokens, dead_refill_ns;
 	struct burst_time now;
+	/* ids that are made here: see RECORD_F_ID_WORKER */
+	uint64_t id_seed[2], ids_made;
 	uint64_t waited_ns; /* for so long the frames of the next burst may have lain in the kernel: set by
 			       the worker */
 	struct worker_stats *stats;

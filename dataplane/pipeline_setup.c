@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "event_config.h"
 
@@ -126,6 +127,9 @@ int pipeline_setup(struct pipeline *pl, const struct config *cfg, const struct p
 	int rc;
 
 	memset(pl, 0, sizeof *pl);
+	/* Not of node and worker: their ids must not come again behind a restart, or in a restored copy. */
+	if (getrandom(pl->id_seed, sizeof pl->id_seed, 0) != (ssize_t)sizeof pl->id_seed)
+		return err_set(err, -errno, "getrandom: %s", strerror(errno));
 	pl->cfg = cfg;
 	pl->live = live;
 	pl->handoff = handoff;

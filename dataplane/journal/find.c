@@ -51,7 +51,7 @@ static int segment_may(struct find *f, uint64_t number, struct err *err)
 	struct block_place at = f->start;
 	int rc;
 
-	/* Perhaps made by the writer, of its address: such ids are not beside the segment. */
+	/* Perhaps made by the writer or a worker: such ids are not beside the segment. */
 	if (f->wish->id && f->wish->id[6] >> 4 == 8)
 		return 1;
 	if (f->wish->id)

@@ -55,10 +55,7 @@ static uint32_t pack_index(struct journal_part *part, const struct batch *b)
 /* Of the record's address. */
 static void pack_make_id(const struct journal_part *part, struct record *rec, uint64_t offset)
 {
-	uint64_t high = hash_bytes(&offset, sizeof offset, part->id_seed[0]);
-	uint64_t low = hash_bytes(&offset, sizeof offset, part->id_seed[1]);
-
-	record_hash_id(rec->event_id, high, low);
+	record_number_id(rec->event_id, offset, part->id_seed);
 	rec->flags |= RECORD_F_ID_MADE;
 }
 

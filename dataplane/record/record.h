@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "event.h"
+#include "hash.h"
 
 /* Ids on disk: explicit, never reused. */
 enum record_kind {
@@ -35,8 +36,8 @@ enum record_kind {
 };
 
 enum record_flags {
-	RECORD_F_ID_MADE = 1 << 0, /* event_id was missing; made from the address by the writer, or from the
-				      producer and its number by the worker */
+	RECORD_F_ID_MADE = 1 << 0, /* event_id was missing; made from the address by the writer, or by the
+				      worker: from the producer and its number, or see ID_WORKER */
 	RECORD_F_SUPPRESSED =
 		1 << 1, /* a drop rule matched beside a rule that alerts or has state: raw sinks skip it */
 	RECORD_F_CUT = 1 << 2, /* RECORD_REFUSED: payload is shorter than what came */
@@ -47,6 +48,10 @@ enum record_flags {
 	/* RECORD_EVENT: the top-level keys of the raw bytes are fields of its type and `type`, nothing else;
 	 * without it there may be others. */
 	RECORD_F_KNOWN = 1 << 5,
+	/* Beside ID_MADE, without PRODUCER: rules with state are to see the event, and its shadows have this
+	 * id, too. They may be written, and read, before it has an address: the worker has made it of a
+	 * random seed and a count of its own. */
+	RECORD_F_ID_WORKER = 1 << 6,
 };
 
 enum rule_action {
@@ -151,6 +156,13 @@ static inline void record_hash_id(uint8_t id[16], uint64_t high, uint64_t low)
 	__builtin_memcpy(id + 8, &low, 8);
 	id[6] = (uint8_t)((id[6] & 0x0f) | 0x80);
 	id[8] = (uint8_t)((id[8] & 0x3f) | 0x80);
+}
+
+/* The id of an event without one that is the number-th under this seed, which nobody else has. */
+static inline void record_number_id(uint8_t id[16], uint64_t number, const uint64_t seed[2])
+{
+	record_hash_id(
+		id, hash_bytes(&number, sizeof number, seed[0]), hash_bytes(&number, sizeof number, seed[1]));
 }
 
 /* The id of an event that its producer has numbered, and that has none of its own: the same each time that it

@@ -2,7 +2,8 @@
 
 Shown: an event is found by its id and by its address, with its place, times, key and rules; the alert of a rule on it
 and the alert of a rule over time are there; it is `not yet` at a sink that is frozen and `committed` at the other, and
-once both say so, it is in the topic and in the table that are named; a refused and a suppressed event say what they
+once both say so, it is in the topic and in the table that are named; of an alert on events that came without an id
+each is found by the id that the alert names, which is that of the table; a refused and a suppressed event say what they
 are; ids that are not there, and addresses of another journal, are refused; offline the same place is found."""
 import json
 import os
@@ -21,6 +22,8 @@ RULES = """rules:
 - {id: quiet, when: {page: {contains: quiet}}, then: [drop]}
 - {id: seen-quiet, when: {page: {contains: quiet}}, then: [alert]}
 - {id: thrice, title: Three times, when: {type: click}, by: user_id, count: {at_least: 3, within: 60s}, then: [alert]}
+- {id: from-land, title: No names, when: {page: {contains: nameless}}, by: country, count: {at_least: 3, within: 60s},
+   then: [alert]}
 """
 
 
@@ -56,6 +59,45 @@ def check_places(rig, daemon, event):
     rig.expect(count.strip() == "1", "and so has the table")
 
 
+def nameless_send(sender):
+    """Of users in several partitions, whom a rule looks at by country; some have an id of their own."""
+    events = [{**click("/nameless", f"n{i}"), "country": "NZ"} for i in range(12)]
+    for e in events[:10]:
+        del e["event_id"]
+    plain_send(sender, events)
+    return len(events)
+
+
+def check_nameless(rig, daemon):
+    """From an alert to its events, and back."""
+    dump = subprocess.run([rig.program("sluicectl"), "--json", "journal", "dump", "--dir", daemon.data + "/journal"],
+                          capture_output=True, text=True, check=True, timeout=60).stdout
+    rows = [r for r in map(json.loads, dump.splitlines()) if r["kind"] in ("event", "shadow")]
+    shadows = [r["event_id"] for r in rows if r["kind"] == "shadow"]
+    made = {r["event_id"] for r in rows if r["kind"] == "event" and r["flags"] & 1}
+    rig.expect(len(made) == 10 and len(set(shadows)) == len(shadows) == 12 and made < set(shadows),
+               f"shadows have the ids that were made: {len(made)} {len(set(shadows))}")
+
+    def alert_ids():
+        return {a["alert_id"] for i in shadows for a in daemon.ctl("event", i)["alerts"] if a["rule"] == "from-land"}
+
+    rig.expect(wait_until(lambda: len(alert_ids()) == 10, 30, "alerts"), f"ten alerts name these events: {alert_ids()}")
+    for alert_id in alert_ids():
+        ids = daemon.ctl("alerts", "show", alert_id)["event_ids"]
+        rig.expect(len(set(ids)) == len(ids) >= 3 and set(ids) <= set(shadows), f"the alert's events: {ids}")
+        for i in ids:
+            answer = daemon.ctl("event", i)
+            records = answer["records"]
+            rig.expect([r["event_id"] for r in records] == [i] and records[0]["key"][0] == "n" and
+                       records[0]["id_made"] == (i in made) and
+                       alert_id in {a["alert_id"] for a in answer["alerts"]}, f"found by its id: {answer}")
+    rig.expect(daemon.drain(), "all is delivered")
+    found = rig.clickhouse.query(
+        "SELECT uniqExact(event_id) FROM event.clicks_raw WHERE event_id IN (SELECT arrayJoin(event_ids) FROM "
+        "event.alerts WHERE rule_id = 'from-land')")
+    rig.expect(found.strip() == "12", f"the table has the ids of the alerts' events: {found.strip()}")
+
+
 with Rig(sys.argv[1], kafka=1, clickhouse=True, root=True) as rig:
     sender = Sender(rig)
     os.mkdir(rig.path("rules"))
@@ -85,6 +127,11 @@ with Rig(sys.argv[1], kafka=1, clickhouse=True, root=True) as rig:
         rig.expect(shown is not None, f"{alert['rule']}: the id is an alert's")
     rig.expect(daemon.ctl("event", record["address"])["records"] == evil["records"], "by its address the same")
     check_places(rig, daemon, first[0])
+
+    before = daemon.counter("events")
+    sent = nameless_send(sender)
+    rig.expect(wait_until(lambda: daemon.counter("events") == before + sent, 20, "events"), "events without an id")
+    check_nameless(rig, daemon)
 
     # one sink is frozen
     rig.clickhouse.signal(signal.SIGSTOP)

@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 #include "hash.h"
+#include "row.h"
+#include "rule_shadow.h"
 #include "../../../controlplane/rules_try.c"
 
 #define EVENTS 9000u /* of partition 0: some three segments */
@@ -181,6 +183,85 @@ static void damage_ends_a_partition(void **state)
 	rig_free(&rig);
 }
 
+#define MET 1200u /* events without an id, each with its shadow */
+
+/* As a worker writes them; early: with the id of both. Without it the writer makes the event's alone. */
+static void without_ids_feed(struct rig *rig, struct matcher *m, bool early)
+{
+	static const uint64_t seed[2] = {3, 4};
+	static const uint8_t raw[96];
+	struct batch *b = rig_batch(rig, 0, 0);
+
+	for (uint32_t i = 0; i < MET; i++) {
+		struct event ev = {.raw = raw,
+			.tail = raw,
+			.raw_bytes = sizeof raw,
+			.type = EVENT_TYPE_click,
+			.event_time_ms = b->receive_first_ms,
+			.field_mask = FBIT(page)};
+		struct event *const list[] = {&ev};
+		struct rule_shadow shadow[RULE_KEYRINGS_MAX];
+		uint16_t flags = early ? RECORD_F_ID_MADE | RECORD_F_ID_WORKER : 0;
+
+		ev.field[FIELD_page] = (struct span){8, 40};
+		matcher_run(m, list, 1);
+		assert_int_equal(rule_shadows(rules_some, &ev, shadow), 1);
+		if (b->bytes + record_bytes_of(&ev) + shadow->bytes > b->capacity) {
+			rig_seal(rig, b);
+			b = rig_batch(rig, 0, 0);
+		}
+		if (early)
+			record_number_id(ev.event_id, i, seed);
+		b->bytes += record_write_event(b->data + b->bytes, &ev, 1, b->receive_first_ms, flags);
+		rule_shadow_write(b->data + b->bytes, rules_some, &ev, shadow, b->receive_first_ms, flags);
+		b->bytes += shadow->bytes;
+		b->record_count += 2;
+	}
+	rig_seal(rig, b);
+	rig_settle(rig, 0);
+}
+
+/* Shadows of events without an id of their own are found, those that name the id that the worker has made as
+ * those of older journals, which name none. */
+static void shadows_without_own_ids_are_met(void **state)
+{
+	static const uint8_t none[16];
+
+	(void)state;
+	for (int early = 0; early < 2; early++) {
+		struct rules_try_result out;
+		struct rules_try_params params;
+		const struct rules_try_example *example;
+		struct row_rule_evidence evidence;
+		uint32_t generation = 0;
+		struct err err = {""};
+		struct matcher *m = matcher_new(rules_some, &err);
+		struct rig rig;
+
+		rig_init(&rig, 1, 1);
+		rig_open(&rig);
+		rig_start(&rig);
+		without_ids_feed(&rig, m, early);
+		rig_stop(&rig);
+		rig_close(&rig);
+		params = params_of(&rig);
+		assert_int_equal(ruleset_store_open(&params.store, rig.dir, &err), 0);
+		assert_int_equal(ruleset_store_put(params.store, rules_some, &generation, &err), 0);
+		assert_int_equal(generation, 1); /* of the batches */
+		assert_int_equal(rules_try(&params, &out, &err), 0);
+		assert_int_equal(out.placed[TRY_THEN], MET);
+		assert_int_equal(out.timed[TRY_THEN] + out.missed[TRY_THEN] + faults, 0);
+		assert_int_equal(row_of_rule(&out, "paged")->alerts[TRY_THEN], MET - 999);
+		example = &row_of_rule(&out, "paged")->example[0];
+		evidence = row_alert_evidence(example->alert, 0);
+		assert_int_equal(memcmp(evidence.event_id, none, sizeof none) != 0, early);
+		rules_try_free(&out);
+		ruleset_store_close(params.store);
+		matcher_free(m);
+		rig_free(&rig);
+	}
+}
+
 /* Against counts in an array, with keys that share slots. */
 static void map_counts(void **state)
 {
@@ -242,6 +323,7 @@ int main(void)
 		cmocka_unit_test(keys_meet_over_partitions),
 		cmocka_unit_test(segments_go_meanwhile),
 		cmocka_unit_test(damage_ends_a_partition),
+		cmocka_unit_test(shadows_without_own_ids_are_met),
 		cmocka_unit_test(map_counts),
 		cmocka_unit_test(rules_look_back),
 	};

@@ -132,9 +132,106 @@ static void test_shadows(void **state)
 	rig_stop();
 }
 
+/* ---- ids of events that have none ---- */
+
+#define IDS_MAX 16
+
+static struct {
+	uint8_t id[IDS_MAX][16]; /* by who has sent it, as the last digit of its user says */
+	uint16_t flags[IDS_MAX];
+	uint32_t shadows[IDS_MAX];
+} made;
+
+/* Events first: their shadows may lie before them, in other partitions. */
+static void made_look(enum record_kind kind, const struct batch *b)
+{
+	const uint8_t *at = b->data;
+
+	for (uint32_t i = 0; i < b->record_count; i++) {
+		const struct record *rec = (const struct record *)at;
+		uint32_t who = (uint32_t)(rec->event_time_ms % IDS_MAX);
+
+		at += rec->bytes;
+		if (rec->kind != kind)
+			continue;
+		if (kind == RECORD_EVENT) {
+			memcpy(made.id[who], rec->event_id, 16);
+			made.flags[who] = rec->flags;
+			continue;
+		}
+		assert_memory_equal(rec->event_id, made.id[who], 16);
+		assert_int_equal(rec->flags, made.flags[who] & ~RECORD_F_KNOWN);
+		assert_int_equal(rec->field_mask & FBIT(event_id), 0); /* no duplicate is looked for */
+		made.shadows[who]++;
+	}
+}
+
+static void made_collect(void)
+{
+	struct batch *taken[64];
+	uint32_t count = 0;
+
+	memset(&made, 0, sizeof made);
+	pipeline_seal(&fx.pl, (struct burst_time){WALL_MS, 1}, true);
+	for (uint32_t p = 0; p < PARTITIONS; p++)
+		while (count < 64 && (taken[count] = batch_take_sealed(handoff_lane(&fx.handoff, 0, p))))
+			made_look(RECORD_EVENT, taken[count++]);
+	for (uint32_t i = 0; i < count; i++) {
+		made_look(RECORD_SHADOW, taken[i]);
+		batch_return(handoff_lane(&fx.handoff, 0, taken[i]->partition), taken[i]);
+	}
+}
+
+static void made_send(uint32_t who, const char *fields)
+{
+	char text[200];
+	int n = snprintf(text, sizeof text, "{\"user_id\":\"u%u\",\"ts\":%llu,%s}", who,
+		1715200000000ull / IDS_MAX * IDS_MAX + who, fields);
+
+	rig_send(1, text, (uint32_t)n, PORT);
+}
+
+/* An event that rules with state are to see has the id that its shadows name; others get theirs from the
+ * writer.
+ */
+static void test_made_ids(void **state)
+{
+	static const uint8_t none[16];
+	const uint16_t early = RECORD_F_ID_MADE | RECORD_F_ID_WORKER;
+	uint8_t before[2][16];
+
+	(void)state;
+	for (uint32_t run = 0; run < 2; run++) {
+		start();
+		made_send(0, "\"page\":\"/s2\",\"country\":\"DE\",\"device\":\"pc\"");
+		made_send(1, "\"page\":\"/s2\",\"country\":\"DE\",\"device\":\"pc\"");
+		made_send(2, "\"page\":\"/s\""); /* at home only */
+		made_send(3, "\"page\":\"/other\",\"country\":\"DE\"");
+		made_send(4, "\"page\":\"/s2\",\"country\":\"DE\",\"referrer\":\"drop\"");
+		made_collect();
+		for (uint32_t i = 0; i < 5; i++) {
+			bool state_sees = i != 3;
+
+			assert_int_equal(made.flags[i] & early, state_sees ? early : 0);
+			assert_int_equal(!memcmp(made.id[i], none, 16), !state_sees);
+			assert_int_equal(made.id[i][6] >> 4, state_sees ? 8 : 0);
+			for (uint32_t k = 0; state_sees && k < i; k++)
+				assert_memory_not_equal(made.id[i], made.id[k], 16);
+		}
+		assert_int_equal(made.flags[4] & RECORD_F_SUPPRESSED, RECORD_F_SUPPRESSED);
+		assert_int_equal(made.shadows[0], 2);
+		assert_int_equal(made.shadows[1], 2);
+		assert_int_equal(made.shadows[2] + made.shadows[3], 0);
+		assert_int_equal(made.shadows[4], 1);
+		memcpy(before[run], made.id[0], 16);
+		rig_stop();
+	}
+	assert_memory_not_equal(before[0], before[1], 16); /* as behind a restart */
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_shadows)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_shadows), cmocka_unit_test(test_made_ids)};
 
 	return rig_pool() ? cmocka_run_group_tests(tests, NULL, NULL) : 77;
 }
