@@ -43,6 +43,7 @@ static int window_setup(struct stage *st, uint32_t i, struct err *err)
 	w->text_key = def->group_count == 1 && field_table[def->group[0]].kind == FIELD_KIND_TEXT;
 	for (uint32_t k = 0; k < agg_set_count(def->aggs); k++)
 		w->sketches |= agg_set_spec(def->aggs, k)->kind >= AGG_distinct;
+	st->types |= def->filter || def->step_count;
 	must(agg_run_reads(&st->aggs, def->aggs));
 	rc = kind->setup(w, err);
 	if (rc) {
@@ -209,6 +210,22 @@ static int steps_emit(struct stage *st, int64_t step_ms)
 }
 
 /* ---- runs ---- */
+static void run_types(struct stage_run *run)
+{
+	memset(run->of_type, 0, sizeof run->of_type);
+	for (uint32_t i = 0; i < run->count; i++)
+		run->of_type[run->rec[i]->type % WINDOW_FILTER_TYPES] |= 1ull << i;
+}
+
+uint64_t stage_having(const struct stage_run *run, enum field_id field, uint64_t events)
+{
+	uint64_t having = 0;
+
+	for (uint64_t left = events; left; left &= left - 1)
+		having |= run->rec[__builtin_ctzll(left)]->field_mask >> field & 1 ? left & -left : 0;
+	return having;
+}
+
 static int run_flush(struct stage *st)
 {
 	struct stage_run *run = &st->run;
@@ -217,6 +234,8 @@ static int run_flush(struct stage *st)
 	if (!run->count)
 		return 0;
 	agg_run_begin(&st->aggs, !run->fields_differ);
+	if (st->types)
+		run_types(run);
 	for (uint32_t i = 0; i < st->stats.window_count; i++)
 		st->window[i]->kind->take(st->window[i], run);
 	for (uint64_t left = run->late_mask; left && !rc; left &= left - 1)

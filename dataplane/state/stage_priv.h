@@ -35,8 +35,9 @@ struct stage_run {
 	const struct record *rec[STAGE_RUN];
 	const uint8_t *payload[STAGE_RUN]; /* of each record */
 	uint64_t offset[STAGE_RUN];
-	int64_t watermark_ms[STAGE_RUN]; /* before the event */
-	uint64_t late_uid[STAGE_RUN];	 /* valid where late_mask has the bit */
+	int64_t watermark_ms[STAGE_RUN];       /* before the event */
+	uint64_t late_uid[STAGE_RUN];	       /* valid where late_mask has the bit */
+	uint64_t of_type[WINDOW_FILTER_TYPES]; /* its events of each type, where a window asks for types */
 };
 
 /* An event that a window takes. */
@@ -106,6 +107,7 @@ struct stage {
 	int64_t step_next_ms;	     /* no step before it: STAGE_NO_TIME: look */
 	int64_t receive_ms;	     /* of the block in hand */
 	struct stage_source *source; /* of the last event; NULL: look */
+	bool types;		     /* a window asks for types of events */
 	bool full;		     /* of memory: as of the last look */
 	bool begun;		     /* stats.input_offset says something */
 	struct stage_run run;
@@ -165,6 +167,18 @@ static inline bool stage_text_same(const uint8_t *a, const uint8_t *b, size_t by
 	differs |= (hash_load(a + bytes - 8, 8) ^ hash_load(b + bytes - 8, 8)) >> (8 * (-bytes & 7));
 	return !differs;
 }
+
+/* All events of the run, and those that pass the window's filter. */
+static inline uint64_t stage_events(const struct stage_run *run)
+{
+	return UINT64_MAX >> (STAGE_RUN - run->count);
+}
+static inline uint64_t stage_passed(const struct stage_window *w, const struct stage_run *run)
+{
+	return window_filter_run(w->def->filter, run->rec, run->of_type, stage_events(run));
+}
+/* Those of `events` that have the field. */
+uint64_t stage_having(const struct stage_run *run, enum field_id field, uint64_t events);
 
 static inline bool stage_filter(const struct stage_window *w, const struct record *rec)
 {

@@ -27,6 +27,11 @@ extern const char *const window_kind_name[];
 struct window_filter;
 /* NULL: everything. rec: an event, checked. Pure, no allocation. */
 bool window_filter_match(const struct window_filter *f, const struct record *rec);
+/* The same of a run's events: those of `events` that pass, as bits. of_type: by enum event_type, which events
+ * are of it. */
+#define WINDOW_FILTER_TYPES 32u
+uint64_t window_filter_run(const struct window_filter *f, const struct record *const *rec,
+	const uint64_t of_type[WINDOW_FILTER_TYPES], uint64_t events);
 
 struct window_def {
 	uint64_t uid;

@@ -113,16 +113,35 @@ static bool test_passes(const struct window_filter *f, const struct test *t, con
 	}
 }
 
-bool window_filter_match(const struct window_filter *f, const struct record *rec)
+static bool tests_pass(const struct window_filter *f, const struct record *rec)
 {
-	if (!f)
-		return true;
-	if (!(f->types >> (rec->type & 31u) & 1))
-		return false;
 	for (uint32_t i = 0; i < f->test_count; i++)
 		if (!test_passes(f, &f->test[i], rec))
 			return false;
 	return true;
+}
+
+bool window_filter_match(const struct window_filter *f, const struct record *rec)
+{
+	return !f || ((f->types >> rec->type % WINDOW_FILTER_TYPES & 1) && tests_pass(f, rec));
+}
+
+uint64_t window_filter_run(const struct window_filter *f, const struct record *const *rec,
+	const uint64_t of_type[WINDOW_FILTER_TYPES], uint64_t events)
+{
+	uint64_t of_types = 0, passed;
+
+	if (!f)
+		return events;
+	if (f->types == WINDOW_TYPES_ALL)
+		of_types = events;
+	for (uint32_t left = of_types ? 0 : f->types; left; left &= left - 1)
+		of_types |= of_type[__builtin_ctz(left)];
+	passed = events & of_types;
+	for (uint64_t left = f->test_count ? passed : 0; left; left &= left - 1)
+		if (!tests_pass(f, rec[__builtin_ctzll(left)]))
+			passed &= ~(left & -left);
+	return passed;
 }
 
 uint32_t window_filter_types(const struct window_filter *f)

@@ -120,47 +120,71 @@ static void event_wait(struct funnel *f, const struct funnel_event *ev)
 	((struct attempt *)keytab_value(keytab_at(&f->users, ev->user)))->waiting++;
 }
 
-static uint32_t steps_match(const struct window_def *def, const struct record *rec)
+/* Which steps the events of a run could be, those of `events` that are not late. Returns the others. */
+static uint64_t steps_match(
+	const struct window_def *def, const struct stage_run *run, uint64_t events, uint32_t steps[STAGE_RUN])
 {
-	uint32_t steps = 0;
+	uint64_t any = 0;
 
-	for (uint32_t i = 0; i < def->step_count; i++)
-		if (!def->step[i] || window_filter_match(def->step[i], rec))
-			steps |= 1u << i;
-	return steps;
+	memset(steps, 0, run->count * sizeof *steps);
+	for (uint32_t s = 0; s < def->step_count; s++) {
+		uint64_t passed = window_filter_run(def->step[s], run->rec, run->of_type, events);
+
+		any |= passed;
+		for (uint64_t left = passed; left; left &= left - 1)
+			steps[__builtin_ctzll(left)] |= 1u << s;
+	}
+	return any;
+}
+
+/* The user of a pick, perhaps a new one, as a reference. 0: not followed. */
+static uint32_t user_of(struct funnel *f, struct stage_pick *p)
+{
+	const struct stage_window *w = &f->w;
+	uint32_t ref;
+
+	if (w->st->full)
+		return 0;
+	stage_key_want(w, p);
+	if (p->other)
+		return 0;
+	if (!keytab_find(&f->users, p->tag, p->key, p->key_bytes, &ref)) {
+		if (f->users.count >= w->def->keys_max)
+			return 0;
+		keytab_add(&f->users, p->tag, p->key, p->key_bytes, &ref);
+	}
+	return ref;
 }
 
 static void funnel_take(struct stage_window *w, struct stage_run *run)
 {
 	struct funnel *f = (struct funnel *)w;
-	struct stage_pick p = {0};
+	struct stage_pick *pick = w->st->pick;
+	uint32_t steps[STAGE_RUN], count = 0;
+	uint64_t events = stage_having(run, w->def->group[0], stage_passed(w, run));
 
-	for (uint32_t i = 0; i < run->count; i++) {
-		const struct record *rec = run->rec[i];
-		struct funnel_event ev = {rec->event_time_ms, run->offset[i], 0, 0};
-		bool room = f->users.count < w->def->keys_max && !w->st->full;
+	events = steps_match(w->def, run, events, steps);
+	w->stats->filtered += run->count - (uint32_t)__builtin_popcountll(events);
+	for (uint64_t left = events; left; left &= left - 1) {
+		uint32_t i = (uint32_t)__builtin_ctzll(left);
 
-		if (stage_filter(w, rec) && rec->field_mask >> w->def->group[0] & 1)
-			ev.steps = steps_match(w->def, rec);
-		if (!ev.steps) {
-			w->stats->filtered++;
-			continue;
-		}
-		if (ev.time_ms < run->watermark_ms[i]) {
+		if (run->rec[i]->event_time_ms < run->watermark_ms[i])
 			stage_late(w, run, i);
-			continue;
-		}
-		w->stats->events++;
-		p.index = i;
-		stage_key(w, &p);
-		if (p.other || w->st->full ||
-			(!keytab_find(&f->users, p.tag, p.key, p.key_bytes, &ev.user) && !room)) {
+		else
+			pick[count++].index = i;
+	}
+	w->stats->events += count;
+	stage_keys_look(w, &f->users, pick, count);
+	stage_keys_guess(&f->users, pick, count);
+	for (uint32_t k = 0; k < count; k++) {
+		uint32_t i = pick[k].index;
+		struct funnel_event ev = {
+			run->rec[i]->event_time_ms, run->offset[i], user_of(f, &pick[k]), steps[i]};
+
+		if (ev.user)
+			event_wait(f, &ev);
+		else
 			w->stats->other++;
-			continue;
-		}
-		if (!ev.user)
-			keytab_add(&f->users, p.tag, p.key, p.key_bytes, &ev.user);
-		event_wait(f, &ev);
 	}
 }
 

@@ -226,18 +226,12 @@ static void session_take(struct stage_window *w, struct stage_run *run)
 {
 	struct sessions *ss = (struct sessions *)w;
 	struct stage_pick *pick = w->st->pick;
+	uint64_t events = stage_having(run, w->def->group[0], stage_passed(w, run));
 	uint32_t count = 0;
 
-	for (uint32_t i = 0; i < run->count; i++) {
-		struct stage_pick *p = &pick[count];
-
-		if (!stage_filter(w, run->rec[i]) || !(run->rec[i]->field_mask >> w->def->group[0] & 1)) {
-			w->stats->filtered++;
-			continue;
-		}
-		p->index = i;
-		count++;
-	}
+	for (uint64_t left = events; left; left &= left - 1)
+		pick[count++].index = (uint32_t)__builtin_ctzll(left);
+	w->stats->filtered += run->count - count;
 	stage_keys_look(w, &ss->keys, pick, count);
 	stage_keys_guess(&ss->keys, pick, count);
 	agg_items_clear(&w->st->items);

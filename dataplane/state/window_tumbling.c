@@ -71,14 +71,13 @@ static struct picks tumbling_pick(struct tumbling *tw, struct stage_run *run)
 {
 	struct stage_window *w = &tw->w;
 	struct stage_pick *pick = w->st->pick;
-	uint64_t events = 0;
+	uint64_t passed = stage_passed(w, run), events = 0;
 	uint32_t count = 0;
 
-	for (uint32_t i = 0; i < run->count; i++) {
-		if (!stage_filter(w, run->rec[i])) {
-			w->stats->filtered++;
-			continue;
-		}
+	w->stats->filtered += run->count - (uint32_t)__builtin_popcountll(passed);
+	for (uint64_t left = passed; left; left &= left - 1) {
+		uint32_t i = (uint32_t)__builtin_ctzll(left);
+
 		pick[count].index = i;
 		pick[count].place = event_pane(tw, run, &pick[count]);
 		if (!pick[count].place)
@@ -89,25 +88,14 @@ static struct picks tumbling_pick(struct tumbling *tw, struct stage_run *run)
 	return (struct picks){pick, count, false, events};
 }
 
-static uint64_t filter_run(const struct window_filter *filter, const struct stage_run *run)
-{
-	uint64_t events = 0;
-
-	for (uint32_t i = 0; i < run->count; i++)
-		events |= (uint64_t)window_filter_match(filter, run->rec[i]) << i;
-	return events;
-}
-
 /* The same where all events that pass the filter go to one pane. */
 static struct picks tumbling_pick_all(
 	const struct stage_window *w, const struct stage_run *run, struct pane *pane)
 {
 	struct stage_pick *pick = w->st->pick;
-	uint64_t events = UINT64_MAX >> (STAGE_RUN - run->count);
+	uint64_t events = stage_passed(w, run);
 	uint32_t count = 0;
 
-	if (w->def->filter)
-		events = filter_run(w->def->filter, run);
 	for (uint64_t left = events; left; left &= left - 1)
 		pick[count++].index = (uint32_t)__builtin_ctzll(left);
 	pick[0].place = pane;
