@@ -28,6 +28,47 @@ static uint32_t key_of_text(
 	return bytes + (uint32_t)sizeof head;
 }
 
+/* Of fields of a record, before which 8 bytes are readable. Without a call, where there are few. */
+static inline void text_copy(uint8_t *to, const uint8_t *text, uint32_t bytes)
+{
+	uint64_t word;
+
+	if (bytes > 16) {
+		memcpy(to, text, bytes);
+		return;
+	}
+	if (!bytes)
+		return;
+	if (bytes > 8) {
+		memcpy(to, text, 8);
+		memcpy(to + bytes - 8, text + bytes - 8, 8);
+		return;
+	}
+	word = hash_load(text + bytes - 8, 8) >> (8 * (8 - bytes));
+	memcpy(to, &word, sizeof word); /* zero bytes behind the text: there is room */
+}
+
+/* A key of several texts: each one's length, then its bytes, as row_key_make() has them. 0: too long. */
+static uint32_t key_of_texts(const struct stage_window *w, const struct record *rec, uint8_t *to)
+{
+	const uint8_t *payload = record_payload(rec);
+	uint32_t used = 0;
+
+	for (uint32_t i = 0; i < w->def->group_count; i++) {
+		uint32_t bytes;
+		const uint8_t *text = record_field_in(rec, payload, w->def->group[i], &bytes);
+		const uint16_t head = text ? (uint16_t)bytes : ROW_KEY_ABSENT;
+
+		if (WINDOW_KEY_BYTES_MAX - used < sizeof head + bytes)
+			return 0;
+		memcpy(to + used, &head, sizeof head);
+		used += (uint32_t)sizeof head;
+		text_copy(to + used, text, bytes);
+		used += bytes;
+	}
+	return used;
+}
+
 void stage_key(const struct stage_window *w, struct stage_pick *p)
 {
 	const struct record *rec = w->st->run.rec[p->index];
@@ -40,7 +81,9 @@ void stage_key(const struct stage_window *w, struct stage_pick *p)
 		p->key_bytes = key_of_text(w, rec, p, to);
 		return;
 	}
-	p->key_bytes = row_key_make(to, WINDOW_KEY_BYTES_MAX, w->def->group, w->def->group_count, rec);
+	p->key_bytes = w->text_keys ? key_of_texts(w, rec, to)
+				    : row_key_make(to, WINDOW_KEY_BYTES_MAX, w->def->group,
+					      w->def->group_count, rec);
 	p->other = !p->key_bytes && w->def->group_count;
 	memset(to + p->key_bytes, 0, 8);
 	p->tag = stage_tag(to, p->key_bytes);

@@ -84,6 +84,7 @@ struct stage_window {
 	struct stage_window_stats *stats;
 	uint32_t cell_bytes;
 	bool text_key;	/* the key is one TEXT field */
+	bool text_keys; /* only TEXT fields */
 	bool sketches;	/* cells have memory beside themselves */
 	bool rows_open; /* see stage_row_plain() */
 };
