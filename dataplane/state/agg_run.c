@@ -337,9 +337,20 @@ static uint64_t group_add(const struct agg_set *set, const struct agg_group *gro
 	return lost;
 }
 
-/* Parts that look at the whole record. */
+/* What is an error is the same for all sets that ask. */
+static uint64_t errors_of(const struct agg_set *set, const struct record *const *rec, uint64_t events)
+{
+	uint64_t errors = 0;
+
+	for (uint64_t left = events; left; left &= left - 1)
+		if (agg_error_match(set, rec[__builtin_ctzll(left)]))
+			errors |= left & -left;
+	return errors;
+}
+
+/* Parts that look at the whole record. errors: events that are some. */
 static void wholes_add(const struct agg_set *set, const struct agg_group *group,
-	const struct record *const *rec, const struct agg_items *items)
+	const struct record *const *rec, const struct agg_items *items, uint64_t errors)
 {
 	for (uint32_t i = group->first; i < group->first + group->count; i++) {
 		const struct agg_part *part = &set->part[i];
@@ -349,8 +360,8 @@ static void wholes_add(const struct agg_set *set, const struct agg_group *group,
 		for (uint32_t k = 0; part->kind == AGG_PART_MATCH && k < items->count; k++)
 			if (rec[items->event[k]]->type == part->value[0])
 				count_up(part, items->cell[k]);
-		for (uint32_t k = 0; part->kind == AGG_PART_ERRORS && k < items->count; k++)
-			if (agg_error_match(set, rec[items->event[k]]))
+		for (uint32_t k = 0; part->kind == AGG_PART_ERRORS && errors && k < items->count; k++)
+			if (errors >> items->event[k] & 1)
 				count_up(part, items->cell[k]);
 	}
 }
@@ -370,7 +381,8 @@ bool agg_cell_add(const struct agg_set *set, void *cell, struct agg_arena *a, co
 		const struct agg_group *group = &set->group[g];
 
 		if (group->field == FIELD_NONE) {
-			wholes_add(set, group, &rec, &items);
+			wholes_add(
+				set, group, &rec, &items, errors_of(set, &rec, set->error_field_count > 0));
 			continue;
 		}
 		in.hashed = in.keys = false;
@@ -420,6 +432,7 @@ bool agg_run_reads(struct agg_run *run, const struct agg_set *set)
 void agg_run_begin(struct agg_run *run, bool alike)
 {
 	run->alike = alike;
+	run->errors = run->errors_looked = 0;
 	for (uint32_t i = 0; i < run->input_count; i++)
 		input_begin(run->read[i]);
 }
@@ -459,11 +472,15 @@ uint64_t agg_run_add(struct agg_run *run, const struct agg_set *set, const struc
 
 	if (set->edges)
 		orders_make(run, items, order);
+	if (set->error_field_count) {
+		run->errors |= errors_of(set, run->rec, items->events & ~run->errors_looked);
+		run->errors_looked |= items->events;
+	}
 	for (uint32_t g = 0; g < set->group_count; g++) {
 		const struct agg_group *group = &set->group[g];
 
 		if (group->field == FIELD_NONE) {
-			wholes_add(set, group, run->rec, items);
+			wholes_add(set, group, run->rec, items, run->errors);
 			continue;
 		}
 		run_look(run, run->input[group->field], items->events);

@@ -72,6 +72,7 @@ struct agg_run {
 	const uint64_t *offset;
 	uint32_t partition;
 	bool alike;			       /* all have the fields that one has */
+	uint64_t errors, errors_looked;	       /* events that are errors, of those that have been looked at */
 	uint32_t input_count;		       /* that sets read */
 	struct agg_input *input[FIELD_ID_MAX]; /* NULL: no set reads it */
 	struct agg_input *read[FIELD_ID_MAX];  /* the others, in any order */
