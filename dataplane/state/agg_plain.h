@@ -11,7 +11,7 @@
 
 /* True if a set is of this kind; else nothing below may be called with it. */
 bool agg_plain(const struct agg_set *set);
-/* As agg_packed_valid(). Any bytes, of which 8 behind them must be readable. */
+/* As agg_packed_valid(). Any bytes; 16 from their beginning on, and 8 behind them, must be readable. */
 bool agg_plain_valid(const struct agg_set *set, const uint8_t *packed, size_t bytes);
 /* value[part] += packed. False: not a packed cell of the set; any bytes. */
 bool agg_plain_add(

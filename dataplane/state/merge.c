@@ -15,7 +15,7 @@ static bool merge_make(struct merge *m)
 		m->leaves *= 2;
 	m->tree = calloc(2 * (size_t)m->leaves, sizeof *m->tree);
 	m->lane = calloc(m->leaves, sizeof *m->lane);
-	m->lane_tree = calloc(2 * (size_t)m->leaves, sizeof *m->lane_tree);
+	m->lane_tree = calloc(2 * (size_t)m->leaves, sizeof(struct merge_lane *));
 	m->arena = agg_arena_new(MERGE_ARENA_BYTES);
 	m->anomaly = anomaly_new(m->params.memory_bytes / 2, partitions);
 	if (!m->part || !m->ref || !m->tree || !m->lane || !m->lane_tree || !m->arena || !m->anomaly)
@@ -325,23 +325,22 @@ static bool row_follows(const struct merge_part *part, const struct row_walk *fi
 }
 
 /* What of the queued record, at its end, is the last row. */
-static void row_last(struct merge_part *part, const struct record *rec, uint32_t same)
+static void row_last(struct merge_part *part, const struct record *rec, uint32_t last, uint32_t same)
 {
 	const struct record *copy =
 		(const struct record *)(part->queue.data + part->queue.bytes - rec->bytes);
 	struct row_walk walk;
 
-	row_walk_first(&walk, copy);
-	part->last_same = walk.left ? 1 : same;
-	while (row_walk_next(&walk))
-		;
+	row_walk_last(&walk, copy, last);
+	part->last_same = row_count(rec) > 1 ? 1 : same;
 	part->any = true;
 	part->last = walk.row;
 	part->last_key = (size_t)(walk.key - part->queue.data);
 }
 
-static int row_feed(
-	struct merge *m, uint32_t partition, const struct record *rec, uint64_t offset, struct err *err)
+/* last: of row_valid_last(). */
+static int row_feed(struct merge *m, uint32_t partition, const struct record *rec, uint32_t last,
+	uint64_t offset, struct err *err)
 {
 	struct merge_part *part = &m->part[partition];
 	bool waits = merge_first(part) != NULL;
@@ -371,7 +370,7 @@ static int row_feed(
 			(unsigned long long)offset, MERGE_SAME_MAX);
 	if (!row_queue(part, w, rec, offset))
 		return err_set(err, -ENOMEM, "no memory for rows that wait");
-	row_last(part, rec, same);
+	row_last(part, rec, last, same);
 	m->stats.rows_in += row_count(rec) - (waits ? 0 : part->taken);
 	if (!waits)
 		merge_head_changed(m, partition);
@@ -410,6 +409,7 @@ int merge_feed(
 	struct merge *m, uint32_t partition, const struct record *rec, uint64_t offset, struct err *err)
 {
 	struct merge_part *part = &m->part[partition];
+	uint32_t last;
 	int rc = 0;
 
 	if (offset < part->next)
@@ -417,7 +417,7 @@ int merge_feed(
 			(unsigned long long)offset, (unsigned long long)part->next);
 	if (part->queue.bytes - part->head >= MERGE_QUEUE_BYTES && merge_passed(part, &m->part[m->low].walk))
 		return err_set(err, -EAGAIN, "partition %u: as much as may wait", partition);
-	if (!row_valid(rec))
+	if (!row_valid_last(rec, &last))
 		return err_set(err, -EBADMSG, "partition %u, offset %llu: a damaged record", partition,
 			(unsigned long long)offset);
 	if (part->taken && !merge_first(part) &&
@@ -429,7 +429,7 @@ int merge_feed(
 	case RECORD_ROW:
 		if (rec->type == ROW_RULE_ALERT) /* a partition's own affair */
 			break;
-		rc = row_feed(m, partition, rec, offset, err);
+		rc = row_feed(m, partition, rec, last, offset, err);
 		break;
 	case RECORD_MARK:
 		rc = mark_feed(m, partition, rec, offset, err);

@@ -10,39 +10,27 @@
 
 /* ---- lanes: partitions in order of their first keys ---- */
 
-/* The first 16 bytes of a key as two numbers, zeros behind its end: they compare as the bytes do; where they
- * are equal the keys decide. 16 bytes can be read. */
-static inline void key_order(struct merge_lane *lane, const uint8_t *key, uint32_t bytes)
-{
-	static const uint64_t mask[17] = {0, 0xffull << 56, 0xffffull << 48, 0xffffffull << 40,
-		0xffffffffull << 32, 0xffffffffffull << 24, 0xffffffffffffull << 16, 0xffffffffffffffull << 8,
-		UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX,
-		UINT64_MAX, UINT64_MAX};
-	uint32_t high = bytes < 8 ? bytes : 8, low = bytes < 16 ? bytes - high : 8;
-
-	lane->high = row_key_word(key) & mask[high];
-	lane->low = row_key_word(key + 8) & mask[low];
-}
-
-static void lane_fill(struct merge_lane *lane)
-{
-	key_order(lane, lane->part->walk.key, lane->part->walk.row.key_bytes);
-}
-
 static void lane_close(struct merge_lane *lane)
 {
 	lane->open = false;
-	lane->high = lane->low = UINT64_MAX;
+	lane->order = ~(unsigned __int128)0;
 }
 
+/* To the first row that waits in its partition. */
 static void lane_enter(struct merge_lane *lane)
 {
 	const struct record *rec = merge_entry_record(merge_head(lane->part));
+	const struct row_walk *walk = &lane->part->walk;
 
 	lane->open = true;
 	lane->hashed = rec->type != ROW_PARTIALS;
 	lane->receive_ms = rec->receive_time_ms;
-	lane_fill(lane);
+	lane->key = walk->key;
+	lane->key_bytes = walk->row.key_bytes;
+	lane->agg_bytes = walk->row.agg_bytes;
+	lane->flags = walk->row.flags;
+	lane->left = walk->left;
+	lane->order = row_key_order(lane->key, lane->key_bytes);
 }
 
 static bool group_same(const struct row *a, const struct row *b)
@@ -51,51 +39,66 @@ static bool group_same(const struct row *a, const struct row *b)
 	       a->start_ms == b->start_ms;
 }
 
-/* Takes the lane's row. */
-static inline void lane_take(struct merge_lane *lane, const struct row *group)
+/* All rows of its record are taken. */
+static __attribute__((noinline)) void lane_record_end(struct merge_lane *lane, const struct row *group)
 {
 	struct merge_part *part = lane->part;
-	bool last = !part->walk.left;
 
+	part->walk.left = 0;
 	merge_take(part);
-	if (!last)
-		lane_fill(lane);
-	else if (merge_first(part) && group_same(&part->walk.row, group))
+	if (merge_first(part) && group_same(&part->walk.row, group))
 		lane_enter(lane);
 	else
 		lane_close(lane);
 }
 
-static __attribute__((noinline)) int lane_tie(const struct merge *m, int a, int b)
+/* Takes the lane's row. */
+static inline void lane_take(struct merge_lane *lane, const struct row *group)
 {
-	const struct row_walk *x, *y;
+	uint32_t bytes = lane->key_bytes + lane->agg_bytes;
+	const uint8_t *at = lane->key + ((bytes + RECORD_ALIGN - 1) & ~(RECORD_ALIGN - 1));
+	struct row_many_item item;
 
-	if (!m->lane[a].open || !m->lane[b].open)
-		return m->lane[a].open ? a : b;
-	x = &m->lane[a].part->walk;
-	y = &m->lane[b].part->walk;
-	return row_keys_compare(x->key, x->row.key_bytes, y->key, y->row.key_bytes) <= 0 ? a : b;
+	if (!lane->left) {
+		lane_record_end(lane, group);
+		return;
+	}
+	memcpy(&item, at, sizeof item);
+	lane->left--;
+	lane->key = at + sizeof item;
+	lane->key_bytes = item.key_bytes;
+	lane->agg_bytes = item.agg_bytes;
+	lane->flags = item.flags;
+	lane->order = row_key_order(lane->key, lane->key_bytes);
+}
+
+/* Of two whose keys begin alike; of equal ones that of the lower partition. */
+static __attribute__((noinline)) struct merge_lane *lane_tie(struct merge_lane *a, struct merge_lane *b)
+{
+	int d;
+
+	if (!a->open || !b->open)
+		return a->open ? a : b;
+	d = row_keys_compare(a->key, a->key_bytes, b->key, b->key_bytes);
+	return d < 0 || (!d && a < b) ? a : b;
 }
 
 /* Without a branch where the keys' beginnings differ: who is first is as good as random. */
-static inline int lane_lower(const struct merge *m, int a, int b)
+static inline struct merge_lane *lane_lower(struct merge_lane *a, struct merge_lane *b)
 {
-	const struct merge_lane *x = &m->lane[a], *y = &m->lane[b];
-	unsigned __int128 p = (unsigned __int128)x->high << 64 | x->low;
-	unsigned __int128 q = (unsigned __int128)y->high << 64 | y->low;
-
-	if (__builtin_expect(p == q, 0))
-		return lane_tie(m, a, b);
-	return b ^ ((a ^ b) & -(int)(p < q));
+	if (__builtin_expect(a->order == b->order, 0))
+		return lane_tie(a, b);
+	return (struct merge_lane *)((uintptr_t)b ^
+				     (((uintptr_t)a ^ (uintptr_t)b) & -(uintptr_t)(a->order < b->order)));
 }
 
-static inline struct merge_lane *lanes_first(struct merge *m, int changed)
+static inline struct merge_lane *lanes_first(struct merge *m, struct merge_lane *changed)
 {
-	int *tree = m->lane_tree;
+	struct merge_lane **tree = m->lane_tree, *first = changed;
 
-	for (uint32_t at = m->leaves + (uint32_t)changed; at > 1; at /= 2)
-		tree[at / 2] = lane_lower(m, tree[at & ~1u], tree[at | 1]);
-	return &m->lane[tree[1]];
+	for (size_t at = m->leaves + (size_t)(changed - m->lane); at > 1; at /= 2)
+		tree[at / 2] = first = lane_lower(first, tree[at ^ 1]);
+	return first;
 }
 
 static struct merge_lane *lanes_start(struct merge *m, const struct row *group)
@@ -110,11 +113,11 @@ static struct merge_lane *lanes_start(struct merge *m, const struct row *group)
 			lane_enter(lane);
 		else
 			lane_close(lane);
-		m->lane_tree[m->leaves + i] = (int)i;
+		m->lane_tree[m->leaves + i] = lane;
 	}
 	for (uint32_t at = m->leaves - 1; at; at--)
-		m->lane_tree[at] = lane_lower(m, m->lane_tree[2 * at], m->lane_tree[2 * at + 1]);
-	return &m->lane[m->lane_tree[1]];
+		m->lane_tree[at] = lane_lower(m->lane_tree[2 * at], m->lane_tree[2 * at + 1]);
+	return m->lane_tree[1];
 }
 
 /* ---- rows ---- */
@@ -144,9 +147,7 @@ struct partial {
 /* The lane's row is of the same key. */
 static bool lane_has(const struct merge_lane *lane, const struct partial *of)
 {
-	const struct row_walk *walk = lane->open ? &lane->part->walk : NULL;
-
-	return walk && !row_keys_compare(walk->key, walk->row.key_bytes, of->key, of->key_bytes);
+	return lane->open && !row_keys_compare(lane->key, lane->key_bytes, of->key, of->key_bytes);
 }
 
 /* A row of one partial: its bytes. The key and the aggregates behind it are copied in words. */
@@ -173,24 +174,24 @@ static inline int alone_put(
 }
 
 /* A row of several partials: takes those that other lanes have of its key, and puts out the sum. */
-static int several_put(struct merge *m, struct merged *g, const struct partial *from, struct merge_lane *lane,
-	struct err *err)
+static int several_put(struct merge *m, struct merged *g, const struct partial *from,
+	struct merge_lane **first, struct err *err)
 {
+	struct merge_lane *lane = *first;
 	uint32_t count = 0;
 	int rc;
 
 	m->ref[count++] = (struct merge_ref){from->key + from->key_bytes, from->agg_bytes};
 	g->row.flags = from->flags;
 	while (lane_has(lane, from)) {
-		const struct row_walk *more = &lane->part->walk;
-
-		m->ref[count++] = (struct merge_ref){more->agg, more->row.agg_bytes};
-		g->row.flags |= more->row.flags;
+		m->ref[count++] = (struct merge_ref){lane->key + lane->key_bytes, lane->agg_bytes};
+		g->row.flags |= lane->flags;
 		if (lane->receive_ms > g->receive_ms)
 			g->receive_ms = lane->receive_ms;
 		lane_take(lane, &g->row);
-		lane = lanes_first(m, (int)(lane - m->lane));
+		lane = lanes_first(m, lane);
 	}
+	*first = lane;
 	rc = merge_refs_fold(m, g, count, err);
 	if (rc)
 		return rc;
@@ -205,25 +206,30 @@ static int several_put(struct merge *m, struct merged *g, const struct partial *
 	return m->emit(m->emit_arg, (const struct record *)m->text.data);
 }
 
-static int row_next(struct merge *m, struct merged *g, struct merge_lane *lane, struct err *err)
+/* The lowest row; *lane: whose it is, and then whose the next one is. */
+static inline int row_next(struct merge *m, struct merged *g, struct merge_lane **first, struct err *err)
 {
 	const struct window_def *def = g->window->def;
-	const struct row_walk *walk = &lane->part->walk;
-	const struct partial from = {walk->key, walk->row.key_bytes, walk->row.agg_bytes, walk->row.flags};
+	struct merge_lane *lane = *first;
+	const struct partial from = {lane->key, lane->key_bytes, lane->agg_bytes, lane->flags};
 	const uint8_t *agg = from.key + from.key_bytes;
-	uint64_t high = lane->high, low = lane->low;
+	unsigned __int128 order = lane->order;
+	int64_t receive_ms = lane->receive_ms;
+	/* an item's lengths stand before its key */
+	uint64_t key_hash = lane->hashed ? merge_entry_record(merge_head(lane->part))->key_hash
+					 : hash_text(from.key, from.key_bytes);
 
-	g->receive_ms = lane->receive_ms;
-	g->key_hash = lane->hashed ? merge_entry_record(merge_head(lane->part))->key_hash
-				   : hash_bytes(from.key, from.key_bytes, 0);
 	lane_take(lane, &g->row);
-	lane = lanes_first(m, (int)(lane - m->lane));
-	if (lane->high == high && lane->low == low && lane_has(lane, &from))
-		return several_put(m, g, &from, lane, err);
+	*first = lane = lanes_first(m, lane);
+	if (lane->order == order && lane_has(lane, &from)) {
+		g->key_hash = key_hash;
+		g->receive_ms = receive_ms;
+		return several_put(m, g, &from, first, err);
+	}
 	if (g->window->plain ? !agg_plain_valid(def->aggs, agg, from.agg_bytes)
 			     : !agg_packed_valid(def->aggs, agg, from.agg_bytes))
 		return merge_cells_bad(def, err);
-	return alone_put(m, &from, g->key_hash, g->receive_ms);
+	return alone_put(m, &from, key_hash, receive_ms);
 }
 
 int merge_group(struct merge *m, struct err *err)
@@ -239,8 +245,8 @@ int merge_group(struct merge *m, struct err *err)
 		.step_ms = low->walk.row.step_ms};
 	if (!out_start(m, g.window->def, &g.row))
 		return err_set(err, -ENOMEM, "no memory for a row");
-	for (lane = lanes_start(m, &g.row); lane->open && !rc; lane = &m->lane[m->lane_tree[1]])
-		rc = row_next(m, &g, lane, err);
+	for (lane = lanes_start(m, &g.row); lane->open && !rc;)
+		rc = row_next(m, &g, &lane, err);
 	for (uint32_t i = 0; i < m->params.partitions; i++)
 		merge_head_changed(m, i);
 	return rc;

@@ -87,13 +87,18 @@ struct merge_ref { /* a partial that is being folded: in its partition's queue, 
 	uint32_t bytes;
 };
 
-/* A partition that takes part in a merge by keys (merge_group.c). */
+/* A partition that takes part in a merge by keys (merge_group.c), and its first row, which part->walk does
+ * not follow meanwhile. */
 struct merge_lane {
-	uint64_t high, low; /* first 16 bytes of its key, as numbers; no more rows: all ones */
+	unsigned __int128 order; /* row_key_order() of its key; no more rows: all ones */
+	const uint8_t *key;	 /* the aggregates follow */
+	uint32_t key_bytes, agg_bytes;
+	uint32_t flags;
+	uint32_t left; /* rows behind this one in its record */
 	struct merge_part *part;
+	int64_t receive_ms;
 	bool open;   /* it has a row */
 	bool hashed; /* its record has the row's hash */
-	int64_t receive_ms;
 };
 
 struct merge {
@@ -110,10 +115,10 @@ struct merge {
 	int64_t open_receive_ms;
 	struct keep keep;
 	struct anomaly *anomaly;
-	struct merge_ref *ref;	 /* partitions * MERGE_SAME_MAX */
-	struct merge_lane *lane; /* by partition */
-	int *lane_tree;		 /* as `tree` */
-	struct bytes first;	 /* a row and its key, as they stand in a record */
+	struct merge_ref *ref;	       /* partitions * MERGE_SAME_MAX */
+	struct merge_lane *lane;       /* by partition */
+	struct merge_lane **lane_tree; /* as `tree` */
+	struct bytes first;	       /* a row and its key, as they stand in a record */
 	struct agg_arena *arena;
 	void *cell;
 	size_t cell_bytes;

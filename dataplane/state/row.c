@@ -10,6 +10,13 @@
 
 #define LATE_TAIL_BYTES 16u
 
+static uint8_t *append(uint8_t *at, const void *data, uint32_t bytes)
+{
+	if (bytes)
+		memcpy(at, data, bytes);
+	return at + bytes;
+}
+
 /* ---- checks ---- */
 
 int row_key_parts(const uint8_t *key, uint32_t bytes)
@@ -35,8 +42,14 @@ int row_key_parts(const uint8_t *key, uint32_t bytes)
 
 bool row_key_valid(const uint8_t *key, uint32_t bytes)
 {
-	int parts = row_key_parts(key, bytes);
+	uint16_t n = 0;
+	int parts;
 
+	if (bytes >= sizeof n)
+		memcpy(&n, key, sizeof n);
+	if (n + sizeof n == bytes && bytes && n != ROW_KEY_ABSENT) /* most have one part */
+		return true;
+	parts = row_key_parts(key, bytes);
 	return parts >= 0 && parts <= WINDOW_GROUP_MAX + 1; /* + the step of a funnel */
 }
 
@@ -83,38 +96,56 @@ static bool plain_row_valid(const struct record *rec)
 	return row_key_valid(row_key(row), row->key_bytes);
 }
 
+/* row_key_order() of a key behind which nothing may be read. */
+static __attribute__((noinline)) unsigned __int128 key_order_end(const uint8_t *key, uint32_t bytes)
+{
+	uint8_t copy[16] = {0};
+
+	append(copy, key, bytes < sizeof copy ? bytes : (uint32_t)sizeof copy);
+	return row_key_order(copy, bytes);
+}
+
 /* Every item lies in the payload, with zeros behind it; keys are well-formed and ascend. */
-static bool row_many_valid(const struct record *rec)
+static bool row_many_valid(const struct record *rec, uint32_t *last)
 {
 	const struct row_many *rows = (const struct row_many *)(rec + 1);
 	const uint8_t *at = (const uint8_t *)(rows + 1), *before = NULL;
 	const uint8_t *end = (const uint8_t *)(rec + 1) + rec->payload_bytes;
+	unsigned __int128 before_order = 0;
 	uint32_t before_bytes = 0;
 
 	if (rec->payload_bytes < sizeof *rows || rec->payload_bytes % RECORD_ALIGN || !rows->count ||
 		rows->start_ms > rows->end_ms)
 		return false;
 	for (uint32_t i = 0; i < rows->count; i++) {
+		unsigned __int128 order;
 		struct row_many_item item;
-		uint32_t bytes, pad;
+		uint32_t bytes, over;
 
 		if ((size_t)(end - at) < sizeof item)
 			return false;
 		memcpy(&item, at, sizeof item);
 		at += sizeof item;
 		bytes = (uint32_t)item.key_bytes + item.agg_bytes;
-		pad = -bytes & (RECORD_ALIGN - 1);
-		if ((size_t)(end - at) < bytes + pad)
+		over = bytes & (RECORD_ALIGN - 1); /* of the last word, in which zeros follow */
+		if ((size_t)(end - at) < bytes + (-bytes & (RECORD_ALIGN - 1)))
 			return false;
-		if (pad && hash_load(at + bytes, pad))
+		if (over && hash_load(at + bytes - over, RECORD_ALIGN) >> (8 * over))
 			return false;
-		if (!row_key_valid(at, item.key_bytes) ||
-			(before && row_keys_compare(before, before_bytes, at, item.key_bytes) >= 0))
+		if (!row_key_valid(at, item.key_bytes))
+			return false;
+		order = end - at >= 16 ? row_key_order(at, item.key_bytes)
+				       : key_order_end(at, item.key_bytes);
+		if (before && order <= before_order &&
+			(order < before_order ||
+				row_keys_compare(before, before_bytes, at, item.key_bytes) >= 0))
 			return false;
 		before = at;
 		before_bytes = item.key_bytes;
-		at += bytes + pad;
+		before_order = order;
+		at += bytes + (-bytes & (RECORD_ALIGN - 1));
 	}
+	*last = (uint32_t)(before - sizeof(struct row_many_item) - (const uint8_t *)(rec + 1));
 	return at == end;
 }
 
@@ -130,14 +161,15 @@ static bool late_valid(const struct record *rec)
 	return true;
 }
 
-bool row_valid(const struct record *rec)
+bool row_valid_last(const struct record *rec, uint32_t *last)
 {
+	*last = 0;
 	switch (rec->kind) {
 	case RECORD_ROW:
 		if (!head_plain(rec) || rec->type < ROW_PARTIAL || rec->type > ROW_RULE_ALERT)
 			return false;
 		if (rec->type == ROW_PARTIALS)
-			return row_many_valid(rec);
+			return row_many_valid(rec, last);
 		if (rec->type == ROW_RULE_ALERT)
 			return rule_alert_valid(rec);
 		return rec->type == ROW_ALERT ? alert_valid(rec) : plain_row_valid(rec);
@@ -148,6 +180,13 @@ bool row_valid(const struct record *rec)
 	default:
 		return false;
 	}
+}
+
+bool row_valid(const struct record *rec)
+{
+	uint32_t last;
+
+	return row_valid_last(rec, &last);
 }
 
 /* ---- writing ---- */
@@ -167,13 +206,6 @@ static struct record *record_room(struct bytes *out, enum record_kind kind, uint
 	rec->kind = (uint8_t)kind;
 	rec->payload_bytes = payload_bytes;
 	return rec;
-}
-
-static uint8_t *append(uint8_t *at, const void *data, uint32_t bytes)
-{
-	if (bytes)
-		memcpy(at, data, bytes);
-	return at + bytes;
 }
 
 void row_put(struct bytes *out, enum row_type type, const struct row *row, const void *key, const void *agg,
@@ -235,6 +267,16 @@ void row_walk_first(struct row_walk *walk, const struct record *rec)
 					  .revision = rows->revision},
 		.next = (const uint8_t *)(rows + 1),
 		.left = rows->count - 1};
+	row_walk_item(walk);
+}
+
+void row_walk_last(struct row_walk *walk, const struct record *rec, uint32_t last)
+{
+	row_walk_first(walk, rec);
+	if (rec->type != ROW_PARTIALS)
+		return;
+	walk->next = (const uint8_t *)(rec + 1) + last;
+	walk->left = 0;
 	row_walk_item(walk);
 }
 

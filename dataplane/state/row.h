@@ -132,6 +132,8 @@ struct row_rule_evidence {
 /* True if a ROW, LATE or MARK record that has passed record_valid() is well-formed inside: every accessor
  * below stays in it. False for other kinds. The packed aggregates are not looked into: agg_values() does. */
 bool row_valid(const struct record *rec);
+/* The same. *last: of a ROW_PARTIALS, bytes of its payload before its last item; else 0. */
+bool row_valid_last(const struct record *rec, uint32_t *last);
 
 /* Appends a whole RECORD_ROW with header and padding to out; key, agg and delta have the lengths that *row
  * says. out->bytes must be a multiple of 8, as other records leave it. Without memory: out->failed. */
@@ -195,6 +197,8 @@ struct row_walk {
 void row_walk_first(struct row_walk *walk, const struct record *rec);
 /* To the next; false: there is none. */
 static inline bool row_walk_next(struct row_walk *walk);
+/* To the last; `last` as row_valid_last() gave it. */
+void row_walk_last(struct row_walk *walk, const struct record *rec, uint32_t last);
 /* How many there are. */
 uint32_t row_count(const struct record *rec);
 /* The row as a record of its own, a ROW_PARTIAL, behind what is in out. */
@@ -237,6 +241,20 @@ static inline uint64_t row_key_word(const uint8_t *p)
 
 	memcpy(&word, p, sizeof word);
 	return __builtin_bswap64(word);
+}
+
+/* The first 16 bytes of a key as a number, zeros behind its end: they compare as the keys do; where they are
+ * equal the keys decide. 16 bytes can be read. */
+static inline unsigned __int128 row_key_order(const uint8_t *key, uint32_t bytes)
+{
+	static const uint64_t mask[17] = {0, 0xffull << 56, 0xffffull << 48, 0xffffffull << 40,
+		0xffffffffull << 32, 0xffffffffffull << 24, 0xffffffffffffull << 16, 0xffffffffffffffull << 8,
+		UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX,
+		UINT64_MAX, UINT64_MAX};
+	uint32_t high = bytes < 8 ? bytes : 8, low = bytes < 16 ? bytes - high : 8;
+
+	return (unsigned __int128)(row_key_word(key) & mask[high]) << 64 |
+	       (row_key_word(key + 8) & mask[low]);
 }
 
 static inline int row_keys_compare(const uint8_t *x, uint32_t x_bytes, const uint8_t *y, uint32_t y_bytes)
