@@ -118,29 +118,36 @@ uint8_t *agg_plain_pack(const struct agg_set *set, const __int128 value[AGG_PLAI
 	return to;
 }
 
-uint8_t *agg_plain_pack_cells(const struct agg_set *set, const void *cell, const void *more, uint8_t *to)
+uint8_t *agg_plain_slide(const struct agg_set *set, void *sum, const void *in, const void *out, uint8_t *to)
 {
-	const uint8_t *a = cell, *b = more ? more : (const uint8_t *)set->empty;
+	uint8_t *at = sum;
+	const uint8_t *a = in ? in : (const uint8_t *)set->empty,
+		      *b = out ? out : (const uint8_t *)set->empty;
 	const struct agg_part *part = set->part, *end = part + set->part_count;
 	bool present = false;
 
 	for (; part < end; part++) {
+		uint8_t *cell = at + part->offset;
 		const uint8_t *p = a + part->offset, *q = b + part->offset;
 
 		if (part->kind != AGG_PART_SUM) {
-			uint64_t n = agg_count_add(agg_u64(p), agg_u64(q));
+			uint64_t n = agg_u64(cell) + agg_u64(p);
 
+			agg_u64_set(cell, n - agg_u64(q));
 			present = part->kind == AGG_PART_PRESENT ? n != 0 : present;
 			if (n < 0x80) /* most are */
 				*to++ = (uint8_t)n;
 			else
-				to += varint_put_wide(to, n);
-		} else if (present) {
-			__int128 v = (__int128)(agg_u128(p) + agg_u128(q));
+				to += varint_put_wide(to, agg_count_add(n, 0));
+		} else {
+			__int128 v = (__int128)(agg_u128(cell) + agg_u128(p));
 			int64_t low = (int64_t)v;
 
-			to += v == low && low >> 54 == low >> 63 ? varint_put_wide(to, varint_zigzag(low))
-								 : agg_sum_put(to, v);
+			agg_u128_set(cell, (unsigned __int128)v - agg_u128(q));
+			if (present)
+				to += v == low && low >> 54 == low >> 63
+					      ? varint_put_wide(to, varint_zigzag(low))
+					      : agg_sum_put(to, v);
 		}
 	}
 	return to;
@@ -159,4 +166,23 @@ void agg_plain_merge(const struct agg_set *set, void *dst, const void *src)
 		else
 			agg_u128_set(to + at, agg_u128(to + at) + agg_u128(from + at));
 	}
+}
+
+bool agg_plain_subtract(const struct agg_set *set, void *dst, const void *src)
+{
+	uint8_t *to = dst;
+	const uint8_t *from = src;
+
+	for (uint32_t i = 0; i < set->part_count; i++) {
+		uint32_t at = set->part[i].offset;
+
+		if (set->part[i].kind == AGG_PART_SUM) {
+			agg_u128_set(to + at, agg_u128(to + at) - agg_u128(from + at));
+			continue;
+		}
+		if (agg_u64(to + at) < agg_u64(from + at))
+			return false;
+		agg_u64_set(to + at, agg_u64(to + at) - agg_u64(from + at));
+	}
+	return true;
 }

@@ -19,9 +19,12 @@ bool agg_plain_add(
 /* Returns the end. */
 uint8_t *agg_plain_pack(const struct agg_set *set, const __int128 value[AGG_PLAIN_MAX], uint8_t *to);
 
-/* Packs a cell, or the sum of two; more: NULL, or the second. The same bytes as agg_cell_pack() of it. */
-uint8_t *agg_plain_pack_cells(const struct agg_set *set, const void *cell, const void *more, uint8_t *to);
+/* sum += in; packs it as agg_cell_pack() would, and returns the end; sum -= out. in, out: cells, or NULL. */
+uint8_t *agg_plain_slide(const struct agg_set *set, void *sum, const void *in, const void *out, uint8_t *to);
 /* As agg_cell_merge(). */
 void agg_plain_merge(const struct agg_set *set, void *dst, const void *src);
+/* dst -= src. False: that is less than nothing, or not of counters that were added up; dst says nothing then.
+ */
+bool agg_plain_subtract(const struct agg_set *set, void *dst, const void *src);
 
 #endif

@@ -236,7 +236,7 @@ struct hop_element *hop_element_insert(struct hopping *h, struct hop_key *k, uin
 	return e;
 }
 
-static void add_to(struct hopping *h, void *cell, struct agg_arena *arena, const struct record *rec,
+void hop_cell_add(struct hopping *h, void *cell, struct agg_arena *arena, const struct record *rec,
 	const struct agg_order *order, bool *cut)
 {
 	if (!agg_cell_add(h->w.def->aggs, cell, arena, rec, order)) {
@@ -251,7 +251,7 @@ static void element_add(
 	struct hop_pane *pane = hop_pane_get(h, hop_element_number(e));
 	bool cut = false;
 
-	add_to(h, hop_element_cell(e), pane->arena, rec, order, &cut);
+	hop_cell_add(h, hop_element_cell(e), pane->arena, rec, order, &cut);
 	e->number_cut |= cut;
 }
 
@@ -270,7 +270,7 @@ static void prefix_add(
 {
 	bool cut = false;
 
-	add_to(h, hop_prefix_get(h, k, h->block), h->prefixes, rec, order, &cut);
+	hop_cell_add(h, hop_prefix_get(h, k, h->block), h->prefixes, rec, order, &cut);
 	k->prefix_cut |= cut;
 }
 
@@ -328,8 +328,9 @@ void hop_key_fold(struct hopping *h, struct hop_key *k, int64_t first)
 				   *next = hop_element_at(h, k, (uint32_t)i + 1);
 
 		e->number_cut |= next->number_cut & 1;
-		if (!hop_cell_merge(h, hop_element_cell(e), hop_pane_get(h, hop_element_number(e))->arena,
-			    hop_element_cell(next), hop_pane_get(h, hop_element_number(next))->arena))
+		if (!agg_cell_merge(h->w.def->aggs, hop_element_cell(e),
+			    hop_pane_get(h, hop_element_number(e))->arena, hop_element_cell(next),
+			    hop_pane_get(h, hop_element_number(next))->arena))
 			e->number_cut |= 1;
 	}
 }
@@ -353,7 +354,8 @@ void hop_prefix_fold(struct hopping *h, struct hop_key *k, int64_t number, int64
 		return;
 	prefix = hop_prefix_get(h, k, block);
 	k->prefix_cut |= e->number_cut & 1;
-	if (!hop_cell_merge(h, prefix, h->prefixes, hop_element_cell(e), hop_pane_get(h, number)->arena))
+	if (!agg_cell_merge(
+		    h->w.def->aggs, prefix, h->prefixes, hop_element_cell(e), hop_pane_get(h, number)->arena))
 		k->prefix_cut |= 1;
 }
 

@@ -1,5 +1,6 @@
-/* Saved state of hopping windows: suffixes and prefixes as they are, so that they go on with the same bits.
- * State thread of a partition. */
+/* Saved state of hopping windows: suffixes and prefixes as they are, so that they go on with the same bits;
+ * of sums (hop_sum.c) the same, which they give and are made of without a loss. State thread of a partition.
+ */
 #include "hopping_priv.h"
 
 static void key_save(const struct hopping *h, const struct keytab_entry *e, struct bytes *out)
@@ -29,8 +30,15 @@ void hop_save(const struct stage_window *w, struct bytes *out)
 
 	bytes_put_i64(out, h->closed);
 	bytes_put_u64(out, count);
-	for (size_t i = 0; i < count; i++)
-		key_save(h, w->st->sort[0][i].entry, out);
+	for (size_t i = 0; i < count; i++) {
+		struct keytab_entry *e = w->st->sort[0][i].entry;
+
+		if (h->plain)
+			hop_sum_fold((struct hopping *)h, keytab_value(e));
+		key_save(h, e, out);
+		if (h->plain)
+			must(hop_sum_unfold((struct hopping *)h, keytab_value(e)));
+	}
 	revision_save(&h->revisions, w, out);
 }
 
@@ -169,6 +177,20 @@ static bool key_load(struct hopping *h, struct cursor *c)
 	return true;
 }
 
+/* Plain: all keys from sums to suffixes and prefixes, or back. */
+static bool sums_turn(struct hopping *h, bool fold)
+{
+	const struct keytab_entry *e;
+	uint32_t at = 0, ref;
+
+	while (h->plain && (e = keytab_next(&h->keys, &at, &ref)))
+		if (fold)
+			hop_sum_fold(h, keytab_value(e));
+		else if (!hop_sum_unfold(h, keytab_value(e)))
+			return false;
+	return true;
+}
+
 bool hop_load(struct stage_window *w, struct cursor *c)
 {
 	struct hopping *h = (struct hopping *)w;
@@ -177,8 +199,11 @@ bool hop_load(struct stage_window *w, struct cursor *c)
 
 	if (closed != h->closed) /* which is what the step says */
 		return false;
+	(void)sums_turn(h, true); /* of states that were loaded before, when they are gathered */
 	for (uint64_t i = 0; i < count; i++)
 		if (!key_load(h, c))
 			return false;
+	if (!sums_turn(h, false))
+		return false;
 	return revision_load(&h->revisions, w, c);
 }

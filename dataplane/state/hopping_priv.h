@@ -11,13 +11,14 @@ struct hop_element {
 	int64_t number_cut; /* of the pane, times two; 1: the cell is cut */
 };
 
-/* Value of a key; the prefix, a cell, follows. */
+/* Value of a key; a cell follows: the prefix, or the sum of closed panes (hop_sum.c). */
 struct hop_key {
 	uint8_t *element; /* room for so many; they begin at `first`, ascending by pane */
 	uint32_t first, count, room;
 	uint32_t ref;	      /* of the key's entry */
 	int64_t prefix_block; /* the prefix is of this block; any other: empty */
-	uint64_t prefix_cut;
+	uint32_t prefix_cut;
+	uint32_t closed; /* plain: elements of panes up to the last closed one */
 };
 
 struct hop_pane {
@@ -34,7 +35,7 @@ struct hopping {
 	int64_t block, block_first; /* of `closed`: its block, the block's first pane */
 	int64_t at_number, at_ms;   /* pane that was looked for last, where it begins */
 	uint32_t stride;	    /* of elements */
-	bool plain;		    /* cells are of counts and decimal sums alone */
+	bool plain;		    /* cells are of counts and decimal sums alone: hop_sum.c */
 	uint64_t elements;
 	struct huge_slab slab; /* of keys' elements: class i has room for 2^i */
 	struct keytab keys;    /* value: struct hop_key, prefix */
@@ -71,14 +72,27 @@ static inline void *hop_prefix_cell(struct hop_key *k)
 	return k + 1;
 }
 
-/* dst += src; false: no memory. */
-static inline bool hop_cell_merge(const struct hopping *h, void *dst, struct agg_arena *dst_arena,
-	const void *src, const struct agg_arena *src_arena)
+/* Of a window that is computed: keys whose entries are fetched, and half as many whose elements are. */
+#define HOP_AHEAD 16u
+
+static inline void hop_element_prefetch(const struct hopping *h, const struct hop_key *k, uint32_t i)
 {
-	if (!h->plain)
-		return agg_cell_merge(h->w.def->aggs, dst, dst_arena, src, src_arena);
-	agg_plain_merge(h->w.def->aggs, dst, src);
-	return true;
+	const uint8_t *e = (const uint8_t *)hop_element_at(h, k, i);
+
+	__builtin_prefetch(e, 1);
+	__builtin_prefetch(e + h->stride - 1, 1);
+}
+
+/* The key whose elements may be fetched now, where the window is at key i of the order; or NULL. */
+static inline const struct hop_key *hop_key_prefetch(const struct hopping *h, size_t i)
+{
+	if (i + HOP_AHEAD < h->order_count) {
+		const uint8_t *e = (const uint8_t *)h->order[i + HOP_AHEAD].entry;
+
+		__builtin_prefetch(e, 1);
+		__builtin_prefetch(e + 64, 1);
+	}
+	return i + HOP_AHEAD / 2 < h->order_count ? keytab_value(h->order[i + HOP_AHEAD / 2].entry) : NULL;
 }
 
 static inline int64_t hop_block_of(const struct hopping *h, int64_t number)
@@ -118,6 +132,9 @@ void hop_order_merge(struct hopping *h);
 
 /* A key's element of a pane that is not closed, made if it is not there; until the next one is made. */
 struct hop_element *hop_element_get(struct hopping *h, struct hop_key *k, int64_t number);
+/* Adds an event to a cell; what has no memory: *cut. */
+void hop_cell_add(struct hopping *h, void *cell, struct agg_arena *arena, const struct record *rec,
+	const struct agg_order *order, bool *cut);
 /* Adds an event to a closed pane of a key, and to what that pane has been folded into. */
 void hop_key_add(struct hopping *h, struct hop_key *k, int64_t number, const struct record *rec,
 	const struct agg_order *order);
@@ -133,6 +150,19 @@ void hop_key_fold(struct hopping *h, struct hop_key *k, int64_t first);
 void hop_prefix_fold(struct hopping *h, struct hop_key *k, int64_t number, int64_t block);
 /* Drops elements that no window after the one that ends with pane `closed` needs. */
 void hop_key_expire(struct hopping *h, struct hop_key *k, int64_t closed);
+
+/* ---- plain windows: hop_sum.c ---- */
+
+/* As hop_key_add(). */
+void hop_sum_add(struct hopping *h, struct hop_key *k, int64_t number, const struct record *rec,
+	const struct agg_order *order);
+/* Computes the window that ends with pane `number`, behind those before it. 0 or what emit returned. */
+int hop_sum_close(struct hopping *h, int64_t number, int64_t step_ms);
+/* A key's elements and cell as suffixes and prefix, as they are saved; and back: false if they cannot be
+ * that.
+ */
+void hop_sum_fold(struct hopping *h, struct hop_key *k);
+bool hop_sum_unfold(struct hopping *h, struct hop_key *k);
 
 void hop_save(const struct stage_window *w, struct bytes *out);
 bool hop_load(struct stage_window *w, struct cursor *c);

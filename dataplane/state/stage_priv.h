@@ -86,7 +86,6 @@ struct stage_window {
 	bool text_key;	/* the key is one TEXT field */
 	bool text_keys; /* only TEXT fields */
 	bool sketches;	/* cells have memory beside themselves */
-	bool rows_open; /* see stage_row_plain() */
 };
 
 #define STAGE_KEY_ROOM (WINDOW_KEY_BYTES_MAX + 8u)
@@ -225,11 +224,6 @@ int stage_rows_end(struct stage *st);
  * returned. */
 int stage_row(struct stage_window *w, const struct row *row, int64_t step_ms, const void *key,
 	uint32_t key_bytes, const void *cell, const struct agg_arena *arena);
-
-/* The same of a window whose cells are plain (agg_plain.h), first revision: the cell is the sum of one or
- * two. w->rows_open: the open record is that of the row before, with the same times. */
-int stage_row_plain(struct stage_window *w, const struct row *row, int64_t step_ms, const struct keytab *kt,
-	const struct keytab_entry *e, const void *cell, const void *more);
 
 /* A mark behind the rows of a step; event i of the run as late, behind the alerts of rules before it. 0 or
  * what emit returned. */

@@ -60,28 +60,6 @@ int stage_row(struct stage_window *w, const struct row *row, int64_t step_ms, co
 	return rc;
 }
 
-int stage_row_plain(struct stage_window *w, const struct row *row, int64_t step_ms, const struct keytab *kt,
-	const struct keytab_entry *e, const void *cell, const void *more)
-{
-	struct stage *st = w->st;
-	int rc = st->rows.bytes && st->rows.bytes < ROW_MANY_BYTES && w->rows_open
-			 ? 0
-			 : stage_rows_begin(w, row, step_ms);
-	const uint8_t *key = keytab_key(kt, e);
-	uint32_t key_bytes = e->key_bytes;
-	uint8_t *to = row_many_room(&st->rows, key_bytes, AGG_PLAIN_BYTES), *end;
-
-	must(!st->rows.failed);
-	w->rows_open = true;
-	for (uint32_t i = 0; i < key_bytes; i += 8) /* there are zeros behind it */
-		memcpy(to - key_bytes + i, key + i, 8);
-	end = agg_plain_pack_cells(w->def->aggs, cell, more, to);
-	row_many_item(&st->rows, key_bytes, row->flags, to, end);
-	st->stats.rows++;
-	w->stats->rows++;
-	return rc;
-}
-
 int stage_mark(struct stage *st, int64_t step_ms)
 {
 	int rc = stage_rows_end(st);

@@ -14,14 +14,15 @@
  * added to each suffix that spans its pane, and to the prefix. That is what Flink does for every event; here
  * it is the exception.
  *
+ * Where aggregates are counters and decimal sums alone, which can be taken away again, none of that is
+ * needed: hop_sum.c.
+ *
  * The order of folds is fixed by pane and block numbers; suffixes and prefixes are saved as they are; so
  * doubles come out the same after a save and load. Keys are kept in order from window to window, and new ones
  * merged in, so that a window costs no sort of all keys. */
 #include <errno.h>
 
 #include "hopping_priv.h"
-
-#define AHEAD 16u /* keys that are fetched beforehand while a window is computed */
 
 static int hopping_setup(struct stage_window *w, struct err *err)
 {
@@ -138,14 +139,6 @@ static uint32_t hopping_pick(struct hopping *h, struct stage_run *run)
 	return count;
 }
 
-static inline void element_prefetch(const struct hopping *h, const struct hop_key *k, uint32_t i)
-{
-	const uint8_t *e = (const uint8_t *)hop_element_at(h, k, i);
-
-	__builtin_prefetch(e, 1);
-	__builtin_prefetch(e + h->stride - 1, 1);
-}
-
 /* Adds the events of these picks, whose elements are there. */
 static void elements_add(struct hopping *h, const struct stage_pick *pick, uint32_t count)
 {
@@ -184,7 +177,7 @@ static void hopping_take(struct stage_window *w, struct stage_run *run)
 		pick[i].entry = hop_key_get(h, &pick[i]);
 		k = keytab_value(pick[i].entry);
 		if (k->count)
-			element_prefetch(h, k, k->count - 1);
+			hop_element_prefetch(h, k, k->count - 1);
 	}
 	for (uint32_t i = 0; i < count; i++) { /* elements move when others are made: first all of them */
 		struct agg_order order;
@@ -195,7 +188,8 @@ static void hopping_take(struct stage_window *w, struct stage_run *run)
 		}
 		elements_add(h, pick + done, i - done);
 		order = stage_order(w->st, run, pick[i].index);
-		hop_key_add(h, keytab_value(pick[i].entry), pick[i].at, run->rec[pick[i].index], &order);
+		(h->plain ? hop_sum_add : hop_key_add)(
+			h, keytab_value(pick[i].entry), pick[i].at, run->rec[pick[i].index], &order);
 		done = i + 1;
 	}
 	elements_add(h, pick + done, count - done);
@@ -228,9 +222,6 @@ static int key_row(struct hopping *h, const struct keytab_entry *e, int64_t numb
 		cut |= k->prefix_cut;
 	row.start_ms = row.end_ms - h->w.def->size_ms;
 	row.flags = (e->flags & KEYTAB_F_OTHER ? ROW_F_OTHER : 0u) | (cut ? ROW_F_CUT : 0u);
-	if (h->plain)
-		return stage_row_plain(&h->w, &row, step_ms, &h->keys, e, cell,
-			suffix && k->prefix_block == h->block ? hop_prefix_cell(k) : NULL);
 	if (suffix && k->prefix_block == h->block) {
 		cut |= !agg_cell_merge(aggs, h->cell, h->scratch, cell, arena);
 		cut |= !agg_cell_merge(aggs, h->cell, h->scratch, hop_prefix_cell(k), h->prefixes);
@@ -247,21 +238,14 @@ static int key_row(struct hopping *h, const struct keytab_entry *e, int64_t numb
 /* Entries of keys that come later, then their first and last elements: all, where they are to be folded. */
 static void key_prefetch(const struct hopping *h, size_t i, bool fold)
 {
-	const struct hop_key *k;
+	const struct hop_key *k = hop_key_prefetch(h, i);
 
-	if (i + AHEAD < h->order_count) {
-		const uint8_t *e = (const uint8_t *)h->order[i + AHEAD].entry;
-
-		__builtin_prefetch(e, 1);
-		__builtin_prefetch(e + 64, 1);
-	}
-	if (i + AHEAD / 2 >= h->order_count)
+	if (!k)
 		return;
-	k = keytab_value(h->order[i + AHEAD / 2].entry);
 	for (uint32_t n = 1; fold && n + 1 < k->count; n++)
-		element_prefetch(h, k, n);
-	element_prefetch(h, k, 0);
-	element_prefetch(h, k, k->count - 1);
+		hop_element_prefetch(h, k, n);
+	hop_element_prefetch(h, k, 0);
+	hop_element_prefetch(h, k, k->count - 1);
 }
 
 /* Computes the window that ends with pane `number`. */
@@ -274,7 +258,6 @@ static int window_close(struct hopping *h, int64_t number, int64_t step_ms)
 
 	hop_order_merge(h);
 	hop_closed_set(h, number);
-	h->w.rows_open = false;
 	fold = before == STAGE_NO_TIME || h->block != block;
 	if (fold)
 		agg_arena_reset(h->prefixes);
@@ -330,7 +313,7 @@ static int hopping_emit(struct stage_window *w, int64_t step_ms)
 	int64_t next;
 
 	while (!rc && (next = window_next(h)) != STAGE_NEVER && (next + 1) * w->def->slide_ms <= step_ms)
-		rc = window_close(h, next, step_ms);
+		rc = h->plain ? hop_sum_close(h, next, step_ms) : window_close(h, next, step_ms);
 	return rc;
 }
 

@@ -1,0 +1,172 @@
+/* Hopping windows of counters and decimal sums alone: what can be added up without a loss can be taken away
+ * again. State thread of a partition; out: rows, into the stage's open record.
+ *
+ * Elements keep what came in their panes. Beside them a key has the sum of its closed ones; a window is that
+ * sum and its last pane, and what leaves it is the first: two additions a key and window, in whatever order
+ * they come, for the same bits. An event that is late for some of its windows goes into its element and the
+ * sum. What is saved has the form of other hopping windows, suffixes and a prefix (window_hopping.c), which
+ * follow from the elements. */
+#include "hopping_priv.h"
+
+void hop_sum_add(struct hopping *h, struct hop_key *k, int64_t number, const struct record *rec,
+	const struct agg_order *order)
+{
+	uint32_t count = k->count;
+	struct hop_element *e = hop_element_get(h, k, number);
+	bool cut = false;
+
+	k->closed += k->count - count;
+	hop_cell_add(h, hop_element_cell(e), h->prefixes, rec, order, &cut); /* takes no memory of it */
+	hop_cell_add(h, hop_prefix_cell(k), h->prefixes, rec, order, &cut);
+}
+
+/* ---- windows ---- */
+
+/* A window that is computed. */
+struct sum_window {
+	int64_t number, oldest; /* its last and first pane */
+	struct row row;		/* without key */
+	int64_t step_ms;
+	bool open;     /* the open record is of this window */
+	uint64_t rows; /* so far */
+	uint64_t left; /* elements of `oldest` so far */
+};
+
+/* The key's row: it has something in the window. in, out: its elements of the last and first pane, or NULL.
+ */
+static inline int sum_row(struct hopping *h, struct sum_window *sum, const struct keytab_entry *e,
+	struct hop_element *in, struct hop_element *out)
+{
+	struct bytes *rows = &h->w.st->rows;
+	const uint8_t *key = keytab_key(&h->keys, e);
+	uint32_t key_bytes = e->key_bytes;
+	uint8_t *to, *end;
+	int rc = 0;
+
+	if (__builtin_expect(!sum->open || rows->bytes >= ROW_MANY_BYTES, 0)) {
+		rc = stage_rows_begin(&h->w, &sum->row, sum->step_ms);
+		sum->open = true;
+	}
+	to = row_many_room(rows, key_bytes, AGG_PLAIN_BYTES);
+	must(!rows->failed);
+	for (uint32_t i = 0; i < key_bytes; i += 8) /* there are zeros behind it */
+		memcpy(to - key_bytes + i, key + i, 8);
+	end = agg_plain_slide(h->w.def->aggs, hop_prefix_cell(keytab_value(e)),
+		in ? hop_element_cell(in) : NULL, out ? hop_element_cell(out) : NULL, to);
+	row_many_item(rows, key_bytes, e->flags & KEYTAB_F_OTHER ? ROW_F_OTHER : 0u, to, end);
+	sum->rows++;
+	return rc;
+}
+
+static inline int sum_key(struct hopping *h, struct sum_window *sum, const struct keytab_entry *e)
+{
+	struct hop_key *k = keytab_value(e);
+	struct hop_element *in = NULL, *out = hop_element_at(h, k, 0);
+	uint32_t gone = 0;
+	int rc;
+
+	if (k->closed < k->count) {
+		struct hop_element *next = hop_element_at(h, k, k->closed);
+
+		if (hop_element_number(next) == sum->number) {
+			in = next;
+			k->closed++;
+		}
+	}
+	if (!k->closed) /* all it has is of later windows */
+		return 0;
+	if (hop_element_number(out) == sum->oldest)
+		gone = 1;
+	rc = sum_row(h, sum, e, in, gone ? out : NULL);
+	k->first += gone;
+	k->count -= gone;
+	k->closed -= gone;
+	sum->left += gone;
+	return rc;
+}
+
+int hop_sum_close(struct hopping *h, int64_t number, int64_t step_ms)
+{
+	struct stage *st = h->w.st;
+	struct sum_window sum = {.number = number, .oldest = number - h->panes + 1, .step_ms = step_ms};
+	size_t kept = 0;
+	int rc = 0;
+
+	hop_order_merge(h);
+	hop_closed_set(h, number);
+	sum.row.end_ms = (number + 1) * h->w.def->slide_ms;
+	sum.row.start_ms = sum.row.end_ms - h->w.def->size_ms;
+	for (size_t i = 0; i < h->order_count && !rc; i++) {
+		struct keytab_entry *e = h->order[i].entry;
+		const struct hop_key *k = hop_key_prefetch(h, i);
+
+		if (k) {
+			hop_element_prefetch(h, k, 0);
+			hop_element_prefetch(h, k, k->closed);
+		}
+		rc = sum_key(h, &sum, e);
+		if (((const struct hop_key *)keytab_value(e))->count)
+			h->order[kept++] = h->order[i];
+		else
+			hop_key_drop(h, e);
+	}
+	st->stats.rows += sum.rows;
+	h->w.stats->rows += sum.rows;
+	if (rc)
+		return rc;
+	h->order_count = kept;
+	h->elements -= sum.left;
+	if (sum.left)
+		hop_pane_get(h, sum.oldest)->elements -= sum.left;
+	hop_panes_expire(h);
+	return 0;
+}
+
+/* ---- as it is saved ---- */
+
+/* Elements of panes before `number`. */
+static uint32_t elements_before(const struct hopping *h, const struct hop_key *k, int64_t number)
+{
+	uint32_t n = 0;
+
+	while (n < k->count && hop_element_number(hop_element_at(h, k, n)) < number)
+		n++;
+	return n;
+}
+
+void hop_sum_fold(struct hopping *h, struct hop_key *k)
+{
+	const struct agg_set *aggs = h->w.def->aggs;
+	uint32_t folded;
+
+	agg_cell_init(aggs, hop_prefix_cell(k));
+	if (h->closed == STAGE_NO_TIME)
+		return;
+	folded = elements_before(h, k, h->block_first);
+	for (uint32_t i = folded; i < k->closed; i++)
+		agg_plain_merge(
+			aggs, hop_prefix_get(h, k, h->block), hop_element_cell(hop_element_at(h, k, i)));
+	for (uint32_t i = folded; i-- > 1;)
+		agg_plain_merge(aggs, hop_element_cell(hop_element_at(h, k, i - 1)),
+			hop_element_cell(hop_element_at(h, k, i)));
+}
+
+bool hop_sum_unfold(struct hopping *h, struct hop_key *k)
+{
+	const struct agg_set *aggs = h->w.def->aggs;
+	bool any = h->closed != STAGE_NO_TIME;
+	uint32_t folded = any ? elements_before(h, k, h->block_first) : 0;
+
+	agg_cell_init(aggs, hop_prefix_cell(k));
+	k->prefix_block = STAGE_NO_TIME;
+	k->closed = any ? elements_before(h, k, h->closed + 1) : 0;
+	for (uint32_t i = 0; i < k->closed; i++) {
+		struct hop_element *e = hop_element_at(h, k, i);
+
+		if (i + 1 < folded && !agg_plain_subtract(aggs, hop_element_cell(e),
+					      hop_element_cell(hop_element_at(h, k, i + 1))))
+			return false;
+		agg_plain_merge(aggs, hop_prefix_cell(k), hop_element_cell(e));
+	}
+	return true;
+}
