@@ -118,32 +118,44 @@ uint8_t *agg_plain_pack(const struct agg_set *set, const __int128 value[AGG_PLAI
 	return to;
 }
 
-uint8_t *agg_plain_slide(const struct agg_set *set, void *sum, const void *in, const void *out, uint8_t *to)
+/* A counter, a sum of a cell. */
+static inline uint64_t count_of(const uint8_t *p, bool narrow)
 {
-	uint8_t *at = sum;
-	const uint8_t *a = in ? in : (const uint8_t *)set->empty,
-		      *b = out ? out : (const uint8_t *)set->empty;
-	const struct agg_part *part = set->part, *end = part + set->part_count;
+	return narrow ? *p : agg_u64(p);
+}
+
+static inline unsigned __int128 sum_of(const uint8_t *p, bool narrow)
+{
+	return narrow ? (unsigned __int128)(__int128)agg_narrow_sum(p) : agg_u128(p);
+}
+
+/* cells: the set of in and out. */
+static inline uint8_t *slide(const struct agg_set *set, const struct agg_set *cells, uint8_t *sum,
+	const uint8_t *in, const uint8_t *out, uint8_t *to, bool narrow)
+{
+	const struct agg_part *part = set->part, *end = part + set->part_count, *from = cells->part;
 	bool present = false;
 
-	for (; part < end; part++) {
-		uint8_t *cell = at + part->offset;
-		const uint8_t *p = a + part->offset, *q = b + part->offset;
+	in = in ? in : (const uint8_t *)cells->empty;
+	out = out ? out : (const uint8_t *)cells->empty;
+	for (; part < end; part++, from++) {
+		uint8_t *cell = sum + part->offset;
+		const uint8_t *p = in + from->offset, *q = out + from->offset;
 
 		if (part->kind != AGG_PART_SUM) {
-			uint64_t n = agg_u64(cell) + agg_u64(p);
+			uint64_t n = agg_u64(cell) + count_of(p, narrow);
 
-			agg_u64_set(cell, n - agg_u64(q));
+			agg_u64_set(cell, n - count_of(q, narrow));
 			present = part->kind == AGG_PART_PRESENT ? n != 0 : present;
 			if (n < 0x80) /* most are */
 				*to++ = (uint8_t)n;
 			else
 				to += varint_put_wide(to, agg_count_add(n, 0));
 		} else {
-			__int128 v = (__int128)(agg_u128(cell) + agg_u128(p));
+			__int128 v = (__int128)(agg_u128(cell) + sum_of(p, narrow));
 			int64_t low = (int64_t)v;
 
-			agg_u128_set(cell, (unsigned __int128)v - agg_u128(q));
+			agg_u128_set(cell, (unsigned __int128)v - sum_of(q, narrow));
 			if (present)
 				to += v == low && low >> 54 == low >> 63
 					      ? varint_put_wide(to, varint_zigzag(low))
@@ -151,6 +163,17 @@ uint8_t *agg_plain_slide(const struct agg_set *set, void *sum, const void *in, c
 		}
 	}
 	return to;
+}
+
+uint8_t *agg_plain_slide(const struct agg_set *set, void *sum, const void *in, const void *out, uint8_t *to)
+{
+	return slide(set, set, sum, in, out, to, false);
+}
+
+uint8_t *agg_plain_slide_narrow(
+	const struct agg_set *set, void *sum, const uint8_t *in, const uint8_t *out, uint8_t *to)
+{
+	return slide(set, set->narrow, sum, in, out, to, true);
 }
 
 void agg_plain_merge(const struct agg_set *set, void *dst, const void *src)

@@ -77,6 +77,7 @@ struct keytab_entry *hop_key_new(
 	k = keytab_value(e);
 	k->ref = ref;
 	k->prefix_block = STAGE_NO_TIME;
+	k->narrow = h->plain;
 	fresh_put(h, e);
 	return e;
 }
@@ -99,7 +100,7 @@ static int64_t element_find(const struct hopping *h, const struct hop_key *k, in
 {
 	int64_t i = (int64_t)k->count - 1;
 
-	while (i >= 0 && hop_element_number(hop_element_at(h, k, (uint32_t)i)) > number)
+	while (i >= 0 && hop_element_at(h, k, (uint32_t)i)->number > number)
 		i--;
 	return i;
 }
@@ -108,17 +109,15 @@ static bool key_has(const struct hopping *h, const struct hop_key *k, int64_t nu
 {
 	int64_t i = element_find(h, k, number);
 
-	return i >= 0 && hop_element_number(hop_element_at(h, k, (uint32_t)i)) == number;
+	return i >= 0 && hop_element_at(h, k, (uint32_t)i)->number == number;
 }
 
-struct keytab_entry *hop_key_get(struct hopping *h, struct stage_pick *p)
+struct keytab_entry *hop_key_find(struct hopping *h, struct stage_pick *p)
 {
 	struct stage_window *w = &h->w;
 	uint64_t keys = h->keys.count - (h->other != NULL);
-	struct keytab_entry *e = NULL; /* p->entry is a guess */
+	struct keytab_entry *e = NULL;
 
-	if (p->entry && !w->st->full && stage_key_is(&h->keys, p->entry, p))
-		return p->entry;
 	stage_key_want(w, p);
 	if (!p->other)
 		e = keytab_find(&h->keys, p->tag, p->key, p->key_bytes, NULL);
@@ -175,25 +174,26 @@ void hop_order_merge(struct hopping *h)
 /* ---- elements ---- */
 
 /* Large rooms are few, and not worth a place in a block. */
-static bool room_is_piece(const struct hopping *h, uint32_t room)
+static bool room_is_piece(const struct hopping *h, bool narrow, uint32_t room)
 {
-	return (size_t)room * h->stride <= HUGE_BLOCK_BYTES / 32 && room < 1u << HUGE_CLASSES;
+	return (size_t)room * h->stride[narrow] <= HUGE_BLOCK_BYTES / 32 && room < 1u << HUGE_CLASSES;
 }
 
-static uint8_t *room_take(struct hopping *h, uint32_t room)
+static uint8_t *room_take(struct hopping *h, bool narrow, uint32_t room)
 {
-	size_t bytes = (size_t)room * h->stride;
+	size_t bytes = (size_t)room * h->stride[narrow];
 
-	return room_is_piece(h, room) ? huge_piece_take(&h->slab, (uint32_t)__builtin_ctz(room), bytes)
-				      : must_realloc(NULL, bytes, 1);
+	return room_is_piece(h, narrow, room)
+		       ? huge_piece_take(&h->slab[narrow], (uint32_t)__builtin_ctz(room), bytes)
+		       : must_realloc(NULL, bytes, 1);
 }
 
 void hop_room_give(struct hopping *h, struct hop_key *k)
 {
 	if (!k->room)
 		return;
-	if (room_is_piece(h, k->room))
-		huge_piece_give(&h->slab, (uint32_t)__builtin_ctz(k->room), k->element);
+	if (room_is_piece(h, k->narrow, k->room))
+		huge_piece_give(&h->slab[k->narrow], (uint32_t)__builtin_ctz(k->room), k->element);
 	else
 		free(k->element);
 	k->room = 0;
@@ -202,20 +202,21 @@ void hop_room_give(struct hopping *h, struct hop_key *k)
 /* Room for one more behind the last: where elements went in front, or more. */
 static void key_room(struct hopping *h, struct hop_key *k)
 {
+	size_t bytes = (size_t)k->count * h->stride[k->narrow];
 	uint8_t *element;
 	uint32_t room;
 
 	if (k->first + k->count < k->room)
 		return;
 	if (k->first > k->room / 4) {
-		memmove(k->element, hop_element_at(h, k, 0), (size_t)k->count * h->stride);
+		memmove(k->element, hop_element_at(h, k, 0), bytes);
 		k->first = 0;
 		return;
 	}
 	room = k->room ? k->room * 2 : 1;
-	element = room_take(h, room);
+	element = room_take(h, k->narrow, room);
 	if (k->count)
-		memcpy(element, hop_element_at(h, k, 0), (size_t)k->count * h->stride);
+		memcpy(element, hop_element_at(h, k, 0), bytes);
 	hop_room_give(h, k);
 	k->element = element;
 	k->room = room;
@@ -228,9 +229,14 @@ struct hop_element *hop_element_insert(struct hopping *h, struct hop_key *k, uin
 
 	key_room(h, k);
 	e = hop_element_at(h, k, i);
-	memmove((uint8_t *)e + h->stride, e, (size_t)(k->count - i) * h->stride);
-	e->number_cut = number * 2;
-	agg_cell_init(h->w.def->aggs, hop_element_cell(e));
+	if (i < k->count)
+		memmove((uint8_t *)e + h->stride[k->narrow], e,
+			(size_t)(k->count - i) * h->stride[k->narrow]);
+	*e = (struct hop_element){.number = number};
+	if (k->narrow)
+		agg_cell_init(agg_narrow(h->w.def->aggs), hop_element_narrow(e));
+	else
+		agg_cell_init(h->w.def->aggs, hop_element_cell(e));
 	k->count++;
 	h->elements++;
 	return e;
@@ -245,14 +251,62 @@ void hop_cell_add(struct hopping *h, void *cell, struct agg_arena *arena, const 
 	}
 }
 
+/* Room for a key's elements in the other kind of cells. */
+static struct hop_key room_other(struct hopping *h, const struct hop_key *k)
+{
+	struct hop_key to = *k;
+
+	to.narrow = !k->narrow;
+	to.first = 0;
+	if (k->room)
+		to.element = room_take(h, to.narrow, k->room);
+	return to;
+}
+
+/* The key has its elements there now. */
+static void key_move(struct hopping *h, struct hop_key *k, const struct hop_key *to)
+{
+	hop_room_give(h, k);
+	*k = *to;
+}
+
+void hop_key_widen(struct hopping *h, struct hop_key *k)
+{
+	struct hop_key to = room_other(h, k);
+
+	for (uint32_t i = 0; i < k->count; i++) {
+		struct hop_element *from = hop_element_at(h, k, i), *e = hop_element_at(h, &to, i);
+
+		*e = (struct hop_element){.number = from->number};
+		agg_narrow_widen(h->w.def->aggs, hop_element_narrow(from), hop_element_cell(e));
+	}
+	key_move(h, k, &to);
+}
+
+void hop_key_narrow(struct hopping *h, struct hop_key *k)
+{
+	struct hop_key to = room_other(h, k);
+
+	for (uint32_t i = 0; i < k->count; i++) {
+		struct hop_element *from = hop_element_at(h, k, i), *e = hop_element_at(h, &to, i);
+
+		*e = (struct hop_element){.number = from->number};
+		if (!agg_narrow_fit(h->w.def->aggs, hop_element_cell(from), hop_element_narrow(e))) {
+			hop_room_give(h, &to);
+			return;
+		}
+	}
+	key_move(h, k, &to);
+}
+
 static void element_add(
 	struct hopping *h, struct hop_element *e, const struct record *rec, const struct agg_order *order)
 {
-	struct hop_pane *pane = hop_pane_get(h, hop_element_number(e));
+	struct hop_pane *pane = hop_pane_get(h, e->number);
 	bool cut = false;
 
 	hop_cell_add(h, hop_element_cell(e), pane->arena, rec, order, &cut);
-	e->number_cut |= cut;
+	e->cut |= cut;
 }
 
 void *hop_prefix_get(struct hopping *h, struct hop_key *k, int64_t block)
@@ -260,7 +314,7 @@ void *hop_prefix_get(struct hopping *h, struct hop_key *k, int64_t block)
 	if (k->prefix_block != block) {
 		agg_cell_init(h->w.def->aggs, hop_prefix_cell(k));
 		k->prefix_block = block;
-		k->prefix_cut = 0;
+		k->prefix_cut = false;
 	}
 	return hop_prefix_cell(k);
 }
@@ -281,18 +335,18 @@ static uint32_t element_get(struct hopping *h, struct hop_key *k, int64_t number
 	int64_t i = element_find(h, k, number);
 	struct hop_element *e, *next;
 
-	if (i >= 0 && hop_element_number(hop_element_at(h, k, (uint32_t)i)) == number)
+	if (i >= 0 && hop_element_at(h, k, (uint32_t)i)->number == number)
 		return (uint32_t)i;
 	hop_pane_get(h, number)->elements++;
 	e = hop_element_insert(h, k, (uint32_t)(i + 1), number);
 	if (folded && i + 2 < k->count) {
 		next = hop_element_at(h, k, (uint32_t)(i + 2));
-		if (hop_element_number(next) < h->block_first) {
-			e->number_cut |= next->number_cut & 1;
+		if (next->number < h->block_first) {
+			e->cut |= next->cut;
 			if (!agg_cell_merge(h->w.def->aggs, hop_element_cell(e),
 				    hop_pane_get(h, number)->arena, hop_element_cell(next),
-				    hop_pane_get(h, hop_element_number(next))->arena))
-				e->number_cut |= 1;
+				    hop_pane_get(h, next->number)->arena))
+				e->cut = 1;
 		}
 	}
 	return (uint32_t)(i + 1);
@@ -327,33 +381,32 @@ void hop_key_fold(struct hopping *h, struct hop_key *k, int64_t first)
 		struct hop_element *e = hop_element_at(h, k, (uint32_t)i),
 				   *next = hop_element_at(h, k, (uint32_t)i + 1);
 
-		e->number_cut |= next->number_cut & 1;
-		if (!agg_cell_merge(h->w.def->aggs, hop_element_cell(e),
-			    hop_pane_get(h, hop_element_number(e))->arena, hop_element_cell(next),
-			    hop_pane_get(h, hop_element_number(next))->arena))
-			e->number_cut |= 1;
+		e->cut |= next->cut;
+		if (!agg_cell_merge(h->w.def->aggs, hop_element_cell(e), hop_pane_get(h, e->number)->arena,
+			    hop_element_cell(next), hop_pane_get(h, next->number)->arena))
+			e->cut = 1;
 	}
 }
 
 /* Adds the key's element of the pane that closes to its prefix. */
 void hop_prefix_fold(struct hopping *h, struct hop_key *k, int64_t number, int64_t block)
 {
-	uint64_t guess = k->count ? (uint64_t)(number - hop_element_number(hop_element_at(h, k, 0))) : 0;
+	uint64_t guess = k->count ? (uint64_t)(number - hop_element_at(h, k, 0)->number) : 0;
 	struct hop_element *e;
 	void *prefix;
 	int64_t i;
 
-	if (guess >= k->count || hop_element_number(hop_element_at(h, k, (uint32_t)guess)) != number) {
+	if (guess >= k->count || hop_element_at(h, k, (uint32_t)guess)->number != number) {
 		i = element_find(h, k, number);
 		if (i < 0)
 			return;
 		guess = (uint64_t)i;
 	}
 	e = hop_element_at(h, k, (uint32_t)guess); /* that of `number` if no pane is missing before it */
-	if (hop_element_number(e) != number)
+	if (e->number != number)
 		return;
 	prefix = hop_prefix_get(h, k, block);
-	k->prefix_cut |= e->number_cut & 1;
+	k->prefix_cut |= e->cut;
 	if (!agg_cell_merge(
 		    h->w.def->aggs, prefix, h->prefixes, hop_element_cell(e), hop_pane_get(h, number)->arena))
 		k->prefix_cut |= 1;
@@ -364,8 +417,8 @@ void hop_key_expire(struct hopping *h, struct hop_key *k, int64_t closed)
 {
 	uint32_t gone = 0;
 
-	while (gone < k->count && hop_element_number(hop_element_at(h, k, gone)) + h->panes - 1 <= closed)
-		hop_pane_get(h, hop_element_number(hop_element_at(h, k, gone++)))->elements--;
+	while (gone < k->count && hop_element_at(h, k, gone)->number + h->panes - 1 <= closed)
+		hop_pane_get(h, hop_element_at(h, k, gone++)->number)->elements--;
 	k->first += gone;
 	k->count -= gone;
 	h->elements -= gone;

@@ -5,7 +5,8 @@
 
 static void key_save(const struct hopping *h, const struct keytab_entry *e, struct bytes *out)
 {
-	struct hop_key *k = keytab_value(e);
+	struct hop_key *own = keytab_value(e);
+	struct hop_key *k = h->plain ? hop_sum_view((struct hopping *)h, own) : own;
 	bool prefix = h->closed != STAGE_NO_TIME && k->prefix_block == h->block;
 
 	stage_put_key(&h->keys, e, out);
@@ -16,9 +17,9 @@ static void key_save(const struct hopping *h, const struct keytab_entry *e, stru
 	for (uint32_t i = 0; i < k->count; i++) {
 		struct hop_element *element = hop_element_at(h, k, i);
 		const struct hop_pane *pane =
-			hop_pane_get((struct hopping *)h, hop_element_number(element)); /* is there */
+			hop_pane_get((struct hopping *)h, element->number); /* is there */
 
-		bytes_put_i64(out, element->number_cut);
+		bytes_put_i64(out, (int64_t)element->number * 2 + (int64_t)element->cut);
 		stage_put_cell(&h->w, hop_element_cell(element), pane->arena, out);
 	}
 }
@@ -30,15 +31,8 @@ void hop_save(const struct stage_window *w, struct bytes *out)
 
 	bytes_put_i64(out, h->closed);
 	bytes_put_u64(out, count);
-	for (size_t i = 0; i < count; i++) {
-		struct keytab_entry *e = w->st->sort[0][i].entry;
-
-		if (h->plain)
-			hop_sum_fold((struct hopping *)h, keytab_value(e));
-		key_save(h, e, out);
-		if (h->plain)
-			must(hop_sum_unfold((struct hopping *)h, keytab_value(e)));
-	}
+	for (size_t i = 0; i < count; i++)
+		key_save(h, w->st->sort[0][i].entry, out);
 	revision_save(&h->revisions, w, out);
 }
 
@@ -58,7 +52,7 @@ static bool elements_load(struct hopping *h, struct hop_key *k, uint32_t count, 
 		struct hop_pane *pane;
 
 		if (c->failed || !number_usable(h, number) ||
-			(i && number <= hop_element_number(hop_element_at(h, k, i - 1))) ||
+			(i && number <= hop_element_at(h, k, i - 1)->number) ||
 			(h->closed != STAGE_NO_TIME && number + h->panes - 1 <= h->closed))
 			return false;
 		pane = hop_pane_get(h, number);
@@ -66,7 +60,7 @@ static bool elements_load(struct hopping *h, struct hop_key *k, uint32_t count, 
 			return false;
 		pane->elements++;
 		e = hop_element_insert(h, k, i, number);
-		e->number_cut = number_cut;
+		e->cut = number_cut & 1;
 		if (!stage_get_cell(&h->w, hop_element_cell(e), pane->arena, c))
 			return false;
 	}
@@ -84,31 +78,31 @@ static struct hop_element *element_from(const struct hopping *h, const struct ho
 	for (uint32_t i = 0; i < k->count; i++) {
 		struct hop_element *e = hop_element_at(h, k, i);
 
-		if (hop_element_number(e) == number)
+		if (e->number == number)
 			return e;
-		if (hop_element_number(e) > number)
-			return folded && hop_element_number(e) < h->block_first ? e : NULL;
+		if (e->number > number)
+			return folded && e->number < h->block_first ? e : NULL;
 	}
 	return NULL;
 }
 
 static void element_merge(struct hopping *h, struct hop_element *to, struct hop_element *from)
 {
-	struct agg_arena *arena = hop_pane_get(h, hop_element_number(to))->arena;
+	struct agg_arena *arena = hop_pane_get(h, to->number)->arena;
 
 	if (!from)
 		return;
-	to->number_cut |= from->number_cut & 1;
+	to->cut |= from->cut;
 	if (!agg_cell_merge(h->w.def->aggs, hop_element_cell(to), arena, hop_element_cell(from),
-		    hop_pane_get(h, hop_element_number(from))->arena))
-		to->number_cut |= 1;
+		    hop_pane_get(h, from->number)->arena))
+		to->cut = 1;
 }
 
 static void elements_drop(struct hopping *h, struct hop_key *k)
 {
 	for (uint32_t i = 0; i < k->count; i++) {
 		struct hop_element *e = hop_element_at(h, k, i);
-		struct hop_pane *pane = hop_pane_get(h, hop_element_number(e));
+		struct hop_pane *pane = hop_pane_get(h, e->number);
 
 		agg_cell_clear(h->w.def->aggs, hop_element_cell(e), pane->arena);
 		pane->elements--;
@@ -124,8 +118,8 @@ static void key_gather(struct hopping *h, struct hop_key *to, struct hop_key *fr
 	uint32_t a = 0, b = 0;
 
 	while (a < to->count || b < from->count) {
-		int64_t x = a < to->count ? hop_element_number(hop_element_at(h, to, a)) : INT64_MAX;
-		int64_t y = b < from->count ? hop_element_number(hop_element_at(h, from, b)) : INT64_MAX;
+		int64_t x = a < to->count ? hop_element_at(h, to, a)->number : INT64_MAX;
+		int64_t y = b < from->count ? hop_element_at(h, from, b)->number : INT64_MAX;
 		int64_t number = x < y ? x : y;
 		struct hop_element *e = hop_element_insert(h, &sum, sum.count, number);
 
@@ -158,6 +152,7 @@ static bool key_load(struct hopping *h, struct cursor *c)
 	if (e && !h->w.st->gather)
 		return false;
 	k = keytab_value(e ? e : hop_key_new(h, p.tag, p.key, p.key_bytes, flags));
+	k->narrow = false; /* until all are loaded */
 	count = cursor_le32(c);
 	prefix = cursor_u8(c);
 	if (!count || prefix > 2 || (prefix && h->closed == STAGE_NO_TIME))

@@ -8,16 +8,80 @@
  * follow from the elements. */
 #include "hopping_priv.h"
 
-void hop_sum_add(struct hopping *h, struct hop_key *k, int64_t number, const struct record *rec,
-	const struct agg_order *order)
+/* ---- runs ---- */
+
+/* The key has an element of this pane, and its sum has the event, if the pane is closed. */
+static inline void element_want(struct hopping *h, const struct stage_run *run, const struct stage_pick *p)
 {
+	struct hop_key *k = keytab_value(p->entry);
+	struct agg_order order;
 	uint32_t count = k->count;
-	struct hop_element *e = hop_element_get(h, k, number);
 	bool cut = false;
 
+	if (!hop_element_guess(h, k, p->at))
+		(void)hop_element_get(h, k, p->at);
+	if (__builtin_expect(p->at > h->closed, 1))
+		return;
 	k->closed += k->count - count;
-	hop_cell_add(h, hop_element_cell(e), h->prefixes, rec, order, &cut); /* takes no memory of it */
-	hop_cell_add(h, hop_prefix_cell(k), h->prefixes, rec, order, &cut);
+	order = stage_order(h->w.st, run, p->index);
+	/* takes no memory of the arena */
+	hop_cell_add(h, hop_prefix_cell(k), h->prefixes, run->rec[p->index], &order, &cut);
+}
+
+static void items_add(struct hopping *h, const struct agg_set *set, struct agg_items *items)
+{
+	if (items->count)
+		(void)agg_run_add(&h->w.st->aggs, set, items); /* nothing can be lost */
+	agg_items_clear(items);
+}
+
+/* Elements of all picks are there: adds the events to them. */
+static void elements_add(struct hopping *h, const struct stage_pick *pick, uint32_t count, uint64_t events)
+{
+	struct stage *st = h->w.st;
+	const struct agg_set *set = h->w.def->aggs, *narrow = agg_narrow(set);
+	uint64_t large = agg_narrow_large(&st->aggs, set, events);
+
+	agg_items_clear(&st->items);
+	agg_items_clear(&st->narrow_items);
+	for (uint32_t i = 0; i < count; i++) {
+		struct hop_key *k = keytab_value(pick[i].entry);
+		struct hop_element *e = hop_element_guess(h, k, pick[i].at);
+
+		if (!e)
+			e = hop_element_get(h, k, pick[i].at);
+		if (k->narrow) {
+			if (!(large >> pick[i].index & 1) && agg_narrow_takes(hop_element_narrow(e))) {
+				agg_items_put(
+					&st->narrow_items, pick[i].index, hop_element_narrow(e), h->prefixes);
+				continue;
+			}
+			items_add(h, narrow, &st->narrow_items); /* perhaps to this key */
+			hop_key_widen(h, k);
+			e = hop_element_get(h, k, pick[i].at);
+		}
+		agg_items_put(&st->items, pick[i].index, hop_element_cell(e), h->prefixes);
+	}
+	items_add(h, narrow, &st->narrow_items);
+	items_add(h, set, &st->items);
+}
+
+void hop_sum_take(struct hopping *h, const struct stage_run *run, struct stage_pick *pick, uint32_t count)
+{
+	uint64_t events = 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		const struct hop_key *k;
+
+		pick[i].entry = hop_key_get(h, &pick[i]);
+		events |= 1ull << pick[i].index;
+		k = keytab_value(pick[i].entry);
+		if (k->count)
+			hop_element_prefetch(h, k, k->count - 1);
+	}
+	for (uint32_t i = 0; i < count; i++) /* elements move when others are made: first all of them */
+		element_want(h, run, &pick[i]);
+	elements_add(h, pick, count, events);
 }
 
 /* ---- windows ---- */
@@ -39,6 +103,7 @@ static inline int sum_row(struct hopping *h, struct sum_window *sum, const struc
 {
 	struct bytes *rows = &h->w.st->rows;
 	const uint8_t *key = keytab_key(&h->keys, e);
+	struct hop_key *k = keytab_value(e);
 	uint32_t key_bytes = e->key_bytes;
 	uint8_t *to, *end;
 	int rc = 0;
@@ -51,8 +116,12 @@ static inline int sum_row(struct hopping *h, struct sum_window *sum, const struc
 	must(!rows->failed);
 	for (uint32_t i = 0; i < key_bytes; i += 8) /* there are zeros behind it */
 		memcpy(to - key_bytes + i, key + i, 8);
-	end = agg_plain_slide(h->w.def->aggs, hop_prefix_cell(keytab_value(e)),
-		in ? hop_element_cell(in) : NULL, out ? hop_element_cell(out) : NULL, to);
+	if (__builtin_expect(k->narrow, 1))
+		end = agg_plain_slide_narrow(h->w.def->aggs, hop_prefix_cell(k),
+			in ? hop_element_narrow(in) : NULL, out ? hop_element_narrow(out) : NULL, to);
+	else
+		end = agg_plain_slide(h->w.def->aggs, hop_prefix_cell(k), in ? hop_element_cell(in) : NULL,
+			out ? hop_element_cell(out) : NULL, to);
 	row_many_item(rows, key_bytes, e->flags & KEYTAB_F_OTHER ? ROW_F_OTHER : 0u, to, end);
 	sum->rows++;
 	return rc;
@@ -68,14 +137,14 @@ static inline int sum_key(struct hopping *h, struct sum_window *sum, const struc
 	if (k->closed < k->count) {
 		struct hop_element *next = hop_element_at(h, k, k->closed);
 
-		if (hop_element_number(next) == sum->number) {
+		if (next->number == sum->number) {
 			in = next;
 			k->closed++;
 		}
 	}
 	if (!k->closed) /* all it has is of later windows */
 		return 0;
-	if (hop_element_number(out) == sum->oldest)
+	if (out->number == sum->oldest)
 		gone = 1;
 	rc = sum_row(h, sum, e, in, gone ? out : NULL);
 	k->first += gone;
@@ -129,12 +198,13 @@ static uint32_t elements_before(const struct hopping *h, const struct hop_key *k
 {
 	uint32_t n = 0;
 
-	while (n < k->count && hop_element_number(hop_element_at(h, k, n)) < number)
+	while (n < k->count && hop_element_at(h, k, n)->number < number)
 		n++;
 	return n;
 }
 
-void hop_sum_fold(struct hopping *h, struct hop_key *k)
+/* Of a key that is not narrow. */
+static void sums_fold(struct hopping *h, struct hop_key *k)
 {
 	const struct agg_set *aggs = h->w.def->aggs;
 	uint32_t folded;
@@ -149,6 +219,40 @@ void hop_sum_fold(struct hopping *h, struct hop_key *k)
 	for (uint32_t i = folded; i-- > 1;)
 		agg_plain_merge(aggs, hop_element_cell(hop_element_at(h, k, i - 1)),
 			hop_element_cell(hop_element_at(h, k, i)));
+}
+
+struct hop_key *hop_sum_view(struct hopping *h, const struct hop_key *k)
+{
+	size_t head = sizeof *k + h->w.cell_bytes, bytes = head + (size_t)k->count * h->stride[0];
+	struct hop_key *view;
+
+	if (bytes > h->view_bytes) {
+		h->view_bytes = 2 * bytes;
+		h->view = must_realloc(h->view, h->view_bytes, 1);
+	}
+	view = h->view;
+	*view = *k;
+	view->narrow = false;
+	view->first = 0;
+	view->element = (uint8_t *)view + head;
+	for (uint32_t i = 0; i < k->count; i++) {
+		struct hop_element *from = hop_element_at(h, k, i), *e = hop_element_at(h, view, i);
+
+		*e = (struct hop_element){.number = from->number};
+		if (k->narrow)
+			agg_narrow_widen(h->w.def->aggs, hop_element_narrow(from), hop_element_cell(e));
+		else
+			memcpy(hop_element_cell(e), hop_element_cell(from), h->w.cell_bytes);
+	}
+	sums_fold(h, view);
+	return view;
+}
+
+void hop_sum_fold(struct hopping *h, struct hop_key *k)
+{
+	if (k->narrow)
+		hop_key_widen(h, k);
+	sums_fold(h, k);
 }
 
 bool hop_sum_unfold(struct hopping *h, struct hop_key *k)
@@ -168,5 +272,6 @@ bool hop_sum_unfold(struct hopping *h, struct hop_key *k)
 			return false;
 		agg_plain_merge(aggs, hop_prefix_cell(k), hop_element_cell(e));
 	}
+	hop_key_narrow(h, k);
 	return true;
 }

@@ -6,10 +6,13 @@
 
 #define HOP_ELEMENT_BYTES 16u /* logical, beside the cell */
 
-/* An element: this, then the cell. */
+/* An element: this, then the cell; of a narrow key a narrow cell (agg_narrow.h), which begins in the last
+ * byte. */
 struct hop_element {
-	int64_t number_cut; /* of the pane, times two; 1: the cell is cut */
+	int64_t number : 56; /* of the pane */
+	uint64_t cut : 8;    /* the cell is */
 };
+_Static_assert(sizeof(struct hop_element) == 8, "the second byte of a narrow cell is aligned");
 
 /* Value of a key; a cell follows: the prefix, or the sum of closed panes (hop_sum.c). */
 struct hop_key {
@@ -17,7 +20,8 @@ struct hop_key {
 	uint32_t first, count, room;
 	uint32_t ref;	      /* of the key's entry */
 	int64_t prefix_block; /* the prefix is of this block; any other: empty */
-	uint32_t prefix_cut;
+	bool prefix_cut;
+	bool narrow;	 /* plain: its elements have narrow cells */
 	uint32_t closed; /* plain: elements of panes up to the last closed one */
 };
 
@@ -34,11 +38,11 @@ struct hopping {
 			 */
 	int64_t block, block_first; /* of `closed`: its block, the block's first pane */
 	int64_t at_number, at_ms;   /* pane that was looked for last, where it begins */
-	uint32_t stride;	    /* of elements */
+	uint32_t stride[2];	    /* of elements; [1]: of narrow keys */
 	bool plain;		    /* cells are of counts and decimal sums alone: hop_sum.c */
 	uint64_t elements;
-	struct huge_slab slab; /* of keys' elements: class i has room for 2^i */
-	struct keytab keys;    /* value: struct hop_key, prefix */
+	struct huge_slab slab[2]; /* of keys' elements, [1]: of narrow keys; class i has room for 2^i */
+	struct keytab keys;	  /* value: struct hop_key, prefix */
 	struct keytab_entry *other;
 	struct keysort_item *order; /* keys in order, with their first eight bytes */
 	size_t order_count, order_room;
@@ -48,23 +52,43 @@ struct hopping {
 	uint32_t pane_count, pane_room;
 	struct agg_arena *prefixes; /* of the block of `closed` */
 	struct agg_arena *scratch;
-	void *cell; /* with parts in scratch */
+	void *cell;	      /* with parts in scratch */
+	struct hop_key *view; /* plain: a key as it is saved, and its elements */
+	size_t view_bytes;
 	struct revisions revisions;
 };
 
 static inline struct hop_element *hop_element_at(const struct hopping *h, const struct hop_key *k, uint32_t i)
 {
-	return (struct hop_element *)(k->element + (size_t)(k->first + i) * h->stride);
-}
-
-static inline int64_t hop_element_number(const struct hop_element *e)
-{
-	return e->number_cut >> 1;
+	return (struct hop_element *)(k->element + (size_t)(k->first + i) * h->stride[k->narrow]);
 }
 
 static inline void *hop_element_cell(struct hop_element *e)
 {
 	return e + 1;
+}
+
+/* Of a narrow key. */
+static inline uint8_t *hop_element_narrow(struct hop_element *e)
+{
+	return (uint8_t *)e + sizeof *e - 1;
+}
+
+/* The element of a pane if it is as far from the last one as panes are; else NULL. */
+static inline struct hop_element *hop_element_guess(
+	const struct hopping *h, const struct hop_key *k, int64_t number)
+{
+	struct hop_element *e;
+	uint64_t back;
+
+	if (!k->count)
+		return NULL;
+	e = hop_element_at(h, k, k->count - 1);
+	back = (uint64_t)(e->number - number);
+	if (back >= k->count)
+		return NULL;
+	e = hop_element_at(h, k, k->count - 1 - (uint32_t)back);
+	return e->number == number ? e : NULL;
 }
 
 static inline void *hop_prefix_cell(struct hop_key *k)
@@ -80,18 +104,14 @@ static inline void hop_element_prefetch(const struct hopping *h, const struct ho
 	const uint8_t *e = (const uint8_t *)hop_element_at(h, k, i);
 
 	__builtin_prefetch(e, 1);
-	__builtin_prefetch(e + h->stride - 1, 1);
+	__builtin_prefetch(e + h->stride[k->narrow] - 1, 1);
 }
 
 /* The key whose elements may be fetched now, where the window is at key i of the order; or NULL. */
 static inline const struct hop_key *hop_key_prefetch(const struct hopping *h, size_t i)
 {
-	if (i + HOP_AHEAD < h->order_count) {
-		const uint8_t *e = (const uint8_t *)h->order[i + HOP_AHEAD].entry;
-
-		__builtin_prefetch(e, 1);
-		__builtin_prefetch(e + 64, 1);
-	}
+	if (i + HOP_AHEAD < h->order_count)
+		keytab_prefetch_entry(&h->keys, h->order[i + HOP_AHEAD].entry);
 	return i + HOP_AHEAD / 2 < h->order_count ? keytab_value(h->order[i + HOP_AHEAD / 2].entry) : NULL;
 }
 
@@ -120,8 +140,14 @@ static inline struct hop_pane *hop_pane_get(struct hopping *h, int64_t number)
 /* Forgets panes that no window needs any more: all their elements are gone. */
 void hop_panes_expire(struct hopping *h);
 
-/* The entry of a pick's key, or that of `other`. */
-struct keytab_entry *hop_key_get(struct hopping *h, struct stage_pick *p);
+/* The entry of a pick's key, or that of `other`; where the guess is not it. */
+struct keytab_entry *hop_key_find(struct hopping *h, struct stage_pick *p);
+static inline struct keytab_entry *hop_key_get(struct hopping *h, struct stage_pick *p)
+{
+	if (p->entry && !h->w.st->full && stage_key_is(&h->keys, p->entry, p))
+		return p->entry;
+	return hop_key_find(h, p);
+}
 /* A key that the table does not have. */
 struct keytab_entry *hop_key_new(
 	struct hopping *h, uint32_t tag, const uint8_t *key, uint32_t bytes, uint8_t flags);
@@ -140,6 +166,9 @@ void hop_key_add(struct hopping *h, struct hop_key *k, int64_t number, const str
 	const struct agg_order *order);
 /* Gives back a key's room for elements. */
 void hop_room_give(struct hopping *h, struct hop_key *k);
+/* All elements of a key that is not narrow become narrow ones, if they can, or the other way round. */
+void hop_key_narrow(struct hopping *h, struct hop_key *k);
+void hop_key_widen(struct hopping *h, struct hop_key *k);
 /* A new, empty element before the one at i. */
 struct hop_element *hop_element_insert(struct hopping *h, struct hop_key *k, uint32_t i, int64_t number);
 /* The prefix, made empty if it is of another block than `block`. */
@@ -153,14 +182,13 @@ void hop_key_expire(struct hopping *h, struct hop_key *k, int64_t closed);
 
 /* ---- plain windows: hop_sum.c ---- */
 
-/* As hop_key_add(). */
-void hop_sum_add(struct hopping *h, struct hop_key *k, int64_t number, const struct record *rec,
-	const struct agg_order *order);
+/* Adds the events of these picks, whose places among windows are known. */
+void hop_sum_take(struct hopping *h, const struct stage_run *run, struct stage_pick *pick, uint32_t count);
 /* Computes the window that ends with pane `number`, behind those before it. 0 or what emit returned. */
 int hop_sum_close(struct hopping *h, int64_t number, int64_t step_ms);
-/* A key's elements and cell as suffixes and prefix, as they are saved; and back: false if they cannot be
- * that.
- */
+/* The key with suffixes and prefix, as it is saved, until the next one. */
+struct hop_key *hop_sum_view(struct hopping *h, const struct hop_key *k);
+/* Makes a key itself one with suffixes and prefix, and one of sums again: false if it cannot be that. */
 void hop_sum_fold(struct hopping *h, struct hop_key *k);
 bool hop_sum_unfold(struct hopping *h, struct hop_key *k);
 

@@ -36,8 +36,12 @@ static int hopping_setup(struct stage_window *w, struct err *err)
 	h->panes = w->def->size_ms / w->def->slide_ms;
 	h->closed = STAGE_NO_TIME;
 	h->plain = agg_plain(w->def->aggs);
-	h->slab.pool = &w->st->pool;
-	h->stride = (uint32_t)sizeof(struct hop_element) + w->cell_bytes;
+	h->slab[0].pool = h->slab[1].pool = &w->st->pool;
+	h->stride[0] = (uint32_t)sizeof(struct hop_element) + w->cell_bytes;
+	if (h->plain) /* then it has narrow cells */
+		h->stride[1] = ((uint32_t)sizeof(struct hop_element) +
+				       (uint32_t)agg_set_cell_bytes(agg_narrow(w->def->aggs)) - 1 + 7) &
+			       ~7u;
 	keytab_init(&h->keys, (uint32_t)sizeof(struct hop_key) + w->cell_bytes, &w->st->pool);
 	h->cell = must_calloc(1, w->cell_bytes);
 	agg_cell_init(w->def->aggs, h->cell);
@@ -56,7 +60,9 @@ static void hopping_free(struct stage_window *w)
 	while ((e = keytab_next(&h->keys, &at, &ref)))
 		hop_room_give(h, keytab_value(e));
 	keytab_free(&h->keys);
-	huge_slab_free(&h->slab);
+	huge_slab_free(&h->slab[0]);
+	huge_slab_free(&h->slab[1]);
+	free(h->view);
 	for (uint32_t i = 0; i < h->pane_count; i++)
 		stage_arena_give(w->st, h->pane[i].arena);
 	free(h->pane);
@@ -158,7 +164,7 @@ static void elements_add(struct hopping *h, const struct stage_pick *pick, uint3
 	for (uint32_t i = 0; lost && i < count; i++) {
 		if (!(lost >> items->event[i] & 1))
 			continue;
-		((struct hop_element *)items->cell[i] - 1)->number_cut |= 1;
+		((struct hop_element *)items->cell[i] - 1)->cut = 1;
 		h->w.stats->cut++;
 	}
 }
@@ -171,6 +177,10 @@ static void hopping_take(struct stage_window *w, struct stage_run *run)
 
 	stage_keys_look(w, &h->keys, pick, count);
 	stage_keys_guess(&h->keys, pick, count);
+	if (h->plain) {
+		hop_sum_take(h, run, pick, count);
+		return;
+	}
 	for (uint32_t i = 0; i < count; i++) {
 		const struct hop_key *k;
 
@@ -188,8 +198,7 @@ static void hopping_take(struct stage_window *w, struct stage_run *run)
 		}
 		elements_add(h, pick + done, i - done);
 		order = stage_order(w->st, run, pick[i].index);
-		(h->plain ? hop_sum_add : hop_key_add)(
-			h, keytab_value(pick[i].entry), pick[i].at, run->rec[pick[i].index], &order);
+		hop_key_add(h, keytab_value(pick[i].entry), pick[i].at, run->rec[pick[i].index], &order);
 		done = i + 1;
 	}
 	elements_add(h, pick + done, count - done);
@@ -209,14 +218,14 @@ static int key_row(struct hopping *h, const struct keytab_entry *e, int64_t numb
 	bool cut = false;
 	int rc;
 
-	if (suffix && hop_element_number(suffix) >= h->block_first)
+	if (suffix && suffix->number >= h->block_first)
 		suffix = NULL;
 	if (k->prefix_block != h->block && !suffix)
 		return 0;
 	if (suffix) {
 		cell = hop_element_cell(suffix);
-		arena = hop_pane_get(h, hop_element_number(suffix))->arena;
-		cut = suffix->number_cut & 1;
+		arena = hop_pane_get(h, suffix->number)->arena;
+		cut = suffix->cut;
 	}
 	if (k->prefix_block == h->block)
 		cut |= k->prefix_cut;
@@ -339,7 +348,7 @@ static void hopping_measure(const struct stage_window *w, uint64_t *keys, uint64
 	const struct hopping *h = (const struct hopping *)w;
 
 	*keys += h->elements;
-	*bytes += keytab_logical_bytes(&h->keys) + h->elements * (h->stride + HOP_ELEMENT_BYTES) +
+	*bytes += keytab_logical_bytes(&h->keys) + h->elements * (h->stride[0] + HOP_ELEMENT_BYTES) +
 		  agg_arena_used(h->prefixes) + h->pane_count * (uint64_t)PANE_BYTES;
 	for (uint32_t i = 0; i < h->pane_count; i++)
 		*bytes += agg_arena_used(h->pane[i].arena);
