@@ -8,6 +8,8 @@
  * follow from the elements. */
 #include "hopping_priv.h"
 
+#define LATEST 3u /* elements of a key that are fetched before events come to it */
+
 /* ---- runs ---- */
 
 /* The key has an element of this pane, and its sum has the event, if the pane is closed. */
@@ -72,12 +74,16 @@ void hop_sum_take(struct hopping *h, const struct stage_run *run, struct stage_p
 
 	for (uint32_t i = 0; i < count; i++) {
 		const struct hop_key *k;
+		const uint8_t *end;
 
 		pick[i].entry = hop_key_get(h, &pick[i]);
 		events |= 1ull << pick[i].index;
 		k = keytab_value(pick[i].entry);
-		if (k->count)
-			hop_element_prefetch(h, k, k->count - 1);
+		if (!k->count)
+			continue;
+		end = (const uint8_t *)hop_element_at(h, k, k->count);
+		__builtin_prefetch(end - 1, 1); /* the last ones */
+		__builtin_prefetch(end - LATEST * h->stride[k->narrow], 1);
 	}
 	for (uint32_t i = 0; i < count; i++) /* elements move when others are made: first all of them */
 		element_want(h, run, &pick[i]);
@@ -130,23 +136,18 @@ static inline int sum_row(struct hopping *h, struct sum_window *sum, const struc
 static inline int sum_key(struct hopping *h, struct sum_window *sum, const struct keytab_entry *e)
 {
 	struct hop_key *k = keytab_value(e);
-	struct hop_element *in = NULL, *out = hop_element_at(h, k, 0);
-	uint32_t gone = 0;
+	struct hop_element *first = hop_element_at(h, k, 0), *next;
+	uint32_t gone, comes;
 	int rc;
 
-	if (k->closed < k->count) {
-		struct hop_element *next = hop_element_at(h, k, k->closed);
-
-		if (next->number == sum->number) {
-			in = next;
-			k->closed++;
-		}
-	}
+	/* no branches: where keys are sparse, whether one has something in a pane is as good as random */
+	next = hop_element_at(h, k, k->closed - (k->closed == k->count));
+	comes = next->number == sum->number;
+	gone = first->number == sum->oldest;
+	k->closed += comes;
 	if (!k->closed) /* all it has is of later windows */
 		return 0;
-	if (out->number == sum->oldest)
-		gone = 1;
-	rc = sum_row(h, sum, e, in, gone ? out : NULL);
+	rc = sum_row(h, sum, e, comes ? next : NULL, gone ? first : NULL);
 	k->first += gone;
 	k->count -= gone;
 	k->closed -= gone;
@@ -174,10 +175,13 @@ int hop_sum_close(struct hopping *h, int64_t number, int64_t step_ms)
 			hop_element_prefetch(h, k, k->closed);
 		}
 		rc = sum_key(h, &sum, e);
-		if (((const struct hop_key *)keytab_value(e))->count)
-			h->order[kept++] = h->order[i];
-		else
+		if (!((const struct hop_key *)keytab_value(e))->count) {
 			hop_key_drop(h, e);
+			continue;
+		}
+		if (kept != i) /* most stay where they are */
+			h->order[kept] = h->order[i];
+		kept++;
 	}
 	st->stats.rows += sum.rows;
 	h->w.stats->rows += sum.rows;

@@ -37,9 +37,9 @@ struct hopping {
 	int64_t closed; /* windows that end with this pane or an earlier one are computed; STAGE_NO_TIME: none
 			 */
 	int64_t block, block_first; /* of `closed`: its block, the block's first pane */
-	int64_t at_number, at_ms;   /* pane that was looked for last, where it begins */
-	uint32_t stride[2];	    /* of elements; [1]: of narrow keys */
-	bool plain;		    /* cells are of counts and decimal sums alone: hop_sum.c */
+	double panes_a_ms;
+	uint32_t stride[2]; /* of elements; [1]: of narrow keys */
+	bool plain;	    /* cells are of counts and decimal sums alone: hop_sum.c */
 	uint64_t elements;
 	struct huge_slab slab[2]; /* of keys' elements, [1]: of narrow keys; class i has room for 2^i */
 	struct keytab keys;	  /* value: struct hop_key, prefix */

@@ -66,7 +66,7 @@ struct merge_entry { /* a record with rows that wait; the record follows */
 	uint64_t bytes;
 };
 
-#define MERGE_SLACK 16u /* bytes that can be read behind what a queue holds */
+#define MERGE_SLACK 32u /* bytes that can be read behind what a queue holds */
 
 struct merge_part {
 	struct bytes queue;

@@ -120,17 +120,18 @@ static bool row_many_valid(const struct record *rec, uint32_t *last)
 	for (uint32_t i = 0; i < rows->count; i++) {
 		unsigned __int128 order;
 		struct row_many_item item;
-		uint32_t bytes, over;
+		uint32_t bytes, pad;
 
 		if ((size_t)(end - at) < sizeof item)
 			return false;
 		memcpy(&item, at, sizeof item);
 		at += sizeof item;
 		bytes = (uint32_t)item.key_bytes + item.agg_bytes;
-		over = bytes & (RECORD_ALIGN - 1); /* of the last word, in which zeros follow */
-		if ((size_t)(end - at) < bytes + (-bytes & (RECORD_ALIGN - 1)))
+		pad = -bytes & (RECORD_ALIGN - 1);
+		if ((size_t)(end - at) < bytes + pad)
 			return false;
-		if (over && hash_load(at + bytes - over, RECORD_ALIGN) >> (8 * over))
+		/* the last bytes of the item's last word; without a branch, since any number is as likely */
+		if (hash_load(at + bytes + pad - RECORD_ALIGN, RECORD_ALIGN) >> (8 * (7 - pad)) >> 8)
 			return false;
 		if (!row_key_valid(at, item.key_bytes))
 			return false;
@@ -143,7 +144,7 @@ static bool row_many_valid(const struct record *rec, uint32_t *last)
 		before = at;
 		before_bytes = item.key_bytes;
 		before_order = order;
-		at += bytes + (-bytes & (RECORD_ALIGN - 1));
+		at += bytes + pad;
 	}
 	*last = (uint32_t)(before - sizeof(struct row_many_item) - (const uint8_t *)(rec + 1));
 	return at == end;

@@ -34,6 +34,7 @@ static int hopping_setup(struct stage_window *w, struct err *err)
 			"window %s: the slide must divide the size and be a multiple of state.step",
 			w->def->name);
 	h->panes = w->def->size_ms / w->def->slide_ms;
+	h->panes_a_ms = 1 / (double)w->def->slide_ms;
 	h->closed = STAGE_NO_TIME;
 	h->plain = agg_plain(w->def->aggs);
 	h->slab[0].pool = h->slab[1].pool = &w->st->pool;
@@ -102,24 +103,27 @@ static bool late_windows(struct hopping *h, struct stage_run *run, struct stage_
 	return true;
 }
 
-static inline int64_t pane_of(struct hopping *h, int64_t t)
+/* Without a division or a branch, since events come as they like: the quotient of doubles is at most one off,
+ * as times are (STAGE_TIME_MAX). */
+static inline int64_t pane_of(const struct hopping *h, int64_t t)
 {
-	if (t < h->at_ms || t >= h->at_ms + h->w.def->slide_ms) {
-		h->at_ms = stage_floor(t, h->w.def->slide_ms);
-		h->at_number = h->at_ms / h->w.def->slide_ms;
-	}
-	return h->at_number;
+	int64_t slide_ms = h->w.def->slide_ms, number = (int64_t)((double)t * h->panes_a_ms);
+	int64_t rest = t - number * slide_ms;
+
+	return number + (rest >= slide_ms) - (rest < 0);
 }
 
 static uint32_t hopping_pick(struct hopping *h, struct stage_run *run)
 {
 	struct stage_window *w = &h->w;
 	struct stage_pick *pick = w->st->pick;
+	const int64_t slide_ms = w->def->slide_ms, over_ms = w->def->size_ms + w->def->lateness_ms;
+	const int64_t usable = h->closed == STAGE_NO_TIME ? STAGE_NO_TIME : h->closed - h->panes + 2;
 	uint32_t count = 0;
 
 	for (uint32_t i = 0; i < run->count; i++) {
 		struct stage_pick *p = &pick[count];
-		int64_t wm = run->watermark_ms[i];
+		int64_t wm = run->watermark_ms[i], at_ms;
 
 		if (!stage_filter(w, run->rec[i])) {
 			w->stats->filtered++;
@@ -127,11 +131,12 @@ static uint32_t hopping_pick(struct hopping *h, struct stage_run *run)
 		}
 		p->index = i;
 		p->at = pane_of(h, run->rec[i]->event_time_ms);
-		if (wm >= (p->at + h->panes) * w->def->slide_ms + w->def->lateness_ms) {
+		at_ms = p->at * slide_ms;
+		if (wm >= at_ms + over_ms) {
 			stage_late(w, run, i);
 			continue;
 		}
-		if (h->closed == STAGE_NO_TIME || p->at + h->panes - 1 > h->closed) {
+		if (p->at >= usable) { /* there will be a window with this pane */
 			if (!hop_pane_get(h, p->at)) {
 				w->stats->filtered++;
 				continue;
@@ -139,7 +144,7 @@ static uint32_t hopping_pick(struct hopping *h, struct stage_run *run)
 			count++;
 		}
 		w->stats->events++;
-		if (wm >= (p->at + 1) * w->def->slide_ms)
+		if (wm >= at_ms + slide_ms)
 			w->stats->late_allowed += late_windows(h, run, p);
 	}
 	return count;

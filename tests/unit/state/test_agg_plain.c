@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "agg_narrow.h"
 #include "agg_plain.h"
 #include "agg_priv.h"
 
@@ -88,6 +89,33 @@ static bool cells_apart(const struct agg_set *set, const uint8_t *whole, const u
 	return true;
 }
 
+/* Narrow cells come and go as the ordinary ones of the same content do. */
+static void slide_narrow(const struct agg_set *set, const uint8_t *sum)
+{
+	_Alignas(16) uint8_t a[256], b[256], wide[2][256] = {{0}};
+	uint8_t cell[2][128] = {{0}}, got[2][AGG_PLAIN_BYTES];
+	const struct agg_set *narrow = agg_narrow(set);
+	size_t n;
+
+	assert_true(narrow && agg_set_cell_bytes(narrow) <= 120);
+	memcpy(a, sum, sizeof a);
+	memcpy(b, sum, sizeof b);
+	for (int i = 0; i < 2; i++) {
+		for (size_t k = 0; k < agg_set_cell_bytes(narrow); k++)
+			cell[i][3 + k] = (uint8_t)random_word(); /* any bytes are a narrow cell */
+		agg_narrow_widen(set, cell[i] + 3, wide[i]);
+	}
+	for (int which = 0; which < 4; which++) {
+		const uint8_t *in = which & 1 ? cell[0] + 3 : NULL, *out = which & 2 ? cell[1] + 3 : NULL;
+
+		n = (size_t)(agg_plain_slide(set, a, in ? wide[0] : NULL, out ? wide[1] : NULL, got[0]) -
+			     got[0]);
+		assert_int_equal(agg_plain_slide_narrow(set, b, in, out, got[1]) - got[1], n);
+		assert_memory_equal(got[0], got[1], n);
+		assert_memory_equal(a, b, agg_set_cell_bytes(set));
+	}
+}
+
 static void test_same(void **state)
 {
 	static const char *const text[] = {"count", "count, sum(amount)", "avg(amount), count(type=click)",
@@ -133,6 +161,7 @@ static void test_same(void **state)
 			agg_plain_merge(set, a, b);
 			assert_memory_equal(a, c, agg_set_cell_bytes(set));
 			slid += cells_apart(set, a, b, arena, &out);
+			slide_narrow(set, a);
 		}
 		bytes_free(&out);
 		agg_set_free(set);
