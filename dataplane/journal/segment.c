@@ -10,10 +10,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define FILL_BYTES (1u << 20)
+/* One large page: of small ones the kernel has to pin each, and the disk is told of each. Not more, as a
+ * block that is to be durable waits behind it. */
+#define FILL_BYTES (2u << 20)
 
 void segment_path(char out[PATH_BYTES], const char *part_dir, uint64_t number)
 {
@@ -153,8 +156,9 @@ static int fill_zeros(int fd, uint64_t from, uint64_t bytes)
 	void *zero = NULL;
 	int rc = 0;
 
-	if (posix_memalign(&zero, BLOCK_ALIGN, FILL_BYTES))
+	if (posix_memalign(&zero, FILL_BYTES, FILL_BYTES))
 		return -ENOMEM;
+	(void)madvise(zero, FILL_BYTES, MADV_HUGEPAGE);
 	memset(zero, 0, FILL_BYTES);
 	while (bytes && !rc) {
 		size_t want = bytes < FILL_BYTES ? bytes : FILL_BYTES;
