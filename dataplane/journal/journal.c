@@ -180,8 +180,6 @@ static int part_init(struct journal *j, uint32_t index, struct err *err)
 	store_part_dir(part->dir, p->dir, index);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_mutex_init(&part->wait_lock, NULL);
-	pthread_cond_init(&part->wait_cond, &attr);
 	pthread_mutex_init(&part->lock, NULL);
 	pthread_mutex_init(&part->skip_lock, NULL);
 	pthread_cond_init(&part->keeper_cond, &attr);
@@ -289,8 +287,6 @@ static void part_free(struct journal_part *part)
 	free(part->pack_hash);
 	free(part->pack_guess);
 	free(part->skips);
-	pthread_cond_destroy(&part->wait_cond);
-	pthread_mutex_destroy(&part->wait_lock);
 	pthread_cond_destroy(&part->keeper_cond);
 	pthread_mutex_destroy(&part->lock);
 	pthread_mutex_destroy(&part->skip_lock);

@@ -151,6 +151,17 @@ int journal_reader_next(
 typedef bool journal_wants(void *arg, const struct journal_block *block);
 void journal_reader_filter(struct journal_reader *r, journal_wants *wants, void *arg);
 
+/* What a reader without anything to read is woken for, before its time is over: blocks with such records, and
+ * now and then, while those before are still in memory. */
+enum journal_wake {
+	JOURNAL_WAKE_MATCHED = 1 << 0, /* events with a hit of a rule */
+	JOURNAL_WAKE_REFUSED = 1 << 1,
+	JOURNAL_WAKE_OFTEN = 1 << 2, /* several times in as many blocks as the cache holds */
+	JOURNAL_WAKE_EVERY = 1 << 3, /* each block */
+};
+/* wakes: bits; OFTEN is always among them. Without this call: each block. */
+void journal_reader_wakes(struct journal_reader *r, uint32_t wakes);
+
 /* After -EBADMSG: moves the reader behind the damage, to the first good block, or to the durable end. The
  * range is written down and logged. *to: the first offset there. 0 or -errno. */
 int journal_reader_resync(struct journal_reader *r, uint64_t *to, struct err *err);

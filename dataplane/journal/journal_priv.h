@@ -294,6 +294,7 @@ struct part_end {
 	uint64_t records[8], bytes;
 	int64_t watermark_ms, receive_last_ms;
 	uint32_t generation;
+	uint32_t wakes; /* enum journal_wake, of all blocks since the end before */
 };
 
 enum { NEXT_WANTED, NEXT_READY, NEXT_FULL };
@@ -329,8 +330,7 @@ struct journal_part {
 	struct journal_partition_stats stats; /* each word by relaxed atomic stores */
 
 	_Atomic uint32_t waiters __attribute__((aligned(64))); /* readers */
-	pthread_mutex_t wait_lock;
-	pthread_cond_t wait_cond;
+	_Atomic uint32_t turn;				       /* writer; a futex word: a wake-up each */
 
 	/* Under lock: the table of segments that hold blocks, oldest first. Writer appends, keeper removes.
 	 */
@@ -463,9 +463,11 @@ static inline uint64_t segment_disk_bytes(const struct journal_part *part, const
 /* ---- tail.c ---- */
 void tail_set(struct journal_part *part, const struct part_tail *tail);
 void tail_get(struct journal_part *part, struct part_tail *tail);
-void tail_wake(struct journal_part *part);
-/* True when blocks from `seq` on are durable; waits up to timeout_ms for it. */
-bool tail_wait(struct journal_part *part, uint64_t seq, uint32_t timeout_ms);
+/* wakes: enum journal_wake, what has come. */
+void tail_wake(struct journal_part *part, uint32_t wakes);
+/* True when blocks from `seq` on are durable; waits up to timeout_ms for it, or, if what comes has none of
+ * `wakes`, until then. */
+bool tail_wait(struct journal_part *part, uint64_t seq, uint32_t timeout_ms, uint32_t wakes);
 
 /* ---- recover.c ---- */
 int part_recover(struct journal_part *part, struct err *err); /* -EBADMSG: damage below the durable mark */

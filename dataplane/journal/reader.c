@@ -14,6 +14,7 @@ struct journal_reader {
 	struct block_buf *pin; /* held, or NULL */
 	journal_wants *wants;  /* NULL: every block is */
 	void *wants_arg;
+	uint32_t wakes; /* enum journal_wake */
 };
 
 static void reader_unpin(struct journal_reader *r)
@@ -117,6 +118,7 @@ int journal_reader_open(
 		return err_set(err, -ENOMEM, "journal: out of memory");
 	r->part = &j->part[partition];
 	r->offset = offset;
+	r->wakes = JOURNAL_WAKE_EVERY;
 	part_place_init(&j->meta, partition, &at);
 	rc = walk_init(&r->walk, r->part->dir, &at, err);
 	r->walk.cached_below = r->part->recovered.segment;
@@ -299,6 +301,11 @@ void journal_reader_filter(struct journal_reader *r, journal_wants *wants, void 
 	r->wants_arg = arg;
 }
 
+void journal_reader_wakes(struct journal_reader *r, uint32_t wakes)
+{
+	r->wakes = wakes | JOURNAL_WAKE_OFTEN;
+}
+
 int journal_reader_next(
 	struct journal_reader *r, struct journal_block *block, uint32_t timeout_ms, struct err *err)
 {
@@ -307,7 +314,7 @@ int journal_reader_next(
 		const struct block_header *h;
 		int rc;
 
-		if (!tail_wait(r->part, r->walk.at.seq, timeout_ms))
+		if (!tail_wait(r->part, r->walk.at.seq, timeout_ms, r->wakes))
 			return 0;
 		rc = reader_fetch(r, atomic_load(&r->part->durable_seq), &h, block, err);
 		if (rc == -EBADMSG && (walk_moved(&r->walk) || reader_passes(r)))

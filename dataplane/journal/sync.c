@@ -20,18 +20,22 @@ void sync_publish(struct journal_part *part, const struct part_end *end)
 	__atomic_store_n(&part->stats.generation, end->generation, __ATOMIC_RELAXED);
 	atomic_store_explicit(&part->watermark_ms, end->watermark_ms, memory_order_relaxed);
 	tail_set(part, &end->tail);
-	tail_wake(part);
+	tail_wake(part, end->wakes);
 	if (part->journal->handoff->acks)
 		ack_lanes_ring(part->journal->handoff->acks);
 }
 
 void sync_written(struct journal_part *part, uint32_t slot, const struct part_end *end)
 {
+	uint32_t wakes;
+
 	if (part->journal->params.durability != JOURNAL_INTERVAL) {
 		sync_publish(part, end);
 		return;
 	}
+	wakes = part->written.wakes | end->wakes;
 	part->written = *end;
+	part->written.wakes = wakes;
 	part->fd_dirty[slot] = true;
 }
 
@@ -45,6 +49,7 @@ void sync_run(struct journal_part *part, uint64_t now_ns, bool now)
 	if (part->sync_flights || part->failed || !sync_pending(part) || (!now && now_ns < part->sync_due_ns))
 		return;
 	part->syncing = part->written;
+	part->written.wakes = 0;
 	part->sync_due_ns = now_ns + part->journal->params.sync_every_us * 1000;
 	for (uint32_t slot = 0; slot < 2; slot++) {
 		struct io_uring_sqe *sqe;
@@ -123,7 +128,8 @@ void sync_full_segments(struct journal_part *part)
 	struct part_tail end;
 	struct err err;
 
-	while (part->journal->params.durability == JOURNAL_ASYNC && !part->sync_lost && next_full(part, &end)) {
+	while (part->journal->params.durability == JOURNAL_ASYNC && !part->sync_lost &&
+		next_full(part, &end)) {
 		if (segment_sync(part, end.segment - 1, &err) != 0) {
 			part->sync_lost = true;
 			log_error("journal", "cannot sync partition=%u error=\"%s\"", part->index, err.text);

@@ -3,7 +3,11 @@
 #include "journal_priv.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 /* Every word is stored with release and loaded with acquire: a reader that sees a new word also sees the odd
  * version that was stored before it. */
@@ -36,16 +40,16 @@ void tail_get(struct journal_part *part, struct part_tail *tail)
 	*tail = (struct part_tail){word[0], word[1], word[2], word[3], word[4]};
 }
 
-void tail_wake(struct journal_part *part)
+void tail_wake(struct journal_part *part, uint32_t wakes)
 {
 	if (atomic_load(&part->waiters) == 0)
 		return;
-	pthread_mutex_lock(&part->wait_lock);
-	pthread_cond_broadcast(&part->wait_cond);
-	pthread_mutex_unlock(&part->wait_lock);
+	atomic_fetch_add(&part->turn, 1);
+	(void)syscall(
+		SYS_futex, &part->turn, FUTEX_WAKE_BITSET | FUTEX_PRIVATE_FLAG, INT_MAX, NULL, NULL, wakes);
 }
 
-bool tail_wait(struct journal_part *part, uint64_t seq, uint32_t timeout_ms)
+bool tail_wait(struct journal_part *part, uint64_t seq, uint32_t timeout_ms, uint32_t wakes)
 {
 	struct timespec until;
 	uint64_t ns;
@@ -56,12 +60,18 @@ bool tail_wait(struct journal_part *part, uint64_t seq, uint32_t timeout_ms)
 		return false;
 	ns = clock_mono_ns() + timeout_ms * 1000000ull;
 	until = (struct timespec){(time_t)(ns / 1000000000ull), (long)(ns % 1000000000ull)};
-	pthread_mutex_lock(&part->wait_lock);
 	atomic_fetch_add(&part->waiters, 1);
-	while (atomic_load(&part->durable_seq) <= seq)
-		if (pthread_cond_timedwait(&part->wait_cond, &part->wait_lock, &until) == ETIMEDOUT)
+	for (;;) {
+		/* Before the look at the end: a turn between the two ends the wait at once. */
+		uint32_t turn = atomic_load(&part->turn);
+
+		if (atomic_load(&part->durable_seq) > seq)
 			break;
+		if (syscall(SYS_futex, &part->turn, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, turn, &until,
+			    NULL, wakes) != 0 &&
+			errno == ETIMEDOUT)
+			break;
+	}
 	atomic_fetch_sub(&part->waiters, 1);
-	pthread_mutex_unlock(&part->wait_lock);
 	return atomic_load(&part->durable_seq) > seq;
 }

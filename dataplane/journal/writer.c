@@ -30,6 +30,19 @@ void writer_fail(struct journal_part *part, const char *what, int code)
 
 /* ---- completion ---- */
 
+static uint32_t writer_wakes(const struct journal_part *part, const struct block_header *h)
+{
+	uint32_t often = (part->journal->params.cache_blocks + 3) / 4, wakes = JOURNAL_WAKE_EVERY;
+
+	if (h->block_seq % often == 0)
+		wakes |= JOURNAL_WAKE_OFTEN;
+	if (h->counts.matched)
+		wakes |= JOURNAL_WAKE_MATCHED;
+	if (h->counts.kind[RECORD_REFUSED])
+		wakes |= JOURNAL_WAKE_REFUSED;
+	return wakes;
+}
+
 static void writer_publish(struct journal_part *part, uint32_t slot, uint32_t buf)
 {
 	const struct block_header *h = (const struct block_header *)part->cache.buf[buf].mem;
@@ -37,7 +50,8 @@ static void writer_publish(struct journal_part *part, uint32_t slot, uint32_t bu
 	struct part_end end = {.bytes = h->journal_bytes,
 		.watermark_ms = h->watermark_ms,
 		.receive_last_ms = h->receive_last_ms,
-		.generation = h->generation};
+		.generation = h->generation,
+		.wakes = writer_wakes(part, h)};
 
 	at.segment = h->segment;
 	at.file_offset = h->file_offset;

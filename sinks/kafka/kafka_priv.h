@@ -237,6 +237,7 @@ void kafka_trace_ended(struct kafka_producer *tx, bool committed);
 /* ---- kafka_span.c ---- */
 /* Filter of the part's reader: false of a block of which no record becomes a message of this lane. */
 bool kafka_span_wants(void *arg, const struct journal_block *block);
+uint32_t kafka_span_wakes(const struct kafka_part *kp);
 /* Takes the block's records from kp->next on into the span; commits where it grows too large. */
 int kafka_span_add(struct kafka_part *kp, const struct journal_block *block, struct err *err);
 /* True when the span should be committed now. */

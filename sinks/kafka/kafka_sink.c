@@ -57,8 +57,10 @@ static int kafka_lane_open(struct sink_part *part, enum kafka_lane lane, uint64_
 	/* Where records were given up, behind them: kafka_step() skips first. */
 	rc = journal_reader_open(&kp->reader, part->journal, part->partition,
 		journal_skip_wanted(part->journal, part->consumer, *position), err);
-	if (rc == 0)
+	if (rc == 0) {
 		journal_reader_filter(kp->reader, kafka_span_wants, kp);
+		journal_reader_wakes(kp->reader, kafka_span_wakes(kp));
+	}
 	log_info(kafka_lane_name[lane], "partition=%u position=%" PRIu64 " epoch=%016" PRIx64,
 		part->partition, *position, kp->at.epoch);
 	return rc == -ERANGE ? -EINVAL : rc;

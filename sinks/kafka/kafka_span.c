@@ -119,6 +119,18 @@ bool kafka_span_wants(void *arg, const struct journal_block *block)
 	       (c->matched && kafka_routes(kp, block->generation));
 }
 
+/* The same, for who sleeps: each block that may be wanted wakes the lane. */
+uint32_t kafka_span_wakes(const struct kafka_part *kp)
+{
+	if (kp->part->log != SINK_LOG_INPUT)
+		return JOURNAL_WAKE_EVERY;
+	if (kp->lane == KAFKA_LANE_ALERTS)
+		return JOURNAL_WAKE_MATCHED;
+	if (kafka_config(kp)->events || kp->tx.topic[KAFKA_TOPIC_ENRICHED])
+		return JOURNAL_WAKE_EVERY;
+	return JOURNAL_WAKE_REFUSED | JOURNAL_WAKE_MATCHED;
+}
+
 /* Nothing in the block becomes a message, and a walk over records that lie in memory costs a cache miss each.
  */
 static int span_pass(struct kafka_part *kp, const struct journal_block *block, struct err *err)

@@ -2,6 +2,7 @@
 #include "journal_rig.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -200,6 +201,61 @@ static void blocks_that_are_not_wanted_are_not_read(void **state)
 	assert_int_equal(system(command), 0);
 	filtered_read(&rig, rig_stats(&rig, 0).durable_offset);
 	rig_free(&rig);
+}
+
+/* Reads on until a refused event comes, which has to wake it: its time is longer than a test may take. */
+static void *refused_wait(void *arg)
+{
+	struct journal_reader *reader = arg;
+	struct journal_block block;
+	struct err err;
+
+	while (journal_reader_next(reader, &block, 600000, &err) == 1)
+		if (block.counts->kind[RECORD_REFUSED])
+			return reader;
+	return NULL;
+}
+
+static void sleepers_are_woken_for_what_they_want(void **state)
+{
+	const enum journal_durability how[] = {JOURNAL_COMMIT, JOURNAL_INTERVAL};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof how / sizeof *how; i++) {
+		struct journal_reader *reader, *late;
+		struct journal_block block;
+		pthread_t thread;
+		struct rig rig;
+		struct batch *b;
+		struct err err;
+		void *found;
+
+		rig_init(&rig, 1, 1);
+		rig.params.durability = how[i];
+		rig.params.cache_blocks = 4000; /* none of the blocks wakes just because it is time */
+		rig_start(&rig);
+		assert_int_equal(journal_reader_open(&reader, rig.journal, 0, 0, &err), 0);
+		assert_int_equal(journal_reader_open(&late, rig.journal, 0, 0, &err), 0);
+		journal_reader_wakes(reader, JOURNAL_WAKE_REFUSED);
+		journal_reader_wakes(late, JOURNAL_WAKE_MATCHED);
+		assert_int_equal(pthread_create(&thread, NULL, refused_wait, reader), 0);
+		for (uint64_t id = 1; id <= 20; id++) {
+			rig_feed(&rig, 0, 0, id, 1);
+			rig_settle(&rig, 0);
+		}
+		b = rig_batch(&rig, 0, 0);
+		assert_true(rig_refused(&rig, b, 1000));
+		rig_seal(&rig, b);
+		assert_int_equal(pthread_join(thread, &found), 0);
+		assert_ptr_equal(found, reader);
+		/* What is there is read, whether it would have woken anybody or not. */
+		rig_settle(&rig, 0);
+		for (uint64_t next = 0; next < rig_stats(&rig, 0).durable_offset; next += block.record_count)
+			assert_int_equal(journal_reader_next(late, &block, 1, &err), 1);
+		journal_reader_close(reader);
+		journal_reader_close(late);
+		rig_free(&rig);
+	}
 }
 
 static void blocks_say_what_is_in_them(void **state)
@@ -545,6 +601,7 @@ int main(void)
 		cmocka_unit_test(duplicates_are_counted_not_written),
 		cmocka_unit_test(duplicates_are_few_blocks),
 		cmocka_unit_test(shadows_are_deduplicated_apart),
+		cmocka_unit_test(sleepers_are_woken_for_what_they_want),
 		cmocka_unit_test(blocks_say_what_is_in_them),
 		cmocka_unit_test(blocks_that_are_not_wanted_are_not_read),
 		cmocka_unit_test(missing_ids_are_made_and_stay),
