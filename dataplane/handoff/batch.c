@@ -94,26 +94,33 @@ void batch_return(struct batch_lane *lane, struct batch *b)
 
 void batch_hand_over(const struct handoff *h, struct batch *b)
 {
+	struct rte_ring *sealed = handoff_lane(h, b->worker, b->partition)->sealed;
+	struct bell *bell = &h->bell[b->partition];
+	uint32_t wanted;
+
 	/* The sealed ring has room for every batch of the lane: an enqueue fails only if one was sealed
 	 * twice. */
-	if (rte_ring_sp_enqueue(handoff_lane(h, b->worker, b->partition)->sealed, b) != 0)
+	if (rte_ring_sp_enqueue(sealed, b) != 0)
 		abort();
-	bell_ring(&h->bell[b->partition]);
+	bell_fence();
+	wanted = atomic_load_explicit(&bell->asleep, memory_order_relaxed);
+	if (wanted && ring_count(sealed) >= wanted)
+		bell_wake(bell);
 }
 
-/* A batch lies in a lane. The fence before these loads is what makes the answer right. */
-static bool handoff_waits(const struct handoff *h, uint32_t partition)
+/* So many batches lie in a lane. The fence before these loads is what makes the answer right. */
+static bool handoff_waits(const struct handoff *h, uint32_t partition, uint32_t wanted)
 {
 	for (uint32_t w = 0; w < h->workers; w++)
-		if (ring_count(handoff_lane(h, w, partition)->sealed))
+		if (ring_count(handoff_lane(h, w, partition)->sealed) >= wanted)
 			return true;
 	return false;
 }
 
-void handoff_sleep(const struct handoff *h, uint32_t partition, uint64_t ns)
+void handoff_sleep(const struct handoff *h, uint32_t partition, uint32_t wanted, uint64_t ns)
 {
 	struct bell *bell = &h->bell[partition];
 
-	bell_lie_down(bell);
-	bell_sleep(bell, handoff_waits(h, partition), ns);
+	bell_lie_down_for(bell, wanted);
+	bell_sleep_for(bell, wanted, handoff_waits(h, partition, wanted), ns);
 }

@@ -91,7 +91,8 @@ void batch_return(struct batch_lane *lane, struct batch *b);
  * if it does not; never waits. */
 void batch_hand_over(const struct handoff *h, struct batch *b);
 
-/* Writer side: sleeps until a batch lies in one of the partition's lanes, or for so long. */
-void handoff_sleep(const struct handoff *h, uint32_t partition, uint64_t ns);
+/* Writer side: sleeps until `wanted` batches, at least one, lie in one of the partition's lanes, or for so
+ * long. */
+void handoff_sleep(const struct handoff *h, uint32_t partition, uint32_t wanted, uint64_t ns);
 
 #endif

@@ -11,11 +11,12 @@
 #include <unistd.h>
 
 struct bell {
-	_Atomic uint32_t asleep; /* a futex word: 1 while somebody sleeps and wants to be woken */
+	/* A futex word: not 0 while somebody sleeps and wants to be woken, once so many things lie there. */
+	_Atomic uint32_t asleep;
 } __attribute__((aligned(64)));
 
-/* The race detector does not know fences, and what is ordered by them here it does not need: both sides use atomics
- * alone. */
+/* The race detector does not know fences, and what is ordered by them here it does not need: both sides use
+ * atomics alone. */
 #if defined(__SANITIZE_THREAD__) && !defined(__clang__)
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wtsan"
@@ -29,29 +30,44 @@ static inline void bell_fence(void)
 #endif
 
 /* After something was put: either the sleeper sees it, or it is seen asleep. Any thread. */
+static inline void bell_wake(struct bell *bell)
+{
+	if (atomic_exchange_explicit(&bell->asleep, 0, memory_order_acq_rel))
+		(void)syscall(SYS_futex, &bell->asleep, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
 static inline void bell_ring(struct bell *bell)
 {
 	bell_fence();
-	if (atomic_load_explicit(&bell->asleep, memory_order_relaxed) &&
-		atomic_exchange_explicit(&bell->asleep, 0, memory_order_acq_rel))
-		(void)syscall(SYS_futex, &bell->asleep, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+	if (atomic_load_explicit(&bell->asleep, memory_order_relaxed))
+		bell_wake(bell);
 }
 
 /* The sleeper: between these two it looks once more, and says whether it found something. Woken, too late,
  * too early: it looks again in any case. */
-static inline void bell_lie_down(struct bell *bell)
+static inline void bell_lie_down_for(struct bell *bell, uint32_t wanted)
 {
-	atomic_store_explicit(&bell->asleep, 1, memory_order_relaxed);
+	atomic_store_explicit(&bell->asleep, wanted, memory_order_relaxed);
 	bell_fence();
 }
 
-static inline void bell_sleep(struct bell *bell, int found, uint64_t ns)
+static inline void bell_lie_down(struct bell *bell)
+{
+	bell_lie_down_for(bell, 1);
+}
+
+static inline void bell_sleep_for(struct bell *bell, uint32_t wanted, int found, uint64_t ns)
 {
 	struct timespec t = {(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)};
 
 	if (!found)
-		(void)syscall(SYS_futex, &bell->asleep, FUTEX_WAIT_PRIVATE, 1, &t, NULL, 0);
+		(void)syscall(SYS_futex, &bell->asleep, FUTEX_WAIT_PRIVATE, wanted, &t, NULL, 0);
 	atomic_store_explicit(&bell->asleep, 0, memory_order_relaxed);
+}
+
+static inline void bell_sleep(struct bell *bell, int found, uint64_t ns)
+{
+	bell_sleep_for(bell, 1, found, ns);
 }
 
 #endif

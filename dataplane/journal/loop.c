@@ -13,6 +13,7 @@
 #define WAIT_IO_NS 1000000u  /* a write is under way */
 #define WAIT_HELD_NS 100000u /* a batch is in hand that waits for the next segment */
 #define EMPTY_NS 100000000u
+#define WANTED_MAX 4u /* batches: they are copied in a fraction of the time that a wake-up takes away */
 
 struct loop {
 	struct journal_part *part;
@@ -151,6 +152,20 @@ static uint64_t loop_block_due_ns(const struct loop *l)
 	return part->journal->params.derived ? 0 : part->oldest_ns + age_ns;
 }
 
+/* Batches that are worth being woken for. The first ones of a block at once, since only the writer knows when
+ * it is due; what comes then until it is may gather, but no more than the lanes can spare, nor than has room.
+ */
+static uint32_t loop_wanted(const struct journal_part *part)
+{
+	const struct handoff *h = part->journal->handoff;
+	uint32_t spare = h->batches / 4 < WANTED_MAX ? h->batches / 4 : WANTED_MAX;
+	uint32_t room = (part->place.block_bytes - BLOCK_HEADER_BYTES - part->open_bytes) / h->batch_bytes;
+
+	if (part->open_buf < 0 || !part->open_records)
+		return 1;
+	return RTE_MAX(1u, RTE_MIN(spare, room));
+}
+
 /* Sleeps until there is something to do: a write has ended, the open block is due, a batch came. While a
  * write is under way batches gather in their lanes, which hold what comes in this time: each time that a
  * sleeping thread is woken costs more than the batch. */
@@ -180,7 +195,7 @@ static void loop_wait(struct loop *l)
 	} else if (l->held) {
 		nanosleep(&(struct timespec){.tv_nsec = (long)ns}, NULL);
 	} else {
-		handoff_sleep(part->journal->handoff, part->index, ns);
+		handoff_sleep(part->journal->handoff, part->index, loop_wanted(part), ns);
 	}
 }
 

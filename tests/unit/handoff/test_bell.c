@@ -76,7 +76,10 @@ static void no_batch_waits_for_a_sleeper(void **state)
 			found++;
 		}
 		if (!found && taken[0] + taken[1] < WORKERS * ROUNDS) {
-			handoff_sleep(&h, 0, SLEEP_NS);
+			/* One of the lanes has two more to come. */
+			bool two = WORKERS * ROUNDS - taken[0] - taken[1] > WORKERS;
+
+			handoff_sleep(&h, 0, two ? 1 + sleeps % 2 : 1, SLEEP_NS);
 			sleeps++;
 		}
 	}
@@ -91,16 +94,20 @@ static void sleep_ends(void **state)
 {
 	struct handoff h;
 	struct err err;
-	void *b;
+	void *b, *b2 = NULL;
 
 	(void)state;
 	assert_int_equal(handoff_create(&h, 1, 2, BATCHES, 4096, &err), 0);
-	handoff_sleep(&h, 0, 1000000);
+	handoff_sleep(&h, 0, 1, 1000000);
 	assert_int_equal(atomic_load(&h.bell[0].asleep), 0);
 	assert_int_equal(rte_ring_sc_dequeue(handoff_lane(&h, 0, 0)->empty, &b), 0);
 	batch_hand_over(&h, b);
-	handoff_sleep(&h, 0, SLEEP_NS);
-	handoff_sleep(&h, 1, 1000000); /* the other partition has none */
+	handoff_sleep(&h, 0, 1, SLEEP_NS);
+	handoff_sleep(&h, 1, 1, 1000000); /* the other partition has none */
+	handoff_sleep(&h, 0, 2, 1000000); /* one is not two */
+	assert_int_equal(rte_ring_sc_dequeue(handoff_lane(&h, 0, 0)->empty, &b2), 0);
+	batch_hand_over(&h, b2);
+	handoff_sleep(&h, 0, 2, SLEEP_NS);
 	assert_ptr_equal(batch_take_sealed(handoff_lane(&h, 0, 0)), b);
 	handoff_free(&h);
 }
