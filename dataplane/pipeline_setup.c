@@ -4,9 +4,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "event_config.h"
+#include "random.h"
 
 #define TAIL_BYTES (256u << 10)
 #define WRITTEN_BYTES (256u << 10)
@@ -128,8 +128,9 @@ int pipeline_setup(struct pipeline *pl, const struct config *cfg, const struct p
 
 	memset(pl, 0, sizeof *pl);
 	/* Not of node and worker: their ids must not come again behind a restart, or in a restored copy. */
-	if (getrandom(pl->id_seed, sizeof pl->id_seed, 0) != (ssize_t)sizeof pl->id_seed)
-		return err_set(err, -errno, "getrandom: %s", strerror(errno));
+	rc = random_draw(pl->id_seed, sizeof pl->id_seed, err);
+	if (rc != 0)
+		return rc;
 	pl->cfg = cfg;
 	pl->live = live;
 	pl->handoff = handoff;

@@ -5,12 +5,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "hash.h"
+#include "random.h"
 
 #define RECOVER_THREADS 16u
 
@@ -108,8 +108,9 @@ static int journal_make(struct journal *j, struct err *err)
 	int rc;
 
 	do {
-		if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random)
-			return err_set(err, -errno, "getrandom: %s", strerror(errno));
+		rc = random_draw(random, sizeof random, err);
+		if (rc != 0)
+			return rc;
 	} while (random[0] == 0);
 	j->meta = (struct meta_file){
 		.epoch = random[0],

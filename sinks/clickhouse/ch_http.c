@@ -7,9 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "clock.h"
+#include "random.h"
 
 #define CONNECT_MS_MAX 5000u
 #define IDLE_NS_MAX 2000000000ull /* servers close idle connections after 3 s and more: be earlier */
@@ -251,8 +251,9 @@ static int http_exchange(struct ch_http *h, struct request *r, struct err *err)
 	int rc, sent;
 
 	h->answered = false;
-	if (!h->query_seed && getrandom(&h->query_seed, sizeof h->query_seed, 0) < 0)
-		return err_set(err, -errno, "clickhouse: getrandom: %s", strerror(errno));
+	rc = h->query_seed ? 0 : random_draw(&h->query_seed, sizeof h->query_seed, err);
+	if (rc)
+		return rc;
 	snprintf(r->query_id, sizeof r->query_id, "sluice-%016lx-%lu", h->query_seed, ++h->query_count);
 	rc = head_build(h, r);
 	if (rc)

@@ -22,13 +22,13 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "ch_ddl.h"
 #include "ch_part_priv.h"
 #include "crash.h"
 #include "hash.h"
 #include "log.h"
+#include "random.h"
 
 #define WORD_BYTES 64
 #define STEM_BYTES 30 /* "sluice_again_" and 16 digits and "_" */
@@ -225,9 +225,10 @@ static int beside_attach(const struct mend *m, const char *partition, struct err
 
 static void names_make(struct mend *m)
 {
+	struct err err;
 	uint64_t attempt;
 
-	if (getrandom(&attempt, sizeof attempt, 0) != (ssize_t)sizeof attempt)
+	if (random_draw(&attempt, sizeof attempt, &err))
 		attempt = m->p->http.query_seed + m->p->http.query_count;
 	snprintf(m->stem, sizeof m->stem, "sluice_again_%016" PRIx64 "_",
 		hash_bytes(m->sent->token, strlen(m->sent->token), 0));
