@@ -185,7 +185,7 @@ void spread_sleep(struct spread *s, uint32_t worker, uint64_t ns)
 {
 	struct bell *bell = &s->place[worker].bell;
 
-	bell_lie_down(bell);
+	bell_lie_down(bell, 1);
 	bell_sleep(bell, spread_waits(s, worker), ns);
 }
 

@@ -237,7 +237,7 @@ static void *acker_main(void *arg)
 	while (!atomic_load_explicit(&a->stop, memory_order_acquire)) {
 		if (acker_round(a))
 			continue;
-		bell_lie_down(&a->lanes->bell);
+		bell_lie_down(&a->lanes->bell, 1);
 		bell_sleep(&a->lanes->bell, acker_has_work(a), SLEEP_NS);
 	}
 	while (acker_round(a))

@@ -121,6 +121,6 @@ void handoff_sleep(const struct handoff *h, uint32_t partition, uint32_t wanted,
 {
 	struct bell *bell = &h->bell[partition];
 
-	bell_lie_down_for(bell, wanted);
-	bell_sleep_for(bell, wanted, handoff_waits(h, partition, wanted), ns);
+	bell_lie_down(bell, wanted);
+	bell_sleep(bell, handoff_waits(h, partition, wanted), ns);
 }

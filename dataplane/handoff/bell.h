@@ -29,13 +29,13 @@ static inline void bell_fence(void)
 #pragma GCC diagnostic pop
 #endif
 
-/* After something was put: either the sleeper sees it, or it is seen asleep. Any thread. */
 static inline void bell_wake(struct bell *bell)
 {
 	if (atomic_exchange_explicit(&bell->asleep, 0, memory_order_acq_rel))
 		(void)syscall(SYS_futex, &bell->asleep, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
+/* After something was put: either the sleeper sees it, or it is seen asleep. Any thread. */
 static inline void bell_ring(struct bell *bell)
 {
 	bell_fence();
@@ -45,29 +45,20 @@ static inline void bell_ring(struct bell *bell)
 
 /* The sleeper: between these two it looks once more, and says whether it found something. Woken, too late,
  * too early: it looks again in any case. */
-static inline void bell_lie_down_for(struct bell *bell, uint32_t wanted)
+static inline void bell_lie_down(struct bell *bell, uint32_t wanted)
 {
 	atomic_store_explicit(&bell->asleep, wanted, memory_order_relaxed);
 	bell_fence();
 }
 
-static inline void bell_lie_down(struct bell *bell)
-{
-	bell_lie_down_for(bell, 1);
-}
-
-static inline void bell_sleep_for(struct bell *bell, uint32_t wanted, int found, uint64_t ns)
-{
-	struct timespec t = {(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)};
-
-	if (!found)
-		(void)syscall(SYS_futex, &bell->asleep, FUTEX_WAIT_PRIVATE, wanted, &t, NULL, 0);
-	atomic_store_explicit(&bell->asleep, 0, memory_order_relaxed);
-}
-
 static inline void bell_sleep(struct bell *bell, int found, uint64_t ns)
 {
-	bell_sleep_for(bell, 1, found, ns);
+	struct timespec t = {(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)};
+	uint32_t wanted = atomic_load_explicit(&bell->asleep, memory_order_relaxed); /* 0: it was rung */
+
+	if (!found && wanted)
+		(void)syscall(SYS_futex, &bell->asleep, FUTEX_WAIT_PRIVATE, wanted, &t, NULL, 0);
+	atomic_store_explicit(&bell->asleep, 0, memory_order_relaxed);
 }
 
 #endif
