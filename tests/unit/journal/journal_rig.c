@@ -243,46 +243,82 @@ void rig_settle(struct rig *rig, uint32_t partition)
 	}
 }
 
-static void log_block(struct rig_log *log, const struct journal_block *block)
+static void block_walk(const struct journal_block *block, rig_each *each, void *arg)
 {
 	const uint8_t *p = block->data;
 
-	log->id = realloc(log->id, (log->count + block->record_count + 1) * sizeof *log->id);
-	assert_non_null(log->id);
 	for (uint32_t i = 0; i < block->record_count; i++) {
 		const struct record *rec = (const struct record *)p;
 
 		assert_true(record_valid(p, block->bytes - (uint64_t)(p - block->data)));
-		log->kinds[rec->kind & 7]++;
-		if (rec->kind == RECORD_EVENT)
-			log->id[log->count++] = rig_id_number(rec->event_id);
+		each(arg, block, i, rec);
 		p += rec->bytes;
 	}
 	assert_ptr_equal(p, block->data + block->bytes);
-	log->end_offset = block->first_offset + block->record_count;
 }
 
-void rig_read(struct rig *rig, uint32_t partition, struct rig_log *log)
+/* Every record from the oldest offset to the durable end. Returns where that is. */
+static uint64_t partition_walk(struct rig *rig, uint32_t partition, rig_each *each, void *arg)
 {
 	struct journal_partition_stats s = rig_stats(rig, partition);
 	struct journal_reader *reader;
 	struct journal_block block;
 	struct err err = {""};
+	uint64_t offset = s.oldest_offset;
 	int rc;
 
-	memset(log, 0, sizeof *log);
-	log->end_offset = s.oldest_offset;
-	if (journal_reader_open(&reader, rig->journal, partition, s.oldest_offset, &err) != 0)
+	if (journal_reader_open(&reader, rig->journal, partition, offset, &err) != 0)
 		fail_msg("journal_reader_open: %s", err.text);
-	while (log->end_offset < s.durable_offset &&
-		(rc = journal_reader_next(reader, &block, 10000, &err)) != 0) {
+	while (offset < s.durable_offset && (rc = journal_reader_next(reader, &block, 10000, &err)) != 0) {
 		if (rc < 0)
 			fail_msg("journal_reader_next: %s", err.text);
-		assert_int_equal(block.first_offset, log->end_offset);
-		log_block(log, &block);
+		assert_int_equal(block.first_offset, offset);
+		block_walk(&block, each, arg);
+		offset += block.record_count;
 	}
-	assert_true(log->end_offset >= s.durable_offset);
+	assert_true(offset >= s.durable_offset);
 	journal_reader_close(reader);
+	return offset;
+}
+
+struct events_arg {
+	rig_each *each;
+	void *arg;
+};
+
+static void events_record(
+	void *arg, const struct journal_block *block, uint32_t index, const struct record *rec)
+{
+	const struct events_arg *events = arg;
+
+	if (rec->kind == RECORD_EVENT)
+		events->each(events->arg, block, index, rec);
+}
+
+void rig_each_event(struct rig *rig, uint32_t partition, rig_each *each, void *arg)
+{
+	struct events_arg events = {each, arg};
+
+	(void)partition_walk(rig, partition, events_record, &events);
+}
+
+static void log_record(void *arg, const struct journal_block *block, uint32_t index, const struct record *rec)
+{
+	struct rig_log *log = arg;
+
+	if (index == 0) {
+		log->id = realloc(log->id, (log->count + block->record_count + 1) * sizeof *log->id);
+		assert_non_null(log->id);
+	}
+	log->kinds[rec->kind & 7]++;
+	if (rec->kind == RECORD_EVENT)
+		log->id[log->count++] = rig_id_number(rec->event_id);
+}
+
+void rig_read(struct rig *rig, uint32_t partition, struct rig_log *log)
+{
+	memset(log, 0, sizeof *log);
+	log->end_offset = partition_walk(rig, partition, log_record, log);
 }
 
 struct scan_arg {
@@ -301,7 +337,8 @@ static int scan_each(void *arg, const struct journal_scan_block *b)
 	if (s->any)
 		assert_int_equal(b->block.first_offset, s->log->end_offset);
 	s->any = true;
-	log_block(s->log, &b->block);
+	block_walk(&b->block, log_record, s->log);
+	s->log->end_offset = b->block.first_offset + b->block.record_count;
 	return 0;
 }
 

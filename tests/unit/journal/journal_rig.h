@@ -60,6 +60,9 @@ struct rig_log {
 	uint64_t kinds[8];
 };
 void rig_read(struct rig *rig, uint32_t partition, struct rig_log *log);
+/* Calls for all events of a partition in the same way; index: among the block's records. */
+typedef void rig_each(void *arg, const struct journal_block *block, uint32_t index, const struct record *rec);
+void rig_each_event(struct rig *rig, uint32_t partition, rig_each *each, void *arg);
 /* The same by journal_scan(): returns false if a block is not intact. */
 bool rig_scan(const char *dir, uint32_t partition, struct rig_log *log);
 void rig_log_free(struct rig_log *log);

@@ -350,12 +350,19 @@ static void receive_times_do_not_go_back(void **state)
 	rig_free(&rig);
 }
 
+static void generation_check(
+	void *arg, const struct journal_block *block, uint32_t index, const struct record *rec)
+{
+	uint32_t *seen = arg;
+
+	assert_int_equal(block->generation, rig_id_number(rec->event_id));
+	assert_int_equal(block->record_count, *seen == 0 && index == 2 ? 3 : 2);
+	++*seen;
+}
+
 static void a_block_has_one_generation(void **state)
 {
 	struct rig rig;
-	struct journal_reader *reader;
-	struct journal_block block;
-	struct err err;
 	uint32_t seen = 0;
 
 	(void)state;
@@ -370,23 +377,8 @@ static void a_block_has_one_generation(void **state)
 		rig_seal(&rig, b);
 	}
 	rig_settle(&rig, 0);
-	assert_int_equal(journal_reader_open(&reader, rig.journal, 0, 0, &err), 0);
-	while (seen < 4 && journal_reader_next(reader, &block, 5000, &err) == 1) {
-		const uint8_t *p = block.data;
-
-		for (uint32_t i = 0; i < block.record_count; i++) {
-			const struct record *rec = (const struct record *)p;
-
-			p += rec->bytes;
-			if (rec->kind != RECORD_EVENT)
-				continue;
-			assert_int_equal(block.generation, rig_id_number(rec->event_id));
-			assert_int_equal(block.record_count, seen == 0 && i == 2 ? 3 : 2);
-			seen++;
-		}
-	}
+	rig_each_event(&rig, 0, generation_check, &seen);
 	assert_int_equal(seen, 4);
-	journal_reader_close(reader);
 	rig_free(&rig);
 }
 

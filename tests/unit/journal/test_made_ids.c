@@ -3,15 +3,28 @@
 
 #include <string.h>
 
+struct seen {
+	uint8_t id[2][16];
+	uint16_t flags[2];
+	uint32_t count;
+};
+
+static void event_see(void *arg, const struct journal_block *block, uint32_t index, const struct record *rec)
+{
+	struct seen *seen = arg;
+
+	(void)block;
+	(void)index;
+	assert_true(seen->count < 2);
+	seen->flags[seen->count] = rec->flags;
+	memcpy(seen->id[seen->count++], rec->event_id, sizeof rec->event_id);
+}
+
 static void missing_ids_are_made_and_stay(void **state)
 {
+	struct seen seen = {.count = 0};
 	struct rig rig;
 	struct batch *b;
-	struct journal_reader *reader;
-	struct journal_block block;
-	struct err err;
-	uint8_t made[2][16];
-	uint32_t count = 0;
 
 	(void)state;
 	rig_init(&rig, 1, 1);
@@ -22,26 +35,14 @@ static void missing_ids_are_made_and_stay(void **state)
 	rig_seal(&rig, b);
 	rig_settle(&rig, 0);
 	rig_restart(&rig);
-	assert_int_equal(journal_reader_open(&reader, rig.journal, 0, 0, &err), 0);
-	while (count < 2 && journal_reader_next(reader, &block, 5000, &err) == 1) {
-		const uint8_t *p = block.data;
-
-		for (uint32_t i = 0; i < block.record_count; i++) {
-			const struct record *rec = (const struct record *)p;
-
-			p += rec->bytes;
-			if (rec->kind != RECORD_EVENT)
-				continue;
-			assert_true(rec->flags & RECORD_F_ID_MADE);
-			assert_int_equal(rec->event_id[6] >> 4, 8);
-			assert_int_equal(rec->event_id[8] >> 6, 2);
-			assert_true(count < 2);
-			memcpy(made[count++], rec->event_id, 16);
-		}
+	rig_each_event(&rig, 0, event_see, &seen);
+	assert_int_equal(seen.count, 2);
+	for (int i = 0; i < 2; i++) {
+		assert_true(seen.flags[i] & RECORD_F_ID_MADE);
+		assert_int_equal(seen.id[i][6] >> 4, 8);
+		assert_int_equal(seen.id[i][8] >> 6, 2);
 	}
-	assert_int_equal(count, 2);
-	assert_memory_not_equal(made[0], made[1], 16);
-	journal_reader_close(reader);
+	assert_memory_not_equal(seen.id[0], seen.id[1], 16);
 	rig_free(&rig);
 }
 
@@ -50,12 +51,9 @@ static void ids_of_workers_stay(void **state)
 {
 	static const uint64_t seed[2] = {1, 2};
 	const uint16_t made = RECORD_F_ID_MADE | RECORD_F_ID_WORKER;
-	struct journal_reader *reader;
-	struct journal_block block;
-	uint32_t count = 0;
+	struct seen seen = {.count = 0};
 	uint8_t id[16];
 	struct batch *b;
-	struct err err;
 	struct rig rig;
 
 	(void)state;
@@ -74,23 +72,12 @@ static void ids_of_workers_stay(void **state)
 	rig_settle(&rig, 0);
 	assert_int_equal(rig_stats(&rig, 0).records[RECORD_EVENT], 2);
 	assert_int_equal(rig_stats(&rig, 0).dedup_ids, 0);
-	assert_int_equal(journal_reader_open(&reader, rig.journal, 0, 0, &err), 0);
-	while (count < 2 && journal_reader_next(reader, &block, 5000, &err) == 1) {
-		const uint8_t *p = block.data;
-
-		for (uint32_t i = 0; i < block.record_count; i++) {
-			const struct record *rec = (const struct record *)p;
-
-			p += rec->bytes;
-			if (rec->kind != RECORD_EVENT)
-				continue;
-			assert_int_equal(rec->flags & made, made);
-			assert_memory_equal(rec->event_id, id, sizeof id);
-			count++;
-		}
+	rig_each_event(&rig, 0, event_see, &seen);
+	assert_int_equal(seen.count, 2);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(seen.flags[i] & made, made);
+		assert_memory_equal(seen.id[i], id, sizeof id);
 	}
-	assert_int_equal(count, 2);
-	journal_reader_close(reader);
 	rig_free(&rig);
 }
 

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "avx2.h"
 #include "parse_util.h"
 
 /* Decodes and encodes again: valid if the shortest form of an allowed code point comes back. */
@@ -41,7 +42,7 @@ static void check(const uint8_t *p, uint32_t bytes)
 
 	if (utf8_valid(p, bytes) != want)
 		fail_msg("baseline, %u bytes", bytes);
-	if (__builtin_cpu_supports("avx2") && utf8_valid_avx2(p, bytes) != want)
+	if (avx2_usable() && utf8_valid_avx2(p, bytes) != want)
 		fail_msg("AVX2, %u bytes", bytes);
 }
 
