@@ -221,7 +221,9 @@ struct journal_consumer_stats {
 void journal_consumer_stats(const struct journal *j, int consumer, struct journal_consumer_stats *out);
 
 /* ---- numbers ---- */
-struct journal_partition_stats { /* each word written by the partition's writer, read by anyone */
+/* Each word written by the partition's writer, read by anyone. Of one reading, records[] and assigned_offset
+ * are at least those of durable_offset; other words may be a little older or newer than it. */
+struct journal_partition_stats {
 	uint64_t durable_offset; /* next offset after the durable prefix = records ever journaled */
 	uint64_t oldest_offset;	 /* first offset still kept */
 	uint64_t records[8];	 /* durable, by record_kind & 7: [0] are RECORD_SHADOW */

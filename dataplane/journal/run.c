@@ -256,9 +256,10 @@ void journal_stats(const struct journal *j, uint32_t partition, struct journal_p
 	struct part_tail tail;
 
 	_Static_assert(sizeof part->stats % 8 == 0, "copied by words");
+	/* First, since it is written last: what is counted beside it then covers it. */
+	tail_get(part, &tail);
 	for (size_t i = 0; i < sizeof part->stats / 8; i++)
 		to[i] = stat_get(from + i);
-	tail_get(part, &tail);
 	out->durable_offset = tail.offset;
 	out->segments_max = j->params.segments_max;
 	out->segments_used = 0;

@@ -147,6 +147,30 @@ static void interval_waits_for_the_sync(void **state)
 	rig_free(&rig);
 }
 
+/* Whoever finds that all of it is durable finds it counted by kind as well. */
+static void what_is_durable_is_counted(void **state)
+{
+	struct rig rig;
+
+	(void)state;
+	rig_init(&rig, 1, 1);
+	rig.params.block_age_us = 1;
+	rig_start(&rig);
+	for (uint64_t i = 0; i < 3000; i++) {
+		struct journal_partition_stats s;
+
+		rig_feed(&rig, 0, 0, i + 1, 1);
+		do {
+			s = rig_stats(&rig, 0);
+			assert_true(s.records[RECORD_EVENT] + s.records[RECORD_TICK] +
+					    s.records[RECORD_CONTROL] >=
+				    s.durable_offset);
+			assert_true(s.assigned_offset >= s.durable_offset);
+		} while (s.records[RECORD_EVENT] <= i);
+	}
+	rig_free(&rig);
+}
+
 /* Through several segments, at a short interval: dense, nothing lost, and no header claims more than was
  * synced. */
 static void interval_delivers_all(void **state)
@@ -298,6 +322,7 @@ static void interval_knows_damage_from_a_torn_end(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_is_durable_is_counted),
 		cmocka_unit_test(interval_waits_for_the_sync),
 		cmocka_unit_test(interval_delivers_all),
 		cmocka_unit_test(async_marks_what_is_synced),
