@@ -134,11 +134,24 @@ static void lag_alarm(struct journal_part *part, struct journal_consumer *c, uin
 		log_info("journal", "a sink has caught up sink=%s partition=%u%s", c->name, part->index, log);
 }
 
+/* Bytes that the partition holds at most for who is behind: fewer segments than it may have where the disk
+ * has no room for a further one. The keeper's. */
+static uint64_t lag_room(struct journal_part *part)
+{
+	uint64_t segments = part->journal->params.segments_max;
+
+	pthread_mutex_lock(&part->lock);
+	if (part->stats.disk_full && part->seg_count < segments)
+		segments = part->seg_count;
+	pthread_mutex_unlock(&part->lock);
+	return (segments > 2 ? segments - 1 : 1) * part->journal->meta.segment_bytes;
+}
+
 void retention_lag(struct journal_part *part)
 {
 	struct journal *j = part->journal;
 	uint32_t count = atomic_load_explicit(&j->consumer_count, memory_order_acquire);
-	uint64_t room = (j->params.segments_max - 1) * j->meta.segment_bytes;
+	uint64_t room = lag_room(part);
 	struct part_tail tail;
 	struct err err;
 
