@@ -1,9 +1,53 @@
 /* The control thread's part of answer.h. */
 #include <errno.h>
+#include <ifaddrs.h>
+#include <netinet/in.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "answer.h"
+#include "ip_text.h"
+#include "log.h"
 #include "port_tx.h"
+
+/* False: no IP address. */
+static bool addr_of(const struct sockaddr *from, uint8_t addr[16])
+{
+	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+
+	if (from && from->sa_family == AF_INET6) {
+		memcpy(addr, &((const struct sockaddr_in6 *)from)->sin6_addr, 16);
+		return true;
+	}
+	if (!from || from->sa_family != AF_INET)
+		return false;
+	memcpy(addr, mapped, sizeof mapped);
+	memcpy(addr + sizeof mapped, &((const struct sockaddr_in *)from)->sin_addr, 4);
+	return true;
+}
+
+/* Two that answer for one address: senders go to the port or to the kernel, as it happens. */
+static void kernel_has(const struct address_list *own, const char *port)
+{
+	struct ifaddrs *list;
+
+	if (getifaddrs(&list))
+		return;
+	for (const struct ifaddrs *a = list; a; a = a->ifa_next) {
+		uint8_t addr[16];
+		char text[IP_TEXT_BYTES];
+
+		if (!addr_of(a->ifa_addr, addr) || address_list_find(own, addr) == ADDRESS_LIST_MAX)
+			continue;
+		(void)ip_to_text(text, addr);
+		log_warn("nic",
+			"ADDRESS CONFLICT: %s of port %s (ports.addresses) is an address of the kernel's "
+			"interface %s as well: "
+			"remove it there, or senders may be sent to the kernel",
+			text, port, a->ifa_name);
+	}
+	freeifaddrs(list);
+}
 
 int answer_port_add(struct answer_ports *ports, const struct port *port, uint32_t index, struct err *err)
 {
@@ -18,6 +62,7 @@ int answer_port_add(struct answer_ports *ports, const struct port *port, uint32_
 			"port %s: %s has no MAC address to answer with (ports.addresses)", port->cfg->name,
 			port->device);
 	memcpy(at->table.mac, mac.addr_bytes, sizeof at->table.mac);
+	kernel_has(&at->table.own, port->cfg->name);
 	at->pool = port->pool;
 	at->index = index;
 	return 0;

@@ -197,6 +197,11 @@ with Rig(sys.argv[1], root=True) as rig:
         rig.expect(silent.counter("events") == 0, "and nobody finds it")
         rig.expect(metric(silent, "neighbour_answered") == 0, "nor is answered")
         silent.stop_well("without addresses")
+    subprocess.run(["ip", "addr", "add", TARGET[4] + "/32", "dev", sender.ours], check=True)
+    both = daemon_of(rig, sender, "both", addresses=addresses)
+    rig.expect(both.start() and f"ADDRESS CONFLICT: {TARGET[4]} of port" in both.log_tail(1 << 20),
+               "an address that the kernel has as well is named")
+    both.stop_well("with an address that the kernel has")
     refused(rig, sender, "a port with decap or promiscuous", addresses=TARGET[4], promiscuous=True)
     refused(rig, sender, "is no address of a host", addresses="224.0.0.1")
 rig.done()
