@@ -9,16 +9,18 @@
 
 /* Which budget a question is of: those who know us and look whether we are still there must not suffer from
  * who asks everybody, and nobody from pings. */
-static uint32_t *answer_budget(struct answerer *a, const struct neighbour_question *q, uint64_t now_ns)
+static uint32_t answer_budget(struct answerer *a, const struct neighbour_question *q, uint64_t now_ns)
 {
 	uint64_t second = now_ns / 1000000000u;
 
-	if (second != a->second)
+	if (second != a->second) {
 		memset(a->in_second, 0, sizeof a->in_second);
+		memset(a->unsent, 0, sizeof a->unsent);
+	}
 	a->second = second;
 	if (q->kind == NEIGHBOUR_ECHO4 || q->kind == NEIGHBOUR_ECHO6)
-		return &a->in_second[ANSWER_PING];
-	return &a->in_second[q->l2[0] & 1 ? ANSWER_ALL : ANSWER_ONE];
+		return ANSWER_PING;
+	return q->l2[0] & 1 ? ANSWER_ALL : ANSWER_ONE;
 }
 
 /* In an mbuf of its own: the question's goes home with its burst. */
@@ -51,7 +53,7 @@ bool answer_frame(struct answerer *a, uint16_t id, const struct rte_mbuf *m, uin
 	struct neighbour_question q;
 	uint8_t l2[DECODE_L2_MAX];
 	const uint8_t *packet;
-	uint32_t l2_bytes, *budget;
+	uint32_t l2_bytes, budget;
 
 	if (m->nb_segs != 1)
 		return false;
@@ -73,11 +75,14 @@ bool answer_frame(struct answerer *a, uint16_t id, const struct rte_mbuf *m, uin
 		break;
 	}
 	budget = answer_budget(a, &q, now_ns);
-	if (*budget < ANSWERS_PER_SECOND && answer_send(port, id, &q)) {
-		++*budget;
-		a->stats->answered++;
-	} else {
-		a->stats->unsent++;
+	if (a->in_second[budget] < ANSWERS_PER_SECOND && a->unsent[budget] < ANSWERS_PER_SECOND) {
+		if (answer_send(port, id, &q)) {
+			a->in_second[budget]++;
+			a->stats->answered++;
+			return true;
+		}
+		a->unsent[budget]++;
 	}
+	a->stats->unsent++;
 	return true;
 }

@@ -32,6 +32,7 @@ struct answerer {
 	struct neighbour_stats *stats;
 	uint64_t second;		    /* of the last question */
 	uint32_t in_second[ANSWER_BUDGETS]; /* answers in it */
+	uint32_t unsent[ANSWER_BUDGETS];    /* tries in it that were none: they cost as much */
 };
 
 /* Worker: looks at a frame of DPDK port `id` that no listener gets. True: it was a question for us, and is

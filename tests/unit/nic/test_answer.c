@@ -228,6 +228,29 @@ static void test_full(void **state)
 	assert_int_equal(rte_mempool_avail_count(pool), MBUFS);
 }
 
+/* Tries cost as much as answers, so a second has so many of them; each kind of question its own. */
+static void test_tries(void **state)
+{
+	struct answerer a;
+	uint32_t room = rte_ring_free_count(wire);
+
+	(void)state;
+	start(&a);
+	for (uint32_t i = 0; i < room; i++)
+		assert_true(look(&a, arp(2, 1), i * SECOND));
+	for (uint32_t i = 0; i < ANSWERS_PER_SECOND; i++)
+		assert_true(look(&a, ping(), 2000 * SECOND));
+	assert_int_equal(stats.unsent, ANSWERS_PER_SECOND);
+	assert_int_equal(drain(), room);
+	assert_true(look(&a, ping(), 2000 * SECOND)); /* though there is room now */
+	assert_int_equal(stats.unsent, ANSWERS_PER_SECOND + 1);
+	assert_true(look(&a, arp(2, 1), 2000 * SECOND));
+	assert_int_equal(drain(), 1);
+	assert_true(look(&a, ping(), 2001 * SECOND));
+	assert_int_equal(drain(), 1);
+	assert_int_equal(stats.answered, room + 2);
+}
+
 /* Each frame once: as a drop, or as answered. */
 static void test_decoder(void **state)
 {
@@ -313,7 +336,8 @@ static void test_lock(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_answers), cmocka_unit_test(test_limit),
-		cmocka_unit_test(test_full), cmocka_unit_test(test_decoder), cmocka_unit_test(test_lock)};
+		cmocka_unit_test(test_full), cmocka_unit_test(test_tries), cmocka_unit_test(test_decoder),
+		cmocka_unit_test(test_lock)};
 
 	rig_eal("answer");
 	return cmocka_run_group_tests(tests, set_up, NULL);
