@@ -91,8 +91,8 @@ static int rows_hidden(const struct mend *m, bool *hidden, struct err *err)
 	ch_ddl_text(sql.out, m->sent->block->table->name);
 	fputs(")" CH_WHOLE_ANSWER, sql.out);
 	rc = ch_ask_number(m->p, &sql, &count, err);
-	*hidden = count != 0 || rc == -EINVAL;
-	return rc == -EINVAL ? 0 : rc;
+	*hidden = count != 0 || (rc == -EINVAL && m->p->http.answered);
+	return *hidden ? 0 : rc;
 }
 
 /* A word of letters, digits, - and _ at *at, which is then behind its line. False at the end, or at anything
@@ -349,13 +349,13 @@ int ch_block_mend(struct ch_part *p, const struct ch_sent *s, struct err *err)
 	return rc_of_mend(rc);
 }
 
-/* Limits on what may be read, and rights: the same however often it is asked. */
+/* Limits on what may be read (TOO_MANY_ROWS, TOO_MANY_BYTES, which of a question count as what passes), and
+ * rights: the same however often it is asked. What a proxy says is not its server's word. */
 static bool refuses_to_say(const struct ch_part *p, int rc)
 {
-	uint32_t code = p->http.answered ? p->http.answer.exception_code : 0;
+	uint32_t code = p->http.answer.exception_code;
 
-	return rc == -EINVAL ||
-	       (rc == -E2BIG && (code == 158 || code == 307)); /* TOO_MANY_ROWS, TOO_MANY_BYTES */
+	return p->http.answered && (rc == -EINVAL || code == 158 || code == 307);
 }
 
 static int block_prove(struct ch_part *p, const struct ch_sent *s, struct err *err)
@@ -394,6 +394,8 @@ int ch_block_prove(struct ch_part *p, const struct ch_sent *s, struct err *err)
 
 	p->ambiguous = true; /* views may have their share: no other server's business */
 	rc = rc_of_mend(block_prove(p, s, err));
+	if (rc == -EINVAL && !p->http.answered)
+		rc = -EAGAIN;
 	if (rc == 0)
 		p->ambiguous = ambiguous;
 	return rc;
