@@ -18,7 +18,9 @@
 #include "hash.h"
 
 #define IDS_MAGIC 0x3153444955434c53ull /* "SLCUIDS1" */
-#define IDS_BUFFER 4096u		/* ids in memory of a file at a time */
+#define IDS_VERSION 2u
+#define IDS_UNKEYED 1u	 /* ids of shadows were made without a key: those of its shadows match none of ours */
+#define IDS_BUFFER 4096u /* ids in memory of a file at a time */
 
 struct ids_head {
 	uint64_t magic;
@@ -198,6 +200,17 @@ static int ids_merge(struct ids_work *w, struct err *err)
 	}
 }
 
+/* Events are told apart by it as ever; of shadows sent again within the window, rules over time see both. */
+static void unkeyed_say(const struct ids_head *head, const char *path)
+{
+	if (head->version == IDS_UNKEYED)
+		log_warn("journal",
+			"%s is of an earlier version: of events that are sent again within "
+			"journal.dedup_window, copies for rules "
+			"over time in other partitions are not known again, and count twice in these rules",
+			path);
+}
+
 /* The ids that the old journal itself was given. */
 static int source_open_carried(struct ids_work *w, uint32_t partition, struct err *err)
 {
@@ -211,8 +224,10 @@ static int source_open_carried(struct ids_work *w, uint32_t partition, struct er
 	if (!s->carried)
 		return errno == ENOENT ? 0 : err_set(err, -errno, "%s: %s", path, strerror(errno));
 	if (fread(&head, sizeof head, 1, s->carried) != 1 || head.magic != IDS_MAGIC ||
+		(head.version != IDS_VERSION && head.version != IDS_UNKEYED) ||
 		head.crc != ids_head_crc(head))
 		return err_set(err, -EINVAL, "%s: damaged", path);
+	unkeyed_say(&head, path);
 	s->carried_left = head.count;
 	return 0;
 }
@@ -247,7 +262,7 @@ static int ids_end(struct ids_work *w, uint64_t *count, struct err *err)
 		struct journal_part *part = &w->to->part[i];
 		struct ids_file *f = &w->file[i];
 		struct ids_head head = {.magic = IDS_MAGIC,
-			.version = JOURNAL_FORMAT_VERSION,
+			.version = IDS_VERSION,
 			.epoch = w->to->meta.epoch,
 			.partition = i};
 		int rc = ids_flush(f);
@@ -342,7 +357,7 @@ static int ids_read_head(
 	struct stat s;
 
 	if (fstat(fd, &s) != 0 || read(fd, head, sizeof *head) != (ssize_t)sizeof *head ||
-		head->magic != IDS_MAGIC || head->version != JOURNAL_FORMAT_VERSION ||
+		head->magic != IDS_MAGIC || (head->version != IDS_VERSION && head->version != IDS_UNKEYED) ||
 		head->crc != ids_head_crc(*head))
 		return ids_damaged(path, "damaged", err);
 	if (head->epoch != part->journal->meta.epoch || head->partition != part->index)
@@ -397,8 +412,10 @@ int carry_ids_load(struct journal_part *part, struct err *err)
 	if (fd < 0)
 		return errno == ENOENT ? 0 : err_set(err, -errno, "%s: %s", path, strerror(errno));
 	rc = ids_read_head(fd, part, path, &head, err);
-	if (rc == 0)
+	if (rc == 0) {
+		unkeyed_say(&head, path);
 		rc = ids_read_body(fd, part, path, &head, err);
+	}
 	close(fd);
 	if (rc == 0 && part->receive_last_ms != INT64_MIN &&
 		clock_wall_ms() - part->receive_last_ms > (int64_t)part->dedup.window_ms)

@@ -267,6 +267,8 @@ bool segment_ids_load(struct journal_part *part, struct segment_entry *seg)
 		seg->ids_done = true;
 		seg->generation_low = h.generation_low;
 		ids_remember(part, &h, (const struct ids_id *)(data + sizeof h));
+	} else if (h.magic == SEGMENT_IDS_MAGIC && h.version < IDS_VERSION && h.crc == header_crc(h)) {
+		log_info("journal", "%s is of an earlier version: the segment is read instead", path);
 	} else {
 		log_warn("journal", "%s is damaged or of another segment: the segment is read instead", path);
 	}

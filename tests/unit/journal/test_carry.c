@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "crc32c.h"
 
 #define IDS 3000
 
@@ -167,6 +168,42 @@ static void damaged_ids_are_refused(void **state)
 	rig_free(&first);
 }
 
+/* Of the version before, whose shadows had other ids; of none that is not known. */
+static void ids_of_an_earlier_version_are_remembered(void **state)
+{
+	struct rig first, second;
+	struct err err = {""};
+	uint8_t head[64];
+	char path[200];
+	int fd;
+
+	(void)state;
+	rig_init(&first, 1, 1);
+	rig_start(&first);
+	feed(&first, 1, 50);
+	rig_close(&first);
+	carry(&second, &first, 1, 50);
+	snprintf(path, sizeof path, "%.120s/p0/ids", second.dir);
+	for (int i = 0; i < 2; i++) {
+		const uint32_t version = i ? 1 : 3;
+
+		fd = open(path, O_RDWR);
+		assert_int_equal(pread(fd, head, sizeof head, 0), sizeof head);
+		assert_int_equal(head[8], i ? 3 : 2);
+		memcpy(head + 8, &version, 4);
+		memset(head + 12, 0, 4);
+		memcpy(head + 12, &(uint32_t){crc32c(0, head, sizeof head)}, 4);
+		assert_int_equal(pwrite(fd, head, sizeof head, 0), sizeof head);
+		close(fd);
+		assert_int_equal(rig_open_rc(&second, &err), i ? 0 : -EINVAL);
+	}
+	rig_start(&second);
+	feed(&second, 1, 60);
+	assert_int_equal(duplicates(&second), 50);
+	rig_free(&second);
+	rig_free(&first);
+}
+
 /* Neither at once, nor after a restart, by what blocks say. */
 static void nothing_goes_back(void **state)
 {
@@ -226,6 +263,7 @@ int main(void)
 		cmocka_unit_test(ids_are_remembered),
 		cmocka_unit_test(old_ids_are_not_carried),
 		cmocka_unit_test(damaged_ids_are_refused),
+		cmocka_unit_test(ids_of_an_earlier_version_are_remembered),
 		cmocka_unit_test(nothing_goes_back),
 		cmocka_unit_test(ticks_by_command),
 	};
