@@ -9,14 +9,17 @@ JSON clicks, counted in tumbling minutes by page and country with a bound of 10 
 
   sluice   a capture file, six events a datagram, is read by a DPDK port as fast as the journal takes it: decoded,
            parsed and validated, journaled durably, windows, rows by transactions. With the file no sender is paid for.
-  Flink    reads the same JSON from a topic of four partitions, one event a message, as the usual pipeline has them.
-           What brought them there (a producer, its collector) is not counted for it either.
+  Flink    jobs written by hand, and in SQL with Flink's JSON format. Each reads the same JSON from a topic of four
+           partitions, one event a message, as the usual pipeline has them. What brought them there (a producer, its
+           collector) is not counted for it either.
 
 The cost is the CPU time (user and system, all threads) of sluiced and of Flink's JVM; the broker's is shown beside it.
 sluice: the difference of two runs, one over a fifth of the events: what start and end cost falls out. Flink: one JVM
-runs the job over a fifth of the events first, so that code is compiled, then over all; from the first record on. Rows
-must be equal by value, but those of the windows that are still open at the end, which only Flink closes."""
+runs the job over a fifth of the events first, so that code is compiled, then over all; from the first record on, and in
+SQL the difference of two runs, too. Rows must be equal by value, but those of the windows that are still open at the
+end, which only Flink closes."""
 import collections
+import datetime
 import json
 import os
 import struct
@@ -44,6 +47,8 @@ FLINK = {
     "Flink, parsed up to the last field, at least once": dict(parser="stream", par=1),
     "Flink, events as objects, at least once": dict(parser="object", par=1),
     "Flink, whole text parsed, at least once, two slots": dict(parser="whole", par=2),
+    "Flink SQL, at least once": dict(program="Sql", par=1),
+    "Flink SQL, exactly once each 10 s": dict(program="Sql", par=1, exactly_once=10000),
     "Flink, whole text parsed, exactly once each 10 s": dict(parser="whole", par=1, exactly_once=10000),
     "Flink, whole text parsed, exactly once each second": dict(parser="whole", par=1, exactly_once=1000),
 }
@@ -73,12 +78,19 @@ def load(rig, name, events):
     os.unlink(lines)
 
 
+def time_ms(value):
+    """Of a number, or of a time of Flink's SQL, which is UTC without saying so."""
+    if isinstance(value, str):
+        return int(datetime.datetime.fromisoformat(value + "+00:00").timestamp() * 1000)
+    return value
+
+
 def rows_of(rig, topic, start, end):
     """(start, page, country) -> count, as read-committed readers see it; a row that comes twice is an error."""
     found = collections.Counter()
     for line in topic_lines(rig.kafka.brokers, topic):
         row = json.loads(line)
-        key = (row[start], row[end], row["page"], row["country"])
+        key = (time_ms(row[start]), time_ms(row[end]), row["page"], row["country"])
         if key in found:
             sys.exit(f"{topic}: twice: {key}")
         found[key] = row["count"]
@@ -155,12 +167,14 @@ def measure_sluice(rig, number, sections, events):
 def measure_flink(rig, number, class_path, arguments, events):
     out, broker = f"f{number}", broker_cpu(rig)
     flink.topics(class_path, rig.kafka.brokers, **{out: PARTITIONS, out + ".warm": PARTITIONS})
-    more = {"in": "clicks", "exactly_once": 0, **arguments}
-    said = flink.run(class_path, heap="2g", program="Pipeline", brokers=rig.kafka.brokers, warm="warm", out=out,
-                     size=SIZE_MS, bound=BOUND_MS, dir=rig.path(out), **more)
-    rig.expect(int(said["events"]) == events, f"Flink's rows count {said['events']} of {events} events")
-    broker = (broker_cpu(rig) - broker) / (events + events // FRACTION) * 1e9
-    return int(said["cpu_ns"]) / events, broker, rows_of(rig, out, "start_ms", "end_ms")
+    fewer = events // FRACTION
+    more = {"program": "Pipeline", "in": "clicks", "exactly_once": 0, **arguments}
+    said = flink.run(class_path, heap="2g", brokers=rig.kafka.brokers, warm="warm", out=out, size=SIZE_MS,
+                     bound=BOUND_MS, dir=rig.path(out), events=events, fewer=fewer, **more)
+    broker = (broker_cpu(rig) - broker) / (events + fewer * (1 if more["program"] == "Pipeline" else 2)) * 1e9
+    rows = rows_of(rig, out, "start_ms", "end_ms")
+    rig.expect(int(said["events"]) == events == sum(rows.values()), f"Flink's rows count all of {events} events")
+    return int(said["cpu_ns"]) / events, broker, rows
 
 
 def compare(rig, results):

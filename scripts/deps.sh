@@ -21,7 +21,7 @@ COMMANDS="java=openjdk-17-jre-headless javac=openjdk-17-jdk-headless mvn=maven n
 KAFKA_VERSION=4.3.1
 KAFKA_JARS_MIN=40
 FLINK_VERSION=2.3.0
-FLINK_JARS_MIN=49
+FLINK_JARS_MIN=57
 RDKAFKA_VERSION=2.15.1
 RDKAFKA=@confluentinc/kafka-javascript # its author's package for another language: holds the whole source
 RDKAFKA_PACK=1.10.1
@@ -136,7 +136,7 @@ install_kafka() {
 }
 
 install_flink() {
-	install_jars "Flink $FLINK_VERSION (tests only)" perf/peers/flink/pom.xml "$SLUICE_FLINK_LIBS" $FLINK_JARS_MIN 100
+	install_jars "Flink $FLINK_VERSION (tests only)" perf/peers/flink/pom.xml "$SLUICE_FLINK_LIBS" $FLINK_JARS_MIN 160
 }
 
 install_programs() {

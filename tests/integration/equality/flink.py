@@ -15,7 +15,8 @@ def libs():
 
 def missing():
     """What is not there, or None."""
-    for jar in ("flink-streaming-java", "flink-connector-kafka", "flink-cep"):  # all of the peer is compiled
+    # All of the peer is compiled.
+    for jar in ("flink-streaming-java", "flink-connector-kafka", "flink-cep", "flink-table-planner-loader"):
         if not glob.glob(os.path.join(libs(), jar + "-*.jar")):
             return f"no {jar}: ./run deps"
     if not any(os.access(os.path.join(p, "javac"), os.X_OK) for p in os.environ["PATH"].split(":")):
