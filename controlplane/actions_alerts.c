@@ -42,6 +42,14 @@ static const char *text_of(const json_t *alert, const char *name)
 	return text ? text : "";
 }
 
+/* What senders wrote is in it: perhaps a zero byte. */
+static json_t *key_json(const json_t *alert)
+{
+	const json_t *key = json_object_get(alert, "key");
+
+	return json_text_n(json_is_string(key) ? json_string_value(key) : "", json_string_length(key));
+}
+
 static json_t *closed_json(struct daemon *d, const char *alert)
 {
 	enum closing_as as = closings_of(d->closings, alert);
@@ -56,9 +64,8 @@ static json_t *row_of_alert(struct daemon *d, const json_t *alert)
 	const json_t *events = json_object_get(alert, "evidence_total");
 
 	return json_pack("{s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "received", json_time(received), "rule",
-		text_of(alert, "rule_id"), "severity", text_of(alert, "severity"), "key",
-		json_text(text_of(alert, "key")), "events",
-		json_integer(events ? json_integer_value(events) : 1), "last_time",
+		text_of(alert, "rule_id"), "severity", text_of(alert, "severity"), "key", key_json(alert),
+		"events", json_integer(events ? json_integer_value(events) : 1), "last_time",
 		json_time(json_integer_value(json_object_get(alert, "last_time"))), "closed",
 		closed_json(d, text_of(alert, "alert_id")), "alert_id",
 		json_text(text_of(alert, "alert_id")));

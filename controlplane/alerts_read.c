@@ -36,8 +36,9 @@ struct scan {
 /* ---- one record ---- */
 static int seen_add(struct scan *s, const struct record *rec, uint32_t partition, uint64_t offset)
 {
-	json_t *alert =
-		s->text.failed ? NULL : json_loadb((const char *)s->text.data, s->text.bytes, 0, NULL);
+	json_t *alert = s->text.failed
+				? NULL
+				: json_loadb((const char *)s->text.data, s->text.bytes, JSON_ALLOW_NUL, NULL);
 
 	if (!alert)
 		return err_set(&s->err, -ENOMEM, "no memory for an alert");

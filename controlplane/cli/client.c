@@ -129,7 +129,7 @@ enum cli_exit client_call(
 		err_set(err, -ECONNRESET, "sluiced closed the connection without an answer");
 		return CLI_UNREACHABLE;
 	}
-	answer = json_loads(line, 0, &at);
+	answer = json_loads(line, JSON_ALLOW_NUL, &at);
 	free(line);
 	code = answer_check(answer, result, err);
 	json_decref(answer);

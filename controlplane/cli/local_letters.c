@@ -54,7 +54,7 @@ static int file_read(const char *path, json_t *reasons, json_t *letters, size_t 
 	if (!in)
 		return err_set(err, -errno, "%s: %s", path, strerror(errno));
 	while (rc == 0 && (n = getline(&line, &room, in)) > 0 && line[n - 1] == '\n') {
-		json_t *letter = json_loadb(line, (size_t)n, 0, NULL);
+		json_t *letter = json_loadb(line, (size_t)n, JSON_ALLOW_NUL, NULL);
 
 		if (letter)
 			letter_take(reasons, letters, letter, last);

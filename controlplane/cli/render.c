@@ -29,6 +29,18 @@ void render_text(FILE *out, const char *text)
 	}
 }
 
+/* A zero byte (\u0000 of a sender) does not end it. */
+static void cell_string(const json_t *v, char *out, size_t cap)
+{
+	size_t bytes = json_string_length(v);
+
+	if (bytes >= cap)
+		bytes = cap - 1;
+	for (size_t i = 0; i < bytes; i++)
+		out[i] = json_string_value(v)[i] ? json_string_value(v)[i] : '?';
+	out[bytes] = 0;
+}
+
 static void cell_text(const json_t *v, char *out, size_t cap)
 {
 	const char *key;
@@ -38,7 +50,7 @@ static void cell_text(const json_t *v, char *out, size_t cap)
 	out[0] = 0;
 	switch (json_typeof(v)) {
 	case JSON_STRING:
-		snprintf(out, cap, "%s", json_string_value(v));
+		cell_string(v, out, cap);
 		break;
 	case JSON_INTEGER:
 		snprintf(out, cap, "%" JSON_INTEGER_FORMAT, json_integer_value(v));

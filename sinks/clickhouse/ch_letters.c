@@ -220,7 +220,7 @@ static bool address_read(const char *text, uint64_t *epoch, uint64_t *offset)
 
 static int line_take(const char *line, size_t bytes, const struct wanted *w)
 {
-	json_t *o = json_loadb(line, bytes, 0, NULL);
+	json_t *o = json_loadb(line, bytes, JSON_ALLOW_NUL, NULL);
 	const char *table = json_string_value(json_object_get(o, "table"));
 	uint64_t epoch, offset;
 	int rc = 0;

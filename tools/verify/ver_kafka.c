@@ -82,7 +82,7 @@ static bool header(const rd_kafka_headers_t *h, const char *name, const char **v
 /* The rule that an alert names; its place is in the header. */
 static int alert_rule(struct ver_row *row, const rd_kafka_message_t *m)
 {
-	json_t *root = json_loadb(m->payload, m->len, 0, NULL);
+	json_t *root = json_loadb(m->payload, m->len, JSON_ALLOW_NUL, NULL);
 	const char *rule = json_string_value(json_object_get(root, "rule_id"));
 
 	row->flags = VER_F_NO_ID; /* the address says which event it was */

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -24,6 +25,11 @@ RULES = """rules:
 WINDOW = 'name: pages, kind: tumbling, size: 5s, by: page, aggregates: count, anomaly: "zscore(count,5,2)"'
 
 
+def user(i):
+    """One of them has a zero byte in it, which is text like any other."""
+    return "zero\0byte" if i == 7 else f"u{i}"
+
+
 def rules_write(text, name="rules.yaml"):
     path = os.path.join(DIR, name)
     with open(path, "w", encoding="utf-8") as f:
@@ -36,7 +42,8 @@ def write_all():
     for i in range(EVENTS):
         page = 3 if 40000 < i * 20 < 45000 else i % 7  # a burst of one page
         lines.append(json.dumps({"event_id": str(uuid.UUID(int=(i + 1) << 64 | 0x8000_0000_0000_0001)),
-                                 "page": f"/p{page}", "user_id": f"u{i % USERS}", "ts": START + i * 20}))
+                                 "page": f"/p{page}" if page != 6 else "/p\0six", "user_id": user(i % USERS),
+                                 "ts": START + i * 20, "attributes": {"odd": {"ke\0y": "va\0lue"}}}))
     pcap_write(os.path.join(DIR, "in.pcap"), lines)
     os.mkdir(os.path.join(DIR, "rules"))
     shutil.copy(rules_write(RULES), os.path.join(DIR, "rules"))
@@ -74,7 +81,15 @@ def lists():
     times = [a["received"] for a in every]
     assert times == sorted(times, reverse=True)
     busy = listed("--rule", "busy", "--limit", "1000")
-    assert len(busy) == USERS and {a["key"] for a in busy} == {f"user_id=u{i}" for i in range(USERS)}, len(busy)
+    assert len(busy) == USERS and {a["key"] for a in busy} == {f"user_id={user(i)}" for i in range(USERS)}, busy
+    words = ["--socket", life.socket, "alerts", "list", "--rule", "busy", "--limit", "1000"]
+    said = subprocess.run([life.sluicectl, *words], capture_output=True, text=True, check=True).stdout
+    assert "user_id=zero?byte" in said and "user_id=u29" in said, said
+    pages = {r["page"] for r in result("windows", "rows", "pages", "--limit", "1000")["rows"]}
+    assert "/p\0six" in pages and "/p5" in pages, pages
+    odd = next(a for a in busy if "zero" in a["key"])
+    event = result("alerts", "show", odd["alert_id"])["event_ids"][0]
+    assert odd["alert_id"] in {a["alert_id"] for a in result("event", event)["alerts"]}, event
     assert all(a["events"] == 3 and a["severity"] == "high" for a in busy)
     assert len(listed("--rule", "page-five", "--limit", "1000")) == fives()
     assert len(listed("--limit", "7")) == 7 and listed("--limit", "7") == every[:7] and listed("--rule", "none") == []
