@@ -13,6 +13,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "log.h"
+
 #define EAL_ARGS_MAX 64
 #define EAL_ARG_BYTES 1024
 
@@ -147,10 +149,33 @@ int eal_cores_check(const struct config *cfg, struct err *err)
 	return 0;
 }
 
+/* Those of eal.main_cores that there are: DPDK refuses a set with any other. */
+static void main_cpus(const struct config *cfg, char *out, size_t bytes)
+{
+	unsigned cpu[RTE_MAX_LCORE];
+	int count = eal_cpu_list(cfg->eal.main_cores, cpu, RTE_MAX_LCORE), missing = 0;
+	cpu_set_t there, set;
+
+	CPU_ZERO(&set);
+	snprintf(out, bytes, "%s", cfg->eal.main_cores);
+	if (!possible_cpus(&there))
+		return;
+	for (int i = 0; i < count; i++) {
+		if (cpu[i] < CPU_SETSIZE && CPU_ISSET(cpu[i], &there))
+			CPU_SET(cpu[i], &set);
+		else
+			missing++;
+	}
+	cpus_text(out, bytes, &set);
+	if (missing)
+		log_warn("nic", "eal.main_cores: of '%s' %d are not there for this process: it has %s",
+			cfg->eal.main_cores, missing, out);
+}
+
 /* --lcores: 0@(main),1@a,2@b ... */
 static int lcore_arg(const struct config *cfg, struct eal_args *a, struct err *err)
 {
-	char all[512], text[EAL_ARG_BYTES];
+	char all[512], main_cores[512], text[EAL_ARG_BYTES];
 	unsigned cpu[RTE_MAX_LCORE] = {0};
 	size_t used;
 	int pinned = eal_cpu_list(cfg->worker.cores, cpu, RTE_MAX_LCORE);
@@ -163,8 +188,10 @@ static int lcore_arg(const struct config *cfg, struct eal_args *a, struct err *e
 		return err_set(err, -EINVAL, "worker.cores names %d cores for worker.count %llu", pinned,
 			(unsigned long long)cfg->worker.count);
 	allowed_cpus(all, sizeof all);
-	used = (size_t)snprintf(
-		text, sizeof text, "0@(%s)", cfg->eal.main_cores[0] ? cfg->eal.main_cores : all);
+	snprintf(main_cores, sizeof main_cores, "%s", all);
+	if (cfg->eal.main_cores[0])
+		main_cpus(cfg, main_cores, sizeof main_cores);
+	used = (size_t)snprintf(text, sizeof text, "0@(%s)", main_cores);
 	for (uint64_t w = 0; w < cfg->worker.count && used < sizeof text; w++) {
 		if (pinned > 0)
 			used += (size_t)snprintf(

@@ -48,7 +48,7 @@ def write_all():
     os.mkdir(os.path.join(DIR, "rules"))
     shutil.copy(rules_write(RULES), os.path.join(DIR, "rules"))
     life.write_config(f"""node: {{id: life, data_dir: {life.data}}}
-eal: {{hugepages: false, memory: 128MiB}}
+eal: {{hugepages: false, memory: 128MiB, main_cores: 0-1023}}
 journal: {{partitions: 4, segment_bytes: 4MiB}}
 time: {{out_of_orderness: 1s, past_max: 0}}
 state: {{enabled: true, checkpoint_every: 200ms, segment_bytes: 4MiB}}
