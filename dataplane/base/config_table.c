@@ -113,11 +113,17 @@ static bool number_parse(const char *text, const struct unit *units, uint64_t ba
 	return false;
 }
 
+static bool unit_there(const char *text)
+{
+	return !strchr("0123456789 ", text[strlen(text) - 1]);
+}
+
+/* Nobody knows of which unit a number alone is meant to be, but of 0. */
 static bool duration_parse(const char *text, uint64_t held_us, uint64_t *out)
 {
 	uint64_t us;
 
-	if (!number_parse(text, duration_units, held_us, &us) || us % held_us)
+	if (!number_parse(text, duration_units, held_us, &us) || us % held_us || (us && !unit_there(text)))
 		return false;
 	*out = us / held_us;
 	return true;
@@ -125,7 +131,7 @@ static bool duration_parse(const char *text, uint64_t held_us, uint64_t *out)
 
 bool config_duration(const char *text, uint64_t *ms)
 {
-	return duration_parse(text, 1000, ms) && !strchr("0123456789 ", text[strlen(text) - 1]);
+	return duration_parse(text, 1000, ms) && unit_there(text);
 }
 
 bool config_bytes(const char *text, uint64_t *bytes)
@@ -283,8 +289,8 @@ void config_key_expected(const struct config_key *key, char *out, size_t cap)
 {
 	static const char *const noun[] = {[CONFIG_KIND_UINT] = "a number",
 		[CONFIG_KIND_BYTES] = "bytes (as 4096, 64KiB, 1MiB, 2GiB)",
-		[CONFIG_KIND_MS] = "a duration (as 500ms, 10s, 5m, 1h, 30d)",
-		[CONFIG_KIND_US] = "a duration (as 50us, 1ms, 1s)"};
+		[CONFIG_KIND_MS] = "a duration with its unit (as 500ms, 10s, 5m, 1h, 30d)",
+		[CONFIG_KIND_US] = "a duration with its unit (as 50us, 1ms, 1s)"};
 	char lo[32], hi[32];
 
 	if (key->kind == CONFIG_KIND_BOOL) {

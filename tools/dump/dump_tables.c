@@ -20,8 +20,9 @@ static void dump_config(void)
 	fputs(HEAD("Configuration"), stdout);
 	fputs("YAML, as `sluiced --config FILE`. `--print-config` prints what would be in force, with help; "
 	      "`--set\n"
-	      "section.key=value` sets one key of a section. Units: bytes with KiB MiB GiB, durations with "
-	      "us ms s m h d.\n"
+	      "section.key=value` sets one key of a section. Units: bytes with KiB MiB GiB or none; "
+	      "durations\n"
+	      "with us ms s m h d, always but for 0.\n"
 	      "A key of the kind *live* can be changed without a restart, where a command does so.\n",
 		stdout);
 	for (uint32_t s = 0; s < config_section_count; s++) {

@@ -139,7 +139,7 @@ static void test_units(void **state)
 	struct err err;
 
 	(void)state;
-	assert_int_equal(parse("time: {past_max: 2h, future_max: 1500}\nworker: {batch_age: 2ms}\n"
+	assert_int_equal(parse("time: {past_max: 2h, future_max: 1500ms}\nworker: {batch_age: 2ms}\n"
 			       "kafka: {tx_age: 3000us}\njournal: {block_bytes: 512KiB}\n",
 				 &err),
 		0);
@@ -161,9 +161,13 @@ static void test_errors(void **state)
 		{"kafak:\n  enabled: true\n", "t.yaml:1:1: kafak: unknown section; did you mean kafka?"},
 		{"zzzzzzzz: 1\n",
 			"t.yaml:1:1: zzzzzzzz: unknown section; docs/config.md and --print-config list all"},
-		{"kafka:\n  tx_timeout: 5s\n",
-			"t.yaml:2:15: kafka.tx_timeout: '5s': expected a duration (as 500ms, 10s, "
-			"5m, 1h, 30d) from 1m to 15m"},
+		{"kafka:\n  tx_timeout: 5s\n", "t.yaml:2:15: kafka.tx_timeout: '5s': expected a duration "
+					       "with its unit (as 500ms, 10s, "
+					       "5m, 1h, 30d) from 1m to 15m"},
+		{"time:\n  past_max: 3600\n",
+			"t.yaml:2:13: time.past_max: '3600': expected a duration with its unit"},
+		{"journal:\n  block_age: 50\n",
+			"t.yaml:2:14: journal.block_age: '50': expected a duration with"},
 		{"time:\n  tick: 1500us\n", "t.yaml:2:9: time.tick: '1500us': expected a duration"},
 		{"worker:\n  count: -1\n", "t.yaml:2:10: worker.count: '-1': expected a number from 1 to 64"},
 		{"worker:\n  count: 99999999999999999999\n",
