@@ -12,6 +12,8 @@
 #define KEY_BYTES_MIN 16u
 #define OUT_BYTES (4u * 65536) /* an event, and what its replaced values are longer */
 
+#define ATTRIBUTES "attributes."
+
 bool protect_configured(const struct config *cfg)
 {
 	return cfg->protect_count || cfg->privacy.cards != CARDS_OFF;
@@ -187,6 +189,29 @@ static int inner_row(struct protector *pt, const char *field, uint32_t row, uint
 	return slot_row(pt, s, row, types, field, err);
 }
 
+/* Rules read attributes.NAME from `properties` and from the event's own unknown keys, too: what they see
+ * under that name must not be stored there either. Not where another row, or a field, has the name. */
+static int elsewhere_add(
+	struct protector *pt, const struct config_protect *cfg, uint32_t row, struct err *err)
+{
+	const char *name = cfg->field + strlen(ATTRIBUTES);
+	uint32_t types;
+	int rc = types_read(&types, cfg->types, err);
+
+	if (!types)
+		types = types_all();
+	for (uint32_t i = 0; i < 2 && !rc; i++) {
+		struct slot *s = slot_add(pt, name, strlen(name), i ? SCOPE_PROPERTIES : SCOPE_TOP);
+		uint32_t free = 0;
+
+		for (int t = 0; t < EVENT_TYPE_MAX; t++)
+			free |= (uint32_t)(s->row[t] == ROW_NONE) << t;
+		if (!s->field)
+			rc = slot_row(pt, s, row, types & free, cfg->field, err);
+	}
+	return rc;
+}
+
 static int row_add(struct protector *pt, const struct config_protect *cfg, struct err *err)
 {
 	uint32_t types, index = pt->row_count;
@@ -203,7 +228,7 @@ static int row_add(struct protector *pt, const struct config_protect *cfg, struc
 	if (rc)
 		return rc;
 	pt->row_count++;
-	if (!strncmp(cfg->field, "attributes.", 11) || !strncmp(cfg->field, "properties.", 11))
+	if (!strncmp(cfg->field, ATTRIBUTES, strlen(ATTRIBUTES)) || !strncmp(cfg->field, "properties.", 11))
 		return inner_row(pt, cfg->field, index, types, err);
 	if (field == FIELD_NONE)
 		return err_set(err, -EINVAL,
@@ -230,6 +255,14 @@ static int rows_add(struct protector *pt, const struct config *cfg, struct err *
 	}
 	for (uint32_t i = 0; i < cfg->protect_count; i++) {
 		int rc = row_add(pt, &cfg->protect[i], err);
+
+		if (rc)
+			return rc;
+	}
+	for (uint32_t i = 0; i < cfg->protect_count; i++) {
+		int rc = strncmp(cfg->protect[i].field, ATTRIBUTES, strlen(ATTRIBUTES))
+				 ? 0
+				 : elsewhere_add(pt, &cfg->protect[i], i, err);
 
 		if (rc)
 			return rc;

@@ -156,7 +156,25 @@ static void test_attributes(void **state)
 		"\"properties\":{\"mail\":\"alice\"},\"iban\":4}",
 		"{\"user_id\":\"" ALICE
 		"\",\"ts\":1,\"page\":\"p\",\"attributes\":{\"iban\":\"***\",\"user_id\":\"" ALICE
-		"\"},\"properties\":{\"mail\":\"" ALICE "\"},\"iban\":4}");
+		"\"},\"properties\":{\"mail\":\"" ALICE "\"},\"iban\":\"***\"}");
+	/* where rules find it, too, but where another row has the name */
+	becomes("{\"user_id\":\"alice\",\"ts\":1,\"page\":\"p\",\"properties\":{\"iban\":1,\"x\":{\"iban\":2}"
+		"},"
+		"\"list\":[{\"iban\":3}],\"mail\":4}",
+		"{\"user_id\":\"" ALICE
+		"\",\"ts\":1,\"page\":\"p\",\"properties\":{\"iban\":\"***\",\"x\":{\"iban\":2}},"
+		"\"list\":null,\"mail\":4}");
+	configure("- {field: properties.iban, action: hash}\n- {field: attributes.iban, action: drop}\n",
+		"off");
+	becomes("{\"user_id\":\"b\",\"ts\":1,\"page\":\"p\",\"attributes\":{\"iban\":1},\"properties\":{"
+		"\"iban\":"
+		"\"alice\"},\"iban\":1}",
+		"{\"user_id\":\"b\",\"ts\":1,\"page\":\"p\",\"attributes\":{\"iban\":null},\"properties\":{"
+		"\"iban\":\"" ALICE "\"},\"iban\":null}");
+	configure("- {field: user_id, action: hash}\n- {field: attributes.iban}\n"
+		  "- {field: attributes.list, action: drop}\n- {field: properties.mail, action: hash}\n"
+		  "- {field: status, action: drop, types: platform}\n",
+		"off");
 	/* another type than the row's */
 	becomes("{\"type\":\"transaction\",\"user_id\":\"alice\",\"ts\":1,\"amount\":5,\"status\":\"ok\"}",
 		"{\"type\":\"transaction\",\"user_id\":\"" ALICE
