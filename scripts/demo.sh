@@ -23,7 +23,8 @@ while [ $# -gt 0 ]; do
 	case $1 in
 	--duration) duration=${2:?--duration S} && shift ;;
 	--rate) rate=${2:?--rate N} && shift ;;
-	--data) data=$(realpath -m "${2:?--data DIR}") && shift ;;
+	--data) [ -n "${2:-}" ] || usage
+		data=$(realpath -m "$2") && shift ;;
 	--keep) keep=1 ;;
 	--no-deps) deps=0 ;;
 	-h | --help) usage 0 ;;
