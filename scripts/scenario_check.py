@@ -17,13 +17,13 @@ class Verdict:
 
     def __init__(self, scenarios, alerts):
         left = collections.Counter(alerts)
-        self.expected, self.found, self.silent = (collections.Counter() for _ in range(3))
+        self.expected, self.found, self.silent, self.cut = (collections.Counter() for _ in range(4))
         self.alerts = collections.Counter(rule for rule, _ in left.elements())
-        self.missed, self.wrong, self.cut = [], [], 0
+        self.missed, self.wrong = [], []
         for s in scenarios:
             have = left.pop((s["rule"], s["key"]), 0)
             if s["expect"] == "cut":  # may have come to its alert or not, but to one only
-                self.cut += 1
+                self.cut[s["rule"]] += 1
                 self.wrong += [s] if have > 1 else []
             elif s["expect"] == "none":
                 self.silent[s["rule"]] += not have
@@ -36,15 +36,17 @@ class Verdict:
         self.strange = list(left.elements())
 
     def rules(self):
-        return sorted(self.expected.keys() | self.silent.keys() | self.alerts.keys())
+        return sorted(self.expected.keys() | self.silent.keys() | self.cut.keys() | self.alerts.keys())
 
     def lines(self):
-        yield f"{'rule with state':22}{'alerts':>8}{'scenarios':>11}{'found':>7}{'just not, silent':>18}"
+        yield (f"{'rule with state':22}{'alerts':>8}{'scenarios':>11}{'found':>7}{'just not, silent':>18}"
+               f"{'cut off, may alert':>20}")
         for r in self.rules():
-            yield f"{r:22}{self.alerts[r]:>8}{self.expected[r]:>11}{self.found[r]:>7}{self.silent[r]:>18}"
+            yield (f"{r:22}{self.alerts[r]:>8}{self.expected[r]:>11}{self.found[r]:>7}{self.silent[r]:>18}"
+                   f"{self.cut[r]:>20}")
         yield (f"scenarios: {self.expected.total()} to be found, {self.found.total()} found, {len(self.missed)} missed; "
-               f"{self.silent.total()} that must not alert are silent; {self.cut} were not done at the end; alerts "
-               f"without a scenario: {len(self.strange)}, wrong ones: {len(self.wrong)}")
+               f"{self.silent.total()} that must not alert are silent; {self.cut.total()} were cut off by the end and may "
+               f"have alerted; alerts without a scenario: {len(self.strange)}, wrong ones: {len(self.wrong)}")
         for what, items in (("missed", self.missed), ("wrong", self.wrong)):
             for s in items[:5]:
                 yield f"  {what}: {s['rule']} {s['key']}, {s['expect']}, events {s['first_ms']} to {s['last_ms']}"
