@@ -86,8 +86,11 @@ static int port_attach(struct port *port, const struct config_ports *cfg, uint32
 	if (rc && driver_arg(cfg->device, "rx_pcap", file, sizeof file) && access(file, R_OK))
 		return err_set(err, -errno, "port %s: capture file %s: %s", cfg->name, file, strerror(errno));
 	if (rc)
-		return err_set(err, rc, "port %s: DPDK could not make %s with \"%s\": %s", cfg->name,
-			port->device, args, rte_strerror(-rc));
+		return err_set(err, rc, "port %s: DPDK could not make %s with \"%s\": %s%s", cfg->name,
+			port->device, args, rte_strerror(-rc),
+			rc == -EPERM ? " (af_packet needs CAP_NET_RAW, af_xdp and tap CAP_NET_ADMIN as well)"
+			: rc == -EFAULT ? " (is there a driver of that name?)"
+					: "");
 	port->attached = true;
 	if (rte_eth_dev_get_port_by_name(port->device, &port->id))
 		return err_set(err, -ENODEV, "port %s: %s made no Ethernet device", cfg->name, port->device);
