@@ -3,8 +3,9 @@
  * events, rows, checksum (sum over rows of a mix of start, end, key, count and sum of amounts, as the peer
  * does it), CPU time of the process, and what the stages hold when the last event of all partitions is in and
  * nothing has been closed for it: held = growth of the resident set, counted = their own account.
- * bench_windows FILE DEFINITION-AS-YAML PARTITIONS OUT_OF_ORDERNESS_MS [count] With `count` rows are counted
- * only, and the checksum is 0. */
+ * bench_windows FILE DEFINITION-AS-YAML PARTITIONS OUT_OF_ORDERNESS_MS [count|json|native] With `count` rows
+ * are counted only, and the checksum is 0; with `json` and `native` they become what goes to Kafka and to
+ * ClickHouse, of whose bytes the checksum is then. */
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
@@ -16,8 +17,10 @@
 #include "agg_column.h"
 #include "bench_util.h"
 #include "bytes.h"
+#include "ch_rows.h"
 #include "hash.h"
 #include "merge.h"
+#include "row_json.h"
 #include "stage.h"
 
 #define BLOCK_BYTES (256u << 10)
@@ -41,7 +44,10 @@ struct run {
 	int64_t last_ms;	/* greatest event time */
 	uint64_t held, counted; /* bytes; held: of the process, until it is taken */
 	bool held_taken;
-	bool count_only; /* rows are not looked at: what they cost without that */
+	int (*look)(
+		struct run *r, const struct record *rec); /* at a row; NULL: what they cost without that */
+	struct ch_rows native;
+	struct bytes text;
 	struct agg_column column[2];
 	uint32_t columns, count_column, sum_column; /* of `column`; UINT32_MAX: there is none */
 };
@@ -229,27 +235,78 @@ static int value_take(void *arg, uint32_t index, const struct agg_column_value *
 	return 0;
 }
 
-static int merged(void *arg, const struct record *rec)
+static int values_look(struct run *r, const struct record *rec)
 {
 	static struct agg_register item[AGG_REGISTERS_MAX];
-	struct run *r = arg;
 	const struct row *row = row_of(rec);
+	const struct window_def *def = window_plan_find(r->plan, row->window_uid);
 	struct row_values values = {.run = r};
-	const struct window_def *def;
 	uint64_t h;
 
-	if (rec->kind != RECORD_ROW || row_is_alert(rec))
-		return 0;
-	r->rows++;
-	if (r->count_only)
-		return 0;
-	def = window_plan_find(r->plan, row->window_uid);
 	(void)agg_column_values(
 		def->aggs, r->column, r->columns, row_agg(row), row->agg_bytes, item, value_take, &values);
 	h = mix((uint64_t)row->start_ms * 31 + (uint64_t)row->end_ms,
 		(uint64_t)(int64_t)key_hash(row, def->group_count));
 	r->sum += mix(h, values.count * 0x9e3779b97f4a7c15ull + values.sum);
 	return 0;
+}
+
+static int json_look(struct run *r, const struct record *rec)
+{
+	struct err err;
+
+	bytes_reset(&r->text);
+	if (row_put_json(&r->text, rec, window_plan_find(r->plan, row_of(rec)->window_uid), "n", &err) ||
+		r->text.failed)
+		die("json", &err);
+	r->sum = hash_bytes(r->text.data, r->text.bytes, r->sum);
+	return 0;
+}
+
+static void native_end(struct run *r)
+{
+	for (uint32_t i = 0; i < r->native.block_count; i++) {
+		bytes_reset(&r->text);
+		if (native_block_write(&r->native.block[i]->native, &r->text))
+			die("no memory", NULL);
+		r->sum = hash_bytes(r->text.data, r->text.bytes, r->sum);
+	}
+	ch_rows_clear(&r->native);
+}
+
+static int native_look(struct run *r, const struct record *rec)
+{
+	struct err err;
+	int rc = ch_rows_hold(&r->native, rec, r->rows, 0, &err);
+
+	if (rc > 0) {
+		native_end(r);
+		rc = ch_rows_hold(&r->native, rec, r->rows, 0, &err);
+	}
+	if (rc)
+		die("native", &err);
+	return 0;
+}
+
+static int merged(void *arg, const struct record *rec)
+{
+	struct run *r = arg;
+
+	if (rec->kind != RECORD_ROW || row_is_alert(rec))
+		return 0;
+	r->rows++;
+	return r->look ? r->look(r, rec) : 0;
+}
+
+static void look_set(struct run *r, const char *how)
+{
+	r->look = !strcmp(how, "json")	   ? json_look
+		  : !strcmp(how, "native") ? native_look
+		  : !strcmp(how, "count")  ? NULL
+					   : values_look;
+	ch_rows_init(&r->native, "n", 1, 0, NULL);
+	r->native.log = SINK_LOG_OUTPUT;
+	r->native.plan = r->plan;
 }
 
 /* The two of a row's values that are looked at, by the names that the peer knows. */
@@ -389,16 +446,16 @@ int main(int argc, char **argv)
 	struct err err = {.text = ""};
 	uint32_t partitions = argc >= 5 ? (uint32_t)strtoul(argv[3], NULL, 10) : 0;
 
-	if (argc < 5 || argc > 6 || (argc == 6 && strcmp(argv[5], "count")) || !cfg || !partitions ||
-		partitions > 64)
-		die("usage: bench_windows FILE DEFINITION PARTITIONS OUT_OF_ORDERNESS_MS [count]", NULL);
+	if (argc < 5 || argc > 6 || !cfg || !partitions || partitions > 64)
+		die("usage: bench_windows FILE DEFINITION PARTITIONS OUT_OF_ORDERNESS_MS [count|json|native]",
+			NULL);
 	r.partitions = mp.partitions = partitions;
-	r.count_only = argc == 6;
 	config_defaults(cfg);
 	if (config_parse(cfg, argv[2], strlen(argv[2]), "definition", &err) ||
 		window_plan_make(&r.plan, cfg, &err))
 		die("definition", &err);
 	columns_find(&r);
+	look_set(&r, argc == 6 ? argv[5] : "");
 	r.part = calloc(r.partitions, sizeof *r.part);
 	events_load(&r, argv[1]);
 	mp.step_ms = r.plan->step_ms;
@@ -417,6 +474,7 @@ int main(int argc, char **argv)
 	}
 	start = cpu_ns();
 	blocks_run(&r, stage);
+	native_end(&r);
 	took = cpu_ns() - start;
 	if (getenv("BENCH_DEBUG"))
 		for (uint32_t p = 0; p < r.partitions; p++)
