@@ -4,7 +4,6 @@
 #include <emmintrin.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 /* Length of the UTF-8 character at p, or 0 if there is none (RFC 3629: no overlong forms, no surrogates). */
 static size_t utf8_length(const uint8_t *p, size_t left)
@@ -218,12 +217,12 @@ void json_put_i64(struct bytes *out, int64_t v)
 	json_put_u64(out, v < 0 ? -(uint64_t)v : (uint64_t)v);
 }
 
+static const char pair[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839"
+			   "40414243444546474849505152535455565758596061626364656667686970717273747576777879"
+			   "8081828384858687888990919293949596979899";
+
 void json_put_u64(struct bytes *out, uint64_t v)
 {
-	static const char pair[] =
-		"00010203040506070809101112131415161718192021222324252627282930313233343536373839"
-		"40414243444546474849505152535455565758596061626364656667686970717273747576777879"
-		"8081828384858687888990919293949596979899";
 	char text[20]; /* 2^64 has 20 digits */
 	size_t at = sizeof text;
 
@@ -243,19 +242,48 @@ void json_put_u64(struct bytes *out, uint64_t v)
 	bytes_put(out, text + at, sizeof text - at);
 }
 
+/* v < 100 */
+static inline void pair_set(char *to, uint32_t v)
+{
+	memcpy(to, pair + 2 * v, 2);
+}
+
+#define DAY_MS 86400000
+#define DAY_FIRST (-719528) /* 0000-01-01, counted from 1970-01-01 */
+#define DAY_LAST 2932896    /* 9999-12-31 */
+
+/* The date of a day, by years that begin in March, so that a leap day is the last (Hinnant,
+ * "chrono-compatible low-level date algorithms"). */
+static void date_set(char *to, int64_t day)
+{
+	uint32_t era_days = 146097, z = (uint32_t)(day - DAY_FIRST + era_days - 60), of_era = z % era_days;
+	uint32_t year_of_era = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
+	uint32_t of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+	uint32_t shifted = (5 * of_year + 2) / 153, month = shifted < 10 ? shifted + 3 : shifted - 9;
+	uint32_t year = year_of_era + z / era_days * 400 - 400 + (month <= 2);
+
+	pair_set(to, year / 100);
+	pair_set(to + 2, year % 100);
+	pair_set(to + 5, month);
+	pair_set(to + 8, of_year - (153 * shifted + 2) / 5 + 1);
+}
+
 void json_put_time(struct bytes *out, int64_t ms)
 {
-	int64_t part = ms % 1000 < 0 ? ms % 1000 + 1000 : ms % 1000;
-	time_t seconds = (time_t)((ms - part) / 1000);
-	char text[64];
-	struct tm tm;
+	char text[] = "\"0000-00-00T00:00:00.000Z\"";
+	int64_t of_day = ms % DAY_MS < 0 ? ms % DAY_MS + DAY_MS : ms % DAY_MS,
+		day = ms / DAY_MS - (ms % DAY_MS < 0);
+	uint32_t seconds = (uint32_t)of_day / 1000, part = (uint32_t)of_day % 1000;
 
-	if (!gmtime_r(&seconds, &tm) || tm.tm_year < -1900 || tm.tm_year > 9999 - 1900) {
+	if (day < DAY_FIRST || day > DAY_LAST) {
 		bytes_put(out, "null", 4);
 		return;
 	}
-	bytes_put(out, text,
-		(size_t)snprintf(text, sizeof text, "\"%04d-%02d-%02dT%02d:%02d:%02d.%03dZ\"",
-			tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec,
-			(int)part));
+	date_set(text + 1, day);
+	pair_set(text + 12, seconds / 3600);
+	pair_set(text + 15, seconds / 60 % 60);
+	pair_set(text + 18, seconds % 60);
+	text[21] = (char)('0' + part / 100);
+	pair_set(text + 22, part % 100);
+	bytes_put(out, text, sizeof text - 1);
 }

@@ -11,11 +11,12 @@
 /* Digits of v, at least `least` of them, ending before `end`; returns where they start. */
 static char *digits_put(char *end, unsigned __int128 v, int least)
 {
-	while (v || least > 0) {
+	uint64_t low;
+
+	for (; v >> 64; v /= 10, least--)
 		*--end = (char)('0' + (int)(v % 10));
-		v /= 10;
-		least--;
-	}
+	for (low = (uint64_t)v; low || least > 0; low /= 10, least--) /* one multiplication a digit */
+		*--end = (char)('0' + (int)(low % 10));
 	return end;
 }
 
@@ -41,7 +42,8 @@ size_t integer_text(char out[DECIMAL_TEXT_BYTES], int64_t v)
 size_t decimal_text(char out[DECIMAL_TEXT_BYTES], __int128 millionths)
 {
 	unsigned __int128 v = millionths < 0 ? -(unsigned __int128)millionths : (unsigned __int128)millionths;
-	uint32_t part = (uint32_t)(v % 1000000);
+	unsigned __int128 whole = v >> 64 ? v / 1000000 : (uint64_t)v / 1000000;
+	uint32_t part = (uint32_t)(v - whole * 1000000);
 	char text[DECIMAL_TEXT_BYTES], *end = text + sizeof text, *p = end;
 	int places = 6;
 
@@ -51,7 +53,7 @@ size_t decimal_text(char out[DECIMAL_TEXT_BYTES], __int128 millionths)
 		p = digits_put(p, part, places);
 		*--p = '.';
 	}
-	p = digits_put(p, v / 1000000, 1);
+	p = digits_put(p, whole, 1);
 	if (millionths < 0)
 		*--p = '-';
 	return text_give(out, p, end);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -162,6 +163,45 @@ static void test_numbers(void **state)
 	}
 }
 
+static void time_check(int64_t ms)
+{
+	int64_t part = ms % 1000 < 0 ? ms % 1000 + 1000 : ms % 1000;
+	time_t seconds = (time_t)((ms - part) / 1000);
+	struct bytes out = {0};
+	char want[64] = "null";
+	struct tm tm;
+
+	if (gmtime_r(&seconds, &tm) && tm.tm_year >= -1900 && tm.tm_year <= 9999 - 1900)
+		snprintf(want, sizeof want, "\"%04d-%02d-%02dT%02d:%02d:%02d.%03dZ\"", tm.tm_year + 1900,
+			tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, (int)part);
+	json_put_time(&out, ms);
+	assert_int_equal(out.bytes, strlen(want));
+	assert_memory_equal(out.data, want, out.bytes);
+	bytes_free(&out);
+}
+
+/* Days from before the year 0 to behind the year 9999, and the last ms before each. */
+static void test_times(void **state)
+{
+	const int64_t day_ms = 86400000;
+
+	(void)state;
+	for (int64_t day = -720000; day < 2933000; day += day < 0 || day > 40000 ? 7 : 1) {
+		time_check(day * day_ms - 1);
+		time_check(day * day_ms);
+	}
+	for (int64_t year = -1; year < 10001; year++) { /* leap days, and what is near them */
+		int64_t day = (year * 146097 - 719528 * 400 + 399) / 400;
+
+		for (int64_t i = 55; i < 65; i++)
+			time_check((day + i) * day_ms);
+	}
+	for (int64_t ms = 0; ms < day_ms; ms += 9999)
+		time_check(1796035200000 + ms);
+	time_check(INT64_MIN);
+	time_check(INT64_MAX);
+}
+
 static void test_random_bytes_are_valid_json(void **state)
 {
 	uint64_t x = 88172645463325252ull;
@@ -197,7 +237,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_strings), cmocka_unit_test(test_places),
 		cmocka_unit_test(test_digits), cmocka_unit_test(test_fit), cmocka_unit_test(test_long_texts),
-		cmocka_unit_test(test_numbers), cmocka_unit_test(test_random_bytes_are_valid_json)};
+		cmocka_unit_test(test_numbers), cmocka_unit_test(test_times),
+		cmocka_unit_test(test_random_bytes_are_valid_json)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
