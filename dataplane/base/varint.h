@@ -6,6 +6,7 @@
 
 #include "bytes.h"
 #include "cursor.h"
+#include "hash.h"
 
 #define VARINT_BYTES_MAX 10    /* of 64 bits */
 #define VARINT128_BYTES_MAX 19 /* of 128 bits */
@@ -65,24 +66,34 @@ static inline void bytes_put_varint128(struct bytes *b, unsigned __int128 v)
 		b->bytes -= VARINT128_BYTES_MAX - varint128_put(p, v);
 }
 
-/* Fails (and gives 0) on a number of more than `bits` bits, and on a longer form than needed. */
-static inline unsigned __int128 cursor_varint128(struct cursor *c, unsigned bits)
+/* What varint_put_wide() takes apart: the 7 bits of each byte, together. */
+static inline uint64_t varint_join(uint64_t x)
+{
+	x = (x & 0x7f007f007f007f00ull) >> 1 | (x & 0x007f007f007f007full);
+	x = (x & 0x3fff00003fff0000ull) >> 2 | (x & 0x00003fff00003fffull);
+	return (x & 0x0fffffff00000000ull) >> 4 | (x & 0x000000000fffffffull);
+}
+
+/* The number that p begins with, if it has at most eight bytes and is in its shortest form; returns its
+ * bytes, else 0. left: bytes that can be read, at least one. */
+static inline uint32_t varint_get_wide(const uint8_t *p, size_t left, uint64_t *v)
+{
+	/* zeros behind what is left are no end: a last byte of several is not 0 */
+	uint64_t word = hash_load(p, left), ends = ~word & 0x8080808080808080ull;
+	uint64_t whole = ends ^ (ends - 1); /* up to the last byte */
+
+	if (!ends || (whole != 0xff && !(word & (whole ^ whole >> 8))))
+		return 0;
+	*v = varint_join(word & whole);
+	return (uint32_t)__builtin_ctzll(ends) / 8 + 1;
+}
+
+/* cursor_varint128() of any number. */
+static __attribute__((noinline, unused)) unsigned __int128 cursor_varint_any(struct cursor *c, unsigned bits)
 {
 	unsigned __int128 v = 0;
-	uint64_t low = 0;
 	uint8_t byte;
 
-	/* nearly all are of few bytes, for which words will do; the rest starts over below */
-	for (unsigned i = 0; !c->failed && i < 8 && 7 * i + 7 <= bits && i < cursor_left(c); i++) {
-		byte = c->at[i];
-		low |= (uint64_t)(byte & 0x7f) << 7 * i;
-		if (byte & 0x80)
-			continue;
-		if (i && !byte)
-			break;
-		c->at += i + 1;
-		return low;
-	}
 	for (unsigned shift = 0;; shift += 7) {
 		byte = cursor_u8(c);
 		if (c->failed || shift >= bits || (shift && !byte) ||
@@ -94,6 +105,23 @@ static inline unsigned __int128 cursor_varint128(struct cursor *c, unsigned bits
 	}
 	c->failed = true;
 	return 0;
+}
+
+/* Fails (and gives 0) on a number of more than `bits` bits, and on a longer form than needed. */
+static inline unsigned __int128 cursor_varint128(struct cursor *c, unsigned bits)
+{
+	size_t left = cursor_left(c);
+	uint64_t v;
+	uint32_t n;
+
+	if (!c->failed && left) { /* nearly all are of few bytes */
+		n = varint_get_wide(c->at, left, &v);
+		if (n && (bits >= 56 || !(v >> bits))) {
+			c->at += n;
+			return v;
+		}
+	}
+	return cursor_varint_any(c, bits);
 }
 
 static inline uint64_t cursor_varint(struct cursor *c, unsigned bits)

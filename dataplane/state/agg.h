@@ -114,9 +114,9 @@ struct agg_top_item {
 	uint32_t bytes;
 	uint64_t count, error; /* true count lies in [count - error, count] */
 };
+#define AGG_VALUE_LABEL_BYTES (AGG_LABEL_BYTES + 8)
 struct agg_value {
-	char label[AGG_LABEL_BYTES +
-		   8];		  /* of the value: quantiles gives p50_metric, p95_metric, p99_metric */
+	const char *label;	  /* the set's: quantiles gives p50_metric, p95_metric, p99_metric */
 	enum agg_value_kind kind; /* NONE: no event had the field */
 	uint64_t u64;
 	__int128 decimal; /* millionths */

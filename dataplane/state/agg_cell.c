@@ -171,45 +171,95 @@ uint64_t agg_view_present(const struct agg_set *set, const struct agg_part *part
 	return view[p - set->part].n;
 }
 
-static inline void part_read(const struct agg_part *part, struct cursor *c, uint64_t n, struct agg_view *view)
+/* Where reading goes on, NULL after a fault; and what was read. */
+struct counted {
+	const uint8_t *at;
+	uint64_t n;
+};
+
+static __attribute__((noinline)) struct counted count_read_any(const uint8_t *at, const uint8_t *end)
 {
-	switch (part->kind) {
-	case AGG_PART_COUNT:
-	case AGG_PART_MATCH:
-	case AGG_PART_ERRORS:
-	case AGG_PART_PRESENT:
-		view->n = cursor_varint(c, AGG_COUNT_BITS);
-		return;
-	case AGG_PART_SUM:
-	case AGG_PART_MIN:
-	case AGG_PART_MAX:
-	case AGG_PART_MOMENTS: /* what is not there reads as zero */
+	struct cursor c = {at, end, false};
+	uint64_t n = cursor_varint(&c, AGG_COUNT_BITS);
+
+	return (struct counted){c.failed ? NULL : c.at, n};
+}
+
+static inline struct counted count_read(const uint8_t *at, const uint8_t *end)
+{
+	if (__builtin_expect(at < end && *at < 0x80, 1)) /* most are */
+		return (struct counted){at + 1, *at};
+	return count_read_any(at, end);
+}
+
+static __attribute__((noinline)) const uint8_t *sum_read_any(
+	const uint8_t *at, const uint8_t *end, struct agg_view *view)
+{
+	struct cursor c = {at, end, false};
+
+	view->decimal = agg_sum_get(&c);
+	return c.failed ? NULL : c.at;
+}
+
+/* A decimal sum of at least one number. */
+static inline const uint8_t *sum_read(const uint8_t *at, const uint8_t *end, struct agg_view *view)
+{
+	uint64_t v;
+	uint32_t n = at < end ? varint_get_wide(at, (size_t)(end - at), &v) : 0;
+
+	if (__builtin_expect(!n, 0))
+		return sum_read_any(at, end, view);
+	view->decimal = varint_unzigzag(v);
+	return at + n;
+}
+
+/* A part by its kind; n: of the field's PRESENT. */
+static __attribute__((noinline)) const uint8_t *part_read(
+	const struct agg_part *part, const uint8_t *at, const uint8_t *end, uint64_t n, struct agg_view *view)
+{
+	struct cursor c = {at, end, false};
+
+	if (part->kind < AGG_PART_DISTINCT) { /* numbers: what is not there reads as zero */
 		view->number = view->m2 = 0;
 		view->decimal = 0;
-		break;
-	default:
+	} else {
 		*view = (struct agg_view){0};
 	}
-	agg_part_ops[part->kind].read(part, c, n, view);
+	agg_part_ops[part->kind].read(part, &c, n, view);
+	return c.failed ? NULL : c.at;
 }
 
+/* Counts and decimal sums here, as above. */
 int agg_read(const struct agg_set *set, const uint8_t *packed, size_t bytes, struct agg_view *view)
 {
-	struct cursor c = cursor_of(packed, bytes);
+	const struct agg_part *part = set->part, *last = part + set->part_count;
+	const uint8_t *at = packed, *end = packed + bytes;
 	uint64_t present = 0;
 
-	for (uint32_t i = 0; i < set->part_count; i++) {
-		const struct agg_part *part = &set->part[i];
-		bool needs = agg_part_ops[part->kind].needs & AP(PRESENT);
+	for (; part < last; part++, view++) {
+		if (part->kind <= AGG_PART_PRESENT) {
+			struct counted c = count_read(at, end);
 
-		part_read(part, &c, needs ? present : 0, &view[i]);
-		if (c.failed)
+			at = c.at;
+			view->n = c.n;
+			if (part->kind == AGG_PART_PRESENT) /* stands before the parts of its field */
+				present = c.n;
+		} else if (part->kind == AGG_PART_SUM && part->decimal) {
+			view->number = 0;
+			view->decimal = 0;
+			if (present)
+				at = sum_read(at, end, view);
+		} else {
+			at = part_read(part, at, end, present, view);
+		}
+		if (!at)
 			return -EINVAL;
-		if (part->kind == AGG_PART_PRESENT) /* stands before the parts of its field */
-			present = view[i].n;
 	}
-	return cursor_left(&c) ? -EINVAL : 0;
+	return at == end ? 0 : -EINVAL;
 }
+_Static_assert(AGG_PART_COUNT < AGG_PART_PRESENT && AGG_PART_MATCH < AGG_PART_PRESENT &&
+		       AGG_PART_ERRORS < AGG_PART_PRESENT && AGG_PART_SUM == AGG_PART_PRESENT + 1,
+	"counters come first");
 
 bool agg_packed_valid(const struct agg_set *set, const uint8_t *packed, size_t bytes)
 {

@@ -34,7 +34,11 @@ static struct agg_column *column_add(
 	for (uint32_t i = 0; i < c->count; i++)
 		if (strcmp(c->out[i].name, name) == 0 && column_same(c, &c->out[i], part))
 			return &c->out[i];
-	*column = (struct agg_column){.kind = kind, .spec = c->spec, .part = (uint8_t)part};
+	*column = (struct agg_column){.kind = kind,
+		.spec = c->spec,
+		.part = (uint8_t)part,
+		.at = c->set->at[c->spec][part],
+		.present_at = c->set->at[c->spec][AGG_PART_PRESENT]};
 	snprintf(column->name, sizeof column->name, "%s", name);
 	c->count++;
 	return column;
@@ -128,41 +132,21 @@ uint32_t agg_columns(const struct agg_set *set, struct agg_column out[AGG_COLUMN
 
 /* ---- values ---- */
 
-struct top_find {
-	const char *label;
-	struct agg_value value;
-};
-
-static int top_take(void *arg, const struct agg_value *v)
-{
-	struct top_find *find = arg;
-
-	if (v->kind == AGG_VALUE_TOP && strcmp(v->label, find->label) == 0)
-		find->value = *v;
-	return 0;
-}
-
-/* From the part's view; m2 of the moments is the sum of squared differences from the mean. */
-static void scalar_get(
+/* From the part's view, of n values; m2 of the moments is the sum of squared differences from the mean. */
+static inline void number_get(
 	const struct agg_column *column, const struct agg_view *view, uint64_t n, struct agg_column_value *v)
 {
-	v->present = true;
-	switch (column->part) {
-	case AGG_PART_SUM:
-	case AGG_PART_MIN:
-	case AGG_PART_MAX:
-		v->present = n > 0;
-		v->f64 = n ? view->number : 0;
-		v->decimal = n ? view->decimal : 0;
-		break;
-	case AGG_PART_MOMENTS:
+	if (column->part == AGG_PART_MOMENTS) {
+		v->present = true;
+		v->decimal = 0;
 		v->f64 = !n		  ? 0
 			 : column->second ? view->m2 + view->number * view->number * (double)n
 					  : view->number * (double)n;
-		break;
-	default:
-		v->u64 = view->n;
+		return;
 	}
+	v->present = n > 0; /* else the numbers are 0 */
+	v->f64 = view->number;
+	v->decimal = view->decimal;
 }
 
 /* Numbers stand in the cell as their bytes. */
@@ -184,41 +168,69 @@ static void edge_get(const struct agg_spec *spec, const struct agg_view *view, c
 	v->text = (const uint8_t *)text;
 }
 
+struct read { /* a packed cell */
+	const struct agg_set *set;
+	const struct agg_view *view;
+	struct agg_register *item;
+	uint32_t top_spec; /* whose list `top` has; AGG_MAX: none */
+	uint32_t top_count;
+	struct agg_top_item top[100];
+};
+
+/* Columns that are lists. */
+static __attribute__((noinline)) int list_get(
+	struct read *r, const struct agg_column *column, struct agg_column_value *v)
+{
+	int n;
+
+	if (column->kind != AGG_COLUMN_TOP) {
+		n = agg_view_registers(r->set, r->view, column->spec, r->item, AGG_REGISTERS_MAX);
+		v->item = r->item;
+		v->item_count = n < 0 ? 0 : (uint32_t)n;
+		return n < 0 ? n : 0;
+	}
+	if (r->top_spec != column->spec) { /* else it is that of the column before: counts, then errors */
+		r->top_spec = column->spec;
+		r->top_count = topk_view_top(&r->view[column->at].top, r->set->spec[column->spec].k, r->top);
+	}
+	v->top = r->top;
+	v->top_count = r->top_count;
+	return 0;
+}
+
 int agg_column_values(const struct agg_set *set, const struct agg_column *column, uint32_t count,
 	const uint8_t *packed, size_t bytes, struct agg_register *item,
 	int (*each)(void *arg, uint32_t index, const struct agg_column_value *v), void *arg)
 {
 	struct agg_view view[AGG_PARTS_MAX];
-	struct top_find top; /* large, and seldom needed */
-	int rc = agg_read(set, packed, bytes, view), n;
+	struct read r; /* large, and seldom needed */
+	struct agg_column_value v;
+	char text[DECIMAL_TEXT_BYTES];
+	int rc = agg_read(set, packed, bytes, view);
 
+	r.set = set;
+	r.view = view;
+	r.item = item;
+	r.top_spec = AGG_MAX;
 	for (uint32_t i = 0; !rc && i < count; i++) {
-		const struct agg_spec *spec = &set->spec[column[i].spec];
-		const uint8_t *at = set->at[column[i].spec];
-		struct agg_column_value v = {0};
-		char text[DECIMAL_TEXT_BYTES];
+		const struct agg_column *c = &column[i];
 
-		switch (column[i].kind) {
-		case AGG_COLUMN_REGISTERS:
-		case AGG_COLUMN_BUCKETS:
-			n = agg_registers(set, packed, bytes, column[i].spec, item, AGG_REGISTERS_MAX);
-			rc = n < 0 ? n : 0;
-			v.item = item;
-			v.item_count = n < 0 ? 0 : (uint32_t)n;
+		switch (c->kind) {
+		case AGG_COLUMN_COUNT:
+			v.present = true;
+			v.u64 = view[c->at].n;
 			break;
-		case AGG_COLUMN_TOP:
-			top.label = spec->label;
-			top.value.top_count = 0;
-			rc = agg_values(set, packed, bytes, top_take, &top);
-			v.top = top.value.top;
-			v.top_count = top.value.top_count;
+		case AGG_COLUMN_SUM:
+		case AGG_COLUMN_MIN:
+		case AGG_COLUMN_MAX:
+			number_get(c, &view[c->at], view[c->present_at].n, &v);
 			break;
 		case AGG_COLUMN_FIRST:
 		case AGG_COLUMN_LAST:
-			edge_get(spec, &view[at[column[i].part]], text, &v);
+			edge_get(&set->spec[c->spec], &view[c->at], text, &v);
 			break;
 		default:
-			scalar_get(&column[i], &view[at[column[i].part]], view[at[AGG_PART_PRESENT]].n, &v);
+			rc = list_get(&r, c, &v);
 		}
 		if (!rc)
 			rc = each(arg, i, &v);

@@ -24,10 +24,11 @@ enum agg_column_kind {
 struct agg_column {
 	char name[AGG_COLUMN_NAME_BYTES]; /* unique unless values were renamed to another's column */
 	enum agg_column_kind kind;
-	bool decimal; /* SUM, MIN, MAX: millionths instead of doubles */
-	uint8_t spec; /* of the list: where the value comes from */
-	uint8_t part; /* of agg_part.def */
-	bool second;  /* the second of two columns of a part: sum of squares, error of a top */
+	bool decimal;		/* SUM, MIN, MAX: millionths instead of doubles */
+	uint8_t spec;		/* of the list: where the value comes from */
+	uint8_t part;		/* of agg_part.def */
+	bool second;		/* the second of two columns of a part: sum of squares, error of a top */
+	uint8_t at, present_at; /* in the set: the part, and that of how many numbers it is made */
 };
 #define AGG_COLUMNS_MAX (4 * AGG_MAX)
 
@@ -37,11 +38,12 @@ struct agg_column {
  *   pNN_F from quantiles_F; top_F has its errors in top_F_error. */
 uint32_t agg_columns(const struct agg_set *set, struct agg_column out[AGG_COLUMNS_MAX]);
 
+/* Of a column's kind; the rest says nothing. */
 struct agg_column_value {
-	bool present;
-	uint64_t u64;
-	double f64;
-	__int128 decimal;
+	bool present;			 /* all but lists */
+	uint64_t u64;			 /* COUNT */
+	double f64;			 /* SUM, MIN, MAX; 0 if there is nothing */
+	__int128 decimal;		 /* the same, if column.decimal */
 	const struct agg_register *item; /* REGISTERS, BUCKETS */
 	uint32_t item_count;
 	const struct agg_top_item *top; /* TOP: counts, or errors if column.second */

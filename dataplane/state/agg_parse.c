@@ -490,6 +490,7 @@ int agg_set_parse(struct agg_set **out, const char *text, struct err *err)
 			set->packed_max, AGG_PACKED_MAX);
 		goto fail;
 	}
+	agg_value_labels(set);
 	if (!agg_narrow_make(set)) {
 		rc = err_set(err, -ENOMEM, "no memory for aggregates");
 		goto fail;

@@ -152,16 +152,12 @@ void agg_part_sum_pack(
 
 void agg_part_sum_read(const struct agg_part *part, struct cursor *c, uint64_t n, struct agg_view *view)
 {
-	unsigned __int128 v;
-
 	if (!n)
 		return;
-	if (!part->decimal) {
+	if (part->decimal)
+		view->decimal = agg_sum_get(c);
+	else
 		view->number = cursor_double(c, false);
-		return;
-	}
-	v = cursor_varint128(c, AGG_SUM_BITS);
-	view->decimal = (__int128)(v >> 1 ^ -(v & 1));
 }
 
 bool agg_part_sum_join(const struct agg_part *part, uint8_t *cell, struct agg_arena *a, uint64_t n,

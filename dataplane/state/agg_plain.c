@@ -93,9 +93,8 @@ bool agg_plain_add(
 			value[i] = (__int128)agg_count_add((uint64_t)value[i], n);
 			present = part->kind == AGG_PART_PRESENT ? n : present;
 		} else if (present) {
-			unsigned __int128 v = cursor_varint128(&c, AGG_SUM_BITS);
-
-			value[i] = (__int128)((unsigned __int128)value[i] + (v >> 1 ^ -(v & 1)));
+			value[i] =
+				(__int128)((unsigned __int128)value[i] + (unsigned __int128)agg_sum_get(&c));
 		}
 	}
 	return !c.failed && !cursor_left(&c);

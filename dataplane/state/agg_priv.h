@@ -24,6 +24,7 @@ enum agg_part_kind {
 
 #define AGG_PARTS_MAX (3 * AGG_MAX)
 #define AGG_PART_CELL_MAX 32 /* bytes of a part in a cell */
+#define AGG_VALUE_LABELS 3   /* of a spec: p50, p95, p99 */
 #define AGG_TEXT_BYTES 64    /* of first and last: longer values are cut between characters */
 #define AGG_SUM_BITS 120     /* of a packed decimal sum: 2^63 millionths 2^42 times stay below */
 
@@ -55,6 +56,8 @@ struct agg_set {
 	uint64_t fields;
 	struct agg_spec spec[AGG_MAX];
 	uint8_t at[AGG_MAX][AGG_PART_KIND_MAX]; /* part of a spec by kind */
+	/* of a spec's values that have not its own label */
+	char label[AGG_MAX][AGG_VALUE_LABELS][AGG_VALUE_LABEL_BYTES];
 	struct agg_part part[AGG_PARTS_MAX];
 	struct agg_group group[AGG_PARTS_MAX];
 	uint8_t grow[AGG_PARTS_MAX]; /* parts that may have memory in the arena */
@@ -136,6 +139,11 @@ bool agg_part_edge_offer(const struct agg_part *part, uint8_t *cell, struct agg_
 
 /* Reads and checks a whole packed cell. -EINVAL: not one of this set. */
 int agg_read(const struct agg_set *set, const uint8_t *packed, size_t bytes, struct agg_view *view);
+/* agg_registers() of what was read. */
+int agg_view_registers(const struct agg_set *set, const struct agg_view *view, uint32_t index,
+	struct agg_register *out, uint32_t max);
+/* Set-up: labels of values beside those of specs. */
+void agg_value_labels(struct agg_set *set);
 /* n of a part's PRESENT among the views; 0 where it has none. */
 uint64_t agg_view_present(
 	const struct agg_set *set, const struct agg_part *part, const struct agg_view *view);
@@ -216,6 +224,12 @@ static inline size_t agg_sum_put(uint8_t *p, __int128 v)
 	if (v > most || v < -most) /* not by events: by rows that somebody made */
 		v = v > 0 ? most : -most;
 	return varint128_put(p, (unsigned __int128)v << 1 ^ (unsigned __int128)(v >> 127));
+}
+static inline __int128 agg_sum_get(struct cursor *c)
+{
+	unsigned __int128 v = cursor_varint128(c, AGG_SUM_BITS);
+
+	return (__int128)(v >> 1 ^ -(v & 1));
 }
 
 #endif

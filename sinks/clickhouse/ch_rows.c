@@ -349,12 +349,6 @@ static int window_get(
 	return 0;
 }
 
-static int value_nothing(void *arg, const struct agg_value *v)
-{
-	(void)arg, (void)v;
-	return 0;
-}
-
 /* -EINVAL for a row that cannot be added, before anything of it is. */
 static int window_row_check(const struct ch_rows *rows, const struct ch_source *src, struct err *err)
 {
@@ -364,9 +358,8 @@ static int window_row_check(const struct ch_rows *rows, const struct ch_source *
 
 	if (w->merges && row->revision && !row->delta_bytes)
 		fault = "has a revision without a difference";
-	else if (agg_values(w->def->aggs, row_agg(row), row->agg_bytes, value_nothing, NULL) ||
-		 (row->delta_bytes &&
-			 agg_values(w->def->aggs, row_delta(row), row->delta_bytes, value_nothing, NULL)))
+	else if (!agg_packed_valid(w->def->aggs, row_agg(row), row->agg_bytes) ||
+		 (row->delta_bytes && !agg_packed_valid(w->def->aggs, row_delta(row), row->delta_bytes)))
 		fault = "has other aggregates than its definition";
 	if (!fault)
 		return 0;

@@ -16,7 +16,7 @@ static int value_check(void *arg, const struct agg_value *v)
 {
 	uint64_t *sum = arg;
 
-	check(memchr(v->label, 0, sizeof v->label) != NULL);
+	check(memchr(v->label, 0, AGG_VALUE_LABEL_BYTES) != NULL);
 	check(v->kind != AGG_VALUE_F64 || isfinite(v->f64));
 	for (uint32_t i = 0; v->kind == AGG_VALUE_TEXT && i < v->text_bytes; i++)
 		*sum += v->text[i];

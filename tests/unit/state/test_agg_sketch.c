@@ -338,7 +338,7 @@ static int value_any(void *arg, const struct agg_value *v)
 {
 	(void)arg;
 	assert_true(v->kind != AGG_VALUE_F64 || isfinite(v->f64));
-	assert_true(strlen(v->label) < sizeof v->label);
+	assert_true(strlen(v->label) < AGG_VALUE_LABEL_BYTES);
 	return 0;
 }
 
