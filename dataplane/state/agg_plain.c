@@ -3,7 +3,7 @@
 
 #include <emmintrin.h>
 
-#include "agg_priv.h"
+#include "agg_slide.h"
 
 static bool part_counts(const struct agg_part *part)
 {
@@ -117,42 +117,12 @@ uint8_t *agg_plain_pack(const struct agg_set *set, const __int128 value[AGG_PLAI
 	return to;
 }
 
-static inline uint8_t *count_slide(uint8_t *cell, uint64_t in, uint64_t out, uint8_t *to, bool *any)
-{
-	uint64_t n = agg_u64(cell) + in;
-
-	agg_u64_set(cell, n - out);
-	*any = n != 0;
-	if (n < 0x80) { /* most are */
-		*to = (uint8_t)n;
-		return to + 1;
-	}
-	return to + varint_put_wide(to, agg_count_add(n, 0));
-}
-
-/* Returns the end, if the sum is to be put. */
-static __attribute__((noinline)) uint8_t *sum_slide(
-	uint8_t *cell, unsigned __int128 in, unsigned __int128 out, uint8_t *to, bool put)
+uint8_t *agg_slide_sum_wide(uint8_t *cell, unsigned __int128 in, unsigned __int128 out, uint8_t *to, bool put)
 {
 	__int128 v = (__int128)(agg_u128(cell) + in);
 
 	agg_u128_set(cell, (unsigned __int128)v - out);
 	return put ? to + agg_sum_put(to, v) : to;
-}
-
-/* The same of sums that 64 bits hold, as most are. */
-static inline uint8_t *sum_slide_short(uint8_t *cell, int64_t in, int64_t out, uint8_t *to, bool put)
-{
-	int64_t low = (int64_t)agg_u64(cell), high = (int64_t)agg_u64(cell + 8), v, rest;
-
-	if (__builtin_expect(high != low >> 63 || __builtin_add_overflow(low, in, &v) ||
-				     __builtin_sub_overflow(v, out, &rest),
-		    0))
-		return sum_slide(
-			cell, (unsigned __int128)(__int128)in, (unsigned __int128)(__int128)out, to, put);
-	agg_u64_set(cell, (uint64_t)rest);
-	agg_u64_set(cell + 8, (uint64_t)(rest >> 63));
-	return put ? to + varint_put_wide(to, varint_zigzag(v)) : to;
 }
 
 uint8_t *agg_plain_slide(const struct agg_set *set, void *sum, const void *in, const void *out, uint8_t *to)
@@ -167,33 +137,10 @@ uint8_t *agg_plain_slide(const struct agg_set *set, void *sum, const void *in, c
 		const uint8_t *p = a + part->offset, *q = b + part->offset;
 
 		if (part->kind == AGG_PART_SUM) {
-			to = sum_slide(cell, agg_u128(p), agg_u128(q), to, present);
+			to = agg_slide_sum_wide(cell, agg_u128(p), agg_u128(q), to, present);
 			continue;
 		}
-		to = count_slide(cell, agg_u64(p), agg_u64(q), to, &any);
-		present = part->kind == AGG_PART_PRESENT ? any : present;
-	}
-	return to;
-}
-
-uint8_t *agg_plain_slide_narrow(
-	const struct agg_set *set, void *sum, const uint8_t *in, const uint8_t *out, uint8_t *to)
-{
-	const struct agg_part *part = set->part, *end = part + set->part_count, *narrow = set->narrow->part;
-	const uint8_t *empty = (const uint8_t *)set->narrow->empty;
-	bool any, present = false;
-
-	in = in ? in : empty;
-	out = out ? out : empty;
-	for (; part < end; part++, narrow++) {
-		uint8_t *cell = (uint8_t *)sum + part->offset;
-		const uint8_t *p = in + narrow->offset, *q = out + narrow->offset;
-
-		if (part->kind == AGG_PART_SUM) {
-			to = sum_slide_short(cell, agg_narrow_sum(p), agg_narrow_sum(q), to, present);
-			continue;
-		}
-		to = count_slide(cell, *p, *q, to, &any);
+		to = agg_slide_count(cell, agg_u64(p), agg_u64(q), to, &any);
 		present = part->kind == AGG_PART_PRESENT ? any : present;
 	}
 	return to;

@@ -21,9 +21,7 @@ uint8_t *agg_plain_pack(const struct agg_set *set, const __int128 value[AGG_PLAI
 
 /* sum += in; packs it as agg_cell_pack() would, and returns the end; sum -= out. in, out: cells, or NULL. */
 uint8_t *agg_plain_slide(const struct agg_set *set, void *sum, const void *in, const void *out, uint8_t *to);
-/* The same; in and out are narrow cells (agg_narrow.h). */
-uint8_t *agg_plain_slide_narrow(
-	const struct agg_set *set, void *sum, const uint8_t *in, const uint8_t *out, uint8_t *to);
+/* The same of narrow cells: agg_slide.h. */
 /* As agg_cell_merge(). */
 void agg_plain_merge(const struct agg_set *set, void *dst, const void *src);
 /* dst -= src. False: that is less than nothing, or not of counters that were added up; dst says nothing then.

@@ -6,6 +6,7 @@
  * they come, for the same bits. An event that is late for some of its windows goes into its element and the
  * sum. What is saved has the form of other hopping windows, suffixes and a prefix (window_hopping.c), which
  * follow from the elements. */
+#include "agg_slide.h"
 #include "hopping_priv.h"
 
 #define LATEST 3u /* elements of a key that are fetched before events come to it */
@@ -95,40 +96,81 @@ void hop_sum_take(struct hopping *h, const struct stage_run *run, struct stage_p
 /* A window that is computed. */
 struct sum_window {
 	int64_t number, oldest; /* its last and first pane */
-	struct row row;		/* without key */
+	struct agg_slide slide;
+	uint8_t *at;	/* of the next row in the open record; NULL: there is none */
+	uint8_t *full;	/* where it takes no more */
+	uint64_t rows;	/* so far */
+	uint64_t put;	/* of these the record knows */
+	uint64_t left;	/* elements of `oldest` so far */
+	struct row row; /* without key */
 	int64_t step_ms;
-	bool open;     /* the open record is of this window */
-	uint64_t rows; /* so far */
-	uint64_t left; /* elements of `oldest` so far */
 };
 
-/* The key's row: it has something in the window. in, out: its elements of the last and first pane, or NULL.
- */
-static inline int sum_row(struct hopping *h, struct sum_window *sum, const struct keytab_entry *e,
-	struct hop_element *in, struct hop_element *out)
+/* Rows that a record gets before it is full, and the last one. */
+#define SUM_ROOM                                                                                             \
+	(ROW_MANY_BYTES + sizeof(struct row_many_item) + ROW_MANY_ITEM_MAX + AGG_PLAIN_BYTES +               \
+		2 * sizeof(uint64_t))
+
+static void sum_rows_put(struct hopping *h, struct sum_window *sum)
+{
+	if (sum->at)
+		row_many_add(&h->w.st->rows, sum->at, (uint32_t)(sum->rows - sum->put));
+	sum->put = sum->rows;
+}
+
+static __attribute__((noinline)) int sum_record_begin(struct hopping *h, struct sum_window *sum)
 {
 	struct bytes *rows = &h->w.st->rows;
+	int rc;
+
+	sum_rows_put(h, sum);
+	rc = stage_rows_begin(&h->w, &sum->row, sum->step_ms);
+	sum->at = bytes_room(rows, SUM_ROOM);
+	must(sum->at);
+	rows->bytes -= SUM_ROOM;
+	sum->full = rows->data + ROW_MANY_BYTES;
+	return rc;
+}
+
+static __attribute__((noinline)) uint8_t *wide_slide(
+	struct hopping *h, struct hop_key *k, struct hop_element *in, struct hop_element *out, uint8_t *to)
+{
+	return agg_plain_slide(h->w.def->aggs, hop_prefix_cell(k), in ? hop_element_cell(in) : NULL,
+		out ? hop_element_cell(out) : NULL, to);
+}
+
+/* A narrow cell, or the empty one; without a branch, as in sum_key(). */
+static inline const uint8_t *narrow_or(struct hop_element *e, bool has, const uint8_t *empty)
+{
+	uintptr_t cell = (uintptr_t)hop_element_narrow(e), other = (uintptr_t)empty;
+
+	return (const uint8_t *)(other ^ ((cell ^ other) & -(uintptr_t)has));
+}
+
+/* The key's row: it has something in the window. comes, gone: next, first are its elements of the last and
+ * first pane. */
+static inline int sum_row(struct hopping *h, struct sum_window *sum, const struct keytab_entry *e,
+	struct hop_element *next, bool comes, struct hop_element *first, bool gone)
+{
 	const uint8_t *key = keytab_key(&h->keys, e);
 	struct hop_key *k = keytab_value(e);
 	uint32_t key_bytes = e->key_bytes;
 	uint8_t *to, *end;
 	int rc = 0;
 
-	if (__builtin_expect(!sum->open || rows->bytes >= ROW_MANY_BYTES, 0)) {
-		rc = stage_rows_begin(&h->w, &sum->row, sum->step_ms);
-		sum->open = true;
-	}
-	to = row_many_room(rows, key_bytes, AGG_PLAIN_BYTES);
-	must(!rows->failed);
+	if (__builtin_expect(sum->at >= sum->full, 0))
+		rc = sum_record_begin(h, sum);
+	to = sum->at + sizeof(struct row_many_item);
 	for (uint32_t i = 0; i < key_bytes; i += 8) /* there are zeros behind it */
-		memcpy(to - key_bytes + i, key + i, 8);
+		memcpy(to + i, key + i, 8);
+	to += key_bytes;
 	if (__builtin_expect(k->narrow, 1))
-		end = agg_plain_slide_narrow(h->w.def->aggs, hop_prefix_cell(k),
-			in ? hop_element_narrow(in) : NULL, out ? hop_element_narrow(out) : NULL, to);
+		end = agg_slide_narrow(&sum->slide, hop_prefix_cell(k),
+			narrow_or(next, comes, sum->slide.empty), narrow_or(first, gone, sum->slide.empty),
+			to);
 	else
-		end = agg_plain_slide(h->w.def->aggs, hop_prefix_cell(k), in ? hop_element_cell(in) : NULL,
-			out ? hop_element_cell(out) : NULL, to);
-	row_many_item(rows, key_bytes, e->flags & KEYTAB_F_OTHER ? ROW_F_OTHER : 0u, to, end);
+		end = wide_slide(h, k, comes ? next : NULL, gone ? first : NULL, to);
+	sum->at = row_many_item(key_bytes, e->flags & KEYTAB_F_OTHER ? ROW_F_OTHER : 0u, to, end);
 	sum->rows++;
 	return rc;
 }
@@ -147,7 +189,7 @@ static inline int sum_key(struct hopping *h, struct sum_window *sum, const struc
 	k->closed += comes;
 	if (!k->closed) /* all it has is of later windows */
 		return 0;
-	rc = sum_row(h, sum, e, comes ? next : NULL, gone ? first : NULL);
+	rc = sum_row(h, sum, e, next, comes, first, gone);
 	k->first += gone;
 	k->count -= gone;
 	k->closed -= gone;
@@ -158,7 +200,10 @@ static inline int sum_key(struct hopping *h, struct sum_window *sum, const struc
 int hop_sum_close(struct hopping *h, int64_t number, int64_t step_ms)
 {
 	struct stage *st = h->w.st;
-	struct sum_window sum = {.number = number, .oldest = number - h->panes + 1, .step_ms = step_ms};
+	struct sum_window sum = {.number = number,
+		.oldest = number - h->panes + 1,
+		.slide = agg_slide_of(h->w.def->aggs),
+		.step_ms = step_ms};
 	size_t kept = 0;
 	int rc = 0;
 
@@ -183,6 +228,7 @@ int hop_sum_close(struct hopping *h, int64_t number, int64_t step_ms)
 			h->order[kept] = h->order[i];
 		kept++;
 	}
+	sum_rows_put(h, &sum);
 	st->stats.rows += sum.rows;
 	h->w.stats->rows += sum.rows;
 	if (rc)

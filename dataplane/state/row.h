@@ -330,26 +330,30 @@ static inline uint8_t *row_many_room(struct bytes *out, uint32_t key_bytes, uint
 }
 
 /* The item whose key and aggregates have been written: these between `to`, from row_many_room(), and `end`.
- */
-static inline void row_many_item(
-	struct bytes *out, uint32_t key_bytes, uint32_t flags, uint8_t *to, const uint8_t *end)
+ * Returns where the next one goes. */
+static inline uint8_t *row_many_item(uint32_t key_bytes, uint32_t flags, uint8_t *to, uint8_t *end)
 {
 	struct row_many_item item = {(uint16_t)key_bytes, (uint16_t)(end - to), flags};
 	uint8_t *at = to - key_bytes - sizeof item;
-	struct row_many *rows = (struct row_many *)(out->data + sizeof(struct record));
 
 	memcpy(at, &item, sizeof item);
-	memset((uint8_t *)(uintptr_t)end, 0, sizeof(uint64_t));
-	out->bytes += (size_t)(end - at + RECORD_ALIGN - 1) & ~(size_t)(RECORD_ALIGN - 1);
-	rows->count++;
+	memset(end, 0, sizeof(uint64_t));
+	return at + ((size_t)(end - at + RECORD_ALIGN - 1) & ~(size_t)(RECORD_ALIGN - 1));
 }
 
-/* The same with the key. */
+/* Items up to `end` are there. */
+static inline void row_many_add(struct bytes *out, const uint8_t *end, uint32_t count)
+{
+	out->bytes = (size_t)(end - out->data);
+	((struct row_many *)(out->data + sizeof(struct record)))->count += count;
+}
+
+/* The key as well, and the item is there. */
 static inline void row_many_put(struct bytes *out, const void *key, uint32_t key_bytes, uint32_t flags,
 	uint8_t *to, const uint8_t *end)
 {
 	memcpy(to - key_bytes, key, key_bytes);
-	row_many_item(out, key_bytes, flags, to, end);
+	row_many_add(out, row_many_item(key_bytes, flags, to, (uint8_t *)(uintptr_t)end), 1);
 }
 
 #endif
