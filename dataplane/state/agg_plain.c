@@ -1,8 +1,6 @@
 /* Plain packed cells; see agg_plain.h. Pure. */
 #include "agg_plain.h"
 
-#include <emmintrin.h>
-
 #include "agg_slide.h"
 
 static bool part_counts(const struct agg_part *part)
@@ -11,13 +9,13 @@ static bool part_counts(const struct agg_part *part)
 	       part->kind == AGG_PART_ERRORS || part->kind == AGG_PART_PRESENT;
 }
 
-bool agg_plain(const struct agg_set *set)
+uint32_t agg_plain(const struct agg_set *set)
 {
 	for (uint32_t i = 0; i < set->part_count; i++)
 		if (!part_counts(&set->part[i]) &&
 			(set->part[i].kind != AGG_PART_SUM || !set->part[i].decimal))
-			return false;
-	return set->part_count <= AGG_PLAIN_MAX;
+			return 0;
+	return set->part_count <= AGG_PLAIN_MAX ? set->part_count : 0;
 }
 
 /* Bytes of the number at p if it has at most eight and is in its shortest form; else 0. 8 bytes can be read.
@@ -34,28 +32,12 @@ static inline uint32_t short_bytes(const uint8_t *p, bool *zero)
 	return bit == 7 || (word >> (bit - 7) & 0x7f) ? bit / 8 + 1 : 0;
 }
 
-/* True of a packed cell of at most 16 bytes in which no number is 0, so that all sums are there, and none has
- * more bytes than a counter may have. 16 bytes can be read. */
-static inline bool short_valid(const struct agg_set *set, const uint8_t *packed, size_t bytes)
-{
-	__m128i v = _mm_loadu_si128((const __m128i *)packed);
-	uint32_t inside = (1u << (bytes & 31)) - 1, more = (uint32_t)_mm_movemask_epi8(v) & inside,
-		 zero = (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_setzero_si128())) & inside,
-		 run = more & more >> 1; /* so many bytes in a row that are not a number's last */
-
-	run &= run >> 2;
-	run &= run >> 2;
-	return bytes - 1 < 16 && !zero && !run && !(more >> (bytes - 1)) &&
-	       bytes - (uint32_t)__builtin_popcount(more) == set->part_count;
-}
-_Static_assert(AGG_COUNT_BYTES == 6, "six bytes that are not the last one are too many");
-
 bool agg_plain_valid(const struct agg_set *set, const uint8_t *packed, size_t bytes)
 {
 	size_t at = 0;
 	bool present = false;
 
-	if (__builtin_expect(short_valid(set, packed, bytes), 1)) /* most are */
+	if (agg_plain_short(set->part_count, packed, bytes))
 		return true;
 	for (uint32_t i = 0; i < set->part_count; i++) {
 		const struct agg_part *part = &set->part[i];

@@ -96,7 +96,7 @@ static inline struct merge_lane *lanes_first(struct merge *m, struct merge_lane 
 {
 	struct merge_lane **tree = m->lane_tree, *first = changed;
 
-	for (size_t at = m->leaves + (size_t)(changed - m->lane); at > 1; at /= 2)
+	for (size_t at = changed->leaf; at > 1; at /= 2)
 		tree[at / 2] = first = lane_lower(first, tree[at ^ 1]);
 	return first;
 }
@@ -113,7 +113,8 @@ static struct merge_lane *lanes_start(struct merge *m, const struct row *group)
 			lane_enter(lane);
 		else
 			lane_close(lane);
-		m->lane_tree[m->leaves + i] = lane;
+		lane->leaf = m->leaves + i;
+		m->lane_tree[lane->leaf] = lane;
 	}
 	for (uint32_t at = m->leaves - 1; at; at--)
 		m->lane_tree[at] = lane_lower(m->lane_tree[2 * at], m->lane_tree[2 * at + 1]);
@@ -138,52 +139,57 @@ static bool out_start(struct merge *m, const struct window_def *def, const struc
 	return true;
 }
 
-/* A row that was taken from its lane: its aggregates follow its key. */
-struct partial {
-	const uint8_t *key;
-	uint32_t key_bytes, agg_bytes, flags;
-};
-
-/* The lane's row is of the same key. */
-static bool lane_has(const struct merge_lane *lane, const struct partial *of)
+static __attribute__((noinline)) bool cell_good(
+	const struct merge_window *w, const uint8_t *agg, uint32_t bytes)
 {
-	return lane->open && !row_keys_compare(lane->key, lane->key_bytes, of->key, of->key_bytes);
+	const struct agg_set *aggs = w->def->aggs;
+
+	return w->plain ? agg_plain_valid(aggs, agg, bytes) : agg_packed_valid(aggs, agg, bytes);
 }
 
-/* A row of one partial: its bytes. The key and the aggregates behind it are copied in words. */
-static inline int alone_put(
-	struct merge *m, const struct partial *from, uint64_t key_hash, int64_t receive_ms)
+/* The lane's row, as it would go out alone: its bytes. The key and the aggregates behind it are copied in
+ * words. */
+static inline void out_put(struct record *rec, const struct merge_lane *lane)
 {
-	struct record *rec = (struct record *)m->out.data;
 	struct row *row = (struct row *)(rec + 1);
 	uint8_t *to = (uint8_t *)(row + 1);
-	uint32_t bytes = from->key_bytes + from->agg_bytes;
+	const uint8_t *key = lane->key;
+	uint32_t key_bytes = lane->key_bytes, agg_bytes = lane->agg_bytes, bytes = key_bytes + agg_bytes;
 
+	/* an item's lengths stand before its key */
+	rec->key_hash = lane->hashed ? merge_entry_record(merge_head(lane->part))->key_hash
+				     : hash_text(key, key_bytes);
 	for (uint32_t i = 0; i < bytes; i += MERGE_SLACK)
-		memcpy(to + i, from->key + i, MERGE_SLACK);
+		memcpy(to + i, key + i, MERGE_SLACK);
 	memset(to + bytes, 0, RECORD_ALIGN);
 	rec->payload_bytes = (uint32_t)sizeof *row + bytes;
 	rec->bytes = ((uint32_t)sizeof *rec + rec->payload_bytes + RECORD_ALIGN - 1) & ~(RECORD_ALIGN - 1);
-	rec->receive_time_ms = receive_ms;
-	rec->key_hash = key_hash;
-	row->flags = from->flags;
-	row->key_bytes = from->key_bytes;
-	row->agg_bytes = from->agg_bytes;
-	merge_row_count(m, row->step_ms, receive_ms);
-	return m->emit(m->emit_arg, rec);
+	rec->receive_time_ms = lane->receive_ms;
+	row->flags = lane->flags;
+	row->key_bytes = key_bytes;
+	row->agg_bytes = agg_bytes;
 }
 
-/* A row of several partials: takes those that other lanes have of its key, and puts out the sum. */
-static int several_put(struct merge *m, struct merged *g, const struct partial *from,
-	struct merge_lane **first, struct err *err)
+/* The lane's row is of the same key. */
+static bool lane_has(const struct merge_lane *lane, const struct row *row)
 {
+	return lane->open && !row_keys_compare(lane->key, lane->key_bytes, row_key(row), row->key_bytes);
+}
+
+/* A row of several partials: of the one that was put, and of those that other lanes have of its key. */
+static int several_emit(struct merge *m, struct merged *g, struct merge_lane **first, struct err *err)
+{
+	const struct record *rec = (const struct record *)m->out.data;
+	const struct row *row = row_of(rec);
 	struct merge_lane *lane = *first;
 	uint32_t count = 0;
 	int rc;
 
-	m->ref[count++] = (struct merge_ref){from->key + from->key_bytes, from->agg_bytes};
-	g->row.flags = from->flags;
-	while (lane_has(lane, from)) {
+	m->ref[count++] = (struct merge_ref){row_agg(row), row->agg_bytes};
+	g->key_hash = rec->key_hash;
+	g->receive_ms = rec->receive_time_ms;
+	g->row.flags = row->flags;
+	while (lane_has(lane, row)) {
 		m->ref[count++] = (struct merge_ref){lane->key + lane->key_bytes, lane->agg_bytes};
 		g->row.flags |= lane->flags;
 		if (lane->receive_ms > g->receive_ms)
@@ -195,10 +201,10 @@ static int several_put(struct merge *m, struct merged *g, const struct partial *
 	rc = merge_refs_fold(m, g, count, err);
 	if (rc)
 		return rc;
-	g->row.key_bytes = from->key_bytes;
+	g->row.key_bytes = row->key_bytes;
 	g->row.agg_bytes = g->sum_bytes;
 	bytes_reset(&m->text);
-	row_put(&m->text, merge_type(g->window->def), &g->row, from->key, g->sum, NULL, g->key_hash,
+	row_put(&m->text, merge_type(g->window->def), &g->row, row_key(row), g->sum, NULL, g->key_hash,
 		g->receive_ms);
 	if (m->text.failed)
 		return err_set(err, -ENOMEM, "no memory for a row");
@@ -206,30 +212,25 @@ static int several_put(struct merge *m, struct merged *g, const struct partial *
 	return m->emit(m->emit_arg, (const struct record *)m->text.data);
 }
 
-/* The lowest row; *lane: whose it is, and then whose the next one is. */
+/* The lowest row; *lane: whose it is, and then whose the next one is. It is put first, since most keys are in
+ * one partition, and little need then be kept while the next lane is found. */
 static inline int row_next(struct merge *m, struct merged *g, struct merge_lane **first, struct err *err)
 {
-	const struct window_def *def = g->window->def;
 	struct merge_lane *lane = *first;
-	const struct partial from = {lane->key, lane->key_bytes, lane->agg_bytes, lane->flags};
-	const uint8_t *agg = from.key + from.key_bytes;
 	unsigned __int128 order = lane->order;
-	int64_t receive_ms = lane->receive_ms;
-	/* an item's lengths stand before its key */
-	uint64_t key_hash = lane->hashed ? merge_entry_record(merge_head(lane->part))->key_hash
-					 : hash_text(from.key, from.key_bytes);
+	struct record *rec = (struct record *)m->out.data;
+	const struct row *row = (const struct row *)(rec + 1);
+	bool good = agg_plain_short(g->window->plain, lane->key + lane->key_bytes, lane->agg_bytes);
 
+	out_put(rec, lane);
 	lane_take(lane, &g->row);
 	*first = lane = lanes_first(m, lane);
-	if (lane->order == order && lane_has(lane, &from)) {
-		g->key_hash = key_hash;
-		g->receive_ms = receive_ms;
-		return several_put(m, g, &from, first, err);
-	}
-	if (g->window->plain ? !agg_plain_valid(def->aggs, agg, from.agg_bytes)
-			     : !agg_packed_valid(def->aggs, agg, from.agg_bytes))
-		return merge_cells_bad(def, err);
-	return alone_put(m, &from, key_hash, receive_ms);
+	if (lane->order == order && lane_has(lane, row))
+		return several_emit(m, g, first, err); /* which reads them */
+	if (__builtin_expect(!good, 0) && !cell_good(g->window, row_agg(row), row->agg_bytes))
+		return merge_cells_bad(g->window->def, err);
+	merge_row_count(m, g->row.step_ms, rec->receive_time_ms);
+	return m->emit(m->emit_arg, rec);
 }
 
 int merge_group(struct merge *m, struct err *err)

@@ -18,8 +18,8 @@
 
 struct merge_window { /* of one definition */
 	const struct window_def *def;
-	bool plain;  /* agg_plain(): cells of counters and decimal sums */
-	bool simple; /* no revisions, no anomalies: a row is all that comes of partials */
+	uint32_t plain; /* agg_plain(): parts of cells of counters and decimal sums */
+	bool simple;	/* no revisions, no anomalies: a row is all that comes of partials */
 	bool lost; /* a window was put out for lack of memory; this one and all before it in order are gone */
 	int64_t lost_end_ms, lost_start_ms;
 	struct bytes lost_key;
@@ -97,8 +97,9 @@ struct merge_lane {
 	uint32_t left; /* rows behind this one in its record */
 	struct merge_part *part;
 	int64_t receive_ms;
-	bool open;   /* it has a row */
-	bool hashed; /* its record has the row's hash */
+	bool open;     /* it has a row */
+	bool hashed;   /* its record has the row's hash */
+	uint32_t leaf; /* of the tree */
 };
 
 struct merge {

@@ -40,14 +40,22 @@ int row_key_parts(const uint8_t *key, uint32_t bytes)
 	return parts;
 }
 
+/* A key of one part that is not absent, as most are. */
+static inline bool key_single(const uint8_t *key, uint32_t bytes)
+{
+	uint16_t n;
+
+	if (bytes < sizeof n)
+		return false;
+	memcpy(&n, key, sizeof n);
+	return n + sizeof n == bytes && n != ROW_KEY_ABSENT;
+}
+
 bool row_key_valid(const uint8_t *key, uint32_t bytes)
 {
-	uint16_t n = 0;
 	int parts;
 
-	if (bytes >= sizeof n)
-		memcpy(&n, key, sizeof n);
-	if (n + sizeof n == bytes && bytes && n != ROW_KEY_ABSENT) /* most have one part */
+	if (key_single(key, bytes))
 		return true;
 	parts = row_key_parts(key, bytes);
 	return parts >= 0 && parts <= WINDOW_GROUP_MAX + 1; /* + the step of a funnel */
@@ -133,7 +141,7 @@ static bool row_many_valid(const struct record *rec, uint32_t *last)
 		/* the last bytes of the item's last word; without a branch, since any number is as likely */
 		if (hash_load(at + bytes + pad - RECORD_ALIGN, RECORD_ALIGN) >> (8 * (7 - pad)) >> 8)
 			return false;
-		if (!row_key_valid(at, item.key_bytes))
+		if (!key_single(at, item.key_bytes) && !row_key_valid(at, item.key_bytes))
 			return false;
 		order = end - at >= 16 ? row_key_order(at, item.key_bytes)
 				       : key_order_end(at, item.key_bytes);
