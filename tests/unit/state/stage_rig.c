@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "avx2.h"
+#include "hash_process.h"
 #include "state_sample.h"
 
 uint64_t stage_random(uint64_t *seed)
@@ -98,6 +100,8 @@ static void event_make(struct rig_event *ev, const struct rig_shape *shape, int6
 	if (stage_below(seed, 3))
 		ev->amount = ((int64_t)stage_below(seed, 2000000000) - 1000000000) *
 			     (stage_below(seed, 40) ? 1 : 1000); /* more than narrow cells take, at times */
+	if (shape->amount && ev->amount != INT64_MIN)
+		ev->amount = shape->amount[stage_below(seed, shape->amounts)];
 	ev->has_metric = stage_below(seed, 3);
 	ev->metric = ((double)stage_below(seed, 1000000) - 300000) / 7.0;
 	if (odd == 52)
@@ -257,6 +261,39 @@ struct stage *rig_reload(struct stage *st, const struct window_plan *plan, uint6
 	bytes_free(&again);
 	stage_free(st);
 	return fresh;
+}
+
+void rig_check_reload(const struct rig_stream *s, const struct window_plan *plan,
+	uint64_t out_of_orderness_ms, size_t memory_bytes, uint64_t *seed)
+{
+	struct bytes out[2] = {{0}, {0}}, end[2] = {{0}, {0}};
+	struct stage *st[2];
+
+	for (int i = 0; i < 2; i++)
+		st[i] = rig_stage(plan, out_of_orderness_ms, memory_bytes, &out[i]);
+	rig_run(st[0], s, 0, s->blocks);
+	for (uint32_t at = 0, next; at < s->blocks; at = next) {
+		next = at + 1 + stage_below(seed, s->blocks / 6 + 1);
+		next = next > s->blocks ? s->blocks : next;
+		rig_run(st[1], s, at, next);
+		hash_process_key = hash_key_of(stage_random(seed));
+		avx2_barred = stage_below(seed, 2);
+		st[1] = rig_reload(st[1], plan, out_of_orderness_ms, memory_bytes, &out[1]);
+	}
+	avx2_barred = false;
+	assert_int_equal(out[0].bytes, out[1].bytes);
+	assert_memory_equal(out[0].data, out[1].data, out[0].bytes);
+	for (int i = 0; i < 2; i++) {
+		rig_check_conservation(st[i]);
+		stage_save(st[i], &end[i]);
+		stage_free(st[i]);
+	}
+	assert_int_equal(end[0].bytes, end[1].bytes);
+	assert_memory_equal(end[0].data, end[1].data, end[0].bytes);
+	for (int i = 0; i < 2; i++) {
+		bytes_free(&out[i]);
+		bytes_free(&end[i]);
+	}
 }
 
 /* ---- what came out ---- */

@@ -47,6 +47,8 @@ struct rig_shape {
 	int64_t disorder_ms; /* most events lie within it, some farther */
 	int64_t pace_ms;     /* between events, at most */
 	uint32_t block_events;
+	const int64_t *amount; /* one of these; NULL: any */
+	uint32_t amounts;
 };
 
 uint64_t stage_random(uint64_t *seed);
@@ -82,6 +84,10 @@ void rig_run(struct stage *st, const struct rig_stream *s, uint32_t first, uint3
 /* A new stage with the state of `st`, which is freed. */
 struct stage *rig_reload(struct stage *st, const struct window_plan *plan, uint64_t out_of_orderness_ms,
 	size_t memory_bytes, struct bytes *out);
+/* Runs the stream with and without saves and loads between blocks, each load as in another process, of
+ * another processor: neither shows anywhere. */
+void rig_check_reload(const struct rig_stream *s, const struct window_plan *plan,
+	uint64_t out_of_orderness_ms, size_t memory_bytes, uint64_t *seed);
 
 /* Walks collected records: *at = 0 first; NULL at the end. Each is checked to be well-formed. */
 const struct record *rig_next(const struct bytes *out, size_t *at);

@@ -1,6 +1,5 @@
 /* The state stage against a plain model, over random streams and definitions; and against itself across saves
  * and loads. */
-#include "hash_process.h"
 #include "stage_model.h"
 
 #include <stdio.h>
@@ -106,39 +105,6 @@ static void test_model(void **state)
 	assert_true(rows > 100000 && lates > 3000 && revisions > 1000);
 }
 
-/* Runs a stream with and without saves and loads between blocks, each load as in another process: the key of
- * its tables shows nowhere. */
-static void reload_check(const struct rig_stream *s, const struct window_plan *plan, uint64_t bound,
-	size_t memory, uint64_t *seed)
-{
-	struct bytes out[2] = {{0}, {0}}, end[2] = {{0}, {0}};
-	struct stage *st[2];
-
-	for (int i = 0; i < 2; i++)
-		st[i] = rig_stage(plan, bound, memory, &out[i]);
-	rig_run(st[0], s, 0, s->blocks);
-	for (uint32_t at = 0, next; at < s->blocks; at = next) {
-		next = at + 1 + stage_below(seed, s->blocks / 6 + 1);
-		next = next > s->blocks ? s->blocks : next;
-		rig_run(st[1], s, at, next);
-		hash_process_key = hash_key_of(stage_random(seed));
-		st[1] = rig_reload(st[1], plan, bound, memory, &out[1]);
-	}
-	assert_int_equal(out[0].bytes, out[1].bytes);
-	assert_memory_equal(out[0].data, out[1].data, out[0].bytes);
-	for (int i = 0; i < 2; i++) {
-		rig_check_conservation(st[i]);
-		stage_save(st[i], &end[i]);
-		stage_free(st[i]);
-	}
-	assert_int_equal(end[0].bytes, end[1].bytes);
-	assert_memory_equal(end[0].data, end[1].data, end[0].bytes);
-	for (int i = 0; i < 2; i++) {
-		bytes_free(&out[i]);
-		bytes_free(&end[i]);
-	}
-}
-
 static void test_reload(void **state)
 {
 	uint64_t seed = 2;
@@ -154,7 +120,7 @@ static void test_reload(void **state)
 			for (uint32_t i = 0; i < plan->count; i++)
 				plan->def[i]->keys_max = 1 + stage_below(&seed, 20);
 		rig_stream_make(&s, &shape, &seed);
-		reload_check(&s, plan, (uint64_t)shape.disorder_ms, memory, &seed);
+		rig_check_reload(&s, plan, (uint64_t)shape.disorder_ms, memory, &seed);
 		rig_stream_free(&s);
 		window_plan_free(plan);
 	}
