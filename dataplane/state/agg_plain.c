@@ -161,3 +161,30 @@ bool agg_plain_subtract(const struct agg_set *set, void *dst, const void *src)
 	}
 	return true;
 }
+
+/* No events come near to that: agg_priv.h. One bit is the sign's, one is room for events that come. */
+#define TOTAL_SUM_MAX ((unsigned __int128)1 << (AGG_SUM_BITS - 2))
+
+bool agg_plain_total(const struct agg_set *set, void *total, const void *src)
+{
+	uint8_t *to = total;
+	const uint8_t *from = src;
+
+	for (uint32_t i = 0; i < set->part_count; i++) {
+		uint32_t at = set->part[i].offset;
+
+		if (set->part[i].kind == AGG_PART_SUM) {
+			unsigned __int128 v = agg_u128(from + at);
+
+			v = v >> 127 ? -v : v;
+			if (v >= TOTAL_SUM_MAX || v + agg_u128(to + at) >= TOTAL_SUM_MAX)
+				return false;
+			agg_u128_set(to + at, v + agg_u128(to + at));
+			continue;
+		}
+		agg_u64_set(to + at, agg_count_add(agg_u64(to + at), agg_u64(from + at)));
+		if (agg_u64(to + at) == AGG_COUNT_MAX)
+			return false;
+	}
+	return true;
+}

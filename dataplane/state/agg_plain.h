@@ -51,5 +51,8 @@ void agg_plain_merge(const struct agg_set *set, void *dst, const void *src);
 /* dst -= src. False: that is less than nothing, or not of counters that were added up; dst says nothing then.
  */
 bool agg_plain_subtract(const struct agg_set *set, void *dst, const void *src);
+/* total += src, of sums how far they are from 0. False: a counter is at its bound, or a sum so far from 0
+ * that what cells of this total add up to might not be packed as it is; total says nothing then. */
+bool agg_plain_total(const struct agg_set *set, void *total, const void *src);
 
 #endif

@@ -312,15 +312,20 @@ bool hop_sum_unfold(struct hopping *h, struct hop_key *k)
 	uint32_t folded = any ? elements_before(h, k, h->block_first) : 0;
 
 	agg_cell_init(aggs, hop_prefix_cell(k));
+	agg_cell_init(aggs, h->cell); /* the total */
 	k->prefix_block = STAGE_NO_TIME;
 	k->closed = any ? elements_before(h, k, h->closed + 1) : 0;
-	for (uint32_t i = 0; i < k->closed; i++) {
+	for (uint32_t i = 0; i < k->count; i++) {
 		struct hop_element *e = hop_element_at(h, k, i);
 
 		if (i + 1 < folded && !agg_plain_subtract(aggs, hop_element_cell(e),
 					      hop_element_cell(hop_element_at(h, k, i + 1))))
 			return false;
-		agg_plain_merge(aggs, hop_prefix_cell(k), hop_element_cell(e));
+		/* what does not add up without a loss cannot be taken away again, when its window comes */
+		if (!agg_plain_total(aggs, h->cell, hop_element_cell(e)))
+			return false;
+		if (i < k->closed)
+			agg_plain_merge(aggs, hop_prefix_cell(k), hop_element_cell(e));
 	}
 	hop_key_narrow(h, k);
 	return true;

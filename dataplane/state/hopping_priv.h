@@ -52,7 +52,7 @@ struct hopping {
 	uint32_t pane_count, pane_room;
 	struct agg_arena *prefixes; /* of the block of `closed` */
 	struct agg_arena *scratch;
-	void *cell;	      /* with parts in scratch */
+	void *cell;	      /* with parts in scratch; plain: the total of a key that is loaded */
 	struct hop_key *view; /* plain: a key as it is saved, and its elements */
 	size_t view_bytes;
 	struct revisions revisions;

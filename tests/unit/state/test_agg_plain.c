@@ -210,10 +210,45 @@ static void test_which(void **state)
 	}
 }
 
+/* What adds up, and can be taken apart again. */
+static void test_total(void **state)
+{
+	const __int128 half = (__int128)1 << (AGG_SUM_BITS - 3);
+	const struct {
+		uint64_t count[2];
+		__int128 sum[2];
+		bool good;
+	} list[] = {{{1, 2}, {-5, 3}, true}, {{AGG_COUNT_MAX - 1, 0}, {0, 0}, true},
+		{{AGG_COUNT_MAX, 0}, {0, 0}, false}, {{AGG_COUNT_MAX / 2, AGG_COUNT_MAX / 2}, {0, 0}, true},
+		{{AGG_COUNT_MAX / 2, AGG_COUNT_MAX / 2 + 1}, {0, 0}, false}, {{1, 1}, {half, half - 1}, true},
+		{{1, 1}, {half, half}, false}, {{1, 1}, {half, -half}, false},
+		{{1, 1}, {1 - 2 * half, 0}, true}, {{1, 1}, {-2 * half, 0}, false},
+		{{1, 1}, {(__int128)((unsigned __int128)1 << 127), 0}, false}};
+	struct agg_set *set = set_of("count, sum(amount)");
+
+	(void)state;
+	for (uint32_t n = 0; n < sizeof list / sizeof *list; n++) {
+		_Alignas(16) uint8_t total[256] = {0}, cell[256] = {0};
+		bool good = true;
+
+		for (int c = 0; c < 2 && good; c++) {
+			for (uint32_t i = 0; i < set->part_count; i++)
+				if (set->part[i].kind == AGG_PART_SUM)
+					agg_u128_set(cell + set->part[i].offset,
+						(unsigned __int128)list[n].sum[c]);
+				else
+					agg_u64_set(cell + set->part[i].offset, list[n].count[c]);
+			good = agg_plain_total(set, total, cell);
+		}
+		assert_int_equal(good, list[n].good);
+	}
+	agg_set_free(set);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_same), cmocka_unit_test(test_valid), cmocka_unit_test(test_which)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_same), cmocka_unit_test(test_valid),
+		cmocka_unit_test(test_total), cmocka_unit_test(test_which)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,8 +3,10 @@
 #include <errno.h>
 #include <string.h>
 
+#include "agg_count.h"
 #include "keytab.h"
 #include "stage_rig.h"
+#include "varint.h"
 
 #define WHERE_MAX 16
 
@@ -153,6 +155,65 @@ static void sessions_of_a_key_are_in_order(void **state)
 	window_plan_free(plan);
 }
 
+/* The saved state with another counter in the cell of a pane, which has a short one. */
+static void counter_set(
+	const struct bytes *saved, const struct window_def *def, int64_t pane, uint64_t n, struct bytes *out)
+{
+	struct element {
+		int64_t pane_cut;
+		uint32_t bytes;
+	} __attribute__((packed)) element = {pane * 2, 1};
+	uint8_t cell[VARINT_BYTES_MAX], *where[WHERE_MAX];
+	uint32_t bytes = (uint32_t)varint_put(cell, n);
+	uint64_t size;
+	size_t at;
+
+	bytes_reset(out);
+	assert_int_equal(places_of(saved, &element, sizeof element, where), 1);
+	at = (size_t)(where[0] - saved->data) + sizeof element.pane_cut;
+	bytes_put(out, saved->data, at);
+	bytes_put_u32(out, bytes);
+	bytes_put(out, cell, bytes);
+	at += sizeof element.bytes + 1;
+	bytes_put(out, saved->data + at, saved->bytes - at);
+	assert_int_equal(places_of(saved, &def->uid, sizeof def->uid, where), 1);
+	at = (size_t)(where[0] - saved->data) + sizeof def->uid + sizeof(uint32_t);
+	memcpy(&size, out->data + at, sizeof size);
+	size += bytes - 1;
+	memcpy(out->data + at, &size, sizeof size);
+}
+
+/* Sums of panes are taken apart again: counters that add up to their bound would come to be others. */
+static void counters_of_panes_add_up(void **state)
+{
+	static const char *const text = "name=h kind=hopping size=8s slide=2s by=user_id aggregates='count'";
+	/* no pane is closed; the first is; both are, and lie in the block before */
+	static const int64_t marks[] = {INT64_MIN, RIG_TIME + 6000, RIG_TIME + 10000};
+	const int64_t pane = RIG_TIME / 2000 + 2;
+	struct window_plan *plan = rig_plan(1000, 1, &text);
+
+	(void)state;
+	for (uint32_t i = 0; i < sizeof marks / sizeof *marks; i++) {
+		struct bytes saved = {0}, made = {0};
+		struct rig_stream s = {0};
+		uint64_t rest = i < 2; /* suffixes have what is in the later pane, too */
+
+		event_put(&s, RIG_TIME + 4000, 7);
+		event_put(&s, RIG_TIME + 6000, 7);
+		rig_block_end(&s, marks[i]);
+		saved_of(plan, &s, &saved);
+		counter_set(&saved, plan->def[0], pane, AGG_COUNT_MAX - 1 - rest, &made);
+		assert_int_equal(load(plan, &made), 0);
+		counter_set(&saved, plan->def[0], pane, AGG_COUNT_MAX - rest, &made);
+		assert_int_equal(load(plan, &made), -EINVAL);
+		counter_set(&saved, plan->def[0], pane, AGG_COUNT_MAX, &made);
+		assert_int_equal(load(plan, &made), -EINVAL);
+		bytes_free(&saved);
+		bytes_free(&made);
+	}
+	window_plan_free(plan);
+}
+
 static void run(struct stage *st, const struct rig_stream *s, uint32_t partition)
 {
 	struct err err;
@@ -230,6 +291,7 @@ int main(void)
 		cmocka_unit_test(keys_are_those_of_rows),
 		cmocka_unit_test(one_key_has_no_others),
 		cmocka_unit_test(sessions_of_a_key_are_in_order),
+		cmocka_unit_test(counters_of_panes_add_up),
 		cmocka_unit_test(others_that_are_over_are_one),
 	};
 
