@@ -177,8 +177,12 @@ static inline uint32_t keytab_match(const struct keytab_bucket *bucket, uint32_t
 	return keytab_words_match(bucket->tag, tag);
 }
 
+/* Always inline: gcc 12 takes a function that only prefetches for one without effect, and drops calls of it
+ * that it has not inlined early. */
+#define KEYTAB_PREFETCH static inline __attribute__((always_inline))
+
 /* First pass of a burst: the bucket, fetched. NULL: the table is empty. */
-static inline const struct keytab_bucket *keytab_prefetch_slot(const struct keytab *kt, uint32_t tag)
+KEYTAB_PREFETCH const struct keytab_bucket *keytab_prefetch_slot(const struct keytab *kt, uint32_t tag)
 {
 	const struct keytab_part *part;
 	const struct keytab_bucket *bucket;
@@ -192,7 +196,7 @@ static inline const struct keytab_bucket *keytab_prefetch_slot(const struct keyt
 }
 
 /* An entry up to where most keys end. */
-static inline void keytab_prefetch_entry(const struct keytab *kt, const struct keytab_entry *e)
+KEYTAB_PREFETCH void keytab_prefetch_entry(const struct keytab *kt, const struct keytab_entry *e)
 {
 	const uint8_t *from = (const uint8_t *)e;
 	const uint32_t last = kt->value_bytes + 24;
