@@ -351,11 +351,11 @@ static int event_take(struct stage *st, const struct record *rec, uint64_t offse
 			st->stats.window[i].filtered++;
 		if (!stage_time_usable(t) || !stage_time_usable(receive))
 			return 0;
-		rc = rec->hit_count && st->rules ? stage_rules_take(st, rec, offset) : 0;
+		rc = rec->hit_count && st->rules ? stage_rules_take(st, rec, offset, st->watermark_ms) : 0;
 		if (rc)
 			return rc;
 	} else {
-		rc = rec->hit_count && st->rules ? stage_rules_take(st, rec, offset) : 0;
+		rc = rec->hit_count && st->rules ? stage_rules_take(st, rec, offset, st->watermark_ms) : 0;
 		if (rc)
 			return rc;
 		run->time_min_ms = run->time_min_ms < t ? run->time_min_ms : t;
@@ -385,7 +385,7 @@ static int record_take(struct stage *st, const struct record *rec, uint64_t offs
 		rc = watermark_raise(st, rec->event_time_ms);
 	else if (rec->kind == RECORD_SHADOW && rec->hit_count && st->rules &&
 		 stage_time_usable(rec->event_time_ms))
-		rc = stage_rules_take(st, rec, offset);
+		rc = stage_rules_take(st, rec, offset, st->watermark_ms);
 	st->stats.input_offset = offset + 1;
 	if (!rc && st->stats.input_offset % STAGE_MEMORY_EVERY == 0) {
 		rc = run_flush(st);
@@ -409,7 +409,7 @@ static inline void ahead_prefetch(const uint8_t *rec, uint32_t bytes)
 		__builtin_prefetch(from + at);
 }
 
-/* What is known after events_take() took some events. */
+/* What is known after events_take() took some events, one at least. */
 static void events_taken(struct stage *st, uint32_t count, int64_t low_ms, int64_t high_ms, int64_t wm)
 {
 	struct stage_run *run = &st->run;
@@ -417,7 +417,6 @@ static void events_taken(struct stage *st, uint32_t count, int64_t low_ms, int64
 
 	st->watermark_ms = wm;
 	st->stats.events += count;
-	st->stats.records += count;
 	run->count += count;
 	run->time_min_ms = run->time_min_ms < low_ms ? run->time_min_ms : low_ms;
 	run->time_max_ms = run->time_max_ms > high_ms ? run->time_max_ms : high_ms;
@@ -425,7 +424,6 @@ static void events_taken(struct stage *st, uint32_t count, int64_t low_ms, int64
 	source->receive_last_ms = run->rec[run->count - 1]->receive_time_ms;
 	if (high_ms > source->event_time_max_ms)
 		source->event_time_max_ms = high_ms;
-	st->stats.input_offset = run->offset[run->count - 1] + 1;
 }
 
 /* Words of a record's header, and which of their bits are looked at together. */
@@ -447,9 +445,7 @@ static inline struct ordinary ordinary_of(const struct stage *st)
 		.first = HEAD_WORD(RECORD_EVENT, kind),
 		.first_mask = HEAD_WORD(UINT8_MAX, kind) | HEAD_WORD(RECORD_F_SUPPRESSED, flags),
 		.ports = HEAD_WORD(st->source->port, dst_port),
-		/* hits of rules are not ordinary */
-		.ports_mask =
-			HEAD_WORD(UINT16_MAX, dst_port) | (st->rules ? HEAD_WORD(UINT16_MAX, hit_count) : 0),
+		.ports_mask = HEAD_WORD(UINT16_MAX, dst_port),
 	};
 }
 
@@ -460,26 +456,28 @@ static inline bool ordinary_is(const struct ordinary *o, const struct record *re
 	return !(((first ^ o->first) & o->first_mask) | ((ports ^ o->ports) & o->ports_mask));
 }
 
-/* Takes events as most are, up to one that is not, or after which something is to be done: that is for
- * record_take(). In: a block, the next record's place and offset; moves the place, returns the offset. */
-static uint64_t events_take(
-	struct stage *st, const struct journal_block *block, uint32_t *place, uint64_t offset, uint64_t end)
+/* Takes events as most are, and shadows between them, up to a record that is neither, or after which
+ * something is to be done: that is for record_take(). In and out: the next record's place and offset in the
+ * block. */
+static int events_take(
+	struct stage *st, const struct journal_block *block, uint32_t *place, uint64_t *next, uint64_t end)
 {
 	const int64_t step_next_ms = st->step_next_ms, delay_ms = (int64_t)st->params.out_of_orderness_ms;
 	const uint8_t *at = block->data + *place, *stop = block->data + block->bytes;
 	int64_t wm = st->watermark_ms, low_ms = INT64_MAX, high_ms = INT64_MIN;
 	struct stage_run *run = &st->run;
-	uint64_t last = offset + STAGE_RUN - 1 - run->count, look = offset | (STAGE_MEMORY_EVERY - 1), fields,
-		 differ = 0;
+	uint64_t offset = *next, last = offset + STAGE_RUN - 1 - run->count,
+		 look = offset | (STAGE_MEMORY_EVERY - 1), fields, differ = 0;
 	struct ordinary ordinary;
 	uint32_t n = run->count;
+	int rc = 0;
 
 	if (!st->source || stop - at < (ptrdiff_t)sizeof(struct record))
-		return offset;
+		return 0;
 	ordinary = ordinary_of(st);
 	fields = run_fields(run, (const struct record *)at);
 	last = last < look ? last : look;
-	for (last = last < end ? last : end; offset < last; n++, offset++) {
+	for (last = last < end ? last : end; offset < last && !rc; offset++) {
 		const struct record *rec = (const struct record *)at;
 		int64_t t, receive, to;
 
@@ -489,29 +487,41 @@ static uint64_t events_take(
 		ahead_prefetch(at, rec->bytes);
 		t = rec->event_time_ms;
 		receive = rec->receive_time_ms;
-		if (!ordinary_is(&ordinary, rec) ||
-			(((uint64_t)t + STAGE_TIME_MAX) | ((uint64_t)receive + STAGE_TIME_MAX)) >=
-				2 * (uint64_t)STAGE_TIME_MAX)
+		if ((((uint64_t)t + STAGE_TIME_MAX) | ((uint64_t)receive + STAGE_TIME_MAX)) >=
+			2 * (uint64_t)STAGE_TIME_MAX)
 			break;
 		to = (t < receive ? t : receive) - delay_ms;
 		to = to > wm ? to : wm;
-		if (to >= step_next_ms)
+		if (ordinary_is(&ordinary, rec)) {
+			if (to >= step_next_ms)
+				break;
+			fields = n ? fields : rec->field_mask;
+			differ |= rec->field_mask ^ fields;
+			run->rec[n] = rec;
+			run->payload[n] = record_payload(rec);
+			run->offset[n] = offset;
+			run->watermark_ms[n++] = wm;
+			low_ms = low_ms < t ? low_ms : t;
+			high_ms = high_ms > t ? high_ms : t;
+		} else if (rec->kind == RECORD_SHADOW) {
+			to = wm;
+		} else {
 			break;
-		differ |= rec->field_mask ^ fields;
-		run->rec[n] = rec;
-		run->payload[n] = record_payload(rec);
-		run->offset[n] = offset;
-		run->watermark_ms[n] = wm;
+		}
+		if (st->rules && rec->hit_count)
+			rc = stage_rules_take(st, rec, offset, wm);
 		wm = to;
-		low_ms = low_ms < t ? low_ms : t;
-		high_ms = high_ms > t ? high_ms : t;
 		at += rec->bytes;
 	}
 	run->fields_differ |= differ;
 	if (n > run->count)
 		events_taken(st, n - run->count, low_ms, high_ms, wm);
+	if (offset > *next)
+		st->stats.input_offset = offset;
+	st->stats.records += offset - *next;
 	*place = (uint32_t)(at - block->data);
-	return offset;
+	*next = offset;
+	return rc;
 }
 
 int stage_block(struct stage *st, const struct journal_block *block, uint64_t from, struct err *err)
@@ -529,8 +539,8 @@ int stage_block(struct stage *st, const struct journal_block *block, uint64_t fr
 	st->place = (struct cep_place){block->generation, block->receive_last_ms};
 	for (; offset < end && !rc; offset++) {
 		if (offset >= from)
-			offset = events_take(st, block, &at, offset, end);
-		if (offset == end)
+			rc = events_take(st, block, &at, &offset, end);
+		if (offset == end || rc)
 			break;
 		const struct record *rec = (const struct record *)(block->data + at);
 		uint32_t left = block->bytes - at, bytes = left < sizeof *rec ? 0 : rec->bytes;

@@ -241,7 +241,8 @@ void stage_sort_room(struct stage *st, size_t count);
 size_t stage_sort_keys(struct stage *st, const struct keytab *kt);
 
 /* ---- stateful rules: stage_rules.c ---- */
-int stage_rules_take(struct stage *st, const struct record *rec, uint64_t offset);
+/* watermark_ms: before the record. */
+int stage_rules_take(struct stage *st, const struct record *rec, uint64_t offset, int64_t watermark_ms);
 /* A block begins. 0, or -errno with err: a note of a generation that is not there. */
 int stage_rules_note(struct stage *st, const struct journal_block *block, struct err *err);
 int stage_rules_emit(void *arg, uint64_t offset, const struct record *rec);

@@ -54,9 +54,9 @@ int stage_rules_reach(struct stage *st, int64_t step_ms)
 	return rc ? rc : stage_rules_alerts(st, UINT64_MAX);
 }
 
-int stage_rules_take(struct stage *st, const struct record *rec, uint64_t offset)
+int stage_rules_take(struct stage *st, const struct record *rec, uint64_t offset, int64_t watermark_ms)
 {
-	return cep_take(st->rules, &st->place, rec, offset, st->watermark_ms, &st->rules_err);
+	return cep_take(st->rules, &st->place, rec, offset, watermark_ms, &st->rules_err);
 }
 
 /* 1: such a note. -1: it would be one, but cannot be read. */
