@@ -134,6 +134,12 @@ struct cep_sequence {	/* of each step that is not negated */
 	uint32_t not_next, not_followed; /* steps that must not come before `next` does */
 };
 
+struct cep_way { /* between two countries; all zero: from one to itself, which is true */
+	int16_t from, to;
+	double km;
+};
+#define CEP_WAYS 64u
+
 struct cep_machine {
 	struct cep *cep;
 	struct rule_state def; /* its texts are not its own and not looked at */
@@ -169,6 +175,7 @@ struct cep_machine {
 	const struct cep_machine *in_force; /* of a canary: the rule in force under its id; NULL: none */
 	uint64_t base_hits, base_alerts;    /* what that one had counted when this one began to */
 	struct cep_stats stats;
+	struct cep_way way[CEP_WAYS]; /* of travel, by a hash of both countries */
 };
 
 /* An event on its way to its key: taken, but not looked at before its key's memory has come into the cache.

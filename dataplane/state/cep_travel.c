@@ -93,12 +93,22 @@ double cep_country_km(int a, int b)
 	return 2 * EARTH_KM * arc_sine(sqrt(h < 1 ? h : 1));
 }
 
+/* The same from what was computed before: keys go to and fro between a few countries. */
+static double travel_km(struct cep_machine *m, int a, int b)
+{
+	struct cep_way *way = &m->way[((uint32_t)a * 31 + (uint32_t)b) % CEP_WAYS];
+
+	if (way->from != a || way->to != b)
+		*way = (struct cep_way){(int16_t)a, (int16_t)b, cep_country_km(a, b)};
+	return way->km;
+}
+
 int cep_travel_take(struct cep_machine *m, struct cep_key *key, const struct cep_event *ev)
 {
 	struct cep_list *list = &key->list, *seen = &key->seen;
 	struct cep_valued *last = cep_items(m, list, sizeof *last), was;
-	struct cep_alert a = {.at_ms = ev->time_ms, .last_id = ev->id, .total = 2};
 	struct cep_seen then;
+	struct cep_alert a;
 	int64_t apart;
 	double km;
 
@@ -117,13 +127,16 @@ int cep_travel_take(struct cep_machine *m, struct cep_key *key, const struct cep
 		key->now_ms = ev->time_ms;
 	}
 	apart = ev->time_ms > was.time_ms ? ev->time_ms - was.time_ms : was.time_ms - ev->time_ms;
-	km = cep_country_km((int)was.value, (int)ev->value);
-	if (was.value == ev->value || apart >= m->within_ms || km < m->def.distance_km_min ||
-		km * MS_PER_HOUR <= m->def.speed_kmh * (double)apart)
+	if (was.value == ev->value || apart >= m->within_ms)
 		return 0;
+	km = travel_km(m, (int)was.value, (int)ev->value);
+	if (km < m->def.distance_km_min || km * MS_PER_HOUR <= m->def.speed_kmh * (double)apart ||
+		!cep_alert_due(m, key, key->now_ms))
+		return 0;
+	cep_alert_clear(&a);
 	a.at_ms = key->now_ms;
-	if (!cep_alert_due(m, key, a.at_ms))
-		return 0;
+	a.last_id = ev->id;
+	a.total = 2;
 	a.first_ms = was.time_ms < ev->time_ms ? was.time_ms : ev->time_ms;
 	a.last_ms = was.time_ms < ev->time_ms ? ev->time_ms : was.time_ms;
 	a.value = km * MS_PER_HOUR / (double)(apart ? apart : 1);

@@ -24,26 +24,36 @@ static void now_raise(struct cep_key *key, int64_t t)
 		key->now_ms = t;
 }
 
-static struct cep_alert alert_of(const struct cep_machine *m, const struct cep_key *key, int64_t first_ms,
-	double value, double expected)
+/* A rule that holds mostly goes on to hold, and is suppressed: only then is what an alert says put together.
+ */
+static bool alert_due(struct cep_machine *m, const struct cep_key *key)
 {
-	(void)m;
-	return (struct cep_alert){.at_ms = key->now_ms,
-		.first_ms = first_ms,
-		.last_ms = key->now_ms,
-		.value = value,
-		.expected = expected,
-		.score = expected != 0 ? value / expected : 0};
+	return cep_alert_due(m, key, key->now_ms);
 }
 
-static int window_alert(
-	struct cep_machine *m, struct cep_key *key, const struct cep_event *ev, struct cep_alert *a)
+struct finding {
+	int64_t first_ms;
+	uint64_t total;
+	double value, expected, before; /* before: of a rate */
+};
+
+static __attribute__((noinline)) int window_alert(
+	struct cep_machine *m, struct cep_key *key, const struct cep_event *ev, const struct finding *found)
 {
-	if (!cep_alert_due(m, key, a->at_ms))
-		return 0;
-	a->last_id = ev->id;
-	cep_alert_seen(m, key, key->now_ms - m->within_ms, a);
-	return cep_alert_put(m, key, a);
+	struct cep_alert a;
+
+	cep_alert_clear(&a);
+	a.at_ms = a.last_ms = key->now_ms;
+	a.first_ms = found->first_ms;
+	a.total = found->total;
+	a.value = found->value;
+	a.expected = found->expected;
+	a.score = found->expected != 0 ? found->value / found->expected : 0;
+	if (m->def.kind == RULE_STATE_RATE) /* to what was before, whatever the factor */
+		a.score = found->before ? found->value / found->before : found->value;
+	a.last_id = ev->id;
+	cep_alert_seen(m, key, key->now_ms - m->within_ms, &a);
+	return cep_alert_put(m, key, &a);
 }
 
 /* ---- count ---- */
@@ -51,7 +61,6 @@ int cep_count_take(struct cep_machine *m, struct cep_key *key, const struct cep_
 {
 	struct cep_list *list = &key->list;
 	const int64_t *time = cep_items(m, list, sizeof *time);
-	struct cep_alert a;
 	uint32_t gone = 0;
 
 	now_raise(key, ev->time_ms);
@@ -67,12 +76,11 @@ int cep_count_take(struct cep_machine *m, struct cep_key *key, const struct cep_
 	}
 	if (gone)
 		cep_list_drop(m, list, sizeof *time, gone);
-	if (list->count < m->def.at_least)
+	if (list->count < m->def.at_least || !alert_due(m, key))
 		return 0;
 	time = cep_items(m, list, sizeof *time);
-	a = alert_of(m, key, time[0], list->count, (double)m->def.at_least);
-	a.total = list->count;
-	return window_alert(m, key, ev, &a);
+	return window_alert(
+		m, key, ev, &(struct finding){time[0], list->count, list->count, (double)m->def.at_least, 0});
 }
 
 /* ---- sum ---- */
@@ -113,7 +121,6 @@ int cep_sum_take(struct cep_machine *m, struct cep_key *key, const struct cep_ev
 {
 	struct cep_list *list = &key->list;
 	struct cep_valued *item = cep_items(m, list, sizeof *item);
-	struct cep_alert a;
 	uint32_t gone = 0;
 	double value;
 
@@ -132,78 +139,100 @@ int cep_sum_take(struct cep_machine *m, struct cep_key *key, const struct cep_ev
 	}
 	if (gone)
 		sum_drop(m, key, gone);
-	if (!list->count || !sum_reached(m, key, &value))
+	if (!list->count || !sum_reached(m, key, &value) || !alert_due(m, key))
 		return 0;
 	item = cep_items(m, list, sizeof *item);
-	a = alert_of(m, key, item[0].time_ms, value,
-		m->def.decimal ? field_decimal_double(m->def.threshold) : m->def.threshold_number);
-	a.total = list->count;
-	return window_alert(m, key, ev, &a);
+	return window_alert(m, key, ev,
+		&(struct finding){item[0].time_ms, list->count, value,
+			m->def.decimal ? field_decimal_double(m->def.threshold) : m->def.threshold_number,
+			0});
 }
 
 /* ---- distinct ---- */
 
-/* Drops the values that were seen too long ago; returns the place of this one, or count. */
-static uint32_t distinct_find(struct cep_machine *m, struct cep_key *key, int64_t value)
-{
-	struct cep_valued *item = cep_items(m, &key->list, sizeof *item);
-	uint32_t kept = 0, found = UINT32_MAX;
+/* What one walk over a key's values tells: where this one is, or UINT32_MAX, and the first of those that were
+ * seen longest ago; there is one at least. No branch: where the oldest is nobody can guess. */
+struct distinct_look {
+	uint32_t found, oldest;
+};
 
-	for (uint32_t i = 0; i < key->list.count; i++) {
-		if (key->now_ms - item[i].time_ms >= m->within_ms)
-			continue;
-		if (item[i].value == value)
-			found = kept;
-		if (kept != i)
-			item[kept] = item[i];
-		kept++;
+static struct distinct_look distinct_look(const struct cep_valued *item, uint32_t count, int64_t value)
+{
+	struct distinct_look at = {UINT32_MAX, 0};
+	int64_t oldest_ms = item[0].time_ms;
+
+	for (uint32_t i = 0; i < count; i++) {
+		int64_t time_ms = item[i].time_ms;
+
+		at.found = item[i].value == value ? i : at.found;
+		at.oldest = time_ms < oldest_ms ? i : at.oldest;
+		oldest_ms = time_ms < oldest_ms ? time_ms : oldest_ms;
 	}
-	if (kept != key->list.count)
-		cep_list_keep(m, &key->list, sizeof *item, kept);
-	return found;
+	return at;
 }
 
-static void distinct_cut(struct cep_machine *m, struct cep_key *key)
+/* Drops the values that were seen too long ago. */
+static void distinct_expire(struct cep_machine *m, struct cep_key *key)
 {
 	struct cep_valued *item = cep_items(m, &key->list, sizeof *item);
-	uint32_t count = key->list.count, oldest = 0;
+	uint32_t kept = 0;
 
-	for (uint32_t i = 1; i < count; i++)
-		if (item[i].time_ms < item[oldest].time_ms)
-			oldest = i;
-	memmove(item + oldest, item + oldest + 1, (count - 1 - oldest) * sizeof *item);
-	cep_list_keep(m, &key->list, sizeof *item, count - 1);
+	for (uint32_t i = 0; i < key->list.count; i++)
+		if (key->now_ms - item[i].time_ms < m->within_ms)
+			item[kept++] = item[i];
+	cep_list_keep(m, &key->list, sizeof *item, kept);
+}
+
+/* A value that the list does not have. Of one that is full the oldest goes, which may be this one. */
+static void distinct_add(
+	struct cep_machine *m, struct cep_key *key, uint32_t oldest, const struct cep_event *ev)
+{
+	const struct cep_valued fresh = {ev->time_ms, ev->value};
+	struct cep_valued *item = cep_items(m, &key->list, sizeof *item);
+	uint32_t count = key->list.count;
+
+	if (count < m->events_max) {
+		*(struct cep_valued *)cep_list_add(m, &key->list, sizeof *item, count) = fresh;
+		return;
+	}
 	m->stats.cut++;
+	if (ev->time_ms < item[oldest].time_ms)
+		return;
+	memmove(item + oldest, item + oldest + 1, (count - 1 - oldest) * sizeof *item);
+	item[count - 1] = fresh;
 }
 
 int cep_distinct_take(struct cep_machine *m, struct cep_key *key, const struct cep_event *ev)
 {
+	struct distinct_look at = {UINT32_MAX, 0};
 	struct cep_list *list = &key->list;
-	struct cep_valued *item;
-	struct cep_alert a;
-	uint32_t at;
+	struct cep_valued *item = cep_items(m, list, sizeof *item);
+	struct finding found;
 
 	now_raise(key, ev->time_ms);
-	at = distinct_find(m, key, ev->value);
-	if (at != UINT32_MAX) {
-		item = (struct cep_valued *)cep_items(m, list, sizeof *item) + at;
+	if (list->count)
+		at = distinct_look(item, list->count, ev->value);
+	if (list->count && key->now_ms - item[at.oldest].time_ms >= m->within_ms) {
+		distinct_expire(m, key);
+		item = cep_items(m, list, sizeof *item);
+		at = list->count ? distinct_look(item, list->count, ev->value)
+				 : (struct distinct_look){UINT32_MAX, 0};
+	}
+	if (at.found != UINT32_MAX) {
+		item += at.found;
 		item->time_ms = ev->time_ms > item->time_ms ? ev->time_ms : item->time_ms;
 	} else {
-		*(struct cep_valued *)cep_list_add(m, list, sizeof *item, list->count) =
-			(struct cep_valued){ev->time_ms, ev->value};
-		if (list->count > m->events_max)
-			distinct_cut(m, key);
+		distinct_add(m, key, at.oldest, ev);
 		cep_seen_add(m, key, ev);
 	}
-	if (list->count < m->def.at_least)
+	if (list->count < m->def.at_least || !alert_due(m, key))
 		return 0;
 	item = cep_items(m, list, sizeof *item);
-	a = alert_of(m, key, key->now_ms, list->count, (double)m->def.at_least);
+	found = (struct finding){key->now_ms, list->count, list->count, (double)m->def.at_least, 0};
 	for (uint32_t i = 0; i < list->count; i++)
-		if (item[i].time_ms < a.first_ms)
-			a.first_ms = item[i].time_ms;
-	a.total = list->count;
-	return window_alert(m, key, ev, &a);
+		if (item[i].time_ms < found.first_ms)
+			found.first_ms = item[i].time_ms;
+	return window_alert(m, key, ev, &found);
 }
 
 /* ---- rate ---- */
@@ -241,7 +270,6 @@ int cep_rate_take(struct cep_machine *m, struct cep_key *key, const struct cep_e
 	int64_t unit = rate_part(m), now, first = 0;
 	uint64_t count = 0, before = 0;
 	const struct cep_valued *item;
-	struct cep_alert a;
 	uint32_t gone = 0;
 
 	now_raise(key, ev->time_ms);
@@ -264,12 +292,11 @@ int cep_rate_take(struct cep_machine *m, struct cep_key *key, const struct cep_e
 	}
 	if (gone)
 		cep_list_drop(m, list, sizeof *item, gone);
-	if (count < m->def.at_least || (double)count < m->def.factor * (double)before)
+	if (count < m->def.at_least || (double)count < m->def.factor * (double)before || !alert_due(m, key))
 		return 0;
-	a = alert_of(m, key, first, (double)count, m->def.factor * (double)before);
-	a.score = (double)count / (double)(before ? before : 1);
-	a.total = count;
-	return window_alert(m, key, ev, &a);
+	return window_alert(m, key, ev,
+		&(struct finding){
+			first, count, (double)count, m->def.factor * (double)before, (double)before});
 }
 
 /* ---- unchanged ---- */
@@ -279,7 +306,6 @@ int cep_unchanged_take(struct cep_machine *m, struct cep_key *key, const struct 
 {
 	struct cep_list *list = &key->list;
 	const struct cep_valued *item = cep_items(m, list, sizeof *item);
-	struct cep_alert a;
 	uint32_t gone = 0;
 
 	now_raise(key, ev->time_ms);
@@ -300,10 +326,9 @@ int cep_unchanged_take(struct cep_machine *m, struct cep_key *key, const struct 
 	}
 	if (gone)
 		cep_list_drop(m, list, sizeof *item, gone);
-	if (list->count < m->def.at_least)
+	if (list->count < m->def.at_least || !alert_due(m, key))
 		return 0;
 	item = cep_items(m, list, sizeof *item);
-	a = alert_of(m, key, item[0].time_ms, list->count, (double)m->def.at_least);
-	a.total = list->count;
-	return window_alert(m, key, ev, &a);
+	return window_alert(m, key, ev,
+		&(struct finding){item[0].time_ms, list->count, list->count, (double)m->def.at_least, 0});
 }
