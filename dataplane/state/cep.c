@@ -50,12 +50,37 @@ static bool is_here(const struct rule_keyring *ring, const struct record *rec)
 	return rec->kind != RECORD_EVENT || rule_keyring_is_home(ring, rec->type, rec->field_mask);
 }
 
+/* key_make() of one text, as most are: what row_key_make() makes of it. */
+static inline uint32_t key_text(const struct record *rec, enum field_id field, uint8_t *key)
+{
+	uint32_t bytes;
+	const uint8_t *text = record_field(rec, field, &bytes);
+	uint16_t head = (uint16_t)bytes;
+
+	if (!text || bytes > CEP_KEY_BYTES_MAX - sizeof head)
+		return 0;
+	memcpy(key, &head, sizeof head);
+	key += sizeof head;
+	if (bytes >= 8 && bytes <= 16) {
+		uint64_t low = hash_load(text, 8), high = hash_load(text + bytes - 8, 8);
+
+		memcpy(key, &low, 8);
+		memcpy(key + bytes - 8, &high, 8);
+	} else {
+		memcpy(key, text, bytes);
+	}
+	memset(key + bytes, 0, 8);
+	return (uint32_t)sizeof head + bytes;
+}
+
 /* Bytes of the event's key; 0: none. */
 static uint32_t key_make(const struct rule_keyring *ring, const struct record *rec, uint8_t *key)
 {
 	enum field_id field[RULE_BY_MAX];
 	uint32_t bytes;
 
+	if (ring->count == 1 && field_table[ring->field[0]].kind == FIELD_KIND_TEXT)
+		return key_text(rec, (enum field_id)ring->field[0], key);
 	for (uint32_t i = 0; i < ring->count && i < RULE_BY_MAX; i++) {
 		field[i] = (enum field_id)ring->field[i];
 		if (!(rec->field_mask >> ring->field[i] & 1))
@@ -141,7 +166,7 @@ static int pend_judge(struct cep *cep, const struct cep_pend *p)
 	const uint8_t *bytes = cep->pend_key + (size_t)(p - cep->pend) * CEP_KEY_ROOM;
 	const struct cep_event ev = {p->time_ms, p->offset, p->id, p->steps, p->value};
 	struct cep_machine *m = p->m;
-	struct cep_key *key = cep_key_use(m, p->tag, bytes, p->key_bytes);
+	struct cep_key *key = cep_key_use(m, p, bytes);
 	int rc = 0;
 
 	cep->judged = p->offset;
@@ -160,17 +185,15 @@ static int pends_run(struct cep *cep, uint32_t left)
 	int rc = 0;
 
 	for (; cep->tail - cep->found > left / 3; cep->found++) {
-		const struct cep_pend *p = &cep->pend[cep->found % CEP_PENDS];
+		struct cep_pend *p = &cep->pend[cep->found % CEP_PENDS];
 
-		(void)keytab_guess(&p->m->keys, keytab_prefetch_slot(&p->m->keys, p->tag), p->tag);
+		p->guess = keytab_guess(&p->m->keys, keytab_prefetch_slot(&p->m->keys, p->tag), p->tag);
 	}
 	for (; cep->tail - cep->near > left / 3 * 2; cep->near++) {
 		const struct cep_pend *p = &cep->pend[cep->near % CEP_PENDS];
-		const struct keytab_entry *e;
 
-		e = keytab_guess(&p->m->keys, keytab_prefetch_slot(&p->m->keys, p->tag), p->tag);
-		if (e && !p->m->wait)
-			cep_key_prefetch(p->m, keytab_value(e));
+		if (p->guess && !p->m->wait)
+			cep_key_prefetch(p->m, keytab_value(p->guess));
 	}
 	for (; cep->tail - cep->head > left && !rc; cep->head++)
 		rc = pend_judge(cep, &cep->pend[cep->head % CEP_PENDS]);
@@ -199,7 +222,7 @@ static int machine_take(
 		return 0;
 	}
 	m->stats.hits++;
-	p->key_bytes = key_make(&m->keyring, rec, key);
+	p->key_bytes = (uint16_t)key_make(&m->keyring, rec, key);
 	if (!p->key_bytes) {
 		m->stats.no_key++;
 		return 0;
@@ -213,8 +236,9 @@ static int machine_take(
 		return 0;
 	}
 	p->m = m;
+	p->guess = NULL;
 	p->tag = keytab_tag(0, key, p->key_bytes);
-	p->steps = m->pick;
+	p->steps = (uint16_t)m->pick;
 	p->time_ms = rec->event_time_ms;
 	p->offset = offset;
 	memcpy(p->id, rec->event_id, sizeof p->id);
@@ -226,9 +250,8 @@ static int machine_take(
 int cep_take(struct cep *cep, const struct cep_place *place, const struct record *rec, uint64_t offset,
 	int64_t watermark_ms, struct err *err)
 {
-	struct cep_machine *list[RULE_STATES_MAX];
+	struct cep_machine *first = NULL, **last = &first;
 	const uint16_t *hit = record_hits(rec);
-	uint32_t count = 0;
 	int rc = 0;
 
 	if (!cep->generation)
@@ -254,16 +277,19 @@ int cep_take(struct cep *cep, const struct cep_place *place, const struct record
 			continue;
 		}
 		m = cep->machine[use.machine];
-		if (!m->picked)
-			list[count++] = m;
+		if (!m->picked) {
+			*last = m;
+			last = &m->picked_next;
+			m->picked_next = NULL;
+		}
 		m->picked = true;
 		m->pick |= use.step < RULE_STEPS_MAX ? 1u << use.step : 0;
 	}
-	for (uint32_t i = 0; i < count; i++) {
+	for (struct cep_machine *m = first; m; m = m->picked_next) {
 		if (!rc)
-			rc = machine_take(list[i], rec, offset, watermark_ms);
-		list[i]->picked = false;
-		list[i]->pick = 0;
+			rc = machine_take(m, rec, offset, watermark_ms);
+		m->picked = false;
+		m->pick = 0;
 	}
 	return rc;
 }

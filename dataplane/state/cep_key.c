@@ -234,6 +234,8 @@ static void tidy(struct cep_machine *m)
 		3 * cep_bytes(m) + REST_BYTES)
 		return;
 	m->looked += 2 * m->keys.count;
+	for (uint32_t i = 0; i < CEP_PENDS; i++)
+		m->cep->pend[i].guess = NULL;
 	cep_machine_save(m, &saved);
 	must(!saved.failed);
 	cep_keys_free(m);
@@ -290,11 +292,14 @@ void cep_memory(struct cep_machine *m)
 		tidy(m);
 }
 
-struct cep_key *cep_key_use(struct cep_machine *m, uint32_t tag, const uint8_t *bytes_of, uint32_t bytes)
+struct cep_key *cep_key_use(struct cep_machine *m, const struct cep_pend *p, const uint8_t *bytes)
 {
-	struct keytab_entry *e = keytab_find(&m->keys, tag, bytes_of, bytes, NULL);
+	const struct keytab_entry *e = p->guess;
 	struct cep_key *key;
 
+	/* Of a key that has gone since, or whose place another one has, it does not hold. */
+	if (!e || e->flags & KEYTAB_F_DEAD || !keytab_is(&m->keys, e, bytes, p->key_bytes))
+		e = keytab_find(&m->keys, p->tag, bytes, p->key_bytes, NULL);
 	if (e) {
 		key = keytab_value(e);
 		key->used = ++m->touched;
@@ -305,7 +310,7 @@ struct cep_key *cep_key_use(struct cep_machine *m, uint32_t tag, const uint8_t *
 		if (m->stats.evictions % EVICTIONS_LOOK == 0)
 			tidy(m);
 	}
-	key = cep_key_new(m, tag, bytes_of, bytes);
+	key = cep_key_new(m, p->tag, bytes, p->key_bytes);
 	key->used = key->used_at = ++m->touched;
 	due_put(&m->oldest, (int64_t)key->used, key->ref);
 	if (m->oldest.count > 2 * m->keys.count + HEAP_SLACK)

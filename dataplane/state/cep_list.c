@@ -18,15 +18,26 @@ static void list_move(struct cep_machine *m, struct cep_list *list, uint32_t ite
 	list->from = 0;
 }
 
+/* To the front of its block. */
+static void list_slide(struct cep_machine *m, struct cep_list *list, uint32_t item_bytes)
+{
+	const uint8_t *item = cep_items(m, list, item_bytes);
+
+	memmove(agg_arena_at(m->arena, list->block), item, (size_t)list->count * item_bytes);
+	list->from = 0;
+}
+
 void *cep_list_add(struct cep_machine *m, struct cep_list *list, uint32_t item_bytes, uint32_t at)
 {
 	uint8_t *item;
 
 	if (list->from + list->count == list->room) {
-		if (list->from > list->room / 4)
-			list_move(m, list, item_bytes, list->count + 1);
-		else
+		if (list->from <= list->room / 4)
 			list_move(m, list, item_bytes, list->count + list->count / 2 + 1);
+		else if (list->count >= list->room / 2)
+			list_slide(m, list, item_bytes);
+		else
+			list_move(m, list, item_bytes, list->count + 1);
 	}
 	item = (uint8_t *)cep_items(m, list, item_bytes) + (size_t)at * item_bytes;
 	if (at < list->count)

@@ -168,8 +168,9 @@ struct cep_machine {
 	uint64_t waiting;
 	uint32_t pick; /* within cep_take(): steps; the event is for this machine if picked is set */
 	bool picked;
-	bool kept;	   /* within a switch */
-	uint64_t uid_next; /* within a switch */
+	struct cep_machine *picked_next; /* of the same event */
+	bool kept;			 /* within a switch */
+	uint64_t uid_next;		 /* within a switch */
 	bool canary;
 	uint64_t content;
 	const struct cep_machine *in_force; /* of a canary: the rule in force under its id; NULL: none */
@@ -182,12 +183,15 @@ struct cep_machine {
  */
 struct cep_pend {
 	struct cep_machine *m;
-	uint32_t tag, key_bytes, steps;
+	const struct keytab_entry *guess; /* what its key probably is; NULL: nothing is known */
+	uint32_t tag;
+	uint16_t key_bytes, steps;
 	int64_t time_ms;
 	uint64_t offset;
 	int64_t value;
 	uint8_t id[16];
 };
+_Static_assert(sizeof(struct cep_pend) == 64 && RULE_STEPS_MAX <= 16, "an event on its way is a cache line");
 #define CEP_PENDS 64u
 #define CEP_KEY_ROOM (CEP_KEY_BYTES_MAX + 16u)
 
@@ -279,8 +283,8 @@ void cep_seen_add(struct cep_machine *m, struct cep_key *key, const struct cep_e
 /* ---- cep_key.c ---- */
 void cep_keys_init(struct cep_machine *m);
 void cep_keys_free(struct cep_machine *m);
-/* The key, marked as used; made if it is not there, for which another may go. */
-struct cep_key *cep_key_use(struct cep_machine *m, uint32_t tag, const uint8_t *key, uint32_t bytes);
+/* The event's key, marked as used; made if it is not there, for which another may go. key: its bytes. */
+struct cep_key *cep_key_use(struct cep_machine *m, const struct cep_pend *p, const uint8_t *key);
 struct cep_key *cep_key_new(struct cep_machine *m, uint32_t tag, const uint8_t *bytes, uint32_t count);
 void cep_key_remove(struct cep_machine *m, struct cep_key *key);
 /* Asks for its items. Always inline: gcc 12 takes a function that only prefetches for one without effect, and
