@@ -2,9 +2,7 @@
  * in the order of their arrival, so that sorting them by time, stably, gives the order (event time, offset).
  */
 #include "cep_priv.h"
-
-#define RADIX_BITS 11u
-#define RADIX (1u << RADIX_BITS)
+#include "timesort.h"
 
 static bool wait_lives(const struct cep_machine *m, const struct cep_wait *w)
 {
@@ -46,31 +44,6 @@ void cep_wait_add(struct cep_machine *m, struct cep_key *key, const struct cep_e
 	m->waiting++;
 }
 
-/* Stable, by time. Returns which of the two buffers has the result. */
-static struct cep_wait *wait_sort(struct cep *cep, size_t count, int64_t least, int64_t most)
-{
-	uint64_t span = (uint64_t)(most - least);
-	struct cep_wait *from = cep->ready[0], *to = cep->ready[1];
-
-	for (uint32_t shift = 0; shift < 64 && span >> shift; shift += RADIX_BITS) {
-		uint32_t place[RADIX] = {0}, sum = 0;
-
-		for (size_t i = 0; i < count; i++)
-			place[(uint64_t)(from[i].time_ms - least) >> shift & (RADIX - 1)]++;
-		for (uint32_t i = 0; i < RADIX; i++) {
-			uint32_t n = place[i];
-
-			place[i] = sum;
-			sum += n;
-		}
-		for (size_t i = 0; i < count; i++)
-			to[place[(uint64_t)(from[i].time_ms - least) >> shift & (RADIX - 1)]++] = from[i];
-		from = to;
-		to = from == cep->ready[0] ? cep->ready[1] : cep->ready[0];
-	}
-	return from;
-}
-
 static void ready_room(struct cep *cep, size_t count)
 {
 	if (count <= cep->ready_room)
@@ -105,7 +78,9 @@ int cep_wait_reach(struct cep_machine *m, int64_t step_ms)
 		cep->ready[0][count++] = *w;
 	}
 	m->wait_count = kept;
-	ready = sorted ? cep->ready[0] : wait_sort(cep, count, least, most);
+	ready = cep->ready[0];
+	if (!sorted)
+		ready = timesort(cep->ready[0], cep->ready[1], count, sizeof *ready, least, most);
 	cep_judging(m, true);
 	for (size_t i = 0; i < count; i++) {
 		const struct cep_wait *w = &ready[i];

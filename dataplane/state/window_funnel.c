@@ -9,6 +9,7 @@
 
 #include "due_heap.h"
 #include "stage_priv.h"
+#include "timesort.h"
 
 #define EVENT_BYTES 32u	  /* logical, of an event that waits */
 #define WINDOW_BYTES 512u /* logical, of a window beside its cells */
@@ -314,22 +315,46 @@ static void attempts_expire(struct funnel *f, int64_t step_ms)
 }
 
 /* Looks at the events that the watermark has passed: those before step_ms. */
+/* Those in hand by (time, offset). They came in the order of their offsets, but where states were gathered.
+ */
+static const struct funnel_event *ready_sort(struct funnel *f, size_t count, int64_t least, int64_t most)
+{
+	struct funnel_event *event;
+	bool sorted = true;
+
+	stage_sort_room(f->w.st, count * sizeof *event / sizeof *f->w.st->sort[0] + 1);
+	event = timesort(f->ready, f->w.st->sort[0], count, sizeof *event, least, most);
+	for (size_t i = 1; i < count && sorted; i++)
+		sorted = event_compare(&event[i - 1], &event[i]) <= 0;
+	if (!sorted)
+		qsort(event, count, sizeof *event, event_compare);
+	return event;
+}
+
 static void funnel_reach(struct stage_window *w, int64_t step_ms)
 {
 	struct funnel *f = (struct funnel *)w;
+	int64_t least = INT64_MAX, most = INT64_MIN;
+	const struct funnel_event *ready_event;
 	size_t kept = 0, ready = 0;
 
 	for (size_t i = 0; i < f->event_count; i++) {
-		if (f->event[i].time_ms < step_ms)
-			f->ready[ready++] = f->event[i];
-		else
-			f->event[kept++] = f->event[i];
+		const struct funnel_event *ev = &f->event[i];
+
+		if (ev->time_ms >= step_ms) {
+			f->event[kept++] = *ev;
+			continue;
+		}
+		least = ev->time_ms < least ? ev->time_ms : least;
+		most = ev->time_ms > most ? ev->time_ms : most;
+		f->ready[ready++] = *ev;
 	}
 	f->event_count = kept;
-	if (ready)
-		qsort(f->ready, ready, sizeof *f->ready, event_compare);
-	for (size_t i = 0; i < ready; i++)
-		event_look(f, &f->ready[i]);
+	if (ready) {
+		ready_event = ready_sort(f, ready, least, most);
+		for (size_t i = 0; i < ready; i++)
+			event_look(f, &ready_event[i]);
+	}
 	attempts_expire(f, step_ms);
 }
 
