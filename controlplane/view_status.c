@@ -47,7 +47,8 @@ static json_t *status_sink(const struct view *v, const struct view_sink *sink)
 		running += part->state == SINK_RUNNING;
 		if (lag_ms >= 0 && (part->lag_ms < 0 || part->lag_ms > lag_ms))
 			lag_ms = part->lag_ms;
-		if (part->state != SINK_RUNNING) {
+		/* One that waits for another's try has nothing to say yet, and that other has. */
+		if (part->state != SINK_RUNNING && (!*error || *part->error)) {
 			state = part->state;
 			error = part->error;
 		}

@@ -122,6 +122,12 @@ void sink_error(struct sink_part *part, const char *text)
 	log_warn(part->group->name, "partition=%u %s", part->partition, text);
 }
 
+void sink_waits(const char *text)
+{
+	if (sink_self)
+		sink_error(sink_self, text);
+}
+
 static bool sink_asked(const struct sink_part *part)
 {
 	return atomic_load_explicit(&part->stop, memory_order_acquire);
@@ -303,8 +309,8 @@ static void *sink_thread(void *arg)
 		rc = sink_try(part, &progress, &err);
 		if (rc == 0)
 			break;
+		sink_error(part, err.text); /* before it is counted: who sees the one sees the other */
 		atomic_fetch_add(&part->stats.errors, 1);
-		sink_error(part, err.text);
 		if (progress)
 			backoff_ms = BACKOFF_MIN_MS;
 	} while (sink_back_off(part, rc, &backoff_ms));

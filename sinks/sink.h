@@ -165,6 +165,8 @@ static inline bool sink_stopping(const struct sink_part *part)
 bool sink_gives_up(void);
 /* Remembers (for status) and logs an error. */
 void sink_error(struct sink_part *part, const char *text);
+/* The same for the part whose thread calls, in prepare(): what it waits for. Nothing on other threads. */
+void sink_waits(const char *text);
 /* True when delivery has reached the durable end, or the stop deadline has passed. */
 bool sink_drained(const struct sink_part *part, uint64_t position);
 

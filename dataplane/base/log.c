@@ -24,15 +24,16 @@ static bool log_site_take(struct log_site *site, uint32_t *held)
 {
 	uint64_t now = clock_mono_ns();
 	uint64_t start = atomic_load_explicit(&site->window_start_ns, memory_order_relaxed);
+	uint64_t window_ns = site->window_ns ? site->window_ns : LOG_SITE_WINDOW_NS;
 
 	*held = 0;
-	if (start == 0 || now - start > LOG_SITE_WINDOW_NS) {
+	if (start == 0 || now - start > window_ns) {
 		if (atomic_compare_exchange_strong(&site->window_start_ns, &start, now)) {
 			atomic_store(&site->printed, 0);
 			*held = atomic_exchange(&site->suppressed, 0);
 		}
 	}
-	if (atomic_fetch_add(&site->printed, 1) < LOG_SITE_BURST)
+	if (atomic_fetch_add(&site->printed, 1) < (site->burst ? site->burst : LOG_SITE_BURST))
 		return true;
 	atomic_fetch_add(&site->suppressed, 1);
 	return false;

@@ -14,12 +14,15 @@ enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBU
 /* level_max: lines above it are not printed. json: one JSON object a line. */
 void log_init(enum log_level level_max, bool json);
 
-/* A site's token bucket: at most LOG_SITE_BURST lines in LOG_SITE_WINDOW_NS, then one line that says how many
- * were held back. Zero-initialised statics are ready. */
+/* A site's token bucket: at most `burst` lines in `window_ns`; the next line after that says how many were
+ * held back. Zero-initialised statics are ready. */
 struct log_site {
 	_Atomic uint64_t window_start_ns;
 	_Atomic uint32_t printed;
 	_Atomic uint32_t suppressed;
+	/* Constant; 0: the defaults. */
+	uint32_t burst;
+	uint64_t window_ns;
 };
 
 #define LOG_SITE_BURST 10

@@ -1,5 +1,4 @@
-/* librdkafka clients from the config: properties, passthrough options, log. Sink threads; the log callback
- * also runs on librdkafka's own threads. */
+/* librdkafka clients from the config: properties, passthrough options. Sink threads. */
 #include "kafka_priv.h"
 
 #include <errno.h>
@@ -8,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "log.h"
+#include "kafka_log.h"
 #include "murmur2.h"
 
 #define LINGER_MS_MAX 100ul
@@ -31,19 +30,6 @@ int kafka_topic_names(struct kafka_names *names, const struct config_kafka *cfg,
 	for (int type = 0; type < EVENT_TYPE_MAX; type++)
 		names->name[KAFKA_TOPIC_EVENT + type] = cfg->events ? names->event.name[type] : NULL;
 	return rc;
-}
-
-static void kafka_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
-{
-	(void)rk;
-	if (level <= 3)
-		log_error("kafka", "%s: %s", facility, text);
-	else if (level == 4)
-		log_warn("kafka", "%s: %s", facility, text);
-	else if (level <= 6)
-		log_info("kafka", "%s: %s", facility, text);
-	else
-		log_debug("kafka", "%s: %s", facility, text);
 }
 
 int kafka_conf_set(rd_kafka_conf_t *conf, const char *name, const char *value, struct err *err)
@@ -217,12 +203,18 @@ static void kafka_delivered(rd_kafka_t *rk, const rd_kafka_message_t *message, v
 	tx->failed_err = message->err;
 }
 
+void kafka_broker_error(char text[KAFKA_BROKER_ERROR_BYTES], int code, const char *reason)
+{
+	if (code != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN || !*text)
+		snprintf(text, KAFKA_BROKER_ERROR_BYTES, "%s", reason);
+}
+
 static void kafka_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
 {
 	struct kafka_producer *tx = opaque;
 
-	(void)rk, (void)code;
-	snprintf(tx->broker_error, sizeof tx->broker_error, "%s", reason);
+	(void)rk;
+	kafka_broker_error(tx->broker_error, code, reason);
 }
 
 static int producer_conf(struct kafka_producer *tx, rd_kafka_conf_t *conf, struct err *err)

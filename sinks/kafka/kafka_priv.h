@@ -16,6 +16,8 @@
 /* A blocking call of librdkafka takes no longer than this; between two the stop deadline is looked at. */
 #define KAFKA_SLICE_MS 200
 
+#define KAFKA_BROKER_ERROR_BYTES 256
+
 /* A window that rows of the log name. */
 struct kafka_window {
 	uint64_t uid;
@@ -58,7 +60,7 @@ struct kafka_producer {
 	uint32_t failed; /* messages of this transaction that cannot be delivered */
 	rd_kafka_resp_err_t failed_err;
 	int64_t acked_offset; /* of the message that was acknowledged last */
-	char broker_error[256];
+	char broker_error[KAFKA_BROKER_ERROR_BYTES];
 	struct kafka_trace *trace; /* NULL, but when latency is measured */
 };
 
@@ -146,6 +148,8 @@ int kafka_security_set(rd_kafka_conf_t *conf, const struct config_kafka *cfg, st
 int kafka_conf_set(rd_kafka_conf_t *conf, const char *name, const char *value, struct err *err);
 /* Consumes conf in any case. */
 rd_kafka_t *kafka_client_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, struct err *err);
+/* For an error_cb: remembers what a broker said last. That all are down says less than why. */
+void kafka_broker_error(char text[KAFKA_BROKER_ERROR_BYTES], int code, const char *reason);
 /* The producer of kp, with its topic handles: transactional, unless kp->tx.plain. */
 int kafka_producer_new(struct kafka_part *kp, struct err *err);
 void kafka_producer_free(struct kafka_part *kp);

@@ -28,6 +28,8 @@ struct topic_work {
 	uint64_t until_ns;
 	uint32_t count;
 	int brokers;
+	bool told; /* that nobody answers */
+	char broker_error[KAFKA_BROKER_ERROR_BYTES];
 	struct topic_want want[TOPICS_MAX];
 };
 
@@ -122,12 +124,35 @@ static int windows_wanted(struct topic_work *w, const struct window_plan *plan, 
 	return rc;
 }
 
-static int topics_wait(const struct topic_work *w, const char *what, struct err *err)
+/* From rd_kafka_poll(). */
+static void topics_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
 {
+	struct topic_work *w = opaque;
+
+	(void)rk;
+	kafka_broker_error(w->broker_error, code, reason);
+}
+
+/* Between two tries. What a broker says is shown at once: the limit is far away for who looks. */
+static int topics_wait(struct topic_work *w, const char *what, struct err *err)
+{
+	const char *last = "; last broker error: ";
+	struct err note;
+
+	rd_kafka_poll(w->rk, 0);
+	if (!*w->broker_error)
+		last = "";
 	if (sink_gives_up())
 		return err_set(err, -ECANCELED, "stopped while waiting for %s", what);
 	if (clock_mono_ns() > w->until_ns)
-		return err_set(err, -EAGAIN, "kafka.brokers %s: no answer (%s)", w->cfg->brokers, what);
+		return err_set(err, -EAGAIN, "kafka.brokers %s: no answer (%s)%s%s", w->cfg->brokers, what,
+			last, w->broker_error);
+	if (*last && !w->told) {
+		err_set(&note, 0, "kafka.brokers %s: still no answer (%s)%s%s", w->cfg->brokers, what, last,
+			w->broker_error);
+		sink_waits(note.text);
+		w->told = true;
+	}
 	return 0;
 }
 
@@ -231,7 +256,7 @@ static int topics_created(const struct topic_work *w, rd_kafka_event_t *ev, stru
 
 /* The answer to an admin request, in slices. NULL with err and *rc. */
 static rd_kafka_event_t *topics_answer(
-	const struct topic_work *w, rd_kafka_queue_t *queue, const char *what, int *rc, struct err *err)
+	struct topic_work *w, rd_kafka_queue_t *queue, const char *what, int *rc, struct err *err)
 {
 	rd_kafka_event_t *ev;
 
@@ -377,6 +402,8 @@ static int topics_do(struct topic_work *w, struct err *err)
 		return -EINVAL;
 	/* A consumer, since asking for a topic's metadata as a producer can create it with the brokers'
 	 * defaults. */
+	rd_kafka_conf_set_opaque(conf, w);
+	rd_kafka_conf_set_error_cb(conf, topics_error);
 	w->rk = kafka_client_new(RD_KAFKA_CONSUMER, conf, err);
 	if (!w->rk)
 		return -EINVAL;

@@ -2,6 +2,7 @@
 import atexit
 import json
 import os
+import re
 import shutil
 import signal
 import struct
@@ -281,6 +282,45 @@ def drain_run():
     ended(p, 0)
 
 
+def kinds_of_lines(log):
+    """Lines of librdkafka, by what they say, without what differs from one to the next."""
+    kinds = {}
+    for line in log.splitlines():
+        found = re.search(r'area=kafka msg="([A-Z]+: .*)"', line)
+        if found:
+            kind = re.sub(r"\(after .*|[0-9]+ms", "", found.group(1))
+            kinds[kind] = kinds.get(kind, 0) + 1
+    return kinds
+
+
+def away_run():
+    """Brokers that are not there: `status` has the reason while it is connecting, and whenever it counts an error,
+    and the log says each thing of that kind once a minute."""
+    at = os.path.getsize(os.path.join(DIR, "log"))
+    p = start("--kafka=127.0.0.1:1")
+    began = time.monotonic()
+
+    def sink():
+        return next(s for s in result("status")["sinks"] if s["sink"] == "kafka")
+
+    wait(lambda: sink()["error"], "a reason")
+    first = sink()
+    assert first["errors"] == 0 and first["state"] == "connecting" and "127.0.0.1:1" in first["error"], first
+    failed = 0
+    while failed < 3:
+        s = sink()
+        failed = failed + 1 if s["errors"] else 0
+        assert s["error"], s
+        time.sleep(0.5)
+    assert "Connection refused" in s["error"], s
+    with open(os.path.join(DIR, "log"), encoding="utf-8", errors="replace") as f:
+        f.seek(at)
+        kinds = kinds_of_lines(f.read())
+    assert kinds and max(kinds.values()) <= 1 + (time.monotonic() - began) // 60, kinds
+    assert ctl("stop", "--now")[0] == 0
+    ended(p, 0)
+
+
 def full_run():
     """A journal that is full for a sink that cannot reach its target: a restart must not take the oldest segment."""
     now = int(time.time() * 1000)
@@ -412,6 +452,7 @@ def main():
     rules_run()
     canary_run()
     drain_run()
+    away_run()
     offline()
     full_run()
     shutil.rmtree(DIR)

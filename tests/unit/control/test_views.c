@@ -519,6 +519,15 @@ static void test_status(void **state)
 	assert_non_null(strstr(text, "broker ?[31maway?"));
 	assert_null(strchr(text, 0x1b));
 	free(text);
+	/* A part that has nothing to say yet, as it waits for its turn, does not hide what another has. */
+	v.sink[0].part[0].state = SINK_BACKOFF;
+	snprintf(v.sink[0].part[0].error, sizeof v.sink[0].part[0].error, "%s", "no answer");
+	v.sink[0].part[1].state = SINK_CONNECTING;
+	v.sink[0].part[1].error[0] = 0;
+	text = rendered(&v, view_status, &rq);
+	assert_non_null(strstr(text, "no answer"));
+	assert_non_null(strstr(text, "backoff"));
+	free(text);
 	json_decref(rq.args);
 	view_free(&v);
 }
