@@ -154,6 +154,28 @@ static enum cli_exit places_find(struct event_search *s, const struct cli *cli, 
 	return CLI_OK;
 }
 
+/* By id only what was accepted is found: of what was refused the id may never have been read. */
+static enum cli_exit nothing_found(const struct event_search *s, struct err *err)
+{
+	const struct address at = {s->meta.node, s->meta.epoch, 0, 0};
+	char address[ADDRESS_TEXT_BYTES];
+
+	if (!s->by_id) {
+		err_set(err, -ENOENT, "no event %.100s in %s, or not any more", s->id_text, s->journal);
+		return CLI_FAILED;
+	}
+	address_text(address, &at);
+	*strrchr(address, '/') = 0;
+	*strrchr(address, '/') = 0;
+	err_set(err, -ENOENT,
+		"no event %s in %.100s, or not any more. Refused events are not found by id but by address, "
+		"%s/PARTITION/OFFSET: `sluicectl journal dump --dir %s | grep -i %s` shows it, kind refused, "
+		"if its "
+		"bytes were kept; kafka.topic_dead and the table dead_letters have it, too",
+		s->id_text, s->journal, address, strlen(s->journal) > 100 ? "DIR" : s->journal, s->id_text);
+	return CLI_FAILED;
+}
+
 static int64_t since_of(const struct event_search *s)
 {
 	int64_t since = INT64_MAX;
@@ -183,10 +205,8 @@ enum cli_exit local_event(const struct cli *cli, FILE *out, struct err *err)
 		code = id_take(&s, json_string_value(json_object_get(cli->args, "id")), err);
 	if (code == CLI_OK && journal_look(&s, err) < 0)
 		code = CLI_FAILED;
-	if (code == CLI_OK && !json_array_size(s.records)) {
-		err_set(err, -ENOENT, "no event %.100s in %s, or not any more", s.id_text, s.journal);
-		code = CLI_FAILED;
-	}
+	if (code == CLI_OK && !json_array_size(s.records))
+		code = nothing_found(&s, err);
 	if (code == CLI_OK) {
 		code = event_output_scan(&s, since_of(&s), &late, err) < 0 ? CLI_FAILED : CLI_OK;
 		progress_end(&s);

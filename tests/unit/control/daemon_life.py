@@ -419,8 +419,24 @@ def try_run():
     assert not os.path.exists(os.path.join(DIR, "rulesets"))
 
 
+def refused_found():
+    """What was refused is not found by an id; what is said then leads to it."""
+    journal, lost = os.path.join(DATA, "journal"), str(uuid.uuid4())
+    code, _, text = ctl("event", "--journal", journal, lost.upper(), check=False)
+    assert code == 1 and "refused" in text and f"journal dump --dir {journal} | grep -i {lost.upper()}" in text, text
+    start_of_address = re.search(r"(\S+)/PARTITION/OFFSET", text).group(1)
+    row = next(r for r in map(json.loads, ctl("journal", "dump", "--dir", journal)[1].splitlines())
+               if r["kind"] == "refused")
+    address = f"{start_of_address}/{row['partition']}/{row['offset']}"
+    found = result("event", "--journal", journal, address)["records"]
+    assert len(found) == 1 and found[0]["kind"] == "refused" and found[0]["reason"] == "bad_json", found
+    code, _, text = ctl("event", "--journal", journal, f"{start_of_address}/0/999999999", check=False)
+    assert code == 1 and "no event" in text and "refused" not in text, text
+
+
 def offline():
     try_run()
+    refused_found()
     for words in (("journal", "ls", "--dir"), ("journal", "verify", "--dir"), ("journal", "dump", "--dir"),
                   ("event", str(uuid.uuid4()), "--journal")):
         code, _, text = ctl(*words, DATA, check=False)
