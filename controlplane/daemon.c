@@ -18,7 +18,6 @@
 #include "reserve.h"
 #include "state_rules.h"
 
-#define RULES_KEPT 32u /* generations that stay for a rollback */
 #define SIGNAL_AGAIN_NS 1000000000ull
 
 static void signalled(void *arg, int signo)
@@ -145,72 +144,6 @@ static void server_down(struct daemon *d)
 	dispatch_free(d->dispatch);
 	if (d->signal_fd >= 0)
 		close(d->signal_fd);
-}
-
-/* Only here, while no batch is on its way: what the journal and checkpoints name, what a restart takes, and
- * some generations to roll back to stay. */
-static void rules_trim(struct daemon *d)
-{
-	uint32_t floor = journal_generation_floor(d->journal);
-	uint32_t back = d->generation > RULES_KEPT ? d->generation - RULES_KEPT : 0;
-
-	if (d->before.env.journal && journal_generation_floor(d->before.env.journal) < floor)
-		floor = journal_generation_floor(d->before.env.journal);
-	if (d->applied && d->applied < floor)
-		floor = d->applied;
-	if (d->state && state_generation_floor(d->state) && state_generation_floor(d->state) < floor)
-		floor = state_generation_floor(d->state);
-	ruleset_store_trim(d->store, back < floor ? back : floor);
-}
-
-/* A compile of so many takes a second or more; who reads the log should know what it waits for. */
-static void rules_progress(void *arg, const char *subject, uint32_t patterns, uint32_t done, uint32_t count)
-{
-	(void)arg;
-	if (patterns >= 1000)
-		log_info("rules", "compiling %u patterns of %s: field %u of %u", patterns, subject, done + 1,
-			count);
-}
-
-static int rules_up(struct daemon *d, struct err *err)
-{
-	struct err why;
-	char cache[300];
-	int rc = ruleset_store_open(&d->store, d->cfg.node.data_dir, err);
-
-	if (rc == 0)
-		rc = ruleset_store_clean(d->store, err);
-
-	snprintf(cache, sizeof cache, "%s/rules-cache", d->cfg.node.data_dir);
-	if (rc == 0 && ruleset_cache_set(cache, &why))
-		log_warn("rules", "compiled patterns are not kept: %s", why.text);
-	ruleset_progress_set(rules_progress, NULL);
-
-	for (uint32_t p = 0; rc == 0 && p < journal_partitions(d->journal); p++)
-		ruleset_store_reserve(d->store, d->base[p].generation);
-	if (rc == 0)
-		rc = rules_start(d, &d->ruleset, err);
-	if (rc == 0)
-		rc = rules_expire(&d->cfg, d->ruleset, NULL, err);
-	if (rc == 0)
-		rc = ruleset_store_put(d->store, d->ruleset, &d->generation, err);
-	if (rc == 0)
-		log_info("rules", "in force: generation=%u version=%s rules=%u patterns=%u", d->generation,
-			ruleset_version(d->ruleset), ruleset_rule_count(d->ruleset),
-			ruleset_pattern_count(d->ruleset));
-	if (rc == 0) {
-		rules_started(d);
-		rules_trim(d);
-	}
-	return rc;
-}
-
-static void rules_down(struct daemon *d)
-{
-	if (d->ruleset)
-		ruleset_free(d->ruleset);
-	if (d->store)
-		ruleset_store_close(d->store);
 }
 
 static int closings_up(struct daemon *d, struct err *err)

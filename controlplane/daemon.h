@@ -143,11 +143,9 @@ int enrich_reload(struct daemon *d, const struct peer *peer, bool *changed, stru
 void config_hangup(struct daemon *d);
 void config_hangup_end(struct daemon *d); /* waits for it */
 
-/* rules_active.c: which ruleset a start takes, and the trail of changes. Both under apply_lock or before
- * threads. */
-int rules_start(struct daemon *d, struct ruleset **out, struct err *err);
-/* A line in the trail if the ruleset in force is not the one that was so last. */
-void rules_started(struct daemon *d);
+/* rules_active.c: which ruleset a start takes, and the trail of changes; as the other parts. */
+int rules_up(struct daemon *d, struct err *err);
+void rules_down(struct daemon *d);
 /* Remembers that `generation` was applied by command, so that a restart takes it as long as rules.dir is
  * unchanged. */
 int rules_active_write(const struct config *cfg, uint32_t generation, struct err *err);
