@@ -391,6 +391,7 @@ static const struct part {
 	{"journal", journal_up, journal_down},
 	{"state", state_up, state_down},
 	{"epoch before", before_up, before_down},
+	{"disk space", disk_needs_up, nothing_down},
 	{"rules", rules_up, rules_down},
 	{"closed alerts", closings_up, closings_down},
 	{"ports", dataplane_up, dataplane_down},

@@ -143,6 +143,9 @@ int enrich_reload(struct daemon *d, const struct peer *peer, bool *changed, stru
 void config_hangup(struct daemon *d);
 void config_hangup_end(struct daemon *d); /* waits for it */
 
+/* disk_needs.c: a warning, no more. */
+int disk_needs_up(struct daemon *d, struct err *err);
+
 /* rules_active.c: which ruleset a start takes, and the trail of changes; as the other parts. */
 int rules_up(struct daemon *d, struct err *err);
 void rules_down(struct daemon *d);

@@ -68,6 +68,9 @@ struct journal_params {
 	char dirs[256];
 };
 
+/* Of a partition, of which the oldest may be used again. */
+#define JOURNAL_SEGMENTS_LEAST 3u
+
 void journal_params_from_config(struct journal_params *p, const struct config *cfg);
 
 /* Opens the journal of params->dir, making it if the directory has none, and recovers: finds each partition's

@@ -515,6 +515,8 @@ void compress_keep(struct journal_part *part);
 void compress_cancel(struct journal_part *part, uint64_t number);
 
 /* ---- retention.c: keeper ---- */
+/* Why there is no free segment, in words: a full disk, who holds those that there are. Any thread. */
+void retention_full_text(struct journal_part *part, char *text, size_t bytes);
 /* Gives the oldest segment up for the sinks that hold it, if the policy is so and no other consumer needs it.
  */
 bool retention_give_up(struct journal_part *part);

@@ -10,7 +10,6 @@
 
 #define KEEPER_PERIOD_NS 100000000ull
 #define KEEPER_FULL_PERIOD_NS 20000000ull
-#define SEGMENTS_LEAST 3u /* of which the oldest may go */
 
 void keeper_mark(struct journal_part *part, uint32_t flags)
 {
@@ -77,7 +76,7 @@ static bool keeper_release(struct journal_part *part, bool lazy, struct segment_
 	const struct segment_entry *seg = part->seg;
 
 	/* The last two stay: one is written to, and the one before ends with the last durable block. */
-	if (part->seg_count < SEGMENTS_LEAST || seg[1].first_offset > floor)
+	if (part->seg_count < JOURNAL_SEGMENTS_LEAST || seg[1].first_offset > floor)
 		return false;
 	/* What is derived is kept as long as there is room: readers that start late want its end. */
 	if (lazy && (params->derived || floor == UINT64_MAX || !keeper_old_enough(part)))
@@ -189,7 +188,7 @@ static int keeper_make(struct journal_part *part, uint32_t segments, uint64_t fr
 	/* What has just been given back may be taken again, whatever the reserve lacks. */
 	rc = freed >= bytes ? 0 : disk_room(part->dir, bytes, err);
 	/* With fewer none of the output log could be used again: what is stored could not leave. */
-	if (rc == -ENOSPC && part->journal->params.derived && segments < SEGMENTS_LEAST &&
+	if (rc == -ENOSPC && part->journal->params.derived && segments < JOURNAL_SEGMENTS_LEAST &&
 		reserve_release(bytes))
 		rc = 0;
 	if (rc == 0)

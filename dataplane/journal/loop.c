@@ -56,17 +56,19 @@ static struct batch_lane *loop_lane(const struct loop *l, uint32_t worker)
 
 static void loop_set_full(struct loop *l, bool full)
 {
+	char why[256];
+
 	if (full == l->full)
 		return;
 	l->full = full;
 	__atomic_store_n(&l->part->stats.full, full, __ATOMIC_RELAXED);
+	if (full)
+		retention_full_text(l->part, why, sizeof why);
 	if (full && l->part->journal->params.derived)
-		log_warn("journal",
-			"OUTPUT LOG FULL: its producer waits until a consumer moves on partition=%u dir=%s",
+		log_warn("journal", "OUTPUT LOG FULL: %s: its producer waits partition=%u dir=%s", why,
 			l->part->index, l->part->journal->params.dir);
 	else if (full)
-		log_warn("journal",
-			"JOURNAL FULL: new events are dropped until a consumer moves on partition=%u",
+		log_warn("journal", "JOURNAL FULL: %s: new events are dropped partition=%u", why,
 			l->part->index);
 	else
 		log_info("journal", "journal takes records again partition=%u", l->part->index);

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 
 #define ALARM_ON 0.8 /* of the limit, or of what the journal holds */
 #define ALARM_OFF 0.7
@@ -43,6 +44,44 @@ uint64_t retention_floor(struct journal *j, uint32_t partition)
 	uint64_t floor = floor_of(j, partition, false);
 
 	return floor == UINT64_MAX && j->params.derived ? 0 : floor;
+}
+
+/* Who needs the oldest segment, which could be used again otherwise: the one that is furthest behind. Under
+ * the part's lock, as the table is. NULL: nobody. */
+static const struct journal_consumer *holder_of(const struct journal_part *part, uint64_t *floor)
+{
+	struct journal *j = part->journal;
+	uint32_t count = atomic_load_explicit(&j->consumer_count, memory_order_acquire);
+	const struct journal_consumer *holder = NULL;
+
+	*floor = part->seg_count < JOURNAL_SEGMENTS_LEAST ? 0 : part->seg[1].first_offset;
+	for (uint32_t i = 0; i < count; i++) {
+		const struct journal_consumer *c = &j->consumer[i];
+
+		if (c->partition != part->index || consumer_floor(c) >= *floor)
+			continue;
+		holder = c;
+		*floor = consumer_floor(c);
+	}
+	return holder;
+}
+
+void retention_full_text(struct journal_part *part, char *text, size_t bytes)
+{
+	const char *cause = __atomic_load_n(&part->stats.disk_full, __ATOMIC_RELAXED)
+				    ? "the disk has no room for a further segment"
+				    : "there is no free segment";
+	const struct journal_consumer *holder;
+	uint64_t floor;
+
+	pthread_mutex_lock(&part->lock);
+	holder = holder_of(part, &floor);
+	if (holder)
+		snprintf(text, bytes, "%s, and %s holds all %u, from offset %" PRIu64 " on", cause,
+			holder->name, part->seg_count, floor);
+	else
+		snprintf(text, bytes, "%s, and of %u none can be used again", cause, part->seg_count);
+	pthread_mutex_unlock(&part->lock);
 }
 
 static int give_up_for(struct journal_part *part, uint64_t to, enum journal_skip reason, struct err *err)

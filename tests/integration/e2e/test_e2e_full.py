@@ -266,7 +266,9 @@ def disk_full(rig, sender):
     rig.expect((os.statvfs(disk).f_bavail) == 0, "not a block is free")
     journal = daemon.ctl("status")["journal"]
     rig.expect(journal["disk_full"] == 2 and metric(daemon, "sluice_partition_disk_full") == 2 and
-               "DISK FULL" in rig.text(daemon.log), f"said in the log, as a metric and in status {journal}")
+               "DISK FULL" in rig.text(daemon.log) and
+               re.search(r"JOURNAL FULL: the disk has no room for a further segment, and clickhouse holds all \d+, ",
+                         rig.text(daemon.log)), f"said in the log, as a metric and in status {journal}")
     rig.expect(wait_until(lambda: metric(daemon, "sluice_sink_lag_alarm") >= 2, 20, "the alarm"),
                "and the sink that holds the segments is named, though these are far from segments_max")
     rig.expect(daemon.ctl("checkpoint", "now") is not None, "a checkpoint is made on the full disk")

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "journal_priv.h"
 #include "log.h"
 
 static void assert_conserved(struct rig *rig)
@@ -33,6 +34,14 @@ static uint64_t feed_until_full(struct rig *rig, uint64_t id)
 		assert_true(id < 1000000);
 	}
 	return id;
+}
+
+static void assert_full_of(struct rig *rig, const char *text)
+{
+	char why[256];
+
+	retention_full_text(&rig->journal->part[0], why, sizeof why);
+	assert_string_equal(why, text);
 }
 
 static void full_drops_by_name_and_resumes(void **state)
@@ -63,6 +72,7 @@ static void full_drops_by_name_and_resumes(void **state)
 	assert_int_equal(s.refused_lost, 1);
 	assert_int_equal(s.oldest_offset, 0);
 	assert_true(s.segments_used == 3 && s.full);
+	assert_full_of(&rig, "there is no free segment, and slow holds all 3, from offset 0 on");
 	assert_conserved(&rig);
 	/* The consumer moves: it goes on by itself, and the refused id is none that was remembered. */
 	journal_consumer_set(rig.journal, consumer, s.durable_offset);
@@ -80,6 +90,41 @@ static void full_drops_by_name_and_resumes(void **state)
 	assert_int_equal(rig_stats(&rig, 0).duplicates, 1);
 	assert_conserved(&rig);
 	rig_restart(&rig);
+	rig_free(&rig);
+}
+
+/* Without anybody who reads, what is full is the disk; with somebody, both are named. */
+static void full_is_said_by_its_cause(void **state)
+{
+	static const char *const name[] = {"quick", "slow", "done"};
+	static const uint64_t at[] = {700, 500, 1u << 30};
+	static const char alone[] =
+		"the disk has no room for a further segment, and of 1 none can be used again";
+	struct rig rig;
+	struct err err;
+
+	(void)state;
+	rig_init(&rig, 1, 1);
+	rig_start(&rig);
+	rig_feed(&rig, 0, 0, 1, 10);
+	rig_settle(&rig, 0);
+	journal_stop(rig.journal); /* whose keeper would see that there is room */
+	rig.journal->part[0].stats.disk_full = 1;
+	assert_full_of(&rig, alone);
+	assert_true(journal_consumer_add(rig.journal, 0, "slow", &err) >= 0); /* it is not for it */
+	assert_full_of(&rig, alone);
+	rig_free(&rig);
+	rig_init(&rig, 1, 1);
+	rig.params.segments_max = 5;
+	rig_open(&rig);
+	for (int i = 0; i < 3; i++)
+		journal_consumer_set(rig.journal, journal_consumer_add(rig.journal, 0, name[i], &err), at[i]);
+	rig_start(&rig);
+	feed_until_full(&rig, 1);
+	journal_stop(rig.journal);
+	rig.journal->part[0].stats.disk_full = 1;
+	assert_full_of(
+		&rig, "the disk has no room for a further segment, and slow holds all 5, from offset 500 on");
 	rig_free(&rig);
 }
 
@@ -398,6 +443,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(full_drops_by_name_and_resumes),
+		cmocka_unit_test(full_is_said_by_its_cause),
 		cmocka_unit_test(what_was_delivered_is_kept_for_replay),
 		cmocka_unit_test(generations_are_known_at_the_start),
 		cmocka_unit_test(without_new_files_old_segments_go),
