@@ -469,6 +469,8 @@ void sinks_hurry(struct sink_group *group, uint64_t deadline_ns)
 void sinks_free(struct sink_group *group)
 {
 	for (int i = 0; i < SINK_GROUP_MAX; i++) {
+		for (uint32_t p = 0; p < group[i].part_count && group[i].part; p++)
+			free(group[i].part[p].kept);
 		free(group[i].part);
 		group[i].part = NULL;
 		group[i].part_count = 0;

@@ -136,6 +136,7 @@ struct sink_part {
 	char error[512]; /* what is wrong since the last commit, under error_lock */
 	char note[256];	 /* where it delivers to, if there is a choice, under error_lock */
 	void *priv;	 /* the sink's own, from open to close */
+	void *kept;	 /* the sink's own, from one open to the next; malloc()ed */
 	pthread_t thread;
 	bool joined; /* by sinks_stop(), which may be called again */
 	struct sink_group *group;

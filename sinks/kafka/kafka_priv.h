@@ -17,6 +17,8 @@
 #define KAFKA_SLICE_MS 200
 
 #define KAFKA_BROKER_ERROR_BYTES 256
+#define KAFKA_ABORT_LIMIT_MS 30000u /* for one abort */
+#define KAFKA_LEFT_NAME_BYTES 256   /* of a topic: at most 249 */
 
 /* A window that rows of the log name. */
 struct kafka_window {
@@ -165,6 +167,12 @@ int kafka_topic_make(const struct config_kafka *cfg, const struct window_def *de
 /* One that a rule names. */
 int kafka_topic_make_route(const struct config_kafka *cfg, const char *name, struct err *err);
 
+/* ---- kafka_left.c ---- */
+/* Before the producer is closed: notes a transaction that is open. After kafka_resume(): ends what such a one
+ * may have left open, unless the position says that it was committed. 0, -ECANCELED or -EIO. */
+void kafka_left_note(struct kafka_part *kp);
+int kafka_left_end(struct kafka_part *kp, uint64_t position, struct err *err);
+
 /* ---- kafka_route.c ---- */
 /* The rule that sends the event elsewhere, the first of those that hit; its topic is then kp->topic_named.
  * NULL: none does. 0 or an error of kafka_tx.c. */
@@ -196,6 +204,10 @@ int kafka_tx_produce(struct kafka_part *kp, const struct kafka_message *msg, str
 int kafka_tx_position(struct kafka_part *kp, const char *key, uint64_t next, struct err *err);
 /* Waits for all acknowledgements, commits. */
 int kafka_tx_commit(struct kafka_producer *tx, struct err *err);
+/* Until every message is acknowledged. */
+int kafka_tx_flush(struct kafka_producer *tx, struct err *err);
+/* A record without content to one partition, of a transaction that is to be aborted. */
+int kafka_tx_empty(struct kafka_part *kp, rd_kafka_topic_t *topic, int32_t partition, struct err *err);
 /* What is open. */
 int kafka_tx_abort(struct kafka_part *kp, uint64_t limit_ms, struct err *err);
 /* Passes crash_point("<lane>_<step>"). */

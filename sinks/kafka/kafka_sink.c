@@ -10,8 +10,7 @@
 #include "log.h"
 #include "sink_skip.h"
 
-#define ABORTS_MAX 5	      /* in a row, before the producer is made anew */
-#define ABORT_LIMIT_MS 30000u /* for one abort */
+#define ABORTS_MAX 5 /* in a row, before the producer is made anew */
 #define READ_WAIT_MS 50u
 #define TRACE_WAIT_MS 1u
 
@@ -48,6 +47,8 @@ static int kafka_lane_open(struct sink_part *part, enum kafka_lane lane, uint64_
 	rc = kafka_headers_parse(&kp->headers, kafka_config(kp)->headers, err);
 	if (rc == 0)
 		rc = kafka_resume(kp, position, err);
+	if (rc == 0)
+		rc = kafka_left_end(kp, *position, err);
 	if (rc == 0)
 		rc = plain_open(kp, err);
 	if (rc)
@@ -94,7 +95,7 @@ static int kafka_retry(struct kafka_part *kp, struct err *err)
 
 	atomic_fetch_add(&kp->part->stats.retries, 1);
 	sink_error(kp->part, why.text);
-	rc = kafka_tx_abort(kp, ABORT_LIMIT_MS, err);
+	rc = kafka_tx_abort(kp, KAFKA_ABORT_LIMIT_MS, err);
 	if (rc)
 		return rc;
 	if (++kp->aborts > ABORTS_MAX)
@@ -170,6 +171,7 @@ static void kafka_close(struct sink_part *part)
 		kafka_floor_write(kp, kp->committed, true);
 	if (kp->reader)
 		journal_reader_close(kp->reader);
+	kafka_left_note(kp);
 	kafka_producer_free(kp);
 	bytes_free(&kp->json);
 	free(kp);

@@ -182,8 +182,22 @@ int kafka_tx_produce(struct kafka_part *kp, const struct kafka_message *msg, str
 	return rc;
 }
 
-/* Until every message is acknowledged. */
-static int tx_flush(struct kafka_producer *tx, struct err *err)
+int kafka_tx_empty(struct kafka_part *kp, rd_kafka_topic_t *topic, int32_t partition, struct err *err)
+{
+	/* a compacted topic, as that of positions, takes nothing without a key */
+	static char key[] = "aborted";
+	const rd_kafka_vu_t vu[] = {
+		{.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = topic},
+		{.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = partition},
+		{.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
+		{.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {key, sizeof key - 1}},
+	};
+	int rc = kafka_tx_begin(kp, err);
+
+	return rc ? rc : produce(&kp->tx, topic, vu, sizeof vu / sizeof *vu, err);
+}
+
+int kafka_tx_flush(struct kafka_producer *tx, struct err *err)
 {
 	uint64_t start = now_ms();
 	bool told = false;
@@ -215,7 +229,7 @@ int kafka_tx_position(struct kafka_part *kp, const char *key, uint64_t next, str
 	char text[POSITION_TEXT_BYTES];
 	struct kafka_message *msg = &kp->msg;
 	/* Without a transaction a position must not be there before what it stands for. */
-	int rc = kp->tx.plain ? tx_flush(&kp->tx, err) : 0;
+	int rc = kp->tx.plain ? kafka_tx_flush(&kp->tx, err) : 0;
 
 	if (rc)
 		return rc;
@@ -233,7 +247,7 @@ int kafka_tx_position(struct kafka_part *kp, const char *key, uint64_t next, str
 int kafka_tx_commit(struct kafka_producer *tx, struct err *err)
 {
 	uint64_t start = now_ms();
-	int rc = tx_flush(tx, err);
+	int rc = kafka_tx_flush(tx, err);
 
 	if (rc)
 		return rc;

@@ -41,6 +41,8 @@ def timed_out(rig):
     child.terminate()
     rig.expect(child.wait(90) == 0, "all is delivered after the broker has timed a transaction out")
     rig.compare("stood", "after transactions that the broker aborted")
+    rig.expect("left open is aborted in partitions=" in rig.log("stood"),
+               "what transactions may have left open whose end was not known is aborted")
 
 
 def frozen(rig):
