@@ -6,6 +6,7 @@
 #   kafka_cluster.sh config DIR TOPIC KEY=VALUE
 #   kafka_cluster.sh stop DIR                 all nodes; the data directory stays
 # SLUICE_KAFKA_LIBS: directory of the jars (default ~/.cache/sluice/kafka-libs). KAFKA_HEAP: of each node.
+# SLUICE_KAFKA_MORE: a further property of each node.
 # KAFKA_JOPTS: collector and compilers of the JVMs; by default those that start quickly.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
@@ -83,6 +84,7 @@ log.index.size.max.bytes=1048576
 log.segment.bytes=134217728
 transaction.max.timeout.ms=900000
 transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
+${SLUICE_KAFKA_MORE:-}
 X
 	secure "$1"
 }

@@ -1,0 +1,49 @@
+"""A broker that has ended a transaction without a marker in a partition that has a record of it, which was seen once:
+the record stays open there under the producer's id. Here one is put there while the producer stands still and is
+fenced. The commits that follow under that id must not make it visible, and it must not hold readers back. One broker,
+which takes records of partitions that its coordinator knows nothing of."""
+import os
+import signal
+import time
+
+from kafka_rig import Rig
+from raw_batch import batches, produce
+
+LEFT = b"left open"
+
+
+def fenced(rig):
+    """The last producer of alerts whose transaction the broker has aborted: its id, and the epoch that is open."""
+    folder = os.path.join(rig.dir, "kafka", "log1", "left.alerts-0")
+    return [b for b in batches(folder) if b.control and not b.commit and b.epoch > 0][-1]
+
+
+def main(rig):
+    child = rig.start("left", 10 ** 9, rate=4000)
+    rig.wait_log("left", "position=0", 60)
+    time.sleep(2)
+    child.send_signal(signal.SIGSTOP)
+    time.sleep(14)  # the broker aborts what has timed out, and raises the epoch
+    producer = fenced(rig)
+    error, offset = produce(rig.port + 1, "left.alerts", 0, "sluice/left", producer.pid, producer.epoch,
+                            int(time.time() * 1000), LEFT)
+    rig.expect(error == 0, f"a record is open under producer {producer.pid}, epoch {producer.epoch} (offset {offset})")
+    child.send_signal(signal.SIGCONT)
+    time.sleep(6)
+    child.terminate()
+    rig.expect(child.wait(90) == 0, "all is delivered")
+    rig.compare("left", "beside a record that was left open")
+    after = [b for b in batches(os.path.join(rig.dir, "kafka", "log1", "left.alerts-0"))
+             if b.pid == producer.pid and b.offset > offset]
+    ends = [b for b in after if b.control]
+    rig.expect(ends and not ends[0].commit and any(b.commit for b in ends),
+               "it was aborted, and then transactions of that producer were committed")
+    everything = rig.kcat("-C", "-t", "left.alerts", "-p", "0", "-e", "-q", "-X", "isolation.level=read_uncommitted")
+    rig.expect(everything.stdout.count(LEFT) == 1, "readers of what is not committed see it, once")
+
+
+os.environ["RIG_TX_TIMEOUT_MS"] = "10000"
+os.environ["SLUICE_KAFKA_MORE"] = "transaction.partition.verification.enable=false"
+with Rig(1, 21491) as rig:
+    main(rig)
+rig.done()
