@@ -82,7 +82,7 @@ def files_phase(rig):
     for plan in [*first, *plans]:
         files.more()
         daemon.config["ports"] = files.ports(2)
-        killer.run(plan)
+        killer.run(plan, limit=60 if plan in first else 8)  # what is missed at first does not come again
     for name in missed_sink_points(killer.kills):  # a busy machine may be too slow for a late pass
         files.more()
         daemon.config["ports"] = files.ports(2)

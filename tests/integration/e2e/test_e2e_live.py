@@ -6,12 +6,13 @@ block has one generation, and generations grow within a partition. af_xdp: some 
 import json
 import subprocess
 import sys
+import time
 
 from daemon import UDP_PORT, Daemon
 from netns import Sender
 from rig import SOURCE, Rig, say, wait_until
 
-RATE, SECONDS = 15000, 12
+RATE, SECONDS, SECONDS_MAX = 15000, 12, 100  # the traffic lasts for as long as rulesets change
 MIX = dict(events_per_datagram=3, dup_permille=20, bad_permille=20, fraud_permille=30, noid_permille=10,
            escape_permille=20, utf8_permille=20, extra_permille=20, flows=8)
 RULES = """rules:
@@ -36,6 +37,8 @@ def apply_rules(rig, daemon, count):
         if not rig.expect(answer is not None, f"ruleset {n} applied under traffic: {answer}"):
             break
         generations.append(daemon.ctl("status")["rules"]["generation"])
+        seen = daemon.counter("events")
+        rig.expect(wait_until(lambda: daemon.counter("events") > seen + RATE // 10, 20, "events"), "events under it")
     with open(rig.path("bad.yaml"), "w", encoding="utf-8") as f:
         f.write(RULES.format(n=0).replace("in: [US, DE, IN]", "regex: '(unclosed'"))
     said = daemon.ctl_fails("rules", "apply", rig.path("bad.yaml"))
@@ -61,15 +64,19 @@ def check_generations(rig, daemon, generations):
     say(f"records behind one of a later generation (two workers, one partition): {back}")
 
 
-def traffic(rig, daemon, sender, families, during=lambda: None, **options):
-    """Sends by each family at the same time; returns the truth file of both."""
+def traffic(rig, daemon, sender, families, during=None, **options):
+    """Sends by each family at the same time, until `during` ends or by itself; returns the truth file of both."""
     options = dict(MIX, **options)
     gens = {f: sender.gen(f"{daemon.name}{f}", f, UDP_PORT, seed=rig.seed + f, **options) for f in families}
     wait_until(lambda: daemon.counter("events") > 0, 20, "the first event")
-    during()
+    until = time.monotonic() + SECONDS
+    if during:
+        during()
+        time.sleep(max(0, until - time.monotonic()))
     sent = 0
     for family, gen in gens.items():
-        gen.wait(120)
+        if not during:
+            gen.wait(120)
         sent += int(rig.gen_stop(f"{daemon.name}{family}", gen).get("events", 0))
     truth = f"{daemon.name}.truth"
     with open(rig.path(truth), "wb") as out:
@@ -86,7 +93,7 @@ def af_packet(rig, sender):
     rig.expect(daemon.start(), "sluiced runs on af_packet")
     generations = []
     truth = traffic(rig, daemon, sender, (4, 6), lambda: generations.extend(apply_rules(rig, daemon, 4)),
-                    rate=RATE // 2, duration=SECONDS)
+                    rate=RATE // 2, duration=SECONDS_MAX)
     rig.expect(daemon.wait_quiet() and daemon.drain(), "delivered")
     daemon.expect_balanced("live")
     daemon.expect_no_kernel_drops()
