@@ -55,6 +55,17 @@ static uint64_t required_fields(uint32_t types)
 	return fields;
 }
 
+static uint32_t types_all(void)
+{
+	uint32_t types = 0;
+
+	for (int t = 1; t < EVENT_TYPE_MAX; t++)
+		if (type_table[t].name)
+			types |= 1u << t;
+	return types;
+}
+
+/* No text: all of them. */
 static int types_read(uint32_t *types, const char *text, struct err *err)
 {
 	*types = 0;
@@ -75,17 +86,9 @@ static int types_read(uint32_t *types, const char *text, struct err *err)
 		p += strcspn(p, ",");
 		p += *p == ',';
 	}
+	if (!*types)
+		*types = types_all();
 	return 0;
-}
-
-static uint32_t types_all(void)
-{
-	uint32_t types = 0;
-
-	for (int t = 1; t < EVENT_TYPE_MAX; t++)
-		if (type_table[t].name)
-			types |= 1u << t;
-	return types;
 }
 
 static int field_fits(enum field_id field, uint64_t action, uint32_t types, struct err *err)
@@ -198,8 +201,6 @@ static int elsewhere_add(
 	uint32_t types;
 	int rc = types_read(&types, cfg->types, err);
 
-	if (!types)
-		types = types_all();
 	for (uint32_t i = 0; i < 2 && !rc; i++) {
 		struct slot *s = slot_add(pt, name, strlen(name), i ? SCOPE_PROPERTIES : SCOPE_TOP);
 		uint32_t free = 0;
@@ -221,8 +222,6 @@ static int row_add(struct protector *pt, const struct config_protect *cfg, struc
 
 	row->action = (uint8_t)cfg->action;
 	rc = types_read(&types, cfg->types, err);
-	if (!types)
-		types = types_all();
 	if (rc == 0)
 		rc = key_read(row, cfg, err);
 	if (rc)
