@@ -200,6 +200,12 @@ static int ids_merge(struct ids_work *w, struct err *err)
 	}
 }
 
+static bool ids_head_good(const struct ids_head *head)
+{
+	return head->magic == IDS_MAGIC && (head->version == IDS_VERSION || head->version == IDS_UNKEYED) &&
+	       head->crc == ids_head_crc(*head);
+}
+
 /* Events are told apart by it as ever; of shadows sent again within the window, rules over time see both. */
 static void unkeyed_say(const struct ids_head *head, const char *path)
 {
@@ -223,9 +229,7 @@ static int source_open_carried(struct ids_work *w, uint32_t partition, struct er
 	s->carried = fopen(path, "re");
 	if (!s->carried)
 		return errno == ENOENT ? 0 : err_set(err, -errno, "%s: %s", path, strerror(errno));
-	if (fread(&head, sizeof head, 1, s->carried) != 1 || head.magic != IDS_MAGIC ||
-		(head.version != IDS_VERSION && head.version != IDS_UNKEYED) ||
-		head.crc != ids_head_crc(head))
+	if (fread(&head, sizeof head, 1, s->carried) != 1 || !ids_head_good(&head))
 		return err_set(err, -EINVAL, "%s: damaged", path);
 	unkeyed_say(&head, path);
 	s->carried_left = head.count;
@@ -357,8 +361,7 @@ static int ids_read_head(
 	struct stat s;
 
 	if (fstat(fd, &s) != 0 || read(fd, head, sizeof *head) != (ssize_t)sizeof *head ||
-		head->magic != IDS_MAGIC || (head->version != IDS_VERSION && head->version != IDS_UNKEYED) ||
-		head->crc != ids_head_crc(*head))
+		!ids_head_good(head))
 		return ids_damaged(path, "damaged", err);
 	if (head->epoch != part->journal->meta.epoch || head->partition != part->index)
 		return ids_damaged(path, "of another journal or partition", err);

@@ -139,6 +139,17 @@ static void old_ids_are_not_carried(void **state)
 	rig_free(&first);
 }
 
+/* One partition with 50 ids, and a journal that goes on from it; path: of the file that has them. */
+static void carried_one(struct rig *to, struct rig *from, char path[200])
+{
+	rig_init(from, 1, 1);
+	rig_start(from);
+	feed(from, 1, 50);
+	rig_close(from);
+	carry(to, from, 1, 50);
+	snprintf(path, 200, "%.120s/p0/ids", to->dir);
+}
+
 static void damaged_ids_are_refused(void **state)
 {
 	struct rig first, second;
@@ -147,12 +158,7 @@ static void damaged_ids_are_refused(void **state)
 	int fd;
 
 	(void)state;
-	rig_init(&first, 1, 1);
-	rig_start(&first);
-	feed(&first, 1, 50);
-	rig_close(&first);
-	carry(&second, &first, 1, 50);
-	snprintf(path, sizeof path, "%.120s/p0/ids", second.dir);
+	carried_one(&second, &first, path);
 	fd = open(path, O_RDWR);
 	assert_int_equal(pwrite(fd, "x", 1, 200), 1);
 	close(fd);
@@ -178,12 +184,7 @@ static void ids_of_an_earlier_version_are_remembered(void **state)
 	int fd;
 
 	(void)state;
-	rig_init(&first, 1, 1);
-	rig_start(&first);
-	feed(&first, 1, 50);
-	rig_close(&first);
-	carry(&second, &first, 1, 50);
-	snprintf(path, sizeof path, "%.120s/p0/ids", second.dir);
+	carried_one(&second, &first, path);
 	for (int i = 0; i < 2; i++) {
 		const uint32_t version = i ? 1 : 3;
 
