@@ -93,8 +93,7 @@ static int rows_each(void *arg, const struct record *rec)
 	bytes_reset(&r->text);
 	if (row_put_json(&r->text, rec, r->def, r->daemon->cfg.node.id, &r->err) != 0)
 		return -EINVAL;
-	row = r->text.failed ? NULL
-			     : json_loadb((const char *)r->text.data, r->text.bytes, JSON_ALLOW_NUL, NULL);
+	row = json_read_back(&r->text);
 	if (!row)
 		return err_set(&r->err, -ENOMEM, "no memory");
 	json_array_append_new(r->list, row);

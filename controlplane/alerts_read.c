@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "alert.h"
+#include "command.h"
 #include "row_json.h"
 
 #define CHUNK_FIRST 65536u /* records; each chunk is four times the one before it, and lies before it */
@@ -36,9 +37,7 @@ struct scan {
 /* ---- one record ---- */
 static int seen_add(struct scan *s, const struct record *rec, uint32_t partition, uint64_t offset)
 {
-	json_t *alert = s->text.failed
-				? NULL
-				: json_loadb((const char *)s->text.data, s->text.bytes, JSON_ALLOW_NUL, NULL);
+	json_t *alert = json_read_back(&s->text);
 
 	if (!alert)
 		return err_set(&s->err, -ENOMEM, "no memory for an alert");

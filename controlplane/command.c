@@ -122,6 +122,11 @@ json_t *json_text_n(const char *text, size_t bytes)
 	return s;
 }
 
+json_t *json_read_back(const struct bytes *text)
+{
+	return text->failed ? NULL : json_loadb((const char *)text->data, text->bytes, JSON_ALLOW_NUL, NULL);
+}
+
 json_t *json_text(const char *text)
 {
 	return json_text_n(text, strlen(text));

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "bytes.h"
 #include "err.h"
 
 #define CONTROL_PROTOCOL 1
@@ -83,6 +84,8 @@ char *response_error(const char *code, const char *text);
 /* A JSON string of any bytes: what is not UTF-8 becomes '?'. */
 json_t *json_text(const char *text);
 json_t *json_text_n(const char *text, size_t bytes);
+/* What we have written ourselves, read back: texts of senders in it may have zero bytes. NULL: no memory. */
+json_t *json_read_back(const struct bytes *text);
 json_t *json_u64(uint64_t v);
 json_t *json_time(int64_t ms);	  /* as RFC 3339; null for 0 and before */
 json_t *json_version(uint64_t v); /* 16 hex digits */

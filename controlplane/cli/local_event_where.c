@@ -240,7 +240,7 @@ static int output_alert(struct event_search *s, const struct record *rec, struct
 
 	bytes_reset(text);
 	row_alert_put_json(text, rec, "", s->meta.node, s->meta.epoch);
-	alert = text->failed ? NULL : json_loadb((const char *)text->data, text->bytes, JSON_ALLOW_NUL, NULL);
+	alert = json_read_back(text);
 	if (!alert)
 		return -ENOMEM;
 	if (names_record(s, json_object_get(alert, "evidence"), "address") ||

@@ -162,7 +162,7 @@ static json_t *alert_json(
 	struct bytes text = {0};
 
 	row_alert_put_json(&text, e->alert, "", c->meta.node, c->meta.epoch);
-	alert = text.failed ? NULL : json_loadb((const char *)text.data, text.bytes, JSON_ALLOW_NUL, NULL);
+	alert = json_read_back(&text);
 	bytes_free(&text);
 	for (const char *const *gone =
 			(const char *const[]){"rule_id", "generation", "type", "window", "node", NULL};
