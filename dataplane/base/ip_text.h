@@ -21,6 +21,14 @@ bool ip_range_from_text(uint8_t first[16], uint8_t last[16], const char *text);
 #define IP_TEXT_BYTES 64
 size_t ip_to_text(char out[IP_TEXT_BYTES], const uint8_t addr[16]);
 
+/* The IPv4-mapped address of one in the order of the network. */
+static inline void ip_from_v4(uint8_t out[16], const void *ipv4)
+{
+	memset(out, 0, 10);
+	memset(out + 10, 0xff, 2);
+	memcpy(out + 12, ipv4, 4);
+}
+
 /* Whether it is an IPv4-mapped one. */
 static inline bool ip_is_v4(const uint8_t addr[16])
 {

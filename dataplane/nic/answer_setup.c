@@ -13,16 +13,13 @@
 /* False: no IP address. */
 static bool addr_of(const struct sockaddr *from, uint8_t addr[16])
 {
-	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
-
 	if (from && from->sa_family == AF_INET6) {
 		memcpy(addr, &((const struct sockaddr_in6 *)from)->sin6_addr, 16);
 		return true;
 	}
 	if (!from || from->sa_family != AF_INET)
 		return false;
-	memcpy(addr, mapped, sizeof mapped);
-	memcpy(addr + sizeof mapped, &((const struct sockaddr_in *)from)->sin_addr, 4);
+	ip_from_v4(addr, &((const struct sockaddr_in *)from)->sin_addr);
 	return true;
 }
 

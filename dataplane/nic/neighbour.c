@@ -54,18 +54,11 @@ static bool is_for_us(const struct neighbour_table *t, const uint8_t *l2)
 	return memcmp(l2, t->mac, 6) == 0;
 }
 
-static void mapped(uint8_t out[16], const uint8_t *ipv4)
-{
-	memset(out, 0, 10);
-	memset(out + 10, 0xff, 2);
-	memcpy(out + 12, ipv4, 4);
-}
-
 static uint32_t own4(const struct neighbour_table *t, const uint8_t *ipv4)
 {
 	uint8_t addr[16];
 
-	mapped(addr, ipv4);
+	ip_from_v4(addr, ipv4);
 	return address_list_find(&t->own, addr);
 }
 
@@ -79,7 +72,7 @@ static bool unicast4(const uint8_t *ipv4)
 {
 	uint8_t addr[16];
 
-	mapped(addr, ipv4);
+	ip_from_v4(addr, ipv4);
 	return ip_is_unicast(addr);
 }
 
