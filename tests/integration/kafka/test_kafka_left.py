@@ -12,30 +12,53 @@ from raw_batch import batches, produce
 LEFT = b"left open"
 
 
-def fenced(rig):
+def alerts(rig):
+    return batches(os.path.join(rig.dir, "kafka", "log1", "left.alerts-0"))
+
+
+def aborted(rig):
     """The last producer of alerts whose transaction the broker has aborted: its id, and the epoch that is open."""
-    folder = os.path.join(rig.dir, "kafka", "log1", "left.alerts-0")
-    return [b for b in batches(folder) if b.control and not b.commit and b.epoch > 0][-1]
+    found = [b for b in alerts(rig) if b.control and not b.commit and b.epoch > 0]
+    return found[-1] if found else None
+
+
+def fenced(rig, child):
+    """Stops the producer in a transaction that has alerts: the broker aborts what has timed out, and raises the epoch.
+    Where it stood between two transactions, nothing is aborted: it is tried again."""
+    for _ in range(6):
+        child.send_signal(signal.SIGSTOP)
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            producer = aborted(rig)
+            if producer:
+                time.sleep(1)  # the marker is written to each partition of the transaction
+                return producer
+            time.sleep(0.2)
+        child.send_signal(signal.SIGCONT)
+        time.sleep(rig.random.uniform(0.5, 2))
+    raise RuntimeError("the broker has not aborted a transaction of the producer that stands still")
+
+
+def ends_after(rig, pid, offset):
+    return [b for b in alerts(rig) if b.pid == pid and b.offset > offset and b.control]
 
 
 def main(rig):
     child = rig.start("left", 10 ** 9, rate=4000)
     rig.wait_log("left", "position=0", 60)
     time.sleep(2)
-    child.send_signal(signal.SIGSTOP)
-    time.sleep(14)  # the broker aborts what has timed out, and raises the epoch
-    producer = fenced(rig)
+    producer = fenced(rig, child)
     error, offset = produce(rig.port + 1, "left.alerts", 0, "sluice/left", producer.pid, producer.epoch,
                             int(time.time() * 1000), LEFT)
     rig.expect(error == 0, f"a record is open under producer {producer.pid}, epoch {producer.epoch} (offset {offset})")
     child.send_signal(signal.SIGCONT)
-    time.sleep(6)
+    until = time.monotonic() + 60
+    while not any(b.commit for b in ends_after(rig, producer.pid, offset)) and time.monotonic() < until:
+        time.sleep(0.5)
     child.terminate()
     rig.expect(child.wait(90) == 0, "all is delivered")
     rig.compare("left", "beside a record that was left open")
-    after = [b for b in batches(os.path.join(rig.dir, "kafka", "log1", "left.alerts-0"))
-             if b.pid == producer.pid and b.offset > offset]
-    ends = [b for b in after if b.control]
+    ends = ends_after(rig, producer.pid, offset)
     rig.expect(ends and not ends[0].commit and any(b.commit for b in ends),
                "it was aborted, and then transactions of that producer were committed")
     everything = rig.kcat("-C", "-t", "left.alerts", "-p", "0", "-e", "-q", "-X", "isolation.level=read_uncommitted")

@@ -166,7 +166,7 @@ static void test_numbers(void **state)
 static void time_check(int64_t ms)
 {
 	int64_t part = ms % 1000 < 0 ? ms % 1000 + 1000 : ms % 1000;
-	time_t seconds = (time_t)((ms - part) / 1000);
+	time_t seconds = (time_t)(ms / 1000 - (ms % 1000 < 0));
 	struct bytes out = {0};
 	char want[64] = "null";
 	struct tm tm;
