@@ -1,5 +1,5 @@
-/* Start-up: make what is missing, compare what is there. Once a process; results come as JSON, read by
- * jansson. */
+/* Make what is missing, compare what is there: when a server is used first, and when it was away. Results
+ * come as JSON, read by jansson. */
 #include "ch_check.h"
 
 #include <errno.h>
@@ -244,48 +244,68 @@ static int partition_check(
 		ours);
 }
 
-static int table_check(
-	struct ch_http *h, const struct config_clickhouse *cfg, const struct ch_table *table, struct err *err)
+/* -1: it is not there. */
+static int table_row(json_t *rows, const char *table)
 {
+	for (size_t i = 0; i < json_array_size(rows); i++)
+		if (strcmp(cell(rows, i, 0), table) == 0)
+			return (int)i;
+	return -1;
+}
+
+static int table_check(
+	const struct config_clickhouse *cfg, const struct ch_table *table, json_t *rows, struct err *err)
+{
+	int at = table_row(rows, table->name);
+	size_t i = (size_t)at;
 	char name[400];
-	json_t *doc, *rows;
+	int rc;
+
+	snprintf(name, sizeof name, "%s.%s", cfg->database, table->name);
+	if (at < 0)
+		return err_set(err, -EINVAL,
+			"clickhouse: table %s does not exist%s; `sluicectl schema clickhouse` prints what is "
+			"needed",
+			name, cfg->create ? "" : " (clickhouse.create is false)");
+	rc = window_check(name, cell(rows, i, 1), cell(rows, i, 2), err);
+	return rc ? rc : partition_check(name, table, cell(rows, i, 3), cell(rows, i, 4), err);
+}
+
+static int tables_check(struct ch_http *h, const struct config_clickhouse *cfg,
+	const struct ch_catalog *catalog, struct err *err)
+{
+	json_t *doc = NULL, *rows = NULL;
 	struct ch_statement sql;
 	int rc = ch_statement_open(&sql, err);
 
 	if (rc)
 		return rc;
-	fputs("SELECT engine, engine_full, partition_key, timezone() FROM system.tables WHERE database = ",
+	fputs("SELECT name, engine, engine_full, partition_key, timezone() FROM system.tables WHERE database "
+	      "= ",
 		sql.out);
 	ch_ddl_text(sql.out, cfg->database);
-	fputs(" AND name = ", sql.out);
-	ch_ddl_text(sql.out, table->name);
-	fputs(" FORMAT JSONCompact", sql.out);
+	fputs(" AND name IN (''", sql.out);
+	for (uint32_t i = 0; i < catalog->count; i++) {
+		fputs(", ", sql.out);
+		ch_ddl_text(sql.out, catalog->entry[i].table.name);
+	}
+	fputs(") FORMAT JSONCompact", sql.out);
 	rc = sql_rows(&sql, h, &doc, &rows, err);
-	if (rc)
-		return rc;
-	snprintf(name, sizeof name, "%s.%s", cfg->database, table->name);
-	if (json_array_size(rows) != 1)
-		rc = err_set(err, -EINVAL,
-			"clickhouse: table %s does not exist%s; `sluicectl schema clickhouse` prints what is "
-			"needed",
-			name, cfg->create ? "" : " (clickhouse.create is false)");
-	if (rc == 0)
-		rc = window_check(name, cell(rows, 0, 0), cell(rows, 0, 1), err);
-	if (rc == 0)
-		rc = partition_check(name, table, cell(rows, 0, 2), cell(rows, 0, 3), err);
+	for (uint32_t i = 0; rc == 0 && i < catalog->count; i++)
+		rc = table_check(cfg, &catalog->entry[i].table, rows, err);
 	json_decref(doc);
 	return rc;
 }
 
 /* ---- materialized views ---- */
 
-/* The views that read any of ours, and those that read their targets: name, where they write, that table's
- * engine. A view without TO writes to a hidden table named by its own uuid. */
+/* The views that read any of the given tables: name, where they write, that table's engine, what they read. A
+ * view without TO writes to a hidden table named by its own uuid. */
 static const char view_sql[] =
 	"SELECT concat(v.database, '.', v.name), concat(t.database, '.', t.name), t.engine, t.engine_full, "
-	"t.database, t.name FROM (SELECT arrayJoin(arrayZip(dependencies_database, dependencies_table)) AS d "
-	"FROM "
-	"system.tables WHERE database = %s AND name = %s) AS s "
+	"t.database, t.name, concat(s.database, '.', s.name) FROM (SELECT database, name, "
+	"arrayJoin(arrayZip(dependencies_database, dependencies_table)) AS d FROM system.tables "
+	"WHERE (database, name) IN (%s)) AS s "
 	"INNER JOIN (SELECT database, name, if(extract(create_table_query, ' TO ([^ (]+)') = '', "
 	"concat(database, "
 	"'..inner_id.', toString(uuid)), replaceAll(extract(create_table_query, ' TO ([^ (]+)'), '`', '')) "
@@ -293,48 +313,83 @@ static const char view_sql[] =
 	"FROM system.tables WHERE engine = 'MaterializedView') AS v ON v.database = s.d.1 AND v.name = s.d.2 "
 	"LEFT JOIN system.tables AS t ON concat(t.database, '.', t.name) = v.target FORMAT JSONCompact";
 
-static char *literal(const char *text)
+static void table_put(struct ch_statement *list, const char *database, const char *table)
 {
-	struct ch_statement sql;
-
-	if (ch_statement_open(&sql, NULL))
-		return NULL;
-	ch_ddl_text(sql.out, text);
-	return ch_statement_end(&sql, NULL) ? NULL : sql.text;
+	fputs(ftell(list->out) > 0 ? ", (" : "(", list->out);
+	ch_ddl_text(list->out, database);
+	fputs(", ", list->out);
+	ch_ddl_text(list->out, table);
+	fputc(')', list->out);
 }
 
-static int views_check(
-	struct ch_http *h, const char *database, const char *table, uint32_t depth, struct err *err)
+static int view_check(json_t *rows, size_t i, struct ch_statement *next, struct err *err)
 {
-	char *db = literal(database), *name = literal(table);
+	int rc;
+
+	if (!cell(rows, i, 5)[0] || strcmp(cell(rows, i, 2), "Null") == 0)
+		return 0; /* target gone or throws rows away: nothing to count twice */
+	rc = window_check(cell(rows, i, 1), cell(rows, i, 2), cell(rows, i, 3), err);
+	if (rc)
+		err_prefix(
+			err, "materialized view %s of %s writes to it", cell(rows, i, 0), cell(rows, i, 6));
+	else
+		table_put(next, cell(rows, i, 4), cell(rows, i, 5));
+	return rc;
+}
+
+/* The views of the tables in `list`, which is freed; their targets come into *next. */
+static int views_check_level(
+	struct ch_http *h, struct ch_statement *list, struct ch_statement *next, struct err *err)
+{
 	json_t *doc = NULL, *rows = NULL;
 	struct ch_statement sql;
-	int rc = db && name ? ch_statement_open(&sql, err) : -ENOMEM;
+	int rc = ch_statement_open(&sql, err);
 
 	if (rc == 0) {
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
-		fprintf(sql.out, view_sql, db, name);
+		fprintf(sql.out, view_sql, list->text);
 #pragma GCC diagnostic pop
 		rc = sql_rows(&sql, h, &doc, &rows, err);
 	}
-	for (size_t i = 0; rc == 0 && i < json_array_size(rows); i++) {
-		if (!cell(rows, i, 5)[0] || strcmp(cell(rows, i, 2), "Null") == 0)
-			continue; /* target gone or throws rows away: nothing to count twice */
-		rc = window_check(cell(rows, i, 1), cell(rows, i, 2), cell(rows, i, 3), err);
-		if (rc) {
-			err_prefix(err, "materialized view %s of %s.%s writes to it", cell(rows, i, 0),
-				database, table);
-			break;
-		}
-		rc = depth < VIEW_DEPTH_MAX
-			     ? views_check(h, cell(rows, i, 4), cell(rows, i, 5), depth + 1, err)
-			     : err_set(err, -EINVAL, "clickhouse: views of %s.%s nest too deep", database,
-				       table);
-	}
+	free(list->text);
+	for (size_t i = 0; rc == 0 && i < json_array_size(rows); i++)
+		rc = view_check(rows, i, next, err);
 	json_decref(doc);
-	free(db);
-	free(name);
+	return rc;
+}
+
+/* Those of our tables, then those that read their targets, and so on: a query a level. */
+static int views_check(struct ch_http *h, const struct config_clickhouse *cfg,
+	const struct ch_catalog *catalog, struct err *err)
+{
+	struct ch_statement list, next;
+	int rc = ch_statement_open(&list, err);
+
+	if (rc)
+		return rc;
+	for (uint32_t i = 0; i < catalog->count; i++)
+		table_put(&list, cfg->database, catalog->entry[i].table.name);
+	rc = ch_statement_end(&list, err);
+	for (uint32_t depth = 0; rc == 0 && list.bytes; depth++) {
+		rc = ch_statement_open(&next, err);
+		if (rc) {
+			free(list.text);
+			return rc;
+		}
+		rc = views_check_level(h, &list, &next, err);
+		if (rc == 0 && depth == VIEW_DEPTH_MAX && ftell(next.out) > 0)
+			rc = err_set(err, -EINVAL, "clickhouse: views of views of %s nest too deep",
+				cfg->database);
+		if (rc) {
+			ch_statement_drop(&next);
+			return rc;
+		}
+		rc = ch_statement_end(&next, err);
+		list = next;
+	}
+	if (rc == 0)
+		free(list.text);
 	return rc;
 }
 
@@ -343,13 +398,11 @@ int ch_check_tables(struct ch_http *h, const struct config_clickhouse *cfg, cons
 {
 	int rc = cfg->create ? create_all(h, cfg, catalog, err) : 0;
 
-	for (uint32_t i = 0; rc == 0 && i < catalog->count; i++)
-		rc = table_check(h, cfg, &catalog->entry[i].table, err);
+	if (rc == 0)
+		rc = tables_check(h, cfg, catalog, err);
 	if (rc == 0)
 		rc = columns_check(h, cfg, catalog, err);
-	for (uint32_t i = 0; rc == 0 && i < catalog->count; i++)
-		rc = views_check(h, cfg->database, catalog->entry[i].table.name, 0, err);
-	return rc;
+	return rc ? rc : views_check(h, cfg, catalog, err);
 }
 
 int ch_check_window(
@@ -369,6 +422,6 @@ int ch_check_window(
 		rc = sql_run(&sql, h, err);
 	}
 	if (rc == 0)
-		rc = table_check(h, cfg, &w->table, err);
+		rc = tables_check(h, cfg, &one, err);
 	return rc ? rc : columns_check(h, cfg, &one, err);
 }

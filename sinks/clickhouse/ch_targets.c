@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -18,8 +19,20 @@
 #define AGAIN_MS_MAX 15000u
 #define REFUSED_MS 60000u /* a server whose tables or rights do not fit */
 
+#define LOOKS_MAX (2 * CH_ENDPOINTS_MAX) /* those of two logs at each server */
+
 /* Tables are made and compared by one part at a time: CREATE of two at once may fail. */
 static pthread_mutex_t check_lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* The looks at tables that found them right, under check_lock: at which server, for what statements, and when
+ * the look began. A part that has been unsure since before then need not look: with many partitions a start
+ * would ask a server the same some hundred times. */
+static struct look {
+	char server[264]; /* as an endpoint's name */
+	char *text;
+	size_t bytes;
+	uint64_t begun_ns;
+} look[LOOKS_MAX];
 
 int ch_targets_open(struct ch_part *p, struct err *err)
 {
@@ -27,7 +40,7 @@ int ch_targets_open(struct ch_part *p, struct err *err)
 	int rc = ch_endpoints_parse(list, &p->target_count, p->cfg->url, err);
 
 	for (uint32_t i = 0; rc == 0 && i < p->target_count; i++)
-		p->target[i] = (struct ch_target){.endpoint = list[i]};
+		p->target[i] = (struct ch_target){.endpoint = list[i], .unsure_ns = clock_mono_ns()};
 	return rc;
 }
 
@@ -80,6 +93,7 @@ void ch_target_away(struct ch_part *p, uint32_t i, int rc, const struct err *err
 	wait_ms = rc == -EINVAL ? REFUSED_MS : t->backoff_ms;
 	t->again_ns = clock_mono_ns() + wait_ms * 1000000u;
 	t->fit = false;
+	t->unsure_ns = clock_mono_ns();
 	for (uint32_t k = 0; k < p->rows.window_count; k++)
 		p->rows.window[k]->checked &= ~(1u << i);
 	if (!t->fault[0] && p->target_count > 1)
@@ -89,16 +103,76 @@ void ch_target_away(struct ch_part *p, uint32_t i, int rc, const struct err *err
 	targets_note(p);
 }
 
-static int target_check(struct ch_part *p, struct err *err)
+/* What a part expects at a server, as the statements that would make it. */
+static int expected_text(const struct ch_part *p, struct ch_statement *s, struct err *err)
 {
-	int rc;
+	int rc = ch_statement_open(s, err);
 
+	if (rc)
+		return rc;
+	for (uint32_t n = 0; ch_catalog_statement(p->catalog, p->cfg, n, s->out); n++)
+		fputc('\n', s->out);
+	return ch_statement_end(s, err);
+}
+
+static struct look *look_find(const char *server, const struct ch_statement *expected)
+{
+	for (uint32_t i = 0; i < LOOKS_MAX; i++)
+		if (look[i].text && look[i].bytes == expected->bytes && strcmp(look[i].server, server) == 0 &&
+			memcmp(look[i].text, expected->text, expected->bytes) == 0)
+			return &look[i];
+	return NULL;
+}
+
+static struct look *look_oldest(void)
+{
+	struct look *oldest = look;
+
+	for (uint32_t i = 1; i < LOOKS_MAX; i++)
+		if (look[i].begun_ns < oldest->begun_ns)
+			oldest = &look[i];
+	return oldest;
+}
+
+/* expected->text is not the caller's any more. */
+static int look_at(
+	struct ch_part *p, const struct ch_target *t, struct ch_statement *expected, struct err *err)
+{
+	struct look *l = look_find(t->endpoint.name, expected);
+	uint64_t begun_ns = clock_mono_ns();
+	int rc = 0;
+
+	if (!l || l->begun_ns < t->unsure_ns) {
+		rc = ch_check_tables(&p->http, p->cfg, p->catalog, err);
+		if (rc == 0 && l)
+			l->begun_ns = begun_ns;
+	}
+	if (rc || l) {
+		free(expected->text);
+		return rc;
+	}
+	l = look_oldest();
+	free(l->text);
+	*l = (struct look){.text = expected->text, .bytes = expected->bytes, .begun_ns = begun_ns};
+	snprintf(l->server, sizeof l->server, "%s", t->endpoint.name);
+	return 0;
+}
+
+static int target_check(struct ch_part *p, const struct ch_target *t, struct err *err)
+{
+	struct ch_statement expected;
+	int rc = expected_text(p, &expected, err);
+
+	if (rc)
+		return rc;
 	while (pthread_mutex_trylock(&check_lock)) {
-		if (sink_gives_up())
+		if (sink_gives_up()) {
+			free(expected.text);
 			return err_set(err, -ECANCELED, "stopped before the tables were looked at");
+		}
 		nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
 	}
-	rc = ch_check_tables(&p->http, p->cfg, p->catalog, err);
+	rc = look_at(p, t, &expected, err);
 	pthread_mutex_unlock(&check_lock);
 	return rc;
 }
@@ -113,7 +187,7 @@ int ch_target_use(struct ch_part *p, uint32_t i, struct err *err)
 	rc = ch_http_query(
 		&p->http, "SELECT 1", p->cfg->timeout < limit_ms ? p->cfg->timeout : limit_ms, err);
 	if (rc == 0 && !t->fit)
-		rc = target_check(p, err);
+		rc = target_check(p, t, err);
 	if (rc) {
 		/* What is sent next is for that one. */
 		ch_http_use(&p->http, &p->target[p->current].endpoint);

@@ -37,8 +37,7 @@ static int ch_config_check(const struct config *cfg, struct err *err)
 	return ch_http_check(&cfg->clickhouse, err);
 }
 
-/* Each part looks at each server's tables itself, before it uses it: all need not be there at the same time.
- */
+/* A server's tables are looked at before a part uses it: all servers need not be there at the same time. */
 static int ch_prepare(const struct sink_env *env, enum sink_log log, struct err *err)
 {
 	struct ch_endpoint list[CH_ENDPOINTS_MAX];
