@@ -81,11 +81,11 @@ class Daemon:
             f.write(yaml_of(self.config))
         return config
 
-    def start(self, crash=None, wait=60, program=None, env=None):
+    def start(self, crash=None, wait=60, env=None):
         """Returns whether it came up. With wait=0 it is not waited for. self.env: of every start."""
         config = self.write_config()
         env = dict(self.env, **(env or {}), SLUICE_CRASH=crash or "")
-        self.child = self.rig.spawn([program or self.rig.program("sluiced"), "--config", config], self.log, env)
+        self.child = self.rig.spawn([self.rig.program("sluiced"), "--config", config], self.log, env)
         return not wait or self.wait_running(wait)
 
     def wait_running(self, seconds=60):
