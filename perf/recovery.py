@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """How fast sluiced is back after kill -9 when its newest checkpoint is an old one.
 
-    perf/recovery.py [BUILD_DIR] [EVENTS] [WINDOWS]
+    perf/recovery.py [BUILD_DIR] [EVENTS] [WINDOWS] [RULES]
 
 sluiced journals a capture file of EVENTS events (3,400,000: about 1 GB of journal) in 4 partitions with no
 checkpoint but the empty first one, is killed with SIGKILL once everything is durable, and started again without input:
 it reads the journal for the ids that it must remember, then replays all of it and compares what comes out with the
-output log, record by record. WINDOWS: "shipped" (the default), or the definition of one window. Printed as it goes:
+output log, record by record. WINDOWS: "shipped" (the default), or the definition of one window. RULES: "packs" (the
+default), "none", or a folder. Printed as it goes:
 the progress that `sluicectl windows` shows; then the seconds of each part, by the wall and of CPU time, and events a
 second. No root, no sinks."""
 import json
@@ -23,6 +24,7 @@ from common import PARTITIONS, cpu_seconds
 BUILD = os.path.abspath(sys.argv[1] if len(sys.argv) > 1 else "build")
 EVENTS = int(sys.argv[2]) if len(sys.argv) > 2 else 3400000
 WINDOWS = sys.argv[3] if len(sys.argv) > 3 else "shipped"
+RULES = sys.argv[4] if len(sys.argv) > 4 else "packs"
 TREE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 CTL = "controlplane/cli/sluicectl"
 LIMIT = 60  # seconds that each part may take
@@ -31,13 +33,14 @@ RATE = 100000  # events a second of event time
 
 def config(folder, pcap):
     windows = "" if WINDOWS == "shipped" else f"windows: [{WINDOWS}]\n"
+    rules = {"packs": f"{TREE}/rules/packs", "none": ""}.get(RULES, os.path.abspath(RULES))
+    rules = f"rules: {{dir: {rules}}}\n" if rules else ""
     return f"""
 node: {{id: recovery, data_dir: {folder}/data}}
 eal: {{hugepages: false, memory: 256MiB}}
 journal: {{partitions: {PARTITIONS}, segments_max: 256, dedup_window: 1h}}
 state: {{enabled: true, checkpoint_every: 1h}}
-rules: {{dir: {TREE}/rules/packs}}
-control: {{socket: {folder}/control.sock}}
+{rules}control: {{socket: {folder}/control.sock}}
 {windows}ports: [{{name: file, device: "net_pcap0,rx_pcap={pcap}"}}]
 listeners: [{{name: in, udp_port: 9000}}]
 """
@@ -108,7 +111,7 @@ def measure(folder):
     parts = again.ctl("windows")["partitions"]
     again.child.send_signal(signal.SIGTERM)
     again.child.wait()
-    print(f"{EVENTS} events, {journal_bytes(folder) / 1e6:.0f} MB of journal, {WINDOWS}: back after "
+    print(f"{EVENTS} events, {journal_bytes(folder) / 1e6:.0f} MB of journal, windows {WINDOWS}, rules {RULES}: back after "
           f"{done:.2f} s = {EVENTS / done / 1e6:.2f} M events/s, {cpu:.2f} s of CPU = "
           f"{EVENTS / cpu / 1e6:.2f} M events a CPU-second")
     print(f"  until the socket answers (journal read for ids) {up:.2f} s, {up_cpu:.2f} s of CPU; then the replay "
