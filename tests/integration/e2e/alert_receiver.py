@@ -55,7 +55,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def do_POST(self):
-        owner = self.server.owner
+        owner, self.came = self.server.owner, time.monotonic()
         body = self.rfile.read(int(self.headers["Content-Length"]))
         mode = owner.next_mode(dict(self.headers))
         try:
@@ -70,12 +70,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.server.owner.faults.append(fault)
             self.answer(400, json.dumps(fault).encode())
             return
-        self.server.owner.take(alerts)
+        self.server.owner.take(alerts, self.came)
         self.answer(200)
 
     def mode_late(self, body):
         """Taken, but the answer comes when nobody waits for it any more."""
-        self.server.owner.take(json.loads(body))
+        self.server.owner.take(json.loads(body), self.came)
         time.sleep(1.5)
         self.answer(200)
 
@@ -141,12 +141,13 @@ class Receiver:
             self.tokens.add(headers.get("Authorization"))
             return self.modes.pop(0) if self.modes else "ok"
 
-    def take(self, alerts):
+    def take(self, alerts, came):
+        """came: when the request did. One from before the refusal, which nobody waits for any more, breaks no pause."""
         with self.lock:
             for a in alerts:
                 who = (a["labels"]["alertname"], a["labels"]["key"])
                 self.got.setdefault(who, []).append(a["labels"]["alert_id"])
-                if who in self.told:
+                if self.told.get(who, came) < came:
                     self.pauses.append(time.monotonic() - self.told.pop(who))
 
     def told_later(self, alerts):
@@ -174,7 +175,7 @@ class Alertmanager:
             return None
 
     def up(self):
-        return wait_until(lambda: self.get("status") is not None, 30, "Alertmanager")
+        return wait_until(lambda: self.get("status") is not None, 90, "Alertmanager")
 
     def alerts(self):
         return self.get("alerts") or []

@@ -70,7 +70,8 @@ def arp(iface, to, source, count, tag):
         own = s.getsockname()[4]
         for _ in range(count):
             s.send(arp_frame(own, source, to, tag))
-        while select.select([s], [], [], 1)[0]:
+        # the first of them have time to come from a busy machine; behind them a second of silence is the end
+        while answers < count and select.select([s], [], [], 1 if answers >= 3 else 20)[0]:
             got, ancillary, _, _ = s.recvmsg(2048, 256)
             if got[12:14] == b"\x08\x06" and got[20:22] == b"\0\2" and got[:6] == own and \
                     got[28:32] == ipaddress.ip_address(to).packed and tag_of(ancillary) == tag:

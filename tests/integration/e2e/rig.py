@@ -163,16 +163,18 @@ class Rig:
             args += ["--" + key.replace("_", "-"), str(value)]
         return self.spawn(args, name + ".gen.log")
 
-    def gen_run(self, name, timeout=120, **options):
+    def gen_run(self, name, timeout=300, **options):
         child = self.gen(name, **options)
         if child.wait(timeout):
             raise RuntimeError(f"sluice-gen: {self.text(name + '.gen.log', 1000)}")
 
     def gen_stop(self, name, child):
         """Ends the generator; returns the numbers of its closing line."""
+        clock = self.path(name + ".clock")  # before it is there a signal would end the process, not the traffic
+        wait_until(lambda: os.path.exists(clock) or child.poll() is not None, 60, "the generator's start")
         if child.poll() is None:
             child.send_signal(signal.SIGTERM)
-        rc = child.wait(30)
+        rc = child.wait(120)
         lines = self.text(name + ".gen.log").split("\n")
         summary = next((x for x in reversed(lines) if x.startswith("events=")), "")
         if not self.expect(rc == 0 and summary, f"generator: {summary or lines[-3:]}"):

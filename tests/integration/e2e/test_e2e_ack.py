@@ -69,7 +69,7 @@ class Producer:
         rig.children.append(self.process)
 
     def end(self):
-        out, err = self.process.communicate(timeout=200)
+        out, err = self.process.communicate(timeout=300)
         if self.kind == "c":
             pairs = dict(pair.split("=") for pair in out.split()) if out else {}
             counts = {k: v if k == "producer" else int(v) for k, v in pairs.items()}
@@ -168,9 +168,10 @@ def unacked(rig, wire, family):
     if not rig.expect(daemon.start(), "sluiced runs"):
         return
     done = subprocess.run([*wire.run, rig.program("send"), "--to", wire.target(family, PLAIN), "--no-ack", "--rate",
-                           "3000", rig.path("unacked.ndjson")], capture_output=True, text=True, timeout=60, check=False)
+                           "3000", rig.path("unacked.ndjson")], capture_output=True, text=True, timeout=180,
+                          check=False)
     rig.expect(done.returncode == 0 and f"sent={sent} " in done.stdout, f"sluice-send: {done.stdout}{done.stderr}")
-    rig.expect(wait_until(lambda: daemon.counter("events") >= sent - thief.events, 30, "events"), "the rest arrives")
+    rig.expect(wait_until(lambda: daemon.counter("events") >= sent - thief.events, 90, "events"), "the rest arrives")
     rig.expect(daemon.wait_quiet(), "all is durable")
     rig.expect(wire.kernel_drops() == 0, f"only the test loses: {thief.events} events in {thief.datagrams} datagrams")
     shown = daemon.ctl("producers") or {}

@@ -82,7 +82,7 @@ def refusals(rig, daemon, sender):
     def again():
         return daemon.ctl("capture", "veth", "-o", rig.path("again.pcap"), "--seconds", "1") is not None
 
-    rig.expect(wait_until(again, 40, "the capture of a killed client has ended"), "a killed client leaves none behind")
+    rig.expect(wait_until(again, 90, "the capture of a killed client has ended"), "a killed client leaves none behind")
     # who may read may not capture
     os.chmod(rig.dir, 0o755)
     code = ("import grp, json, os, socket, sys\nos.setgroups([]); os.setgid(grp.getgrnam('nogroup').gr_gid); "
@@ -110,7 +110,8 @@ with Rig(sys.argv[1], root=True) as rig:
     plain_send(sender, A, ["by six"], family=6)
     plain_send(sender, B, ["denied"] * 5)
     plain_send(sender, NONE, ["nobody"] * 5)
-    rig.expect(wait_until(lambda: daemon.drops().get("no_listener") == 5, 20, "the last ones"), "all has arrived")
+    rig.expect(wait_until(lambda: daemon.drops().get("no_listener") == 5 and daemon.counter("events") == 221, 60,
+                          "the last ones of each queue"), "all has arrived")
     counts = finish(rig, child, signal.SIGINT)
     frames = pcap_read(path)
     of_four = [f[3] for f in frames if f[1] == SENDER[4]]

@@ -74,9 +74,11 @@ def compressor_cpu(daemon):
 
 
 def compressed_all(daemon):
-    """All but two and the next one."""
+    """All but two and the next one, and counted, which comes a moment later."""
     return wait_until(lambda: len(files(daemon, ".log")) <= 3 and files(daemon, ".zst") and
-                      not glob.glob(daemon.data + "/journal/p*/compress.tmp"), 60, "compressed segments")
+                      not glob.glob(daemon.data + "/journal/p*/compress.tmp") and
+                      metric(daemon, "sluice_partition_compressions_total") == len(files(daemon, ".zst")), 150,
+                      "compressed segments")
 
 
 def same(rig, what, before, after):
@@ -91,7 +93,7 @@ def kills(rig, daemon, before):
         rig.gen_run(name, pcap=rig.path(name + ".pcap"), count=16000, seed=rig.seed + 10 + i)
         daemon.config["ports"] = file_ports(rig.path(name + ".pcap"))
         daemon.start(crash=step, wait=0)
-        rig.expect(daemon.wait_dead(90) == -9, f"killed at {step}")
+        rig.expect(daemon.wait_dead(120) == -9, f"killed at {step}")
         ctl(rig, "journal", "verify", "--dir", daemon.data + "/journal")
     same(rig, "after all of them", before, dump(rig, daemon))
     rig.gen_run("end", pcap=rig.path("end.pcap"), count=10, seed=rig.seed + 99)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 
-from daemon import UDP_PORT, Daemon
+from daemon import MANY_BATCHES, UDP_PORT, Daemon
 from netns import Sender
 from rig import Rig, wait_until
 
@@ -41,7 +41,7 @@ def reload_over_and_over(rig, daemon):
         settings(daemon, values)
         if n % 4 == 3:
             daemon.child.send_signal(signal.SIGHUP)
-            good = wait_until(lambda v=values: in_force(daemon, "patterns_max") == [str(v["patterns"])], 30, "SIGHUP")
+            good = wait_until(lambda v=values: in_force(daemon, "patterns_max") == [str(v["patterns"])], 60, "SIGHUP")
         else:
             answer = daemon.ctl("config", "reload") or {}
             good = len(answer.get("applied", [])) == 6 and answer.get("restart") == []
@@ -85,10 +85,10 @@ def some(rig, sender, daemon, name, **options):
     """Sends 3000 events; returns what came in."""
     before = daemon.counter("events"), daemon.drops()
     gen = sender.gen(name, 4, UDP_PORT, rate=3000, count=3000, events_per_datagram=1, seed=rig.seed + 1, **options)
-    gen.wait(60)
+    gen.wait(120)
     rig.gen_stop(name, gen)
     wait_until(lambda: daemon.counter("events") - before[0] + daemon.drops().get("source_denied", 0) -
-               before[1].get("source_denied", 0) >= 3000, 20, "3000 events")
+               before[1].get("source_denied", 0) >= 3000, 60, "3000 events")
     after = daemon.drops()
     return daemon.counter("events") - before[0], {k: after[k] - before[1].get(k, 0) for k in after}
 
@@ -117,15 +117,15 @@ def notes(rig, daemon):
 
 with Rig(sys.argv[1], root=True) as rig:
     sender = Sender(rig)
-    daemon = Daemon(rig, "config", sender.af_packet(), sinks=False)
+    daemon = Daemon(rig, "config", sender.af_packet(), sinks=False, worker=MANY_BATCHES)
     settings(daemon, VALUES[0])
     rig.expect(daemon.start(), "sluiced runs")
     gen = sender.gen("load", 4, UDP_PORT, rate=10000, count=COUNT, events_per_datagram=3, seed=rig.seed)
-    wait_until(lambda: daemon.counter("events") > 1000, 20, "the first events")
+    wait_until(lambda: daemon.counter("events") > 1000, 60, "the first events")
     reload_over_and_over(rig, daemon)
     gen.wait(120)
     rig.gen_stop("load", gen)
-    rig.expect(wait_until(lambda: daemon.counter("accepted") >= COUNT, 30, "all events"),
+    rig.expect(wait_until(lambda: daemon.counter("accepted") >= COUNT, 90, "all events"),
                f"of {COUNT} events {daemon.counter('accepted')} were accepted")
     drops = {k: v for k, v in daemon.drops().items() if k not in ("not_udp", "not_ip")}  # the kernel's own words
     rig.expect(sum(drops.values()) == 0, f"nothing was dropped: {drops}")

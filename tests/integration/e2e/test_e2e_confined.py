@@ -61,7 +61,7 @@ def go_through_all(rig, daemon):
         else:
             server.kill()
         before = daemon.counter("accepted")
-        rig.expect(wait_until(lambda b=before: daemon.counter("accepted") > b + 5000, 60, "events without " + name),
+        rig.expect(wait_until(lambda b=before: daemon.counter("accepted") > b + 5000, 90, "events without " + name),
                    f"events are taken without {name}")
         if name == "kafka":
             server.up(1)
@@ -81,14 +81,14 @@ with Rig(sys.argv[1], kafka=1, clickhouse=True, root=True) as rig:
     daemon.config["windows"] = [{"name": "clicks", "size": "1s", "by": "page", "types": "click"}]
     rig.expect(daemon.start(), "sluiced runs")
     check_threads(rig, daemon, 2, "at the start")
-    gen = sender.gen("confined", 4, UDP_PORT, rate=5000, count=300000, events_per_datagram=3, fraud_permille=20)
-    wait_until(lambda: daemon.counter("events") > 1000, 20, "the first events")
+    # for as long as it takes: what follows needs events at each of its steps
+    gen = sender.gen("confined", 4, UDP_PORT, rate=5000, duration=600, events_per_datagram=3, fraud_permille=20)
+    wait_until(lambda: daemon.counter("events") > 1000, 60, "the first events")
     go_through_all(rig, daemon)
-    gen.wait(180)
     rig.gen_stop("confined", gen)
     # a mark or a tick may be under way at any moment
     drained = wait_until(lambda: all(s["lag_events"] < 100 for s in daemon.ctl("sinks")["sinks"]
-                                     if "webhook" not in s["sink"]), 90, "sinks that have delivered all")
+                                     if "webhook" not in s["sink"]), 150, "sinks that have delivered all")
     rig.expect(drained, "Kafka and ClickHouse have what came")
     daemon.expect_no_kernel_drops()
     check_threads(rig, daemon, 2, "after all this")

@@ -82,11 +82,11 @@ def files_phase(rig):
     for plan in [*first, *plans]:
         files.more()
         daemon.config["ports"] = files.ports(2)
-        killer.run(plan, limit=60 if plan in first else 8)  # what is missed at first does not come again
+        killer.run(plan, limit=90 if plan in first else 8)  # what is missed at first does not come again
     for name in missed_sink_points(killer.kills):  # a busy machine may be too slow for a late pass
         files.more()
         daemon.config["ports"] = files.ports(2)
-        killer.run(f"{name}:1", limit=30)
+        killer.run(f"{name}:1", limit=90)
     daemon.config["ports"] = files.ports(len(files.pairs))
     rig.expect(killer.start() and daemon.wait_input_ended(), "everything is replayed once more")
     rig.expect(daemon.wait_quiet() and daemon.drain(), "and delivered")
@@ -105,7 +105,7 @@ def live_phase(rig):
     rig.random.shuffle(plans)
     rig.expect(killer.start(), "live: sluiced runs before the traffic begins")
     gen = sender.gen("live", 4, UDP_PORT, rate=4000, seed=rig.seed, **MIX, bad_permille=20, bad_kinds=BAD_WITH_ID)
-    rig.expect(wait_until(lambda: daemon.counter("events") > 2000, 30, "live traffic"), "live traffic arrives")
+    rig.expect(wait_until(lambda: daemon.counter("events") > 2000, 60, "live traffic"), "live traffic arrives")
     killer.strike("random")
     for plan in plans:
         killer.run(plan)
@@ -133,7 +133,7 @@ def recycle_phase(rig):
     for plan in ("journal_segment_recycled:1", "journal_segment_recycled:3"):
         files.more()
         daemon.config["ports"] = files.ports(1)
-        killer.run(plan, limit=30)
+        killer.run(plan, limit=120)
     files.more()
     daemon.config["ports"] = files.ports(1)
     rig.expect(killer.start() and daemon.wait_input_ended() and daemon.wait_quiet() and daemon.drain(),

@@ -56,13 +56,13 @@ def port(daemon):
 
 def link_down(rig, daemon, sender, numbered):
     ip("link", "set", sender.ours, "down")
-    rig.expect(wait_until(lambda: port(daemon)["link"] == "down", 20, "the link is seen down"), "the port is down")
-    rig.expect(wait_until(lambda: "PORT DOWN" in daemon.log_tail(1 << 20), 20, "PORT DOWN"), "the log says so")
+    rig.expect(wait_until(lambda: port(daemon)["link"] == "down", 60, "the link is seen down"), "the port is down")
+    rig.expect(wait_until(lambda: "PORT DOWN" in daemon.log_tail(1 << 20), 60, "PORT DOWN"), "the log says so")
     numbered.send(LINK)
     ip("link", "set", sender.ours, "up")
-    rig.expect(wait_until(lambda: port(daemon)["link"] == "up", 20, "the link is seen up"), "and up again")
+    rig.expect(wait_until(lambda: port(daemon)["link"] == "up", 60, "the link is seen up"), "and up again")
     numbered.send(WINDOW)
-    rig.expect(wait_until(lambda: numbered.seen(daemon).get("missing") == LINK, 20, "missing"),
+    rig.expect(wait_until(lambda: numbered.seen(daemon).get("missing") == LINK, 60, "missing"),
                f"its events are missing, all of them: {numbered.seen(daemon)}")
     rig.expect(port(daemon)["kernel_drops"] == 0, "and nothing else lost any")
 
@@ -77,7 +77,7 @@ def ring_full(rig, daemon, numbered):
         numbered.send(WINDOW)
         return daemon.wait_quiet() and numbered.seen(daemon).get("open") == 0
 
-    rig.expect(wait_until(settled, 30, "nothing that may still come"), "and nothing can still come")
+    rig.expect(wait_until(settled, 90, "nothing that may still come"), "and nothing can still come")
     drops, seen = port(daemon)["kernel_drops"], numbered.seen(daemon)
     rig.expect(drops > 0, f"the ring ran over: {drops} frames")
     rig.expect(seen["missing"] == LINK + drops and seen["open"] == 0,
@@ -97,7 +97,7 @@ with Rig(sys.argv[1], root=True) as rig:
     numbered = Numbered(sender)
     rig.closers.append(numbered.child.kill)
     numbered.send(100)
-    rig.expect(wait_until(lambda: numbered.seen(daemon).get("events") == 100, 20, "events"), "all came at first")
+    rig.expect(wait_until(lambda: numbered.seen(daemon).get("events") == 100, 60, "events"), "all came at first")
     link_down(rig, daemon, sender, numbered)
     ring_full(rig, daemon, numbered)
     daemon.expect_balanced("at the end")

@@ -70,9 +70,17 @@ def nameless_send(sender):
 
 def check_nameless(rig, daemon):
     """From an alert to its events, and back."""
-    dump = subprocess.run([rig.program("sluicectl"), "--json", "journal", "dump", "--dir", daemon.data + "/journal"],
-                          capture_output=True, text=True, check=True, timeout=60).stdout
-    rows = [r for r in map(json.loads, dump.splitlines()) if r["kind"] in ("event", "shadow")]
+    rows = []
+
+    def on_disk():
+        folder = daemon.data + "/journal"
+        dump = subprocess.run([rig.program("sluicectl"), "--json", "journal", "dump", "--dir", folder],
+                              capture_output=True, text=True, check=True, timeout=60).stdout
+        rows[:] = [r for r in map(json.loads, dump.splitlines()) if r["kind"] in ("event", "shadow")]
+        return sum(r["kind"] == "shadow" for r in rows) >= 12 and sum(r["flags"] & 1 for r in rows
+                                                                      if r["kind"] == "event") >= 10
+
+    wait_until(on_disk, 60, "the records")  # a worker has counted them before
     shadows = [r["event_id"] for r in rows if r["kind"] == "shadow"]
     made = {r["event_id"] for r in rows if r["kind"] == "event" and r["flags"] & 1}
     rig.expect(len(made) == 10 and len(set(shadows)) == len(shadows) == 12 and made < set(shadows),
@@ -81,7 +89,7 @@ def check_nameless(rig, daemon):
     def alert_ids():
         return {a["alert_id"] for i in shadows for a in daemon.ctl("event", i)["alerts"] if a["rule"] == "from-land"}
 
-    rig.expect(wait_until(lambda: len(alert_ids()) == 10, 30, "alerts"), f"ten alerts name these events: {alert_ids()}")
+    rig.expect(wait_until(lambda: len(alert_ids()) == 10, 90, "alerts"), f"ten alerts name these events: {alert_ids()}")
     for alert_id in alert_ids():
         ids = daemon.ctl("alerts", "show", alert_id)["event_ids"]
         rig.expect(len(set(ids)) == len(ids) >= 3 and set(ids) <= set(shadows), f"the alert's events: {ids}")
@@ -108,7 +116,7 @@ with Rig(sys.argv[1], kafka=1, clickhouse=True, root=True) as rig:
     rig.expect(daemon.start(), "sluiced runs")
     first = [click("/evil"), click("/ok"), click("/ok")]
     plain_send(sender, [*first, click("/quiet", "u2"), '{"type":"click","user_id":"u3"'])
-    rig.expect(wait_until(lambda: daemon.counter("events") == 5, 20, "events") and daemon.drain(), "all is delivered")
+    rig.expect(wait_until(lambda: daemon.counter("events") == 5, 60, "events") and daemon.drain(), "all is delivered")
     evil = daemon.ctl("event", first[0]["event_id"].upper())
     record = evil["records"][0]
     rig.expect(len(evil["records"]) == 1 and record["kind"] == "event" and record["type"] == "click" and
@@ -120,7 +128,7 @@ with Rig(sys.argv[1], kafka=1, clickhouse=True, root=True) as rig:
     def alerts():
         return {(a["rule"], a["log"]) for a in daemon.ctl("event", first[0]["event_id"])["alerts"]}
 
-    rig.expect(wait_until(lambda: alerts() == {("evil", "journal"), ("thrice", "output")}, 30, "alerts"),
+    rig.expect(wait_until(lambda: alerts() == {("evil", "journal"), ("thrice", "output")}, 90, "alerts"),
                f"its alerts, of both logs: {alerts()}")
     for alert in daemon.ctl("event", first[0]["event_id"])["alerts"]:
         shown = daemon.ctl("alerts", "show", alert["alert_id"])
@@ -130,7 +138,7 @@ with Rig(sys.argv[1], kafka=1, clickhouse=True, root=True) as rig:
 
     before = daemon.counter("events")
     sent = nameless_send(sender)
-    rig.expect(wait_until(lambda: daemon.counter("events") == before + sent, 20, "events"), "events without an id")
+    rig.expect(wait_until(lambda: daemon.counter("events") == before + sent, 60, "events"), "events without an id")
     check_nameless(rig, daemon)
 
     # one sink is frozen
@@ -142,10 +150,10 @@ with Rig(sys.argv[1], kafka=1, clickhouse=True, root=True) as rig:
         answer = daemon.ctl("event", late["event_id"]) or {"sinks": []}
         return sink_of(answer, "kafka").get("state"), sink_of(answer, "clickhouse").get("state")
 
-    rig.expect(wait_until(lambda: states() == ("committed", "not yet"), 30, "kafka"),
+    rig.expect(wait_until(lambda: states() == ("committed", "not yet"), 90, "kafka"),
                f"one has it, one not: {states()}")
     rig.clickhouse.signal(signal.SIGCONT)
-    rig.expect(wait_until(lambda: states() == ("committed", "committed"), 60, "clickhouse"), f"now both: {states()}")
+    rig.expect(wait_until(lambda: states() == ("committed", "committed"), 90, "clickhouse"), f"now both: {states()}")
     check_places(rig, daemon, late)
 
     # what is no ordinary event

@@ -150,12 +150,12 @@ def run(rig, sender, name, ports, reassembled):
     send(sender, jumbo.tasks)
     want = {**jobs.want, **jumbo.want}
     total = sum(count for count, _ in want.values())
-    rig.expect(wait_until(lambda: daemon.counter("accepted") >= total, 30, f"{total} events"), f"{name}: all has come")
+    rig.expect(wait_until(lambda: daemon.counter("accepted") >= total, 90, f"{total} events"), f"{name}: all has come")
     lone = Jobs()
     lone.crafted("lone", 4, how="gre", kind="ip", to=TARGET[6], part=64)
     before = daemon.drops().get("fragment_timeout", 0)
     send(sender, lone.tasks)
-    rig.expect(wait_until(lambda: daemon.drops().get("fragment_timeout", 0) == before + 1, 10, "the timeout"),
+    rig.expect(wait_until(lambda: daemon.drops().get("fragment_timeout", 0) == before + 1, 60, "the timeout"),
                f"{name}: a fragment alone is dropped when its time is over")
     rig.expect(daemon.wait_quiet(), f"{name}: quiet")
     daemon.expect_balanced(name)
@@ -176,7 +176,7 @@ def run(rig, sender, name, ports, reassembled):
 def refused(rig, ports, words):
     daemon = Daemon(rig, "refused", ports, workers=1, sinks=False)
     daemon.config["listeners"] = [{"name": "statsd", "udp_port": PORT, "format": "statsd"}]
-    started = daemon.start(wait=20)
+    started = daemon.start()
     rig.expect(not started and words in daemon.log_tail(), f"refused at start: {words}")
     if started:
         daemon.stop()

@@ -56,6 +56,18 @@ class Case:
         self.rig.expect(wait_until(until, seconds, what, step=0.2), what)
         self.rig.gen_stop(name, gen)
 
+    def taken(self):
+        """All that was sent is durable, whether a sink is there or not: two looks in a row show the same."""
+        last = [None]
+
+        def still():
+            now = (self.daemon.counter("accepted"), self.daemon.counter("journaled"))
+            same = now == last[0] and now[0] >= 0
+            last[0] = now
+            return same
+
+        self.rig.expect(wait_until(still, 90, "an end of what was sent", step=0.5), "what was sent is taken")
+
     def delivered(self, seconds=120):
         """Nothing under way, nothing left to deliver."""
         return self.rig.expect(self.daemon.wait_quiet() and self.daemon.drain(seconds), "everything else is delivered")
@@ -119,21 +131,22 @@ def drop_old(rig, sender):
     case.delivered()
     before = len(case.addresses())
     rig.clickhouse.kill()
-    case.load(gave_up(case), 90, "ClickHouse away: the oldest is given up in every partition")
+    case.load(gave_up(case), 180, "ClickHouse away: the oldest is given up in every partition")
     rig.expect(metric(daemon, "sluice_sink_lag_alarm") >= 2 and "SINK FAR BEHIND" in rig.text(daemon.log),
                "an alarm came before, in the log and as a metric")
+    case.taken()
     given = total(daemon, "given_up")
     daemon.kill()
     rig.expect(daemon.start(), "kill -9 while it is away, and up again")
     rig.expect(total(daemon, "given_up") == given, f"what was given up stands: {given} records at most")
-    case.load(lambda: total(daemon, "given_up") > given, 90, "more is given up, nobody knowing where the sink stands")
+    case.load(lambda: total(daemon, "given_up") > given, 180, "more is given up, nobody knowing where the sink stands")
     daemon.kill()
     rig.clickhouse.start()
     for point in ("journal_skip_written:1", "journal_skip_taken:1", "ch_marked:1"):
         daemon.start(crash=point, wait=0)
-        rig.expect(daemon.wait_dead(60) is not None, f"killed at {point}, as the sink passes over the gap")
+        rig.expect(daemon.wait_dead(120) is not None, f"killed at {point}, as the sink passes over the gap")
     rig.expect(daemon.start(), "and up again")
-    case.load(lambda: total(daemon, "events") > 3000, 60, "new events reach ClickHouse")
+    case.load(lambda: total(daemon, "events") > 3000, 120, "new events reach ClickHouse")
     case.delivered()
     skipped = case.check_gap("drop_old_unsent")
     rig.expect(len(case.addresses()) > before and skipped, "what was there before is still there")
@@ -151,13 +164,13 @@ def lag_limit(rig, sender):
     case.delivered()
     rig.clickhouse.freeze()
     rig.kafka.freeze(1)
-    case.load(lambda: gave_up(case)() and gave_up(case, "kafka")(), 90,
+    case.load(lambda: gave_up(case)() and gave_up(case, "kafka")(), 180,
               "both servers frozen: the limit is reached in every partition, of both sinks")
     rig.expect("SINK FAR BEHIND" in rig.text(daemon.log), "an alarm came before")
     rig.expect(not daemon.drops().get("journal_full"), "nothing was dropped at the door")
     rig.clickhouse.thaw()
     rig.kafka.thaw(1)
-    case.load(lambda: total(daemon, "given_up") + total(daemon, "given_up", "kafka") == 0, 120,
+    case.load(lambda: total(daemon, "given_up") + total(daemon, "given_up", "kafka") == 0, 180,
               "back, and behind the gap")
     case.delivered()
     case.check_gap("lag_limit, ClickHouse")
@@ -191,10 +204,10 @@ def damage(rig, sender):
     daemon = case.daemon
     rig.expect(daemon.start(), "damage: sluiced runs")
     rig.clickhouse.kill()
-    case.load(lambda: daemon.ctl("status")["journal"]["fullest_partition"] >= 3, 90, "several segments are held")
+    case.load(lambda: daemon.ctl("status")["journal"]["fullest_partition"] >= 3, 180, "several segments are held")
     low, high = spoil(daemon, 0, 0, 2)
     rig.clickhouse.start()
-    case.load(lambda: total(daemon, "events") > 1000, 60, "new events reach ClickHouse")
+    case.load(lambda: total(daemon, "events") > 1000, 120, "new events reach ClickHouse")
     case.delivered()
     lost = case.check_gap("damage", damaged=True)
     journal = daemon.ctl("status")["journal"]
@@ -203,7 +216,7 @@ def damage(rig, sender):
     rig.expect("DAMAGED BLOCK" in rig.text(daemon.log), "and in the log")
     rig.clickhouse.kill()
     before = daemon.ctl("status")["journal"]["fullest_partition"]
-    case.load(lambda: daemon.ctl("status")["journal"]["fullest_partition"] >= before + 3, 90, "more segments are held")
+    case.load(lambda: daemon.ctl("status")["journal"]["fullest_partition"] >= before + 3, 180, "more segments are held")
     position = {s["partition"]: s["position"] for s in sink_rows(daemon)}
     daemon.kill()
     more = passed = 0
@@ -234,8 +247,8 @@ def own_mounts():
 
 
 def fill(path):
-    """To the last block."""
-    with open(path, "wb", buffering=0) as out:
+    """To the last block. Whether none is free then: checkpoints come and go all the time."""
+    with open(path, "ab", buffering=0) as out:
         try:
             while True:
                 out.write(b"x" * 65536)
@@ -246,6 +259,7 @@ def fill(path):
                 out.write(b"x" * 4096)
         except OSError:
             pass
+    return os.statvfs(path).f_bavail == 0
 
 
 def disk_full(rig, sender):
@@ -261,15 +275,19 @@ def disk_full(rig, sender):
     rig.expect(daemon.start(), "full disk: sluiced runs")
     case.load(lambda: daemon.counter("journaled") > 3000, 60, "traffic before the outage")
     rig.clickhouse.kill()
-    case.load(lambda: daemon.drops().get("journal_full", 0) > 1000, 120, "ClickHouse away until the disk is full")
-    fill(ballast)
-    rig.expect((os.statvfs(disk).f_bavail) == 0, "not a block is free")
+    case.load(lambda: daemon.drops().get("journal_full", 0) > 1000 and
+              daemon.ctl("status")["journal"]["disk_full"] == 2, 180, "ClickHouse away until the disk is full")
+    rig.expect(wait_until(lambda: fill(ballast), 20, "a full disk"), "not a block is free")
+
+    def said():
+        return metric(daemon, "sluice_partition_disk_full") == 2 and "DISK FULL" in rig.text(daemon.log) and re.search(
+            r"JOURNAL FULL: the disk has no room for a further segment, and clickhouse holds all \d+, ",
+            rig.text(daemon.log))
+
+    said_all = wait_until(said, 30, "words on the full disk")
     journal = daemon.ctl("status")["journal"]
-    rig.expect(journal["disk_full"] == 2 and metric(daemon, "sluice_partition_disk_full") == 2 and
-               "DISK FULL" in rig.text(daemon.log) and
-               re.search(r"JOURNAL FULL: the disk has no room for a further segment, and clickhouse holds all \d+, ",
-                         rig.text(daemon.log)), f"said in the log, as a metric and in status {journal}")
-    rig.expect(wait_until(lambda: metric(daemon, "sluice_sink_lag_alarm") >= 2, 20, "the alarm"),
+    rig.expect(said_all and journal["disk_full"] == 2, f"said in the log, as a metric and in status {journal}")
+    rig.expect(wait_until(lambda: metric(daemon, "sluice_sink_lag_alarm") >= 2, 60, "the alarm"),
                "and the sink that holds the segments is named, though these are far from segments_max")
     rig.expect(daemon.ctl("checkpoint", "now") is not None, "a checkpoint is made on the full disk")
     rig.expect(daemon.drops().get("journal_full", 0) > 1000 and daemon.alive(), "what does not fit is counted")
@@ -289,11 +307,11 @@ def disk_full(rig, sender):
     rig.expect(daemon.start(), "a start on the full disk")
     os.unlink(ballast)
     os.unlink(spare)
-    rig.expect(wait_until(lambda: daemon.ctl("status")["journal"]["reserve_missing"] == 0, 30, "the reserve"),
+    rig.expect(wait_until(lambda: daemon.ctl("status")["journal"]["reserve_missing"] == 0, 90, "the reserve"),
                "with room again the reserve is whole again")
     rig.clickhouse.freeze()
     used = daemon.ctl("status")["journal"]["segments_used"]
-    case.load(lambda: daemon.ctl("status")["journal"]["segments_used"] > used, 60, "and new segments are made")
+    case.load(lambda: daemon.ctl("status")["journal"]["segments_used"] > used, 120, "and new segments are made")
     rig.clickhouse.thaw()
     case.delivered()
     rows = case.addresses()

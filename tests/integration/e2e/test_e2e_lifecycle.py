@@ -127,7 +127,7 @@ class Life:
         job = threading.Thread(target=self.daemon.ctl, args=("rules", *words))
         job.start()
         if point:
-            self.reached[operation] += self.killer.strike(f"{operation} at {point}", limit=10.0).reached
+            self.reached[operation] += self.killer.strike(f"{operation} at {point}", limit=90.0).reached
         else:
             time.sleep(self.rig.random.uniform(0, 0.15))
             self.daemon.kill()
@@ -179,18 +179,19 @@ def promoted_state(rig, daemon, killer, scenarios, life):
     visits(scenarios, "promoted", "/e2e/b/x", 3)
     visits(scenarios, "silent", "/e2e/b/y", 6)
     visits(scenarios, "loud", "/e2e/a/z", 5)
-    rig.expect(wait_until(lambda: canary_row(daemon, "e2e-canary").get("hits") == 14, 30, "the canary's hits"),
+    rig.expect(wait_until(lambda: canary_row(daemon, "e2e-canary").get("hits") == 14, 60, "the canary's hits"),
                "the canary sees them all")
     row = canary_row(daemon, "e2e-canary")
     rig.expect((row.get("would_alert"), row.get("alerted_in_force"), row.get("hits_in_force"), row.get("suppressed")) ==
                (2, 1, 5, 1), f"rules stats: would have alerted 2 times, in force once: {row}")
+    wait_until(lambda: canary_row(daemon, "b-us").get("hits"), 60, "a hit of the generator's events")
     row = canary_row(daemon, "b-us")
     rig.expect(row.get("change") == "new" and row.get("hits") > 0 and row.get("would_alert") == 0, f"b-us: {row}")
     text = daemon.ctl("metrics")["text"]
     rig.expect('sluice_canary_alerts_total{rule="e2e-canary"} 2' in text.splitlines(), "so do the metrics")
     daemon.kill()
     rig.expect(killer.start() and state_of(daemon) == ("a", "b"), "the canary is there after a kill")
-    rig.expect(wait_until(lambda: canary_row(daemon, "e2e-canary").get("would_alert") == 2, 30, "state"),
+    rig.expect(wait_until(lambda: canary_row(daemon, "e2e-canary").get("would_alert") == 2, 60, "state"),
                "with its numbers")
     rig.expect(daemon.ctl("rules", "promote"), "promoted")
     daemon.kill()

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 
-from daemon import UDP_PORT, Daemon
+from daemon import MANY_BATCHES, UDP_PORT, Daemon
 from netns import Sender
 from rig import SOURCE, Rig, say, wait_until
 
@@ -38,7 +38,7 @@ def apply_rules(rig, daemon, count):
             break
         generations.append(daemon.ctl("status")["rules"]["generation"])
         seen = daemon.counter("events")
-        rig.expect(wait_until(lambda: daemon.counter("events") > seen + RATE // 10, 20, "events"), "events under it")
+        rig.expect(wait_until(lambda: daemon.counter("events") > seen + RATE // 10, 60, "events"), "events under it")
     with open(rig.path("bad.yaml"), "w", encoding="utf-8") as f:
         f.write(RULES.format(n=0).replace("in: [US, DE, IN]", "regex: '(unclosed'"))
     said = daemon.ctl_fails("rules", "apply", rig.path("bad.yaml"))
@@ -68,7 +68,7 @@ def traffic(rig, daemon, sender, families, during=None, **options):
     """Sends by each family at the same time, until `during` ends or by itself; returns the truth file of both."""
     options = dict(MIX, **options)
     gens = {f: sender.gen(f"{daemon.name}{f}", f, UDP_PORT, seed=rig.seed + f, **options) for f in families}
-    wait_until(lambda: daemon.counter("events") > 0, 20, "the first event")
+    wait_until(lambda: daemon.counter("events") > 0, 60, "the first event")
     until = time.monotonic() + SECONDS
     if during:
         during()
@@ -83,13 +83,13 @@ def traffic(rig, daemon, sender, families, during=None, **options):
         for family in families:
             with open(rig.path(f"{daemon.name}{family}.truth"), "rb") as f:
                 out.write(f.read())
-    rig.expect(wait_until(lambda: daemon.counter("events") >= sent, 30, f"{sent} events"),
+    rig.expect(wait_until(lambda: daemon.counter("events") >= sent, 90, f"{sent} events"),
                f"of {sent} events sent {daemon.counter('events')} arrived")
     return truth
 
 
 def af_packet(rig, sender):
-    daemon = Daemon(rig, "live", sender.af_packet(2))
+    daemon = Daemon(rig, "live", sender.af_packet(2), worker=MANY_BATCHES)
     rig.expect(daemon.start(), "sluiced runs on af_packet")
     generations = []
     truth = traffic(rig, daemon, sender, (4, 6), lambda: generations.extend(apply_rules(rig, daemon, 4)),

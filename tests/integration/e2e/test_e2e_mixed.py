@@ -80,7 +80,7 @@ with Rig(sys.argv[1], kafka=1, clickhouse=True, root=True) as rig:
     sent = json.loads(mixed.communicate(timeout=120)[0])
     producer = json.loads(acked.communicate(timeout=180)[0])
     clock.stop()
-    rig.expect(wait_until(lambda: daemon.wait_quiet() and daemon.drain(), 120, "drain"), "all is delivered")
+    rig.expect(wait_until(lambda: daemon.wait_quiet() and daemon.drain(), 180, "drain"), "all is delivered")
     daemon.expect_balanced("at the end")
     daemon.stop_well("at the end")
     rig.verify(daemon, "journal, Kafka and ClickHouse")

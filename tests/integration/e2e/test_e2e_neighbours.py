@@ -64,7 +64,7 @@ def metric(daemon, name):
 
 
 def accepted(rig, daemon, count, what):
-    rig.expect(wait_until(lambda: daemon.counter("accepted") >= count, 30, f"{count} events"), what)
+    rig.expect(wait_until(lambda: daemon.counter("accepted") >= count, 90, f"{count} events"), what)
     rig.expect(daemon.counter("accepted") == count, f"{count} events, no more")
     return count
 
@@ -102,7 +102,7 @@ def resolved(rig, sender, asker, daemon, mac):
         count = accepted(rig, daemon, count + 40, "events in a VLAN arrive")
     for family in (4, 6):
         asker.send_events(STRANGER[family], 2)
-        rig.expect(wait_until(lambda: "FAILED" in (asker.neighbour(STRANGER[family], sender.theirs)[1] or []), 20,
+        rig.expect(wait_until(lambda: "FAILED" in (asker.neighbour(STRANGER[family], sender.theirs)[1] or []), 60,
                               "no neighbour"), f"IPv{family}: nobody answers for another address")
     return count
 
@@ -119,7 +119,7 @@ def flood(rig, sender, asker, daemon, mac, count):
     pings = json.loads(beside.communicate(timeout=120)[0] or "0")
     rig.expect(events.wait(60) == 0, "events were sent beside it")
     rig.expect(pings == 20, f"pings beside it are answered: {pings}")
-    rig.expect(wait_until(lambda: sum(metric(daemon, name) - was for name, was in before.items()) >= FLOOD + pings, 20,
+    rig.expect(wait_until(lambda: sum(metric(daemon, name) - was for name, was in before.items()) >= FLOOD + pings, 60,
                           "each request counted"), f"each of {FLOOD} requests is counted")
     now = {name: metric(daemon, name) - was for name, was in before.items()}
     rig.expect(got.get("macs") == [mac] and 0 < got["answers"] <= now["neighbour_answered"] - pings,
@@ -133,7 +133,7 @@ def acked(rig, sender, daemon, count):
     with open(rig.path("acked.ndjson"), "w", encoding="ascii") as f:
         f.writelines('{"type":"log","source":"s","message":"m","ts":%d}\n' % now_ms() for _ in range(PRODUCERS))
     done = subprocess.run([*sender.run, rig.program("send"), "--to", sender.target(6, ACKED), "--timeout", "60",
-                           rig.path("acked.ndjson")], capture_output=True, text=True, timeout=90, check=False)
+                           rig.path("acked.ndjson")], capture_output=True, text=True, timeout=180, check=False)
     words = dict(pair.split("=") for pair in done.stdout.split())
     rig.expect(done.returncode == 0 and words.get("acked") == str(PRODUCERS),
                f"each event is acknowledged: {done.stdout.strip()} {done.stderr[-300:]}")
@@ -143,8 +143,8 @@ def acked(rig, sender, daemon, count):
 
 def conflict(rig, sender, asker, daemon):
     asker.ask(how="claim", iface=sender.theirs, address=TARGET[4], mac="02:00:00:00:00:77")
-    rig.expect(wait_until(lambda: metric(daemon, "neighbour_conflicts") == 1, 20, "the conflict"), "it is counted")
-    rig.expect(wait_until(lambda: "ADDRESS CONFLICT" in daemon.log_tail(1 << 20), 20, "ADDRESS CONFLICT"),
+    rig.expect(wait_until(lambda: metric(daemon, "neighbour_conflicts") == 1, 60, "the conflict"), "it is counted")
+    rig.expect(wait_until(lambda: "ADDRESS CONFLICT" in daemon.log_tail(1 << 20), 60, "ADDRESS CONFLICT"),
                "another host with the port's address is named in the log")
     line = [x for x in daemon.log_tail(1 << 20).splitlines() if "ADDRESS CONFLICT" in x][0]
     rig.expect(TARGET[4] in line and "02:00:00:00:00:77" in line, line)
@@ -163,7 +163,7 @@ def daemon_of(rig, sender, name, **port):
 
 def refused(rig, sender, words, **port):
     daemon = daemon_of(rig, sender, "refused", **port)
-    started = daemon.start(wait=20)
+    started = daemon.start()
     rig.expect(not started and words in daemon.log_tail(), f"refused at start: {words}")
     if started:
         daemon.stop()

@@ -35,7 +35,7 @@ CLIENT = r"""
 import http.client, sys
 agents = ('curl/8', 'say "so" \\ and so', 'm\xe4rz \xff', 'tab\there', '{"a":1}')
 for n in range(int(sys.argv[2])):
-    c = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1]), timeout=10)
+    c = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1]), timeout=60)
     path = "/gone" if n % 7 == 0 else "/cart"
     c.putrequest("GET", f"{path}?n={n}&q=%22{'x' * (n % 50)}", skip_accept_encoding=True)
     c.putheader("User-Agent", agents[n % len(agents)].encode("latin-1"))
@@ -51,7 +51,7 @@ def nginx_start(rig, sender):
     with open(home + "/nginx.conf", "w", encoding="ascii") as f:
         f.write(CONFIG.format(home=home, target=TARGET[4], port=PORT, http=HTTP))
     rig.spawn([*sender.run, NGINX, "-p", home, "-c", home + "/nginx.conf", "-e", home + "/error.log"], "nginx.log")
-    rig.expect(wait_until(lambda: os.path.exists(home + "/pid"), 20, "nginx"), "nginx runs")
+    rig.expect(wait_until(lambda: os.path.exists(home + "/pid"), 60, "nginx"), "nginx runs")
     return home + "/access.log"
 
 
@@ -93,9 +93,9 @@ with Rig(sys.argv[1], root=True) as rig:
     rig.expect(daemon.start(), "sluiced runs")
     log = nginx_start(rig, sender)
     done = subprocess.run([*sender.run, sys.executable, "-c", CLIENT, str(HTTP), str(REQUESTS)], capture_output=True,
-                          text=True, timeout=100, check=False)
+                          text=True, timeout=180, check=False)
     rig.expect(done.returncode == 0, f"all is requested {done.stderr[-300:]}")
-    rig.expect(wait_until(lambda: daemon.counter("events") >= REQUESTS, 20, "events"), "and has arrived")
+    rig.expect(wait_until(lambda: daemon.counter("events") >= REQUESTS, 60, "events"), "and has arrived")
     rig.expect(daemon.wait_quiet(), "all is durable")
     daemon.expect_no_kernel_drops()
     daemon.expect_balanced("at the end")

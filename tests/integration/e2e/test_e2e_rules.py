@@ -7,6 +7,7 @@ Shown: alerts in Kafka, in ClickHouse and of an offline replay of the journal th
 every scenario whose events are in the journal has its alert, and those rules no other; shadows are counted apart and
 are in no raw topic or table."""
 import collections
+import itertools
 import json
 import os
 import subprocess
@@ -25,6 +26,7 @@ from windows import messages, settle, stopped
 POINTS = ("state_batch_sealed", "state_output_durable", "state_checkpoint_written", "journal_write_completed")
 MIX = dict(mix="all", rate=1500, events_per_datagram=4, flows=16, users=400, pages=300, dup_permille=20,
            utf8_permille=20, bad_permille=5, disorder_ms=300)
+SCENARIOS_LEAST = 200  # some of them are cut by kills
 
 
 def rules_write(rig, version, with_sum):
@@ -44,7 +46,7 @@ def in_force(rig, daemon, with_sum):
         have = state_rules(daemon)
         return ("e2e-sum" in have) == with_sum and have and all(r["partitions"] == 4 for r in have.values())
 
-    return rig.expect(wait_until(changed, 30, "rules"), f"rules with state are in force, new one: {with_sum}")
+    return rig.expect(wait_until(changed, 90, "rules"), f"rules with state are in force, new one: {with_sum}")
 
 
 def rounds(rig, killer, scenarios, plans, with_sum):
@@ -68,7 +70,7 @@ def round_taken(daemon, scenarios):
 
     before = hits()
     scenarios.round(True)
-    wait_until(lambda: hits() >= before + 3, 30, "the new rule's events")
+    wait_until(lambda: hits() >= before + 3, 90, "the new rule's events")
 
 
 def change_phase(rig, daemon, killer, scenarios):
@@ -194,10 +196,12 @@ with Rig(sys.argv[1], kafka=1, clickhouse=True, root=True) as rig:
     daemon.kill()
     rounds(rig, killer, scenarios, [*POINTS[2:], rig.random.choice(list(KAFKA_POINTS)), "random"], True)
     rig.expect(in_force(rig, daemon, True), "the rules that were applied last")
-    for _ in range(5):
+    for n in itertools.count():  # none of these is cut by a kill; a slow machine has come to fewer rounds before
+        if n >= 5 and len(scenarios.all) >= SCENARIOS_LEAST:
+            break
         scenarios.round(True)
         time.sleep(0.1)
-    wait_until(lambda: ledger_shadows(daemon) > 0, 10, "shadows in the ledger")
+    wait_until(lambda: ledger_shadows(daemon) > 0, 60, "shadows in the ledger")
     rig.gen_stop("live", gen)
     settle(rig, daemon, now_ms() + 2000)
     rig.expect(ledger_shadows(daemon) > 0, f"the ledger counts {ledger_shadows(daemon)} shadows apart")

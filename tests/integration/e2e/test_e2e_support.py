@@ -83,7 +83,7 @@ with Rig(sys.argv[1]) as rig:
     daemon.config["clickhouse"] = {"enabled": True, "url": "http://127.0.0.1:1",
                                    "password_file": write(rig, "password", SECRETS["password"])}
     rig.expect(daemon.start(), "sluiced runs")
-    rig.expect(daemon.wait_input_ended() and wait_until(lambda: daemon.counter("events") == 51, 20, "events"),
+    rig.expect(daemon.wait_input_ended() and wait_until(lambda: daemon.counter("events") == 51, 60, "events"),
                "it has taken events")
     rig.expect(daemon.wait_quiet(), "all of it is durable")
     # a log line that says a secret, as an error text of some library might

@@ -49,7 +49,7 @@ def rsyslog_start(rig, sender):
         f.write(config)
     rig.spawn([*sender.run, RSYSLOGD, "-n", *MODULES, "-f", home + "/rsyslog.conf", "-i", home + "/pid"], "rsyslog.log",
               {"TZ": "UTC"})
-    rig.expect(wait_until(lambda: os.path.exists(home + "/log"), 30, "rsyslog's socket"), "rsyslogd runs")
+    rig.expect(wait_until(lambda: os.path.exists(home + "/log"), 90, "rsyslog's socket"), "rsyslogd runs")
     return home + "/log"
 
 
@@ -162,7 +162,7 @@ with Rig(sys.argv[1], root=True) as rig:
     plain_send(sender, 4, LOGGER_PORT, [b"no priority", b"<34>1 - h a - - [broken", b"<999>x\xff"])
     gelf_send(sender)
     expected = 2 * COUNT * len(PORTS) + 2 * len(logger_cases) + 3 + 7
-    rig.expect(wait_until(lambda: daemon.counter("events") >= expected, 60, f"{expected} events"), "all has arrived")
+    rig.expect(wait_until(lambda: daemon.counter("events") >= expected, 120, f"{expected} events"), "all has arrived")
     rig.expect(daemon.wait_quiet(), "all is durable")
     daemon.expect_no_kernel_drops()
     counted = (daemon.ctl("status") or {}).get("events") or {}

@@ -91,7 +91,13 @@ def drained(daemon):
             goal.update((key, p["position"] + p["lag_events"]) for key, p in have.items())
         return have and all(have[key]["position"] >= end for key, end in goal.items())
 
-    return wait_until(done, 90, "the webhook")
+    return wait_until(done, 150, "the webhook")
+
+
+def wait_passed(daemon, alerts, held=True):
+    """Until the webhook has had what alerts.send() has sent, of either log; that all of it is there is seen later."""
+    wait_until(lambda: total(daemon, "alerts") + total(daemon, "refused") >= 2 * alerts.number and
+               (not held or total(daemon, "held") >= alerts.number), 60, "the last alerts")
 
 
 def check(rig, receiver, wanted, what):
@@ -119,13 +125,13 @@ def misbehaved(rig, sender):
         with receiver.lock:
             receiver.modes = [mode] * 2
         alerts.send(10)
-        rig.expect(wait_until(lambda: not receiver.modes, 60, mode), f"{mode}: tried again")
+        rig.expect(wait_until(lambda: not receiver.modes, 90, mode), f"{mode}: tried again")
         if mode == "401":
-            rig.expect(wait_until(lambda: "Bearer n3w" in receiver.tokens, 20, "the new token"),
+            rig.expect(wait_until(lambda: "Bearer n3w" in receiver.tokens, 60, "the new token"),
                        "the token is read again, though Retry-After came with the refusal")
     alerts.send(5, POISON)
     alerts.send(20)
-    time.sleep(1)
+    wait_passed(daemon, alerts)
     rig.expect(drained(daemon), "all is sent in the end")
     rig.expect(receiver.tokens == {"Bearer s3cret", "Bearer n3w"}, "the token is sent")
     row = parts(daemon)
@@ -150,13 +156,19 @@ def killed(rig, sender):
     receiver = Receiver()
     daemon = make(rig, sender, "kill", f"http://{receiver.address}/")
     alerts, killer = Alerts(rig, sender), Killer(rig, daemon)
-    for plan in [*POINTS, "random", *POINTS, "random", "random"]:
-        up = killer.start(None if plan == "random" else f"{plan}:{rig.random.randint(2, 6)}")
+
+    def round_of(plan, passes, limit):
+        up = killer.start(None if plan == "random" else f"{plan}:{passes}")
         for _ in range(6):
             if up and daemon.alive():
                 alerts.send(8)
             time.sleep(0.2)
-        killer.strike(plan, up, limit=4.0)
+        killer.strike(plan, up, limit=limit)
+
+    for plan in [*POINTS, "random", *POINTS, "random", "random"]:
+        round_of(plan, rig.random.randint(2, 6), 4.0)
+    for plan in {*POINTS} - {k.plan for k in killer.reached()}:  # a busy machine may be too slow for a late pass
+        round_of(plan, 1, 90.0)
     rig.expect(killer.start(), "up again")
     rig.expect(drained(daemon), "the rest is sent")
     rig.expect(len(killer.reached()) >= 2, "kills at the steps of the sink were reached")
@@ -173,7 +185,7 @@ def secured(rig, sender):
     alerts = Alerts(rig, sender)
     rig.expect(daemon.start(), "sluiced runs")
     alerts.send(10)
-    rig.expect(wait_until(lambda: any("certificate" in p["error"] for p in parts(daemon)), 30, "the refusal"),
+    rig.expect(wait_until(lambda: any("certificate" in p["error"] for p in parts(daemon)), 90, "the refusal"),
                "a certificate that nobody has signed is refused")
     daemon.stop(seconds=90)
     rig.expect(receiver.requests == 0, "and nothing was sent")
@@ -191,12 +203,12 @@ def real(rig, sender):
     alerts = Alerts(rig, sender)
     rig.expect(daemon.start(), "sluiced runs")
     alerts.send(40)
-    time.sleep(1)
+    wait_passed(daemon, alerts, held=False)
     rig.expect(drained(daemon), "all is sent")
     rig.expect(total(daemon, "refused") == 0, "the real one refuses none")
     daemon.stop_well("real")
     wanted = alerts.wanted(daemon)
-    wait_until(lambda: len(manager.alerts()) >= len(wanted), 10, "Alertmanager's list")
+    wait_until(lambda: len(manager.alerts()) >= len(wanted), 60, "Alertmanager's list")
     have = {(a["labels"]["alertname"], a["labels"]["key"]): a for a in manager.alerts()}
     rig.expect(wanted == set(have), f"Alertmanager has {len(have)} alerts of {len(wanted)}")
     rig.expect(all(a["status"]["state"] == "active" and a["annotations"]["evidence"] for a in have.values()),

@@ -96,7 +96,7 @@ def step_ms(daemon):
 def settle(rig, daemon, until_ms):
     """Input over, windows closed up to there, everything delivered. Where nobody sends, event time goes on by the
     clock."""
-    rig.expect(wait_until(lambda: step_ms(daemon) >= until_ms, 60, "the last windows", step=0.3),
+    rig.expect(wait_until(lambda: step_ms(daemon) >= until_ms, 150, "the last windows", step=0.3),
                "windows close while nothing comes")
     rig.expect(daemon.drain(), "everything is delivered")  # never quiet: ticks and marks go on
     status = state_of(daemon)
