@@ -160,7 +160,7 @@ class Daemon:
 
         return wait_until(quiet, seconds, "a ledger that balances and stands still", step=0.3)
 
-    def drain(self, seconds=120):
+    def drain(self, seconds=300):
         return self.ctl("drain", "--timeout", str(seconds), timeout=seconds + 20) is not None
 
     def expect_balanced(self, what, known_unknowns=(), seconds=60):

@@ -68,7 +68,7 @@ class Case:
 
         self.rig.expect(wait_until(still, 90, "an end of what was sent", step=0.5), "what was sent is taken")
 
-    def delivered(self, seconds=120):
+    def delivered(self, seconds=300):
         """Nothing under way, nothing left to deliver."""
         return self.rig.expect(self.daemon.wait_quiet() and self.daemon.drain(seconds), "everything else is delivered")
 
@@ -294,7 +294,7 @@ def disk_full(rig, sender):
     daemon.kill()
     rig.expect(daemon.start(), "kill -9 on the full disk, and up again")
     rig.clickhouse.start()
-    case.delivered(180)
+    case.delivered()
     daemon.expect_balanced("drained on the full disk")
     dropped = daemon.drops().get("journal_full", 0)
     case.load(lambda: daemon.counter("journaled") > 20000, 60, "on the full disk it takes events again by itself")

@@ -275,8 +275,8 @@ def drain_run():
     p.send_signal(signal.SIGTERM)
     ended(p, 1)
     p = start("--kafka=127.0.0.1:1")  # signals that come together are one: INT and TERM, since two of one may merge
-    p.send_signal(signal.SIGINT)
-    p.send_signal(signal.SIGTERM)
+    for signo in (signal.SIGSTOP, signal.SIGINT, signal.SIGTERM, signal.SIGCONT):  # together, however slow we are
+        p.send_signal(signo)
     wait(lambda: result("status")["phase"] == "draining", "draining")
     assert ctl("stop", "--now")[0] == 0
     ended(p, 0)
@@ -297,8 +297,8 @@ def away_run():
     """Brokers that are not there: `status` has the reason while it is connecting, and whenever it counts an error,
     and the log says each thing of that kind once a minute."""
     at = os.path.getsize(os.path.join(DIR, "log"))
-    p = start("--kafka=127.0.0.1:1")
     began = time.monotonic()
+    p = start("--kafka=127.0.0.1:1")
 
     def sink():
         return next(s for s in result("status")["sinks"] if s["sink"] == "kafka")

@@ -98,6 +98,17 @@ static void pause_ms(int ms)
 
 static struct sink_group group[SINK_GROUP_MAX];
 
+/* One of so many, each for one of the threads. */
+static bool fails(_Atomic int *left)
+{
+	int n = atomic_load(left);
+
+	while (n > 0)
+		if (atomic_compare_exchange_weak(left, &n, n - 1))
+			return true;
+	return false;
+}
+
 static int fake_prepare(const struct sink_env *env, enum sink_log log, struct err *err)
 {
 	(void)env;
@@ -108,10 +119,8 @@ static int fake_prepare(const struct sink_env *env, enum sink_log log, struct er
 			return err_set(err, -ECANCELED, "given up");
 		pause_ms(5);
 	}
-	if (script.prepare_failures > 0) {
-		script.prepare_failures--;
+	if (fails(&script.prepare_failures))
 		return err_set(err, script.code, "prepare failed");
-	}
 	return 0;
 }
 
@@ -122,10 +131,8 @@ static int fake_open(struct sink_part *part, uint64_t *position, struct err *err
 	script.early += !part->ends && part->env->before && !sinks_before_delivered(group);
 	script.opens++;
 	*position = part->partition + (part->opened ? script.found : 0);
-	if (script.open_failures > 0) {
-		script.open_failures--;
+	if (fails(&script.open_failures))
 		return err_set(err, script.code, "open failed");
-	}
 	return 0;
 }
 
@@ -134,10 +141,8 @@ static int fake_run(struct sink_part *part, struct err *err)
 	const struct sink_tally tally = {.events = 5, .alerts = 1, .last_time_ms = 77};
 
 	script.runs++;
-	if (script.run_failures > 0) {
-		script.run_failures--;
+	if (fails(&script.run_failures))
 		return err_set(err, script.code, "run failed");
-	}
 	while (!sink_stopping(part))
 		pause_ms(5);
 	while (script.run_ignores_deadline && !sink_gives_up())
@@ -197,9 +202,18 @@ static bool all_in(enum sink_state want)
 
 static void wait_for(enum sink_state want)
 {
-	for (int i = 0; i < 2000 && !all_in(want); i++)
+	for (int i = 0; i < 12000 && !all_in(want); i++)
 		pause_ms(5);
 	assert_true(all_in(want));
+}
+
+/* One that is about to fail runs, too: all of them, once that many have been opened. */
+static void wait_for_opens(int opens)
+{
+	for (int i = 0; i < 12000 && !(script.opens == opens && all_in(SINK_RUNNING)); i++)
+		pause_ms(5);
+	assert_int_equal(script.opens, opens);
+	assert_true(all_in(SINK_RUNNING));
 }
 
 static void start(void)
@@ -232,7 +246,7 @@ static void test_skipped_is_counted(void **state)
 	given_up.to = 0;
 	sink_committed(part, 80, &tally);
 	assert_int_equal(part->stats.skipped, 30);
-	stop(5000);
+	stop(60000);
 }
 
 static void test_start_deliver_stop(void **state)
@@ -242,7 +256,7 @@ static void test_start_deliver_stop(void **state)
 	wait_for(SINK_RUNNING);
 	for (int p = 0; p < PARTS; p++)
 		assert_int_equal(consumed[p], p); /* retention moves as soon as the position is known */
-	stop(5000);
+	stop(60000);
 	assert_int_equal(script.prepares, 1);
 	assert_int_equal(script.opens, PARTS);
 	assert_int_equal(script.closes, PARTS);
@@ -259,12 +273,12 @@ static void test_failures_are_retried(void **state)
 	script.open_failures = 2;
 	script.run_failures = 2;
 	start();
-	wait_for(SINK_RUNNING);
+	wait_for_opens(PARTS + 4);
 	uint64_t errors = 0;
 	for (int p = 0; p < PARTS; p++)
 		errors += group[SINK_clickhouse].part[p].stats.errors;
 	assert_int_equal(errors, 6);
-	stop(5000);
+	stop(60000);
 	assert_int_equal(script.prepares, 3);
 	assert_int_equal(script.opens, script.closes); /* close follows each open, also one that failed */
 	assert_int_equal(script.opens, PARTS + 4);
@@ -343,14 +357,14 @@ static void test_positions_found_at_reopening(void **state)
 	script.run_failures = 1;
 	script.found = 40; /* one part's commit was not answered: the next open finds more than was counted */
 	start();
-	wait_for(SINK_RUNNING);
+	wait_for_opens(PARTS + 1);
 	for (uint32_t p = 0; p < PARTS; p++) {
 		start_sum += group[SINK_clickhouse].part[p].stats.start;
 		found += group[SINK_clickhouse].part[p].stats.found;
 	}
 	assert_int_equal(start_sum, 0 + 1 + 2);
 	assert_int_equal(found, 40);
-	stop(5000);
+	stop(60000);
 }
 
 static void test_start_fails_whole(void **state)
@@ -434,7 +448,7 @@ static void test_second_log(void **state)
 		assert_int_equal(output->part[p].log, SINK_LOG_OUTPUT);
 	}
 	assert_int_equal(group[SINK_LOG_OUTPUT * SINK_ID_MAX + SINK_kafka].part_count, 0);
-	stop(5000);
+	stop(60000);
 	assert_int_equal(script.prepared[SINK_LOG_INPUT], 1);
 	assert_int_equal(script.prepared[SINK_LOG_OUTPUT], 1);
 	for (int i = 0; i < 2 * PARTS + 1; i++)
@@ -455,7 +469,7 @@ static void test_sinks_of_one_section(void **state)
 	assert_int_equal(group[SINK_kafka_alerts].part_count, PARTS);
 	assert_string_equal(group[SINK_kafka].name, "kafka");
 	assert_string_equal(group[SINK_kafka_alerts].name, "kafka_alerts");
-	sinks_stop(group, 5000);
+	sinks_stop(group, 60000);
 	assert_int_equal(script.prepares, 2);
 	assert_int_equal(script.opens, 2 * PARTS);
 	sinks_free(group);
@@ -505,7 +519,7 @@ static void test_the_epoch_before_comes_first(void **state)
 	}
 	assert_int_equal(script.early, 0);
 	assert_int_equal(script.opens, PARTS + BEFORE_PARTS + 7);
-	stop(5000);
+	stop(60000);
 	assert_int_equal(script.opens, script.closes);
 	assert_null(old->part);
 }

@@ -44,7 +44,7 @@ static void tick_until(enum sup_state state, uint64_t now_ms)
 {
 	struct err err;
 
-	for (int i = 0; i < 1000 && c.state != state; i++) {
+	for (int i = 0; i < 6000 && c.state != state; i++) {
 		sup_child_tick(&c, now_ms, &err);
 		usleep(10000);
 	}
