@@ -83,6 +83,8 @@ class Life:
         assert p.wait(60) == code, (p.returncode, self.tail())
 
     def settled(self):
-        s = self.result("status")
-        return s["input_ended"] and s["state"]["phase"] == "running" and s["state"]["behind"] == 0 and \
-            self.result("ledger")["balanced"]
+        """In this order: all input is taken, it is durable, and the state, which is only then behind it, has it."""
+        if not self.result("status")["input_ended"] or not self.result("ledger")["balanced"]:
+            return False
+        state = self.result("status")["state"]
+        return state["phase"] == "running" and state["behind"] == 0
