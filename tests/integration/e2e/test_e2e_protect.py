@@ -139,7 +139,7 @@ def check_windows(rig, daemon):
         text = json.dumps(daemon.ctl("windows", "rows", "by_user", "--last", "100", "--limit", "1000"))
         return all(pseudonym(user(i)) in text for i in range(USERS))
 
-    rig.expect(wait_until(closed, 60, "windows that close"), f"windows have the pseudonyms {text[:200]}")
+    rig.expect(wait_until(closed, 120, "windows that close"), f"windows have the pseudonyms {text[:200]}")
     return text
 
 
@@ -185,6 +185,7 @@ with Rig(sys.argv[1], kafka=1, clickhouse=True) as rig:
                drops.get("bad_format") == len(CARDS) + 1, f"refused as meant: {drops}")
     check_counters(rig, daemon)
     answers = check_windows(rig, daemon)
+    rig.expect(daemon.drain(), "and what the state stage has made since")
     answers += json.dumps([daemon.ctl("alerts", "list"), daemon.ctl("status"), daemon.ctl("rules", "stats")])
     daemon.ctl("checkpoint", "now")
     check_alerts(rig, check_places(rig, daemon, answers))
