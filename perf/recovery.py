@@ -111,8 +111,8 @@ def measure(folder):
     parts = again.ctl("windows")["partitions"]
     again.child.send_signal(signal.SIGTERM)
     again.child.wait()
-    print(f"{EVENTS} events, {journal_bytes(folder) / 1e6:.0f} MB of journal, windows {WINDOWS}, rules {RULES}: back after "
-          f"{done:.2f} s = {EVENTS / done / 1e6:.2f} M events/s, {cpu:.2f} s of CPU = "
+    print(f"{EVENTS} events, {journal_bytes(folder) / 1e6:.0f} MB of journal, windows {WINDOWS}, rules {RULES}: "
+          f"back after {done:.2f} s = {EVENTS / done / 1e6:.2f} M events/s, {cpu:.2f} s of CPU = "
           f"{EVENTS / cpu / 1e6:.2f} M events a CPU-second")
     print(f"  until the socket answers (journal read for ids) {up:.2f} s, {up_cpu:.2f} s of CPU; then the replay "
           f"{done - up:.2f} s = {EVENTS / (done - up) / 1e6:.2f} M events/s, {cpu - up_cpu:.2f} s of CPU")

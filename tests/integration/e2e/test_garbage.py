@@ -1,6 +1,6 @@
 """Garbage at full speed: a capture file that is played again and again (net_pcap, infinite_rx), frames mutated in every
-layer; `./run test` does it with the build with ASan and UBSan, too. The only sink's server does not exist: so the daemon
-waits in its drain, with the workers stopped, and the ledger can be read when it must balance exactly.
+layer; `./run test` does it with the build with ASan and UBSan, too. The only sink's server does not exist: so the
+daemon waits in its drain, with the workers stopped, and the ledger can be read when it must balance exactly.
 
 Shown: no crash, no sanitizer report, no leak, memory stays bounded, and every frame and event is counted: the ledger
 balances. SLUICE_GARBAGE_SECONDS: how long (20)."""
