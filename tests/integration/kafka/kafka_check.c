@@ -239,14 +239,14 @@ static void read_topic(const char *brokers, const char *name)
 	rd_kafka_t *rk = reader_new(brokers);
 	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(16);
 	const struct rd_kafka_metadata *md = NULL;
-	uint64_t until = clock_mono_ns() + 60000000000ull;
+	uint64_t until = clock_mono_ns() + READ_LIMIT_NS;
 	rd_kafka_topic_t *topic;
 	char full[256];
 	int left = 0, partitions;
 
 	snprintf(full, sizeof full, "%s.%s", prefix, name);
 	topic = rd_kafka_topic_new(rk, full, NULL);
-	if (rd_kafka_metadata(rk, 0, topic, &md, 15000) || md->topics[0].err ||
+	if (rd_kafka_metadata(rk, 0, topic, &md, 60000) || md->topics[0].err ||
 		!md->topics[0].partition_cnt) {
 		printf("topic %s: no metadata\n", full);
 		exit(1);
@@ -260,14 +260,14 @@ static void read_topic(const char *brokers, const char *name)
 		rd_kafka_message_t *m = rd_kafka_consumer_poll(rk, 500);
 
 		if (m && m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF)
-			left--;
+			left -= partition_ended(rk, m);
 		else if (m && !m->err)
 			check_message(m, *name, partitions);
 		if (m)
 			rd_kafka_message_destroy(m);
 	}
 	if (left)
-		WRONG("topic %s: %d partitions not read to their end within a minute\n", full, left);
+		WRONG("topic %s: %d partitions not read to their end\n", full, left);
 	rd_kafka_topic_partition_list_destroy(list);
 	rd_kafka_topic_destroy(topic);
 	rd_kafka_consumer_close(rk);

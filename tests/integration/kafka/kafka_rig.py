@@ -8,9 +8,12 @@ import sys
 import tempfile
 import time
 
+from raw_batch import Transactions
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 CLUSTER = os.path.join(HERE, "..", "lib", "kafka_cluster.sh")
 SKIP = 77
+LIMIT = 300  # seconds that anything may take; a machine that is busy with something else is no fault
 
 
 class Rig:
@@ -47,12 +50,12 @@ class Rig:
             print(f"left for inspection: {self.dir}", flush=True)
 
     def cluster(self, verb, *args, check=True):
-        rc = subprocess.run([CLUSTER, verb, os.path.join(self.dir, "kafka"), *args], timeout=120).returncode
+        rc = subprocess.run([CLUSTER, verb, os.path.join(self.dir, "kafka"), *args], timeout=LIMIT).returncode
         if check and rc:
             raise RuntimeError(f"kafka_cluster.sh {verb} {args}: {rc}")
         return rc
 
-    def start(self, journal, events, rate=0, drain_ms=60000, crash=None, brokers=None, rf=None):
+    def start(self, journal, events, rate=0, drain_ms=180000, crash=None, brokers=None, rf=None):
         """kafka_feed in the background; its log goes to DIR/journal.log."""
         env = dict(os.environ)
         if crash:
@@ -66,21 +69,40 @@ class Rig:
         self.children.append(child)
         return child
 
-    def feed(self, journal, events, timeout=100, **more):
+    def feed(self, journal, events, timeout=LIMIT, **more):
         child = self.start(journal, events, **more)
         return child.wait(timeout)
+
+    def feed_until(self, crash, journal, **more):
+        """Feeds until it is killed at that point: of a number of events a sink that starts late makes a few large
+        transactions, and never comes to the point."""
+        return self.feed(journal, 10 ** 9, rate=10000, crash=crash, **more)
 
     def log(self, journal):
         with open(os.path.join(self.dir, journal + ".log"), encoding="utf-8", errors="replace") as f:
             return f.read()
 
-    def wait_log(self, journal, text, seconds=60):
+    def wait_log(self, journal, text, seconds=120, seen=0):
+        """Until the text is in the log more than `seen` times."""
+        if not self.wait(lambda: self.log(journal).count(text) > seen, seconds):
+            self.expect(False, f"{journal}: no '{text}' in its log within {seconds} s")
+
+    @staticmethod
+    def wait(condition, seconds=120):
+        """Whether it came true."""
         until = time.monotonic() + seconds
-        while text not in self.log(journal):
+        while not condition():
             if time.monotonic() > until:
-                self.expect(False, f"{journal}: no '{text}' in its log within {seconds} s")
-                return
+                return False
             time.sleep(0.1)
+        return True
+
+    def settled(self, topic):
+        """Waits until no transaction is open in a topic (of a single broker): a commit is answered before its markers
+        are written, and until then readers do not get what it committed."""
+        transactions = Transactions(self, topic)
+        if not self.wait(lambda: not transactions.look().open):
+            self.expect(False, f"{topic}: a transaction stays open")
 
     def expect(self, good, what):
         print(("ok: " if good else "FAILED: ") + what, flush=True)
@@ -88,18 +110,18 @@ class Rig:
 
     def check(self, journal):
         return subprocess.run([os.path.join(self.bin, "kafka_check"), os.path.join(self.dir, journal), self.brokers,
-                               journal.split("@")[0]], timeout=100, capture_output=True, text=True).stdout
+                               journal.split("@")[0]], timeout=2 * LIMIT, capture_output=True, text=True).stdout
 
     def compare(self, journal, what):
         """The journal and Kafka hold the same, each record once."""
         out = subprocess.run([os.path.join(self.bin, "kafka_check"), os.path.join(self.dir, journal), self.brokers,
-                              journal.split("@")[0]], timeout=100, capture_output=True, text=True)
+                              journal.split("@")[0]], timeout=2 * LIMIT, capture_output=True, text=True)
         if out.returncode:
             print(out.stdout + out.stderr)
         self.expect(out.returncode == 0, f"{what}: {out.stdout.strip().splitlines()[-1] if out.stdout else '?'}")
 
     def kcat(self, *args, data=None):
-        return subprocess.run(["kcat", "-b", self.brokers, "-X", "log_level=0", *args], input=data, timeout=60,
+        return subprocess.run(["kcat", "-b", self.brokers, "-X", "log_level=0", *args], input=data, timeout=LIMIT,
                               capture_output=True)
 
     def follow(self, topic):

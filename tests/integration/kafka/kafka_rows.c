@@ -99,7 +99,7 @@ static int feed(char **arg)
 		return 1;
 	rows_rig_feed(&rig, strtoull(arg[4], NULL, 10), (uint32_t)strtoull(arg[5], NULL, 10), &stop_asked);
 	rows_rig_stop(&rig);
-	sinks_stop(group, 60000);
+	sinks_stop(group, 180000);
 	rc = report(&group[SINK_LOG_OUTPUT * SINK_ID_MAX + SINK_kafka]) |
 	     report(&group[SINK_LOG_OUTPUT * SINK_ID_MAX + SINK_kafka_alerts]);
 	sinks_free(group);
@@ -258,7 +258,7 @@ static int partitions_of(rd_kafka_t *rk, const char *full)
 	rd_kafka_topic_t *topic = rd_kafka_topic_new(rk, full, NULL);
 	int n = 0;
 
-	if (!rd_kafka_metadata(rk, 0, topic, &md, 15000) && !md->topics[0].err)
+	if (!rd_kafka_metadata(rk, 0, topic, &md, 60000) && !md->topics[0].err)
 		n = md->topics[0].partition_cnt;
 	if (md)
 		rd_kafka_metadata_destroy(md);
@@ -270,7 +270,7 @@ static void topic_read(const char *brokers, const char *prefix, size_t topic)
 {
 	rd_kafka_t *rk = reader_new(brokers);
 	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(16);
-	uint64_t until = clock_mono_ns() + 60000000000ull;
+	uint64_t until = clock_mono_ns() + READ_LIMIT_NS;
 	char full[256];
 	int left, partitions;
 
@@ -285,7 +285,7 @@ static void topic_read(const char *brokers, const char *prefix, size_t topic)
 		rd_kafka_message_t *m = rd_kafka_consumer_poll(rk, 500);
 
 		if (m && m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF)
-			left--;
+			left -= partition_ended(rk, m);
 		else if (m && !m->err)
 			message_check(m, topic, partitions);
 		if (m)

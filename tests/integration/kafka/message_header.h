@@ -1,4 +1,4 @@
-/* A message's header as text. */
+/* What the programs that read topics share: a message's header as text, and where a partition ends. */
 #ifndef MESSAGE_HEADER_H
 #define MESSAGE_HEADER_H
 
@@ -19,6 +19,20 @@ static inline bool header_text(const rd_kafka_message_t *m, const char *name, ch
 	memcpy(out, value, bytes);
 	out[bytes] = 0;
 	return true;
+}
+
+#define READ_LIMIT_NS 300000000000ull /* of a topic */
+
+/* m is a PARTITION_EOF: whether nothing lies behind what read-committed readers see. A commit is answered
+ * before its markers are written; until then its records are not seen, and another PARTITION_EOF follows
+ * them. */
+static inline bool partition_ended(rd_kafka_t *rk, const rd_kafka_message_t *m)
+{
+	int64_t low, high;
+
+	return rd_kafka_get_watermark_offsets(rk, rd_kafka_topic_name(m->rkt), m->partition, &low, &high) ==
+		       0 &&
+	       m->offset >= high;
 }
 
 #endif

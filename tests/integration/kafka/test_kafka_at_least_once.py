@@ -21,7 +21,7 @@ with Rig(1, 21961) as rig:
     kills = 0
     for step in ("_produced", "_position", "_before_commit", "_committed", "_alerts_committed"):
         point = "kafka" + step
-        rc = rig.feed("steps", 60000, rate=20000, crash=f"{point}:{rig.random.randrange(9, 16)}")
+        rc = rig.feed_until(f"{point}:{rig.random.randrange(9, 16)}", "steps")
         rig.expect(rc == -signal.SIGKILL, f"killed at {point} (rc {rc})")
         kills += 1
     for n in range(KILLS):
@@ -40,7 +40,7 @@ with Rig(1, 21961) as rig:
     rig.expect(rig.feed("change", 20000) == 0, "at least once, in order")
     rig.expect(doubled(rig, "change") == 0, "without a crash nothing is twice")
     del os.environ["RIG_AT_LEAST_ONCE"]
-    rc = rig.feed("change", 60000, rate=20000, crash="kafka_position:9")
+    rc = rig.feed_until("kafka_position:9", "change")
     rig.expect(rc == -signal.SIGKILL, "exactly once, killed")
     os.environ["RIG_AT_LEAST_ONCE"] = "1"
     rig.expect(rig.feed("change", 20000) == 0, "at least once again")

@@ -2,7 +2,7 @@
 seconds. Nothing is lost or doubled."""
 import time
 
-from kafka_rig import Rig
+from kafka_rig import LIMIT, Rig
 
 with Rig(3, 22090) as rig:
     child = rig.start("cluster", 10 ** 9, rate=5000)
@@ -20,7 +20,7 @@ with Rig(3, 22090) as rig:
     rig.expect(child.poll() is None, "broker 2 frozen for 10 s")
     time.sleep(2)
     child.terminate()
-    rc = child.wait(75)
+    rc = child.wait(LIMIT)
     rig.expect(rc == 0, f"drained (rc {rc})")
     if rc == 3:
         rig.expect(rig.feed("cluster", 0) == 0, "a second run delivers the rest")

@@ -4,7 +4,7 @@ import os
 import signal
 import time
 
-from kafka_rig import Rig
+from kafka_rig import LIMIT, Rig
 
 POINTS = ["kafka_begun", "kafka_produced", "kafka_position", "kafka_before_commit", "kafka_committed"]
 RANDOM_KILLS = 10
@@ -13,7 +13,7 @@ with Rig(1, 21891) as rig:
     for point in POINTS:
         # Pass 5 and later: the barriers of four partitions pass begun, before_commit and committed too.
         n = rig.random.randrange(6, 14)
-        rc = rig.feed("points", 60000, rate=20000, crash=f"{point}:{n}")
+        rc = rig.feed_until(f"{point}:{n}", "points")
         rig.expect(rc == -signal.SIGKILL, f"killed at {point}:{n} (rc {rc})")
     rig.expect(rig.feed("points", 0) == 0, "the rest is delivered after the last crash")
     rig.compare("points", "after a crash at each point")
@@ -31,11 +31,11 @@ with Rig(1, 21891) as rig:
     rig.wait_log("term", "position=0")
     time.sleep(1)
     child.terminate()
-    rig.expect(child.wait(60) == 0, "SIGTERM drains")
+    rig.expect(child.wait(LIMIT) == 0, "SIGTERM drains")
     rig.compare("term", "after an orderly stop, without a second run")
 
     os.environ["RIG_EVENTS_OFF"] = "1"  # what is made of events goes on without them
-    rc = rig.feed("made", 60000, rate=20000, crash=f"kafka_produced:{rig.random.randrange(6, 14)}")
+    rc = rig.feed_until(f"kafka_produced:{rig.random.randrange(6, 14)}", "made")
     rig.expect(rc == -signal.SIGKILL, f"without raw events: killed (rc {rc})")
     rig.expect(rig.feed("made", 1000) == 0, "without raw events: the rest is delivered")
     rig.compare("made", "without raw events")

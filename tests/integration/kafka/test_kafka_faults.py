@@ -6,11 +6,12 @@ import signal
 import subprocess
 import time
 
-from kafka_rig import Rig
+from kafka_rig import LIMIT, Rig
 
 
 def newest_position(rig, journal, partition):
     """Key and text of the newest position of a partition."""
+    rig.settled(f"{journal}.positions")
     out = rig.kcat("-C", "-t", f"{journal}.positions", "-p", "0", "-e", "-q", "-f", "%k|%s\n").stdout.decode()
     return [line.split("|") for line in out.splitlines() if line.startswith("kafka/") and f"/{partition}|" in line][-1]
 
@@ -20,8 +21,11 @@ def write_position(rig, journal, key, text):
 
 
 def refusals(rig):
-    rc = rig.feed("rf3", 100, rf=3, drain_ms=1500)
-    rig.expect(rc == 3 and "kafka.replication is 3, but the cluster has only 1 live broker" in rig.log("rf3"),
+    why = "kafka.replication is 3, but the cluster has only 1 live broker"
+    child = rig.start("rf3", 10 ** 9, rate=100, rf=3, drain_ms=500)
+    rig.wait(lambda: why in rig.log("rf3"))
+    child.terminate()
+    rig.expect(child.wait(LIMIT) == 3 and why in rig.log("rf3"),
                "too few brokers for the replication factor: refused, and the key is named")
 
     rig.feed("refuse", 2000)
@@ -31,7 +35,7 @@ def refusals(rig):
                          ("sluice-position/3 next=1", "of a newer version"),
                          ("nonsense", "no position: write the right one behind it")):
         write_position(rig, "refuse", key, text)
-        rc = rig.feed("refuse", 0, drain_ms=1500)
+        rc = rig.feed("refuse", 0)
         rig.expect(rc == 3 and reason in rig.log("refuse"), f"position '{text}': refused ({reason})")
     write_position(rig, "refuse", key, good)
     rig.expect(rig.feed("refuse", 500) == 0, f"position '{good}' again: delivery goes on")
@@ -39,7 +43,7 @@ def refusals(rig):
 
 
 def no_broker(rig):
-    rc = rig.feed("nobody", 500, brokers="127.0.0.1:1", drain_ms=500, timeout=40)
+    rc = rig.feed("nobody", 500, brokers="127.0.0.1:1", drain_ms=500)
     rig.expect(rc == 3, "dead broker: ends at the stop deadline")
     rc = rig.feed("nobody", 500)
     rig.expect(rc == 0, "the same journal with a live broker")
@@ -54,7 +58,7 @@ def frozen_broker(rig):
     time.sleep(1)
     child.terminate()
     try:
-        rc = child.wait(40)
+        rc = child.wait(LIMIT)
     finally:
         rig.cluster("thaw", "1")
     rig.expect(rc == 3, f"frozen broker: ends at the stop deadline (rc {rc})")
@@ -72,13 +76,14 @@ def hidden_position(rig):
     child = rig.start("hidden", 0)  # waits for the barrier, hence until the stranger's transaction has ended
     time.sleep(1)
     rig.expect(child.poll() is None, "the position is not read past an open transaction")
-    rig.expect(child.wait(60) == 0, "it is read when the transaction has timed out")
+    rig.expect(child.wait(LIMIT) == 0, "it is read when the transaction has timed out")
     hold.kill()
     hold.wait()
 
     # Positions committed behind the stranger's record, then a crash: read-committed readers see the old one only.
+    said = rig.log("hidden").count("area=kafka msg=\"partition=")
     child = rig.start("hidden", 10 ** 9, rate=5000)
-    rig.wait_log("hidden", "position=2")
+    rig.wait_log("hidden", "area=kafka msg=\"partition=", seen=said)
     hold = subprocess.Popen([os.path.join(rig.bin, "kafka_hold"), rig.brokers, "hidden.positions", "12000"],
                             stdout=subprocess.PIPE, text=True)
     rig.children.append(hold)
@@ -102,9 +107,9 @@ def zombie(rig):
     shutil.copytree(os.path.join(rig.dir, "zombie"), os.path.join(rig.dir, "zombie@copy"))
     rig.expect(rig.feed("zombie@copy", "-") == 0, "the copy delivers what the frozen process had journaled")
     child.send_signal(signal.SIGCONT)
-    time.sleep(2)
+    rig.wait(lambda: "fenced" in rig.log("zombie").lower())
     child.terminate()
-    rig.expect(child.wait(60) == 0, "the thawed process goes on from the position that the copy committed")
+    rig.expect(child.wait(LIMIT) == 0, "the thawed process goes on from the position that the copy committed")
     rig.expect("fenced" in rig.log("zombie").lower(), "and was fenced before")
     rig.compare("zombie", "after a zombie")
 

@@ -6,8 +6,8 @@ import os
 import signal
 import time
 
-from kafka_rig import Rig
-from raw_batch import batches, produce
+from kafka_rig import LIMIT, Rig
+from raw_batch import Transactions, batches, produce, stopped_within
 
 LEFT = b"left open"
 
@@ -25,15 +25,11 @@ def aborted(rig):
 def fenced(rig, child):
     """Stops the producer in a transaction that has alerts: the broker aborts what has timed out, and raises the epoch.
     Where it stood between two transactions, nothing is aborted: it is tried again."""
-    for _ in range(6):
-        child.send_signal(signal.SIGSTOP)
-        end = time.monotonic() + 20
-        while time.monotonic() < end:
-            producer = aborted(rig)
-            if producer:
-                time.sleep(1)  # the marker is written to each partition of the transaction
-                return producer
-            time.sleep(0.2)
+    transactions = Transactions(rig, "left.alerts", 0)
+    for _ in range(20):
+        producer = aborted(rig) if stopped_within(child, transactions) else None
+        if producer:
+            return producer
         child.send_signal(signal.SIGCONT)
         time.sleep(rig.random.uniform(0.5, 2))
     raise RuntimeError("the broker has not aborted a transaction of the producer that stands still")
@@ -45,7 +41,7 @@ def ends_after(rig, pid, offset):
 
 def main(rig):
     child = rig.start("left", 10 ** 9, rate=4000)
-    rig.wait_log("left", "position=0", 60)
+    rig.wait_log("left", "position=0")
     time.sleep(2)
     producer = fenced(rig, child)
     error, offset = produce(rig.port + 1, "left.alerts", 0, "sluice/left", producer.pid, producer.epoch,
@@ -56,7 +52,7 @@ def main(rig):
     while not any(b.commit for b in ends_after(rig, producer.pid, offset)) and time.monotonic() < until:
         time.sleep(0.5)
     child.terminate()
-    rig.expect(child.wait(90) == 0, "all is delivered")
+    rig.expect(child.wait(LIMIT) == 0, "all is delivered")
     rig.compare("left", "beside a record that was left open")
     ends = ends_after(rig, producer.pid, offset)
     rig.expect(ends and not ends[0].commit and any(b.commit for b in ends),

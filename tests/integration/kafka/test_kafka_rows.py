@@ -5,7 +5,7 @@ import signal
 import subprocess
 import time
 
-from kafka_rig import Rig
+from kafka_rig import LIMIT, Rig
 
 POINTS = ["kafka_begun", "kafka_produced", "kafka_position", "kafka_before_commit", "kafka_committed"]
 RANDOM_KILLS = 8
@@ -24,7 +24,7 @@ def start(rig, name, records, pause_ms=0, crash=None):
 
 def check(rig, name, what):
     out = subprocess.run([os.path.join(rig.bin, "kafka_rows"), "check", os.path.join(rig.dir, name), rig.brokers, name],
-                         timeout=100, capture_output=True, text=True)
+                         timeout=2 * LIMIT, capture_output=True, text=True)
     if out.returncode:
         print(out.stdout + out.stderr)
     rig.expect(out.returncode == 0, f"{what}: {out.stdout.strip().splitlines()[-1] if out.stdout else '?'}")
@@ -33,10 +33,11 @@ def check(rig, name, what):
 with Rig(1, 22691) as rig:
     for point in POINTS:
         # The input's two producers and the output's three pass begun, before_commit and committed by their barriers.
+        # It is fed until it is killed: all of a number of records would fit in a few transactions of a late start.
         n = rig.random.randrange(7, 15)
-        rc = start(rig, "points", 20000, pause_ms=2, crash=f"{point}:{n}").wait(100)
+        rc = start(rig, "points", 10 ** 8, pause_ms=5, crash=f"{point}:{n}").wait(LIMIT)
         rig.expect(rc == -signal.SIGKILL, f"killed at {point}:{n} (rc {rc})")
-    rig.expect(start(rig, "points", 0).wait(100) == 0, "the rest is delivered after the last crash")
+    rig.expect(start(rig, "points", 0).wait(LIMIT) == 0, "the rest is delivered after the last crash")
     check(rig, "points", "after a crash at each point")
 
     for n in range(RANDOM_KILLS):
@@ -45,7 +46,7 @@ with Rig(1, 22691) as rig:
         rig.expect(child.poll() is None, f"random kill {n}: it was still running")
         child.kill()
         child.wait()
-    rig.expect(start(rig, "random", 500).wait(100) == 0, "the rest is delivered after the last kill")
+    rig.expect(start(rig, "random", 500).wait(LIMIT) == 0, "the rest is delivered after the last kill")
     check(rig, "random", f"after {RANDOM_KILLS} random kills")
     described = rig.kcat("-L", "-t", "random.aggregates.pages_old").stdout.decode()
     rig.expect("6 partitions" in described, "the topic of a window that is no longer in force was made")

@@ -5,7 +5,7 @@ import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "clickhouse"))
 import tls_front  # noqa: E402
-from kafka_rig import Rig  # noqa: E402
+from kafka_rig import LIMIT, Rig  # noqa: E402
 
 folder = tempfile.mkdtemp(prefix="sluice-kafka-tls-")
 tls_front.certificates(folder)
@@ -45,7 +45,10 @@ with Rig(1, 21951) as rig:
 
     def refuses(name, brokers, text, **values):
         setting(**values)
-        rig.expect(rig.feed(name, 100, brokers=brokers, drain_ms=4000) != 0, f"{name}: not delivered")
+        child = rig.start(name, 10 ** 9, rate=100, brokers=brokers, drain_ms=500)
+        rig.wait(lambda: child.poll() is not None or text in rig.log(name))
+        child.terminate()
+        rig.expect(child.wait(LIMIT) > 0, f"{name}: not delivered")
         rig.expect(text in rig.log(name), f"{name}: its log says '{text}'")
         rig.expect("open sesame" not in rig.log(name), f"{name}: no password in its log")
 
