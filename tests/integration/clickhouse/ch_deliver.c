@@ -5,8 +5,9 @@
  * exit 4 if something is left. Refused: exit 3. ch_deliver rows DIR                     reads the journal
  * offline and prints the rows that must be at the server: table, partition, offset, event id or rule id
  * Environment: CH_RANGE_EVENTS, CH_RANGE_AGE_MS, CH_TIMEOUT_MS, CH_WINDOW, CH_DRAIN_MS, CH_NO_CREATE,
- * CH_FEED_PAUSE_MS (after every 128 events), CH_FEED_KNOWN (no event has keys that its type does not know),
- * CH_LOST, CH_CA, CH_CERT, CH_KEY, CH_NO_VERIFY, CH_COMPRESSION (0 none, 1 lz4, 2 zstd), SLUICE_CRASH. */
+ * CH_FEED_PAUSE_MS (after every 128 events), CH_FEED_ON (further events until SIGUSR1), CH_FEED_KNOWN (no
+ * event has keys that its type does not know), CH_LOST, CH_CA, CH_CERT, CH_KEY, CH_NO_VERIFY, CH_COMPRESSION
+ * (0 none, 1 lz4, 2 zstd), SLUICE_CRASH. */
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -31,7 +32,7 @@
 const struct sink_ops sink_kafka_ops = {.name = "kafka"}, sink_kafka_alerts_ops = {.name = "kafka_alerts"},
 		      sink_webhook_ops = {.name = "webhook"};
 
-static volatile sig_atomic_t stop_wanted;
+static volatile sig_atomic_t stop_wanted, feed_on;
 
 /* In this order, so that index 0 tags, 1 alerts, 2 does both. */
 static const char rules_yaml[] =
@@ -162,11 +163,11 @@ static void feed(struct handoff *h, uint32_t generation, uint64_t count)
 	bool known = getenv("CH_FEED_KNOWN") != NULL;
 	uint64_t n = 0;
 
-	while (n < count && !stop_wanted) {
+	while ((n < count || feed_on) && !stop_wanted) {
 		uint32_t partition = (uint32_t)(n / 128 % PARTITIONS);
 		struct batch *b = batch_open(h, partition, generation);
 
-		for (uint32_t i = 0; i < 128 && n < count; i++, n++) {
+		for (uint32_t i = 0; i < 128 && (n < count || feed_on); i++, n++) {
 			event_make(n, run, known);
 			if (b->bytes + record_bytes_of(&made.ev) > b->capacity)
 				break;
@@ -181,8 +182,10 @@ static void feed(struct handoff *h, uint32_t generation, uint64_t count)
 
 static void on_signal(int signo)
 {
-	(void)signo;
-	stop_wanted = 1;
+	if (signo == SIGUSR1)
+		feed_on = 0;
+	else
+		stop_wanted = 1;
 }
 
 static struct config config_of(char **arg)
@@ -296,7 +299,9 @@ static int run(char **arg)
 	int rc;
 
 	rig_eal("deliver");
+	feed_on = getenv("CH_FEED_ON") != NULL;
 	signal(SIGTERM, on_signal);
+	signal(SIGUSR1, on_signal);
 	generation = rules_load(&env.rules, arg[0]);
 	if (handoff_create(&handoff, 1, PARTITIONS, 4, 65536, &err))
 		die("handoff", &err);

@@ -46,7 +46,7 @@ def kills(engine, part):
         process.kill()
         process.communicate()
         killed += process.returncode == -signal.SIGKILL
-    out = part.run(1000, CH_RANGE_EVENTS=20000)
+    out = part.run(6000, CH_RANGE_EVENTS=20000)
     print(f"{killed} kills; last run: {out.strip()}")
     d.compare(engine, part, 5000)
 
@@ -72,11 +72,21 @@ def forgets_slowly(engine, part):
     engine.query("SYSTEM START MERGES")
     for table in ("clicks_raw", "events_raw"):
         mutate_slowly(engine, table)
-    process = part.start(0, CH_TIMEOUT_MS=300)
-    time.sleep(8)
+    process = part.start(0, CH_TIMEOUT_MS=1000)
+    mutated = time.monotonic()
+
+    def told():
+        nonlocal mutated
+        if time.monotonic() - mutated > 2:  # before the sink comes to what is slow that may be over
+            for table in ("clicks_raw", "events_raw"):
+                mutate_slowly(engine, table)
+            mutated = time.monotonic()
+        return "an earlier attempt still runs" in part.log_text()
+
+    d.wait_for("an attempt that takes long", told)
     for table in ("clicks_raw", "events_raw"):
         engine.query(f"KILL MUTATION WHERE database = 'rt' AND table = '{table}'")
-    out, _ = process.communicate(timeout=100)
+    out, _ = process.communicate(timeout=d.LIMIT)
     print(out.strip(), "parts that the server lost:", lost)
     if process.returncode or not lost or "an earlier attempt still runs" not in part.log_text():
         part.fail(f"exit {process.returncode}, {lost} parts were lost, or nothing took long")
@@ -124,7 +134,8 @@ def engine_faults(engine, part):
                  "SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1")
     engine.query("CREATE MATERIALIZED VIEW rt.mv TO rt.agg AS SELECT device, count() AS n FROM rt.clicks_raw "
                  "GROUP BY device")
-    process = part.start(60000, CH_RANGE_EVENTS=1000, CH_TIMEOUT_MS=2000, CH_FEED_PAUSE_MS=30)
+    # Fed until the last fault is over, however long the engine takes to start.
+    process = part.start(60000, CH_RANGE_EVENTS=1000, CH_TIMEOUT_MS=2000, CH_FEED_PAUSE_MS=30, CH_FEED_ON=1)
     process.stdout.readline()
     rng = random.Random(7)
     for _ in range(4):
@@ -136,7 +147,8 @@ def engine_faults(engine, part):
     engine.signal(signal.SIGSTOP)
     time.sleep(10)
     engine.signal(signal.SIGCONT)
-    out, _ = process.communicate(timeout=100)
+    process.send_signal(signal.SIGUSR1)
+    out, _ = process.communicate(timeout=d.LIMIT)
     print(out.strip())
     if process.returncode or not alive_before or "retries=0 " in out:
         part.fail(f"exit {process.returncode}, or nothing had to be sent again: the engine was not away in time")
@@ -148,7 +160,7 @@ def engine_faults(engine, part):
 
 def frozen_stop(engine, part):
     """A stop ends although the server is frozen in the middle of everything; what was open is finished later."""
-    process = part.start(100000, CH_DRAIN_MS=1000, CH_TIMEOUT_MS=600000, CH_FEED_PAUSE_MS=20)
+    process = part.start(10 ** 7, CH_DRAIN_MS=1000, CH_TIMEOUT_MS=600000, CH_FEED_PAUSE_MS=20)
     process.stdout.readline()
     # Not asked of the table itself: neither it nor its database need be there yet.
     d.wait_for("rows", lambda: engine.query("SELECT sum(total_rows) > 0 FROM system.tables WHERE database = 'rt' AND "
@@ -157,7 +169,7 @@ def frozen_stop(engine, part):
     time.sleep(1.5)
     process.terminate()
     try:
-        process.communicate(timeout=60)
+        process.communicate(timeout=d.LIMIT)
     except d.subprocess.TimeoutExpired:
         process.kill()
         engine.signal(signal.SIGCONT)
@@ -267,10 +279,12 @@ def tls(engine, part):
     # Neither is the other: an error that passes, as if the server were away.
     for url in (plain_url.replace("http:", "https:"), f"http://127.0.0.1:{elsewhere}", f"https://127.0.0.1:{front}"):
         part.url = url
+        before = len(part.log_text())
         process = part.start(0, CH_CA=file("ca.pem"), CH_DRAIN_MS=100)
-        time.sleep(1.5)
+        process.stdout.readline()
+        d.wait_for("an error", lambda: "area=clickhouse" in part.log_text()[before:])
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=d.LIMIT)
         if process.returncode != 4:
             part.fail(f"{url}: exit {process.returncode}, expected 4")
     part.url = plain_url
@@ -295,13 +309,13 @@ def poison(engine, part):
     part.run(0)
     engine.query("ALTER TABLE rt.clicks_raw ADD CONSTRAINT no77 CHECK user_id NOT IN ('u77', 'u377')")
     engine.query("ALTER TABLE rt.alerts ADD CONSTRAINT no40 CHECK rule_id != 'r-tag' AND key != 'u40'")
-    print(part.run(12000, CH_RANGE_EVENTS=3000, timeout=200).strip())
+    print(part.run(12000, CH_RANGE_EVENTS=3000).strip())
     if not put_aside(engine, part):
         part.fail("nothing was put aside")
     for count in (1, 7):
         for point in ("ch_split", "ch_sent", "ch_answered", "ch_letter", "ch_marked"):
             process = part.start(2000, CH_RANGE_EVENTS=1500, SLUICE_CRASH=f"{point}:{count}")
-            process.communicate(timeout=100)
+            process.communicate(timeout=d.LIMIT)
             if process.returncode != -signal.SIGKILL and count == 1:
                 part.fail(f"{point}:{count}: exit {process.returncode}")
     print(part.run(0).strip())
@@ -326,7 +340,7 @@ def view_refuses(engine, part):
                  "SETTINGS non_replicated_deduplication_window = 10000")
     engine.query("CREATE MATERIALIZED VIEW rt.mv TO rt.seen AS SELECT throwIf(user_id = 'u77') AS n FROM rt.clicks_raw")
     process = part.start(3000)
-    out, _ = process.communicate(timeout=100)
+    out, _ = process.communicate(timeout=d.LIMIT)
     print("exit", process.returncode, "letters:", len(d.letters(part)), out.strip())
     if process.returncode == 3 and "a materialized view refuses them" not in part.log_text():
         part.fail("refused for another reason")
@@ -336,8 +350,12 @@ def view_refuses(engine, part):
 
 
 def slow_query(engine, token):
-    engine.query("SELECT sum(sleepEachRow(0.5)) FROM numbers(12) SETTINGS max_block_size = 1, "
-                 "insert_deduplication_token = '" + token.replace("'", "\\'") + "'")
+    """Runs until it is killed."""
+    try:
+        engine.query("SELECT sum(sleepEachRow(0.5)) FROM numbers(1000) SETTINGS max_block_size = 1, "
+                     "insert_deduplication_token = '" + token.replace("'", "\\'") + "'")
+    except d.urllib.error.HTTPError:
+        pass
 
 
 def too_large(engine, part):
@@ -357,11 +375,17 @@ def too_large(engine, part):
         thread.start()
     d.wait_for("running queries", lambda: int(engine.query(
         "SELECT count() FROM system.processes WHERE Settings['insert_deduplication_token'] != ''")) == len(running))
-    part.run(0)
+    process = part.start(0)
+    d.wait_for("pieces that wait", lambda: process.poll() is not None or
+               "an earlier INSERT of it still runs" in part.log_text())
+    if process.poll() is not None:
+        part.fail("went in pieces while something with its token ran")
+    engine.query("KILL QUERY WHERE startsWith(query, 'SELECT sum(sleepEachRow') SYNC")
     for thread in running:
         thread.join()
-    if "an earlier INSERT of it still runs" not in part.log_text():
-        part.fail("went in pieces while something with its token ran")
+    out, _ = process.communicate(timeout=d.LIMIT)
+    if process.returncode:
+        part.fail(f"exit {process.returncode}: {out}")
     print(f"{len(refused)} bodies were too large, up to {max(refused)} bytes")
     d.compare(engine, part, 20000)
     part.url = direct

@@ -22,14 +22,14 @@ def rows_of(engine):
         return -1
 
 
-def moves(engine, what):
-    """Waits until rows go to this engine."""
+def moves(engine, what, more=0):
+    """Waits until rows go to this engine, and `more` of them."""
     before = rows_of(engine)
-    d.wait_for(what, lambda: rows_of(engine) > before, 60)
+    d.wait_for(what, lambda: rows_of(engine) > max(before, 0) + more)
 
 
 def ends(process, engines, part, at_least):
-    out, _ = process.communicate(timeout=200)
+    out, _ = process.communicate(timeout=d.LIMIT)
     print(out.strip())
     if process.returncode:
         part.fail(f"exit {process.returncode}")
@@ -39,7 +39,7 @@ def ends(process, engines, part, at_least):
 def switches(engines, part):
     """The preferred one dies, what follows goes to the other; it is back, and gets the rest and what it was owed."""
     first, second = engines
-    process = part.start(100000, CH_RANGE_EVENTS=500, CH_TIMEOUT_MS=3000, CH_FEED_PAUSE_MS=60)
+    process = part.start(10 ** 7, CH_RANGE_EVENTS=500, CH_TIMEOUT_MS=3000, CH_FEED_PAUSE_MS=60)
     process.stdout.readline()
     moves(first, "rows at the preferred server")
     if rows_of(second) > 0:
@@ -48,13 +48,16 @@ def switches(engines, part):
     moves(second, "rows at the other server")
     first.start()
     moves(first, "rows at the preferred server again")
-    time.sleep(2)
-    at_second = rows_of(second)
-    moves(first, "more rows at the preferred server")
-    if rows_of(second) != at_second:
-        part.fail("rows still go to the other server")
+
+    def back():
+        """Each partition looks for itself whether the preferred one is there again."""
+        at_second = rows_of(second)
+        moves(first, "more rows at the preferred server", 2000)
+        return rows_of(second) == at_second
+
+    d.wait_for("an end of rows at the other server", back)
     process.terminate()
-    process.communicate(timeout=100)
+    process.communicate(timeout=d.LIMIT)
     part.run(0)
     d.compare(engines, part, 5000)
     if "what follows goes to" not in part.log_text() or "is there again" not in part.log_text():
@@ -89,8 +92,8 @@ def kills(engines, part):
             process = None
     if process:
         process.terminate()
-        process.communicate(timeout=100)
-    part.run(1000, timeout=200)
+        process.communicate(timeout=d.LIMIT)
+    part.run(1000)
     print("rows:", [rows_of(e) for e in engines], "parked:", part.log_text().count("what follows goes to"))
     d.compare(engines, part, 10000)
     if min(rows_of(e) for e in engines) < 500:
@@ -103,7 +106,7 @@ def points(engines, part):
     part.run(1000)
     for point in ("ch_parked", "ch_sent", "ch_answered", "ch_unparked", "ch_marked"):
         for _ in range(2):
-            process = part.start(100000, CH_RANGE_EVENTS=300, CH_TIMEOUT_MS=1500, CH_FEED_PAUSE_MS=20)
+            process = part.start(10 ** 7, CH_RANGE_EVENTS=300, CH_TIMEOUT_MS=1500, CH_FEED_PAUSE_MS=20)
             process.stdout.readline()
             moves(first, "rows at the preferred server")
             first.kill()
@@ -122,23 +125,34 @@ def points(engines, part):
                 except subprocess.TimeoutExpired:
                     pass
                 first.start()
-            out, _ = process.communicate(timeout=100)
+            out, _ = process.communicate(timeout=d.LIMIT)
             if process.returncode != -signal.SIGKILL and point != "ch_unparked" and point != "ch_parked":
                 part.fail(f"{point}: exit {process.returncode}: {out}")
     part.run(0)
     d.compare(engines, part, 5000)
 
 
+def leave_range(engines, part):
+    """Kills the preferred server, and then the sender, so that a range waits for the former: partition, from, to."""
+    first, second = engines
+    while True:
+        process = part.start(10 ** 7, CH_RANGE_EVENTS=500, CH_TIMEOUT_MS=1500, CH_FEED_PAUSE_MS=60)
+        process.stdout.readline()
+        moves(first, "rows at the preferred server")
+        first.kill()
+        moves(second, "rows at the other server")
+        process.kill()
+        process.communicate()
+        parked = re.search(r"partition=(\d+) range=(\d+)-(\d+) waits for", part.log_text())
+        if parked:
+            return tuple(int(n) for n in parked.groups())
+        first.start()
+
+
 def lost(engines, part):
     """A server that never comes back: its range is asked for by name, and goes elsewhere only when told so."""
     first, second = engines
-    process = part.start(100000, CH_RANGE_EVENTS=500, CH_TIMEOUT_MS=1500, CH_FEED_PAUSE_MS=60)
-    process.stdout.readline()
-    moves(first, "rows at the preferred server")
-    first.kill()
-    moves(second, "rows at the other server")
-    process.kill()
-    process.communicate()
+    leave_range(engines, part)
     both, gone = part.url, f"127.0.0.1:{first.http}"
     part.url = second.url
     before = len(part.log_text())
@@ -194,19 +208,7 @@ def spoil(part, partition, offset):
 def damaged(engines, part):
     """A range that waits for its server can be read no more: it is skipped, with its count, and all else goes on."""
     first, second = engines
-    parked = None
-    while not parked:
-        process = part.start(100000, CH_RANGE_EVENTS=500, CH_TIMEOUT_MS=1500, CH_FEED_PAUSE_MS=60)
-        process.stdout.readline()
-        moves(first, "rows at the preferred server")
-        first.kill()
-        moves(second, "rows at the other server")
-        process.kill()
-        process.communicate()
-        parked = re.search(r"partition=(\d+) range=(\d+)-(\d+) waits for", part.log_text())
-        if not parked:
-            first.start()
-    partition, start, end = (int(n) for n in parked.groups())
+    partition, start, end = leave_range(engines, part)
     want = part.expected_rows()
     spoil(part, partition, (start + end) // 2)
     first.start()

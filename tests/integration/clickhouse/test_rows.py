@@ -85,7 +85,7 @@ def kills(engine, part):
             process.kill()
             process.communicate()
         killed += process.returncode == -signal.SIGKILL
-    print(f"{killed} kills; last run: {part.run(500).strip()}")
+    print(f"{killed} kills; last run: {part.run(1000).strip()}")
     compare(engine, part, 2000)
 
 

@@ -467,25 +467,25 @@ static void test_errors(void **state)
 
 	(void)state;
 	connect_to(&h, &cfg);
-	assert_int_equal(ch_http_query(&h, "SELECT * FROM no_such_table", 5000, &err), -EINVAL);
+	assert_int_equal(ch_http_query(&h, "SELECT * FROM no_such_table", 60000, &err), -EINVAL);
 	assert_non_null(strstr(err.text, "no_such_table"));
-	assert_int_equal(ch_http_query(&h, "SELEKT", 5000, &err), -EINVAL);
-	assert_int_equal(ch_http_query(&h, "SELECT throwIf(1)", 5000, &err), -EAGAIN);
-	assert_int_equal(ch_http_query(&h, "SELECT 1", 5000, &err), 0);
+	assert_int_equal(ch_http_query(&h, "SELEKT", 60000, &err), -EINVAL);
+	assert_int_equal(ch_http_query(&h, "SELECT throwIf(1)", 60000, &err), -EAGAIN);
+	assert_int_equal(ch_http_query(&h, "SELECT 1", 60000, &err), 0);
 	assert_int_equal(
 		ch_http_query(&h,
 			"SELECT sleep(3) SETTINGS function_sleep_max_microseconds_per_block = 5000000", 300,
 			&err),
 		-ETIMEDOUT);
-	assert_int_equal(ch_http_query(&h, "SELECT 1", 5000, &err), 0);
+	assert_int_equal(ch_http_query(&h, "SELECT 1", 60000, &err), 0);
 	ch_http_close(&h);
 	snprintf(cfg.user, sizeof cfg.user, "nobody");
 	connect_to(&h, &cfg);
-	assert_int_equal(ch_http_query(&h, "SELECT 1", 5000, &err), -EINVAL);
+	assert_int_equal(ch_http_query(&h, "SELECT 1", 60000, &err), -EINVAL);
 	ch_http_close(&h);
 	snprintf(cfg.url, sizeof cfg.url, "http://127.0.0.1:1");
 	connect_to(&h, &cfg);
-	assert_int_equal(ch_http_query(&h, "SELECT 1", 5000, &err), -ECONNREFUSED);
+	assert_int_equal(ch_http_query(&h, "SELECT 1", 60000, &err), -ECONNREFUSED);
 	ch_http_close(&h);
 }
 

@@ -2,7 +2,7 @@
 # A real ClickHouse server for tests, of the library that SLUICE_LIBCHDB names.
 #   clickhouse_server.sh start DIR HTTP_PORT TCP_PORT CHEMBED [ENGINE_ARGUMENT...]
 #     returns when it answers; its process id is in DIR/pid, its output in DIR/log
-#   clickhouse_server.sh stop DIR     orderly; SIGKILL after 20 s
+#   clickhouse_server.sh stop DIR     orderly; SIGKILL after 60 s
 # Exit 77 (skip) if the library is not there.
 set -u
 lib=${SLUICE_LIBCHDB:-$HOME/.cache/sluice/chdb/libchdb.so}
@@ -15,7 +15,7 @@ start() {
 	setsid "$chembed" "$lib" "$dir/data" "$http" "$tcp" "$@" >>"$dir/log" 2>&1 </dev/null &
 	local pid=$!
 	echo $pid >"$dir/pid"
-	for _ in $(seq 600); do
+	for _ in $(seq 3000); do
 		kill -0 $pid 2>/dev/null || { echo "server ended:" >&2; tail -5 "$dir/log" >&2; exit 1; }
 		[ "$(curl -s -m 2 "http://127.0.0.1:$http/ping" 2>/dev/null)" = Ok. ] && exit 0
 		sleep 0.05
@@ -30,7 +30,7 @@ stop() {
 	pid=$(cat "$1/pid") || exit 1
 	kill -CONT "$pid" 2>/dev/null
 	kill -TERM "$pid" 2>/dev/null
-	for _ in $(seq 200); do
+	for _ in $(seq 600); do
 		kill -0 "$pid" 2>/dev/null || exit 0
 		sleep 0.1
 	done
