@@ -31,7 +31,7 @@ def run(feeder, home, number, env=None, kill_after=None):
             process.wait(kill_after)
         except subprocess.TimeoutExpired:
             process.kill()
-    return process.wait(120)
+    return process.wait(300)
 
 
 def check(feeder, home, want):
@@ -55,7 +55,9 @@ def main(feeder, kills, durability, seed, compress):
     random.shuffle(rest)
     rest.sort(key=lambda step: step[1] == "journal_segment_recycled")  # needs a full set of segments
     hit, number = {}, 0
-    for kind, what, n in head + rest:
+    todo, last = head + rest, len(plan) + 30
+    while todo:
+        kind, what, n = todo.pop(0)
         number += 1
         if kind == "point":
             code = run(feeder, home, number, {"SLUICE_CRASH": f"{what}:{n}"})
@@ -66,6 +68,8 @@ def main(feeder, kills, durability, seed, compress):
             return 1
         key = what if kind == "point" else "random"
         hit[key] = hit.get(key, 0) + (code == -signal.SIGKILL)
+        if not todo and number < last:  # once more what was not met
+            todo = [("point", name, numbers[0]) for name, numbers in points if not hit[name]]
     for _ in range(2):
         number += 1
         if run(feeder, home, number) != 0:

@@ -41,7 +41,7 @@ class Test:
                 process.wait(kill_after)
             except subprocess.TimeoutExpired:
                 process.kill()
-        code = process.wait(240)
+        code = process.wait(600)
         if code == 0:
             self.seconds = time.monotonic() - began
         return code
@@ -52,7 +52,7 @@ class Test:
 
     def check(self, complete=False, damaged=0):
         """Raises unless the log is what replay gives."""
-        done = subprocess.run([self.feeder, "check", os.path.join(self.home, "data")], check=False, timeout=240,
+        done = subprocess.run([self.feeder, "check", os.path.join(self.home, "data")], check=False, timeout=600,
                               stdout=subprocess.PIPE, stderr=self.log, encoding="utf-8")
         if done.returncode != 0 or f"damaged={damaged} " not in done.stdout or \
                 (complete and "complete=1" not in done.stdout):
@@ -61,7 +61,7 @@ class Test:
 
     def refused(self, text):
         done = subprocess.run([self.feeder, "run", os.path.join(self.home, "data"), "0", str(self.set)], check=False,
-                              timeout=240, stderr=subprocess.PIPE, encoding="utf-8")
+                              timeout=600, stderr=subprocess.PIPE, encoding="utf-8")
         if done.returncode != 2 or text not in done.stderr:
             raise AssertionError(f"expected a refusal with '{text}', got {done.returncode}: {done.stderr[-600:]}")
 

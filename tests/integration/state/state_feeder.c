@@ -24,6 +24,7 @@
 
 #define PARTITIONS 4
 #define EVENTS 6000
+#define STOP_LIMIT_MS 300000
 
 struct worker {
 	pthread_t thread;
@@ -94,7 +95,7 @@ static int run(const char *dir, uint64_t round, int set, uint64_t events, uint64
 		die("open", err.text);
 	srig_start(&r);
 	feed(&r, round * 1000000, events);
-	srig_stop(&r, 60000);
+	srig_stop(&r, STOP_LIMIT_MS);
 	rc = verdict(&r);
 	srig_close(&r);
 	return rc;
@@ -165,7 +166,7 @@ static bool anybody_waits(struct srig *r)
 struct reader {
 	pthread_t thread;
 	struct journal *output;
-	_Atomic bool moves, stop;
+	_Atomic bool stands, moves, stop;
 };
 
 static void *reader_main(void *arg)
@@ -178,6 +179,7 @@ static void *reader_main(void *arg)
 		consumer[p] = journal_consumer_add(reader->output, p, "frozen", &err);
 		journal_consumer_set(reader->output, consumer[p], 0);
 	}
+	atomic_store(&reader->stands, true);
 	while (!atomic_load(&reader->stop)) {
 		for (uint32_t p = 0; p <= PARTITIONS && atomic_load(&reader->moves); p++)
 			journal_consumer_set(
@@ -193,6 +195,7 @@ static int frozen(const char *dir)
 	static struct srig r;
 	struct err err = {""};
 	uint64_t end_ns, round = 0;
+	bool full;
 	int rc;
 
 	srig_init(&r, dir, PARTITIONS, 0, 30);
@@ -202,19 +205,20 @@ static int frozen(const char *dir)
 	reader.output = state_output(r.state);
 	if (pthread_create(&reader.thread, NULL, reader_main, &reader) != 0)
 		die("thread", "none");
-	nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL); /* it stands before retention begins */
+	while (!atomic_load(&reader.stands)) /* before retention begins */
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
 	srig_start(&r);
-	end_ns = clock_mono_ns() + 120000000000ull;
-	while (!anybody_waits(&r) && clock_mono_ns() < end_ns) {
+	end_ns = clock_mono_ns() + 300000000000ull;
+	while (!(full = anybody_waits(&r)) && clock_mono_ns() < end_ns) {
 		r.start_ms += round ? EVENTS * SRIG_EVENT_MS : 0;
 		feed(&r, ++round * 1000000, EVENTS);
 	}
-	if (!anybody_waits(&r))
+	if (!full)
 		die("frozen", "the log never became full");
 	nanosleep(&(struct timespec){.tv_nsec = 500000000}, NULL);
 	printf("full after %" PRIu64 " rounds\n", round);
 	atomic_store(&reader.moves, true);
-	srig_stop(&r, 60000);
+	srig_stop(&r, STOP_LIMIT_MS);
 	atomic_store(&reader.stop, true);
 	pthread_join(reader.thread, NULL);
 	rc = verdict(&r);
