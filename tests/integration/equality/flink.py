@@ -43,7 +43,7 @@ def java(class_path, name, heap, *more):
 def topics(class_path, brokers, **partitions):
     """Makes topics of so many partitions each."""
     named = [f"{topic}={n}" for topic, n in partitions.items()]
-    subprocess.run(java(class_path, "Topics", "256m", brokers, *named), check=True, timeout=120)
+    subprocess.run(java(class_path, "Topics", "256m", brokers, *named), check=True, timeout=300)
 
 
 def run(class_path, heap="3g", program="Windows", **arguments):
