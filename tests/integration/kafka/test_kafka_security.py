@@ -1,5 +1,7 @@
 """TLS and SASL with a real broker: what is configured is spoken, and what is wrong delivers nothing and says why."""
+import atexit
 import os
+import shutil
 import sys
 import tempfile
 
@@ -8,6 +10,7 @@ import tls_front  # noqa: E402
 from kafka_rig import LIMIT, Rig  # noqa: E402
 
 folder = tempfile.mkdtemp(prefix="sluice-kafka-tls-")
+atexit.register(shutil.rmtree, folder, ignore_errors=True)
 tls_front.certificates(folder)
 os.environ["SLUICE_KAFKA_TLS"] = folder
 SSL, SASL_SSL = "1", "3"
