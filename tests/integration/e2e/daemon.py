@@ -8,9 +8,6 @@ import time
 from rig import SOURCE, wait_until
 
 UDP_PORT = 5140
-# The same memory in more pieces, each of which is sealed after a millisecond: where a test shows that nothing is
-# dropped, a journal thread that gets no core for a while finds them full later.
-MANY_BATCHES = {"batches": 256, "batch_bytes": "16KiB"}
 
 
 def yaml_of(config):

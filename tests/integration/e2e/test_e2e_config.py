@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 
-from daemon import MANY_BATCHES, UDP_PORT, Daemon
+from daemon import UDP_PORT, Daemon
 from netns import Sender
 from rig import Rig, wait_until
 
@@ -117,7 +117,7 @@ def notes(rig, daemon):
 
 with Rig(sys.argv[1], root=True) as rig:
     sender = Sender(rig)
-    daemon = Daemon(rig, "config", sender.af_packet(), sinks=False, worker=MANY_BATCHES)
+    daemon = Daemon(rig, "config", sender.af_packet(), sinks=False)
     settings(daemon, VALUES[0])
     rig.expect(daemon.start(), "sluiced runs")
     gen = sender.gen("load", 4, UDP_PORT, rate=10000, count=COUNT, events_per_datagram=3, seed=rig.seed)

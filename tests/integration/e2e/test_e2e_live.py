@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 
-from daemon import MANY_BATCHES, UDP_PORT, Daemon
+from daemon import UDP_PORT, Daemon
 from netns import Sender
 from rig import SOURCE, Rig, say, wait_until
 
@@ -89,7 +89,7 @@ def traffic(rig, daemon, sender, families, during=None, **options):
 
 
 def af_packet(rig, sender):
-    daemon = Daemon(rig, "live", sender.af_packet(2), worker=MANY_BATCHES)
+    daemon = Daemon(rig, "live", sender.af_packet(2))
     rig.expect(daemon.start(), "sluiced runs on af_packet")
     generations = []
     truth = traffic(rig, daemon, sender, (4, 6), lambda: generations.extend(apply_rules(rig, daemon, 4)),

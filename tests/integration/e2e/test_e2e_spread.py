@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 
-from daemon import MANY_BATCHES, UDP_PORT, Daemon, now_ms
+from daemon import UDP_PORT, Daemon, now_ms
 from netns import TARGET, Sender
 from rig import SOURCE, Rig, say, wait_until
 
@@ -166,7 +166,7 @@ def stop_under_load(rig, daemon, sender):
 
 with Rig(sys.argv[1], root=True) as rig:
     sender = Sender(rig)
-    daemon = Daemon(rig, "spread", sender.af_packet(1), workers=3, sinks=False, worker=MANY_BATCHES)
+    daemon = Daemon(rig, "spread", sender.af_packet(1), workers=3, sinks=False)
     # Small bursts and long sleeps: the queue is crowded whenever a worker wakes up.
     daemon.config["worker"].update(burst=4, idle_sleep_max="10ms", spread_frames=8191)
     daemon.config["listeners"] = [{"name": "events", "udp_port": UDP_PORT}] + [
