@@ -166,7 +166,7 @@ static int columns_read(struct ch_http *h, const struct config_clickhouse *cfg,
 		fputs(", ", sql.out);
 		ch_ddl_text(sql.out, catalog->entry[i].rollup->view);
 	}
-	fputs(") FORMAT JSONCompact", sql.out);
+	fputs(")" CH_WHOLE_SETTINGS " FORMAT JSONCompact", sql.out);
 	return sql_rows(&sql, h, doc, rows, err);
 }
 
@@ -244,13 +244,19 @@ static int partition_check(
 		ours);
 }
 
-/* -1: it is not there. */
+/* -1: it is not there, or twice. */
 static int table_row(json_t *rows, const char *table)
 {
-	for (size_t i = 0; i < json_array_size(rows); i++)
-		if (strcmp(cell(rows, i, 0), table) == 0)
-			return (int)i;
-	return -1;
+	int row = -1;
+
+	for (size_t i = 0; i < json_array_size(rows); i++) {
+		if (strcmp(cell(rows, i, 0), table) != 0)
+			continue;
+		if (row >= 0)
+			return -1;
+		row = (int)i;
+	}
+	return row;
 }
 
 static int table_check(
@@ -289,7 +295,7 @@ static int tables_check(struct ch_http *h, const struct config_clickhouse *cfg,
 		fputs(", ", sql.out);
 		ch_ddl_text(sql.out, catalog->entry[i].table.name);
 	}
-	fputs(") FORMAT JSONCompact", sql.out);
+	fputs(")" CH_WHOLE_SETTINGS " FORMAT JSONCompact", sql.out);
 	rc = sql_rows(&sql, h, &doc, &rows, err);
 	for (uint32_t i = 0; rc == 0 && i < catalog->count; i++)
 		rc = table_check(cfg, &catalog->entry[i].table, rows, err);
@@ -311,7 +317,8 @@ static const char view_sql[] =
 	"'..inner_id.', toString(uuid)), replaceAll(extract(create_table_query, ' TO ([^ (]+)'), '`', '')) "
 	"AS target "
 	"FROM system.tables WHERE engine = 'MaterializedView') AS v ON v.database = s.d.1 AND v.name = s.d.2 "
-	"LEFT JOIN system.tables AS t ON concat(t.database, '.', t.name) = v.target FORMAT JSONCompact";
+	"LEFT JOIN system.tables AS t ON concat(t.database, '.', t.name) = v.target" CH_WHOLE_SETTINGS
+	" FORMAT JSONCompact";
 
 static void table_put(struct ch_statement *list, const char *database, const char *table)
 {
@@ -320,6 +327,16 @@ static void table_put(struct ch_statement *list, const char *database, const cha
 	fputs(", ", list->out);
 	ch_ddl_text(list->out, table);
 	fputc(')', list->out);
+}
+
+/* Whether a view further up writes to the same table. */
+static bool target_listed(json_t *rows, size_t i)
+{
+	for (size_t k = 0; k < i; k++)
+		if (strcmp(cell(rows, k, 4), cell(rows, i, 4)) == 0 &&
+			strcmp(cell(rows, k, 5), cell(rows, i, 5)) == 0)
+			return true;
+	return false;
 }
 
 static int view_check(json_t *rows, size_t i, struct ch_statement *next, struct err *err)
@@ -332,7 +349,7 @@ static int view_check(json_t *rows, size_t i, struct ch_statement *next, struct 
 	if (rc)
 		err_prefix(
 			err, "materialized view %s of %s writes to it", cell(rows, i, 0), cell(rows, i, 6));
-	else
+	else if (!target_listed(rows, i))
 		table_put(next, cell(rows, i, 4), cell(rows, i, 5));
 	return rc;
 }

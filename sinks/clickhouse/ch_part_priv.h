@@ -15,7 +15,7 @@
 struct ch_target {
 	struct ch_endpoint endpoint;
 	bool fit;	     /* it answered, and its tables are as they should be */
-	uint64_t unsure_ns;  /* if not: since when, by clock_mono_ns() */
+	uint64_t unsure_ns;  /* if not: since when, by clock_mono_ns(); 0: it was not asked yet */
 	uint64_t again_ns;   /* not to be asked before */
 	uint64_t backoff_ms; /* how long it was left alone last */
 	char fault[160];     /* why; "" = it is not */
@@ -73,9 +73,7 @@ int ch_block_deliver(struct ch_part *p, const struct ch_block *block, uint64_t f
 /* How many rows of the block's table and month its server has of [from, to). */
 int ch_block_count(struct ch_part *p, const struct ch_block *block, uint64_t from, uint64_t to,
 	uint64_t *count, struct err *err);
-/* How a question ends: limits of a user's profile must not make its answer smaller. */
-#define CH_WHOLE_ANSWER                                                                                      \
-	" SETTINGS read_overflow_mode = 'throw', timeout_overflow_mode = 'throw' FORMAT TabSeparated"
+#define CH_WHOLE_ANSWER CH_WHOLE_SETTINGS " FORMAT TabSeparated"
 /* Runs what was written, and frees it. token: by which ch_token_running() finds it; NULL: none. */
 int ch_ask(struct ch_part *p, struct ch_statement *sql, const char *token, struct err *err);
 /* The same, without a token, of a SELECT of one number. */

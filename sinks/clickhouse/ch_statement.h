@@ -7,6 +7,11 @@
 #include "ch_http.h"
 #include "err.h"
 
+/* How a question ends, before its FORMAT: limits of a user's profile must not make its answer smaller. */
+#define CH_WHOLE_SETTINGS                                                                                    \
+	" SETTINGS read_overflow_mode = 'throw', result_overflow_mode = 'throw', timeout_overflow_mode = "   \
+	"'throw'"
+
 struct ch_statement {
 	FILE *out;  /* to be written to between open and what comes then */
 	char *text; /* the caller's behind ch_statement_end() */

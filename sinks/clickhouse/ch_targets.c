@@ -20,13 +20,15 @@
 #define REFUSED_MS 60000u /* a server whose tables or rights do not fit */
 
 #define LOOKS_MAX (2 * CH_ENDPOINTS_MAX) /* those of two logs at each server */
+#define LOOK_MS_MAX 30000u		 /* later than that others look themselves */
 
 /* Tables are made and compared by one part at a time: CREATE of two at once may fail. */
 static pthread_mutex_t check_lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* The looks at tables that found them right, under check_lock: at which server, for what statements, and when
- * the look began. A part that has been unsure since before then need not look: with many partitions a start
- * would ask a server the same some hundred times. */
+ * the look began. A part that has been unsure since before then need not look, if that was not long ago and
+ * no part has come to doubt the server since: with many partitions a start would ask it the same some hundred
+ * times. */
 static struct look {
 	char server[264]; /* as an endpoint's name */
 	char *text;
@@ -34,13 +36,55 @@ static struct look {
 	uint64_t begun_ns;
 } look[LOOKS_MAX];
 
+/* When a part came to doubt a server last. A lock of its own: a look takes as long as the server likes. */
+static pthread_mutex_t doubt_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct doubt {
+	char server[264];
+	uint64_t ns;
+} doubt[LOOKS_MAX];
+
+/* Under doubt_lock; NULL: there are more servers than places. */
+static struct doubt *doubt_place(const char *server)
+{
+	for (uint32_t i = 0; i < LOOKS_MAX; i++) {
+		if (!doubt[i].server[0])
+			snprintf(doubt[i].server, sizeof doubt[i].server, "%s", server);
+		if (strcmp(doubt[i].server, server) == 0)
+			return &doubt[i];
+	}
+	return NULL;
+}
+
+static void doubt_note(const char *server, uint64_t now_ns)
+{
+	struct doubt *d;
+
+	pthread_mutex_lock(&doubt_lock);
+	d = doubt_place(server);
+	if (d)
+		d->ns = now_ns;
+	pthread_mutex_unlock(&doubt_lock);
+}
+
+static uint64_t doubt_ns(const char *server)
+{
+	struct doubt *d;
+	uint64_t ns;
+
+	pthread_mutex_lock(&doubt_lock);
+	d = doubt_place(server);
+	ns = d ? d->ns : UINT64_MAX;
+	pthread_mutex_unlock(&doubt_lock);
+	return ns;
+}
+
 int ch_targets_open(struct ch_part *p, struct err *err)
 {
 	struct ch_endpoint list[CH_ENDPOINTS_MAX];
 	int rc = ch_endpoints_parse(list, &p->target_count, p->cfg->url, err);
 
 	for (uint32_t i = 0; rc == 0 && i < p->target_count; i++)
-		p->target[i] = (struct ch_target){.endpoint = list[i], .unsure_ns = clock_mono_ns()};
+		p->target[i] = (struct ch_target){.endpoint = list[i]};
 	return rc;
 }
 
@@ -94,6 +138,7 @@ void ch_target_away(struct ch_part *p, uint32_t i, int rc, const struct err *err
 	t->again_ns = clock_mono_ns() + wait_ms * 1000000u;
 	t->fit = false;
 	t->unsure_ns = clock_mono_ns();
+	doubt_note(t->endpoint.name, t->unsure_ns);
 	for (uint32_t k = 0; k < p->rows.window_count; k++)
 		p->rows.window[k]->checked &= ~(1u << i);
 	if (!t->fault[0] && p->target_count > 1)
@@ -142,10 +187,11 @@ static int look_at(
 	uint64_t begun_ns = clock_mono_ns();
 	int rc = 0;
 
-	if (!l || l->begun_ns < t->unsure_ns) {
+	if (!l || l->begun_ns < t->unsure_ns || l->begun_ns <= doubt_ns(t->endpoint.name) ||
+		begun_ns - l->begun_ns > LOOK_MS_MAX * 1000000ull) {
 		rc = ch_check_tables(&p->http, p->cfg, p->catalog, err);
-		if (rc == 0 && l)
-			l->begun_ns = begun_ns;
+		if (l)
+			l->begun_ns = rc ? 0 : begun_ns;
 	}
 	if (rc || l) {
 		free(expected->text);
@@ -183,6 +229,8 @@ int ch_target_use(struct ch_part *p, uint32_t i, struct err *err)
 	struct ch_target *t = &p->target[i];
 	int rc;
 
+	if (!t->unsure_ns)
+		t->unsure_ns = clock_mono_ns();
 	ch_http_use(&p->http, &t->endpoint);
 	rc = ch_http_query(
 		&p->http, "SELECT 1", p->cfg->timeout < limit_ms ? p->cfg->timeout : limit_ms, err);

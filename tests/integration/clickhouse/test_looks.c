@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "ch_part_priv.h"
+#include "clock.h"
 
 const struct sink_ops sink_kafka_ops, sink_kafka_alerts_ops, sink_webhook_ops; /* not linked here */
 
@@ -39,6 +40,12 @@ static void part_close(struct ch_part *p)
 {
 	ch_http_close(&p->http);
 	ch_catalog_free(p->catalog);
+}
+
+/* As one that waits for the look of another. */
+static void unsure(struct ch_part *p)
+{
+	p->target[0].unsure_ns = clock_mono_ns();
 }
 
 static void run(struct ch_part *p, const char *sql)
@@ -85,6 +92,7 @@ static void test_one_looks_for_all(void **state)
 	part_open(&second, CH_LOG_INPUT);
 	part_open(&output, CH_LOG_OUTPUT);
 	run(&first, "DROP DATABASE IF EXISTS t_looks SYNC");
+	unsure(&second);
 	use(&first);
 	assert_true(there(&first, "events_raw"));
 	run(&first, "DROP TABLE t_looks.events_raw SYNC");
@@ -104,6 +112,53 @@ static void test_one_looks_for_all(void **state)
 	use(&first); /* another start */
 	assert_true(there(&first, "events_raw"));
 	part_close(&first);
+}
+
+/* What another part has come to doubt meanwhile, or found wrong, is believed by none. */
+static void test_doubts_are_shared(void **state)
+{
+	static struct ch_part part[4];
+	struct err err;
+
+	(void)state;
+	for (int i = 0; i < 4; i++)
+		part_open(&part[i], CH_LOG_INPUT);
+	for (int i = 1; i < 4; i++)
+		unsure(&part[i]);
+	use(&part[0]);
+	run(&part[0], "DROP TABLE t_looks.events_raw SYNC");
+	use(&part[1]);
+	assert_false(there(&part[1], "events_raw"));
+	away(&part[1]);
+	use(&part[2]); /* its own doubt is older than the look, another's is not */
+	assert_true(there(&part[2], "events_raw"));
+	run(&part[0],
+		"ALTER TABLE t_looks.clicks_raw MODIFY SETTING non_replicated_deduplication_window = 0");
+	assert_int_equal(ch_target_use(&part[1], 0, &err), 0); /* there was a look since it was away */
+	away(&part[0]);
+	assert_int_equal(ch_target_use(&part[0], 0, &err), -EINVAL);
+	assert_int_equal(ch_target_use(&part[3], 0, &err), -EINVAL);
+	run(&part[0],
+		"ALTER TABLE t_looks.clicks_raw MODIFY SETTING non_replicated_deduplication_window = 100");
+	use(&part[3]);
+	for (int i = 0; i < 4; i++)
+		part_close(&part[i]);
+}
+
+/* One that a part has never asked is doubted from the first question on, however long ago the part began. */
+static void test_late_first_question(void **state)
+{
+	static struct ch_part first, second;
+
+	(void)state;
+	part_open(&first, CH_LOG_INPUT);
+	part_open(&second, CH_LOG_INPUT);
+	use(&first);
+	run(&first, "DROP TABLE t_looks.events_raw SYNC");
+	use(&second);
+	assert_true(there(&second, "events_raw"));
+	part_close(&first);
+	part_close(&second);
 }
 
 /* A look that found something wrong answers nobody. */
@@ -129,6 +184,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_one_looks_for_all),
+		cmocka_unit_test(test_doubts_are_shared),
+		cmocka_unit_test(test_late_first_question),
 		cmocka_unit_test(test_refusals_are_not_shared),
 	};
 
