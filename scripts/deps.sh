@@ -92,8 +92,13 @@ kafka_there() {
 	jars_there tools/kafka/pom.xml "$SLUICE_KAFKA_LIBS" $KAFKA_JARS_MIN
 }
 
+# Whether they were made, or could not be, with this Java and these jars.
+classes_mark() {
+	java -version 2>&1 | cat - "$SLUICE_KAFKA_LIBS/.version" 2>/dev/null | sha256sum
+}
+
 classes_there() {
-	[ "$SLUICE_KAFKA_LIBS/kafka.jsa" -nt "$SLUICE_KAFKA_LIBS/.version" ]
+	[ "$(cat "$SLUICE_KAFKA_LIBS/.classes" 2>/dev/null)" = "$(classes_mark)" ]
 }
 
 flink_there() {
@@ -141,14 +146,14 @@ install_kafka() {
 }
 
 # Without them brokers only start more slowly.
-install_classes() {
-	local work
+install_classes() (
 	say "a broker's classes for quicker starts (tests only): 50 MB, to $SLUICE_KAFKA_LIBS"
-	work=$(mktemp -d "$SLUICE_CACHE/.classes-XXXXXX")
+	work=$(mktemp -d "${TMPDIR:-/tmp}/sluice-classes-XXXXXX")
+	trap 'rm -rf "$work"' EXIT
 	tests/integration/lib/kafka_cluster.sh classes "$work/kafka" >"$work/log" 2>&1 ||
 		{ tail -3 "$work/log" >&2; say "there will be none"; }
-	rm -rf "$work"
-}
+	classes_mark >"$SLUICE_KAFKA_LIBS/.classes" || true
+)
 
 install_flink() {
 	install_jars "Flink $FLINK_VERSION (tests only)" perf/peers/flink/pom.xml "$SLUICE_FLINK_LIBS" $FLINK_JARS_MIN 160

@@ -60,7 +60,7 @@ TSAN_SETUP='-Db_sanitize=thread -Db_lundef=false -Dbench=false -Dsimdjson=false'
 # kernels share processors out among sessions first. What is not done, or fails, is built again by test_sanitized().
 build_beside() {
 	# shellcheck disable=SC2016
-	setsid bash -c '(echo 19 >/proc/self/autogroup) 2>/dev/null
+	JOBS=$((JOBS > 2 ? 2 : JOBS)) setsid bash -c '(echo 19 >/proc/self/autogroup) 2>/dev/null
 		idle="nice -n 19"; chrt --idle 0 true 2>/dev/null && idle="$idle chrt --idle 0"
 		for build in "$@"; do $idle ./run build $build; done' - \
 		"build-asan $ASAN_SETUP" "build-tsan $TSAN_SETUP" >/dev/null 2>&1 &
@@ -70,6 +70,7 @@ build_beside() {
 
 build_beside_end() {
 	kill -0 "$beside" 2>/dev/null && say "the sanitizers' builds are not done yet"
+	kill -- -"$beside" 2>/dev/null || true # what is left is not for idle time
 	wait "$beside" || true
 	trap - EXIT
 }
@@ -115,6 +116,7 @@ suites() {
 
 run_tests() { # [SUITE...]
 	local suite
+	trap 'exit 130' INT # when the suite that runs has ended
 	scripts/deps.sh || say "not everything could be installed; tests that need what is missing will be skipped"
 	have jq || die "jq is not there: ./run deps"
 	build_or_fail build || { echo "$passed passed, $failed failed, $skipped skipped"; exit 1; }

@@ -15,7 +15,8 @@ libs=${SLUICE_KAFKA_LIBS:-$HOME/.cache/sluice/kafka-libs}
 heap=${KAFKA_HEAP:-256m}
 jopts="${KAFKA_JOPTS:--XX:+UseSerialGC -XX:TieredStopAtLevel=1} -Xss512k"
 # An archive that does not suit this Java or these jars is passed over by the JVM.
-[ -e "$libs/kafka.jsa" ] && jopts="$jopts -XX:SharedArchiveFile=$libs/kafka.jsa"
+[ -e "$libs/kafka.jsa" ] && [ "${1:-}" != classes ] && jopts="$jopts -XX:SharedArchiveFile=$libs/kafka.jsa"
+end_tenths=80 archive= # of a second, for an orderly end; what a broker writes at its end
 
 pid_of() { # prints the pid if it is still the node that we started
 	[ -s "$dir/$1.pid" ] || return 1
@@ -116,7 +117,7 @@ launch() { # N
 	pid_of "$1" >/dev/null && return 0
 	[ -f "$dir/log$1/meta.properties" ] || format "$1" || return 1
 	: >"$dir/$1.log"
-	nohup setsid java -Xms32m "-Xmx$heap" $jopts "-Dlog4j2.configurationFile=$here/log4j2.properties" \
+	nohup setsid java -Xms32m "-Xmx$heap" $jopts $archive "-Dlog4j2.configurationFile=$here/log4j2.properties" \
 		-cp "$libs/*" kafka.Kafka "$dir/$1.properties" >"$dir/$1.log" 2>&1 </dev/null &
 	echo $! >"$dir/$1.pid"
 }
@@ -139,30 +140,39 @@ stop_all() {
 		i=0
 		while p=$(pid_of "$n"); do
 			i=$((i + 1))
-			[ $i -eq 80 ] && kill -9 "$p"
+			[ $i -eq $end_tenths ] && kill -9 "$p"
 			sleep 0.1
 		done
 		rm -f "$dir/$n.pid"
 	done
 }
 
-[ $# -ge 2 ] || { sed -n 2,8p "$0"; exit 2; }
-dir=$2
-case "$1" in
-start)
-	nodes=$3 port=$4
+start_all() { # NODES PORT
+	nodes=$1 port=$2
 	command -v java >/dev/null && ls "$libs"/kafka_2*.jar >/dev/null 2>&1 ||
 		{ echo "no java, or no Kafka jars in $libs: skipped"; exit 77; }
 	mkdir -p "$dir" && echo "$nodes $port" >"$dir/cluster" || exit 1
 	for n in $(seq "$nodes"); do configure "$n"; done
 	for n in $(seq "$nodes"); do launch "$n" || exit 1; done
 	for n in $(seq "$nodes"); do await "$n" || { stop_all; exit 1; }; done
-	exit 0 ;;
-classes)
-	rm -f "$libs/kafka.jsa"
-	KAFKA_JOPTS="$jopts -XX:ArchiveClassesAtExit=$dir/kafka.jsa" "$0" start "$dir" 1 24760 && "$0" stop "$dir" &&
-		[ -s "$dir/kafka.jsa" ] && mv "$dir/kafka.jsa" "$libs/kafka.jsa"
-	exit ;;
+}
+
+# What a broker writes at its end is taken once a JVM has accepted it.
+write_classes() {
+	end_tenths=1200 archive="-XX:ArchiveClassesAtExit=$dir/kafka.jsa"
+	trap 'stop_all; exit 1' INT TERM HUP
+	start_all 1 24760
+	stop_all
+	java -Xshare:on "-XX:SharedArchiveFile=$dir/kafka.jsa" -Xmx128m $jopts -cp "$libs/*" \
+		kafka.tools.StorageTool random-uuid &&
+		mv "$dir/kafka.jsa" "$libs/kafka.jsa"
+}
+
+[ $# -ge 2 ] || { sed -n 2,9p "$0"; exit 2; }
+dir=$2
+case "$1" in
+start) start_all "$3" "$4"; exit 0 ;;
+classes) write_classes; exit ;;
 esac
 [ -f "$dir/cluster" ] || { echo "$dir: no cluster"; exit 1; }
 read -r nodes port <"$dir/cluster"
@@ -176,5 +186,5 @@ config)
 		kafka.admin.ConfigCommand --bootstrap-server "127.0.0.1:$((port + 1))" --alter \
 		--entity-type topics --entity-name "$3" --add-config "$4" >"$dir/config.out" 2>&1 ;;
 stop) stop_all ;;
-*) sed -n 2,8p "$0"; exit 2 ;;
+*) sed -n 2,9p "$0"; exit 2 ;;
 esac
