@@ -101,8 +101,9 @@ class Rig:
         """Waits until no transaction is open in a topic (of a single broker): a commit is answered before its markers
         are written, and until then readers do not get what it committed."""
         transactions = Transactions(self, topic)
-        if not self.wait(lambda: not transactions.look().open):
-            self.expect(False, f"{topic}: a transaction stays open")
+        settled = self.wait(lambda: not transactions.look().open)
+        if not settled or not transactions.at:
+            self.expect(False, f"{topic}: a transaction stays open, or there is no such topic")
 
     def expect(self, good, what):
         print(("ok: " if good else "FAILED: ") + what, flush=True)

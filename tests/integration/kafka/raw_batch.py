@@ -39,7 +39,7 @@ def batches(folder):
 class Transactions:
     """Of a topic, as one broker's files have them: which are open, by partition and producer, and how many ended."""
 
-    def __init__(self, rig, topic, partition="*"):
+    def __init__(self, rig, topic, partition="[0-9]*"):
         self.pattern = os.path.join(rig.dir, "kafka", "log1", f"{topic}-{partition}", "*.log")
         self.at, self.open, self.aborts, self.commits = collections.Counter(), set(), 0, 0
 

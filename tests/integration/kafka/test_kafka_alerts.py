@@ -105,7 +105,7 @@ def nothing_is_waited_for(rig):
     rig.topic_config("alone.click", "max.message.bytes=400")
     rig.wait_log("alone", "messages not delivered")
 
-    # Readers that are late still get events from before: then it is looked again.
+    # Readers that are late still get events from before: until one look finds few of these.
     until = time.monotonic() + 120
     while True:
         before = [rig.seen(topic) for topic in topics]
