@@ -2,56 +2,37 @@
  * that the kernel will not answer for us. Control thread. */
 #include "driver.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <ifaddrs.h>
 #include <linux/if_packet.h>
 #include <net/if.h>
 #include <netinet/in.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "log.h"
 
-/* The drops of socket fd if it is a packet socket on ifindex, else 0. */
-static uint64_t socket_drops(int fd, int ifindex)
+/* Adds the drops of packet socket fd, if it is on the port's interface. */
+static void socket_drops(int fd, void *arg)
 {
+	struct driver_state *port = arg;
 	union {
 		struct tpacket_stats v1;
 		struct tpacket_stats_v3 v3;
 	} st = {0};
 	struct sockaddr_ll addr = {0};
 	socklen_t bytes = sizeof addr;
-	int domain = 0;
-	socklen_t domain_bytes = sizeof domain;
 
-	if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &domain_bytes) || domain != AF_PACKET)
-		return 0;
-	if (getsockname(fd, (struct sockaddr *)&addr, &bytes) || addr.sll_ifindex != ifindex)
-		return 0;
+	if (getsockname(fd, (struct sockaddr *)&addr, &bytes) || addr.sll_ifindex != port->ifindex)
+		return;
 	bytes = sizeof st;
-	if (getsockopt(fd, SOL_PACKET, PACKET_STATISTICS, &st, &bytes))
-		return 0;
-	return st.v1.tp_drops;
+	if (getsockopt(fd, SOL_PACKET, PACKET_STATISTICS, &st, &bytes) == 0)
+		port->kernel_drops += st.v1.tp_drops;
 }
 
-/* The PMD keeps its sockets to itself, so they are found among the process's descriptors. */
 uint64_t af_packet_kernel_drops(struct driver_state *st)
 {
-	DIR *dir = opendir("/proc/self/fd");
-	const struct dirent *entry;
-
-	if (!dir)
-		return st->kernel_drops;
-	while ((entry = readdir(dir))) {
-		char *end;
-		long fd = strtol(entry->d_name, &end, 10);
-
-		if (end != entry->d_name && !*end && fd != dirfd(dir))
-			st->kernel_drops += socket_drops((int)fd, st->ifindex);
-	}
-	closedir(dir);
+	driver_sockets(AF_PACKET, socket_drops, st);
 	return st->kernel_drops;
 }
 

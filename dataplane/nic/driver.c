@@ -7,15 +7,26 @@
 /* Read from the sources of DPDK 22.11: a counter that a driver never writes must be shown as unknown, not as
  * 0. */
 static const struct driver_quirks table[] = {
-	{"net_af_packet", false, false, false, af_packet_kernel_drops, kernel_iface_check, "iface", true,
-		"framesz", true},
-	{"net_af_xdp", true, false, false, NULL, kernel_iface_check, "iface", false, NULL, false},
-	{"net_pcap", true, true, true, NULL, NULL, NULL, false, NULL, false},
-	{"net_ring", false, false, false, NULL, NULL, NULL, false, NULL, false},
-	{"net_null", false, false, false, NULL, NULL, NULL, false, NULL, false},
-	{"net_tap", false, true, true, NULL, NULL, NULL, false, NULL, false},
-	{"net_memif", false, false, false, NULL, NULL, NULL, false, NULL, false},
-	{NULL, true, true, true, NULL, NULL, NULL, false, NULL, false},
+	{.driver = "net_af_packet",
+		.kernel_drops = af_packet_kernel_drops,
+		.check = kernel_iface_check,
+		.iface_arg = "iface",
+		.has_early_frames = true,
+		.frame_arg = "framesz",
+		.kernel_gathers = true},
+	{.driver = "net_af_xdp",
+		.has_missed = true,
+		.kernel_drops = af_xdp_kernel_drops,
+		.opened = af_xdp_opened,
+		.closed = af_xdp_closed,
+		.check = kernel_iface_check,
+		.iface_arg = "iface"},
+	{.driver = "net_pcap", .has_missed = true, .has_no_mbuf = true, .has_errors = true},
+	{.driver = "net_ring"},
+	{.driver = "net_null"},
+	{.driver = "net_tap", .has_no_mbuf = true, .has_errors = true},
+	{.driver = "net_memif"},
+	{.has_missed = true, .has_no_mbuf = true, .has_errors = true},
 };
 
 const struct driver_quirks *driver_quirks_of(const char *driver_name)

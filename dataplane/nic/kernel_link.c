@@ -1,8 +1,10 @@
 /* The link of a kernel interface behind a port, which its driver in DPDK calls "up" whatever happens to it,
- * and its multicast. Control thread. */
+ * its multicast, and the sockets of drivers. Control thread. */
+#include <dirent.h>
 #include <errno.h>
 #include <linux/if_packet.h>
 #include <net/if.h>
+#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -35,4 +37,29 @@ int kernel_multicast_open(int ifindex)
 	rc = -errno;
 	close(fd);
 	return rc;
+}
+
+static bool is_socket_of(int fd, int domain)
+{
+	int is = 0;
+	socklen_t bytes = sizeof is;
+
+	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &is, &bytes) == 0 && is == domain;
+}
+
+void driver_sockets(int domain, void (*each)(int fd, void *arg), void *arg)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	const struct dirent *entry;
+
+	if (!dir)
+		return;
+	while ((entry = readdir(dir))) {
+		char *end;
+		long fd = strtol(entry->d_name, &end, 10);
+
+		if (end != entry->d_name && !*end && fd != dirfd(dir) && is_socket_of((int)fd, domain))
+			each((int)fd, arg);
+	}
+	closedir(dir);
 }

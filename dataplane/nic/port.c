@@ -294,6 +294,8 @@ int port_open(
 		err_set(err, rc, "port %s: start: %s", cfg->name, rte_strerror(-rc));
 		goto fail;
 	}
+	if (port->quirks->opened)
+		port->quirks->opened(&port->driver);
 	if (cfg->promiscuous)
 		rte_eth_promiscuous_enable(port->id); /* a driver without it takes all frames anyway */
 	rc = port_multicast(port, err);
@@ -309,6 +311,8 @@ fail:
 
 void port_close(struct port *port)
 {
+	if (port->quirks && port->quirks->closed)
+		port->quirks->closed(&port->driver);
 	if (port->id != RTE_MAX_ETHPORTS) {
 		rte_eth_dev_stop(port->id);
 		if (port->attached) {

@@ -4,6 +4,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -45,6 +47,39 @@ static void test_quirks(void **state)
 	assert_null(driver_quirks_of("net_ice")->kernel_drops);
 }
 
+/* A port's sockets are those that came with it. Their drops are read on a real port by an end-to-end test. */
+static void test_xdp_sockets(void **state)
+{
+	const struct driver_quirks *q = driver_quirks_of("net_af_xdp");
+	struct driver_state one = {0}, two = {0};
+	int fd[3];
+
+	(void)state;
+	q->opened(&one);
+	assert_int_equal(one.socket_count, 0);
+	assert_true(q->kernel_drops(&one) == UINT64_MAX);
+	for (int i = 0; i < 2; i++)
+		fd[i] = socket(AF_XDP, SOCK_RAW, 0);
+	if (fd[0] < 0 || fd[1] < 0)
+		skip(); /* not root, or a kernel without them */
+	q->opened(&one);
+	fd[2] = socket(AF_XDP, SOCK_RAW, 0);
+	q->opened(&two);
+	assert_int_equal(one.socket_count, 2);
+	assert_int_equal(two.socket_count, 1);
+	assert_int_equal(two.socket[0], fd[2]);
+	assert_true(q->kernel_drops(&one) == 0 && q->kernel_drops(&two) == 0);
+	q->closed(&one);
+	close(fd[0]);
+	q->opened(&one); /* another port, while the sockets of `two` are there */
+	assert_int_equal(one.socket_count, 1);
+	assert_int_equal(one.socket[0], fd[1]);
+	q->closed(&one);
+	q->closed(&two);
+	close(fd[1]);
+	close(fd[2]);
+}
+
 static void test_pci(void **state)
 {
 	(void)state;
@@ -58,7 +93,8 @@ static void test_pci(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_args), cmocka_unit_test(test_finite),
-		cmocka_unit_test(test_quirks), cmocka_unit_test(test_pci)};
+		cmocka_unit_test(test_quirks), cmocka_unit_test(test_xdp_sockets),
+		cmocka_unit_test(test_pci)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
