@@ -216,7 +216,7 @@ def damage(rig, sender):
     rig.expect("DAMAGED BLOCK" in rig.text(daemon.log), "and in the log")
     rig.clickhouse.kill()
     before = daemon.ctl("status")["journal"]["fullest_partition"]
-    case.load(lambda: daemon.ctl("status")["journal"]["fullest_partition"] >= before + 3, 180, "more segments are held")
+    case.load(lambda: daemon.ctl("status")["journal"]["fullest_partition"] >= before + 4, 180, "more segments are held")
     position = {s["partition"]: s["position"] for s in sink_rows(daemon)}
     daemon.kill()
     more = passed = 0
