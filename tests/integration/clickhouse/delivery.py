@@ -177,7 +177,7 @@ def forgets(engine, delivery, tables, folder="clickhouse", **env):
             lost += forget(engine, delivery, tables, folder)
             if again:
                 delivery.run(0, expected=-signal.SIGKILL, SLUICE_CRASH=f"{again}:1", **env)
-            delivery.run(0, **env)  # what was seen to be there is not lost in that gap any more
+            delivery.run(0)  # what was seen to be there is not lost in that gap any more
     print(delivery.run(0).strip())
     left = engine.query("SELECT count() FROM system.tables WHERE startsWith(name, 'sluice_again_')").strip()
     put_back = delivery.log_text().count("it is put back")
