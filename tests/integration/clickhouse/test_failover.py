@@ -100,19 +100,25 @@ def kills(engines, part):
         part.fail("one of the servers got nothing to speak of")
 
 
+def put_aside(engines, part, range_events, pause_ms):
+    """The preferred server is killed under a sender, and the sender once rows go to the other one."""
+    first, second = engines
+    process = part.start(10 ** 7, CH_RANGE_EVENTS=range_events, CH_TIMEOUT_MS=1500, CH_FEED_PAUSE_MS=pause_ms)
+    process.stdout.readline()
+    moves(first, "rows at the preferred server")
+    first.kill()
+    moves(second, "rows at the other server")
+    process.kill()
+    process.communicate()
+
+
 def points(engines, part):
     """The sender killed at each step of putting a range aside and of finishing it."""
-    first, second = engines
+    first = engines[0]
     part.run(1000)
     for point in ("ch_parked", "ch_sent", "ch_answered", "ch_unparked", "ch_marked"):
         for _ in range(2):
-            process = part.start(10 ** 7, CH_RANGE_EVENTS=300, CH_TIMEOUT_MS=1500, CH_FEED_PAUSE_MS=20)
-            process.stdout.readline()
-            moves(first, "rows at the preferred server")
-            first.kill()
-            moves(second, "rows at the other server")
-            process.kill()
-            process.communicate()
+            put_aside(engines, part, 300, 20)
             first.start()
             process = part.start(3000, CH_RANGE_EVENTS=300, CH_FEED_PAUSE_MS=20, CH_TIMEOUT_MS=1500,
                                  SLUICE_CRASH=f"{point}:1")
@@ -133,20 +139,13 @@ def points(engines, part):
 
 
 def leave_range(engines, part):
-    """Kills the preferred server, and then the sender, so that a range waits for the former: partition, from, to."""
-    first, second = engines
+    """The same until a range waits for the preferred server, which is down then: partition, from, to."""
     while True:
-        process = part.start(10 ** 7, CH_RANGE_EVENTS=500, CH_TIMEOUT_MS=1500, CH_FEED_PAUSE_MS=60)
-        process.stdout.readline()
-        moves(first, "rows at the preferred server")
-        first.kill()
-        moves(second, "rows at the other server")
-        process.kill()
-        process.communicate()
+        put_aside(engines, part, 500, 60)
         parked = re.search(r"partition=(\d+) range=(\d+)-(\d+) waits for", part.log_text())
         if parked:
             return tuple(int(n) for n in parked.groups())
-        first.start()
+        engines[0].start()
 
 
 def lost(engines, part):

@@ -48,9 +48,7 @@ def main(rig):
                             int(time.time() * 1000), LEFT)
     rig.expect(error == 0, f"a record is open under producer {producer.pid}, epoch {producer.epoch} (offset {offset})")
     child.send_signal(signal.SIGCONT)
-    until = time.monotonic() + 60
-    while not any(b.commit for b in ends_after(rig, producer.pid, offset)) and time.monotonic() < until:
-        time.sleep(0.5)
+    rig.wait(lambda: any(b.commit for b in ends_after(rig, producer.pid, offset)), 60)
     child.terminate()
     rig.expect(child.wait(LIMIT) == 0, "all is delivered")
     rig.compare("left", "beside a record that was left open")
