@@ -147,6 +147,21 @@ static int view_columns_check(const char *database, const struct ch_entry *e, js
 	return 0;
 }
 
+/* The tables of a catalog, and the views that fill its roll-ups. */
+static void names_put(FILE *out, const struct ch_catalog *catalog)
+{
+	fputs(" IN (''", out);
+	for (uint32_t i = 0; i < catalog->count; i++) {
+		fputs(", ", out);
+		ch_ddl_text(out, catalog->entry[i].table.name);
+		if (!catalog->entry[i].rollup)
+			continue;
+		fputs(", ", out);
+		ch_ddl_text(out, catalog->entry[i].rollup->view);
+	}
+	fputc(')', out);
+}
+
 static int columns_read(struct ch_http *h, const struct config_clickhouse *cfg,
 	const struct ch_catalog *catalog, json_t **doc, json_t **rows, struct err *err)
 {
@@ -157,16 +172,9 @@ static int columns_read(struct ch_http *h, const struct config_clickhouse *cfg,
 		return rc;
 	fputs("SELECT table, name, type, default_kind FROM system.columns WHERE database = ", sql.out);
 	ch_ddl_text(sql.out, cfg->database);
-	fputs(" AND table IN (''", sql.out);
-	for (uint32_t i = 0; i < catalog->count; i++) {
-		fputs(", ", sql.out);
-		ch_ddl_text(sql.out, catalog->entry[i].table.name);
-		if (!catalog->entry[i].rollup)
-			continue;
-		fputs(", ", sql.out);
-		ch_ddl_text(sql.out, catalog->entry[i].rollup->view);
-	}
-	fputs(")" CH_WHOLE_SETTINGS " FORMAT JSONCompact", sql.out);
+	fputs(" AND table", sql.out);
+	names_put(sql.out, catalog);
+	fputs(CH_WHOLE_SETTINGS " FORMAT JSONCompact", sql.out);
 	return sql_rows(&sql, h, doc, rows, err);
 }
 
@@ -290,12 +298,9 @@ static int tables_check(struct ch_http *h, const struct config_clickhouse *cfg,
 	      "= ",
 		sql.out);
 	ch_ddl_text(sql.out, cfg->database);
-	fputs(" AND name IN (''", sql.out);
-	for (uint32_t i = 0; i < catalog->count; i++) {
-		fputs(", ", sql.out);
-		ch_ddl_text(sql.out, catalog->entry[i].table.name);
-	}
-	fputs(")" CH_WHOLE_SETTINGS " FORMAT JSONCompact", sql.out);
+	fputs(" AND name", sql.out);
+	names_put(sql.out, catalog);
+	fputs(CH_WHOLE_SETTINGS " FORMAT JSONCompact", sql.out);
 	rc = sql_rows(&sql, h, &doc, &rows, err);
 	for (uint32_t i = 0; rc == 0 && i < catalog->count; i++)
 		rc = table_check(cfg, &catalog->entry[i].table, rows, err);

@@ -20,13 +20,15 @@
 
 #define CH_BODY_MAX (4u << 20) /* of an answer */
 
+#define CH_ENDPOINT_NAME_BYTES 264
 #define CH_ENDPOINTS_MAX 8
 
 struct ch_endpoint {
 	char host[256];
 	char port[6];
 	bool tls;
-	char name[264]; /* host:port: what it is known by in intents, errors and the status */
+	/* host:port: what it is known by in intents, errors and the status */
+	char name[CH_ENDPOINT_NAME_BYTES];
 };
 
 struct ch_http {

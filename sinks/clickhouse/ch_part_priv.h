@@ -15,7 +15,7 @@
 struct ch_target {
 	struct ch_endpoint endpoint;
 	bool fit;	     /* it answered, and its tables are as they should be */
-	uint64_t unsure_ns;  /* if not: since when, by clock_mono_ns(); 0: it was not asked yet */
+	uint64_t asked_ns;   /* when first, by clock_mono_ns(); 0: not yet */
 	uint64_t again_ns;   /* not to be asked before */
 	uint64_t backoff_ms; /* how long it was left alone last */
 	char fault[160];     /* why; "" = it is not */

@@ -26,11 +26,11 @@
 static pthread_mutex_t check_lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* The looks at tables that found them right, under check_lock: at which server, for what statements, and when
- * the look began. A part that has been unsure since before then need not look, if that was not long ago and
+ * the look began. A part that had asked the server before then need not look, if that was not long ago and
  * no part has come to doubt the server since: with many partitions a start would ask it the same some hundred
  * times. */
 static struct look {
-	char server[264]; /* as an endpoint's name */
+	char server[CH_ENDPOINT_NAME_BYTES];
 	char *text;
 	size_t bytes;
 	uint64_t begun_ns;
@@ -39,7 +39,7 @@ static struct look {
 /* When a part came to doubt a server last. A lock of its own: a look takes as long as the server likes. */
 static pthread_mutex_t doubt_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct doubt {
-	char server[264];
+	char server[CH_ENDPOINT_NAME_BYTES];
 	uint64_t ns;
 } doubt[LOOKS_MAX];
 
@@ -55,14 +55,14 @@ static struct doubt *doubt_place(const char *server)
 	return NULL;
 }
 
-static void doubt_note(const char *server, uint64_t now_ns)
+static void doubt_note(const char *server)
 {
 	struct doubt *d;
 
 	pthread_mutex_lock(&doubt_lock);
 	d = doubt_place(server);
 	if (d)
-		d->ns = now_ns;
+		d->ns = clock_mono_ns();
 	pthread_mutex_unlock(&doubt_lock);
 }
 
@@ -137,8 +137,7 @@ void ch_target_away(struct ch_part *p, uint32_t i, int rc, const struct err *err
 	wait_ms = rc == -EINVAL ? REFUSED_MS : t->backoff_ms;
 	t->again_ns = clock_mono_ns() + wait_ms * 1000000u;
 	t->fit = false;
-	t->unsure_ns = clock_mono_ns();
-	doubt_note(t->endpoint.name, t->unsure_ns);
+	doubt_note(t->endpoint.name);
 	for (uint32_t k = 0; k < p->rows.window_count; k++)
 		p->rows.window[k]->checked &= ~(1u << i);
 	if (!t->fault[0] && p->target_count > 1)
@@ -187,7 +186,7 @@ static int look_at(
 	uint64_t begun_ns = clock_mono_ns();
 	int rc = 0;
 
-	if (!l || l->begun_ns < t->unsure_ns || l->begun_ns <= doubt_ns(t->endpoint.name) ||
+	if (!l || l->begun_ns < t->asked_ns || l->begun_ns <= doubt_ns(t->endpoint.name) ||
 		begun_ns - l->begun_ns > LOOK_MS_MAX * 1000000ull) {
 		rc = ch_check_tables(&p->http, p->cfg, p->catalog, err);
 		if (l)
@@ -229,8 +228,8 @@ int ch_target_use(struct ch_part *p, uint32_t i, struct err *err)
 	struct ch_target *t = &p->target[i];
 	int rc;
 
-	if (!t->unsure_ns)
-		t->unsure_ns = clock_mono_ns();
+	if (!t->asked_ns)
+		t->asked_ns = clock_mono_ns();
 	ch_http_use(&p->http, &t->endpoint);
 	rc = ch_http_query(
 		&p->http, "SELECT 1", p->cfg->timeout < limit_ms ? p->cfg->timeout : limit_ms, err);

@@ -43,9 +43,9 @@ static void part_close(struct ch_part *p)
 }
 
 /* As one that waits for the look of another. */
-static void unsure(struct ch_part *p)
+static void asked(struct ch_part *p)
 {
-	p->target[0].unsure_ns = clock_mono_ns();
+	p->target[0].asked_ns = clock_mono_ns();
 }
 
 static void run(struct ch_part *p, const char *sql)
@@ -92,7 +92,7 @@ static void test_one_looks_for_all(void **state)
 	part_open(&second, CH_LOG_INPUT);
 	part_open(&output, CH_LOG_OUTPUT);
 	run(&first, "DROP DATABASE IF EXISTS t_looks SYNC");
-	unsure(&second);
+	asked(&second);
 	use(&first);
 	assert_true(there(&first, "events_raw"));
 	run(&first, "DROP TABLE t_looks.events_raw SYNC");
@@ -124,7 +124,7 @@ static void test_doubts_are_shared(void **state)
 	for (int i = 0; i < 4; i++)
 		part_open(&part[i], CH_LOG_INPUT);
 	for (int i = 1; i < 4; i++)
-		unsure(&part[i]);
+		asked(&part[i]);
 	use(&part[0]);
 	run(&part[0], "DROP TABLE t_looks.events_raw SYNC");
 	use(&part[1]);
