@@ -182,7 +182,8 @@ void journal_consumer_set(
 /* ---- records that a consumer will not get ---- */
 /* By default a consumer holds what it has not had. One with limits may lose it, in ranges that are written
  * down first (p<k>/skipped, docs/journal-format.md): when the journal is full with drop_old, and with
- * lag_skip when it is lag_bytes behind (0: no limit): then to the durable end. */
+ * lag_skip when it is lag_bytes behind (0: no limit): then to the durable end. As long as its position is not
+ * known, it is behind by what has come since its limits were set. */
 struct journal_limits {
 	uint64_t lag_bytes;
 	bool lag_skip;

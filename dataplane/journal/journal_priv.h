@@ -427,6 +427,7 @@ struct journal_consumer {
 	_Atomic bool may_skip;	  /* set last: the limits are constant then */
 	bool lag_skip;
 	uint64_t lag_limit;
+	uint64_t lag_from;	    /* the durable end when the limits were set */
 	_Atomic uint64_t lag_bytes; /* keeper */
 	_Atomic bool lag_alarm;
 };

@@ -186,6 +186,18 @@ static uint64_t lag_room(struct journal_part *part)
 	return (segments > 2 ? segments - 1 : 1) * part->journal->meta.segment_bytes;
 }
 
+/* Where the consumer stands at most. Before it has found its position that is not known: what has come since
+ * the start is then all that it is behind for certain, and of what was there before most is delivered. */
+static uint64_t lag_from(const struct journal_consumer *c)
+{
+	uint64_t floor = consumer_floor(c);
+
+	if (atomic_load_explicit(&c->position, memory_order_acquire) == CONSUMER_UNKNOWN &&
+		c->lag_from > floor)
+		return c->lag_from;
+	return floor;
+}
+
 void retention_lag(struct journal_part *part)
 {
 	struct journal *j = part->journal;
@@ -202,7 +214,7 @@ void retention_lag(struct journal_part *part)
 		if (c->partition != part->index || !atomic_load_explicit(&c->may_skip, memory_order_acquire))
 			continue;
 		pthread_mutex_lock(&part->lock);
-		lag = bytes_behind(part, consumer_floor(c), &tail);
+		lag = bytes_behind(part, lag_from(c), &tail);
 		pthread_mutex_unlock(&part->lock);
 		limit = c->lag_limit && c->lag_limit < room ? c->lag_limit : room;
 		atomic_store_explicit(&c->lag_bytes, lag, memory_order_relaxed);

@@ -431,7 +431,10 @@ uint64_t journal_consumer_oldest(const struct journal *j, int consumer)
 void journal_consumer_limit(struct journal *j, int consumer, const struct journal_limits *limits)
 {
 	struct journal_consumer *c = &j->consumer[consumer];
+	struct part_tail tail;
 
+	tail_get(&j->part[c->partition], &tail);
+	c->lag_from = tail.offset;
 	c->lag_limit = limits->lag_bytes;
 	c->lag_skip = limits->lag_skip;
 	atomic_store_explicit(&c->may_skip, true, memory_order_release);

@@ -273,6 +273,16 @@ static void wait_given_up(struct rig *rig, int consumer, uint64_t position)
 	}
 }
 
+static void wait_looked(struct rig *rig, int consumer, uint64_t lag_bytes)
+{
+	uint64_t end = clock_mono_ns() + WAIT_NS;
+
+	while (stats_of(rig, consumer).lag_bytes <= lag_bytes) {
+		usleep(1000);
+		assert_true(clock_mono_ns() < end);
+	}
+}
+
 /* Behind its limit a sink with `skip` goes on at the durable end; one with `hold` keeps everything. */
 static void a_lag_limit_skips_to_the_end(void **state)
 {
@@ -291,10 +301,7 @@ static void a_lag_limit_skips_to_the_end(void **state)
 	rig_start(&rig);
 	rig_feed(&rig, 0, 0, 1, 1000); /* some 250 KB */
 	rig_settle(&rig, 0);
-	while (stats_of(&rig, skips).lag_bytes <= 150000) { /* until the keeper has looked */
-		usleep(1000);
-		assert_true(clock_mono_ns() < limit);
-	}
+	wait_looked(&rig, skips, 150000);
 	assert_int_equal(journal_skip_wanted(rig.journal, skips, 0), 0);
 	assert_true(stats_of(&rig, skips).lag_bytes < 500000);
 	assert_false(stats_of(&rig, skips).lag_alarm);
@@ -314,6 +321,42 @@ static void a_lag_limit_skips_to_the_end(void **state)
 	assert_int_equal(stats_of(&rig, skips).skipped, stats_of(&rig, skips).last_to - 10);
 	assert_int_equal(stats_of(&rig, skips).last_reason, JOURNAL_SKIP_LAG);
 	assert_int_equal(rig_stats(&rig, 0).oldest_offset, 0); /* nothing goes for it: others hold it */
+	rig_free(&rig);
+}
+
+/* A journal keeps what was delivered for as long as it has room. After a start nobody knows yet that it was,
+ * and it counts for no limit; what comes from then on does. */
+static void what_was_there_before_the_start_is_no_lag_while_the_position_is_unknown(void **state)
+{
+	const struct journal_limits limits = {.lag_bytes = 700000, .lag_skip = true};
+	uint64_t before, end;
+	struct rig rig;
+	int skips;
+
+	(void)state;
+	open_small(&rig, false);
+	rig.params.segments_max = 8;
+	rig_start(&rig);
+	rig_feed(&rig, 0, 0, 1, 4000); /* some MB */
+	rig_settle(&rig, 0);
+	rig_stop(&rig);
+	rig_close(&rig);
+	rig_open(&rig);
+	skips = consumer_of(&rig, "skips", true, limits);
+	rig_start(&rig);
+	before = rig_stats(&rig, 0).durable_offset;
+	assert_true(before >= 4000);
+	rig_feed(&rig, 0, 0, 4001, 1000);
+	rig_settle(&rig, 0);
+	wait_looked(&rig, skips, 150000);
+	assert_int_equal(stats_of(&rig, skips).given_up, 0);
+	assert_false(stats_of(&rig, skips).lag_alarm);
+	assert_true(stats_of(&rig, skips).lag_bytes < 500000);
+	rig_feed(&rig, 0, 0, 5001, 4000);
+	rig_settle(&rig, 0);
+	end = rig_stats(&rig, 0).durable_offset;
+	wait_given_up(&rig, skips, before);
+	assert_true(journal_skip_wanted(rig.journal, skips, before) <= end);
 	rig_free(&rig);
 }
 
@@ -484,6 +527,7 @@ int main(void)
 		cmocka_unit_test(an_order_that_comes_late_is_void),
 		cmocka_unit_test(never_above_the_floor_of_the_state),
 		cmocka_unit_test(a_lag_limit_skips_to_the_end),
+		cmocka_unit_test(what_was_there_before_the_start_is_no_lag_while_the_position_is_unknown),
 		cmocka_unit_test(damage_in_a_closed_segment_is_passed_over),
 		cmocka_unit_test(damage_on_the_way_to_a_place_does_not_matter),
 		cmocka_unit_test(a_torn_record_of_ranges),
