@@ -129,6 +129,8 @@ static void take_part(struct view_part *to, struct sink_part *from)
 	to->errors = atomic_load(&s->errors);
 	to->skipped = atomic_load(&s->skipped);
 	journal_consumer_stats(from->journal, from->consumer, &to->limits);
+	if (!to->opened)
+		to->position = to->limits.stood;
 	to->lag_ms = atomic_load(&s->position_time_ms); /* a time still: see lag_set() */
 	pthread_mutex_lock(&from->error_lock);
 	memcpy(to->error, from->error, sizeof to->error);

@@ -173,7 +173,8 @@ static int part_init(struct journal *j, uint32_t index, struct err *err)
 
 	part->journal = j;
 	part->index = index;
-	part->fd[0] = part->fd[1] = part->next_fd = part->mark_fd = part->open_buf = part->skip_fd = -1;
+	part->fd[0] = part->fd[1] = part->next_fd = part->mark_fd = part->open_buf = part->skip_fd =
+		part->stood_fd = -1;
 	part->receive_last_ms = part->watermark_base_ms = part->watermark_next_ms = INT64_MIN;
 	part->id_seed[0] = hash_u64(seed ^ hash_u64(index));
 	part->id_seed[1] = hash_u64(part->id_seed[0] + 1);
@@ -274,7 +275,8 @@ static int journal_recover(struct journal *j, struct err *err)
 
 static void part_free(struct journal_part *part)
 {
-	const int fds[] = {part->fd[0], part->fd[1], part->next_fd, part->mark_fd, part->skip_fd};
+	const int fds[] = {
+		part->fd[0], part->fd[1], part->next_fd, part->mark_fd, part->skip_fd, part->stood_fd};
 
 	if (!part->journal)
 		return;
@@ -288,6 +290,7 @@ static void part_free(struct journal_part *part)
 	free(part->pack_hash);
 	free(part->pack_guess);
 	free(part->skips);
+	free(part->stood);
 	pthread_cond_destroy(&part->keeper_cond);
 	pthread_mutex_destroy(&part->lock);
 	pthread_mutex_destroy(&part->skip_lock);

@@ -178,12 +178,15 @@ int journal_consumer_add(
 	struct journal *j, uint32_t partition, const char *name, struct err *err); /* id or -errno */
 void journal_consumer_set(
 	struct journal *j, int consumer, uint64_t offset); /* next offset it needs; any thread */
+/* Of a consumer with limits the journal remembers where it stood, and holds no more than that until its
+ * position is set again. Whoever puts one back, while the journal is not open, makes it forget. */
+int journal_stood_forget(const char *dir, uint32_t partition, struct err *err);
 
 /* ---- records that a consumer will not get ---- */
 /* By default a consumer holds what it has not had. One with limits may lose it, in ranges that are written
  * down first (p<k>/skipped, docs/journal-format.md): when the journal is full with drop_old, and with
  * lag_skip when it is lag_bytes behind (0: no limit): then to the durable end. As long as its position is not
- * known, it is behind by what has come since its limits were set. */
+ * known, what has come since its limits were set is counted for that. */
 struct journal_limits {
 	uint64_t lag_bytes;
 	bool lag_skip;
@@ -221,6 +224,7 @@ struct journal_consumer_stats {
 	bool lag_alarm;	    /* near its limit, or near what the journal holds */
 	uint64_t lag_bytes; /* journal bytes that it is behind, about; lag_limit 0: none */
 	uint64_t lag_limit;
+	uint64_t stood; /* before its position is set: where it stood last, at least; 0: not known */
 };
 void journal_consumer_stats(const struct journal *j, int consumer, struct journal_consumer_stats *out);
 

@@ -220,8 +220,33 @@ struct skip_slot {
 _Static_assert(sizeof(struct skip_slot) == 48 + 16 * 56 + 64 * 72, "layout is on disk");
 _Static_assert(sizeof(struct skip_slot) <= SKIP_SLOT_BYTES, "layout is on disk");
 
+/* ---- stood.c: p<k>/consumers, where consumers with limits stood last ---- */
+#define STOOD_MAGIC 0x314f4f5453554c53ull /* "SLUSTOO1" */
+#define STOOD_MAX 64u
+
+/* On disk, as struct stood_file. */
+struct stood_at {
+	char name[SKIP_NAME_BYTES];
+	uint64_t position;
+};
+struct stood_file {
+	uint64_t magic;
+	uint32_t version;
+	uint32_t crc; /* of all with this word zero */
+	uint64_t epoch;
+	uint32_t partition, count;
+	struct stood_at at[STOOD_MAX];
+};
+_Static_assert(sizeof(struct stood_file) == 32 + 64 * 48, "layout is on disk");
+
 struct journal_part;
 struct journal_consumer;
+int stood_open(struct journal_part *part, struct err *err);
+/* Where the consumer stood at least; 0: nothing is known. After recovery. */
+uint64_t stood_position(const struct journal_part *part, const char *name);
+/* now: not only when it is time again. */
+void stood_keep(struct journal_part *part, bool now);
+
 int skip_make(const char *part_dir, struct err *err);
 int skip_open(struct journal_part *part, struct err *err);
 void skip_consumer_init(struct journal_part *part, struct journal_consumer *c);
@@ -359,6 +384,11 @@ struct journal_part {
 	int skip_fd;
 	struct skip_slot *skips; /* as it is on disk; under skip_lock */
 
+	/* stood.c. */
+	int stood_fd;
+	struct stood_file *stood;
+	uint64_t stood_ns;
+
 	/* Keeper; after it has ended, journal_stop(). */
 	pthread_t keeper;
 	bool keeper_runs;
@@ -424,6 +454,7 @@ struct journal_consumer {
 	uint32_t partition;
 	_Atomic uint64_t position;
 	_Atomic uint64_t skip_to; /* it is to go on there; 0: where it stands */
+	uint64_t stood;		  /* its position is not below; for as long as that is unknown */
 	_Atomic bool may_skip;	  /* set last: the limits are constant then */
 	bool lag_skip;
 	uint64_t lag_limit;

@@ -268,6 +268,7 @@ void *keeper_main(void *arg)
 		keeper_mark(part, 0); /* first: never behind a segment that goes */
 		retention_lag(part);  /* before something is given up: its alarm comes first */
 		keeper_prepare(part);
+		stood_keep(part, false);
 		segment_ids_keep(part);
 		compress_keep(part);
 		ns += atomic_load(&part->next_state) == NEXT_FULL ? KEEPER_FULL_PERIOD_NS : KEEPER_PERIOD_NS;

@@ -518,6 +518,8 @@ int part_recover(struct journal_part *part, struct err *err)
 			part->dir, part->journal->params.dir);
 	rc = skip_open(part, err);
 	if (rc == 0)
+		rc = stood_open(part, err);
+	if (rc == 0)
 		rc = carry_ids_load(part, err);
 	if (rc != 0)
 		return rc;

@@ -15,7 +15,7 @@ static uint64_t consumer_floor(const struct journal_consumer *c)
 	uint64_t skip_to = atomic_load_explicit(&c->skip_to, memory_order_acquire);
 
 	if (position == CONSUMER_UNKNOWN)
-		position = 0;
+		position = c->stood;
 	return position > skip_to ? position : skip_to;
 }
 
@@ -186,16 +186,16 @@ static uint64_t lag_room(struct journal_part *part)
 	return (segments > 2 ? segments - 1 : 1) * part->journal->meta.segment_bytes;
 }
 
-/* Where the consumer stands at most. Before it has found its position that is not known: what has come since
- * the start is then all that it is behind for certain, and of what was there before most is delivered. */
-static uint64_t lag_from(const struct journal_consumer *c)
+/* From where on it is behind. Before it has found its position that is from where it stood last, which may be
+ * a little more than is true; for certain it is no more than what has come since the start. */
+static uint64_t lag_from(const struct journal_consumer *c, bool certain)
 {
 	uint64_t floor = consumer_floor(c);
 
-	if (atomic_load_explicit(&c->position, memory_order_acquire) == CONSUMER_UNKNOWN &&
-		c->lag_from > floor)
-		return c->lag_from;
-	return floor;
+	if (atomic_load_explicit(&c->position, memory_order_acquire) != CONSUMER_UNKNOWN ||
+		(c->stood && !certain))
+		return floor;
+	return floor > c->lag_from ? floor : c->lag_from;
 }
 
 void retention_lag(struct journal_part *part)
@@ -209,17 +209,18 @@ void retention_lag(struct journal_part *part)
 	tail_get(part, &tail);
 	for (uint32_t i = 0; i < count; i++) {
 		struct journal_consumer *c = &j->consumer[i];
-		uint64_t lag, limit;
+		uint64_t lag, certain, limit;
 
 		if (c->partition != part->index || !atomic_load_explicit(&c->may_skip, memory_order_acquire))
 			continue;
 		pthread_mutex_lock(&part->lock);
-		lag = bytes_behind(part, lag_from(c), &tail);
+		lag = bytes_behind(part, lag_from(c, false), &tail);
+		certain = bytes_behind(part, lag_from(c, true), &tail);
 		pthread_mutex_unlock(&part->lock);
 		limit = c->lag_limit && c->lag_limit < room ? c->lag_limit : room;
 		atomic_store_explicit(&c->lag_bytes, lag, memory_order_relaxed);
 		lag_alarm(part, c, lag, limit);
-		if (!c->lag_skip || !c->lag_limit || lag < c->lag_limit)
+		if (!c->lag_skip || !c->lag_limit || certain < c->lag_limit)
 			continue;
 		if (skip_order(part, c, tail.offset, JOURNAL_SKIP_LAG, &err) != 0)
 			log_error("journal", "a sink cannot skip sink=%s partition=%u reason=\"%s\"", c->name,

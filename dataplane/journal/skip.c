@@ -475,6 +475,7 @@ void journal_consumer_stats(const struct journal *j, int consumer, struct journa
 		.lag_bytes = atomic_load_explicit(&c->lag_bytes, memory_order_relaxed),
 		.lag_limit = c->lag_limit,
 		.lag_alarm = atomic_load_explicit(&c->lag_alarm, memory_order_relaxed),
+		.stood = c->stood,
 	};
 	pthread_mutex_lock(&part->skip_lock);
 	totals_add(part->skips, c->name, out);

@@ -87,6 +87,8 @@ int clickhouse_position_set(const char *data_dir, const struct ch_position *to, 
 		return lock;
 	rc = position_check(dir, partition, to->offset, err);
 	if (rc == 0)
+		rc = journal_stood_forget(dir, partition, err);
+	if (rc == 0)
 		rc = position_write(data_dir, to, &meta, err);
 	close(lock);
 	return rc;

@@ -1,6 +1,7 @@
 /* See journal_rig.h. */
 #include "journal_rig.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -357,4 +358,16 @@ void rig_log_free(struct rig_log *log)
 {
 	free(log->id);
 	memset(log, 0, sizeof *log);
+}
+
+void rig_scribble(const struct rig *rig, const char *file, off_t at, const char *bytes)
+{
+	char path[300];
+	int fd;
+
+	snprintf(path, sizeof path, "%s/p0/%s", rig->dir, file);
+	fd = open(path, O_WRONLY);
+	assert_true(fd >= 0);
+	assert_int_equal(pwrite(fd, bytes, strlen(bytes), at), strlen(bytes));
+	close(fd);
 }

@@ -67,4 +67,7 @@ void rig_each_event(struct rig *rig, uint32_t partition, rig_each *each, void *a
 bool rig_scan(const char *dir, uint32_t partition, struct rig_log *log);
 void rig_log_free(struct rig_log *log);
 
+/* Writes the text over bytes of a file of partition 0. */
+void rig_scribble(const struct rig *rig, const char *file, off_t at, const char *bytes);
+
 #endif

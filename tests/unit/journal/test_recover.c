@@ -342,7 +342,8 @@ static void damage_is_set_aside_only_on_demand(void **state)
 	assert_int_not_equal(access(path, F_OK), 0);
 	snprintf(aside, sizeof aside, "%s/damaged-%016llx", rig.dir, (unsigned long long)old.epoch);
 	assert_false(rig_scan(aside, 0, &log));
-	assert_int_equal(log.end_offset, made[MARKED - 1].first_offset); /* all that is good before the mark */
+	assert_int_equal(
+		log.end_offset, made[MARKED - 1].first_offset); /* all that is good before the mark */
 	rig_log_free(&log);
 	rig_close(&rig);
 }

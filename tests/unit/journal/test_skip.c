@@ -360,18 +360,6 @@ static void what_was_there_before_the_start_is_no_lag_while_the_position_is_unkn
 	rig_free(&rig);
 }
 
-static void scribble(const struct rig *rig, const char *file, off_t at, const char *bytes)
-{
-	char path[300];
-	int fd;
-
-	snprintf(path, sizeof path, "%s/p0/%s", rig->dir, file);
-	fd = open(path, O_WRONLY);
-	assert_true(fd >= 0);
-	assert_int_equal(pwrite(fd, bytes, strlen(bytes), at), strlen(bytes));
-	close(fd);
-}
-
 struct bounds {
 	uint64_t from[8], to[8], at[8];
 	int count;
@@ -438,10 +426,10 @@ static void damage_in_a_closed_segment_is_passed_over(void **state)
 	total = rig_stats(&rig, 0).durable_offset;
 	assert_true(rig_stats(&rig, 0).segments_used >= 3);
 	assert_int_equal(journal_scan(rig.dir, 0, bounds_each, &b, &err), 1);
-	scribble(&rig, "seg-0000000001.log", (off_t)b.at[1] + 20, "xx");   /* header */
-	scribble(&rig, "seg-0000000001.log", (off_t)b.at[3] + 1100, "yy"); /* payload */
-	scribble(&rig, "seg-0000000001.log", (off_t)b.at[5] + 20, "xx");
-	scribble(&rig, "seg-0000000001.log", (off_t)b.at[6] + 1200, "zz");
+	rig_scribble(&rig, "seg-0000000001.log", (off_t)b.at[1] + 20, "xx");   /* header */
+	rig_scribble(&rig, "seg-0000000001.log", (off_t)b.at[3] + 1100, "yy"); /* payload */
+	rig_scribble(&rig, "seg-0000000001.log", (off_t)b.at[5] + 20, "xx");
+	rig_scribble(&rig, "seg-0000000001.log", (off_t)b.at[6] + 1200, "zz");
 	expect = b.to[1] - b.from[1] + b.to[3] - b.from[3] + b.to[6] - b.from[5];
 	assert_int_equal(read_all(&rig, &lost), total - expect);
 	assert_int_equal(lost, expect);
@@ -476,9 +464,9 @@ static void damage_on_the_way_to_a_place_does_not_matter(void **state)
 	rig_feed(&rig, 0, 0, 1, 20000);
 	rig_settle(&rig, 0);
 	assert_int_equal(journal_scan(rig.dir, 0, bounds_each, &b, &err), 1);
-	scribble(&rig, "seg-0000000001.log", (off_t)b.at[1] + 20, "xx");
-	scribble(&rig, "seg-0000000001.log", (off_t)b.at[3] + 1100, "yy");
-	scribble(&rig, "seg-0000000001.log", (off_t)b.at[5] + 20, "xx");
+	rig_scribble(&rig, "seg-0000000001.log", (off_t)b.at[1] + 20, "xx");
+	rig_scribble(&rig, "seg-0000000001.log", (off_t)b.at[3] + 1100, "yy");
+	rig_scribble(&rig, "seg-0000000001.log", (off_t)b.at[5] + 20, "xx");
 	assert_int_equal(journal_reader_open(&reader, rig.journal, 0, b.from[2] + 1, &err), 0);
 	for (int i = 7; i; i--) { /* back and forth */
 		int at = i % 2 ? i : 8 - i, damaged = at == 1 || at == 3 || at == 5;
@@ -507,12 +495,12 @@ static void a_torn_record_of_ranges(void **state)
 	feed_until_given_up(&rig, slow, 1, 0);
 	to = take(&rig, slow, 50);
 	rig_close(&rig);
-	scribble(&rig, "skipped", 8192 + 100, "torn"); /* the first write is in the second slot */
+	rig_scribble(&rig, "skipped", 8192 + 100, "torn"); /* the first write is in the second slot */
 	rig_open(&rig);
 	slow = consumer_of(&rig, "slow", true, (struct journal_limits){0});
 	assert_int_equal(journal_skip_wanted(rig.journal, slow, 50), to);
 	rig_close(&rig);
-	scribble(&rig, "skipped", 100, "torn");
+	rig_scribble(&rig, "skipped", 100, "torn");
 	assert_int_equal(rig_open_rc(&rig, &err), -EINVAL);
 	assert_non_null(strstr(err.text, "skipped is damaged"));
 	rig_free(&rig);
