@@ -3,7 +3,7 @@ declare -A BUDGET=([kafka]=1800 [clickhouse]=1800 [equality]=900 [lint]=120 [uni
 BUDGET_OTHER=420 # each suite with servers; docs/testing.md says what is in them
 TSAN_TESTS='handoff|journal|ring|dataplane|sinks/runner|state/state'
 
-passed=0 failed=0 skipped=0
+passed=0 failed=0 skipped=0 suite_pid=
 
 # show_failures LOG: their names, the lines that say FAILED, and the last ones; for who has nothing but this output
 show_failures() {
@@ -30,6 +30,12 @@ count_results() {
 	return 0
 }
 
+# Ends the suite that runs, which ends its tests, and these what they have started.
+interrupted() {
+	[ -n "$suite_pid" ] && kill "$suite_pid" 2>/dev/null && wait "$suite_pid" || true
+	exit 130
+}
+
 # run_suite DIR NAME PREFIX -- MESON_TEST_ARG...
 run_suite() {
 	local dir=$1 name=$2 prefix=$3 expected budget
@@ -41,7 +47,10 @@ run_suite() {
 	say "$name: $expected tests, at most $budget s"
 	# shellcheck disable=SC2086
 	timeout --kill-after=20 "$budget" $prefix meson test -C "$dir" --no-rebuild --logbase "testlog-$name" "$@" \
-		>"$dir/meson-logs/$name.out" 2>&1 || true
+		>"$dir/meson-logs/$name.out" 2>&1 &
+	suite_pid=$!
+	wait "$suite_pid" || true # not in the foreground: a trap would have to wait for it
+	suite_pid=
 	count_results "$dir" "$name" "$expected"
 }
 
@@ -116,7 +125,7 @@ suites() {
 
 run_tests() { # [SUITE...]
 	local suite
-	trap 'exit 130' INT # when the suite that runs has ended
+	trap interrupted INT TERM
 	scripts/deps.sh || say "not everything could be installed; tests that need what is missing will be skipped"
 	have jq || die "jq is not there: ./run deps"
 	build_or_fail build || { echo "$passed passed, $failed failed, $skipped skipped"; exit 1; }
