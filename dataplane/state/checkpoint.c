@@ -155,8 +155,7 @@ static int header_read(const uint8_t header[CHECKPOINT_HEADER_BYTES], struct che
 	}
 	return err_set(err, -EPROTO,
 		"made by %s version (format %u; this one reads %u to %u): start that version again, or "
-		"remove the "
-		"checkpoints if the journal still reaches back to before all open windows",
+		"remove the checkpoints if journal and output log are whole (they begin at offset 0)",
 		version > CHECKPOINT_VERSION ? "a newer" : "an older", version, readers[0].version,
 		CHECKPOINT_VERSION);
 }

@@ -70,6 +70,8 @@ void merge_save(const struct merge *m, struct bytes *out);
 /* Into a fresh merge. Windows and baselines of definitions that are not there any more are left out. -EINVAL:
  * not what a save makes, of this version and number of partitions. Hostile bytes are refused. */
 int merge_load(struct merge *m, const uint8_t *data, size_t bytes, struct err *err);
+/* As stage_saved_newer(). */
+bool merge_saved_newer(const uint8_t *data, size_t bytes, uint32_t *is, uint32_t *reads);
 
 /* The same for a save of any number of partitions, all at one step (else -EINVAL), with no row waiting: then
  * merge_position() of each was its log's end, which the caller has checked. The new partial logs begin at

@@ -217,6 +217,16 @@ static int head_load(struct cursor *c, uint32_t *version, uint32_t *partitions, 
 	return 0;
 }
 
+bool merge_saved_newer(const uint8_t *data, size_t bytes, uint32_t *is, uint32_t *reads)
+{
+	struct cursor c = cursor_of(data, bytes);
+	bool ours = cursor_le32(&c) == MERGE_MAGIC;
+
+	*is = cursor_le32(&c);
+	*reads = MERGE_VERSION;
+	return ours && !c.failed && *is > MERGE_VERSION;
+}
+
 static int merge_load_any(struct merge *m, const uint8_t *data, size_t bytes, bool gather, struct err *err)
 {
 	struct cursor c = cursor_of(data, bytes);

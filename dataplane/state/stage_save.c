@@ -221,6 +221,16 @@ static bool head_load(struct stage *st, struct cursor *c, uint8_t *full, uint32_
 	return stats_load(&st->stats, c, *version);
 }
 
+bool stage_saved_newer(const uint8_t *data, size_t bytes, uint32_t *is, uint32_t *reads)
+{
+	struct cursor c = cursor_of(data, bytes);
+	bool ours = cursor_le64(&c) == SAVE_MAGIC;
+
+	*is = cursor_le32(&c);
+	*reads = SAVE_VERSION;
+	return ours && !c.failed && *is > SAVE_VERSION;
+}
+
 /* One window's part; *known: the plan has it. */
 static bool window_load(struct stage *st, struct cursor *c, uint64_t *uid_before, bool *known)
 {

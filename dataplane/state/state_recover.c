@@ -126,6 +126,32 @@ static int check_places(const struct start *st, struct err *err)
 	return text[0] ? refuse(st, text, err) : 0;
 }
 
+/* The file's format says nothing of the state in it. Refused here: a thread that finds out would stop with
+ * all else running. */
+static int check_version(const struct start *st, struct err *err)
+{
+	const uint8_t *data = st->body->data;
+	size_t bytes = st->body->bytes, head;
+	struct state_terms terms;
+	uint32_t is, reads;
+	struct err ignored;
+	char text[200];
+	bool newer;
+
+	if (st->who == CHECKPOINT_MERGE)
+		newer = merge_saved_newer(data, bytes, &is, &reads);
+	else
+		newer = part_body_terms(data, bytes, &terms, &head, &ignored) > 0 &&
+			stage_saved_newer(data + head, bytes - head, &is, &reads);
+	if (!newer)
+		return 0;
+	snprintf(text, sizeof text,
+		"the checkpoint was made by a newer version (state of format %u; this one reads 1 to %u): "
+		"start that version again",
+		is, reads);
+	return refuse(st, text, err);
+}
+
 /* Without a checkpoint: from the very beginning, if that is still there, and if nothing was before it. */
 static int start_over(struct start *st, const char *why, struct err *err)
 {
@@ -168,6 +194,8 @@ static int start_find(struct start *st, struct err *err)
 	if (rc != 0)
 		return err_set(err, rc, "%s", why.text);
 	rc = check_owner(st, err);
+	if (rc == 0)
+		rc = check_version(st, err);
 	return rc ? rc : check_places(st, err);
 }
 

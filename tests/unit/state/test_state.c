@@ -233,6 +233,45 @@ static void what_does_not_fit_is_refused(void **state)
 	srig_free(&r);
 }
 
+/* A newer checkpoint of `who` whose state, not the file, has format `version`. */
+static void put_newer_state(struct srig *r, uint32_t who, uint32_t version)
+{
+	struct checkpoint_info info;
+	struct bytes body = {0};
+	struct err err;
+	char dir[200];
+	uint8_t *at;
+
+	snprintf(dir, sizeof dir, "%s/state/checkpoints", r->dir);
+	assert_int_equal(checkpoint_read_newest(dir, who, &info, &body, &err), 0);
+	at = who == CHECKPOINT_MERGE ? body.data + 4 : memmem(body.data, body.bytes, "SLSTAGE1", 8) + 8;
+	memcpy(at, &version, sizeof version);
+	info.seq++;
+	assert_int_equal(checkpoint_write(dir, &info, &body, &err), 0);
+	bytes_free(&body);
+}
+
+/* At the start, with the reason; no older checkpoint is taken in its place. */
+static void a_state_of_a_newer_version_is_refused(void **state)
+{
+	struct srig r;
+
+	(void)state;
+	srig_init(&r, NULL, 2, 0, 50);
+	run_once(&r, 0, 2000);
+	command("cp -r %s/state %s.state", r.dir, r.dir);
+	put_newer_state(&r, 1, 99);
+	assert_refused(
+		&r, "partition 1: the checkpoint was made by a newer version (state of format 99; this");
+	command("rm -rf %s/state && cp -r %s.state %s/state", r.dir, r.dir, r.dir);
+	put_newer_state(&r, CHECKPOINT_MERGE, 98);
+	assert_refused(&r, "the merge: the checkpoint was made by a newer version (state of format 98; this");
+	command("rm -rf %s/state && mv %s.state %s/state", r.dir, r.dir, r.dir);
+	run_once(&r, 100000, 1000);
+	assert_check(&r, true);
+	srig_free(&r);
+}
+
 /* Consumers hold the input from the oldest checkpoint on and no more; while the state stage is off nobody
  * does. */
 static void retention_follows_the_checkpoints(void **state)
@@ -361,6 +400,7 @@ int main(void)
 		cmocka_unit_test(checkpoints_by_command),
 		cmocka_unit_test(a_difference_stops_the_partition),
 		cmocka_unit_test(what_does_not_fit_is_refused),
+		cmocka_unit_test(a_state_of_a_newer_version_is_refused),
 		cmocka_unit_test(retention_follows_the_checkpoints),
 		cmocka_unit_test(a_full_disk_takes_older_checkpoints),
 		cmocka_unit_test(haste_before_the_stop_counts),
