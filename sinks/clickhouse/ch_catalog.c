@@ -119,6 +119,25 @@ static int rollup_add(
 	return 0;
 }
 
+/* Tables and views share their names, and making a view anew would put it in a table's place. */
+static int view_names_check(const struct ch_catalog *c, struct err *err)
+{
+	for (uint32_t i = 0; i < c->count; i++) {
+		const struct ch_entry *e = &c->entry[i];
+		char view[CH_VIEW_NAME_BYTES];
+		const char *names[] = {view, e->rollup ? e->rollup->view : view};
+
+		ch_view_name(view, e->table.name);
+		for (int k = 0; e->window && k < 2; k++)
+			if (entry_find(c, names[k]))
+				return err_set(err, -EINVAL,
+					"clickhouse: table %s has the name of a view of window %s: give one "
+					"of them another name",
+					names[k], e->window->def->name);
+	}
+	return 0;
+}
+
 static int windows_add(struct ch_catalog *c, const struct window_plan *plan, struct err *err)
 {
 	int rc = 0;
@@ -133,7 +152,7 @@ static int windows_add(struct ch_catalog *c, const struct window_plan *plan, str
 	for (uint32_t i = 0; i < c->window_count; i++)
 		for (uint32_t k = 0; k < c->window[i]->rollup_count && !rc; k++)
 			rc = rollup_add(c, c->window[i], &c->window[i]->rollup[k], err);
-	return rc;
+	return rc ? rc : view_names_check(c, err);
 }
 
 int ch_catalog_make(struct ch_catalog **out, unsigned logs, const struct window_plan *plan, struct err *err)

@@ -33,6 +33,8 @@ bool ch_catalog_statement(
 	const struct ch_catalog *c, const struct config_clickhouse *cfg, uint32_t n, FILE *out);
 
 /* ---- ch_view.c ---- */
+#define CH_VIEW_NAME_BYTES (CH_NAME_BYTES + 8)
+void ch_view_name(char out[CH_VIEW_NAME_BYTES], const char *table);
 /* CREATE MATERIALIZED VIEW for a roll-up. */
 void ch_view_rollup(FILE *out, const struct config_clickhouse *cfg, const struct ch_entry *e);
 /* CREATE OR REPLACE VIEW with the values that people want, for a table of a window that merges or a funnel's.

@@ -230,11 +230,16 @@ static void merged_put(FILE *out, const struct config_clickhouse *cfg, const str
 	fputs("\n    ) AS m\n) AS d", out);
 }
 
+void ch_view_name(char out[CH_VIEW_NAME_BYTES], const char *table)
+{
+	snprintf(out, CH_VIEW_NAME_BYTES, "%s_view", table);
+}
+
 static void view_begin(FILE *out, const struct config_clickhouse *cfg, const char *table)
 {
-	char name[CH_NAME_BYTES + 8];
+	char name[CH_VIEW_NAME_BYTES];
 
-	snprintf(name, sizeof name, "%s_view", table);
+	ch_view_name(name, table);
 	fputs("CREATE OR REPLACE VIEW ", out);
 	name_put(out, cfg, name);
 	fputs(" AS\nSELECT ", out);

@@ -32,9 +32,19 @@ static unsigned logs_of(enum sink_log log)
 	return log == SINK_LOG_OUTPUT ? CH_LOG_OUTPUT : CH_LOG_INPUT;
 }
 
+/* What is wrong with a window itself others say. */
 static int ch_config_check(const struct config *cfg, struct err *err)
 {
-	return ch_http_check(&cfg->clickhouse, err);
+	struct window_plan *plan = NULL;
+	struct ch_catalog *catalog = NULL;
+	struct err ignored;
+	int rc = ch_http_check(&cfg->clickhouse, err);
+
+	if (rc == 0 && cfg->state.enabled && window_plan_make(&plan, cfg, &ignored) == 0)
+		rc = ch_catalog_make(&catalog, CH_LOG_BOTH, plan, err);
+	ch_catalog_free(catalog);
+	window_plan_free(plan);
+	return rc;
 }
 
 /* A server's tables are looked at before a part uses it: all servers need not be there at the same time. */

@@ -202,12 +202,19 @@ static void test_refused(void **state)
 	static const char *const rollup_name[] = {"name=x_1h kind=tumbling size=1h rollup=1d",
 		"name=agg_x_1d kind=session gap=1m by=user_id", NULL};
 
+	static const char *const view[] = {
+		"name=x kind=tumbling size=1m", "name=x_agg_view kind=session gap=1m by=user_id", NULL};
+	static const char *const filler[] = {"name=x kind=tumbling size=1m rollup=1h",
+		"name=x_agg_1h_mv kind=session gap=1m by=user_id", NULL};
+
 	(void)state;
 	refused(fixed, "window alerts would go to table alerts, which is for something else");
 	refused(rollups, "windows x_1h and x_2h would both fill table agg_x_1d");
 	refused(renamed, "window x would have two columns count");
 	refused(kinds, "windows x_1m and agg_x would both go to table agg_x");
 	refused(rollup_name, "windows agg_x_1d and x_1h would both fill table agg_x_1d");
+	refused(view, "table x_agg_view has the name of a view of window x");
+	refused(filler, "table x_agg_1h_mv has the name of a view of window x");
 }
 
 /* All that is printed: in an order that can be run, each statement once. */

@@ -1,4 +1,4 @@
-"""`sluiced --check-config` and a start: the files that sinks would read, and the cores."""
+"""`sluiced --check-config` and a start: the files that sinks would read, the tables of windows, and the cores."""
 import os
 import shutil
 import signal
@@ -72,6 +72,29 @@ def files():
     good(f"clickhouse.password_file={none}", *KAFKA, f"kafka.ca_file={none}")
 
 
+def tables_of_windows():
+    """Windows whose tables in ClickHouse cannot be: no server is needed to see it."""
+    def with_windows(name, windows):
+        with open(CONFIG, encoding="ascii") as f:
+            return ("--config", file(name, f.read() + f"windows: [{windows}]\n"))
+
+    def said(*argv):
+        done = subprocess.run([SLUICED, *argv, "--check-config"], capture_output=True, text=True, timeout=60)
+        return done.returncode, done.stdout + done.stderr
+
+    on = [word for s in CLICKHOUSE for word in ("--set", s)]
+    taken = with_windows("taken.yaml", "{name: alerts, kind: session, gap: 1m, by: user_id, types: click}")
+    code, text = said(*taken, *on)
+    assert code == 1 and "window alerts would go to table alerts" in text, text
+    assert said(*taken)[0] == 0  # nobody needs the table
+    assert said(*taken, *on, "--set", "state.enabled=false")[0] == 0
+    code, text = said(*with_windows("both.yaml", "{name: x_1m, aggregates: 'sum(value) as x'}, "
+                                                 "{name: x_5m, size: 5m, aggregates: 'sum(amount) as x'}"), *on)
+    assert code == 1 and "share table agg_x" in text, text
+    code, text = said(*with_windows("wrong.yaml", "{name: x, size: 0}"), *on)
+    assert code == 1 and "window x: size" in text, text
+
+
 def start_goes_on():
     """A sink's file that cannot be used is an error of the log: events are taken all the same."""
     settings = (*CLICKHOUSE, "clickhouse.password_file=/none")
@@ -104,6 +127,7 @@ def cores():
 file("c.yaml", f"node: {{id: check, data_dir: {DIR}/data}}\neal: {{hugepages: false}}\ncontrol: {{socket: {DIR}/s}}\n"
      "ports:\n- {name: p0, device: \"net_ring0\"}\nlisteners:\n- {name: web, udp_port: 9000}\n")
 files()
+tables_of_windows()
 cores()
 start_goes_on()
 shutil.rmtree(DIR)
