@@ -17,6 +17,7 @@
 #define BODY_MAGIC 0x31545453u /* "STT1" */
 #define BODY_HEAD_BYTES (4u + 4u + 8u + 8u + 8u + 4u)
 #define FULL_LOOK_NS 100000000u
+#define REPLAY_SAY_RECORDS 4096u /* a shorter replay is over before anybody asks */
 
 void part_fail(struct state_part *p, const char *text)
 {
@@ -279,16 +280,40 @@ static int part_open(struct state_part *p, struct err *err)
 	return rc;
 }
 
+/* `status` shows it, too; the log is what is left of a start that took long. */
+static void part_say_progress(struct state_part *p, uint64_t done)
+{
+	uint64_t all = p->replay_to - p->from.input_offset;
+	uint32_t quarters = all < REPLAY_SAY_RECORDS ? 0 : (uint32_t)(4 * done / all);
+	double seconds;
+
+	if (quarters <= p->replay_quarters)
+		return;
+	p->replay_quarters = quarters;
+	seconds = (double)(clock_mono_ns() - p->replay_ns) / 1e9;
+	log_info("state",
+		"recovering partition=%u percent=%" PRIu64 " records=%" PRIu64
+		" seconds=%.1f left_seconds=%.1f",
+		p->partition, 100 * done / all, all, seconds, seconds * (double)(all - done) / (double)done);
+}
+
 static void part_progress(struct state_part *p)
 {
-	if (atomic_load_explicit(&p->phase, memory_order_relaxed) != STATE_RECOVERING ||
-		atomic_load(&p->input_offset) < p->replay_to)
+	uint64_t at = atomic_load(&p->input_offset);
+
+	if (atomic_load_explicit(&p->phase, memory_order_relaxed) != STATE_RECOVERING)
 		return;
+	if (at < p->replay_to) {
+		part_say_progress(p, at - p->from.input_offset);
+		return;
+	}
 	part_counts(p, &p->replay);
 	part_show(p, clock_mono_ns());
 	atomic_store(&p->phase, STATE_RUNNING);
-	log_info("state", "recovered partition=%u offsets=%" PRIu64 "..%" PRIu64 " compared=%" PRIu64,
-		p->partition, p->from.input_offset, p->replay_to, atomic_load(&p->out.compared));
+	log_info("state",
+		"recovered partition=%u offsets=%" PRIu64 "..%" PRIu64 " compared=%" PRIu64 " seconds=%.1f",
+		p->partition, p->from.input_offset, p->replay_to, atomic_load(&p->out.compared),
+		(double)(clock_mono_ns() - p->replay_ns) / 1e9);
 }
 
 /* One block, if there is one. 0; 1: nothing came; -errno. */
@@ -338,8 +363,10 @@ void *part_main(void *arg)
 	struct state_part *p = arg;
 	struct state *s = p->state;
 	struct err err = {""};
-	int rc = part_open(p, &err);
+	int rc;
 
+	p->replay_ns = clock_mono_ns();
+	rc = part_open(p, &err);
 	while (rc >= 0) {
 		/* Before the look for input: what was durable before the stop is found after it. */
 		bool stop = atomic_load(&s->stop_parts);

@@ -114,8 +114,9 @@ struct state_part {
 	struct state_out out;
 	struct state_save save;
 	struct err emit_err;
-	bool save_now; /* after a change of terms */
-	uint64_t replay_to;
+	bool save_now;		       /* after a change of terms */
+	uint64_t replay_to, replay_ns; /* its end; when it began */
+	uint32_t replay_quarters;      /* that the log was told of */
 	_Atomic uint64_t input_offset;
 	_Atomic int phase;
 	char error[256];  /* under stage_lock */

@@ -4,9 +4,12 @@ sluiced: a partition's watermark is its highest event time so far less the out-o
 
 Shown, for tumbling windows without and with allowed lateness, hopping windows and sessions: the late events of an
 offline replay are the model's, one by one; counts of every window and group are those of the events that the model lets
-into it; the running stage counted as many as late, as taken, and as late for some of their windows. No sinks."""
+into it; the running stage counted as many as late, as taken, and as late for some of their windows. A start without
+checkpoints replays all of it, says in the log how far it is, and comes to the same. No sinks."""
 import collections
 import json
+import re
+import shutil
 import subprocess
 import sys
 
@@ -134,6 +137,23 @@ def check_window(rig, daemon, model, steps, live):
                f"{name}: the running stage took {told[0]} events, {told[1]} were late, {told[2]} pairs beside")
 
 
+def check_recovery(rig, daemon, live):
+    """Without checkpoints everything is replayed; the log says how far it is, and the numbers are the same again."""
+    shutil.rmtree(daemon.data + "/state/checkpoints")
+    before = len(rig.text(daemon.log))
+    rig.expect(daemon.start() and daemon.wait_input_ended() and daemon.wait_quiet(), "started without checkpoints")
+    told = daemon.ctl("windows")
+    rig.expect({w["window"]: w["late"] for w in told["windows"]} == {n: w["late"] for n, w in live.items()} and
+               not any(p["mismatches"] for p in told["partitions"]), "the replay comes to the same verdicts")
+    daemon.stop_well("again")
+    text = rig.text(daemon.log)[before:]
+    for p in range(PARTITIONS):
+        steps = [int(n) for n in re.findall(rf"recovering partition={p} percent=(\d+) .* left_seconds=\d", text)]
+        ended = re.search(rf"recovered partition={p} .* seconds=", text)
+        rig.expect(ended and steps == sorted(steps) and 1 <= len(steps) <= 3,
+                   f"partition {p}: the log says how far the replay is: {steps}")
+
+
 def main():
     with Rig(sys.argv[1]) as rig:
         for number in range(2):
@@ -154,6 +174,7 @@ def main():
         rig.expect(models["allowed"].revised > 100 and models["hops"].revised > 100 and models["hops"].pairs > 100,
                    f"of {len(events)} events {models['allowed'].revised} revise a window, {models['hops'].revised} a "
                    f"hopping one; {models['hops'].pairs} pairs of a taken event and a window that had gone")
+        check_recovery(rig, daemon, live)
     rig.done()
 
 
