@@ -137,6 +137,14 @@ def check_window(rig, daemon, model, steps, live):
                f"{name}: the running stage took {told[0]} events, {told[1]} were late, {told[2]} pairs beside")
 
 
+def check_holder(rig, told):
+    """The partition that holds all back is the one that has come least far, and the merge is as far as it is."""
+    held, steps = told["merge"]["held_back_by"], {p["partition"]: p["step"] for p in told["partitions"]}
+    named = re.match(r"partition (\d+)$", held)
+    rig.expect(named and steps[int(named.group(1))] == min(steps.values()) == told["merge"]["up_to"],
+               f"what holds back is named: {held}, of {steps}")
+
+
 def check_recovery(rig, daemon, live):
     """Without checkpoints everything is replayed; the log says how far it is, and the numbers are the same again."""
     shutil.rmtree(daemon.data + "/state/checkpoints")
@@ -165,7 +173,9 @@ def main():
                         state={"step": f"{STEP_MS}ms", "checkpoint_every": "200ms"}, rules={"dir": ""})
         daemon.config["windows"] = WINDOWS
         rig.expect(daemon.start() and daemon.wait_input_ended() and daemon.wait_quiet(), "both files are read")
-        live = {w["window"]: w for w in daemon.ctl("windows")["windows"]}
+        told = daemon.ctl("windows")
+        live = {w["window"]: w for w in told["windows"]}
+        check_holder(rig, told)
         daemon.stop_well("late")
         events, steps = events_of(rig, daemon)
         models = {w["name"]: Model(w, events) for w in WINDOWS}
