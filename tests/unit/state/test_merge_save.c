@@ -77,6 +77,35 @@ static void other_saves_are_refused(void **state)
 	rig_hand_stop(&b);
 }
 
+/* In it no record had many rows: a partition's part has 4 bytes less. */
+static void the_first_version_is_read(void **state)
+{
+	struct bytes saved = {0}, old = {0}, again = {0};
+	const uint32_t first = 1;
+	size_t at = 24; /* behind the head */
+	struct rig_hand b;
+	struct err err;
+
+	(void)state;
+	hand_fill(&b, &saved);
+	bytes_put(&old, saved.data, at);
+	memcpy(old.data + 4, &first, sizeof first);
+	for (int p = 0; p < 2; p++, at += 20) {
+		bytes_put(&old, saved.data + at, 8);
+		bytes_put(&old, saved.data + at + 12, 8);
+	}
+	bytes_put(&old, saved.data + at, saved.bytes - at);
+	if (load(&b, 2, old.data, old.bytes, &err))
+		fail_msg("%s", err.text);
+	merge_save(b.rm.m, &again);
+	assert_int_equal(again.bytes, saved.bytes);
+	assert_memory_equal(again.data, saved.data, saved.bytes);
+	bytes_free(&saved);
+	bytes_free(&old);
+	bytes_free(&again);
+	rig_hand_stop(&b);
+}
+
 static void damaged_saves_do_no_harm(void **state)
 {
 	struct bytes saved = {0};
@@ -215,6 +244,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(positions_are_those_of_rows_that_wait),
 		cmocka_unit_test(other_saves_are_refused),
+		cmocka_unit_test(the_first_version_is_read),
 		cmocka_unit_test(damaged_saves_do_no_harm),
 		cmocka_unit_test(retained_windows_are_those_of_rows),
 		cmocka_unit_test(gone_definitions_are_left_out),

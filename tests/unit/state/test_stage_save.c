@@ -285,6 +285,46 @@ static void others_that_are_over_are_one(void **state)
 	window_plan_free(plan);
 }
 
+/* A state of every kind of window as versions before wrote it: without rules, and before that without the
+ * number of row records. It is the same state. */
+static void older_versions_are_read(void **state)
+{
+	enum { ROW_RECORDS = 8 + 4 + 4 + 8 + 8 + 1 + 5 * 8 }; /* where they stand */
+	struct window_plan *plan = rig_plan(1000, KINDS, kinds);
+	struct rig_stream s = {0};
+	struct bytes saved = {0};
+
+	(void)state;
+	for (uint32_t i = 0; i < 300; i++)
+		event_put(&s, RIG_TIME + i * 37 % 50000, i % 9);
+	saved_of(plan, &s, &saved);
+	for (uint32_t version = 2; version; version--) {
+		struct bytes old = {0}, again = {0}, out = {0};
+		struct stage *st = rig_stage(plan, 60000, SIZE_MAX, &out);
+		size_t behind = ROW_RECORDS + (version == 1 ? 8 : 0);
+		uint32_t dropped;
+		struct err err;
+
+		bytes_put(&old, saved.data, ROW_RECORDS);
+		bytes_put(&old, saved.data + behind, saved.bytes - behind - 8);
+		memcpy(old.data + 8, &version, sizeof version);
+		if (stage_load(st, old.data, old.bytes, &dropped, &err))
+			fail_msg("version %u: %s", version, err.text);
+		assert_int_equal(dropped, 0);
+		stage_save(st, &again);
+		assert_int_equal(again.bytes, saved.bytes);
+		if (version == 1)
+			memset(saved.data + ROW_RECORDS, 0, 8);
+		assert_memory_equal(again.data, saved.data, saved.bytes);
+		stage_free(st);
+		bytes_free(&old);
+		bytes_free(&again);
+		bytes_free(&out);
+	}
+	bytes_free(&saved);
+	window_plan_free(plan);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -293,6 +333,7 @@ int main(void)
 		cmocka_unit_test(sessions_of_a_key_are_in_order),
 		cmocka_unit_test(counters_of_panes_add_up),
 		cmocka_unit_test(others_that_are_over_are_one),
+		cmocka_unit_test(older_versions_are_read),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
