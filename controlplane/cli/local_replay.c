@@ -123,6 +123,8 @@ static int replay_options(
 
 	if (rc == 0)
 		rc = cli_time_arg(cli, "to", INT64_MAX, &params->to_ms, err);
+	if (rc == 0 && params->from_ms >= params->to_ms)
+		rc = err_set(err, -EINVAL, "--to: expected a time behind --from");
 	params->partition = UINT32_MAX;
 	if (partition && json_integer_value(partition) >= r->meta.partitions)
 		rc = err_set(err, -EINVAL, "--partition: the journal has 0 to %u", r->meta.partitions - 1);

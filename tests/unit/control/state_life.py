@@ -150,6 +150,7 @@ def files():
 
 def other_definitions(pages):
     """pages as before, users gone, minutes new: more input."""
+    between_ms, cut = int(time.time() * 1000), (START + EVENTS * STEP_MS) // SIZE_MS * SIZE_MS
     want = write_input(EVENTS, EVENTS)
     write_config(PAGES, "name: minutes, kind: tumbling, size: 1m, aggregates: count")
     p = start()
@@ -167,6 +168,15 @@ def other_definitions(pages):
     assert sum(r["count"] for r in minutes[:3]) == 3 * 60000 // STEP_MS, minutes[:3]  # as if they had always been
     assert ctl("replay", "--dir", DATA, "--from", "nonsense", check=False)[0] == 1
     assert not replay("--to", "2001-01-01T00:00:00Z")[0]
+    code, _, said = ctl("replay", "--dir", DATA, "--from", "2001-01-02T00:00:00Z", "--to", "2001-01-01T00:00:00Z",
+                        check=False)
+    assert code == 1 and "--to: expected a time behind --from" in said, said
+    for part in ("--to", "--from"):  # by receive time: each run alone, windows of the second begin anew
+        rows, summary = replay(part, str(between_ms))
+        assert sum(x["events"] for x in summary["logs"]) == EVENTS, (part, summary)
+        alone = by_page(rows)
+        assert alone and all(got[k] == n for k, n in alone.items() if k[0] != cut), (part, alone)
+        assert all((k[0] <= cut) == (part == "--to") or k[0] == cut for k in alone), (part, alone)
 
 
 def refusals():
