@@ -1,6 +1,6 @@
-"""Another number of partitions under real sinks: 4 -> 3 with a kill -9 at every step of the change, then 3 -> 6 with
-ClickHouse dead before, during and after it. Windows, hopping windows and sessions are open across both changes, late
-events revise windows across them, and events from before each are sent again behind it.
+"""Another number of partitions under real sinks, two workers: 6 -> 4 with a kill -9 at every step of the change, then
+4 -> 7 with ClickHouse dead before, during and after it. Windows, hopping windows and sessions are open across both
+changes, late events revise windows across them, and events from before each are sent again behind it.
 
 Shown: every event id once in Kafka (read committed) and in ClickHouse; rows of all windows in Kafka (the last revision)
 and in ClickHouse (sums of differences) are those that a count in this file gives for all events; revisions of a window
@@ -24,11 +24,13 @@ from windows import messages
 # Event time runs a hundred times as fast as the clock could: what a slow machine adds between two feeds is little
 # beside the windows' sizes.
 START = int(time.time() * 1000) // 200000 * 200000 - 24 * 3600_000
-STEP_MS, USERS, PAGES = 400, 80, 9
-OUT_OF_ORDER, LATE_BY = 50_000, 150_000
-GAP, SIZE, HOP, SLIDE = 120_000, 200_000, 400_000, 100_000
+STEP_MS, USERS, PAGES = 200, 80, 9
+# Two workers read a file each, and one may be through before the other begins: no feed is as long in event time as
+# OUT_OF_ORDER. Late are views that come behind that, within the lateness whatever the workers do.
+FEED_EVENTS, DISORDER, OUT_OF_ORDER, LATE_BY = 7000, 50_000, 1700_000, 2000_000
+GAP, SIZE, HOP, SLIDE = 60_000, 200_000, 400_000, 100_000
 WINDOWS = [
-    {"name": "pages", "size": f"{SIZE}ms", "by": "page", "types": "page_view", "lateness": "400s",
+    {"name": "pages", "size": f"{SIZE}ms", "by": "page", "types": "page_view", "lateness": "2100s",
      "aggregates": "count"},
     {"name": "load", "kind": "hopping", "size": f"{HOP}ms", "slide": f"{SLIDE}ms", "by": "page", "types": "click",
      "aggregates": "count, distinct(user_id)"},
@@ -37,7 +39,7 @@ WINDOWS = [
 ]
 # Steps of the change at which nothing of the old installation has been given up, and those behind it.
 OLD_POINTS = ["state_checkpoint_written:2", "repartition_old_ended:1", "journal_segment_made:2", "repartition_ids:1",
-              "journal_meta_renamed:1", "journal_meta_renamed:2", "journal_block_built:6", "checkpoint_renamed:7",
+              "journal_meta_renamed:1", "journal_meta_renamed:2", "journal_block_built:6", "checkpoint_renamed:9",
               "state_gathered:3", "repartition_built:1", "repartition_written:1", "repartition_synced:1"]
 NEW_POINTS = ["repartition_renamed:1", *["repartition_out:1", "repartition_in:1"] * 4, "repartition_swapped:1",
               "repartition_done:1"]
@@ -51,7 +53,7 @@ def write_pcap(path, events):
 def event(rng, number, last_ms):
     """In order of time but for jitter within the bound; page views may be later, within their windows' lateness."""
     view = rng.random() < 0.4
-    ts = last_ms - rng.randrange(OUT_OF_ORDER - 1000)
+    ts = last_ms - rng.randrange(DISORDER)
     if view and rng.random() < 0.05:
         ts -= LATE_BY
     body = {"event_id": str(uuid.UUID(int=(number + 1) << 64 | 0x8000_0000_0000_0001)),
@@ -68,6 +70,7 @@ class Feed:
 
     def more(self, count):
         """Where nobody sends event time goes on by the clock: events that come then are not behind it."""
+        assert count <= FEED_EVENTS
         events, now = [], time.monotonic()
         self.last_ms += int((now - self.looked) * 1000)
         self.looked = now
@@ -141,9 +144,11 @@ def before_gone(daemon):
 
 
 def run(rig, daemon, name, events, kill=False, drain=True, points=()):
-    """Feeds events through a port until all have been taken; then stops in order."""
-    write_pcap(rig.path(name + ".pcap"), events)
-    daemon.config["ports"] = file_ports(rig.path(name + ".pcap"))
+    """Feeds events through two ports, in turn, until all have been taken; then stops in order."""
+    files = [rig.path(f"{name}{half}.pcap") for half in range(2)]
+    for half, path in enumerate(files):
+        write_pcap(path, [e for i, e in enumerate(events) if i // 6 % 2 == half])
+    daemon.config["ports"] = file_ports(*files)
     for point in points:
         daemon.start(crash=point, wait=0)
         rig.expect(daemon.wait_dead(120) == -signal.SIGKILL, f"{name}: killed at {point}")
@@ -154,7 +159,8 @@ def run(rig, daemon, name, events, kill=False, drain=True, points=()):
         wait_until(lambda: daemon.counter("journaled") > len(events) // 3, 30, "a third of the events", step=0.005)
         daemon.kill()
         rig.expect(daemon.start(), f"{name}: up again after kill -9")
-    rig.expect(daemon.wait_input_ended(), f"{name}: all input taken")
+    rig.expect(daemon.wait_input_ended() and all(w["frames"] for w in daemon.ctl("stats")["workers"]),
+               f"{name}: all input taken, by both workers")
     if drain:
         rig.expect(daemon.drain(), f"{name}: drained")
         daemon.expect_balanced(name)
@@ -289,11 +295,12 @@ def check_all(rig, daemon, feed, end_ms):
 # ---- the two changes ----
 
 def first_change(rig, daemon, feed):
-    """4 -> 3 with all sinks there."""
-    run(rig, daemon, "a", feed.more(6000))
-    daemon.stop_well("a")
+    """6 -> 4 with all sinks there."""
+    for name in ("a0", "a"):
+        run(rig, daemon, name, feed.more(FEED_EVENTS))
+        daemon.stop_well(name)
     feed.cuts.append(feed.last_ms)
-    kill_everywhere(rig, daemon, 3)
+    kill_everywhere(rig, daemon, 4)
     run(rig, daemon, "b", feed.again(1500) + feed.more(5000), kill=True)
     rig.expect(before_gone(daemon), "the epoch before is delivered, and gone")
     duplicates = (daemon.ctl("status") or {}).get("events", {}).get("duplicates", 0)
@@ -306,14 +313,14 @@ def sinks_of(daemon):
 
 
 def dead_sink(rig, daemon, feed):
-    """3 -> 6 while ClickHouse is dead; it comes back later."""
+    """4 -> 7 while ClickHouse is dead; it comes back later."""
     rig.clickhouse.kill()
     run(rig, daemon, "c", feed.again(500) + feed.more(4000), drain=False)
     rig.expect(wait_until(lambda: sinks_of(daemon)["kafka"]["lag_events"] == 0, 120, "Kafka"), "c: Kafka has it")
     daemon.kill()
     feed.cuts.append(feed.last_ms)
-    done = change(rig, daemon, 6)
-    rig.expect(done.returncode == 0 and "has 6 partitions instead of 3" in done.stdout,
+    done = change(rig, daemon, 7)
+    rig.expect(done.returncode == 0 and "has 7 partitions instead of 4" in done.stdout,
                f"changed with a dead sink: {done.stdout}{done.stderr[-300:] if done.returncode else ''}")
     run(rig, daemon, "d", feed.again(1500) + feed.more(3000), kill=True, drain=False)
     sinks = {}
@@ -330,12 +337,12 @@ def dead_sink(rig, daemon, feed):
     done = change(rig, daemon, 2)
     rig.expect(done.returncode == 1 and "before is still there" in done.stderr,
                f"no further change: {done.stderr[-200:]}")
-    daemon.config["journal"]["partitions"] = 6
+    daemon.config["journal"]["partitions"] = 7
     rig.clickhouse.start()
     run(rig, daemon, "e", feed.again(500) + feed.more(2000))
     rig.expect(before_gone(daemon), "the epoch before is delivered, and gone")
     daemon.stop_well("e")
-    end_ms = feed.last_ms - 1000_000
+    end_ms = feed.last_ms - SIZE
     run(rig, daemon, "f", feed.beyond())
     daemon.stop_well("f")
     feeder = os.path.join(rig.build, "tests", "integration", "state", "state_feeder")
@@ -346,19 +353,23 @@ def dead_sink(rig, daemon, feed):
 
 
 def far_apart(rig, daemon, feed):
-    """One partition is hours ahead: refused, but when it is meant. 6 -> 4."""
+    """One partition is hours ahead: refused, but when it is meant. 7 -> 5."""
     feed.last_ms += 4 * 3600_000
     since = time.monotonic()
     run(rig, daemon, "g", [e.update(user_id="u1") or e for e in feed.more(200)])
+    told = daemon.ctl("windows")
+    steps = {f"partition {p['partition']}": p["step"] for p in told["partitions"]}
+    rig.expect(steps.get(told["merge"]["held_back_by"]) == min(steps.values()) < max(steps.values()),
+               f"who holds the merge back is named: {told['merge']['held_back_by']}, of {steps}")
     daemon.stop_well("g")
-    done = change(rig, daemon, 4)
+    done = change(rig, daemon, 5)
     if time.monotonic() - since > 55:
         say("too slow a machine: ticks have brought the partitions together")
         return
     rig.expect(done.returncode == 1 and "ms apart" in done.stderr and "--repartition=raise" in done.stderr,
                f"watermarks far apart are refused: {done.stderr[-400:]}")
-    done = change(rig, daemon, 4, more=["raise"])
-    rig.expect(done.returncode == 0 and "has 4 partitions instead of 6" in done.stdout,
+    done = change(rig, daemon, 5, more=["raise"])
+    rig.expect(done.returncode == 0 and "has 5 partitions instead of 7" in done.stdout,
                f"but when it is meant: {done.stdout}{done.stderr[-300:] if done.returncode else ''}")
     run(rig, daemon, "h", feed.again(200) + feed.more(400), points=["epoch_before_delivered:1", "epoch_before_moved:1"])
     rig.expect(wait_until(lambda: not left_over(daemon), 120, "the epoch before goes"), "nothing is left over")
@@ -368,8 +379,8 @@ def far_apart(rig, daemon, feed):
 
 with Rig(sys.argv[1], kafka=1, clickhouse=True) as rig:
     feed = Feed(rig.seed)
-    daemon = Daemon(rig, "rep", [], workers=1, time={"out_of_orderness": f"{OUT_OF_ORDER}ms", "tick": "1m",
-                                                     "past_max": 0},
+    daemon = Daemon(rig, "rep", [], journal={"partitions": 6},
+                    time={"out_of_orderness": f"{OUT_OF_ORDER}ms", "tick": "1m", "past_max": 0},
                     kafka={"topic_late": "rep.late", "topic_aggregates": "rep.window."},
                     state={"enabled": True, "step": "50s", "checkpoint_every": "300ms", "checkpoints_kept": 2,
                            "segment_bytes": "4MiB", "segments_max": 64})
