@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "crc32c.h"
 #include "merge_rig.h"
 
 /* Some windows retained, one put out, baselines, a row that waits. */
@@ -103,6 +104,20 @@ static void the_first_version_is_read(void **state)
 	bytes_free(&saved);
 	bytes_free(&old);
 	bytes_free(&again);
+	rig_hand_stop(&b);
+}
+
+/* Where this fails the bytes mean something else than before: the version has to grow. */
+static void the_bytes_are_those_of_the_version(void **state)
+{
+	struct bytes saved = {0};
+	struct rig_hand b;
+
+	(void)state;
+	hand_fill(&b, &saved);
+	assert_int_equal(saved.bytes, 1293);
+	assert_int_equal(crc32c(0, saved.data, saved.bytes), 0xa7878080);
+	bytes_free(&saved);
 	rig_hand_stop(&b);
 }
 
@@ -245,6 +260,7 @@ int main(void)
 		cmocka_unit_test(positions_are_those_of_rows_that_wait),
 		cmocka_unit_test(other_saves_are_refused),
 		cmocka_unit_test(the_first_version_is_read),
+		cmocka_unit_test(the_bytes_are_those_of_the_version),
 		cmocka_unit_test(damaged_saves_do_no_harm),
 		cmocka_unit_test(retained_windows_are_those_of_rows),
 		cmocka_unit_test(gone_definitions_are_left_out),
