@@ -4,6 +4,7 @@ import collections
 import glob
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -105,6 +106,10 @@ def killed_run(want, hot):
     w = result("windows")
     assert next(x for x in w["windows"] if x["window"] == "pages")["events"] == EVENTS
     assert all(x["mismatches"] == 0 for x in w["partitions"]), w
+    with open(os.path.join(DIR, "log"), encoding="utf-8") as f:  # replayed is what came since the checkpoint, no more
+        replays = re.findall(r"recovered partition=\d offsets=(\d+)\.\.(\d+) compared=\d+ seconds=", f.read())
+    assert len(replays) == 8 and sum(int(b) - int(a) for a, b in replays[4:]) < EVENTS // 20, replays
+    assert sum(int(a) for a, _ in replays[4:]) > EVENTS, replays
     rows = result("windows", "rows", "pages", "--last", "1000", "--limit", "10000")["rows"]
     assert hot.items() <= {(r["start_ms"], r["page"]): r["count"] for r in rows}.items()
     assert ctl("stop")[0] == 0
