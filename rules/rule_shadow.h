@@ -22,6 +22,9 @@
 bool rule_key_of_event(const struct rule_keyring *kr, const struct event *ev, uint64_t *hash);
 bool rule_key_of_record(const struct rule_keyring *kr, const struct record *rec, uint64_t *hash);
 
+/* Fields that an event of this type must not have if a keyring is to be home to it that has this field alone;
+ * all, if it never is. */
+uint64_t rule_keyring_not_home(const struct rule_keyring *kr, uint8_t type);
 /* Of an event of this type with these fields. */
 bool rule_keyring_is_home(const struct rule_keyring *kr, uint8_t type, uint64_t field_mask);
 

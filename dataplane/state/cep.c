@@ -4,9 +4,9 @@
 #include <errno.h>
 
 #include "cep_priv.h"
-#include "rule_shadow.h"
 
 #define PEND_AHEAD 36u /* events between the first request for memory and its use: three times twelve */
+#define PEND_STEP 8u   /* that many are looked at in one go */
 
 struct cep *cep_new(const struct cep_params *params)
 {
@@ -45,9 +45,11 @@ uint32_t cep_generation(const struct cep *cep)
 /* ---- an event for a machine ---- */
 
 /* True if this record is the one that the key's state is to see: of a shadow all hits are of one keyring. */
-static bool is_here(const struct rule_keyring *ring, const struct record *rec)
+static inline bool is_here(const struct cep_machine *m, const struct record *rec)
 {
-	return rec->kind != RECORD_EVENT || rule_keyring_is_home(ring, rec->type, rec->field_mask);
+	return rec->kind != RECORD_EVENT ||
+	       (rec->type < EVENT_TYPE_MAX && !(rec->field_mask & m->not_home[rec->type]) &&
+		       rec->field_mask >> m->keyring.field[0] & 1);
 }
 
 /* key_make() of one text, as most are: what row_key_make() makes of it. */
@@ -92,33 +94,34 @@ static uint32_t key_make(const struct rule_keyring *ring, const struct record *r
 }
 
 /* False: the event does not have what the rule looks at. */
-static bool value_of(const struct cep_machine *m, const struct record *rec, int64_t *value)
+static inline bool value_of(const struct cep_machine *m, const struct record *rec, int64_t *value)
 {
-	enum field_id field = (enum field_id)(m->def.kind == RULE_STATE_TRAVEL ? m->def.place : m->def.field);
 	const uint8_t *data;
 	uint32_t bytes;
 	double number;
 
 	*value = 0;
-	if (cep_is_sequence(m) || m->def.kind == RULE_STATE_COUNT || m->def.kind == RULE_STATE_RATE ||
-		field == FIELD_NONE)
+	if (m->value == CEP_VALUE_NONE)
 		return true;
-	data = record_field(rec, field, &bytes);
+	data = record_field(rec, (enum field_id)m->field, &bytes);
 	if (!data)
 		return false;
-	if (m->def.kind == RULE_STATE_TRAVEL) {
+	switch (m->value) {
+	case CEP_VALUE_COUNTRY:
 		*value = cep_country(data, bytes);
 		return *value >= 0;
-	}
-	if (field_kind_is_number(field_table[field].kind)) {
-		memcpy(value, data, sizeof *value);
+	case CEP_VALUE_NUMBER:
 		memcpy(&number, data, sizeof number);
-		if (field_table[field].kind == FIELD_KIND_NUMBER && number == 0)
-			*value = 0; /* -0.0 is the same value */
+		number = number == 0 ? 0 : number; /* -0.0 is the same value */
+		memcpy(value, &number, sizeof *value);
 		return true;
+	case CEP_VALUE_DECIMAL:
+		memcpy(value, data, sizeof *value);
+		return true;
+	default:
+		*value = (int64_t)hash_text(data, bytes);
+		return m->value == CEP_VALUE_HASH;
 	}
-	*value = (int64_t)hash_bytes(data, bytes, 0);
-	return m->def.kind == RULE_STATE_DISTINCT || m->def.kind == RULE_STATE_UNCHANGED;
 }
 
 int cep_judge(struct cep_machine *m, struct cep_key *key, const struct cep_event *ev)
@@ -166,9 +169,11 @@ static int pend_judge(struct cep *cep, const struct cep_pend *p)
 	const uint8_t *bytes = cep->pend_key + (size_t)(p - cep->pend) * CEP_KEY_ROOM;
 	const struct cep_event ev = {p->time_ms, p->offset, p->id, p->steps, p->value};
 	struct cep_machine *m = p->m;
-	struct cep_key *key = cep_key_use(m, p, bytes);
+	struct cep_key *key = cep_key_guessed(m, p, bytes);
 	int rc = 0;
 
+	if (!key)
+		key = cep_key_use(m, p, bytes);
 	cep->judged = p->offset;
 	if (m->wait)
 		cep_wait_add(m, key, &ev);
@@ -217,7 +222,7 @@ static int machine_take(
 	struct cep_pend *p = &cep->pend[at];
 	uint8_t *key = cep->pend_key + (size_t)at * CEP_KEY_ROOM;
 
-	if (!is_here(&m->keyring, rec)) {
+	if (!is_here(m, rec)) {
 		cep->totals.not_here++;
 		return 0;
 	}
@@ -244,7 +249,7 @@ static int machine_take(
 	memcpy(p->id, rec->event_id, sizeof p->id);
 	keytab_prefetch_slot(&m->keys, p->tag);
 	cep->tail++;
-	return pends_run(cep, PEND_AHEAD);
+	return cep->tail % PEND_STEP ? 0 : pends_run(cep, PEND_AHEAD);
 }
 
 int cep_take(struct cep *cep, const struct cep_place *place, const struct record *rec, uint64_t offset,

@@ -18,11 +18,12 @@ bool cep_alert_due(struct cep_machine *m, const struct cep_key *key, int64_t at_
 void cep_alert_seen(
 	const struct cep_machine *m, const struct cep_key *key, int64_t after_ms, struct cep_alert *a)
 {
-	const struct cep_seen *seen = cep_items(m, &key->seen, sizeof *seen);
+	for (uint32_t i = 0; i < key->seen.count; i++) {
+		const struct cep_seen *seen = cep_seen_at(m, &key->seen, i);
 
-	for (uint32_t i = 0; i < key->seen.count; i++)
-		if (seen[i].time_ms > after_ms && a->seen_count < RULE_EVIDENCE_MAX)
-			a->seen[a->seen_count++] = seen[i];
+		if (seen->time_ms > after_ms && a->seen_count < RULE_EVIDENCE_MAX)
+			a->seen[a->seen_count++] = *seen;
+	}
 	if (a->seen_count > a->total) { /* some were given up for events_max */
 		uint32_t more = a->seen_count - (uint32_t)a->total;
 

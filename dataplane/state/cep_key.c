@@ -40,11 +40,6 @@ void cep_keys_free(struct cep_machine *m)
 	m->bytes = 0;
 }
 
-uint64_t cep_bytes(const struct cep_machine *m)
-{
-	return keytab_logical_bytes(&m->keys) + m->bytes + m->waiting * sizeof(struct cep_wait);
-}
-
 bool cep_key_good(const struct rule_keyring *ring, const uint8_t *key, uint32_t bytes)
 {
 	uint32_t at = 0;
@@ -151,16 +146,9 @@ static void oldest_rebuild(struct cep_machine *m)
 	}
 }
 
-static int64_t key_keep(const struct cep_machine *m, const struct cep_key *key)
-{
-	int64_t until = key->now_ms == CEP_NO_TIME ? CEP_NO_TIME : key->now_ms + m->keep_ms;
-
-	return key->quiet_ms > until ? key->quiet_ms : until;
-}
-
 static int64_t key_next(const struct cep_machine *m, struct cep_key *key)
 {
-	int64_t next = key->waiting ? CEP_NEVER : key_keep(m, key), other = CEP_NEVER;
+	int64_t next = key->waiting ? CEP_NEVER : cep_key_keep(m, key), other = CEP_NEVER;
 
 	if (cep_is_sequence(m))
 		other = cep_sequence_due(m, key);
@@ -169,7 +157,7 @@ static int64_t key_next(const struct cep_machine *m, struct cep_key *key)
 	return other < next ? other : next;
 }
 
-void cep_key_due(struct cep_machine *m, struct cep_key *key)
+void cep_key_due_look(struct cep_machine *m, struct cep_key *key)
 {
 	int64_t next = key_next(m, key);
 
@@ -280,7 +268,7 @@ void cep_key_evict(struct cep_machine *m)
 	}
 }
 
-void cep_memory(struct cep_machine *m)
+void cep_memory_evict(struct cep_machine *m)
 {
 	bool any = false;
 
@@ -294,12 +282,9 @@ void cep_memory(struct cep_machine *m)
 
 struct cep_key *cep_key_use(struct cep_machine *m, const struct cep_pend *p, const uint8_t *bytes)
 {
-	const struct keytab_entry *e = p->guess;
+	const struct keytab_entry *e = keytab_find(&m->keys, p->tag, bytes, p->key_bytes, NULL);
 	struct cep_key *key;
 
-	/* Of a key that has gone since, or whose place another one has, it does not hold. */
-	if (!e || e->flags & KEYTAB_F_DEAD || !keytab_is(&m->keys, e, bytes, p->key_bytes))
-		e = keytab_find(&m->keys, p->tag, bytes, p->key_bytes, NULL);
 	if (e) {
 		key = keytab_value(e);
 		key->used = ++m->touched;
@@ -348,7 +333,7 @@ static int key_look(struct cep_machine *m, struct cep_key *key, int64_t step_ms)
 		rc = cep_sequence_reach(m, key, step_ms);
 	else if (m->def.kind == RULE_STATE_ANOMALY)
 		rc = cep_anomaly_reach(m, key, step_ms);
-	if (!key->waiting && key_keep(m, key) <= step_ms) {
+	if (!key->waiting && cep_key_keep(m, key) <= step_ms) {
 		cep_key_remove(m, key);
 		m->stats.expiries++;
 	} else {

@@ -82,10 +82,15 @@ void cep_list_clear(struct cep_machine *m, struct cep_list *list, uint32_t item_
 void cep_seen_add(struct cep_machine *m, struct cep_key *key, const struct cep_event *ev)
 {
 	struct cep_list *seen = &key->seen;
+	uint32_t most = m->def.evidence_max;
 
-	if (!m->def.evidence_max)
+	if (!most)
 		return;
-	if (seen->count == m->def.evidence_max)
-		cep_list_drop(m, seen, sizeof(struct cep_seen), 1);
-	*(struct cep_seen *)cep_list_add(m, seen, sizeof(struct cep_seen), seen->count) = cep_seen_of(ev);
+	if (seen->count < most) {
+		*(struct cep_seen *)cep_list_add(m, seen, sizeof(struct cep_seen), seen->count) =
+			cep_seen_of(ev);
+		return;
+	}
+	((struct cep_seen *)agg_arena_at(m->arena, seen->block))[seen->from] = cep_seen_of(ev);
+	seen->from = seen->from + 1 < most ? seen->from + 1 : 0;
 }

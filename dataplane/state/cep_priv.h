@@ -140,6 +140,15 @@ struct cep_way { /* between two countries; all zero: from one to itself, which i
 };
 #define CEP_WAYS 64u
 
+enum cep_value { /* what a rule looks at of an event, beside its time and key */
+	CEP_VALUE_NONE,
+	CEP_VALUE_COUNTRY,
+	CEP_VALUE_DECIMAL,
+	CEP_VALUE_NUMBER,
+	CEP_VALUE_HASH,	   /* of a text */
+	CEP_VALUE_STRANGE, /* a text where a number is wanted: no event has one */
+};
+
 struct cep_machine {
 	struct cep *cep;
 	struct rule_state def; /* its texts are not its own and not looked at */
@@ -149,8 +158,11 @@ struct cep_machine {
 	bool untidy;   /* tidy() is wanted, but for that */
 	bool open_end; /* a sequence whose end is that something does not come */
 	char id[CEP_TEXT_BYTES], title[CEP_TEXT_BYTES], severity[16];
+	uint8_t value, field; /* enum cep_value, and where it stands */
+	bool due_by_keep;     /* a key is due when it is to be forgotten, never before */
 	uint32_t item_bytes;
-	uint32_t events_max; /* clamped */
+	uint32_t events_max;		   /* clamped */
+	uint64_t not_home[EVENT_TYPE_MAX]; /* rule_keyring_not_home() of each type */
 	int64_t within_ms, keep_ms;
 	struct cep_sequence step[RULE_STEPS_MAX];
 	struct anomaly_spec spec;
@@ -192,7 +204,7 @@ struct cep_pend {
 	uint8_t id[16];
 };
 _Static_assert(sizeof(struct cep_pend) == 64 && RULE_STEPS_MAX <= 16, "an event on its way is a cache line");
-#define CEP_PENDS 64u
+#define CEP_PENDS 64u /* more than are on their way at most */
 #define CEP_KEY_ROOM (CEP_KEY_BYTES_MAX + 16u)
 
 struct cep {
@@ -277,13 +289,42 @@ void cep_list_drop(
 /* The first `count` items stay; those behind are gone. */
 void cep_list_keep(struct cep_machine *m, struct cep_list *list, uint32_t item_bytes, uint32_t count);
 void cep_list_clear(struct cep_machine *m, struct cep_list *list, uint32_t item_bytes);
+/* The events remembered for alerts. As many as evidence_max lie in a ring, the oldest at `from`; fewer begin
+ * at the front of their block. */
+static inline uint32_t cep_seen_next(const struct cep_machine *m, const struct cep_list *seen)
+{
+	return seen->count < m->def.evidence_max ? seen->count : seen->from;
+}
+/* The i-th of them, oldest first. */
+static inline const struct cep_seen *cep_seen_at(
+	const struct cep_machine *m, const struct cep_list *seen, uint32_t i)
+{
+	const struct cep_seen *item = agg_arena_at(m->arena, seen->block);
+	uint32_t at = seen->from + i;
+
+	return item + (at < seen->count ? at : at - seen->count);
+}
 /* Remembers an event for alerts; beyond evidence_max the oldest is forgotten. */
 void cep_seen_add(struct cep_machine *m, struct cep_key *key, const struct cep_event *ev);
 
 /* ---- cep_key.c ---- */
 void cep_keys_init(struct cep_machine *m);
 void cep_keys_free(struct cep_machine *m);
-/* The event's key, marked as used; made if it is not there, for which another may go. key: its bytes. */
+/* The event's key, marked as used: what was fetched for it, or NULL, if that is not it; key: its bytes. Of a
+ * key that has gone since, or whose place another one has, it does not hold. */
+static inline struct cep_key *cep_key_guessed(
+	struct cep_machine *m, const struct cep_pend *p, const uint8_t *key)
+{
+	const struct keytab_entry *e = p->guess;
+	struct cep_key *found;
+
+	if (!e || e->flags & KEYTAB_F_DEAD || !keytab_is(&m->keys, e, key, p->key_bytes))
+		return NULL;
+	found = keytab_value(e);
+	found->used = ++m->touched;
+	return found;
+}
+/* The same by a search; made if it is not there, for which another may go. */
 struct cep_key *cep_key_use(struct cep_machine *m, const struct cep_pend *p, const uint8_t *key);
 struct cep_key *cep_key_new(struct cep_machine *m, uint32_t tag, const uint8_t *bytes, uint32_t count);
 void cep_key_remove(struct cep_machine *m, struct cep_key *key);
@@ -305,21 +346,41 @@ static inline __attribute__((always_inline)) void cep_key_prefetch(
 	__builtin_prefetch(item);
 	__builtin_prefetch(item + 64);
 	if (key->seen.block)
-		__builtin_prefetch((uint8_t *)agg_arena_at(m->arena, key->seen.block) +
-				   (size_t)(key->seen.from + key->seen.count) * sizeof(struct cep_seen));
+		__builtin_prefetch((struct cep_seen *)agg_arena_at(m->arena, key->seen.block) +
+				   cep_seen_next(m, &key->seen));
+}
+/* When the key is forgotten, if nothing more comes. */
+static inline int64_t cep_key_keep(const struct cep_machine *m, const struct cep_key *key)
+{
+	int64_t until = key->now_ms == CEP_NO_TIME ? CEP_NO_TIME : key->now_ms + m->keep_ms;
+
+	return key->quiet_ms > until ? key->quiet_ms : until;
 }
 /* Puts the key into the heap if it has to be looked at earlier than that knows. */
-void cep_key_due(struct cep_machine *m, struct cep_key *key);
+void cep_key_due_look(struct cep_machine *m, struct cep_key *key);
+static inline void cep_key_due(struct cep_machine *m, struct cep_key *key)
+{
+	if (!m->due_by_keep || cep_key_keep(m, key) < key->due_ms)
+		cep_key_due_look(m, key);
+}
 void cep_key_evict(struct cep_machine *m); /* the one used least recently */
 /* True if these bytes are a key of this keyring's fields; and the hash by which it belongs to a partition. */
 bool cep_key_good(const struct rule_keyring *ring, const uint8_t *key, uint32_t bytes);
 uint64_t cep_key_hash(const struct rule_keyring *ring, const uint8_t *key, uint32_t bytes);
+/* Logical bytes. */
+static inline uint64_t cep_bytes(const struct cep_machine *m)
+{
+	return keytab_logical_bytes(&m->keys) + m->bytes + m->waiting * sizeof(struct cep_wait);
+}
 /* After what may have taken memory: evicts. */
-void cep_memory(struct cep_machine *m);
+void cep_memory_evict(struct cep_machine *m);
+static inline void cep_memory(struct cep_machine *m)
+{
+	if (__builtin_expect(cep_bytes(m) > m->def.memory_bytes_max, 0))
+		cep_memory_evict(m);
+}
 /* Around what holds references to keys over calls of cep_memory(). */
 void cep_judging(struct cep_machine *m, bool begins);
-/* Logical bytes. */
-uint64_t cep_bytes(const struct cep_machine *m);
 /* Looks at all keys that are due at step_ms. */
 int cep_keys_reach(struct cep_machine *m, int64_t step_ms);
 
@@ -355,7 +416,7 @@ uint32_t cep_partial_new(struct cep_machine *m, struct cep_key *key);
 void cep_partials_drop(struct cep_machine *m, struct cep_key *key);
 void cep_anomaly_setup(struct cep_machine *m);
 int cep_anomaly_reach(struct cep_machine *m, struct cep_key *key, int64_t at_ms);
-/* Country of an ISO 3166 alpha-2 code of any case; -1: none. */
+/* Country of an ISO 3166 alpha-2 code of any case; negative: none. */
 int cep_country(const uint8_t *code, uint32_t bytes);
 bool cep_country_is(int64_t country);
 double cep_country_km(int a, int b);

@@ -51,8 +51,8 @@ static void list_save(const struct cep_machine *m, const struct cep_key *key, st
 	bytes_put_u32(out, key->list.count);
 	bytes_put(out, cep_items(m, &key->list, m->item_bytes), (size_t)key->list.count * m->item_bytes);
 	bytes_put_u32(out, key->seen.count);
-	bytes_put(out, cep_items(m, &key->seen, sizeof(struct cep_seen)),
-		(size_t)key->seen.count * sizeof(struct cep_seen));
+	for (uint32_t i = 0; i < key->seen.count; i++)
+		bytes_put(out, cep_seen_at(m, &key->seen, i), sizeof(struct cep_seen));
 }
 
 static void chain_save(const struct cep_machine *m, const struct cep_key *key, struct bytes *out)

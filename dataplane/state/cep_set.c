@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "cep_priv.h"
+#include "rule_shadow.h"
 
 /* ---- machines ---- */
 static int64_t span(int64_t ms, int64_t most)
@@ -25,6 +26,23 @@ static uint32_t item_bytes(uint8_t kind)
 	}
 }
 
+static enum cep_value value_kind(const struct rule_state *def, uint8_t *field)
+{
+	enum field_kind kind;
+
+	*field = (uint8_t)(def->kind == RULE_STATE_TRAVEL ? def->place : def->field);
+	if (def->kind == RULE_STATE_SEQUENCE || def->kind == RULE_STATE_ABSENCE ||
+		def->kind == RULE_STATE_COUNT || def->kind == RULE_STATE_RATE || *field == FIELD_NONE)
+		return CEP_VALUE_NONE;
+	if (def->kind == RULE_STATE_TRAVEL)
+		return CEP_VALUE_COUNTRY;
+	kind = field_table[*field].kind;
+	if (field_kind_is_number(kind))
+		return kind == FIELD_KIND_NUMBER ? CEP_VALUE_NUMBER : CEP_VALUE_DECIMAL;
+	return def->kind == RULE_STATE_DISTINCT || def->kind == RULE_STATE_UNCHANGED ? CEP_VALUE_HASH
+										     : CEP_VALUE_STRANGE;
+}
+
 static void machine_bounds(struct cep_machine *m)
 {
 	struct rule_state *def = &m->def;
@@ -45,6 +63,9 @@ static void machine_bounds(struct cep_machine *m)
 	m->keep_ms = def->kind == RULE_STATE_RATE ? 2 * m->within_ms : m->within_ms;
 	m->wait = def->order == RULE_ORDER_EVENT_TIME || def->kind == RULE_STATE_ABSENCE ||
 		  def->kind == RULE_STATE_ANOMALY || def->kind == RULE_STATE_UNCHANGED;
+	m->value = (uint8_t)value_kind(def, &m->field);
+	for (uint8_t type = 0; type < EVENT_TYPE_MAX; type++)
+		m->not_home[type] = rule_keyring_not_home(&m->keyring, type);
 }
 
 static void machine_texts(struct cep_machine *m, const struct cep_rule *rule)
@@ -72,6 +93,7 @@ static struct cep_machine *machine_new(struct cep *cep, const struct cep_rule *r
 		cep_sequence_setup(m);
 	if (m->def.kind == RULE_STATE_ANOMALY)
 		cep_anomaly_setup(m);
+	m->due_by_keep = m->def.kind != RULE_STATE_ANOMALY && !m->open_end;
 	cep_keys_init(m);
 	return m;
 }

@@ -19,26 +19,24 @@ static const struct country {
 };
 #define COUNTRIES (int)(sizeof country / sizeof *country)
 
+/* By both letters: the country's place and 1; 0: none. */
+static int16_t country_at[26][26];
+
+__attribute__((constructor)) static void country_init(void)
+{
+	for (int i = 0; i < COUNTRIES; i++)
+		country_at[country[i].code[0] - 'A'][country[i].code[1] - 'A'] = (int16_t)(i + 1);
+}
+
 int cep_country(const uint8_t *code, uint32_t bytes)
 {
-	int low = 0, high = COUNTRIES;
-	char want[2];
+	uint8_t a, b;
 
 	if (bytes != 2)
 		return -1;
-	for (int i = 0; i < 2; i++)
-		want[i] = (char)(code[i] >= 'a' && code[i] <= 'z' ? code[i] - 'a' + 'A' : code[i]);
-	while (low < high) {
-		int at = (low + high) / 2, c = memcmp(country[at].code, want, 2);
-
-		if (!c)
-			return at;
-		if (c < 0)
-			low = at + 1;
-		else
-			high = at;
-	}
-	return -1;
+	a = (uint8_t)((code[0] & ~0x20) - 'A');
+	b = (uint8_t)((code[1] & ~0x20) - 'A');
+	return a < 26 && b < 26 ? country_at[a][b] - 1 : -1;
 }
 
 bool cep_country_is(int64_t n)
@@ -120,7 +118,7 @@ int cep_travel_take(struct cep_machine *m, struct cep_key *key, const struct cep
 		return 0;
 	}
 	was = *last;
-	then = *(struct cep_seen *)cep_items(m, seen, sizeof then);
+	then = *cep_seen_at(m, seen, 0);
 	if (ev->time_ms >= was.time_ms) {
 		*last = (struct cep_valued){ev->time_ms, ev->value};
 		*(struct cep_seen *)cep_items(m, seen, sizeof then) = cep_seen_of(ev);

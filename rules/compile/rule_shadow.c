@@ -62,14 +62,24 @@ bool rule_key_of_record(const struct rule_keyring *kr, const struct record *rec,
 	return true;
 }
 
+uint64_t rule_keyring_not_home(const struct rule_keyring *kr, uint8_t type)
+{
+	uint64_t before = 0;
+
+	if (kr->count != 1 || type >= EVENT_TYPE_MAX)
+		return UINT64_MAX;
+	for (const uint8_t *f = type_table[type].part_key; *f; f++) {
+		if (*f == kr->field[0])
+			return before;
+		before |= 1ull << *f;
+	}
+	return UINT64_MAX;
+}
+
 bool rule_keyring_is_home(const struct rule_keyring *kr, uint8_t type, uint64_t field_mask)
 {
-	if (kr->count != 1 || type >= EVENT_TYPE_MAX)
-		return false;
-	for (const uint8_t *f = type_table[type].part_key; *f; f++)
-		if (field_mask >> *f & 1)
-			return *f == kr->field[0];
-	return false;
+	return kr->count == 1 && field_mask >> kr->field[0] & 1 &&
+	       !(field_mask & rule_keyring_not_home(kr, type));
 }
 
 /* Hits of the event that belong to the keyring. */
