@@ -308,7 +308,7 @@ int cep_reach(struct cep *cep, int64_t step_ms, int64_t receive_ms)
 	for (uint32_t i = 0; i < cep->count && !rc; i++) {
 		struct cep_machine *m = cep->machine[i];
 
-		if (m->wait_count)
+		if (m->waits.count)
 			rc = cep_wait_reach(m, step_ms);
 		if (!rc)
 			rc = cep_keys_reach(m, step_ms);

@@ -227,7 +227,7 @@ static void tidy(struct cep_machine *m)
 	cep_machine_save(m, &saved);
 	must(!saved.failed);
 	cep_keys_free(m);
-	m->wait_count = 0;
+	timewait_free(&m->waits);
 	m->waiting = m->stats.partials = 0;
 	cep_keys_init(m);
 	c = cursor_of(saved.data, saved.bytes);

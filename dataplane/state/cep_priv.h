@@ -14,6 +14,7 @@
 #include "keytab.h"
 #include "must.h"
 #include "row.h"
+#include "timewait.h"
 
 #define CEP_NO_TIME INT64_MIN
 #define CEP_NEVER INT64_MAX
@@ -175,8 +176,7 @@ struct cep_machine {
 	uint64_t touched;
 	uint64_t looked; /* at keys beside those of events: what floods cost */
 	uint32_t serial;
-	struct cep_wait *wait_list; /* in order of arrival; may hold some of keys that are gone */
-	size_t wait_count, wait_room;
+	struct timewait waits; /* struct cep_wait, in order of arrival; may hold some of keys that are gone */
 	uint64_t waiting;
 	uint32_t pick; /* within cep_take(): steps; the event is for this machine if picked is set */
 	bool picked;

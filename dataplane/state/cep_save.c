@@ -117,6 +117,26 @@ static size_t keys_sort(struct cep_machine *m)
 	return count;
 }
 
+/* Returns how many of the events are of keys that live. */
+static uint64_t waits_save(const struct cep_machine *m, const struct timewait_block *block, struct bytes *out)
+{
+	uint64_t live = 0;
+
+	for (uint32_t i = 0; i < block->count; i++) {
+		const struct cep_wait *w = (const struct cep_wait *)block->item + i;
+		const struct keytab_entry *e = keytab_at(&m->keys, w->key);
+		const struct cep_key *key = keytab_value(e);
+
+		if (e->flags & KEYTAB_F_DEAD || key->serial != w->serial)
+			continue;
+		live++;
+		bytes_put(out, w, offsetof(struct cep_wait, key));
+		bytes_put_u32(out, key->mark);
+		bytes_put_u32(out, w->steps);
+	}
+	return live;
+}
+
 void cep_machine_save(struct cep_machine *m, struct bytes *out)
 {
 	size_t count = keys_sort(m);
@@ -138,18 +158,8 @@ void cep_machine_save(struct cep_machine *m, struct bytes *out)
 		key_save(m, e, out);
 	}
 	bytes_put_u64(out, m->waiting);
-	for (size_t i = 0; i < m->wait_count; i++) {
-		const struct cep_wait *w = &m->wait_list[i];
-		const struct keytab_entry *e = keytab_at(&m->keys, w->key);
-		const struct cep_key *key = keytab_value(e);
-
-		if (e->flags & KEYTAB_F_DEAD || key->serial != w->serial)
-			continue;
-		live++;
-		bytes_put(out, w, offsetof(struct cep_wait, key));
-		bytes_put_u32(out, key->mark);
-		bytes_put_u32(out, w->steps);
-	}
+	for (size_t i = 0; i < m->waits.blocks; i++)
+		live += waits_save(m, &m->waits.block[i], out);
 	must(live == m->waiting);
 }
 

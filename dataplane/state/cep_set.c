@@ -101,7 +101,7 @@ static struct cep_machine *machine_new(struct cep *cep, const struct cep_rule *r
 void cep_machine_free(struct cep_machine *m)
 {
 	cep_keys_free(m);
-	free(m->wait_list);
+	timewait_free(&m->waits);
 	free(m);
 }
 

@@ -11,28 +11,19 @@ static bool wait_lives(const struct cep_machine *m, const struct cep_wait *w)
 	return !(e->flags & KEYTAB_F_DEAD) && ((struct cep_key *)keytab_value(e))->serial == w->serial;
 }
 
-/* Events of keys that are gone. */
-static void wait_compact(struct cep_machine *m)
+static bool wait_wanted(const void *m, const void *w)
 {
-	size_t kept = 0;
-
-	for (size_t i = 0; i < m->wait_count; i++)
-		if (wait_lives(m, &m->wait_list[i]))
-			m->wait_list[kept++] = m->wait_list[i];
-	m->wait_count = kept;
+	return wait_lives(m, w);
 }
 
 void cep_wait_add(struct cep_machine *m, struct cep_key *key, const struct cep_event *ev)
 {
 	struct cep_wait *w;
 
-	if (m->wait_count == m->wait_room && m->wait_count > 2 * m->waiting + 64)
-		wait_compact(m);
-	if (m->wait_count == m->wait_room) {
-		m->wait_room = m->wait_room * 2 + 256;
-		m->wait_list = must_realloc(m->wait_list, m->wait_room, sizeof *m->wait_list);
-	}
-	w = &m->wait_list[m->wait_count++];
+	/* Events of keys that are gone. */
+	if (timewait_full(&m->waits) && m->waits.count > 2 * m->waiting + 64)
+		timewait_filter(&m->waits, sizeof *w, wait_wanted, m);
+	w = timewait_add(&m->waits, sizeof *w, ev->time_ms);
 	*w = (struct cep_wait){.time_ms = ev->time_ms,
 		.offset = ev->offset,
 		.value = ev->value,
@@ -58,29 +49,18 @@ static void ready_room(struct cep *cep, size_t count)
 int cep_wait_reach(struct cep_machine *m, int64_t step_ms)
 {
 	struct cep *cep = m->cep;
-	size_t count = 0, kept = 0;
-	int64_t least = CEP_NEVER, most = CEP_NO_TIME;
 	const struct cep_wait *ready;
-	bool sorted = true;
+	struct timewait_taken taken;
+	size_t count;
 	int rc = 0;
 
-	ready_room(cep, m->wait_count);
-	for (size_t i = 0; i < m->wait_count; i++) {
-		const struct cep_wait *w = &m->wait_list[i];
-
-		if (w->time_ms >= step_ms) {
-			m->wait_list[kept++] = *w;
-			continue;
-		}
-		sorted = sorted && w->time_ms >= most;
-		most = w->time_ms > most ? w->time_ms : most;
-		least = w->time_ms < least ? w->time_ms : least;
-		cep->ready[0][count++] = *w;
-	}
-	m->wait_count = kept;
+	ready_room(cep, timewait_most(&m->waits, step_ms) + 1);
+	taken = timewait_take(&m->waits, sizeof *ready, step_ms, cep->ready[0]);
+	count = taken.count;
 	ready = cep->ready[0];
-	if (!sorted)
-		ready = timesort(cep->ready[0], cep->ready[1], count, sizeof *ready, least, most);
+	if (!taken.sorted)
+		ready = timesort(
+			cep->ready[0], cep->ready[1], count, sizeof *ready, taken.least_ms, taken.most_ms);
 	cep_judging(m, true);
 	for (size_t i = 0; i < count; i++) {
 		const struct cep_wait *w = &ready[i];

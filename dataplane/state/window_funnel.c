@@ -10,10 +10,12 @@
 #include "due_heap.h"
 #include "stage_priv.h"
 #include "timesort.h"
+#include "timewait.h"
 
 #define EVENT_BYTES 32u	  /* logical, of an event that waits */
 #define WINDOW_BYTES 512u /* logical, of a window beside its cells */
 #define EXPIRY_SLACK 64u
+#define AHEAD 8u		     /* events whose users are asked for */
 #define FUNNEL_GATHERED (1ull << 63) /* in an offset: of another journal, before this one */
 
 /* Value of a user's entry: the attempt that is open. */
@@ -41,9 +43,9 @@ struct funnel_window {
 struct funnel {
 	struct stage_window w;
 	struct keytab users;
-	struct funnel_event *event; /* in no order */
-	size_t event_count, event_room;
-	struct funnel_event *ready;   /* those of a step; room for as many */
+	struct timewait events;	    /* struct funnel_event */
+	struct funnel_event *ready; /* those of a step */
+	size_t ready_room;
 	struct funnel_window *window; /* ascending */
 	uint32_t window_count, window_room;
 	struct agg_arena *arena;
@@ -102,7 +104,7 @@ static void funnel_free(struct stage_window *w)
 	for (uint32_t i = 0; i < f->window_count; i++)
 		free(f->window[i].cells);
 	free(f->window);
-	free(f->event);
+	timewait_free(&f->events);
 	free(f->ready);
 	free(f->expiry.due);
 	keytab_free(&f->users);
@@ -112,12 +114,7 @@ static void funnel_free(struct stage_window *w)
 /* ---- events ---- */
 static void event_wait(struct funnel *f, const struct funnel_event *ev)
 {
-	if (f->event_count == f->event_room) {
-		f->event_room = f->event_room * 2 + 256;
-		f->event = must_realloc(f->event, f->event_room, sizeof *f->event);
-		f->ready = must_realloc(f->ready, f->event_room, sizeof *f->ready);
-	}
-	f->event[f->event_count++] = *ev;
+	*(struct funnel_event *)timewait_add(&f->events, sizeof *ev, ev->time_ms) = *ev;
 	((struct attempt *)keytab_value(keytab_at(&f->users, ev->user)))->waiting++;
 }
 
@@ -138,6 +135,19 @@ static uint64_t steps_match(
 	return any;
 }
 
+/* Of each pick the user that it probably has, fetched, and its reference in `at`. */
+static void users_guess(const struct funnel *f, struct stage_pick *pick, uint32_t count)
+{
+	for (struct stage_pick *p = pick; p < pick + count; p++) {
+		uint32_t match = p->slot ? keytab_match(p->slot, p->tag) : 0;
+
+		p->at = match ? p->slot->ref[__builtin_ctz(match)] : 0;
+		p->entry = p->at ? keytab_at(&f->users, (uint32_t)p->at) : NULL;
+		if (p->entry)
+			keytab_prefetch_entry(&f->users, p->entry);
+	}
+}
+
 /* The user of a pick, perhaps a new one, as a reference. 0: not followed. */
 static uint32_t user_of(struct funnel *f, struct stage_pick *p)
 {
@@ -146,6 +156,8 @@ static uint32_t user_of(struct funnel *f, struct stage_pick *p)
 
 	if (w->st->full)
 		return 0;
+	if (p->entry && stage_key_is(&f->users, p->entry, p))
+		return (uint32_t)p->at;
 	stage_key_want(w, p);
 	if (p->other)
 		return 0;
@@ -176,7 +188,7 @@ static void funnel_take(struct stage_window *w, struct stage_run *run)
 	}
 	w->stats->events += count;
 	stage_keys_look(w, &f->users, pick, count);
-	stage_keys_guess(&f->users, pick, count);
+	users_guess(f, pick, count);
 	for (uint32_t k = 0; k < count; k++) {
 		uint32_t i = pick[k].index;
 		struct funnel_event ev = {
@@ -314,7 +326,6 @@ static void attempts_expire(struct funnel *f, int64_t step_ms)
 	}
 }
 
-/* Looks at the events that the watermark has passed: those before step_ms. */
 /* Those in hand by (time, offset). They came in the order of their offsets, but where states were gathered.
  */
 static const struct funnel_event *ready_sort(struct funnel *f, size_t count, int64_t least, int64_t most)
@@ -331,29 +342,27 @@ static const struct funnel_event *ready_sort(struct funnel *f, size_t count, int
 	return event;
 }
 
+/* Looks at the events that the watermark has passed: those before step_ms. */
 static void funnel_reach(struct stage_window *w, int64_t step_ms)
 {
 	struct funnel *f = (struct funnel *)w;
-	int64_t least = INT64_MAX, most = INT64_MIN;
-	const struct funnel_event *ready_event;
-	size_t kept = 0, ready = 0;
+	const struct funnel_event *ready;
+	size_t room = timewait_most(&f->events, step_ms) + 1;
+	struct timewait_taken taken;
 
-	for (size_t i = 0; i < f->event_count; i++) {
-		const struct funnel_event *ev = &f->event[i];
-
-		if (ev->time_ms >= step_ms) {
-			f->event[kept++] = *ev;
-			continue;
-		}
-		least = ev->time_ms < least ? ev->time_ms : least;
-		most = ev->time_ms > most ? ev->time_ms : most;
-		f->ready[ready++] = *ev;
+	if (room > f->ready_room) {
+		f->ready_room = room + room / 2;
+		free(f->ready);
+		f->ready = must_realloc(NULL, f->ready_room, sizeof *f->ready);
 	}
-	f->event_count = kept;
-	if (ready) {
-		ready_event = ready_sort(f, ready, least, most);
-		for (size_t i = 0; i < ready; i++)
-			event_look(f, &ready_event[i]);
+	taken = timewait_take(&f->events, sizeof *ready, step_ms, f->ready);
+	if (taken.count) {
+		ready = ready_sort(f, taken.count, taken.least_ms, taken.most_ms);
+		for (size_t i = 0; i < taken.count; i++) {
+			if (i + AHEAD < taken.count)
+				__builtin_prefetch(keytab_at(&f->users, ready[i + AHEAD].user), 1);
+			event_look(f, &ready[i]);
+		}
 	}
 	attempts_expire(f, step_ms);
 }
@@ -412,7 +421,7 @@ static void funnel_measure(const struct stage_window *w, uint64_t *keys, uint64_
 	const struct funnel *f = (const struct funnel *)w;
 
 	*keys += f->users.count;
-	*bytes += keytab_logical_bytes(&f->users) + f->event_count * EVENT_BYTES + agg_arena_used(f->arena) +
+	*bytes += keytab_logical_bytes(&f->users) + f->events.count * EVENT_BYTES + agg_arena_used(f->arena) +
 		  f->window_count * (WINDOW_BYTES + (uint64_t)w->def->step_count * w->cell_bytes);
 }
 
@@ -441,22 +450,30 @@ static void users_save(const struct funnel *f, struct bytes *out)
 	}
 }
 
+static void events_save(const struct funnel *f, struct bytes *out)
+{
+	size_t count = f->events.count, at = 0;
+	struct funnel_event *event = must_calloc(count + 1, sizeof *event);
+
+	for (size_t i = 0; i < f->events.blocks; at += f->events.block[i++].count)
+		memcpy(event + at, f->events.block[i].item, f->events.block[i].count * sizeof *event);
+	qsort(event, count, sizeof *event, event_compare);
+	bytes_put_u64(out, count);
+	for (size_t i = 0; i < count; i++) {
+		stage_put_key(&f->users, keytab_at(&f->users, event[i].user), out);
+		bytes_put_i64(out, event[i].time_ms);
+		bytes_put_u64(out, event[i].offset);
+		bytes_put_u32(out, event[i].steps);
+	}
+	free(event);
+}
+
 static void funnel_save(const struct stage_window *w, struct bytes *out)
 {
 	const struct funnel *f = (const struct funnel *)w;
 
 	users_save(f, out);
-	bytes_put_u64(out, f->event_count);
-	if (f->event_count) {
-		memcpy(f->ready, f->event, f->event_count * sizeof *f->event);
-		qsort(f->ready, f->event_count, sizeof *f->ready, event_compare);
-	}
-	for (size_t i = 0; i < f->event_count; i++) {
-		stage_put_key(&f->users, keytab_at(&f->users, f->ready[i].user), out);
-		bytes_put_i64(out, f->ready[i].time_ms);
-		bytes_put_u64(out, f->ready[i].offset);
-		bytes_put_u32(out, f->ready[i].steps);
-	}
+	events_save(f, out);
 	bytes_put_u32(out, f->window_count);
 	for (uint32_t i = 0; i < f->window_count; i++) {
 		bytes_put_i64(out, f->window[i].start_ms);
