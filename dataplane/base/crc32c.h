@@ -1,5 +1,6 @@
 /* CRC-32C (Castagnoli, RFC 3720 appendix B.4; Kafka record batches use the same). Any thread, no state.
- * Uses the SSE4.2 instruction, three independent streams for long inputs. */
+ * Long inputs by carry-less multiplication where the processor has it for 256 bits, else by the SSE4.2
+ * instruction. */
 #ifndef SLUICE_CRC32C_H
 #define SLUICE_CRC32C_H
 
