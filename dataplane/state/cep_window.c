@@ -1,21 +1,43 @@
 /* Rules that count what lies in the last `within`: count, sum, distinct, rate, unchanged. State thread. Each
  * event moves the key's `now`, what is too old goes, and the rule is asked again: so it alerts with every
  * event that finds it true, as long as it is not suppressed. */
+#include <immintrin.h>
+
+#include "avx2.h"
 #include "cep_priv.h"
 
-/* Where an item of this time goes: behind those that are not later. Mostly at the end. */
+/* Where an item of this time goes, of `count` that are in order and begin with theirs: behind those that are
+ * not later. Mostly at the end; else, with many of them, anywhere. */
+static inline __attribute__((always_inline)) uint32_t place_among(
+	const void *item, uint32_t item_bytes, uint32_t count, int64_t t)
+{
+	const uint8_t *at = item;
+	int64_t time_ms;
+
+	if (!count)
+		return 0;
+	memcpy(&time_ms, at + (size_t)(count - 1) * item_bytes, sizeof time_ms);
+	if (time_ms <= t)
+		return count;
+	while (count > 1) {
+		uint32_t half = count / 2;
+
+		memcpy(&time_ms, at + (size_t)(half - 1) * item_bytes, sizeof time_ms);
+		at += time_ms <= t ? (size_t)half * item_bytes : 0;
+		count -= half;
+	}
+	memcpy(&time_ms, at, sizeof time_ms);
+	return (uint32_t)((size_t)(at - (const uint8_t *)item) / item_bytes) + (time_ms <= t);
+}
+
 static uint32_t place_of(const struct cep_valued *item, uint32_t count, int64_t t)
 {
-	while (count && item[count - 1].time_ms > t)
-		count--;
-	return count;
+	return place_among(item, sizeof *item, count, t);
 }
 
 static uint32_t place_of_time(const int64_t *item, uint32_t count, int64_t t)
 {
-	while (count && item[count - 1] > t)
-		count--;
-	return count;
+	return place_among(item, sizeof *item, count, t);
 }
 
 static void now_raise(struct cep_key *key, int64_t t)
@@ -150,25 +172,60 @@ int cep_sum_take(struct cep_machine *m, struct cep_key *key, const struct cep_ev
 
 /* ---- distinct ---- */
 
-/* What one walk over a key's values tells: where this one is, or UINT32_MAX, and the first of those that were
- * seen longest ago; there is one at least. No branch: where the oldest is nobody can guess. */
+/* What one walk over a key's values tells: where this one is, or UINT32_MAX, and when that was seen which was
+ * seen longest ago. */
 struct distinct_look {
-	uint32_t found, oldest;
+	uint32_t found;
+	int64_t oldest_ms;
 };
 
-static struct distinct_look distinct_look(const struct cep_valued *item, uint32_t count, int64_t value)
+/* No branch: where a value is nobody can guess. */
+static struct distinct_look distinct_walk(
+	const struct cep_valued *item, uint32_t from, uint32_t count, int64_t value, struct distinct_look at)
 {
-	struct distinct_look at = {UINT32_MAX, 0};
-	int64_t oldest_ms = item[0].time_ms;
-
-	for (uint32_t i = 0; i < count; i++) {
+	for (uint32_t i = from; i < count; i++) {
 		int64_t time_ms = item[i].time_ms;
 
 		at.found = item[i].value == value ? i : at.found;
-		at.oldest = time_ms < oldest_ms ? i : at.oldest;
-		oldest_ms = time_ms < oldest_ms ? time_ms : oldest_ms;
+		at.oldest_ms = time_ms < at.oldest_ms ? time_ms : at.oldest_ms;
 	}
 	return at;
+}
+
+/* Four items at a time, in the order 0, 2, 1, 3. A value is there once at most. */
+AVX2_FN static struct distinct_look distinct_walk_avx2(
+	const struct cep_valued *item, uint32_t count, int64_t value)
+{
+	const __m256i wanted = _mm256_set1_epi64x(value), four = _mm256_set1_epi64x(4);
+	__m256i place = _mm256_setr_epi64x(0, 2, 1, 3), found = _mm256_set1_epi64x(-1);
+	__m256i oldest = _mm256_set1_epi64x(INT64_MAX);
+	struct distinct_look at = {UINT32_MAX, INT64_MAX};
+	int64_t place_of[4], oldest_of[4], last = -1;
+
+	for (uint32_t i = 0; i < count / 4 * 4; i += 4) {
+		__m256i low = _mm256_loadu_si256((const __m256i *)(item + i));
+		__m256i high = _mm256_loadu_si256((const __m256i *)(item + i + 2));
+		__m256i time = _mm256_unpacklo_epi64(low, high), is = _mm256_unpackhi_epi64(low, high);
+
+		found = _mm256_blendv_epi8(found, place, _mm256_cmpeq_epi64(is, wanted));
+		oldest = _mm256_blendv_epi8(oldest, time, _mm256_cmpgt_epi64(oldest, time));
+		place = _mm256_add_epi64(place, four);
+	}
+	_mm256_storeu_si256((__m256i *)place_of, found);
+	_mm256_storeu_si256((__m256i *)oldest_of, oldest);
+	for (int i = 0; i < 4; i++) {
+		last = place_of[i] > last ? place_of[i] : last;
+		at.oldest_ms = oldest_of[i] < at.oldest_ms ? oldest_of[i] : at.oldest_ms;
+	}
+	at.found = last < 0 ? UINT32_MAX : (uint32_t)last;
+	return distinct_walk(item, count / 4 * 4, count, value, at);
+}
+
+static struct distinct_look distinct_look(const struct cep_valued *item, uint32_t count, int64_t value)
+{
+	if (count >= 16 && avx2_usable())
+		return distinct_walk_avx2(item, count, value);
+	return distinct_walk(item, 0, count, value, (struct distinct_look){UINT32_MAX, INT64_MAX});
 }
 
 /* Drops the values that were seen too long ago. */
@@ -183,28 +240,31 @@ static void distinct_expire(struct cep_machine *m, struct cep_key *key)
 	cep_list_keep(m, &key->list, sizeof *item, kept);
 }
 
-/* A value that the list does not have. Of one that is full the oldest goes, which may be this one. */
+/* A value that the list does not have. Of one that is full the oldest goes, which may be this one: of several
+ * the first. */
 static void distinct_add(
-	struct cep_machine *m, struct cep_key *key, uint32_t oldest, const struct cep_event *ev)
+	struct cep_machine *m, struct cep_key *key, int64_t oldest_ms, const struct cep_event *ev)
 {
 	const struct cep_valued fresh = {ev->time_ms, ev->value};
 	struct cep_valued *item = cep_items(m, &key->list, sizeof *item);
-	uint32_t count = key->list.count;
+	uint32_t count = key->list.count, oldest = 0;
 
 	if (count < m->events_max) {
 		*(struct cep_valued *)cep_list_add(m, &key->list, sizeof *item, count) = fresh;
 		return;
 	}
 	m->stats.cut++;
-	if (ev->time_ms < item[oldest].time_ms)
+	if (ev->time_ms < oldest_ms)
 		return;
+	while (item[oldest].time_ms != oldest_ms)
+		oldest++;
 	memmove(item + oldest, item + oldest + 1, (count - 1 - oldest) * sizeof *item);
 	item[count - 1] = fresh;
 }
 
 int cep_distinct_take(struct cep_machine *m, struct cep_key *key, const struct cep_event *ev)
 {
-	struct distinct_look at = {UINT32_MAX, 0};
+	struct distinct_look at = {UINT32_MAX, INT64_MAX};
 	struct cep_list *list = &key->list;
 	struct cep_valued *item = cep_items(m, list, sizeof *item);
 	struct finding found;
@@ -212,17 +272,16 @@ int cep_distinct_take(struct cep_machine *m, struct cep_key *key, const struct c
 	now_raise(key, ev->time_ms);
 	if (list->count)
 		at = distinct_look(item, list->count, ev->value);
-	if (list->count && key->now_ms - item[at.oldest].time_ms >= m->within_ms) {
+	if (list->count && key->now_ms - at.oldest_ms >= m->within_ms) {
 		distinct_expire(m, key);
 		item = cep_items(m, list, sizeof *item);
-		at = list->count ? distinct_look(item, list->count, ev->value)
-				 : (struct distinct_look){UINT32_MAX, 0};
+		at = distinct_look(item, list->count, ev->value);
 	}
 	if (at.found != UINT32_MAX) {
 		item += at.found;
 		item->time_ms = ev->time_ms > item->time_ms ? ev->time_ms : item->time_ms;
 	} else {
-		distinct_add(m, key, at.oldest, ev);
+		distinct_add(m, key, at.oldest_ms, ev);
 		cep_seen_add(m, key, ev);
 	}
 	if (list->count < m->def.at_least || !alert_due(m, key))

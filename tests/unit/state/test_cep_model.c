@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "avx2.h"
+
 #define STREAM_EVENTS 120
 #define CASES_MIN 1000000u
 
@@ -95,12 +97,14 @@ static void counts_compare(struct cep_rig *rig, struct cep_model *model)
 
 static void stream(const struct rule_state *rule)
 {
-	uint32_t keys = 1 + random_below(9), pace = 1 + random_below(60), values = 1 + random_below(6);
+	uint32_t keys = 1 + random_below(9), pace = 1 + random_below(60);
+	uint32_t values = 1 + random_below(random_below(4) ? 6 : 80);
 	int64_t now = CEP_RIG_TIME, step = INT64_MIN, watermark = INT64_MIN, spread = random_below(500);
 	struct cep_model *model = cep_model_new(rule);
 	struct rig_alerts want = {0};
 	static struct cep_rig rig;
 
+	avx2_barred = random_below(2);
 	cep_rig_open(&rig, rule);
 	for (uint32_t i = 0; i < STREAM_EVENTS; i++) {
 		struct rig_hit hit = {
@@ -137,6 +141,7 @@ static void stream(const struct rule_state *rule)
 	cep_rig_close(&rig);
 	cep_model_free(model);
 	free(want.alert);
+	avx2_barred = false;
 }
 
 static void run(enum rule_state_kind kind, uint32_t streams)
