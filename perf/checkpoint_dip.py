@@ -9,17 +9,15 @@ window of a day by user, of whom there are KEYS (1,200,000); once a million of t
 about checkpoints. Printed: the journal's and the state stage's throughput in the intervals that overlap with a
 checkpoint (from its thread's standing still until it is written) and in those without, of the same run; the longest
 pause; drops by name, which must be none at a load that is held. Needs root; no sinks."""
-import json
 import os
 import re
-import socket
 import statistics
 import sys
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "tests", "integration", "e2e"))
-from common import PARTITIONS, cpu_seconds  # noqa: E402  (the others need the path above)
+from common import PARTITIONS, Control, cpu_seconds  # noqa: E402  (the others need the path above)
 from daemon import UDP_PORT, Daemon  # noqa: E402
 from netns import Sender  # noqa: E402
 from rig import Rig, wait_until  # noqa: E402
@@ -36,18 +34,13 @@ LOST = ("no_batch", "journal_full", "journal_failed")  # others, as of frames th
 EVERY_SECONDS, STEP_SECONDS = 4, 0.1
 
 
-class Looks:
-    """The control socket, over one connection: a process for each look would cost more than what is looked at."""
-
+class Looks(Control):
     def __init__(self, path):
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.connect(path)
-        self.file, self.all = self.socket.makefile("rwb"), []
+        super().__init__(path)
+        self.all = []
 
     def metrics(self):
-        self.file.write(json.dumps({"v": 1, "cmd": "metrics", "args": {}}).encode() + b"\n")
-        self.file.flush()
-        return json.loads(self.file.readline())["result"]["text"]
+        return self.call("metrics")["text"]
 
     def look(self):
         at, text = time.monotonic(), self.metrics()

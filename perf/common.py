@@ -1,8 +1,10 @@
 """What the measuring scripts share: CPU time of processes and of the machine, topics written and read by kcat, files of
 events for bench_windows and its peer, its runs."""
 import collections
+import json
 import os
 import random
+import socket
 import struct
 import subprocess
 import sys
@@ -27,6 +29,21 @@ def worker_seconds(pid):
         if "(rte-worker" in head or "(lcore-worker" in head:
             total += int(fields[11]) + int(fields[12])
     return total / os.sysconf("SC_CLK_TCK")
+
+
+class Control:
+    """The control socket, over one connection: a process for each look would cost more than what is looked at."""
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.connect(path)
+        self.file = self.socket.makefile("rwb")
+
+    def call(self, command):
+        """The command's result, None if it failed."""
+        self.file.write(json.dumps({"v": 1, "cmd": command, "args": {}}).encode() + b"\n")
+        self.file.flush()
+        return json.loads(self.file.readline()).get("result")
 
 
 def threads_cpu(pid):

@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 
-from common import PARTITIONS, cpu_seconds
+from common import PARTITIONS, Control, cpu_seconds
 
 BUILD = os.path.abspath(sys.argv[1] if len(sys.argv) > 1 else "build")
 EVENTS = int(sys.argv[2]) if len(sys.argv) > 2 else 3400000
@@ -55,15 +55,17 @@ class Sluiced:
         self.folder = folder
         with open(f"{folder}/sluiced.yaml", "w", encoding="utf-8") as f:
             f.write(config(folder, pcap))
-        self.began, self.print_at = time.monotonic(), 0
+        self.began, self.print_at, self.control = time.monotonic(), 0, None
         with open(f"{folder}/log", "ab") as log:
             self.child = subprocess.Popen([os.path.join(BUILD, "controlplane/sluiced"), "--config",
                                            f"{folder}/sluiced.yaml"], stdout=log, stderr=log)
 
-    def ctl(self, *words):
+    def ctl(self, command):
         try:
-            return json.loads(tool(CTL, "--socket", f"{self.folder}/control.sock", "--json", *words))
-        except (subprocess.CalledProcessError, json.JSONDecodeError):
+            self.control = self.control or Control(f"{self.folder}/control.sock")
+            return self.control.call(command)
+        except (OSError, json.JSONDecodeError):
+            self.control = None
             return None
 
     def wait(self, what, condition):
