@@ -138,6 +138,8 @@ static int queues_deal(struct dataplane *dp, struct err *err)
 				(!w->queue_count || w->kernel_gathers) && dp->port[p].quirks->kernel_gathers;
 			w->queue[w->queue_count].port = dp->port[p].id;
 			w->queue[w->queue_count].queue = q;
+			w->queue[w->queue_count].file = dp->port[p].file;
+			w->queue[w->queue_count].pool = dp->port[p].pool;
 			w->queue[w->queue_count].decap = dp->port[p].decap;
 			w->queue[w->queue_count++].finite = driver_is_finite(dp->port[p].cfg->device);
 		}

@@ -7,6 +7,17 @@
 #include "dataplane.h"
 #include "dataplane_priv.h"
 
+/* The driver has none of the port's frames. */
+static void file_stats(const struct frame_file *file, struct rte_eth_stats *st)
+{
+	struct frame_file_stats from = frame_file_stats(file);
+
+	st->ipackets = from.frames;
+	st->ibytes = from.bytes;
+	st->rx_nombuf = from.no_mbuf;
+	st->ierrors = from.errors;
+}
+
 void dataplane_port_stats(const struct dataplane *dp, uint32_t index, struct port_stats *out)
 {
 	struct port *port = dataplane_port(dp, index);
@@ -17,6 +28,8 @@ void dataplane_port_stats(const struct dataplane *dp, uint32_t index, struct por
 
 	memset(out, 0, sizeof *out);
 	rte_eth_stats_get(port->id, &st);
+	if (port->file)
+		file_stats(port->file, &st);
 	rte_eth_link_get_nowait(port->id, &link);
 	rte_eth_dev_info_get(port->id, &info);
 	snprintf(out->name, sizeof out->name, "%.32s", port->cfg->name);

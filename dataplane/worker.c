@@ -145,11 +145,14 @@ static uint32_t worker_poll(struct worker *w, struct worker_queue *q)
 
 	if (atomic_load_explicit(&q->ended, memory_order_relaxed) || worker_must_wait(w, q))
 		return 0;
-	n = rte_eth_rx_burst(q->port, q->queue, mbuf, (uint16_t)w->burst);
+	if (q->file)
+		n = frame_file_burst(q->file, q->port, q->pool, mbuf, (uint16_t)w->burst);
+	else
+		n = rte_eth_rx_burst(q->port, q->queue, mbuf, (uint16_t)w->burst);
 	w->stats.polls++;
 	if (n == 0) {
 		w->stats.polls_empty++;
-		if (q->finite)
+		if (q->finite && (!q->file || frame_file_ended(q->file)))
 			atomic_store_explicit(&q->ended, true, memory_order_release);
 		return 0;
 	}

@@ -10,6 +10,7 @@
 #include "answer.h"
 #include "capture.h"
 #include "dataplane.h"
+#include "frame_file.h"
 #include "pipeline.h"
 #include "spread.h"
 
@@ -18,8 +19,10 @@
 struct worker_queue {
 	uint16_t port;
 	uint16_t queue;
-	uint32_t decap;	    /* of its port */
-	bool finite;	    /* a file: the first empty poll is its end */
+	uint32_t decap;		 /* of its port */
+	bool finite;		 /* a file: the first empty poll is its end */
+	struct frame_file *file; /* the port's, if that is where its frames are; and its pool */
+	struct rte_mempool *pool;
 	_Atomic bool ended; /* written by the worker */
 };
 

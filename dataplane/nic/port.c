@@ -294,6 +294,12 @@ int port_open(
 		err_set(err, rc, "port %s: start: %s", cfg->name, rte_strerror(-rc));
 		goto fail;
 	}
+	if (port->queues == 1 && driver_is_finite(cfg->device))
+		rc = frame_file_open(&port->file, cfg->device, err);
+	if (rc) {
+		err_prefix(err, "port %s", cfg->name);
+		goto fail;
+	}
 	if (port->quirks->opened)
 		port->quirks->opened(&port->driver);
 	if (cfg->promiscuous)
@@ -322,6 +328,7 @@ void port_close(struct port *port)
 	}
 	if (port->multicast_fd >= 0)
 		close(port->multicast_fd);
+	frame_file_close(port->file);
 	rte_mempool_free(port->pool);
 	*port = (struct port){.id = RTE_MAX_ETHPORTS, .multicast_fd = -1};
 }

@@ -10,6 +10,7 @@
 #include "config.h"
 #include "driver.h"
 #include "err.h"
+#include "frame_file.h"
 
 struct port {
 	uint16_t id; /* DPDK port id */
@@ -21,7 +22,8 @@ struct port {
 	const struct driver_quirks *quirks;
 	struct rte_mempool *pool;
 	struct driver_state driver;
-	int multicast_fd; /* holds the kernel interface's multicast open; -1: none */
+	struct frame_file *file; /* its frames come from there; NULL: from the driver */
+	int multicast_fd;	 /* holds the kernel interface's multicast open; -1: none */
 };
 
 /* mbufs that a port's rings, a burst of each queue, the pool's caches of the workers, and `away`, the workers
