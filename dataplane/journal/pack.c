@@ -11,6 +11,9 @@
 #include "crc32c.h"
 #include "hash.h"
 
+#define PACK_AHEAD 2048u  /* bytes that are on their way while a record is looked at */
+#define PACK_PIECE 12288u /* is copied and then summed up: both in the first-level cache */
+
 void drop_count(struct journal_part *part, enum drop_reason reason, uint64_t count)
 {
 	part->totals.drops[reason] += count;
@@ -22,6 +25,19 @@ void pack_drops(struct journal_part *part, const struct batch *b)
 	for (int i = 0; i < DROP_ID_MAX; i++)
 		if (b->drop_delta[i])
 			drop_count(part, (enum drop_reason)i, b->drop_delta[i]);
+}
+
+/* A batch comes from another core, and each record says where the next one is: without this the pass would
+ * wait for its lines one after the other. at: of a record of `bytes` bytes. Not what lies behind the batch:
+ * the worker may be filling it. */
+static inline void pack_prefetch(const struct batch *b, uint32_t at, uint32_t bytes)
+{
+	uint32_t end = at + PACK_AHEAD + bytes;
+
+	if (end > b->bytes)
+		end = b->bytes;
+	for (at += PACK_AHEAD; at < end; at += 64)
+		__builtin_prefetch(b->data + at);
 }
 
 /* Passes over the records of a batch and stops the process at one that is not well-formed: only a bug of ours
@@ -45,6 +61,7 @@ static uint32_t pack_index(struct journal_part *part, const struct batch *b)
 		hash = dedup_of_record(dedup, rec, room, &id);
 		if (hash)
 			dedup_prefetch(dedup, hash);
+		pack_prefetch(b, at, rec->bytes);
 		part->pack_at[count] = at;
 		part->pack_hash[count] = hash;
 		at += rec->bytes;
@@ -81,12 +98,21 @@ static void pack_times(struct journal_part *part, const struct batch *b, uint64_
 	}
 }
 
-static void pack_copy(struct journal_part *part, const void *from, uint32_t bytes)
+static void pack_copy(struct journal_part *part, const uint8_t *from, uint32_t bytes)
 {
-	/* The sum here, where the bytes are in the cache, not over the whole block when it is full. */
-	memcpy(part->cache.buf[part->open_buf].mem + BLOCK_HEADER_BYTES + part->open_bytes, from, bytes);
-	part->open_crc = crc32c(part->open_crc, from, bytes);
+	uint8_t *to = part->cache.buf[part->open_buf].mem + BLOCK_HEADER_BYTES + part->open_bytes;
+
 	part->open_bytes += bytes;
+	/* The sum here, where the bytes are in the cache, not over the whole block when it is full. */
+	while (bytes) {
+		uint32_t piece = bytes < PACK_PIECE ? bytes : PACK_PIECE;
+
+		memcpy(to, from, piece);
+		part->open_crc = crc32c(part->open_crc, from, piece);
+		to += piece;
+		from += piece;
+		bytes -= piece;
+	}
 }
 
 /* by_kind: records that were known, by record_kind & 7. */
@@ -159,7 +185,8 @@ static void pack_records(struct journal_part *part, struct batch *b, uint32_t co
 			ack_add(part, rec);
 		if (rec->receive_time_ms > time_ms)
 			time_ms = rec->receive_time_ms;
-		else if (!derived) /* a clock that was set back, or another worker's batch that waited */
+		else if (!derived && rec->receive_time_ms < time_ms)
+			/* a clock that was set back, or another worker's batch that waited */
 			rec->receive_time_ms = time_ms;
 		if (part->pack_hash[i] && !dedup_add_record(&part->dedup, rec, part->pack_hash[i],
 						  part->pack_guess[i], time_ms)) {
@@ -246,7 +273,7 @@ enum pack_answer pack_own(
 	rec->payload_bytes = payload;
 	if (payload)
 		memcpy(rec + 1, text, payload);
-	pack_copy(part, rec, rec->bytes);
+	pack_copy(part, (const uint8_t *)rec, rec->bytes);
 	part->totals.records[kind]++;
 	block_count(&part->open_counts, rec);
 	part->place.offset++;
