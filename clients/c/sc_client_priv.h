@@ -4,11 +4,12 @@
 #define SC_CLIENT_PRIV_H
 
 #include "sc_key.h"
-#include "sc_rto.h"
+#include "sc_rack.h"
 #include "sc_window.h"
 #include "sluice_client.h"
 
 #define SC_NEVER UINT64_MAX
+#define SC_TWICE (1ull << 63) /* with a sequence: an answer more than one tells nothing */
 
 struct sluice_client {
 	int fd, family;
@@ -19,14 +20,17 @@ struct sluice_client {
 	uint64_t producer;
 	uint64_t linger_ns;
 	uint64_t linger_due_ns; /* when what is queued leaves, full or not; SC_NEVER: nothing is queued */
-	uint64_t repeat_due_ns; /* no event is due before, by repeat_base_ns; SC_NEVER: none has been sent */
-	uint64_t repeat_base_ns;
-	size_t datagram_bytes; /* payload that events are packed into */
-	size_t payload_max;    /* of the path */
+	uint64_t repeat_due_ns; /* nothing is to be repeated before; SC_NEVER: nothing is unanswered */
+	uint64_t silent_ns;	/* when something left or was settled last */
+	uint32_t datagram;	/* number of the one that left last */
+	size_t datagram_bytes;	/* payload that events are packed into */
+	size_t payload_max;	/* of the path */
 	void (*refused)(void *arg, uint64_t sequence, unsigned reason, const char *event, size_t bytes);
 	void *refused_arg;
 	struct sc_window window;
 	struct sc_rto rto;
+	struct sc_rack rack;
+	uint64_t repeated[SC_WINDOW];	    /* by sequence % SC_WINDOW: the latest one that was repeated */
 	struct sluice_client_counts counts; /* what is not kept elsewhere */
 	uint8_t out[SC_DATAGRAM_MAX + 1], in[SC_DATAGRAM_MAX + 1];
 };
@@ -44,7 +48,7 @@ bool sc_queue_full(const struct sluice_client *c);
 /* Sends queued events: full datagrams, and the last one that is not full if its time has come or with `all`.
  */
 void sc_send_queued(struct sluice_client *c, uint64_t now_ns, bool all);
-/* Sends what has not been acknowledged in time again. */
+/* Sends again what is lost; if nothing was answered for too long, the datagram that left first. */
 void sc_send_due(struct sluice_client *c, uint64_t now_ns);
 
 /* Reads what has come; returns how many answers of ours were among it. */

@@ -6,8 +6,27 @@
 
 #define READS_MAX 256 /* in a row: a flood of answers does not keep events from being sent */
 
+/* There was no need of the latest repeat: what was sent before it has been answered. */
+static void repeated_early(struct sluice_client *c, uint64_t now_ns)
+{
+	c->rto.doubted = true;
+	sc_rack_premature(&c->rack, &c->rto, now_ns);
+}
+
+/* An answer to what is settled. Its place may be another one's by now. */
+static void settled_again(struct sluice_client *c, uint64_t sequence, uint64_t now_ns)
+{
+	uint64_t *repeated = &c->repeated[sequence % SC_WINDOW];
+
+	c->counts.settled_again++;
+	if (*repeated == sequence)
+		repeated_early(c, now_ns);
+	else if (*repeated == (sequence | SC_TWICE))
+		*repeated = sequence;
+}
+
 /* An event that this answer may settle, or NULL, counted. */
-static struct sc_slot *slot_of(struct sluice_client *c, uint64_t sequence)
+static struct sc_slot *slot_of(struct sluice_client *c, uint64_t sequence, uint64_t now_ns)
 {
 	struct sc_slot *slot;
 
@@ -17,7 +36,7 @@ static struct sc_slot *slot_of(struct sluice_client *c, uint64_t sequence)
 	}
 	slot = sc_window_slot(&c->window, sequence);
 	if (sequence < c->window.base || slot->settled) {
-		c->counts.settled_again++;
+		settled_again(c, sequence, now_ns);
 		return NULL;
 	}
 	if (slot->sends == 0) {
@@ -25,6 +44,13 @@ static struct sc_slot *slot_of(struct sluice_client *c, uint64_t sequence)
 		return NULL;
 	}
 	return slot;
+}
+
+/* Whether it may be the latest repeat that is answered, and not what was sent before it: if not, the answer
+ * says nothing of other datagrams. */
+static bool is_latest(const struct sluice_client *c, const struct sc_slot *slot, uint64_t now_ns)
+{
+	return !slot->again || now_ns - slot->sent_ns >= sc_rto_least(&c->rto);
 }
 
 void sc_refuse(struct sluice_client *c, uint64_t sequence, unsigned reason)
@@ -55,15 +81,18 @@ static void take_ranges(struct sluice_client *c, const struct sc_answer *a, uint
 
 		sc_answer_range(a, i, &first, &bits);
 		for (; bits; bits >>= 1, first++) {
-			struct sc_slot *slot = bits & 1 ? slot_of(c, first) : NULL;
+			struct sc_slot *slot = bits & 1 ? slot_of(c, first, now_ns) : NULL;
 
 			if (!slot)
 				continue;
 			slot->settled = true;
 			c->window.settled++;
 			c->counts.acked++;
-			if (slot->sends ==
-				1) { /* of one that was repeated nobody knows which copy is answered */
+			if (is_latest(c, slot, now_ns))
+				sc_rack_answered(&c->rack, slot->datagram);
+			else if (now_ns - slot->sent_ns < sc_rto_least(&c->rto) / 2) /* beyond doubt */
+				repeated_early(c, now_ns);
+			if (!slot->again) { /* else nobody knows which copy is answered */
 				measured = true;
 				if (now_ns - slot->sent_ns > longest_ns)
 					longest_ns = now_ns - slot->sent_ns;
@@ -71,7 +100,24 @@ static void take_ranges(struct sluice_client *c, const struct sc_answer *a, uint
 		}
 	}
 	if (measured)
-		sc_rto_measured(&c->rto, longest_ns);
+		sc_rto_measured(&c->rto, longest_ns, now_ns);
+}
+
+static void take_refusals(struct sluice_client *c, const struct sc_answer *a, uint64_t now_ns)
+{
+	for (unsigned i = 0; i < a->refusals; i++) {
+		const struct sc_slot *slot;
+		uint64_t sequence;
+		uint16_t reason;
+
+		sc_answer_refusal(a, i, &sequence, &reason);
+		slot = slot_of(c, sequence, now_ns);
+		if (!slot)
+			continue;
+		if (is_latest(c, slot, now_ns))
+			sc_rack_answered(&c->rack, slot->datagram);
+		sc_refuse(c, sequence, reason);
+	}
 }
 
 static bool is_signed_well(
@@ -84,6 +130,7 @@ static bool is_signed_well(
 
 bool sc_take(struct sluice_client *c, const uint8_t *data, size_t bytes, uint64_t now_ns)
 {
+	uint64_t settled = c->counts.acked + c->counts.refused;
 	struct sc_answer a;
 
 	if (!sc_answer_read(&a, data, bytes) || c->no_ack) {
@@ -105,13 +152,13 @@ bool sc_take(struct sluice_client *c, const uint8_t *data, size_t bytes, uint64_
 	}
 	c->counts.answers++;
 	take_ranges(c, &a, now_ns);
-	for (unsigned i = 0; i < a.refusals; i++) {
-		uint64_t sequence;
-		uint16_t reason;
-
-		sc_answer_refusal(&a, i, &sequence, &reason);
-		if (slot_of(c, sequence))
-			sc_refuse(c, sequence, reason);
+	take_refusals(c, &a, now_ns);
+	settled = c->counts.acked + c->counts.refused - settled;
+	if (settled) {
+		sc_rto_answered(&c->rto);
+		sc_rack_settled(&c->rack, settled, SC_WINDOW);
+		c->silent_ns = now_ns;
+		c->repeat_due_ns = now_ns; /* what is lost is to be looked for */
 	}
 	sc_window_advance(&c->window);
 	return true;

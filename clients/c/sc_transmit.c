@@ -80,31 +80,30 @@ static bool is_for_later(struct sluice_client *c, int error)
 	return c->blocked || error == ENOBUFS || error == ENOMEM;
 }
 
-static uint64_t due_ns(const struct sluice_client *c, const struct sc_slot *slot)
-{
-	return slot->sent_ns + sc_rto_wait(&c->rto, slot->doublings);
-}
-
-/* again: it was its turn to be repeated. left: the system took it. */
+/* One datagram with these events. again: it was their turn to be repeated. left: the system took it. */
 static void mark_sent(
 	struct sluice_client *c, uint64_t first, unsigned count, bool again, bool left, uint64_t now_ns)
 {
+	uint64_t due_ns = now_ns + sc_rto_wait(&c->rto);
+
+	c->datagram++;
 	for (uint64_t s = first; s < first + count; s++) {
 		struct sc_slot *slot = sc_window_slot(&c->window, s);
-		uint64_t due;
 
 		if (left) {
 			c->counts.sent += slot->sends == 0;
 			c->counts.repeated += slot->sends > 0;
 			slot->sends += slot->sends < UINT8_MAX;
 		}
-		slot->doublings = (uint8_t)(again ? slot->doublings + (slot->doublings < SC_RTO_DOUBLINGS_MAX)
-						  : c->rto.doublings);
+		if (again)
+			c->repeated[s % SC_WINDOW] = s;
+		slot->again |= again;
 		slot->sent_ns = now_ns;
-		due = due_ns(c, slot);
-		if (due < c->repeat_due_ns)
-			c->repeat_due_ns = due;
+		slot->datagram = c->datagram;
 	}
+	c->silent_ns = now_ns;
+	if (due_ns < c->repeat_due_ns)
+		c->repeat_due_ns = due_ns;
 }
 
 /* With no_ack: what has left is settled. */
@@ -205,18 +204,22 @@ static unsigned send_run(struct sluice_client *c, uint64_t first, uint64_t end, 
 	return count;
 }
 
-/* The first event of `first` and on that is due, and where such events end; the next time that one is due
+/* The first event of `first` and on that is lost, and where such events end; the next time that one will be
  * goes into *next. */
-static bool find_due(struct sluice_client *c, uint64_t *first, uint64_t *end, uint64_t now_ns, uint64_t *next)
+static bool find_lost(
+	struct sluice_client *c, uint64_t *first, uint64_t *end, uint64_t now_ns, uint64_t *next)
 {
 	struct sc_window *w = &c->window;
+	uint64_t wait_ns = sc_rack_wait(&c->rack, &c->rto);
 	bool found = false;
 
 	for (uint64_t s = *first; s < w->next_send; s++) {
 		const struct sc_slot *slot = sc_window_slot(w, s);
-		uint64_t due = slot->settled ? SC_NEVER : due_ns(c, slot);
+		bool later = !sc_rack_is_before(slot->datagram, c->rack.answered);
 
-		if (due <= now_ns) {
+		if (!slot->settled && later && !slot->again)
+			break; /* and so are all above it */
+		if (!slot->settled && !later && slot->sent_ns + wait_ns <= now_ns) {
 			if (!found)
 				*first = s;
 			*end = s + 1;
@@ -224,33 +227,95 @@ static bool find_due(struct sluice_client *c, uint64_t *first, uint64_t *end, ui
 			continue;
 		}
 		if (found)
-			return true;
-		if (due < *next)
-			*next = due;
+			break;
+		if (!slot->settled && !later && slot->sent_ns + wait_ns < *next)
+			*next = slot->sent_ns + wait_ns;
 	}
 	return found;
 }
 
-void sc_send_due(struct sluice_client *c, uint64_t now_ns)
+/* False: the system does not take it now. */
+static bool send_lost(struct sluice_client *c, uint64_t now_ns, uint64_t *next)
 {
-	uint64_t first = c->window.base, end = 0, next = SC_NEVER;
+	uint64_t first = c->window.base, end = 0;
 
-	/* a much shorter wait holds for what has been sent, too */
-	if (now_ns < c->repeat_due_ns && c->rto.base_ns >= c->repeat_base_ns / 2)
-		return;
-	c->repeat_due_ns = SC_NEVER;
-	c->repeat_base_ns = c->rto.base_ns;
-	while (find_due(c, &first, &end, now_ns, &next)) {
-		unsigned count = 1;
-
-		sc_rto_timed_out(&c->rto, now_ns);
-		for (; count && first < end; first += count)
+	while (find_lost(c, &first, &end, now_ns, next)) {
+		for (unsigned count; first < end; first += count) {
+			if (c->rack.credit == 0)
+				return true; /* until something is settled, or nothing for too long */
+			if (end > first + c->rack.credit)
+				end = first + c->rack.credit;
 			count = send_run(c, first, end, now_ns);
-		if (count == 0) {
-			next = now_ns + (c->blocked ? 0 : SHORTAGE_NS);
-			break;
+			if (count == 0)
+				return false;
+			sc_rack_repeated(&c->rack, &c->rto, count, now_ns);
 		}
 	}
-	if (next < c->repeat_due_ns)
-		c->repeat_due_ns = next;
+	return true;
+}
+
+/* The event that left first of those that have not been settled. */
+static uint64_t left_first(struct sluice_client *c)
+{
+	struct sc_window *w = &c->window;
+	uint64_t first = w->base; /* is not settled */
+
+	for (uint64_t s = w->base + 1; s < w->next_send; s++)
+		if (!sc_window_slot(w, s)->settled &&
+			sc_rack_is_before(sc_window_slot(w, s)->datagram, sc_window_slot(w, first)->datagram))
+			first = s;
+	return first;
+}
+
+/* Sends a datagram that begins with what left first, and has nothing that left after datagram `before`,
+ * unless there is nothing else: then the same goes twice, and that two answers come tells nothing. */
+static bool send_oldest(struct sluice_client *c, uint32_t before, uint64_t now_ns)
+{
+	struct sc_window *w = &c->window;
+	uint64_t first = left_first(c), end = w->next_send;
+	bool twice = sc_rack_is_before(before, sc_window_slot(w, first)->datagram);
+	unsigned count;
+
+	if (!twice)
+		for (end = first + 1; end < w->next_send; end++)
+			if (sc_rack_is_before(before, sc_window_slot(w, end)->datagram))
+				break;
+	count = send_run(c, first, end, now_ns);
+	for (unsigned i = 0; twice && i < count; i++)
+		c->repeated[(first + i) % SC_WINDOW] |= SC_TWICE;
+	return count > 0;
+}
+
+/* Nothing is answered: what left first goes again, since nothing else is lost as likely, and an answer to it
+ * tells about all others. One datagram, and two from the second time on, since the wait for the next is long
+ * (RFC 9002, 6.2.4). False: the system does not take it now. */
+static bool send_probes(struct sluice_client *c, uint64_t now_ns)
+{
+	uint32_t before = c->datagram;
+
+	if (!send_oldest(c, before, now_ns))
+		return false;
+	if (c->rto.timeouts) {
+		c->rack.credit = 0; /* begins slowly when answers come again */
+		(void)send_oldest(c, before, now_ns);
+	}
+	sc_rto_timed_out(&c->rto);
+	return true;
+}
+
+void sc_send_due(struct sluice_client *c, uint64_t now_ns)
+{
+	uint64_t next = SC_NEVER, silence_ns;
+	bool taken;
+
+	if (now_ns < c->repeat_due_ns)
+		return;
+	c->repeat_due_ns = SC_NEVER;
+	if (c->window.base == c->window.next_send)
+		return;
+	taken = send_lost(c, now_ns, &next);
+	if (taken && now_ns >= c->silent_ns + sc_rto_wait(&c->rto))
+		taken = send_probes(c, now_ns);
+	silence_ns = taken ? c->silent_ns + sc_rto_wait(&c->rto) : now_ns + (c->blocked ? 0 : SHORTAGE_NS);
+	c->repeat_due_ns = next < silence_ns ? next : silence_ns;
 }

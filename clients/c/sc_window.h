@@ -12,11 +12,12 @@
 #include "sc_wire.h"
 
 struct sc_slot {
-	uint64_t sent_ns; /* last time */
+	uint64_t sent_ns;  /* last time */
+	uint32_t datagram; /* in which it was */
 	uint32_t offset;
 	uint16_t bytes;
-	uint8_t sends;	   /* how often it left, up to 255; 0: the system refused to send it so far */
-	uint8_t doublings; /* of its wait from sent_ns on */
+	uint8_t sends; /* how often it left, up to 255; 0: the system refused to send it so far */
+	bool again;    /* it was tried to repeat it */
 	bool settled;
 };
 

@@ -146,7 +146,6 @@ int sluice_client_open(struct sluice_client **out, const struct sluice_client_op
 	c->refused = o.refused;
 	c->refused_arg = o.refused_arg;
 	sc_rto_init(&c->rto);
-	c->repeat_base_ns = c->rto.base_ns;
 	rc = set_up(c, &o, error, error_bytes);
 	if (rc) {
 		sluice_client_close(c);
@@ -298,7 +297,7 @@ void sluice_client_counts(const struct sluice_client *c, struct sluice_client_co
 	out->outstanding = sc_window_open(&c->window);
 	out->srtt_us = (uint32_t)((c->rto.srtt_ns + 999) / 1000);
 	out->rttvar_us = (uint32_t)(c->rto.rttvar_ns / 1000);
-	out->rto_us = (uint32_t)(sc_rto_wait(&c->rto, c->rto.doublings) / 1000);
+	out->rto_us = (uint32_t)(sc_rto_doubled(&c->rto, c->rto.timeouts ? c->rto.timeouts - 1u : 0) / 1000);
 }
 
 uint64_t sluice_client_producer(const struct sluice_client *c)

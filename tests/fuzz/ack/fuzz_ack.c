@@ -10,6 +10,7 @@
 
 #define EVENTS 200
 #define PRODUCER 0x0102030405060708
+#define NOW_NS 5000000000u
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 
@@ -23,7 +24,20 @@ static void on_refused(void *arg, uint64_t sequence, unsigned reason, const char
 	told++;
 }
 
-/* As after sending, but the last ten are queued and the first one could not leave. */
+static struct sc_slot sent_slot(struct sluice_client *c, unsigned s)
+{
+	struct sc_slot slot = *sc_window_slot(&c->window, s);
+
+	slot.again = s % 5 == 0;
+	slot.sends = (uint8_t)(s == 1 ? 0 : 1 + slot.again);
+	slot.datagram = slot.again ? EVENTS / 3 + s / 5 : s / 3; /* repeats left after all others */
+	slot.sent_ns = NOW_NS - (EVENTS - slot.datagram) * 100000u;
+	c->repeated[s] = slot.again ? s : 0;
+	return slot;
+}
+
+/* As after sending, but the last ten are queued and the first one could not leave; some have been repeated.
+ */
 static void prepare(struct sluice_client *c, bool key)
 {
 	char event[8];
@@ -35,8 +49,13 @@ static void prepare(struct sluice_client *c, bool key)
 	for (unsigned s = 1; s <= EVENTS; s++) {
 		if (!sc_window_put(&c->window, event, 1 + s % 7))
 			abort();
-		sc_window_slot(&c->window, s)->sends = s > 1;
+		*sc_window_slot(&c->window, s) = sent_slot(c, s);
 	}
+	sc_rto_init(&c->rto);
+	memset(&c->rack, 0, sizeof c->rack);
+	c->datagram = EVENTS;
+	c->silent_ns = NOW_NS;
+	c->repeat_due_ns = SC_NEVER;
 	sc_window_left(&c->window, EVENTS - 10);
 	memset(&c->counts, 0, sizeof c->counts);
 	c->counts.accepted = EVENTS;
@@ -68,6 +87,27 @@ static void check(const struct sluice_client *c, const uint8_t *data, size_t byt
 	assert(named + a.refusals == n.acked + n.refused + n.never_sent + n.settled_again);
 }
 
+/* What is repeated is in measure, and something is due as long as something is open. The system takes nothing
+ * here: what leaves is counted as an error. */
+static void check_repeats(struct sluice_client *c)
+{
+	uint64_t settled = c->counts.acked + c->counts.refused;
+	int fd = c->fd;
+
+	c->fd = -1;
+	assert(c->rack.credit <= SC_WINDOW && c->rack.credit <= SC_RACK_SHARE * settled);
+	for (uint64_t now_ns = NOW_NS, rounds = 0; rounds < 30; rounds++, now_ns = c->repeat_due_ns) {
+		uint64_t before = c->counts.send_errors;
+
+		sc_send_due(c, now_ns);
+		assert(c->counts.send_errors - before <= SC_RACK_SHARE * settled + 1);
+		if (c->window.base == c->window.next_send || !settled)
+			break;
+		assert(c->repeat_due_ns > now_ns && c->repeat_due_ns <= now_ns + SC_RTO_MAX_NS);
+	}
+	c->fd = fd;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
 	static struct sluice_client *c;
@@ -94,8 +134,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 		sc_key_sign(&c->key, copy, bytes - SC_MAC_BYTES);
 #endif
 	copy = realloc(copy, bytes ? bytes : 1);
-	sc_take(c, copy, bytes, sc_now_ns());
+	sc_take(c, copy, bytes, NOW_NS);
 	check(c, copy, bytes);
+	check_repeats(c);
 	free(copy);
 	return 0;
 }

@@ -5,13 +5,14 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "sc_key.h"
-#include "sc_rto.h"
+#include "sc_rack.h"
 #include "sc_window.h"
 #include "sc_wire.h"
 
@@ -95,36 +96,118 @@ static void test_damaged(void **state)
 	assert_false(sc_answer_read(&a, copy, sizeof reject));
 }
 
-static uint64_t rto(const struct sc_rto *r)
-{
-	return sc_rto_wait(r, r->doublings);
-}
-
 static void test_rto(void **state)
 {
 	struct sc_rto r;
 
 	(void)state;
 	sc_rto_init(&r);
-	assert_true(rto(&r) == 1000000000); /* RFC 6298, 2.1 */
-	sc_rto_measured(&r, 100000000);
-	assert_true(r.srtt_ns == 100000000 && r.rttvar_ns == 50000000 && rto(&r) == 300000000); /* 2.2 */
-	sc_rto_measured(&r, 60000000);
-	assert_true(r.srtt_ns == 95000000 && r.rttvar_ns == 47500000 && rto(&r) == 285000000); /* 2.3 */
-	sc_rto_timed_out(&r, 10000000000);
-	assert_true(rto(&r) == 570000000); /* 5.5 */
-	sc_rto_timed_out(&r, 10000000001);
-	assert_true(rto(&r) == 570000000); /* once in a wait */
-	for (uint64_t at = 1; at < 20; at++)
-		sc_rto_timed_out(&r, (10 + 6 * at) * 1000000000);
-	assert_true(rto(&r) == SC_RTO_MAX_NS && sc_rto_wait(&r, UINT8_MAX) == SC_RTO_MAX_NS);
-	assert_true(sc_rto_wait(&r, 1) == 570000000);
+	assert_true(sc_rto_wait(&r) == 1000000000); /* RFC 6298, 2.1 */
+	sc_rto_measured(&r, 100000000, 1);
+	assert_true(r.srtt_ns == 100000000 && r.rttvar_ns == 50000000 && sc_rto_doubled(&r, 0) == 300000000);
+	assert_true(sc_rto_wait(&r) == 200000000); /* RFC 8985, 7.2 */
+	sc_rto_measured(&r, 60000000, 2);	   /* RFC 6298, 2.3 */
+	assert_true(r.srtt_ns == 95000000 && r.rttvar_ns == 47500000 && sc_rto_doubled(&r, 0) == 285000000);
+	sc_rto_timed_out(&r);
+	assert_true(sc_rto_wait(&r) == 285000000);
+	sc_rto_timed_out(&r);
+	assert_true(sc_rto_wait(&r) == 570000000); /* 5.5 */
+	for (unsigned i = 0; i < 300; i++)
+		sc_rto_timed_out(&r);
+	assert_true(sc_rto_wait(&r) == SC_RTO_MAX_NS && sc_rto_doubled(&r, UINT_MAX) == SC_RTO_MAX_NS);
 	for (unsigned i = 0; i < 200; i++)
-		sc_rto_measured(&r, 1000);
-	assert_true(rto(&r) == SC_RTO_MIN_NS && sc_rto_wait(&r, 3) == 8 * SC_RTO_MIN_NS);
+		sc_rto_measured(&r, 1000, 3);
+	assert_true(sc_rto_wait(&r) == SC_RTO_GRANULARITY_NS && sc_rto_doubled(&r, 3) == 8 * SC_RTO_MIN_NS);
 	for (unsigned i = 0; i < 200; i++)
-		sc_rto_measured(&r, UINT64_MAX / 2);
-	assert_true(rto(&r) == SC_RTO_MAX_NS);
+		sc_rto_measured(&r, UINT64_MAX / 2, 4);
+	assert_true(sc_rto_wait(&r) == SC_RTO_MAX_NS);
+}
+
+/* What may be the answer to something older ends no long wait; a measurement does. */
+static void test_rto_doubted(void **state)
+{
+	struct sc_rto r;
+
+	(void)state;
+	sc_rto_init(&r);
+	sc_rto_measured(&r, 20000000, 1);
+	sc_rto_timed_out(&r);
+	sc_rto_timed_out(&r);
+	sc_rto_answered(&r);
+	assert_true(r.timeouts == 0);
+	sc_rto_timed_out(&r);
+	r.doubted = true;
+	sc_rto_answered(&r);
+	assert_true(r.timeouts == 1);
+	sc_rto_measured(&r, 20000000, 2);
+	assert_true(r.timeouts == 0 && !r.doubted);
+}
+
+static void test_least(void **state)
+{
+	struct sc_rto r;
+
+	(void)state;
+	sc_rto_init(&r);
+	assert_true(sc_rto_least(&r) == 0);
+	sc_rto_measured(&r, 3000000, SC_RTO_LEAST_NS);
+	sc_rto_measured(&r, 2000000, SC_RTO_LEAST_NS + 1);
+	sc_rto_measured(&r, 7000000, SC_RTO_LEAST_NS + 2);
+	assert_true(sc_rto_least(&r) == 2000000);
+	sc_rto_measured(&r, 8000000, 2 * SC_RTO_LEAST_NS);
+	assert_true(sc_rto_least(&r) == 2000000);
+	sc_rto_measured(&r, 9000000, 3 * SC_RTO_LEAST_NS);
+	assert_true(sc_rto_least(&r) == 8000000);
+}
+
+static void test_rack(void **state)
+{
+	struct sc_rack k = {0};
+	struct sc_rto r;
+
+	(void)state;
+	sc_rto_init(&r);
+	assert_true(sc_rack_wait(&k, &r) == SC_RTO_FIRST_NS); /* nothing is known */
+	sc_rto_measured(&r, 40000000, 1);
+	assert_true(sc_rack_wait(&k, &r) == 50000000);
+	sc_rto_measured(&r, 80000000, 2);
+	assert_true(sc_rack_wait(&k, &r) == 90000000); /* the latest one, when it is longer than the mean */
+	sc_rto_init(&r);
+	sc_rto_measured(&r, 40000000, 3);
+	sc_rack_premature(&k, &r, 1000000000);
+	assert_true(sc_rack_wait(&k, &r) == 60000000);
+	sc_rack_premature(&k, &r, 1000000000 + 39999999); /* once in a round trip */
+	assert_true(sc_rack_wait(&k, &r) == 60000000);
+	for (unsigned i = 2; i < 30; i++)
+		sc_rack_premature(&k, &r, i * 1000000000ull);
+	assert_true(sc_rack_wait(&k, &r) == 40000000 + r.base_ns);
+	for (unsigned i = 0; i < SC_RACK_PATIENCE; i++) {
+		assert_true(sc_rack_wait(&k, &r) == 40000000 + r.base_ns);
+		sc_rack_repeated(&k, &r, 1, 40000000000 + i * 40000000ull);
+		sc_rack_repeated(&k, &r, 1, 40000000000 + i * 40000000ull + 1);
+	}
+	assert_true(sc_rack_wait(&k, &r) == 50000000);
+	sc_rack_settled(&k, 10, 100);
+	assert_true(k.credit == 10 * SC_RACK_SHARE);
+	sc_rack_repeated(&k, &r, 11, 50000000000);
+	assert_true(k.credit == 10 * SC_RACK_SHARE - 11);
+	sc_rack_settled(&k, 1000, 100);
+	assert_true(k.credit == 100);
+	sc_rack_repeated(&k, &r, 101, 50000000000);
+	assert_true(k.credit == 0);
+}
+
+/* The numbers of datagrams begin anew some day. */
+static void test_datagram_numbers(void **state)
+{
+	struct sc_rack k = {.answered = UINT32_MAX - 1};
+
+	(void)state;
+	sc_rack_answered(&k, UINT32_MAX - 5);
+	assert_true(k.answered == UINT32_MAX - 1);
+	sc_rack_answered(&k, 3);
+	assert_true(k.answered == 3 && sc_rack_is_before(UINT32_MAX, 3) && !sc_rack_is_before(4, 3) &&
+		    !sc_rack_is_before(3, 3));
 }
 
 static void left_and_settled(struct sc_window *w, uint64_t sequence)
@@ -297,6 +380,10 @@ int main(void)
 		cmocka_unit_test(test_reject),
 		cmocka_unit_test(test_damaged),
 		cmocka_unit_test(test_rto),
+		cmocka_unit_test(test_rto_doubted),
+		cmocka_unit_test(test_least),
+		cmocka_unit_test(test_rack),
+		cmocka_unit_test(test_datagram_numbers),
 		cmocka_unit_test(test_window),
 		cmocka_unit_test(test_window_full),
 		cmocka_unit_test(test_pack),
