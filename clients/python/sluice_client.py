@@ -1,5 +1,6 @@
 """Sender of the sluice datagram protocol (docs/protocol.md): JSON events over UDP with sequences, repeated until
-sluice says that they are durable, or, with ack=False, sent once. One module, standard library only, Python 3.9+.
+sluice says that they are durable, or, with ack=False, sent once. This module and sluice_loss.py, standard library only,
+Python 3.9+.
 
     with Client("ingest.example", 5140) as client:
         client.send({"type": "log", "message": "hello"})
@@ -14,6 +15,7 @@ import collections
 import errno
 import hashlib
 import hmac
+import itertools
 import json
 import os
 import secrets
@@ -22,6 +24,8 @@ import socket
 import struct
 import sys
 import time
+
+from sluice_loss import NEVER, Rack, Rto
 
 __all__ = ["Client", "Counts", "Error", "Forked", "Refused", "TooBig", "Unacknowledged"]
 
@@ -33,9 +37,7 @@ RANGE, REFUSAL = struct.Struct("<QQ"), struct.Struct("<QH")
 REJECTION = struct.Struct("<4sBBHQH6s")
 SIZE = struct.Struct("<H")
 WINDOW, SEQUENCE_MAX, EVENT_MAX, DATAGRAM_MAX = 1024, 2**63 - 1, 65535, 65507
-RTO_MIN, RTO_MAX, RTO_FIRST, GRANULARITY = 0.01, 5.0, 1.0, 0.001
 RETRY, SHORTAGE = 0.1, 0.005  # seconds after which what the system refused to send is tried again
-NEVER = float("inf")
 # Of Linux; the socket module does not name them all.
 MTU = {socket.AF_INET: (socket.IPPROTO_IP, 10, 14, 28), socket.AF_INET6: (socket.IPPROTO_IPV6, 23, 24, 48)}
 LINUX = sys.platform.startswith("linux")
@@ -74,35 +76,12 @@ class Counts:
         self.rtt = self.rto = 0.0  # seconds; rtt 0: not measured yet
 
 
-class Rto:
-    """RFC 6298, with the protocol's bounds."""
-
-    def __init__(self):
-        self.srtt, self.rttvar, self.base, self.doublings, self.timed_out_at = 0.0, 0.0, RTO_FIRST, 0, -NEVER
-
-    def wait(self, doublings):
-        return min(self.base * 2 ** min(doublings, 9), RTO_MAX)
-
-    def measured(self, rtt):
-        if not self.srtt:
-            self.srtt, self.rttvar = max(rtt, 1e-9), rtt / 2
-        else:
-            self.rttvar += (abs(self.srtt - rtt) - self.rttvar) / 4
-            self.srtt += (rtt - self.srtt) / 8
-        self.base = min(max(self.srtt + max(4 * self.rttvar, GRANULARITY), RTO_MIN), RTO_MAX)
-        self.doublings = 0
-
-    def timed_out(self, now):
-        """New events wait longer, too, until there is a measurement; once in a wait."""
-        if now - self.timed_out_at >= self.wait(self.doublings):
-            self.doublings, self.timed_out_at = min(self.doublings + 1, 9), now
-
-
 class Slot:
-    __slots__ = ("event", "sent_at", "sends", "doublings")
+    __slots__ = ("again", "datagram", "event", "sends", "sent_at")
 
     def __init__(self, event):
-        self.event, self.sent_at, self.sends, self.doublings = event, 0.0, 0, 0
+        # datagram: in which it was last; again: it was tried to repeat it
+        self.event, self.sent_at, self.sends, self.datagram, self.again = event, 0.0, 0, 0, False
 
 
 def load_key(path, number):
@@ -166,7 +145,11 @@ class Client:
         self.queue = collections.deque()  # sequences that have not left
         self.next, self.held_bytes, self.queued_bytes = 1, 0, 0
         self.linger_due = self.repeat_due = NEVER
-        self.repeat_base, self.rto, self.numbers = RTO_FIRST, Rto(), Counts()
+        self.rto, self.numbers = Rto(), Counts()
+        self.rack = Rack(self.rto)
+        self.datagram, self.silent_since = 0, 0.0  # number of the last; when something left or was settled last
+        # by sequence % WINDOW: the latest one that was repeated; negative: an answer more tells nothing
+        self.repeated = [0] * WINDOW
         self.payload_max = datagram_bytes
         self.socket = connect(host, port)
         self.look_at_path()
@@ -245,7 +228,7 @@ class Client:
 
     def counts(self):
         self.numbers.outstanding = len(self.slots)
-        self.numbers.rtt, self.numbers.rto = self.rto.srtt, self.rto.wait(self.rto.doublings)
+        self.numbers.rtt, self.numbers.rto = self.rto.srtt, self.rto.timeout()
         return self.numbers
 
     def fileno(self):
@@ -343,15 +326,19 @@ class Client:
         return 0
 
     def mark_sent(self, sequences, again, left, now):
+        """One datagram. again: it was the events' turn to be repeated. left: the system took it."""
+        self.datagram += 1
         for sequence in sequences:
             slot = self.slots[sequence]
             if left:
                 self.numbers.sent += slot.sends == 0
                 self.numbers.repeated += slot.sends > 0
                 slot.sends += 1
-            slot.doublings = slot.doublings + 1 if again else self.rto.doublings
-            slot.sent_at = now
-            self.repeat_due = min(self.repeat_due, now + self.rto.wait(slot.doublings))
+            if again:
+                slot.again, self.repeated[sequence % WINDOW] = True, sequence
+            slot.sent_at, slot.datagram = now, self.datagram
+        self.silent_since = now
+        self.repeat_due = min(self.repeat_due, now + self.rto.wait())
 
     def leave_queue(self, count):
         left = [self.queue.popleft() for _ in range(count)]
@@ -426,30 +413,75 @@ class Client:
             self.mark_sent(run[:count], True, not error, now)
             return count
 
-    def send_due(self, now):
-        # a much shorter wait holds for what has been sent, too
-        if now < self.repeat_due and self.rto.base >= self.repeat_base / 2:
-            return
-        self.repeat_due, self.repeat_base = NEVER, self.rto.base
-        runs, first_queued = [], self.queue[0] if self.queue else self.next
+    def find_lost(self, now):
+        """Runs of consecutive events that are lost, and the next time that one will be."""
+        runs, due, wait = [], NEVER, self.rack.wait()
         for sequence, slot in self.slots.items():
-            if sequence >= first_queued:
-                break
-            due = slot.sent_at + self.rto.wait(slot.doublings)
-            if due > now:
-                self.repeat_due = min(self.repeat_due, due)
+            if slot.datagram >= self.rack.answered or not slot.datagram:
+                if not slot.again:
+                    break  # and so are all above it
+            elif slot.sent_at + wait > now:
+                due = min(due, slot.sent_at + wait)
             elif runs and runs[-1][-1] == sequence - 1:
                 runs[-1].append(sequence)
             else:
                 runs.append([sequence])
+        return runs, due
+
+    def send_lost(self, runs, now):
+        """False: the system does not take it now."""
         for run in runs:
-            self.rto.timed_out(now)
-            while run:
+            while run := run[:self.rack.credit]:
                 count = self.send_run(run, now)
                 if not count:
-                    self.repeat_due = now + (0 if self.blocked else SHORTAGE)
-                    return
+                    return False
+                self.rack.repeated(count, now)
                 run = run[count:]
+        return True
+
+    def send_oldest(self, before, now):
+        """Sends a datagram that begins with what left first, and has nothing that left after datagram `before`, unless
+        there is nothing else: then the same goes twice, and an answer more tells nothing."""
+        first_queued = self.queue[0] if self.queue else self.next
+        sent = [s for s in self.slots if s < first_queued]
+        first = min(sent, key=lambda s: self.slots[s].datagram)
+        twice = self.slots[first].datagram > before
+        run = []
+        for sequence in itertools.count(first):
+            slot = self.slots.get(sequence)
+            if slot is None or sequence >= first_queued or (slot.datagram > before and not twice):
+                break
+            run.append(sequence)
+        count = self.send_run(run, now)
+        for sequence in run[:count] if twice else ():
+            self.repeated[sequence % WINDOW] = -sequence
+        return count > 0
+
+    def send_probes(self, now):
+        """Nothing is answered: what left first goes again, since nothing else is lost as likely, and an answer to it
+        tells about all others. One datagram, and two from the second time on, since the wait for the next is long (RFC
+        9002, 6.2.4). False: the system does not take it now."""
+        before = self.datagram
+        if not self.send_oldest(before, now):
+            return False
+        if self.rto.timeouts:
+            self.rack.credit = 0  # begins slowly when answers come again
+            self.send_oldest(before, now)
+        self.rto.timed_out()
+        return True
+
+    def send_due(self, now):
+        if now < self.repeat_due:
+            return
+        self.repeat_due = NEVER
+        if len(self.slots) == len(self.queue):
+            return
+        runs, due = self.find_lost(now)
+        taken = self.send_lost(runs, now)
+        if taken and now >= self.silent_since + self.rto.wait():
+            taken = self.send_probes(now)
+        silence = self.silent_since + self.rto.wait() if taken else now + (0 if self.blocked else SHORTAGE)
+        self.repeat_due = min(due, silence)
 
     # answers
 
@@ -486,10 +518,14 @@ class Client:
             self.numbers.ignored_mac += 1
             return False
         self.numbers.answers += 1
+        settled = self.numbers.acked + self.numbers.refused
         self.take_ranges(answer[1], now)
-        for sequence, reason in answer[2]:
-            if self.may_settle(sequence):
-                self.refuse(sequence, reason)
+        self.take_refusals(answer[2], now)
+        settled = self.numbers.acked + self.numbers.refused - settled
+        if settled:
+            self.rto.answered()
+            self.rack.settled(settled, WINDOW)
+            self.silent_since = self.repeat_due = now  # what is lost is to be looked for
         return True
 
     def take_ranges(self, ranges, now):
@@ -499,23 +535,42 @@ class Client:
                 low = bits & -bits
                 bits ^= low
                 sequence = first + low.bit_length() - 1
-                if not self.may_settle(sequence):
+                if not self.may_settle(sequence, now):
                     continue
                 slot = self.settle(sequence)
                 self.numbers.acked += 1
-                if slot.sends == 1:  # of one that was repeated nobody knows which copy is answered
+                if not self.learn(slot, now) and now - slot.sent_at < self.rto.least() / 2:  # beyond doubt
+                    self.rack.premature(now)
+                if not slot.again:  # else nobody knows which copy is answered
                     longest = max(longest or 0.0, now - slot.sent_at)
         if longest is not None:
-            self.rto.measured(longest)
+            self.rto.measured(longest, now)
 
-    def may_settle(self, sequence):
+    def take_refusals(self, refusals, now):
+        for sequence, reason in refusals:
+            if self.may_settle(sequence, now):
+                self.learn(self.slots[sequence], now)
+                self.refuse(sequence, reason)
+
+    def learn(self, slot, now):
+        """Its datagram was answered. False: not the latest repeat was, so that this says nothing of other datagrams."""
+        if slot.again and now - slot.sent_at < self.rto.least():
+            return False
+        self.rack.answered = max(self.rack.answered, slot.datagram)
+        return True
+
+    def may_settle(self, sequence, now):
         slot = self.slots.get(sequence)
         if slot is not None and slot.sends:
             return True
         if slot is not None or sequence >= self.next:
             self.numbers.never_sent += 1
-        else:
-            self.numbers.settled_again += 1
+            return False
+        self.numbers.settled_again += 1
+        if self.repeated[sequence % WINDOW] == sequence:
+            self.rack.premature(now)
+        elif self.repeated[sequence % WINDOW] == -sequence:
+            self.repeated[sequence % WINDOW] = sequence
         return False
 
 

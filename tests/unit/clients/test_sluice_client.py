@@ -10,6 +10,7 @@ import unittest
 
 import sluice_client
 from sluice_client import Client, Forked, Refused, TooBig, Unacknowledged
+from sluice_loss import Rack, Rto
 
 KEY = bytes(range(32))
 
@@ -362,16 +363,51 @@ class ClientTest(unittest.TestCase):
             Client("127.0.0.1", 9, key_file="/nowhere/keys")
 
     def test_rto(self):
-        r = sluice_client.Rto()
-        self.assertEqual(r.wait(0), 1.0)
-        r.measured(0.1)
-        self.assertAlmostEqual(r.wait(r.doublings), 0.3)
-        r.measured(0.06)
-        self.assertAlmostEqual(r.wait(r.doublings), 0.285)
-        r.timed_out(10)
-        r.timed_out(10.001)
-        self.assertAlmostEqual(r.wait(r.doublings), 0.57)
-        self.assertEqual(r.wait(9), 5.0)
+        r = Rto()
+        self.assertEqual(r.wait(), 1.0)
+        r.measured(0.1, 1)
+        self.assertAlmostEqual(r.doubled(0), 0.3)
+        self.assertAlmostEqual(r.wait(), 0.2)
+        r.measured(0.06, 2)
+        self.assertAlmostEqual(r.doubled(0), 0.285)
+        r.timed_out()
+        self.assertAlmostEqual(r.wait(), 0.285)
+        r.timed_out()
+        self.assertAlmostEqual(r.wait(), 0.57)
+        r.doubted = True
+        r.answered()
+        self.assertAlmostEqual(r.wait(), 0.57)
+        self.assertEqual(r.doubled(9), 5.0)
+        r.measured(0.07, 3)
+        self.assertTrue(not r.timeouts and not r.doubted)
+        self.assertEqual(r.least(), 0.06)
+        r.measured(0.08, 62)
+        self.assertEqual(r.least(), 0.06)
+        r.measured(0.09, 122)
+        self.assertEqual(r.least(), 0.08)
+
+    def test_rack(self):
+        r = Rto()
+        k = Rack(r)
+        self.assertEqual(k.wait(), 1.0)  # nothing is known
+        r.measured(0.04, 1)
+        self.assertAlmostEqual(k.wait(), 0.05)
+        k.premature(2)
+        k.premature(2.039)  # once in a round trip
+        self.assertAlmostEqual(k.wait(), 0.06)
+        for i in range(3, 30):
+            k.premature(i)
+        self.assertAlmostEqual(k.wait(), 0.04 + r.base)
+        for i in range(16):
+            self.assertAlmostEqual(k.wait(), 0.04 + r.base)
+            k.repeated(1, 40 + i)
+            k.repeated(1, 40.03 + i)
+        self.assertAlmostEqual(k.wait(), 0.05)
+        k.settled(10, 1024)
+        k.repeated(11, 100)
+        self.assertEqual(k.credit, 29)
+        k.settled(1000, 1024)
+        self.assertEqual(k.credit, 1024)
 
 
 if __name__ == "__main__":
