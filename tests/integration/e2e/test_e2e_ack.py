@@ -20,7 +20,7 @@ from daemon import Daemon, now_ms
 from netns import TARGET
 from rig import SOURCE, Rig, say, wait_until
 
-EVENTS, RATE, INVALID = 6000, 400, 500  # of each producer; of so many one is invalid
+EVENTS, RATE, INVALID = 6000, 80, 500  # of each producer, for as long as the kills take; of so many one is invalid
 PLAIN, SIGNED = 5140, 5141
 KEYS = "3 " + "5a" * 32 + "\n200 " + "c3" * 32 + "\n"
 KEY = 200
@@ -125,6 +125,7 @@ def acked(rig, wire):
     for plan in plans:
         killer.run(plan)
     rig.expect(killer.start(), f"up after {len(killer.kills)} kills, {len(killer.reached())} at a named step")
+    say(f"{sum(p.process.poll() is None for p in producers)} producers still send after the last kill")
     for producer in producers:
         producer.end()
     say(wire.text())
