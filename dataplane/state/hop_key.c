@@ -33,10 +33,17 @@ struct hop_pane *hop_pane_make(struct hopping *h, int64_t number)
 			h->pane = must_realloc(h->pane, h->pane_room, sizeof *h->pane);
 		}
 		memmove(h->pane + at + 1, h->pane + at, (h->pane_count - at) * sizeof *h->pane);
-		h->pane[at] = (struct hop_pane){number, 0, stage_arena_take(h->w.st)};
+		h->pane[at] = (struct hop_pane){.number = number, .arena = stage_arena_take(h->w.st)};
 		h->pane_count++;
 	}
 	return &h->pane[at];
+}
+
+struct hop_pane *hop_pane_find(struct hopping *h, int64_t number)
+{
+	uint32_t at = pane_place(h, number);
+
+	return at < h->pane_count && h->pane[at].number == number ? &h->pane[at] : NULL;
 }
 
 /* Forgets panes that no window needs any more: all their elements are gone. */
@@ -46,6 +53,7 @@ void hop_panes_expire(struct hopping *h)
 
 	while (gone < h->pane_count && h->pane[gone].number + h->panes - 1 <= h->closed) {
 		assert(!h->pane[gone].elements);
+		hop_column_free(&h->store, &h->pane[gone].column);
 		stage_arena_give(h->w.st, h->pane[gone++].arena);
 	}
 	h->pane_count -= gone;
@@ -74,25 +82,45 @@ struct keytab_entry *hop_key_new(
 		h->other = e = keytab_add_aside(&h->keys, "", 0, KEYTAB_F_OTHER, &ref);
 	else
 		e = keytab_add(&h->keys, tag, key, bytes, &ref);
+	fresh_put(h, e);
+	if (h->plain) {
+		((struct hop_value *)keytab_value(e))->number = hop_number_take(&h->store, ref);
+		return e;
+	}
 	k = keytab_value(e);
 	k->ref = ref;
 	k->prefix_block = STAGE_NO_TIME;
-	k->narrow = h->plain;
-	fresh_put(h, e);
 	return e;
 }
 
+/* Returns its reference. */
+static uint32_t plain_key_drop(struct hopping *h, const struct keytab_entry *e)
+{
+	uint32_t number = ((const struct hop_value *)keytab_value(e))->number;
+	uint32_t ref = hop_sum_at(&h->store, number)->ref;
+
+	hop_number_give(&h->store, number);
+	return ref;
+}
+
 /* A prefix that no window will show any more still has memory until its block ends. */
-void hop_key_drop(struct hopping *h, struct keytab_entry *e)
+static uint32_t folded_key_drop(struct hopping *h, const struct keytab_entry *e)
 {
 	struct hop_key *k = keytab_value(e);
 
 	if (h->closed != STAGE_NO_TIME && k->prefix_block == h->block)
 		agg_cell_clear(h->w.def->aggs, hop_prefix_cell(k), h->prefixes);
 	hop_room_give(h, k);
+	return k->ref;
+}
+
+void hop_key_drop(struct hopping *h, struct keytab_entry *e)
+{
+	uint32_t ref = h->plain ? plain_key_drop(h, e) : folded_key_drop(h, e);
+
 	if (e == h->other)
 		h->other = NULL;
-	keytab_remove(&h->keys, k->ref);
+	keytab_remove(&h->keys, ref);
 }
 
 /* Index of the last element whose pane is not behind `number`; its successor is where one goes. -1: none. */
@@ -105,10 +133,14 @@ static int64_t element_find(const struct hopping *h, const struct hop_key *k, in
 	return i;
 }
 
-static bool key_has(const struct hopping *h, const struct hop_key *k, int64_t number)
+static bool key_has(struct hopping *h, const struct keytab_entry *e, int64_t number)
 {
-	int64_t i = element_find(h, k, number);
+	const struct hop_key *k = keytab_value(e);
+	int64_t i;
 
+	if (h->plain)
+		return hop_sum_has(h, e, number);
+	i = element_find(h, k, number);
 	return i >= 0 && hop_element_at(h, k, (uint32_t)i)->number == number;
 }
 
@@ -121,7 +153,7 @@ struct keytab_entry *hop_key_find(struct hopping *h, struct stage_pick *p)
 	stage_key_want(w, p);
 	if (!p->other)
 		e = keytab_find(&h->keys, p->tag, p->key, p->key_bytes, NULL);
-	if (e && (!w->st->full || !w->def->group_count || key_has(h, keytab_value(e), p->at)))
+	if (e && (!w->st->full || !w->def->group_count || key_has(h, e, p->at)))
 		return e;
 	if (!e && !p->other && (!w->def->group_count || (keys < w->def->keys_max && !w->st->full)))
 		return hop_key_new(h, p->tag, p->key, p->key_bytes, 0);
@@ -129,15 +161,22 @@ struct keytab_entry *hop_key_find(struct hopping *h, struct stage_pick *p)
 	return h->other ? h->other : hop_key_new(h, 0, NULL, 0, KEYTAB_F_OTHER);
 }
 
-static uint64_t key_head(const struct hopping *h, const struct keytab_entry *e)
+static struct hop_place place_of(const struct hopping *h, struct keytab_entry *e)
 {
-	uint64_t head = 0;
+	const uint8_t *key = keytab_key(&h->keys, e);
+	uint8_t head[16] = {0};
+	struct hop_place place = {.entry = e, .key_bytes = e->key_bytes, .flags = e->flags};
 
-	memcpy(&head, keytab_key(&h->keys, e), e->key_bytes < 8 ? e->key_bytes : 8u);
-	return __builtin_bswap64(head);
+	memcpy(head, key, e->key_bytes < sizeof head ? e->key_bytes : sizeof head);
+	memcpy(&place.prefix, head, 8);
+	place.prefix = __builtin_bswap64(place.prefix);
+	memcpy(place.more, head + 8, 8);
+	if (h->plain)
+		place.number = ((const struct hop_value *)keytab_value(e))->number;
+	return place;
 }
 
-static bool key_before(const struct hopping *h, const struct keysort_item *a, const struct keysort_item *b)
+static bool key_before(const struct hopping *h, const struct hop_place *a, const struct hop_place *b)
 {
 	if (a->prefix != b->prefix)
 		return a->prefix < b->prefix;
@@ -148,25 +187,23 @@ static bool key_before(const struct hopping *h, const struct keysort_item *a, co
 /* Sorts the new keys and merges them into the order, from behind. */
 void hop_order_merge(struct hopping *h)
 {
-	size_t old = h->order_count, fresh = h->fresh_count, to;
+	size_t old = h->order_count, fresh = h->fresh_count, to = old + fresh;
 
 	if (!fresh)
 		return;
 	stage_sort_room(h->w.st, fresh);
 	keysort(&h->keys, h->fresh, h->w.st->sort[1], fresh);
-	for (size_t i = 0; i < fresh; i++)
-		h->fresh[i].prefix = key_head(h, h->fresh[i].entry);
-	if (old + fresh > h->order_room) {
-		h->order_room = old + fresh + (old + fresh) / 2;
+	if (to > h->order_room) {
+		h->order_room = to + to / 2;
 		h->order = must_realloc(h->order, h->order_room, sizeof *h->order);
 	}
-	to = old + fresh;
 	h->order_count = to;
 	while (fresh) {
-		if (old && key_before(h, &h->fresh[fresh - 1], &h->order[old - 1]))
+		const struct hop_place place = place_of(h, h->fresh[--fresh].entry);
+
+		while (old && key_before(h, &place, &h->order[old - 1]))
 			h->order[--to] = h->order[--old];
-		else
-			h->order[--to] = h->fresh[--fresh];
+		h->order[--to] = place;
 	}
 	h->fresh_count = 0;
 }
@@ -174,26 +211,25 @@ void hop_order_merge(struct hopping *h)
 /* ---- elements ---- */
 
 /* Large rooms are few, and not worth a place in a block. */
-static bool room_is_piece(const struct hopping *h, bool narrow, uint32_t room)
+static bool room_is_piece(const struct hopping *h, uint32_t room)
 {
-	return (size_t)room * h->stride[narrow] <= HUGE_BLOCK_BYTES / 32 && room < 1u << HUGE_CLASSES;
+	return (size_t)room * h->stride <= HUGE_BLOCK_BYTES / 32 && room < 1u << HUGE_CLASSES;
 }
 
-static uint8_t *room_take(struct hopping *h, bool narrow, uint32_t room)
+static uint8_t *room_take(struct hopping *h, uint32_t room)
 {
-	size_t bytes = (size_t)room * h->stride[narrow];
+	size_t bytes = (size_t)room * h->stride;
 
-	return room_is_piece(h, narrow, room)
-		       ? huge_piece_take(&h->slab[narrow], (uint32_t)__builtin_ctz(room), bytes)
-		       : must_realloc(NULL, bytes, 1);
+	return room_is_piece(h, room) ? huge_piece_take(&h->slab, (uint32_t)__builtin_ctz(room), bytes)
+				      : must_realloc(NULL, bytes, 1);
 }
 
 void hop_room_give(struct hopping *h, struct hop_key *k)
 {
 	if (!k->room)
 		return;
-	if (room_is_piece(h, k->narrow, k->room))
-		huge_piece_give(&h->slab[k->narrow], (uint32_t)__builtin_ctz(k->room), k->element);
+	if (room_is_piece(h, k->room))
+		huge_piece_give(&h->slab, (uint32_t)__builtin_ctz(k->room), k->element);
 	else
 		free(k->element);
 	k->room = 0;
@@ -202,7 +238,7 @@ void hop_room_give(struct hopping *h, struct hop_key *k)
 /* Room for one more behind the last: where elements went in front, or more. */
 static void key_room(struct hopping *h, struct hop_key *k)
 {
-	size_t bytes = (size_t)k->count * h->stride[k->narrow];
+	size_t bytes = (size_t)k->count * h->stride;
 	uint8_t *element;
 	uint32_t room;
 
@@ -214,7 +250,7 @@ static void key_room(struct hopping *h, struct hop_key *k)
 		return;
 	}
 	room = k->room ? k->room * 2 : 1;
-	element = room_take(h, k->narrow, room);
+	element = room_take(h, room);
 	if (k->count)
 		memcpy(element, hop_element_at(h, k, 0), bytes);
 	hop_room_give(h, k);
@@ -230,13 +266,9 @@ struct hop_element *hop_element_insert(struct hopping *h, struct hop_key *k, uin
 	key_room(h, k);
 	e = hop_element_at(h, k, i);
 	if (i < k->count)
-		memmove((uint8_t *)e + h->stride[k->narrow], e,
-			(size_t)(k->count - i) * h->stride[k->narrow]);
+		memmove((uint8_t *)e + h->stride, e, (size_t)(k->count - i) * h->stride);
 	*e = (struct hop_element){.number = number};
-	if (k->narrow)
-		agg_cell_init(agg_narrow(h->w.def->aggs), hop_element_narrow(e));
-	else
-		agg_cell_init(h->w.def->aggs, hop_element_cell(e));
+	agg_cell_init(h->w.def->aggs, hop_element_cell(e));
 	k->count++;
 	h->elements++;
 	return e;
@@ -249,54 +281,6 @@ void hop_cell_add(struct hopping *h, void *cell, struct agg_arena *arena, const 
 		*cut = true;
 		h->w.stats->cut++;
 	}
-}
-
-/* Room for a key's elements in the other kind of cells. */
-static struct hop_key room_other(struct hopping *h, const struct hop_key *k)
-{
-	struct hop_key to = *k;
-
-	to.narrow = !k->narrow;
-	to.first = 0;
-	if (k->room)
-		to.element = room_take(h, to.narrow, k->room);
-	return to;
-}
-
-/* The key has its elements there now. */
-static void key_move(struct hopping *h, struct hop_key *k, const struct hop_key *to)
-{
-	hop_room_give(h, k);
-	*k = *to;
-}
-
-void hop_key_widen(struct hopping *h, struct hop_key *k)
-{
-	struct hop_key to = room_other(h, k);
-
-	for (uint32_t i = 0; i < k->count; i++) {
-		struct hop_element *from = hop_element_at(h, k, i), *e = hop_element_at(h, &to, i);
-
-		*e = (struct hop_element){.number = from->number};
-		agg_narrow_widen(h->w.def->aggs, hop_element_narrow(from), hop_element_cell(e));
-	}
-	key_move(h, k, &to);
-}
-
-void hop_key_narrow(struct hopping *h, struct hop_key *k)
-{
-	struct hop_key to = room_other(h, k);
-
-	for (uint32_t i = 0; i < k->count; i++) {
-		struct hop_element *from = hop_element_at(h, k, i), *e = hop_element_at(h, &to, i);
-
-		*e = (struct hop_element){.number = from->number};
-		if (!agg_narrow_fit(h->w.def->aggs, hop_element_cell(from), hop_element_narrow(e))) {
-			hop_room_give(h, &to);
-			return;
-		}
-	}
-	key_move(h, k, &to);
 }
 
 static void element_add(

@@ -5,8 +5,7 @@
 
 static void key_save(const struct hopping *h, const struct keytab_entry *e, struct bytes *out)
 {
-	struct hop_key *own = keytab_value(e);
-	struct hop_key *k = h->plain ? hop_sum_view((struct hopping *)h, own) : own;
+	struct hop_key *k = h->plain ? hop_sum_view((struct hopping *)h, e) : keytab_value(e);
 	bool prefix = h->closed != STAGE_NO_TIME && k->prefix_block == h->block;
 
 	stage_put_key(&h->keys, e, out);
@@ -31,8 +30,11 @@ void hop_save(const struct stage_window *w, struct bytes *out)
 
 	bytes_put_i64(out, h->closed);
 	bytes_put_u64(out, count);
+	if (h->plain)
+		hop_index_make((struct hopping *)h);
 	for (size_t i = 0; i < count; i++)
 		key_save(h, w->st->sort[0][i].entry, out);
+	hop_index_free((struct hopping *)h);
 	revision_save(&h->revisions, w, out);
 }
 
@@ -137,6 +139,20 @@ static void key_gather(struct hopping *h, struct hop_key *to, struct hop_key *fr
 	to->room = sum.room;
 }
 
+/* Elements of a key of a plain window; what it says of its prefix follows from them. */
+static bool sums_load(
+	struct hopping *h, struct keytab_entry *e, uint32_t count, bool prefix, struct cursor *c)
+{
+	struct hop_key k = {0};
+	bool ok;
+
+	agg_cell_init(h->w.def->aggs, h->cell);
+	ok = (!prefix || stage_get_cell(&h->w, h->cell, h->scratch, c)) && elements_load(h, &k, count, c) &&
+	     hop_sum_add(h, e, &k);
+	elements_drop(h, &k);
+	return ok;
+}
+
 static bool key_load(struct hopping *h, struct cursor *c)
 {
 	struct stage_pick p;
@@ -144,45 +160,33 @@ static bool key_load(struct hopping *h, struct cursor *c)
 	uint32_t count;
 	uint8_t prefix;
 	struct hop_key *k, more = {0};
-	struct keytab_entry *e;
+	struct keytab_entry *e, *had;
 
 	if (!stage_get_key(&h->w, c, &p, &flags))
 		return false;
-	e = flags & KEYTAB_F_OTHER ? h->other : keytab_find(&h->keys, p.tag, p.key, p.key_bytes, NULL);
-	if (e && !h->w.st->gather)
+	had = flags & KEYTAB_F_OTHER ? h->other : keytab_find(&h->keys, p.tag, p.key, p.key_bytes, NULL);
+	if (had && !h->w.st->gather)
 		return false;
-	k = keytab_value(e ? e : hop_key_new(h, p.tag, p.key, p.key_bytes, flags));
-	k->narrow = false; /* until all are loaded */
+	e = had ? had : hop_key_new(h, p.tag, p.key, p.key_bytes, flags);
 	count = cursor_le32(c);
 	prefix = cursor_u8(c);
 	if (!count || prefix > 2 || (prefix && h->closed == STAGE_NO_TIME))
 		return false;
+	if (h->plain)
+		return sums_load(h, e, count, prefix, c);
+	k = keytab_value(e);
 	if (prefix) {
 		if (!stage_get_cell(&h->w, hop_prefix_get(h, k, h->block), h->prefixes, c))
 			return false;
 		k->prefix_cut |= prefix == 2;
 	}
-	if (!e)
+	if (!had)
 		return elements_load(h, k, count, c);
 	if (!elements_load(h, &more, count, c)) {
 		hop_room_give(h, &more);
 		return false;
 	}
 	key_gather(h, k, &more);
-	return true;
-}
-
-/* Plain: all keys from sums to suffixes and prefixes, or back. */
-static bool sums_turn(struct hopping *h, bool fold)
-{
-	const struct keytab_entry *e;
-	uint32_t at = 0, ref;
-
-	while (h->plain && (e = keytab_next(&h->keys, &at, &ref)))
-		if (fold)
-			hop_sum_fold(h, keytab_value(e));
-		else if (!hop_sum_unfold(h, keytab_value(e)))
-			return false;
 	return true;
 }
 
@@ -194,11 +198,10 @@ bool hop_load(struct stage_window *w, struct cursor *c)
 
 	if (closed != h->closed) /* which is what the step says */
 		return false;
-	(void)sums_turn(h, true); /* of states that were loaded before, when they are gathered */
 	for (uint64_t i = 0; i < count; i++)
 		if (!key_load(h, c))
 			return false;
-	if (!sums_turn(h, false))
+	if (h->plain && w->st->gather && !hop_sum_usable(h))
 		return false;
 	return revision_load(&h->revisions, w, c);
 }

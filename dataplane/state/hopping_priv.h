@@ -2,33 +2,47 @@
 #ifndef SLUICE_HOPPING_PRIV_H
 #define SLUICE_HOPPING_PRIV_H
 
-#include "pane.h"
+#include "hop_column.h"
 
 #define HOP_ELEMENT_BYTES 16u /* logical, beside the cell */
 
-/* An element: this, then the cell; of a narrow key a narrow cell (agg_narrow.h), which begins in the last
- * byte. */
+/* An element: this, then the cell. */
 struct hop_element {
 	int64_t number : 56; /* of the pane */
 	uint64_t cut : 8;    /* the cell is */
 };
-_Static_assert(sizeof(struct hop_element) == 8, "the second byte of a narrow cell is aligned");
 
-/* Value of a key; a cell follows: the prefix, or the sum of closed panes (hop_sum.c). */
+/* Value of a key; a cell follows: the prefix. Plain windows have struct hop_value, and make such keys of it
+ * where it is saved and loaded. */
 struct hop_key {
 	uint8_t *element; /* room for so many; they begin at `first`, ascending by pane */
 	uint32_t first, count, room;
 	uint32_t ref;	      /* of the key's entry */
 	int64_t prefix_block; /* the prefix is of this block; any other: empty */
 	bool prefix_cut;
-	bool narrow;	 /* plain: its elements have narrow cells */
-	uint32_t closed; /* plain: elements of panes up to the last closed one */
 };
 
 struct hop_pane {
 	int64_t number;
 	uint64_t elements;
 	struct agg_arena *arena;
+	struct hop_column column; /* plain */
+};
+
+/* A key in the order of keys. */
+struct hop_place {
+	uint64_t prefix; /* its first eight bytes, big endian */
+	struct keytab_entry *entry;
+	uint8_t more[8]; /* the next ones */
+	uint32_t number; /* plain */
+	uint16_t key_bytes;
+	uint16_t flags; /* of the entry */
+};
+
+/* Elements by key, for a walk over all keys. */
+struct hop_index {
+	uint64_t *start; /* by number */
+	uint32_t *pane;	 /* that have them: their places in hopping.pane */
 };
 
 struct hopping {
@@ -38,13 +52,15 @@ struct hopping {
 			 */
 	int64_t block, block_first; /* of `closed`: its block, the block's first pane */
 	double panes_a_ms;
-	uint32_t stride[2]; /* of elements; [1]: of narrow keys */
-	bool plain;	    /* cells are of counts and decimal sums alone: hop_sum.c */
+	uint32_t stride; /* of elements */
+	bool plain;	 /* cells are of counts and decimal sums alone: hop_sum.c */
 	uint64_t elements;
-	struct huge_slab slab[2]; /* of keys' elements, [1]: of narrow keys; class i has room for 2^i */
-	struct keytab keys;	  /* value: struct hop_key, prefix */
+	struct huge_slab slab;	/* of keys' elements; class i has room for 2^i */
+	struct hop_store store; /* plain */
+	struct hop_index index; /* plain: while keys are saved */
+	struct keytab keys;	/* value: struct hop_key, prefix; plain: struct hop_value */
 	struct keytab_entry *other;
-	struct keysort_item *order; /* keys in order, with their first eight bytes */
+	struct hop_place *order; /* keys in order */
 	size_t order_count, order_room;
 	struct keysort_item *fresh; /* keys that are not in there yet */
 	size_t fresh_count, fresh_room;
@@ -52,7 +68,7 @@ struct hopping {
 	uint32_t pane_count, pane_room;
 	struct agg_arena *prefixes; /* of the block of `closed` */
 	struct agg_arena *scratch;
-	void *cell;	      /* with parts in scratch; plain: the total of a key that is loaded */
+	void *cell;	      /* with parts in scratch; plain: of use while keys are loaded */
 	struct hop_key *view; /* plain: a key as it is saved, and its elements */
 	size_t view_bytes;
 	struct revisions revisions;
@@ -60,35 +76,12 @@ struct hopping {
 
 static inline struct hop_element *hop_element_at(const struct hopping *h, const struct hop_key *k, uint32_t i)
 {
-	return (struct hop_element *)(k->element + (size_t)(k->first + i) * h->stride[k->narrow]);
+	return (struct hop_element *)(k->element + (size_t)(k->first + i) * h->stride);
 }
 
 static inline void *hop_element_cell(struct hop_element *e)
 {
 	return e + 1;
-}
-
-/* Of a narrow key. */
-static inline uint8_t *hop_element_narrow(struct hop_element *e)
-{
-	return (uint8_t *)e + sizeof *e - 1;
-}
-
-/* The element of a pane if it is as far from the last one as panes are; else NULL. */
-static inline struct hop_element *hop_element_guess(
-	const struct hopping *h, const struct hop_key *k, int64_t number)
-{
-	struct hop_element *e;
-	uint64_t back;
-
-	if (!k->count)
-		return NULL;
-	e = hop_element_at(h, k, k->count - 1);
-	back = (uint64_t)(e->number - number);
-	if (back >= k->count)
-		return NULL;
-	e = hop_element_at(h, k, k->count - 1 - (uint32_t)back);
-	return e->number == number ? e : NULL;
 }
 
 static inline void *hop_prefix_cell(struct hop_key *k)
@@ -99,12 +92,12 @@ static inline void *hop_prefix_cell(struct hop_key *k)
 /* Of a window that is computed: keys whose entries are fetched, and half as many whose elements are. */
 #define HOP_AHEAD 16u
 
-static inline void hop_element_prefetch(const struct hopping *h, const struct hop_key *k, uint32_t i)
+KEYTAB_PREFETCH void hop_element_prefetch(const struct hopping *h, const struct hop_key *k, uint32_t i)
 {
 	const uint8_t *e = (const uint8_t *)hop_element_at(h, k, i);
 
 	__builtin_prefetch(e, 1);
-	__builtin_prefetch(e + h->stride[k->narrow] - 1, 1);
+	__builtin_prefetch(e + h->stride - 1, 1);
 }
 
 /* The key whose elements may be fetched now, where the window is at key i of the order; or NULL. */
@@ -137,6 +130,8 @@ static inline struct hop_pane *hop_pane_get(struct hopping *h, int64_t number)
 	return guess < h->pane_count && h->pane[guess].number == number ? &h->pane[guess]
 									: hop_pane_make(h, number);
 }
+/* NULL: it is not there. */
+struct hop_pane *hop_pane_find(struct hopping *h, int64_t number);
 /* Forgets panes that no window needs any more: all their elements are gone. */
 void hop_panes_expire(struct hopping *h);
 
@@ -166,9 +161,6 @@ void hop_key_add(struct hopping *h, struct hop_key *k, int64_t number, const str
 	const struct agg_order *order);
 /* Gives back a key's room for elements. */
 void hop_room_give(struct hopping *h, struct hop_key *k);
-/* All elements of a key that is not narrow become narrow ones, if they can, or the other way round. */
-void hop_key_narrow(struct hopping *h, struct hop_key *k);
-void hop_key_widen(struct hopping *h, struct hop_key *k);
 /* A new, empty element before the one at i. */
 struct hop_element *hop_element_insert(struct hopping *h, struct hop_key *k, uint32_t i, int64_t number);
 /* The prefix, made empty if it is of another block than `block`. */
@@ -186,11 +178,17 @@ void hop_key_expire(struct hopping *h, struct hop_key *k, int64_t closed);
 void hop_sum_take(struct hopping *h, const struct stage_run *run, struct stage_pick *pick, uint32_t count);
 /* Computes the window that ends with pane `number`, behind those before it. 0 or what emit returned. */
 int hop_sum_close(struct hopping *h, int64_t number, int64_t step_ms);
-/* The key with suffixes and prefix, as it is saved, until the next one. */
-struct hop_key *hop_sum_view(struct hopping *h, const struct hop_key *k);
-/* Makes a key itself one with suffixes and prefix, and one of sums again: false if it cannot be that. */
-void hop_sum_fold(struct hopping *h, struct hop_key *k);
-bool hop_sum_unfold(struct hopping *h, struct hop_key *k);
+/* The key has an element in this pane, which is there. */
+bool hop_sum_has(struct hopping *h, const struct keytab_entry *e, int64_t number);
+/* Makes h->index, of all elements; and undoes it. */
+void hop_index_make(struct hopping *h);
+void hop_index_free(struct hopping *h);
+/* The key with suffixes and prefix, as it is saved, until the next one; with h->index. */
+struct hop_key *hop_sum_view(struct hopping *h, const struct keytab_entry *e);
+/* Adds the elements of a key in that form, which it loses, to a key: false if it cannot be that. */
+bool hop_sum_add(struct hopping *h, struct keytab_entry *e, struct hop_key *k);
+/* Of keys to which those of several states were added: false if one cannot be. */
+bool hop_sum_usable(struct hopping *h);
 
 void hop_save(const struct stage_window *w, struct bytes *out);
 bool hop_load(struct stage_window *w, struct cursor *c);

@@ -37,13 +37,15 @@ static int hopping_setup(struct stage_window *w, struct err *err)
 	h->panes_a_ms = 1 / (double)w->def->slide_ms;
 	h->closed = STAGE_NO_TIME;
 	h->plain = agg_plain(w->def->aggs);
-	h->slab[0].pool = h->slab[1].pool = &w->st->pool;
-	h->stride[0] = (uint32_t)sizeof(struct hop_element) + w->cell_bytes;
+	h->slab.pool = &w->st->pool;
+	h->stride = (uint32_t)sizeof(struct hop_element) + w->cell_bytes;
+	keytab_init(&h->keys,
+		h->plain ? (uint32_t)sizeof(struct hop_value)
+			 : (uint32_t)sizeof(struct hop_key) + w->cell_bytes,
+		&w->st->pool);
+	h->keys.value_counted = (uint32_t)sizeof(struct hop_key) + w->cell_bytes;
 	if (h->plain) /* then it has narrow cells */
-		h->stride[1] = ((uint32_t)sizeof(struct hop_element) +
-				       (uint32_t)agg_set_cell_bytes(agg_narrow(w->def->aggs)) - 1 + 7) &
-			       ~7u;
-	keytab_init(&h->keys, (uint32_t)sizeof(struct hop_key) + w->cell_bytes, &w->st->pool);
+		hop_store_init(&h->store, w->def->aggs, w->cell_bytes, &w->st->pool);
 	h->cell = must_calloc(1, w->cell_bytes);
 	agg_cell_init(w->def->aggs, h->cell);
 	h->scratch = agg_arena_new(SIZE_MAX);
@@ -58,14 +60,16 @@ static void hopping_free(struct stage_window *w)
 	const struct keytab_entry *e;
 	uint32_t at = 0, ref;
 
-	while ((e = keytab_next(&h->keys, &at, &ref)))
+	while (!h->plain && (e = keytab_next(&h->keys, &at, &ref)))
 		hop_room_give(h, keytab_value(e));
 	keytab_free(&h->keys);
-	huge_slab_free(&h->slab[0]);
-	huge_slab_free(&h->slab[1]);
 	free(h->view);
-	for (uint32_t i = 0; i < h->pane_count; i++)
+	for (uint32_t i = 0; i < h->pane_count; i++) {
+		hop_column_free(&h->store, &h->pane[i].column);
 		stage_arena_give(w->st, h->pane[i].arena);
+	}
+	huge_slab_free(&h->slab);
+	hop_store_free(&h->store);
 	free(h->pane);
 	free(h->order);
 	free(h->fresh);
@@ -250,7 +254,7 @@ static int key_row(struct hopping *h, const struct keytab_entry *e, int64_t numb
 }
 
 /* Entries of keys that come later, then their first and last elements: all, where they are to be folded. */
-static void key_prefetch(const struct hopping *h, size_t i, bool fold)
+KEYTAB_PREFETCH void key_prefetch(const struct hopping *h, size_t i, bool fold)
 {
 	const struct hop_key *k = hop_key_prefetch(h, i);
 
@@ -353,7 +357,7 @@ static void hopping_measure(const struct stage_window *w, uint64_t *keys, uint64
 	const struct hopping *h = (const struct hopping *)w;
 
 	*keys += h->elements;
-	*bytes += keytab_logical_bytes(&h->keys) + h->elements * (h->stride[0] + HOP_ELEMENT_BYTES) +
+	*bytes += keytab_logical_bytes(&h->keys) + h->elements * (h->stride + HOP_ELEMENT_BYTES) +
 		  agg_arena_used(h->prefixes) + h->pane_count * (uint64_t)PANE_BYTES;
 	for (uint32_t i = 0; i < h->pane_count; i++)
 		*bytes += agg_arena_used(h->pane[i].arena);
