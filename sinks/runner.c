@@ -213,6 +213,8 @@ static int sink_try(struct sink_part *part, bool *progress, struct err *err)
 	if (rc)
 		return rc;
 	rc = part->ops->open(part, &position, err);
+	if (rc == -EINVAL && !part->opened) /* its position may be put back by hand, to anywhere */
+		journal_stood_doubt(part->journal, part->consumer);
 	if (rc == 0) {
 		sink_position_opened(part, position);
 		sink_retain(part, position);

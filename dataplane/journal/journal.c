@@ -365,6 +365,8 @@ void journal_close(struct journal *j)
 		return;
 	if (j->started && !j->stopped)
 		journal_stop(j);
+	for (uint32_t i = 0; j->started && i < j->params.partitions; i++)
+		stood_keep(&j->part[i], true); /* with what sinks have delivered since the stop */
 	journal_parts_free(j);
 	if (j->lock_fd >= 0)
 		close(j->lock_fd);

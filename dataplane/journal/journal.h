@@ -173,7 +173,8 @@ int journal_reader_resync(struct journal_reader *r, uint64_t *to, struct err *er
 int journal_reader_seek(struct journal_reader *r, uint64_t offset, struct err *err);
 
 /* ---- positions: what retention may remove ---- */
-/* A consumer holds the segments from its position on. Unknown until set: then it holds everything. */
+/* A consumer holds the segments from its position on. As long as that is not set it holds everything, but for
+ * what is said below of one with limits. */
 int journal_consumer_add(
 	struct journal *j, uint32_t partition, const char *name, struct err *err); /* id or -errno */
 void journal_consumer_set(
@@ -181,6 +182,8 @@ void journal_consumer_set(
 /* Of a consumer with limits the journal remembers where it stood, and holds no more than that until its
  * position is set again. Whoever puts one back, while the journal is not open, makes it forget. */
 int journal_stood_forget(const char *dir, uint32_t partition, struct err *err);
+/* It refuses what it has found, and may be put back to anywhere: everything is held. Any thread. */
+void journal_stood_doubt(struct journal *j, int consumer);
 
 /* ---- records that a consumer will not get ---- */
 /* By default a consumer holds what it has not had. One with limits may lose it, in ranges that are written

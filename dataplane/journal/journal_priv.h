@@ -242,8 +242,9 @@ _Static_assert(sizeof(struct stood_file) == 32 + 64 * 48, "layout is on disk");
 struct journal_part;
 struct journal_consumer;
 int stood_open(struct journal_part *part, struct err *err);
+void stood_recovered(struct journal_part *part);
 /* Where the consumer stood at least; 0: nothing is known. After recovery. */
-uint64_t stood_position(const struct journal_part *part, const char *name);
+uint64_t stood_position(struct journal_part *part, const char *name);
 /* now: not only when it is time again. */
 void stood_keep(struct journal_part *part, bool now);
 
@@ -388,6 +389,7 @@ struct journal_part {
 	int stood_fd;
 	struct stood_file *stood;
 	uint64_t stood_ns;
+	bool stood_failed; /* to be written */
 
 	/* Keeper; after it has ended, journal_stop(). */
 	pthread_t keeper;
@@ -454,8 +456,9 @@ struct journal_consumer {
 	uint32_t partition;
 	_Atomic uint64_t position;
 	_Atomic uint64_t skip_to; /* it is to go on there; 0: where it stands */
-	uint64_t stood;		  /* its position is not below; for as long as that is unknown */
-	_Atomic bool may_skip;	  /* set last: the limits are constant then */
+	_Atomic uint64_t
+		stood; /* its position is not below, for as long as that is unknown; 0: nothing is known */
+	_Atomic bool may_skip; /* set last: the limits are constant then */
 	bool lag_skip;
 	uint64_t lag_limit;
 	uint64_t lag_from;	    /* the durable end when the limits were set */

@@ -531,8 +531,10 @@ int part_recover(struct journal_part *part, struct err *err)
 	rc = recover_list(&r, err);
 	if (rc == 0)
 		rc = recover_run(&r, err);
-	if (rc == 0)
+	if (rc == 0) {
 		recover_publish(part);
+		stood_recovered(part);
+	}
 	walk_free(&r.walk);
 	free(r.number);
 	if (rc == 0) {

@@ -9,14 +9,27 @@
 #define ALARM_ON 0.8 /* of the limit, or of what the journal holds */
 #define ALARM_OFF 0.7
 
+/* What it was seen at: loaded once, since a sink may find its position meanwhile. */
+struct consumer_place {
+	uint64_t position, skip_to;
+};
+
+static struct consumer_place consumer_place(const struct journal_consumer *c)
+{
+	return (struct consumer_place){atomic_load_explicit(&c->position, memory_order_acquire),
+		atomic_load_explicit(&c->skip_to, memory_order_acquire)};
+}
+
+static uint64_t place_floor(struct consumer_place at, uint64_t unknown)
+{
+	uint64_t position = at.position == CONSUMER_UNKNOWN ? unknown : at.position;
+
+	return position > at.skip_to ? position : at.skip_to;
+}
+
 static uint64_t consumer_floor(const struct journal_consumer *c)
 {
-	uint64_t position = atomic_load_explicit(&c->position, memory_order_acquire);
-	uint64_t skip_to = atomic_load_explicit(&c->skip_to, memory_order_acquire);
-
-	if (position == CONSUMER_UNKNOWN)
-		position = c->stood;
-	return position > skip_to ? position : skip_to;
+	return place_floor(consumer_place(c), atomic_load_explicit(&c->stood, memory_order_relaxed));
 }
 
 /* Of all consumers, or of those for which nothing may be given up. */
@@ -186,16 +199,25 @@ static uint64_t lag_room(struct journal_part *part)
 	return (segments > 2 ? segments - 1 : 1) * part->journal->meta.segment_bytes;
 }
 
-/* From where on it is behind. Before it has found its position that is from where it stood last, which may be
- * a little more than is true; for certain it is no more than what has come since the start. */
-static uint64_t lag_from(const struct journal_consumer *c, bool certain)
+/* How far it is behind, by where it stands; before that is known, from where it stood last, or from the
+ * start.
+ */
+static uint64_t lag_of(struct journal_part *part, const struct journal_consumer *c, struct consumer_place at,
+	const struct part_tail *tail)
 {
-	uint64_t floor = consumer_floor(c);
+	uint64_t stood = atomic_load_explicit(&c->stood, memory_order_relaxed);
 
-	if (atomic_load_explicit(&c->position, memory_order_acquire) != CONSUMER_UNKNOWN ||
-		(c->stood && !certain))
-		return floor;
-	return floor > c->lag_from ? floor : c->lag_from;
+	return bytes_behind(part, place_floor(at, stood ? stood : c->lag_from), tail);
+}
+
+/* The same, as far as it is certain: where it stood last may be a little less than is true, and nothing is to
+ * be given up for that, unless new events would be dropped instead. */
+static uint64_t lag_certain(struct journal_part *part, const struct journal_consumer *c,
+	struct consumer_place at, const struct part_tail *tail)
+{
+	if (atomic_load_explicit(&part->next_state, memory_order_relaxed) == NEXT_FULL)
+		return lag_of(part, c, at, tail);
+	return bytes_behind(part, place_floor(at, c->lag_from), tail);
 }
 
 void retention_lag(struct journal_part *part)
@@ -209,13 +231,14 @@ void retention_lag(struct journal_part *part)
 	tail_get(part, &tail);
 	for (uint32_t i = 0; i < count; i++) {
 		struct journal_consumer *c = &j->consumer[i];
+		struct consumer_place at = consumer_place(c);
 		uint64_t lag, certain, limit;
 
 		if (c->partition != part->index || !atomic_load_explicit(&c->may_skip, memory_order_acquire))
 			continue;
 		pthread_mutex_lock(&part->lock);
-		lag = bytes_behind(part, lag_from(c, false), &tail);
-		certain = bytes_behind(part, lag_from(c, true), &tail);
+		lag = lag_of(part, c, at, &tail);
+		certain = lag_certain(part, c, at, &tail);
 		pthread_mutex_unlock(&part->lock);
 		limit = c->lag_limit && c->lag_limit < room ? c->lag_limit : room;
 		atomic_store_explicit(&c->lag_bytes, lag, memory_order_relaxed);

@@ -128,7 +128,6 @@ void journal_stop(struct journal *j)
 			pthread_join(part->keeper, NULL);
 			keeper_mark(part,
 				part->failed || !part->writer_runs || !sync_last(part) ? 0 : MARK_F_CLEAN);
-			stood_keep(part, true);
 		}
 		part->writer_runs = part->keeper_runs = false;
 	}
@@ -232,7 +231,6 @@ int journal_consumer_add(struct journal *j, uint32_t partition, const char *name
 		snprintf(c->name, sizeof c->name, "%s", name);
 		c->partition = partition;
 		skip_consumer_init(&j->part[partition], c);
-		c->stood = stood_position(&j->part[partition], name);
 		atomic_store_explicit(&c->position, CONSUMER_UNKNOWN, memory_order_relaxed);
 		/* Release: pairs with retention_floor(). */
 		atomic_store_explicit(&j->consumer_count, count + 1, memory_order_release);

@@ -435,6 +435,8 @@ void journal_consumer_limit(struct journal *j, int consumer, const struct journa
 
 	tail_get(&j->part[c->partition], &tail);
 	c->lag_from = tail.offset;
+	atomic_store_explicit(
+		&c->stood, stood_position(&j->part[c->partition], c->name), memory_order_relaxed);
 	c->lag_limit = limits->lag_bytes;
 	c->lag_skip = limits->lag_skip;
 	atomic_store_explicit(&c->may_skip, true, memory_order_release);
@@ -475,7 +477,7 @@ void journal_consumer_stats(const struct journal *j, int consumer, struct journa
 		.lag_bytes = atomic_load_explicit(&c->lag_bytes, memory_order_relaxed),
 		.lag_limit = c->lag_limit,
 		.lag_alarm = atomic_load_explicit(&c->lag_alarm, memory_order_relaxed),
-		.stood = c->stood,
+		.stood = atomic_load_explicit(&c->stood, memory_order_relaxed),
 	};
 	pthread_mutex_lock(&part->skip_lock);
 	totals_add(part->skips, c->name, out);

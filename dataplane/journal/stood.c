@@ -3,8 +3,10 @@
  * may need: with this file from where it stood on, and without it everything, so that a journal that is full
  * of what was delivered long ago would have room for nothing new.
  *
- * A position only grows, so an old file is as good, but for room. It is written where it stands, and not
- * synced: one that is torn, or missing, says nothing. The keeper's, and journal_stop()'s after it. */
+ * Positions grow, so an old file is as good, but for room. Where one is put back by hand the file has to be
+ * forgotten, or follows, since a sink that refuses its position holds all that there is. It is written where
+ * it stands, and not synced: one that is torn says nothing. Under part->skip_lock; the keeper's, and
+ * journal_close()'s after it. */
 #include "journal_priv.h"
 
 #include <errno.h>
@@ -44,12 +46,34 @@ static void stood_path(const char *part_dir, char path[PATH_BYTES + 16])
 	snprintf(path, PATH_BYTES + 16, "%s/consumers", part_dir);
 }
 
+/* *f is written as it is. The first time its room is taken, so that a full disk does not matter later. */
+static void stood_write(struct journal_part *part)
+{
+	struct stood_file *f = part->stood;
+
+	f->magic = STOOD_MAGIC;
+	f->version = JOURNAL_FORMAT_VERSION;
+	f->epoch = part->journal->meta.epoch;
+	f->partition = part->index;
+	f->crc = stood_crc(f);
+	errno = EIO; /* of a short write */
+	if (pwrite(part->stood_fd, f, sizeof *f, 0) == (ssize_t)sizeof *f) {
+		part->stood_failed = false;
+		return;
+	}
+	if (!part->stood_failed)
+		log_warn("journal", "%s/consumers: %s: more may be held after the next start than is needed",
+			part->dir, strerror(errno));
+	part->stood_failed = true;
+}
+
 int stood_open(struct journal_part *part, struct err *err)
 {
 	char path[PATH_BYTES + 16];
+	struct stood_file *f = calloc(1, sizeof *f);
 
-	part->stood = calloc(1, sizeof *part->stood);
-	if (!part->stood)
+	part->stood = f;
+	if (!f)
 		return err_set(err, -ENOMEM, "journal: out of memory");
 	stood_path(part->dir, path);
 	part->stood_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
@@ -58,10 +82,25 @@ int stood_open(struct journal_part *part, struct err *err)
 			strerror(errno));
 		return 0;
 	}
-	if (pread(part->stood_fd, part->stood, sizeof *part->stood, 0) != (ssize_t)sizeof *part->stood ||
-		!stood_good(part->stood, part->journal->meta.epoch, part->index))
-		memset(part->stood, 0, sizeof *part->stood);
+	if (pread(part->stood_fd, f, sizeof *f, 0) != (ssize_t)sizeof *f ||
+		!stood_good(f, part->journal->meta.epoch, part->index))
+		memset(f, 0, sizeof *f);
 	return 0;
+}
+
+/* What lies beyond the end is not of this journal: other records will be there. */
+void stood_recovered(struct journal_part *part)
+{
+	struct stood_file *f = part->stood;
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < f->count; i++)
+		if (f->at[i].position <= part->recovered.offset)
+			f->at[kept++] = f->at[i];
+	memset(f->at + kept, 0, (STOOD_MAX - kept) * sizeof f->at[0]);
+	f->count = kept;
+	if (part->stood_fd >= 0)
+		stood_write(part);
 }
 
 static struct stood_at *stood_find(struct stood_file *f, const char *name)
@@ -72,12 +111,16 @@ static struct stood_at *stood_find(struct stood_file *f, const char *name)
 	return NULL;
 }
 
-/* Beyond what was recovered it is not of this journal. */
-uint64_t stood_position(const struct journal_part *part, const char *name)
+uint64_t stood_position(struct journal_part *part, const char *name)
 {
-	const struct stood_at *at = part->stood ? stood_find(part->stood, name) : NULL;
+	const struct stood_at *at;
+	uint64_t position;
 
-	return at && at->position <= part->recovered.offset ? at->position : 0;
+	pthread_mutex_lock(&part->skip_lock);
+	at = stood_find(part->stood, name);
+	position = at ? at->position : 0;
+	pthread_mutex_unlock(&part->skip_lock);
+	return position;
 }
 
 /* What consumers say now, into *f. True if that is news. */
@@ -92,11 +135,12 @@ static bool stood_gather(const struct journal_part *part, struct stood_file *f)
 		uint64_t position = atomic_load_explicit(&c->position, memory_order_acquire);
 		struct stood_at *at;
 
-		if (c->partition != part->index || position == CONSUMER_UNKNOWN ||
-			!atomic_load_explicit(&c->may_skip, memory_order_acquire))
+		if (c->partition != part->index || !atomic_load_explicit(&c->may_skip, memory_order_acquire))
 			continue;
+		if (position == CONSUMER_UNKNOWN) /* as it was, or doubted */
+			position = atomic_load_explicit(&c->stood, memory_order_relaxed);
 		at = stood_find(f, c->name);
-		if (!at && f->count < STOOD_MAX) {
+		if (!at && position && f->count < STOOD_MAX) {
 			at = &f->at[f->count++];
 			memcpy(at->name, c->name, sizeof at->name); /* which is shorter */
 		}
@@ -111,29 +155,30 @@ static bool stood_gather(const struct journal_part *part, struct stood_file *f)
 void stood_keep(struct journal_part *part, bool now)
 {
 	uint64_t ns = clock_mono_ns();
-	struct stood_file *f = part->stood;
 
 	if (part->stood_fd < 0 || (!now && ns - part->stood_ns < STOOD_EVERY_NS))
 		return;
 	part->stood_ns = ns;
-	if (!stood_gather(part, f))
-		return;
-	f->magic = STOOD_MAGIC;
-	f->version = JOURNAL_FORMAT_VERSION;
-	f->epoch = part->journal->meta.epoch;
-	f->partition = part->index;
-	f->crc = stood_crc(f);
-	if (pwrite(part->stood_fd, f, sizeof *f, 0) != (ssize_t)sizeof *f)
-		memset(f, 0, sizeof *f); /* it is tried again: what is there now may be torn, which is seen */
+	pthread_mutex_lock(&part->skip_lock);
+	if (stood_gather(part, part->stood) || part->stood_failed)
+		stood_write(part);
+	pthread_mutex_unlock(&part->skip_lock);
+}
+
+void journal_stood_doubt(struct journal *j, int consumer)
+{
+	atomic_store_explicit(&j->consumer[consumer].stood, 0, memory_order_relaxed);
 }
 
 int journal_stood_forget(const char *dir, uint32_t partition, struct err *err)
 {
 	char part_dir[PATH_BYTES], path[PATH_BYTES + 16];
+	int rc;
 
 	store_part_dir(part_dir, dir, partition);
 	stood_path(part_dir, path);
-	if (unlink(path) != 0 && errno != ENOENT)
-		return err_set(err, -errno, "%s: %s", path, strerror(errno));
-	return 0;
+	if (unlink(path) != 0)
+		return errno == ENOENT ? 0 : err_set(err, -errno, "%s: %s", path, strerror(errno));
+	rc = durable_dir_sync(part_dir);
+	return rc ? err_set(err, rc, "%s: %s", part_dir, strerror(-rc)) : 0;
 }

@@ -26,8 +26,9 @@ static int parked_check(const struct ch_intent_file *file, uint32_t partition, s
 		last->parked[0].endpoint);
 }
 
-static int position_write(
-	const char *data_dir, const struct ch_position *to, const struct journal_meta *meta, struct err *err)
+/* dir: of the log. */
+static int position_write(const char *data_dir, const char *dir, const struct ch_position *to,
+	const struct journal_meta *meta, struct err *err)
 {
 	uint64_t offset = to->offset;
 	uint32_t partition = to->partition;
@@ -41,6 +42,8 @@ static int position_write(
 		return rc;
 	snprintf(next.node, sizeof next.node, "%s", meta->node);
 	rc = to->drop_parked ? 0 : parked_check(&file, partition, err);
+	if (rc == 0)
+		rc = journal_stood_forget(dir, partition, err);
 	if (rc == 0)
 		rc = ch_intent_write(&file, &next, err);
 	if (rc == 0) /* both slots: a damaged one must not be asked about again */
@@ -87,9 +90,7 @@ int clickhouse_position_set(const char *data_dir, const struct ch_position *to, 
 		return lock;
 	rc = position_check(dir, partition, to->offset, err);
 	if (rc == 0)
-		rc = journal_stood_forget(dir, partition, err);
-	if (rc == 0)
-		rc = position_write(data_dir, to, &meta, err);
+		rc = position_write(data_dir, dir, to, &meta, err);
 	close(lock);
 	return rc;
 }

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "ch_intent.h"
 #include "clickhouse.h"
@@ -26,6 +27,7 @@ static void test_parked(void **state)
 	struct ch_position to = {.offset = 90};
 	struct ch_intent step = {.epoch = 1, .node = "n", .range = {.from = 50, .to = 50}};
 	struct ch_intent_file file;
+	char stood[300];
 	struct rig rig;
 	struct err err;
 
@@ -48,7 +50,10 @@ static void test_parked(void **state)
 	assert_int_equal(step.parked_count, 1);
 	assert_int_equal(step.range.to, 50);
 	to.drop_parked = true;
+	snprintf(stood, sizeof stood, "%s/p0/consumers", rig.params.dir);
+	assert_int_equal(access(stood, F_OK), 0);
 	assert_int_equal(clickhouse_position_set(rig.dir, &to, &err), 0);
+	assert_int_equal(access(stood, F_OK), -1); /* where sinks stood says nothing any more */
 	step_read(&step, rig.dir);
 	assert_int_equal(step.parked_count, 0);
 	assert_int_equal(step.range.to, 90);

@@ -59,6 +59,14 @@ void journal_consumer_set(struct journal *j, int consumer, uint64_t offset)
 	consumed[consumer] = offset;
 }
 
+static uint32_t doubted;
+
+void journal_stood_doubt(struct journal *j, int consumer)
+{
+	(void)j, (void)consumer;
+	__atomic_fetch_add(&doubted, 1, __ATOMIC_RELAXED);
+}
+
 void journal_consumer_limit(struct journal *j, int consumer, const struct journal_limits *limits)
 {
 	(void)j, (void)consumer, (void)limits;
@@ -291,8 +299,10 @@ static void test_refusal_is_shown_and_stops_at_once(void **state)
 	(void)state;
 	script.open_failures = 1000;
 	script.code = -EINVAL;
+	doubted = 0;
 	start();
 	wait_for(SINK_REFUSED);
+	assert_int_equal(doubted, PARTS); /* what it refuses may be put back: all is held */
 	assert_string_equal(group[SINK_clickhouse].part[0].error, "open failed");
 	assert_int_equal(script.opens, PARTS); /* not tried again at once */
 	before = clock_mono_ns();
@@ -306,8 +316,10 @@ static void test_stop_while_target_is_away(void **state)
 {
 	(void)state;
 	script.open_failures = 1000000;
+	doubted = 0;
 	start();
 	wait_for(SINK_BACKOFF);
+	assert_int_equal(doubted, 0);
 	stop(500); /* tries go on until the deadline, then end */
 	assert_int_equal(script.opens, script.closes);
 	assert_true(script.opens > PARTS);
