@@ -224,8 +224,7 @@ _Static_assert(sizeof(struct skip_slot) <= SKIP_SLOT_BYTES, "layout is on disk")
 #define STOOD_MAGIC 0x314f4f5453554c53ull /* "SLUSTOO1" */
 #define STOOD_MAX 64u
 
-/* On disk, as struct stood_file. */
-struct stood_at {
+struct stood_at { /* on disk */
 	char name[SKIP_NAME_BYTES];
 	uint64_t position;
 };
@@ -383,9 +382,7 @@ struct journal_part {
 	/* What consumers will not get: skip.c. */
 	pthread_mutex_t skip_lock;
 	int skip_fd;
-	struct skip_slot *skips; /* as it is on disk; under skip_lock */
-
-	/* stood.c. */
+	struct skip_slot *skips; /* as it is on disk; under skip_lock, as `stood` */
 	int stood_fd;
 	struct stood_file *stood;
 	uint64_t stood_ns;
@@ -456,9 +453,8 @@ struct journal_consumer {
 	uint32_t partition;
 	_Atomic uint64_t position;
 	_Atomic uint64_t skip_to; /* it is to go on there; 0: where it stands */
-	_Atomic uint64_t
-		stood; /* its position is not below, for as long as that is unknown; 0: nothing is known */
-	_Atomic bool may_skip; /* set last: the limits are constant then */
+	_Atomic uint64_t stood;	  /* while the position is unknown: not below; 0: nothing is known */
+	_Atomic bool may_skip;	  /* set last: the limits are constant then */
 	bool lag_skip;
 	uint64_t lag_limit;
 	uint64_t lag_from;	    /* the durable end when the limits were set */
