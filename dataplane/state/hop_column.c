@@ -27,25 +27,41 @@ void hop_store_init(
 void hop_store_free(struct hop_store *s)
 {
 	free(s->sum);
-	free(s->freed);
+	free(s->taken);
 	huge_slab_free(&s->slab);
 }
 
 /* ---- numbers ---- */
 
+static void sum_chunk_make(struct hop_store *s)
+{
+	if (s->sum_count == s->sum_room) {
+		s->sum_room = s->sum_room * 2 + 4;
+		s->sum = must_realloc(s->sum, s->sum_room, sizeof *s->sum);
+		s->taken = must_realloc(s->taken, s->sum_room, sizeof *s->taken);
+	}
+	s->taken[s->sum_count] = (struct hop_taken){.count = 0};
+	s->sum[s->sum_count++] = huge_piece_take(&s->slab, CLASS_SUM, (size_t)HOP_CHUNK * s->sum_stride);
+}
+
 uint32_t hop_number_take(struct hop_store *s, uint32_t ref)
 {
-	uint32_t number = s->freed_count ? s->freed[--s->freed_count] : s->numbers++;
+	struct hop_taken *taken;
 	struct hop_sum *sum;
+	uint32_t number, word = 0;
 
-	if (number / HOP_CHUNK == s->sum_count) {
-		if (s->sum_count == s->sum_room) {
-			s->sum_room = s->sum_room * 2 + 4;
-			s->sum = must_realloc(s->sum, s->sum_room, sizeof *s->sum);
-		}
-		s->sum[s->sum_count++] =
-			huge_piece_take(&s->slab, CLASS_SUM, (size_t)HOP_CHUNK * s->sum_stride);
-	}
+	while (s->low < s->sum_count && s->taken[s->low].count == HOP_CHUNK)
+		s->low++;
+	if (s->low == s->sum_count)
+		sum_chunk_make(s);
+	taken = &s->taken[s->low];
+	while (!~taken->bit[word])
+		word++;
+	number = s->low * HOP_CHUNK + word * 64 + (uint32_t)__builtin_ctzll(~taken->bit[word]);
+	taken->bit[word] |= 1ull << number % 64;
+	taken->count++;
+	if (number >= s->numbers)
+		s->numbers = (s->low + 1) * HOP_CHUNK;
 	sum = hop_sum_at(s, number);
 	*sum = (struct hop_sum){.ref = ref};
 	agg_cell_init(s->aggs, hop_sum_cell(sum));
@@ -54,11 +70,13 @@ uint32_t hop_number_take(struct hop_store *s, uint32_t ref)
 
 void hop_number_give(struct hop_store *s, uint32_t number)
 {
-	if (s->freed_count == s->freed_room) {
-		s->freed_room = s->freed_room * 2 + 64;
-		s->freed = must_realloc(s->freed, s->freed_room, sizeof *s->freed);
-	}
-	s->freed[s->freed_count++] = number;
+	uint32_t chunk = number / HOP_CHUNK;
+
+	s->taken[chunk].bit[number % HOP_CHUNK / 64] &= ~(1ull << number % 64);
+	s->taken[chunk].count--;
+	s->low = chunk < s->low ? chunk : s->low;
+	while (s->numbers && !s->taken[s->numbers / HOP_CHUNK - 1].count)
+		s->numbers -= HOP_CHUNK;
 }
 
 /* ---- aside ---- */

@@ -51,22 +51,29 @@ struct hop_column {
 	struct hop_aside aside;
 };
 
+/* Numbers of a chunk that keys have. */
+struct hop_taken {
+	uint64_t bit[HOP_CHUNK / 64];
+	uint32_t count;
+};
+
 struct hop_store {
 	struct huge_slab slab;
 	const struct agg_set *aggs, *narrow;
 	uint32_t cell_stride, sum_stride, item_stride;
-	uint8_t **sum; /* chunks */
+	uint8_t **sum;		 /* chunks */
+	struct hop_taken *taken; /* of each chunk of sums */
 	uint32_t sum_count, sum_room;
-	uint32_t numbers; /* that were ever given */
-	uint32_t *freed;  /* numbers */
-	uint32_t freed_count, freed_room;
+	uint32_t numbers; /* keys have none from here on; whole chunks */
+	uint32_t low;	  /* no chunk before it has a free one */
 };
 
 void hop_store_init(
 	struct hop_store *s, const struct agg_set *aggs, uint32_t cell_bytes, struct huge_pool *pool);
 void hop_store_free(struct hop_store *s);
 
-/* A number, with an empty sum. */
+/* A number, with an empty sum: of the first chunk that has a free one, so that columns grow dense again when
+ * many keys have gone. */
 uint32_t hop_number_take(struct hop_store *s, uint32_t ref);
 void hop_number_give(struct hop_store *s, uint32_t number);
 

@@ -36,10 +36,12 @@ static bool pane_near(const struct hopping *h, int64_t number)
 	return h->closed == STAGE_NO_TIME ? (int64_t)h->pane_count <= near : number - h->closed <= near;
 }
 
-/* A column costs no more than the elements that it has, or will have. */
+/* A column costs no more than the elements that it has, or will have: all of its chunks, as keys come in any
+ * order of their numbers. */
 static bool pane_dense(const struct hopping *h, const struct hop_pane *pane)
 {
-	uint64_t most = pane->elements + 1;
+	uint64_t most = pane->elements + 1,
+		 cells = h->store.numbers > HOP_CHUNK ? h->store.numbers : h->keys.count;
 
 	if (!pane_near(h, pane->number))
 		return false;
@@ -47,7 +49,7 @@ static bool pane_dense(const struct hopping *h, const struct hop_pane *pane)
 		if (pane - h->pane >= back && pane[-(int)back].number == pane->number - back &&
 			pane[-(int)back].elements > most)
 			most = pane[-(int)back].elements;
-	return most * DENSE >= h->keys.count;
+	return most * DENSE >= cells;
 }
 
 /* The key's narrow cell, NULL: what it has in this pane stands aside. */

@@ -41,15 +41,19 @@ static struct window_plan *plan_make(const char *more, uint64_t seed)
 	return rig_plan(step, 1, list);
 }
 
-/* Few keys have cells of many events; of many keys, most cells have one. */
+/* Few keys have cells of many events; of many keys, most cells have one; and now and then there are so many
+ * that their numbers go over several chunks, and come again. */
 static void stream_make(struct rig_stream *s, int64_t disorder_ms, uint64_t *seed)
 {
 	uint32_t set = stage_below(seed, sizeof sets / sizeof *sets);
-	const struct rig_shape shape = {.events = EVENTS,
-		.users = 1 + stage_below(seed, stage_below(seed, 2) ? 2 : 60),
-		.pages = 1 + stage_below(seed, 4),
+	bool many = stage_below(seed, 8) == 0;
+	const struct rig_shape shape = {.events = many ? 3 * EVENTS : EVENTS,
+		.users = 1 + stage_below(seed, many		      ? 3000
+					       : stage_below(seed, 2) ? 2
+								      : 60),
+		.pages = 1 + stage_below(seed, many ? 900 : 4),
 		.disorder_ms = disorder_ms,
-		.pace_ms = stage_below(seed, 3) ? stage_below(seed, 4) : stage_below(seed, 60),
+		.pace_ms = stage_below(seed, 3) ? stage_below(seed, 4) : stage_below(seed, many ? 20 : 60),
 		.block_events = 1 + stage_below(seed, 300),
 		.amount = sets[set].amount,
 		.amounts = sets[set].amounts};
