@@ -10,6 +10,7 @@
 #define SC_RACK_WIDENINGS_MAX 10
 #define SC_RACK_PATIENCE 16 /* round trips with losses after which a wide window is tried narrow again */
 #define SC_RACK_SHARE 4	    /* events that may be repeated for each one that was settled */
+#define SC_RACK_LOWEST 32   /* tries up to which the lowest event goes before what was tried less often */
 
 struct sc_rack {
 	uint32_t answered; /* number of the latest datagram that was answered */

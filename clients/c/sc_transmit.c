@@ -90,14 +90,16 @@ static void mark_sent(
 	for (uint64_t s = first; s < first + count; s++) {
 		struct sc_slot *slot = sc_window_slot(&c->window, s);
 
+		if (again && slot->sends) {
+			c->repeated[s % SC_WINDOW] = s;
+			slot->again = true;
+		}
 		if (left) {
 			c->counts.sent += slot->sends == 0;
 			c->counts.repeated += slot->sends > 0;
 			slot->sends += slot->sends < UINT8_MAX;
 		}
-		if (again)
-			c->repeated[s % SC_WINDOW] = s;
-		slot->again |= again;
+		slot->tries += slot->tries < UINT8_MAX;
 		slot->sent_ns = now_ns;
 		slot->datagram = c->datagram;
 	}
@@ -204,100 +206,123 @@ static unsigned send_run(struct sluice_client *c, uint64_t first, uint64_t end, 
 	return count;
 }
 
-/* The first event of `first` and on that is lost, and where such events end; the next time that one will be
- * goes into *next. */
-static bool find_lost(
-	struct sluice_client *c, uint64_t *first, uint64_t *end, uint64_t now_ns, uint64_t *next)
+/* A look through the window for what is lost. */
+struct search {
+	uint64_t first, end; /* in: where it begins; out: events that are lost */
+	uint64_t now_ns;
+	uint64_t next_ns; /* when the next one will be */
+	unsigned tries;	  /* only what was tried so often at most */
+	bool left_out;	  /* something that is lost was tried more often */
+};
+
+static bool find_lost(struct sluice_client *c, struct search *l)
 {
 	struct sc_window *w = &c->window;
 	uint64_t wait_ns = sc_rack_wait(&c->rack, &c->rto);
 	bool found = false;
 
-	for (uint64_t s = *first; s < w->next_send; s++) {
+	for (uint64_t s = l->first; s < w->next_send; s++) {
 		const struct sc_slot *slot = sc_window_slot(w, s);
-		bool later = !sc_rack_is_before(slot->datagram, c->rack.answered);
+		bool open = !slot->settled, later = !sc_rack_is_before(slot->datagram, c->rack.answered);
+		bool lost = open && !later && slot->sent_ns + wait_ns <= l->now_ns;
 
-		if (!slot->settled && later && !slot->again)
+		if (open && later && slot->tries < 2)
 			break; /* and so are all above it */
-		if (!slot->settled && !later && slot->sent_ns + wait_ns <= now_ns) {
+		if (lost && (slot->tries <= l->tries || (s == w->base && slot->tries <= SC_RACK_LOWEST))) {
 			if (!found)
-				*first = s;
-			*end = s + 1;
+				l->first = s;
+			l->end = s + 1;
 			found = true;
 			continue;
 		}
 		if (found)
 			break;
-		if (!slot->settled && !later && slot->sent_ns + wait_ns < *next)
-			*next = slot->sent_ns + wait_ns;
+		l->left_out |= lost;
+		if (open && !later && !lost && slot->sent_ns + wait_ns < l->next_ns)
+			l->next_ns = slot->sent_ns + wait_ns;
 	}
 	return found;
 }
 
-/* False: the system does not take it now. */
+/* If not all may be repeated, what was tried seldom goes first: the events of a partition that does not
+ * answer must not take from the others what may be repeated. The lowest event goes with them for long, since
+ * the window waits for it. False: the system does not take it now. */
 static bool send_lost(struct sluice_client *c, uint64_t now_ns, uint64_t *next)
 {
-	uint64_t first = c->window.base, end = 0;
+	struct search l = {.now_ns = now_ns, .next_ns = SC_NEVER, .left_out = true};
+	bool enough = c->rack.credit >= c->window.next_send - c->window.base;
 
-	while (find_lost(c, &first, &end, now_ns, next)) {
-		for (unsigned count; first < end; first += count) {
-			if (c->rack.credit == 0)
-				return true; /* until something is settled, or nothing for too long */
-			if (end > first + c->rack.credit)
-				end = first + c->rack.credit;
-			count = send_run(c, first, end, now_ns);
-			if (count == 0)
-				return false;
-			sc_rack_repeated(&c->rack, &c->rto, count, now_ns);
+	for (l.tries = enough ? UINT8_MAX : 2; l.left_out; l.tries *= 2) {
+		l.first = c->window.base;
+		l.left_out = false;
+		while (find_lost(c, &l)) {
+			for (unsigned count; l.first < l.end; l.first += count) {
+				if (c->rack.credit == 0)
+					return true; /* until something is settled, or nothing for too long */
+				if (l.end > l.first + c->rack.credit)
+					l.end = l.first + c->rack.credit;
+				count = send_run(c, l.first, l.end, now_ns);
+				if (count == 0)
+					return false;
+				sc_rack_repeated(&c->rack, &c->rto, count, now_ns);
+			}
 		}
 	}
+	*next = l.next_ns;
 	return true;
 }
 
-/* The event that left first of those that have not been settled. */
-static uint64_t left_first(struct sluice_client *c)
+/* Whether a is to be asked for rather than b: what left after datagram `before` is last, then what left first
+ * is first, or, with `seldom`, what was tried most seldom. */
+static bool asks_for(const struct sc_slot *a, const struct sc_slot *b, uint32_t before, bool seldom)
 {
-	struct sc_window *w = &c->window;
-	uint64_t first = w->base; /* is not settled */
+	bool a_left = sc_rack_is_before(before, a->datagram), b_left = sc_rack_is_before(before, b->datagram);
 
-	for (uint64_t s = w->base + 1; s < w->next_send; s++)
-		if (!sc_window_slot(w, s)->settled &&
-			sc_rack_is_before(sc_window_slot(w, s)->datagram, sc_window_slot(w, first)->datagram))
-			first = s;
-	return first;
+	if (a_left != b_left)
+		return b_left;
+	if (seldom && a->tries != b->tries)
+		return a->tries < b->tries;
+	return sc_rack_is_before(a->datagram, b->datagram);
 }
 
-/* Sends a datagram that begins with what left first, and has nothing that left after datagram `before`,
- * unless there is nothing else: then the same goes twice, and that two answers come tells nothing. */
-static bool send_oldest(struct sluice_client *c, uint32_t before, uint64_t now_ns)
+/* Sends a datagram that begins with that event, and has nothing that left after datagram `before`, unless
+ * there is nothing else: then the same goes twice, and that two answers come tells nothing. */
+static bool send_probe(struct sluice_client *c, uint32_t before, bool seldom, uint64_t now_ns)
 {
 	struct sc_window *w = &c->window;
-	uint64_t first = left_first(c), end = w->next_send;
-	bool twice = sc_rack_is_before(before, sc_window_slot(w, first)->datagram);
+	uint64_t first = w->base, end = w->next_send; /* base is not settled */
 	unsigned count;
+	bool twice;
 
+	for (uint64_t s = first + 1; s < w->next_send; s++)
+		if (!sc_window_slot(w, s)->settled &&
+			asks_for(sc_window_slot(w, s), sc_window_slot(w, first), before, seldom))
+			first = s;
+	twice = sc_rack_is_before(before, sc_window_slot(w, first)->datagram);
 	if (!twice)
 		for (end = first + 1; end < w->next_send; end++)
 			if (sc_rack_is_before(before, sc_window_slot(w, end)->datagram))
 				break;
 	count = send_run(c, first, end, now_ns);
-	for (unsigned i = 0; twice && i < count; i++)
-		c->repeated[(first + i) % SC_WINDOW] |= SC_TWICE;
+	for (uint64_t s = first; twice && s < first + count; s++)
+		if (c->repeated[s % SC_WINDOW] == s)
+			c->repeated[s % SC_WINDOW] |= SC_TWICE;
 	return count > 0;
 }
 
 /* Nothing is answered: what left first goes again, since nothing else is lost as likely, and an answer to it
  * tells about all others. One datagram, and two from the second time on, since the wait for the next is long
- * (RFC 9002, 6.2.4). False: the system does not take it now. */
+ * (RFC 9002, 6.2.4): what left first may be of a partition that does not answer, so the other one has what
+ * was tried most seldom. False: the system does not take it now. */
 static bool send_probes(struct sluice_client *c, uint64_t now_ns)
 {
 	uint32_t before = c->datagram;
 
-	if (!send_oldest(c, before, now_ns))
+	if (!send_probe(c, before, false, now_ns))
 		return false;
 	if (c->rto.timeouts) {
 		c->rack.credit = 0; /* begins slowly when answers come again */
-		(void)send_oldest(c, before, now_ns);
+		(void)send_probe(c, before, true, now_ns);
 	}
 	sc_rto_timed_out(&c->rto);
 	return true;

@@ -17,7 +17,8 @@ struct sc_slot {
 	uint32_t offset;
 	uint16_t bytes;
 	uint8_t sends; /* how often it left, up to 255; 0: the system refused to send it so far */
-	bool again;    /* it was tried to repeat it */
+	uint8_t tries; /* how often it was to leave, up to 255 */
+	bool again;    /* more than one copy may have left, or sent_ns be that of none */
 	bool settled;
 };
 

@@ -25,7 +25,7 @@ import struct
 import sys
 import time
 
-from sluice_loss import NEVER, Rack, Rto
+from sluice_loss import NEVER, Rack, Rto, Slot, runs_of
 
 __all__ = ["Client", "Counts", "Error", "Forked", "Refused", "TooBig", "Unacknowledged"]
 
@@ -74,14 +74,6 @@ class Counts:
         self.rejects = self.reject_reason = 0  # the peer understands another version: a hint, it is not signed
         self.unreachable = self.send_errors = self.last_error = 0
         self.rtt = self.rto = 0.0  # seconds; rtt 0: not measured yet
-
-
-class Slot:
-    __slots__ = ("again", "datagram", "event", "sends", "sent_at")
-
-    def __init__(self, event):
-        # datagram: in which it was last; again: it was tried to repeat it
-        self.event, self.sent_at, self.sends, self.datagram, self.again = event, 0.0, 0, 0, False
 
 
 def load_key(path, number):
@@ -330,12 +322,13 @@ class Client:
         self.datagram += 1
         for sequence in sequences:
             slot = self.slots[sequence]
+            if again and slot.sends:
+                slot.again, self.repeated[sequence % WINDOW] = True, sequence
             if left:
                 self.numbers.sent += slot.sends == 0
                 self.numbers.repeated += slot.sends > 0
                 slot.sends += 1
-            if again:
-                slot.again, self.repeated[sequence % WINDOW] = True, sequence
+            slot.tries += 1
             slot.sent_at, slot.datagram = now, self.datagram
         self.silent_since = now
         self.repeat_due = min(self.repeat_due, now + self.rto.wait())
@@ -414,23 +407,21 @@ class Client:
             return count
 
     def find_lost(self, now):
-        """Runs of consecutive events that are lost, and the next time that one will be."""
-        runs, due, wait = [], NEVER, self.rack.wait()
+        """(sequence, tries) of the events that are lost, and the next time that one will be."""
+        lost, due, wait = [], NEVER, self.rack.wait()
         for sequence, slot in self.slots.items():
             if slot.datagram >= self.rack.answered or not slot.datagram:
-                if not slot.again:
+                if slot.tries < 2:
                     break  # and so are all above it
             elif slot.sent_at + wait > now:
                 due = min(due, slot.sent_at + wait)
-            elif runs and runs[-1][-1] == sequence - 1:
-                runs[-1].append(sequence)
             else:
-                runs.append([sequence])
-        return runs, due
+                lost.append((sequence, slot.tries))
+        return lost, due
 
-    def send_lost(self, runs, now):
+    def send_lost(self, lost, now):
         """False: the system does not take it now."""
-        for run in runs:
+        for run in runs_of(lost, next(iter(self.slots)), self.rack.credit):
             while run := run[:self.rack.credit]:
                 count = self.send_run(run, now)
                 if not count:
@@ -439,12 +430,17 @@ class Client:
                 run = run[count:]
         return True
 
-    def send_oldest(self, before, now):
-        """Sends a datagram that begins with what left first, and has nothing that left after datagram `before`, unless
-        there is nothing else: then the same goes twice, and an answer more tells nothing."""
+    def send_probe(self, before, seldom, now):
+        """Sends a datagram that begins with what left first, or, with seldom, with what was tried most seldom, and has
+        nothing that left after datagram `before`, unless there is nothing else: then the same goes twice, and an answer
+        more tells nothing."""
         first_queued = self.queue[0] if self.queue else self.next
-        sent = [s for s in self.slots if s < first_queued]
-        first = min(sent, key=lambda s: self.slots[s].datagram)
+
+        def key(sequence):
+            slot = self.slots[sequence]
+            return slot.datagram > before, slot.tries if seldom else 0, slot.datagram
+
+        first = min((s for s in self.slots if s < first_queued), key=key)
         twice = self.slots[first].datagram > before
         run = []
         for sequence in itertools.count(first):
@@ -454,19 +450,21 @@ class Client:
             run.append(sequence)
         count = self.send_run(run, now)
         for sequence in run[:count] if twice else ():
-            self.repeated[sequence % WINDOW] = -sequence
+            if self.repeated[sequence % WINDOW] == sequence:
+                self.repeated[sequence % WINDOW] = -sequence
         return count > 0
 
     def send_probes(self, now):
         """Nothing is answered: what left first goes again, since nothing else is lost as likely, and an answer to it
         tells about all others. One datagram, and two from the second time on, since the wait for the next is long (RFC
-        9002, 6.2.4). False: the system does not take it now."""
+        9002, 6.2.4): what left first may be of a partition that does not answer, so the other one has what was tried
+        most seldom. False: the system does not take it now."""
         before = self.datagram
-        if not self.send_oldest(before, now):
+        if not self.send_probe(before, False, now):
             return False
         if self.rto.timeouts:
             self.rack.credit = 0  # begins slowly when answers come again
-            self.send_oldest(before, now)
+            self.send_probe(before, True, now)
         self.rto.timed_out()
         return True
 
@@ -476,8 +474,8 @@ class Client:
         self.repeat_due = NEVER
         if len(self.slots) == len(self.queue):
             return
-        runs, due = self.find_lost(now)
-        taken = self.send_lost(runs, now)
+        lost, due = self.find_lost(now)
+        taken = self.send_lost(lost, now)
         if taken and now >= self.silent_since + self.rto.wait():
             taken = self.send_probes(now)
         silence = self.silent_since + self.rto.wait() if taken else now + (0 if self.blocked else SHORTAGE)

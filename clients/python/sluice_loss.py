@@ -4,7 +4,17 @@ RTO_MIN, RTO_MAX, RTO_FIRST, GRANULARITY = 0.01, 5.0, 1.0, 0.001
 LEAST_FOR = 60.0  # seconds that the least round trip counts, at least
 WIDENINGS, PATIENCE = 10, 16  # PATIENCE: round trips with losses after which a wide window is tried narrow again
 SHARE = 4  # events that may be repeated for each one that was settled
+LOWEST = 32  # tries up to which the lowest event goes before what was tried less often
 NEVER = float("inf")
+
+
+class Slot:
+    __slots__ = ("again", "datagram", "event", "sends", "sent_at", "tries")
+
+    def __init__(self, event):
+        # datagram: in which it was last; sends: how often it left; tries: how often it was to leave; again: more than
+        # one copy may have left, or sent_at be that of none
+        self.event, self.sent_at, self.sends, self.tries, self.datagram, self.again = event, 0.0, 0, 0, 0, False
 
 
 class Rto:
@@ -95,3 +105,24 @@ class Rack:
 
     def settled(self, count, most):
         self.credit = min(self.credit + SHARE * count, most)
+
+
+def runs_of(lost, base, credit):
+    """Runs of consecutive sequences from (sequence, tries) in order. If not all may be repeated, what was tried seldom
+    goes first (at most 2, 4, 8 times): the events of a partition that does not answer must not take from the others
+    what may be repeated. The lowest event, base, goes with them for long, since the window waits for it."""
+    enough = credit >= len(lost)
+
+    def turn(sequence, tries):
+        if enough or (sequence == base and tries <= LOWEST):
+            return 1
+        return max(1, tries - 1).bit_length()
+
+    runs, last = [], None
+    for at, sequence in sorted((turn(*event), event[0]) for event in lost):
+        if last == (at, sequence - 1):
+            runs[-1].append(sequence)
+        else:
+            runs.append([sequence])
+        last = at, sequence
+    return runs

@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -358,6 +359,70 @@ static void test_share(void **state)
 	sluice_client_close(c);
 }
 
+static bool is_live_open(struct sluice_client *c)
+{
+	for (uint64_t s = c->window.base; s < c->window.next_send; s++)
+		if (s % 4 != 1 && !sc_window_slot(&c->window, s)->settled)
+			return true;
+	return false;
+}
+
+/* One partition of four takes events and makes none of them durable, answers are lost, also all of the last
+ * ones before the window is full: so nothing more is settled that would allow repeats. Returns how long it
+ * takes then until all events of the other partitions are settled. */
+static uint64_t dead_partition(uint64_t seed, unsigned loss_percent, uint64_t delay_ns, uint64_t gap_ns)
+{
+	struct sluice_client *c = start(seed, 0, delay_ns);
+	char event[LINE_EVENT_MAX];
+	uint64_t due_ns, i = 401;
+
+	line.partitions = 4;
+	send_events(c, 1, i - 1, gap_ns);
+	assert_int_equal(sluice_client_flush(c, -1), 0);
+	line.commit_ns[1] = 1000000000 * MS;
+	line.loss_percent[LINE_BACK] = loss_percent;
+	for (due_ns = line.now_ns;; i++, due_ns += gap_ns) {
+		wait_until(c, due_ns);
+		if (i == 401 + SC_WINDOW - 20)
+			line.loss_percent[LINE_BACK] = 100;
+		if (sluice_client_send(c, event, line_event(i, event), 0) == -EAGAIN)
+			break;
+	}
+	wait_until(c, line.now_ns + 2 * delay_ns + 2 * MS);
+	line.loss_percent[LINE_BACK] = loss_percent;
+	for (due_ns = line.now_ns; is_live_open(c) && line.now_ns < due_ns + 600000 * MS;)
+		wait_until(c, line.now_ns + 10 * MS);
+	due_ns = line.now_ns - due_ns;
+	sluice_client_close(c);
+	return due_ns;
+}
+
+static void test_dead_partition(void **state)
+{
+	static const struct {
+		unsigned loss_percent;
+		uint64_t delay_ns, gap_ns;
+		double seconds; /* at most */
+	} table[] = {{1, MS / 2, 250000, 0.1}, {1, MS / 2, 2500000, 0.1}, {5, MS / 2, 2500000, 0.2},
+		{20, MS / 2, 250000, 45}, {20, MS / 2, 2500000, 5}, {5, 25 * MS, 2500000, 5},
+		{20, 25 * MS, 2500000, 250}};
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof table / sizeof *table; i++) {
+		double longest = 0;
+
+		for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+			double seconds = (double)dead_partition(seed, table[i].loss_percent,
+						 table[i].delay_ns, table[i].gap_ns) /
+					 1e9;
+
+			longest = seconds > longest ? seconds : longest;
+		}
+		print_message("a dead partition, case %u: the others settled after %.3f s\n", i, longest);
+		assert_true(longest < table[i].seconds);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -371,6 +436,7 @@ int main(void)
 		cmocka_unit_test(test_longer_way),
 		cmocka_unit_test(test_bottleneck),
 		cmocka_unit_test(test_share),
+		cmocka_unit_test(test_dead_partition),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,7 +8,7 @@ import unittest
 from unittest import mock
 
 import sluice_client
-from sluice_client import Client, Unacknowledged
+from sluice_client import WINDOW, Client, Unacknowledged
 from sluice_loss import SHARE
 from test_sluice_client import Peer
 
@@ -213,7 +213,7 @@ class RecoveryTest(unittest.TestCase):
         left = self.lose(300, 8)
         self.deliver(600, 0.0025)
         self.assertEqual((len(left), client.counts().repeated), (9, 8))
-        for before, after in itertools.pairwise(left):
+        for before, after in zip(left, left[1:]):
             self.assertTrue(0.021 <= after - before <= 0.033, after - before)
 
     def test_tail(self):
@@ -221,7 +221,7 @@ class RecoveryTest(unittest.TestCase):
         self.start(delay=0.01)
         left = self.lose(400, 4)
         self.deliver(400, 0.0025)
-        gaps = [after - before for before, after in itertools.pairwise(left)]
+        gaps = [after - before for before, after in zip(left, left[1:])]
         self.assertTrue(0.04 <= gaps[0] <= 0.044 and 0.021 <= gaps[1] <= 0.03 and 0.042 <= gaps[3] <= 0.06, gaps)
         self.assertEqual((len(gaps), gaps[2], gaps[4]), (5, 0, 0))
         self.wait_until(self.line.now + 0.1)
@@ -274,6 +274,35 @@ class RecoveryTest(unittest.TestCase):
             self.assertLessEqual(n.repeated, SHARE * n.acked)
         client.flush()
         self.assertEqual(len(line.events), 900)
+
+    def dead_partition(self, seed, loss, delay, gap):
+        """One partition of four makes nothing durable, answers are lost, all of the last ones before the window is
+        full: so nothing more is settled that would allow repeats. How long it takes then to settle the others."""
+        client, line = self.start(seed, delay=delay)
+        line.partitions, line.commit = 4, [0.001] * 4
+        self.send(1, 400, gap)
+        client.flush()
+        line.commit[1], line.back_loss = 1e9, loss
+        due = line.now
+        with self.assertRaises(Unacknowledged):
+            for i in range(401, 401 + 2 * WINDOW):
+                self.wait_until(due)
+                if i == 401 + WINDOW - 20:
+                    line.back_loss = 1.0
+                client.send(b"%d" % i, 0)
+                due += gap
+        self.wait_until(line.now + 2 * delay + 0.002)
+        line.back_loss, began = loss, line.now
+        while any(sequence % 4 != 1 for sequence in client.slots) and line.now < began + 600:
+            self.wait_until(line.now + 0.01)
+        return line.now - began
+
+    def test_dead_partition(self):
+        for loss, delay, gap, most in ((0.01, 0.0005, 0.00025, 0.2), (0.05, 0.0005, 0.0025, 0.2),
+                                       (0.2, 0.0005, 0.00025, 5), (0.05, 0.025, 0.0025, 5)):
+            longest = max(self.dead_partition(seed, loss, delay, gap) for seed in (1, 2, 3))
+            print(f"a dead partition, answers lost {loss:.0%}, delay {delay * 1000} ms: {longest:.2f} s")
+            self.assertLess(longest, most)
 
     def test_full_window(self):
         """A peer that is mute from the beginning: no event goes out beyond the window."""
