@@ -31,6 +31,7 @@ struct sluice_client {
 	struct sc_rto rto;
 	struct sc_rack rack;
 	uint64_t repeated[SC_WINDOW];	    /* by sequence % SC_WINDOW: the latest one that was repeated */
+	uint8_t signs[SC_WINDOW];	    /* how many answers more to it tell that a repeat was needless */
 	struct sluice_client_counts counts; /* what is not kept elsewhere */
 	uint8_t out[SC_DATAGRAM_MAX + 1], in[SC_DATAGRAM_MAX + 1];
 };

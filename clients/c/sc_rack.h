@@ -8,9 +8,11 @@
 #include "sc_rto.h"
 
 #define SC_RACK_WIDENINGS_MAX 10
-#define SC_RACK_PATIENCE 16 /* round trips with losses after which a wide window is tried narrow again */
-#define SC_RACK_SHARE 4	    /* events that may be repeated for each one that was settled */
-#define SC_RACK_LOWEST 32   /* tries up to which the lowest event goes before what was tried less often */
+#define SC_RACK_PATIENCE                                                                                     \
+	16		/* round trips with needed repeats after which a wide window is tried narrow again */
+#define SC_RACK_SHARE 4 /* events that may be repeated for each one that was settled */
+#define SC_RACK_SIGNS 3 /* of needless repeats that one event gives at most */
+#define SC_RACK_LOWEST 32 /* tries up to which the lowest event goes before what was tried less often */
 
 struct sc_rack {
 	uint32_t answered; /* number of the latest datagram that was answered */
@@ -57,11 +59,15 @@ static inline void sc_rack_premature(struct sc_rack *k, const struct sc_rto *r, 
 	k->widened_ns = now_ns;
 }
 
-/* So many events are repeated. */
-static inline void sc_rack_repeated(
-	struct sc_rack *k, const struct sc_rto *r, unsigned count, uint64_t now_ns)
+/* So many events are repeated, or were without need. */
+static inline void sc_rack_spent(struct sc_rack *k, unsigned count)
 {
 	k->credit -= count < k->credit ? count : k->credit;
+}
+
+/* A repeat was answered, and as far as is known there was need of it. */
+static inline void sc_rack_needed(struct sc_rack *k, const struct sc_rto *r, uint64_t now_ns)
+{
 	if (now_ns - k->round_ns < r->srtt_ns)
 		return;
 	k->round_ns = now_ns;

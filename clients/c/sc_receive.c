@@ -13,16 +13,20 @@ static void repeated_early(struct sluice_client *c, uint64_t now_ns)
 	sc_rack_premature(&c->rack, &c->rto, now_ns);
 }
 
-/* An answer to what is settled. Its place may be another one's by now. */
+/* An answer to what is settled. Its place may be another one's by now. Of each event only a few tell
+ * something, and only while it was settled lately: answers may come twice, and be very late. */
 static void settled_again(struct sluice_client *c, uint64_t sequence, uint64_t now_ns)
 {
-	uint64_t *repeated = &c->repeated[sequence % SC_WINDOW];
+	unsigned at = sequence % SC_WINDOW;
 
 	c->counts.settled_again++;
-	if (*repeated == sequence)
+	if (c->repeated[at] == (sequence | SC_TWICE)) {
+		c->repeated[at] = sequence;
+	} else if (c->repeated[at] == sequence && sequence + SC_WINDOW >= c->window.base && c->signs[at]) {
+		c->signs[at]--;
+		sc_rack_spent(&c->rack, SC_RACK_SHARE);
 		repeated_early(c, now_ns);
-	else if (*repeated == (sequence | SC_TWICE))
-		*repeated = sequence;
+	}
 }
 
 /* An event that this answer may settle, or NULL, counted. */
@@ -46,11 +50,16 @@ static struct sc_slot *slot_of(struct sluice_client *c, uint64_t sequence, uint6
 	return slot;
 }
 
-/* Whether it may be the latest repeat that is answered, and not what was sent before it: if not, the answer
- * says nothing of other datagrams. */
-static bool is_latest(const struct sluice_client *c, const struct sc_slot *slot, uint64_t now_ns)
+/* The event's datagram was answered. False: not the latest repeat was, but what was sent before it, so that
+ * the answer says nothing of other datagrams. */
+static bool learn(struct sluice_client *c, const struct sc_slot *slot, uint64_t now_ns)
 {
-	return !slot->again || now_ns - slot->sent_ns >= sc_rto_least(&c->rto);
+	if (slot->again && now_ns - slot->sent_ns < sc_rto_least(&c->rto))
+		return false;
+	sc_rack_answered(&c->rack, slot->datagram);
+	if (slot->again)
+		sc_rack_needed(&c->rack, &c->rto, now_ns);
+	return true;
 }
 
 void sc_refuse(struct sluice_client *c, uint64_t sequence, unsigned reason)
@@ -88,9 +97,8 @@ static void take_ranges(struct sluice_client *c, const struct sc_answer *a, uint
 			slot->settled = true;
 			c->window.settled++;
 			c->counts.acked++;
-			if (is_latest(c, slot, now_ns))
-				sc_rack_answered(&c->rack, slot->datagram);
-			else if (now_ns - slot->sent_ns < sc_rto_least(&c->rto) / 2) /* beyond doubt */
+			if (!learn(c, slot, now_ns) &&
+				now_ns - slot->sent_ns < sc_rto_least(&c->rto) / 2) /* beyond doubt */
 				repeated_early(c, now_ns);
 			if (!slot->again) { /* else nobody knows which copy is answered */
 				measured = true;
@@ -114,8 +122,7 @@ static void take_refusals(struct sluice_client *c, const struct sc_answer *a, ui
 		slot = slot_of(c, sequence, now_ns);
 		if (!slot)
 			continue;
-		if (is_latest(c, slot, now_ns))
-			sc_rack_answered(&c->rack, slot->datagram);
+		learn(c, slot, now_ns);
 		sc_refuse(c, sequence, reason);
 	}
 }

@@ -80,6 +80,16 @@ static bool is_for_later(struct sluice_client *c, int error)
 	return c->blocked || error == ENOBUFS || error == ENOMEM;
 }
 
+static void mark_repeated(struct sluice_client *c, uint64_t sequence)
+{
+	unsigned at = sequence % SC_WINDOW;
+
+	if ((c->repeated[at] & ~SC_TWICE) != sequence)
+		c->signs[at] = 0;
+	c->repeated[at] = sequence;
+	c->signs[at] += c->signs[at] < SC_RACK_SIGNS;
+}
+
 /* One datagram with these events. again: it was their turn to be repeated. left: the system took it. */
 static void mark_sent(
 	struct sluice_client *c, uint64_t first, unsigned count, bool again, bool left, uint64_t now_ns)
@@ -91,7 +101,7 @@ static void mark_sent(
 		struct sc_slot *slot = sc_window_slot(&c->window, s);
 
 		if (again && slot->sends) {
-			c->repeated[s % SC_WINDOW] = s;
+			mark_repeated(c, s);
 			slot->again = true;
 		}
 		if (left) {
@@ -264,7 +274,7 @@ static bool send_lost(struct sluice_client *c, uint64_t now_ns, uint64_t *next)
 				count = send_run(c, l.first, l.end, now_ns);
 				if (count == 0)
 					return false;
-				sc_rack_repeated(&c->rack, &c->rto, count, now_ns);
+				sc_rack_spent(&c->rack, count);
 			}
 		}
 	}

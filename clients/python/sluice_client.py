@@ -25,7 +25,7 @@ import struct
 import sys
 import time
 
-from sluice_loss import NEVER, Rack, Rto, Slot, runs_of
+from sluice_loss import NEVER, WINDOW, Rack, Rto, Slot, runs_of
 
 __all__ = ["Client", "Counts", "Error", "Forked", "Refused", "TooBig", "Unacknowledged"]
 
@@ -36,7 +36,7 @@ ACK_HEAD = struct.Struct("<4sBBBBQHHI")
 RANGE, REFUSAL = struct.Struct("<QQ"), struct.Struct("<QH")
 REJECTION = struct.Struct("<4sBBHQH6s")
 SIZE = struct.Struct("<H")
-WINDOW, SEQUENCE_MAX, EVENT_MAX, DATAGRAM_MAX = 1024, 2**63 - 1, 65535, 65507
+SEQUENCE_MAX, EVENT_MAX, DATAGRAM_MAX = 2**63 - 1, 65535, 65507
 RETRY, SHORTAGE = 0.1, 0.005  # seconds after which what the system refused to send is tried again
 # Of Linux; the socket module does not name them all.
 MTU = {socket.AF_INET: (socket.IPPROTO_IP, 10, 14, 28), socket.AF_INET6: (socket.IPPROTO_IPV6, 23, 24, 48)}
@@ -140,8 +140,6 @@ class Client:
         self.rto, self.numbers = Rto(), Counts()
         self.rack = Rack(self.rto)
         self.datagram, self.silent_since = 0, 0.0  # number of the last; when something left or was settled last
-        # by sequence % WINDOW: the latest one that was repeated; negative: an answer more tells nothing
-        self.repeated = [0] * WINDOW
         self.payload_max = datagram_bytes
         self.socket = connect(host, port)
         self.look_at_path()
@@ -323,7 +321,8 @@ class Client:
         for sequence in sequences:
             slot = self.slots[sequence]
             if again and slot.sends:
-                slot.again, self.repeated[sequence % WINDOW] = True, sequence
+                slot.again = True
+                self.rack.mark_repeated(sequence)
             if left:
                 self.numbers.sent += slot.sends == 0
                 self.numbers.repeated += slot.sends > 0
@@ -426,7 +425,7 @@ class Client:
                 count = self.send_run(run, now)
                 if not count:
                     return False
-                self.rack.repeated(count, now)
+                self.rack.spent(count)
                 run = run[count:]
         return True
 
@@ -449,9 +448,8 @@ class Client:
                 break
             run.append(sequence)
         count = self.send_run(run, now)
-        for sequence in run[:count] if twice else ():
-            if self.repeated[sequence % WINDOW] == sequence:
-                self.repeated[sequence % WINDOW] = -sequence
+        if twice:
+            self.rack.repeated_twice(run[:count])
         return count > 0
 
     def send_probes(self, now):
@@ -555,6 +553,8 @@ class Client:
         if slot.again and now - slot.sent_at < self.rto.least():
             return False
         self.rack.answered = max(self.rack.answered, slot.datagram)
+        if slot.again:
+            self.rack.needed(now)
         return True
 
     def may_settle(self, sequence, now):
@@ -565,10 +565,7 @@ class Client:
             self.numbers.never_sent += 1
             return False
         self.numbers.settled_again += 1
-        if self.repeated[sequence % WINDOW] == sequence:
-            self.rack.premature(now)
-        elif self.repeated[sequence % WINDOW] == -sequence:
-            self.repeated[sequence % WINDOW] = sequence
+        self.rack.settled_again(sequence, next(iter(self.slots), self.next), now)
         return False
 
 

@@ -2,10 +2,12 @@
 clock that never goes back."""
 RTO_MIN, RTO_MAX, RTO_FIRST, GRANULARITY = 0.01, 5.0, 1.0, 0.001
 LEAST_FOR = 60.0  # seconds that the least round trip counts, at least
-WIDENINGS, PATIENCE = 10, 16  # PATIENCE: round trips with losses after which a wide window is tried narrow again
+WIDENINGS, PATIENCE = 10, 16  # PATIENCE: round trips with needed repeats, then a wide window is tried narrow again
 SHARE = 4  # events that may be repeated for each one that was settled
+SIGNS = 3  # of needless repeats that one event gives at most
 LOWEST = 32  # tries up to which the lowest event goes before what was tried less often
 NEVER = float("inf")
+WINDOW = 1024  # events from the lowest one that is not settled on
 
 
 class Slot:
@@ -77,6 +79,9 @@ class Rack:
         self.answered = 0  # number of the latest datagram that was answered
         self.credit = 0  # events that may be repeated
         self.widenings, self.patience, self.widened_at, self.round_at = 0, 0, -NEVER, -NEVER
+        # by sequence % WINDOW: the latest one that was repeated; negative: an answer more tells nothing
+        self.repeated = [0] * WINDOW
+        self.signs = [0] * WINDOW  # how many answers more to it tell that a repeat was needless
 
     def wait(self):
         """How long after it was sent an event is lost, if something later was answered. The window is a quarter of the
@@ -93,8 +98,12 @@ class Rack:
         if now - self.widened_at >= self.rto.srtt:
             self.widenings, self.widened_at = min(self.widenings + 1, WIDENINGS), now
 
-    def repeated(self, count, now):
+    def spent(self, count):
+        """So many events are repeated, or were without need."""
         self.credit = max(0, self.credit - count)
+
+    def needed(self, now):
+        """A repeat was answered, and as far as is known there was need of it."""
         if now - self.round_at < self.rto.srtt:
             return
         self.round_at = now
@@ -102,6 +111,27 @@ class Rack:
             self.patience -= 1
             if not self.patience:
                 self.widenings = 0
+
+    def mark_repeated(self, sequence):
+        at = sequence % WINDOW
+        self.signs[at] = min(self.signs[at] + 1, SIGNS) if abs(self.repeated[at]) == sequence else 1
+        self.repeated[at] = sequence
+
+    def repeated_twice(self, sequences):
+        for sequence in sequences:
+            if self.repeated[sequence % WINDOW] == sequence:
+                self.repeated[sequence % WINDOW] = -sequence
+
+    def settled_again(self, sequence, base, now):
+        """An answer to what is settled. Of each event only a few tell something, and only while it was settled lately:
+        answers may come twice, and be very late."""
+        at = sequence % WINDOW
+        if self.repeated[at] == -sequence:
+            self.repeated[at] = sequence
+        elif self.repeated[at] == sequence and sequence + WINDOW >= base and self.signs[at]:
+            self.signs[at] -= 1
+            self.spent(SHARE)
+            self.premature(now)
 
     def settled(self, count, most):
         self.credit = min(self.credit + SHARE * count, most)

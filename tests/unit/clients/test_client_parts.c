@@ -183,17 +183,18 @@ static void test_rack(void **state)
 	assert_true(sc_rack_wait(&k, &r) == 40000000 + r.base_ns);
 	for (unsigned i = 0; i < SC_RACK_PATIENCE; i++) {
 		assert_true(sc_rack_wait(&k, &r) == 40000000 + r.base_ns);
-		sc_rack_repeated(&k, &r, 1, 40000000000 + i * 40000000ull);
-		sc_rack_repeated(&k, &r, 1, 40000000000 + i * 40000000ull + 1);
+		sc_rack_spent(&k, 1); /* that something is repeated says nothing yet */
+		sc_rack_needed(&k, &r, 40000000000 + i * 40000000ull);
+		sc_rack_needed(&k, &r, 40000000000 + i * 40000000ull + 1);
 	}
 	assert_true(sc_rack_wait(&k, &r) == 50000000);
 	sc_rack_settled(&k, 10, 100);
 	assert_true(k.credit == 10 * SC_RACK_SHARE);
-	sc_rack_repeated(&k, &r, 11, 50000000000);
+	sc_rack_spent(&k, 11);
 	assert_true(k.credit == 10 * SC_RACK_SHARE - 11);
 	sc_rack_settled(&k, 1000, 100);
 	assert_true(k.credit == 100);
-	sc_rack_repeated(&k, &r, 101, 50000000000);
+	sc_rack_spent(&k, 101);
 	assert_true(k.credit == 0);
 }
 

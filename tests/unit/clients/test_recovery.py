@@ -189,7 +189,7 @@ class RecoveryTest(unittest.TestCase):
         for prepare, delay, gap, part in (
                 (late(0.002), 0.005, 0, 0.005), (late(0.002), 0.005, 0.0025, 0.002), (late(0.02), 0.005, 0, 0.12),
                 (late(0.02), 0.005, 0.0025, 0.015), (late(0.02), 0.0005, 0.0025, 0.12),
-                (slow_partition, 0.0005, 0, 0.3), (slow_partition, 0.0005, 0.00025, 0.02),
+                (slow_partition, 0.0005, 0, 0.12), (slow_partition, 0.0005, 0.00025, 0.02),
                 (slow_partition, 0.0005, 0.0025, 0.003)):
             _, repeated = self.average(gap, prepare, delay=delay)
             print(f"no loss, reordered: {repeated:.0f} of {EVENTS} repeated")

@@ -400,14 +400,20 @@ class ClientTest(unittest.TestCase):
         self.assertAlmostEqual(k.wait(), 0.04 + r.base)
         for i in range(16):
             self.assertAlmostEqual(k.wait(), 0.04 + r.base)
-            k.repeated(1, 40 + i)
-            k.repeated(1, 40.03 + i)
+            k.spent(1)  # that something is repeated says nothing yet
+            k.needed(40 + i)
+            k.needed(40.03 + i)
         self.assertAlmostEqual(k.wait(), 0.05)
         k.settled(10, 1024)
-        k.repeated(11, 100)
+        k.spent(11)
         self.assertEqual(k.credit, 29)
         k.settled(1000, 1024)
         self.assertEqual(k.credit, 1024)
+        for sequence, base in ((5, 6), (6, 7 + 1024)):  # an answer more counts once for each repeat, and not long after
+            k.mark_repeated(sequence)
+            for i in range(5):
+                k.settled_again(sequence, base, 200 + i)
+        self.assertEqual((k.widenings, k.credit), (1, 1020))
 
 
 if __name__ == "__main__":
