@@ -66,7 +66,8 @@ static bool read_ack(struct sc_answer *out, const uint8_t *data, size_t bytes)
 	uint64_t sequence, bits;
 	uint16_t reason;
 
-	if (bytes < ACK_HEAD || data[4] != VERSION || (data[6] & ~SC_FLAG_MAC) || !zeros(data + 20, 4))
+	if (bytes < ACK_HEAD || bytes > SC_ACK_MAX || data[4] != VERSION || (data[6] & ~SC_FLAG_MAC) ||
+		!zeros(data + 20, 4))
 		return false;
 	out->has_mac = data[6] & SC_FLAG_MAC;
 	out->key = data[7];

@@ -11,6 +11,7 @@
 #define SC_EVENT_MAX 65535
 #define SC_DATAGRAM_MAX 65507 /* largest UDP payload over IPv4 */
 #define SC_SEQUENCE_MAX INT64_MAX
+#define SC_ACK_MAX 1200
 #define SC_MAC_BYTES 16
 #define SC_WINDOW 1024
 #define SC_RANGE_BITS 64

@@ -1,6 +1,6 @@
 """Sender of the sluice datagram protocol (docs/protocol.md): JSON events over UDP with sequences, repeated until
-sluice says that they are durable, or, with ack=False, sent once. This module and sluice_loss.py, standard library only,
-Python 3.9+.
+sluice says that they are durable, or, with ack=False, sent once. This module and sluice_loss.py beside it, on the path
+or in a package, standard library only, Python 3.9+.
 
     with Client("ingest.example", 5140) as client:
         client.send({"type": "log", "message": "hello"})
@@ -25,7 +25,10 @@ import struct
 import sys
 import time
 
-from sluice_loss import NEVER, WINDOW, Rack, Rto, Slot, runs_of
+if __package__:
+    from .sluice_loss import NEVER, WINDOW, Rack, Rto, Slot, runs_of
+else:
+    from sluice_loss import NEVER, WINDOW, Rack, Rto, Slot, runs_of
 
 __all__ = ["Client", "Counts", "Error", "Forked", "Refused", "TooBig", "Unacknowledged"]
 
@@ -36,7 +39,7 @@ ACK_HEAD = struct.Struct("<4sBBBBQHHI")
 RANGE, REFUSAL = struct.Struct("<QQ"), struct.Struct("<QH")
 REJECTION = struct.Struct("<4sBBHQH6s")
 SIZE = struct.Struct("<H")
-SEQUENCE_MAX, EVENT_MAX, DATAGRAM_MAX = 2**63 - 1, 65535, 65507
+SEQUENCE_MAX, EVENT_MAX, DATAGRAM_MAX, ACK_MAX = 2**63 - 1, 65535, 65507, 1200
 RETRY, SHORTAGE = 0.1, 0.005  # seconds after which what the system refused to send is tried again
 # Of Linux; the socket module does not name them all.
 MTU = {socket.AF_INET: (socket.IPPROTO_IP, 10, 14, 28), socket.AF_INET6: (socket.IPPROTO_IPV6, 23, 24, 48)}
@@ -469,8 +472,8 @@ class Client:
     def send_due(self, now):
         if now < self.repeat_due:
             return
-        self.repeat_due = NEVER
         if len(self.slots) == len(self.queue):
+            self.repeat_due = NEVER
             return
         lost, due = self.find_lost(now)
         taken = self.send_lost(lost, now)
@@ -515,13 +518,15 @@ class Client:
             return False
         self.numbers.answers += 1
         settled = self.numbers.acked + self.numbers.refused
-        self.take_ranges(answer[1], now)
-        self.take_refusals(answer[2], now)
-        settled = self.numbers.acked + self.numbers.refused - settled
-        if settled:
-            self.rto.answered()
-            self.rack.settled(settled, WINDOW)
-            self.silent_since = self.repeat_due = now  # what is lost is to be looked for
+        try:
+            self.take_ranges(answer[1], now)
+            self.take_refusals(answer[2], now)
+        finally:  # on_refused may raise
+            settled = self.numbers.acked + self.numbers.refused - settled
+            if settled:
+                self.rto.answered()
+                self.rack.settled(settled, WINDOW)
+                self.silent_since = self.repeat_due = now  # what is lost is to be looked for
         return True
 
     def take_ranges(self, ranges, now):
@@ -571,7 +576,7 @@ class Client:
 
 def read_ack(data):
     """(producer, ranges, refusals), or None: not an ACK by the protocol. The MAC is not checked here."""
-    if len(data) < ACK_HEAD.size:
+    if not ACK_HEAD.size <= len(data) <= ACK_MAX:
         return None
     _, version, _, flags, key, producer, ranges, refusals, reserved = ACK_HEAD.unpack_from(data)
     middle = ACK_HEAD.size + RANGE.size * ranges

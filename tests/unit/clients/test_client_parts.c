@@ -51,6 +51,25 @@ static void test_ack(void **state)
 	assert_true(sequence == 0x4000000000000009 && reason == 40);
 }
 
+/* As many answers as the protocol allows, and one more. */
+static void test_ack_max(void **state)
+{
+	enum { RANGES = 71, MOST = 1200 };
+	uint8_t data[MOST + 10] = {'S', 'L', 'C', 'E', 1, 2, 0, 0, 1};
+	struct sc_answer a;
+
+	(void)state;
+	for (unsigned i = 0; i < RANGES; i++)
+		data[24 + 16 * i] = 1;
+	for (unsigned at = 24 + 16 * RANGES; at < sizeof data; at += 10)
+		data[at] = data[at + 8] = 1;
+	data[16] = RANGES;
+	data[18] = 4;
+	assert_true(sc_answer_read(&a, data, MOST));
+	data[18] = 5;
+	assert_false(sc_answer_read(&a, data, sizeof data));
+}
+
 static void test_reject(void **state)
 {
 	struct sc_answer a;
@@ -378,6 +397,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_data_head),
 		cmocka_unit_test(test_ack),
+		cmocka_unit_test(test_ack_max),
 		cmocka_unit_test(test_reject),
 		cmocka_unit_test(test_damaged),
 		cmocka_unit_test(test_rto),

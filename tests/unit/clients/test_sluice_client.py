@@ -3,8 +3,11 @@ import collections
 import hashlib
 import os
 import random
+import shutil
 import socket
 import struct
+import subprocess
+import sys
 import tempfile
 import unittest
 
@@ -361,6 +364,22 @@ class ClientTest(unittest.TestCase):
             Client("host.invalid", 9)
         with self.assertRaises(OSError):
             Client("127.0.0.1", 9, key_file="/nowhere/keys")
+
+    def test_imports(self):
+        """Beside sluice_loss.py on the path, and in a package."""
+        here = os.path.dirname(sluice_client.__file__)
+        with tempfile.TemporaryDirectory() as folder:
+            shutil.copytree(here, os.path.join(folder, "senders"), ignore=shutil.ignore_patterns("__pycache__"))
+            for path, name in ((here, "sluice_client"), (folder, "senders.sluice_client")):
+                code = f"import sys; sys.path[0] = {path!r}; from {name} import Client"
+                env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+                subprocess.run([sys.executable, "-c", code], env=env, cwd="/", check=True)
+
+    def test_ack_max(self):
+        for refusals, size in ((4, 1200), (5, 1210)):
+            data = struct.pack("<4sBBBBQHHI", b"SLCE", 1, 2, 0, 0, 1, 71, refusals, 0)
+            data += struct.pack("<QQ", 1, 1) * 71 + struct.pack("<QH", 1, 40) * refusals
+            self.assertEqual((len(data), sluice_client.read_ack(data) is None), (size, size > 1200))
 
     def test_rto(self):
         r = Rto()
