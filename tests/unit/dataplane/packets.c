@@ -1,16 +1,11 @@
 /* Frames for tests. */
 #include "packets.h"
 
-#include <rte_eal.h>
 #include <rte_ether.h>
 #include <rte_ip.h>
 #include <rte_udp.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "config.h"
-#include "eal.h"
 #include "race.h"
 
 struct rte_mbuf *packet_make(
@@ -48,18 +43,4 @@ struct rte_mbuf *packet_make(
 	udp->dgram_cksum = rte_ipv4_udptcp_cksum(ip, udp);
 	race_given(m);
 	return m;
-}
-
-void packet_eal(uint32_t workers)
-{
-	static struct config cfg;
-	struct err err = {0};
-
-	cfg.eal.hugepages = false;
-	cfg.eal.memory = 192u << 20;
-	cfg.worker.count = workers;
-	if (eal_start(&cfg, &err)) {
-		fprintf(stderr, "%s\n", err.text);
-		exit(77);
-	}
 }

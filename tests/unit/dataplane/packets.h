@@ -9,7 +9,4 @@
 struct rte_mbuf *packet_make(
 	struct rte_mempool *pool, uint8_t host, uint16_t port, const void *payload, uint32_t bytes);
 
-/* Starts EAL without hugepages; workers = lcores beside the main one. */
-void packet_eal(uint32_t workers);
-
 #endif

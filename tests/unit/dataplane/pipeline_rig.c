@@ -1,4 +1,5 @@
 #include "pipeline_rig.h"
+#include "eal_start.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -153,7 +154,7 @@ void rig_balance(void)
 
 bool rig_pool(void)
 {
-	packet_eal(1);
+	rig_eal_start(1);
 	fx.pool = rte_pktmbuf_pool_create("test", 1023, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
 	return fx.pool != NULL;
 }

@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "packets.h"
+#include "eal_start.h"
 #include "worker_rig.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -165,6 +166,6 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_reloads)};
 
-	packet_eal(RIG_WORKERS);
+	rig_eal_start(RIG_WORKERS);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

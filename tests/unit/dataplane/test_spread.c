@@ -12,6 +12,7 @@
 #include "decap.h"
 #include "nic_frames.h"
 #include "packets.h"
+#include "eal_start.h"
 #include "spread.h"
 
 #define WORKERS 3
@@ -311,7 +312,7 @@ int main(void)
 		TEST(test_crowded_only), TEST(test_owned), TEST(test_full), TEST(test_end),
 		TEST(test_wanted)};
 
-	packet_eal(1);
+	rig_eal_start(1);
 	pool = rte_pktmbuf_pool_create("spread", 4095, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
 	if (!pool)
 		return 1;

@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "packets.h"
+#include "eal_start.h"
 #include "worker_rig.h"
 
 #define EVENTS 30000u
@@ -208,6 +209,6 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_one_queue), cmocka_unit_test(test_file)};
 
-	packet_eal(WORKERS);
+	rig_eal_start(WORKERS);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

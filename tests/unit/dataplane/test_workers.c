@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "packets.h"
+#include "eal_start.h"
 #include "worker_rig.h"
 
 #define EVENTS 40000u
@@ -146,6 +147,6 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_two_workers)};
 
-	packet_eal(2);
+	rig_eal_start(2);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -37,7 +37,7 @@ struct worker_rig {
 	atomic_bool stop;
 };
 
-/* Fills cfg (more may be added before the start) and makes the rings; packet_eal() has been called. */
+/* Fills cfg (more may be added before the start) and makes the rings; rig_eal_start() has been called. */
 void worker_rig_make(struct worker_rig *rig, const char *name);
 /* The same with other numbers than RIG_WORKERS of each. */
 void worker_rig_make_of(struct worker_rig *rig, const char *name, uint32_t workers, uint32_t queues);

@@ -14,7 +14,7 @@
 
 #include <rte_ethdev.h>
 
-#include "eal.h"
+#include "eal_start.h"
 #include "frame_file.h"
 #include "port.h"
 
@@ -23,7 +23,7 @@
 #define FILE_MAX 2000000u
 
 struct file {
-	char path[64];
+	char path[128];
 	uint8_t data[FILE_MAX];
 	uint32_t bytes;
 	bool swapped;
@@ -215,7 +215,7 @@ static void test_left(void **state)
 	struct frame_file *file;
 	struct err err = {0};
 	struct port port;
-	char device[200], pipe[80];
+	char device[300], pipe[140];
 
 	(void)state;
 	snprintf(device, sizeof device, "net_pcap,rx_pcap=%s", f.path);
@@ -289,18 +289,11 @@ int main(void)
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_kinds), cmocka_unit_test(test_snap),
 		cmocka_unit_test(test_cut), cmocka_unit_test(test_damage), cmocka_unit_test(test_left),
 		cmocka_unit_test(test_no_mbufs)};
-	static struct config cfg;
-	struct err err = {0};
+	const char *base = getenv("SLUICE_TEST_DIR");
 	int fd, rc;
 
-	cfg.eal.hugepages = false;
-	cfg.eal.memory = 128u << 20;
-	cfg.worker.count = 1;
-	if (eal_start(&cfg, &err)) {
-		fprintf(stderr, "%s\n", err.text);
-		return 77;
-	}
-	snprintf(f.path, sizeof f.path, "/tmp/sluice-file-XXXXXX");
+	rig_eal_start(1);
+	snprintf(f.path, sizeof f.path, "%.90s/sluice-file-XXXXXX", base ? base : "/tmp");
 	fd = mkstemp(f.path);
 	if (fd < 0)
 		return 1;

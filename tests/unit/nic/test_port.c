@@ -14,7 +14,7 @@
 #include <rte_ethdev.h>
 
 #include "decode.h"
-#include "eal.h"
+#include "eal_start.h"
 #include "nic_frames.h"
 #include "port.h"
 
@@ -162,15 +162,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_room), cmocka_unit_test(test_mbufs),
 		cmocka_unit_test(test_no_memory), cmocka_unit_test(test_jumbo)};
-	static struct config cfg;
-	struct err err = {0};
 
-	cfg.eal.hugepages = false;
-	cfg.eal.memory = 128u << 20;
-	cfg.worker.count = 1;
-	if (eal_start(&cfg, &err)) {
-		fprintf(stderr, "%s\n", err.text);
-		return 77;
-	}
+	rig_eal_start(1);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
