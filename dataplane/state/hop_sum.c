@@ -305,8 +305,9 @@ static int sum_keys(struct hopping *h, struct sum_window *win)
 	return rc;
 }
 
-/* The sum of an item that comes later. */
-KEYTAB_PREFETCH void aside_prefetch(const struct hopping *h, const struct hop_column *column, uint32_t i)
+/* Item i, and its sum; that of an item that comes later is fetched. NULL: it went into the column. */
+KEYTAB_PREFETCH struct hop_sum *aside_sum(
+	const struct hopping *h, const struct hop_column *column, uint32_t i, struct hop_aside_item **item)
 {
 	uint32_t number = i + HOP_AHEAD < column->aside.count
 				  ? hop_aside_item(&h->store, column, i + HOP_AHEAD)->number
@@ -314,19 +315,19 @@ KEYTAB_PREFETCH void aside_prefetch(const struct hopping *h, const struct hop_co
 
 	if (number != HOP_ASIDE_NONE)
 		__builtin_prefetch(hop_sum_at(&h->store, number), 1);
+	*item = hop_aside_item(&h->store, column, i);
+	return (*item)->number == HOP_ASIDE_NONE ? NULL : hop_sum_at(&h->store, (*item)->number);
 }
 
 /* What stands aside in the last pane comes into the sums. */
 static void aside_add(struct hopping *h, struct hop_column *column)
 {
 	for (uint32_t i = 0; i < column->aside.count; i++) {
-		struct hop_aside_item *item = hop_aside_item(&h->store, column, i);
-		struct hop_sum *sum;
+		struct hop_aside_item *item;
+		struct hop_sum *sum = aside_sum(h, column, i, &item);
 
-		aside_prefetch(h, column, i);
-		if (item->number == HOP_ASIDE_NONE)
+		if (!sum)
 			continue;
-		sum = hop_sum_at(&h->store, item->number);
 		agg_plain_merge(h->w.def->aggs, hop_sum_cell(sum), hop_aside_cell(item));
 		sum->closed++;
 	}
@@ -338,13 +339,11 @@ static bool aside_subtract(struct hopping *h, struct hop_column *column)
 	bool left = false;
 
 	for (uint32_t i = 0; i < column->aside.count; i++) {
-		struct hop_aside_item *item = hop_aside_item(&h->store, column, i);
-		struct hop_sum *sum;
+		struct hop_aside_item *item;
+		struct hop_sum *sum = aside_sum(h, column, i, &item);
 
-		aside_prefetch(h, column, i);
-		if (item->number == HOP_ASIDE_NONE)
+		if (!sum)
 			continue;
-		sum = hop_sum_at(&h->store, item->number);
 		(void)agg_plain_subtract(h->w.def->aggs, hop_sum_cell(sum), hop_aside_cell(item));
 		sum->closed--;
 		sum->gone++;
