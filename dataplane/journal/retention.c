@@ -199,9 +199,7 @@ static uint64_t lag_room(struct journal_part *part)
 	return (segments > 2 ? segments - 1 : 1) * part->journal->meta.segment_bytes;
 }
 
-/* How far it is behind, by where it stands; before that is known, from where it stood last, or from the
- * start.
- */
+/* How far it is behind where it stands; until that is known, where it stood last, or else the start. */
 static uint64_t lag_of(struct journal_part *part, const struct journal_consumer *c, struct consumer_place at,
 	const struct part_tail *tail)
 {
@@ -210,8 +208,8 @@ static uint64_t lag_of(struct journal_part *part, const struct journal_consumer 
 	return bytes_behind(part, place_floor(at, stood ? stood : c->lag_from), tail);
 }
 
-/* The same, as far as it is certain: where it stood last may be a little less than is true, and nothing is to
- * be given up for that, unless new events would be dropped instead. */
+/* The same, as far as it is certain, which is no more: where it stood last may be a little less than is true,
+ * and nothing is to be given up for that, unless new events would be dropped instead. */
 static uint64_t lag_certain(struct journal_part *part, const struct journal_consumer *c,
 	struct consumer_place at, const struct part_tail *tail)
 {
@@ -232,20 +230,20 @@ void retention_lag(struct journal_part *part)
 	for (uint32_t i = 0; i < count; i++) {
 		struct journal_consumer *c = &j->consumer[i];
 		struct consumer_place at = consumer_place(c);
-		uint64_t lag, certain, limit;
+		uint64_t lag, limit;
+		bool over;
 
 		if (c->partition != part->index || !atomic_load_explicit(&c->may_skip, memory_order_acquire))
 			continue;
 		pthread_mutex_lock(&part->lock);
 		lag = lag_of(part, c, at, &tail);
-		certain = lag_certain(part, c, at, &tail);
+		over = c->lag_skip && c->lag_limit && lag >= c->lag_limit &&
+		       lag_certain(part, c, at, &tail) >= c->lag_limit;
 		pthread_mutex_unlock(&part->lock);
 		limit = c->lag_limit && c->lag_limit < room ? c->lag_limit : room;
 		atomic_store_explicit(&c->lag_bytes, lag, memory_order_relaxed);
 		lag_alarm(part, c, lag, limit);
-		if (!c->lag_skip || !c->lag_limit || certain < c->lag_limit)
-			continue;
-		if (skip_order(part, c, tail.offset, JOURNAL_SKIP_LAG, &err) != 0)
+		if (over && skip_order(part, c, tail.offset, JOURNAL_SKIP_LAG, &err) != 0)
 			log_error("journal", "a sink cannot skip sink=%s partition=%u reason=\"%s\"", c->name,
 				part->index, err.text);
 	}

@@ -46,7 +46,16 @@ static void stood_path(const char *part_dir, char path[PATH_BYTES + 16])
 	snprintf(path, PATH_BYTES + 16, "%s/consumers", part_dir);
 }
 
-/* *f is written as it is. The first time its room is taken, so that a full disk does not matter later. */
+/* Said once, until it is written again. */
+static void stood_failed(struct journal_part *part, int error)
+{
+	if (!part->stood_failed)
+		log_warn("journal", "%s/consumers: %s: more may be held after the next start than is needed",
+			part->dir, strerror(error));
+	part->stood_failed = true;
+}
+
+/* The first time, at a start, its room is taken, so that a full disk does not matter later. */
 static void stood_write(struct journal_part *part)
 {
 	struct stood_file *f = part->stood;
@@ -61,10 +70,7 @@ static void stood_write(struct journal_part *part)
 		part->stood_failed = false;
 		return;
 	}
-	if (!part->stood_failed)
-		log_warn("journal", "%s/consumers: %s: more may be held after the next start than is needed",
-			part->dir, strerror(errno));
-	part->stood_failed = true;
+	stood_failed(part, errno);
 }
 
 int stood_open(struct journal_part *part, struct err *err)
@@ -78,8 +84,7 @@ int stood_open(struct journal_part *part, struct err *err)
 	stood_path(part->dir, path);
 	part->stood_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
 	if (part->stood_fd < 0) {
-		log_warn("journal", "%s: %s: more may be held after the next start than is needed", path,
-			strerror(errno));
+		stood_failed(part, errno);
 		return 0;
 	}
 	if (pread(part->stood_fd, f, sizeof *f, 0) != (ssize_t)sizeof *f ||
