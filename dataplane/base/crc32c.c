@@ -89,8 +89,10 @@ FOLD_FN static uint32_t crc_fold(uint32_t crc, const uint8_t *p, size_t bytes)
 	a = _mm256_xor_si256(a, _mm256_set_epi64x(0, 0, 0, crc));
 	for (bytes -= FOLD_BYTES, p += FOLD_BYTES; bytes >= FOLD_BYTES;
 		bytes -= FOLD_BYTES, p += FOLD_BYTES) {
-		__builtin_prefetch(p + FOLD_AHEAD);
-		__builtin_prefetch(p + FOLD_AHEAD + 64);
+		if (bytes > FOLD_AHEAD) { /* what lies behind may be somebody else's who writes it */
+			__builtin_prefetch(p + FOLD_AHEAD);
+			__builtin_prefetch(p + FOLD_AHEAD + 64);
+		}
 		a = fold(a, by, p);
 		b = fold(b, by, p + 32);
 		c = fold(c, by, p + 64);
