@@ -357,10 +357,15 @@ def far_apart(rig, daemon, feed):
     feed.last_ms += 4 * 3600_000
     since = time.monotonic()
     run(rig, daemon, "g", [e.update(user_id="u1") or e for e in feed.more(200)])
-    told = daemon.ctl("windows")
-    steps = {f"partition {p['partition']}": p["step"] for p in told["partitions"]}
-    rig.expect(steps.get(told["merge"]["held_back_by"]) == min(steps.values()) < max(steps.values()),
-               f"who holds the merge back is named: {told['merge']['held_back_by']}, of {steps}")
+    seen = {}
+
+    def holder_named():  # the merge reads a partition's step from its output log: a moment after it is shown there
+        told = daemon.ctl("windows")
+        seen["of"] = steps = {f"partition {p['partition']}": p["step"] for p in told["partitions"]}
+        seen["named"] = told["merge"]["held_back_by"]
+        return steps.get(seen["named"]) == min(steps.values()) < max(steps.values())
+
+    rig.expect(wait_until(holder_named, 10, "the merge"), f"who holds the merge back is named: {seen}")
     daemon.stop_well("g")
     done = change(rig, daemon, 5)
     if time.monotonic() - since > 55:
