@@ -103,6 +103,8 @@ void cep_save(const struct cep *cep, struct bytes *out);
 /* Into a fresh one. Rules come from params.rules. -EINVAL for bytes that are no saved state of this version,
  * or for a generation that is not there; hostile bytes are refused, it is then only good for freeing. */
 int cep_load(struct cep *cep, const uint8_t *data, size_t bytes, struct err *err);
+/* As stage_saved_newer(). */
+bool cep_saved_newer(const uint8_t *data, size_t bytes, uint32_t *is, uint32_t *reads);
 /* True if these bytes are a saved state without any rule: whoever has no rulesets may do without it. */
 bool cep_saved_empty(const uint8_t *data, size_t bytes);
 

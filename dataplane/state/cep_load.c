@@ -415,6 +415,16 @@ int cep_load_more(
 	return machines_load(cep, gather, &c, err);
 }
 
+bool cep_saved_newer(const uint8_t *data, size_t bytes, uint32_t *is, uint32_t *reads)
+{
+	struct cursor c = cursor_of(data, bytes);
+	bool ours = cursor_le64(&c) == CEP_SAVE_MAGIC;
+
+	*is = cursor_le32(&c);
+	*reads = CEP_SAVE_VERSION;
+	return ours && !c.failed && *is > CEP_SAVE_VERSION;
+}
+
 bool cep_saved_empty(const uint8_t *data, size_t bytes)
 {
 	struct cursor c = cursor_of(data, bytes);

@@ -93,8 +93,8 @@ int stage_block(struct stage *st, const struct journal_block *block, uint64_t fr
  * refused; the stage is then only good for freeing. */
 void stage_save(const struct stage *st, struct bytes *out);
 int stage_load(struct stage *st, const uint8_t *data, size_t bytes, uint32_t *dropped, struct err *err);
-/* Whether these bytes are a state that a newer version has saved: of format *is, this one reads up to *reads.
- */
+/* Whether these bytes are a state that a newer version has saved, or that of the rules in it is: of format
+ * *is, this one reads up to *reads. */
 bool stage_saved_newer(const uint8_t *data, size_t bytes, uint32_t *is, uint32_t *reads);
 
 /* Another number of partitions: into a fresh stage, what of the saved states of all `count` old partitions,

@@ -221,16 +221,6 @@ static bool head_load(struct stage *st, struct cursor *c, uint8_t *full, uint32_
 	return stats_load(&st->stats, c, *version);
 }
 
-bool stage_saved_newer(const uint8_t *data, size_t bytes, uint32_t *is, uint32_t *reads)
-{
-	struct cursor c = cursor_of(data, bytes);
-	bool ours = cursor_le64(&c) == SAVE_MAGIC;
-
-	*is = cursor_le32(&c);
-	*reads = SAVE_VERSION;
-	return ours && !c.failed && *is > SAVE_VERSION;
-}
-
 /* One window's part; *known: the plan has it. */
 static bool window_load(struct stage *st, struct cursor *c, uint64_t *uid_before, bool *known)
 {
@@ -299,6 +289,40 @@ static bool windows_load(struct stage *st, struct cursor *c, uint32_t *dropped)
 		*dropped += good && !known;
 	}
 	return good && !c->failed;
+}
+
+/* The part of the rules, behind the windows; NULL if these bytes do not go so far. */
+static const uint8_t *rules_part(struct cursor *c, uint32_t version, uint64_t *bytes)
+{
+	struct stage_stats ignored = {0};
+	uint32_t count;
+
+	(void)cursor_take(c, sizeof(uint32_t) + 2 * sizeof(int64_t) + sizeof(uint8_t)); /* see head_load() */
+	(void)stats_load(&ignored, c, version);
+	count = cursor_le32(c);
+	for (uint32_t i = 0; i < count && !c->failed; i++) {
+		(void)cursor_take(c, sizeof(uint64_t) + sizeof(uint32_t)); /* see window_load() */
+		*bytes = cursor_le64(c);
+		(void)cursor_take(c, *bytes);
+	}
+	*bytes = version < SAVE_VERSION_RULES ? 0 : cursor_le64(c);
+	return cursor_take(c, *bytes);
+}
+
+bool stage_saved_newer(const uint8_t *data, size_t bytes, uint32_t *is, uint32_t *reads)
+{
+	struct cursor c = cursor_of(data, bytes);
+	const uint8_t *rules;
+	uint64_t rules_bytes;
+
+	if (cursor_le64(&c) != SAVE_MAGIC)
+		return false;
+	*is = cursor_le32(&c);
+	*reads = SAVE_VERSION;
+	if (c.failed || *is > SAVE_VERSION)
+		return !c.failed;
+	rules = rules_part(&c, *is, &rules_bytes);
+	return rules && cep_saved_newer(rules, rules_bytes, is, reads);
 }
 
 /* A state with rules needs a stage that can have some: their alerts would be missing. */
