@@ -269,9 +269,13 @@ bool sinks_before_delivered(const struct sink_group *group)
  * order. False: stopped before. */
 static bool sink_wait_turn(struct sink_part *part)
 {
+	struct err err = {.text = "unknown error"};
+
 	if (!part->group->after || group_delivered(part->group->after))
 		return true;
 	atomic_store(&part->stats.state, SINK_WAITING);
+	if (part->ops->wait && part->ops->wait(part, &err))
+		sink_error(part, err.text);
 	while (!group_delivered(part->group->after)) {
 		if (sink_gives_up())
 			return false;

@@ -76,6 +76,9 @@ struct sink_ops {
 	 * for both logs at once. -EINVAL = refusal: the target does not fit (wrong table, unknown position
 	 * with local history); it is shown, and tried again only every minute. */
 	int (*prepare)(const struct sink_env *env, enum sink_log log, struct err *err);
+	/* Its log's turn has not come: what an instance before has left open at the target must hold nobody
+	 * else up meanwhile. Tried once; NULL: there is nothing. */
+	int (*wait)(struct sink_part *part, struct err *err);
 	/* Connects, fences older instances, finds the committed position. Returns 0 and the first offset that
 	 * is not yet delivered, or -errno (as above). */
 	int (*open)(struct sink_part *part, uint64_t *position, struct err *err);

@@ -227,6 +227,8 @@ int kafka_position_find(
 void kafka_position_key(const struct kafka_part *kp, enum kafka_lane lane, char out[ADDRESS_TEXT_BYTES]);
 
 /* ---- kafka_resume.c ---- */
+/* Ends what an instance before has left open, and no more. kp: as for kafka_resume(). */
+int kafka_fence(struct kafka_part *kp, struct err *err);
 /* Makes the producer, fences, and finds where to go on: refuses what would lose or double. */
 int kafka_resume(struct kafka_part *kp, uint64_t *position, struct err *err);
 

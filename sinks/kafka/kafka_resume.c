@@ -152,14 +152,33 @@ static int split_write(struct kafka_part *kp, uint64_t position, struct err *err
 	return rc == -EAGAIN ? -EIO : rc;
 }
 
+static void part_name(struct kafka_part *kp, enum kafka_lane lane)
+{
+	kp->lane = lane;
+	kp->tx.kp = kp;
+	kafka_position_key(kp, lane, kp->position_key);
+	kp->floor = kafka_floor_read(kp);
+}
+
+static int lane_fence(struct kafka_part *kp, struct err *err)
+{
+	int rc = kafka_producer_new(kp, err);
+
+	return rc ? rc : kafka_tx_init(kp, err);
+}
+
+int kafka_fence(struct kafka_part *kp, struct err *err)
+{
+	part_name(kp, kp->lane);
+	return lane_fence(kp, err);
+}
+
 /* Fence, read, judge, and the split if it is due. */
 static int resume_main(struct kafka_part *kp, uint64_t *position, struct err *err)
 {
 	struct kafka_position found[KAFKA_LANE_COUNT];
-	int rc = kafka_producer_new(kp, err);
+	int rc = lane_fence(kp, err);
 
-	if (rc == 0)
-		rc = kafka_tx_init(kp, err);
 	if (rc == 0)
 		rc = kafka_position_find(kp, found, err);
 	if (rc == 0)
@@ -167,14 +186,6 @@ static int resume_main(struct kafka_part *kp, uint64_t *position, struct err *er
 	if (rc == 0 && split_due(found))
 		rc = split_write(kp, *position, err);
 	return rc;
-}
-
-static void part_name(struct kafka_part *kp, enum kafka_lane lane)
-{
-	kp->lane = lane;
-	kp->tx.kp = kp;
-	kafka_position_key(kp, lane, kp->position_key);
-	kp->floor = kafka_floor_read(kp);
 }
 
 /* For the lane of alerts, under the id of the main one, which is not open: it would have done it. */
@@ -193,10 +204,8 @@ static int resume_alerts(struct kafka_part *kp, uint64_t *position, struct err *
 {
 	struct kafka_position found[KAFKA_LANE_COUNT];
 	struct kafka_split split;
-	int rc = kafka_producer_new(kp, err);
+	int rc = lane_fence(kp, err);
 
-	if (rc == 0)
-		rc = kafka_tx_init(kp, err);
 	if (rc == 0)
 		rc = kafka_position_find(kp, found, err);
 	if (rc == 0 && split_due(found) && (found[KAFKA_LANE_MAIN].found || !kp->floor)) {

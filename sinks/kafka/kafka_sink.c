@@ -27,6 +27,15 @@ static int plain_open(struct kafka_part *kp, struct err *err)
 	return kafka_producer_new(kp, err);
 }
 
+static void lane_init(struct kafka_part *kp, struct sink_part *part, enum kafka_lane lane)
+{
+	kp->part = part;
+	kp->lane = lane;
+	kp->at = (struct address){.node = journal_node(part->journal),
+		.epoch = journal_epoch(part->journal),
+		.partition = part->partition};
+}
+
 static int kafka_lane_open(struct sink_part *part, enum kafka_lane lane, uint64_t *position, struct err *err)
 {
 	struct kafka_part *kp = calloc(1, sizeof *kp);
@@ -35,11 +44,7 @@ static int kafka_lane_open(struct sink_part *part, enum kafka_lane lane, uint64_
 	if (!kp)
 		return err_set(err, -ENOMEM, "no memory");
 	part->priv = kp;
-	kp->part = part;
-	kp->lane = lane;
-	kp->at = (struct address){.node = journal_node(part->journal),
-		.epoch = journal_epoch(part->journal),
-		.partition = part->partition};
+	lane_init(kp, part, lane);
 	if (part->log == SINK_LOG_OUTPUT)
 		kp->input = (struct address){.node = journal_node(part->env->journal),
 			.epoch = journal_epoch(part->env->journal),
@@ -75,6 +80,30 @@ static int kafka_open(struct sink_part *part, uint64_t *position, struct err *er
 static int kafka_alerts_open(struct sink_part *part, uint64_t *position, struct err *err)
 {
 	return kafka_lane_open(part, KAFKA_LANE_ALERTS, position, err);
+}
+
+/* A transaction that was open when an instance before died hides, for as long as the broker waits for its
+ * end, all that lies behind it in the positions topic: from the lanes of the epoch before, too, which come
+ * first. */
+static int kafka_lane_wait(struct sink_part *part, enum kafka_lane lane, struct err *err)
+{
+	struct kafka_part kp = {0};
+	int rc;
+
+	lane_init(&kp, part, lane);
+	rc = kafka_fence(&kp, err);
+	kafka_producer_free(&kp);
+	return rc;
+}
+
+static int kafka_wait(struct sink_part *part, struct err *err)
+{
+	return kafka_lane_wait(part, KAFKA_LANE_MAIN, err);
+}
+
+static int kafka_alerts_wait(struct sink_part *part, struct err *err)
+{
+	return kafka_lane_wait(part, KAFKA_LANE_ALERTS, err);
 }
 
 static int kafka_prepare(const struct sink_env *env, enum sink_log log, struct err *err)
@@ -181,6 +210,7 @@ const struct sink_ops sink_kafka_ops = {
 	.name = "kafka",
 	.check = kafka_check,
 	.prepare = kafka_prepare,
+	.wait = kafka_wait,
 	.open = kafka_open,
 	.run = kafka_run,
 	.close = kafka_close,
@@ -189,6 +219,7 @@ const struct sink_ops sink_kafka_ops = {
 const struct sink_ops sink_kafka_alerts_ops = {
 	.name = "kafka_alerts", /* what it reads kafka reads, too */
 	.prepare = kafka_alerts_prepare,
+	.wait = kafka_alerts_wait,
 	.open = kafka_alerts_open,
 	.run = kafka_run,
 	.close = kafka_close,

@@ -19,7 +19,6 @@
 
 #define PARTS 3
 #define OUTPUT ((struct journal *)&output_log) /* has a partition more */
-
 #define BEFORE_PARTS 2
 #define BEFORE ((struct journal *)&before_log) /* of the epoch before */
 
@@ -29,7 +28,7 @@ static _Atomic int consumer_fail_at = -1;
 
 static struct script {
 	_Atomic int prepare_failures, open_failures, run_failures, code;
-	_Atomic int prepares, opens, runs, closes, prepared[SINK_LOG_COUNT], early;
+	_Atomic int prepares, opens, runs, closes, prepared[SINK_LOG_COUNT], early, waits, early_waits;
 	_Atomic uint64_t found;
 	_Atomic bool prepare_blocks, run_ignores_deadline;
 } script;
@@ -132,6 +131,13 @@ static int fake_prepare(const struct sink_env *env, enum sink_log log, struct er
 	return 0;
 }
 
+static int fake_wait(struct sink_part *part, struct err *err)
+{
+	script.early_waits += !part->env->before || part->ends || part->opened;
+	script.waits++;
+	return part->partition ? 0 : err_set(err, -EIO, "wait failed"); /* it is waited all the same */
+}
+
 static int fake_open(struct sink_part *part, uint64_t *position, struct err *err)
 {
 	assert_null(part->priv);
@@ -166,12 +172,10 @@ static void fake_close(struct sink_part *part)
 	script.closes++;
 }
 
-const struct sink_ops sink_kafka_ops = {"kafka", NULL, fake_prepare, fake_open, fake_run, fake_close};
-const struct sink_ops sink_kafka_alerts_ops = {
-	"kafka_alerts", NULL, fake_prepare, fake_open, fake_run, fake_close};
-const struct sink_ops sink_webhook_ops = {"webhook", NULL, fake_prepare, fake_open, fake_run, fake_close};
-const struct sink_ops sink_clickhouse_ops = {
-	"clickhouse", NULL, fake_prepare, fake_open, fake_run, fake_close};
+#define FAKE NULL, fake_prepare, fake_wait, fake_open, fake_run, fake_close
+const struct sink_ops sink_kafka_ops = {"kafka", FAKE}, sink_webhook_ops = {"webhook", FAKE},
+		      sink_kafka_alerts_ops = {"kafka_alerts", FAKE},
+		      sink_clickhouse_ops = {"clickhouse", FAKE};
 
 static struct config cfg;
 static struct sink_env env = {.cfg = &cfg};
@@ -267,6 +271,7 @@ static void test_start_deliver_stop(void **state)
 	stop(60000);
 	assert_int_equal(script.prepares, 1);
 	assert_int_equal(script.opens, PARTS);
+	assert_int_equal(script.waits, 0);
 	assert_int_equal(script.closes, PARTS);
 	for (int p = 0; p < PARTS; p++)
 		assert_int_equal(consumed[p], 100);
@@ -531,6 +536,8 @@ static void test_the_epoch_before_comes_first(void **state)
 	}
 	assert_int_equal(script.early, 0);
 	assert_int_equal(script.opens, PARTS + BEFORE_PARTS + 7);
+	assert_int_equal(script.waits, PARTS);
+	assert_int_equal(script.early_waits, 0);
 	stop(60000);
 	assert_int_equal(script.opens, script.closes);
 	assert_null(old->part);
