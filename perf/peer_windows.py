@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Windows per CPU-second: the state and merge stages against Apache Flink, same events, both from memory, in one run.
 
-    perf/peer_windows.py BUILD_DIR [EVENTS] [KEYS] [EVENTS_PER_MS]
+    perf/peer_windows.py BUILD_DIR [EVENTS] [KEYS] [EVENTS_PER_MS] [KIND]      KIND: hopping, say; all if none
 
 Both sides make their inputs before the clock starts (journal blocks here, Java objects there) and sum up a hash of each
 row, which must be equal. What is measured is the CPU time of the process, so that Flink's second thread counts, too."""
@@ -27,13 +27,16 @@ def main():
     events = int(sys.argv[2]) if len(sys.argv) > 2 else 4000000
     keys = int(sys.argv[3]) if len(sys.argv) > 3 else 100000
     per_ms = int(sys.argv[4]) if len(sys.argv) > 4 else 200
+    cases = {k: v for k, v in CASES.items() if sys.argv[5:6] in ([], [v[0]["kind"]])}
+    if not cases:
+        sys.exit(f"no such kind: {sys.argv[5]}")
     reason = flink.missing()
     if reason:
         sys.exit(reason)
     differ = 0
     with tempfile.TemporaryDirectory() as scratch:
         class_path = flink.build(scratch)
-        for name, (arguments, definition, fewer) in CASES.items():
+        for name, (arguments, definition, fewer) in cases.items():
             path = os.path.join(scratch, "events")
             write_events(path, events // fewer, keys, per_ms, spread=BOUND_MS)
             window = "{name: w, by: user_id, aggregates: 'count, sum(amount)', " + definition + "}"
