@@ -34,21 +34,6 @@ struct hit_link {
 	uint32_t lit, next;
 };
 
-/* What an event has under an attribute's name. */
-enum attr_kind {
-	ATTR_KIND_TEXT,
-	ATTR_KIND_NUMBER,
-	ATTR_KIND_WORD,
-	ATTR_KIND_OTHER /* object, array: only there */
-};
-
-struct attr_value {
-	uint16_t start, bytes; /* in raw; a text without its quotes */
-	uint8_t kind;	       /* enum attr_kind */
-	bool escaped;
-	uint8_t rank; /* where it was found: enum attr_rank of match_attr.c */
-};
-
 /* Expressions that PCRE2 confirms: its memory, and how far a search may go. Without memory if there are none.
  */
 #define CONFIRM_STEPS_MAX 10000u
@@ -117,8 +102,8 @@ void confirm_end(struct confirm *confirm);
 void confirm_bits(struct matcher *m, const struct event *ev);
 
 /* ---- match_attr.c ---- */
-/* Finds the attributes of event k of the burst, whose attr_mask is 0. */
-void attrs_walk(struct matcher *m, const struct event *ev, uint32_t k);
+/* Finds the attributes of a burst's events. */
+void attrs_look(struct matcher *m, struct event *const *ev, uint32_t n);
 /* Text of an attribute that attr_mask has; NULL if it is an object or an array. Escaped text is decoded to
  * attr_text, where it stays until the next call. */
 const uint8_t *attr_text(

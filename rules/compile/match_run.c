@@ -574,18 +574,6 @@ static void event_run(struct matcher *m, struct event *ev, uint32_t k)
 		matched_put(m, ev);
 }
 
-/* Most events are of types whose rules name no attribute. */
-static void attrs_look(struct matcher *m, struct event *const *ev, uint32_t n)
-{
-	uint32_t types = m->rs->attrs.types;
-
-	for (uint32_t k = 0; k < n; k++) {
-		m->attr_mask[k] = 0;
-		if (types >> ev[k]->type % EVENT_TYPE_MAX & 1 && !ev[k]->refused)
-			attrs_walk(m, ev[k], k);
-	}
-}
-
 void matcher_run(struct matcher *m, struct event *const *ev, uint32_t n)
 {
 	m->out_used = 0;

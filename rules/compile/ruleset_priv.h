@@ -6,13 +6,13 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
+#include "attr.h"
 #include "rule_ast.h"
 #include "textmap.h"
 
 #define LIT_NONE UINT32_MAX
-#define RULE_ATTRS_MAX 64 /* attributes that the rules of a ruleset name together */
 /* What tests look at: fields by their id, then attributes by their index. */
-#define SUBJECT_COUNT (FIELD_ID_MAX + RULE_ATTRS_MAX)
+#define SUBJECT_COUNT (FIELD_ID_MAX + ATTRS_MAX)
 
 /* A bit for each subject. */
 struct subject_set {
@@ -26,30 +26,6 @@ static inline void subject_set_add(struct subject_set *set, uint32_t subject)
 	else
 		set->attrs |= 1ull << (subject - FIELD_ID_MAX);
 }
-
-/* The names of attributes as a tree: node 0 is `attributes` itself. An edge leads from a node to what stands
- * below it under a key; a key may hold dots itself, so "a.b" is an edge beside the one from "a" to "b". */
-#define ATTR_NONE 0xff
-#define ATTR_NODES_MAX (RULE_ATTRS_MAX * ATTR_NAMES_MAX + 1)
-
-struct attr_edge {
-	uint64_t hash; /* 0: free */
-	const char *key;
-	uint32_t bytes;
-	uint16_t from, to;
-};
-
-struct attr_tree {
-	uint32_t count;		      /* attributes */
-	uint8_t attr[ATTR_NODES_MAX]; /* of a node: its attribute, or ATTR_NONE */
-	bool inner[ATTR_NODES_MAX];   /* of a node: edges begin here */
-	uint32_t node_count;
-	struct attr_edge *edge;
-	uint32_t edge_mask;
-	uint32_t key_bytes_max;
-	uint64_t lengths; /* bit of each key's length; 63: that and longer */
-	uint32_t types;	  /* 1 << enum event_type of the types that need a look */
-};
 
 /* One expression on one subject. Its index is its hit bit ("lit"); lits of dictionaries follow. */
 struct pattern {
@@ -153,6 +129,7 @@ struct ruleset {
 	struct subject_set gather_mask[EVENT_TYPE_MAX], edge_mask[EVENT_TYPE_MAX], dict_mask[EVENT_TYPE_MAX];
 	struct subject_set alone_mask[EVENT_TYPE_MAX]; /* the latter two: what is looked at event by event */
 	struct attr_tree attrs;
+	uint32_t attr_types; /* 1 << enum event_type of the types that need a look at them */
 	struct dict dict[SUBJECT_COUNT];
 	struct dict_link *dict_link;
 	uint32_t dict_link_count;
@@ -164,32 +141,6 @@ struct ruleset {
 	hs_database_t *edge_db[SUBJECT_COUNT];	 /* first match only */
 	hs_scratch_t *scratch;			 /* large enough for each; cloned, never used */
 };
-
-static inline uint64_t attr_hash(uint32_t from, const void *key, uint32_t bytes)
-{
-	uint64_t h = hash_bytes(key, bytes, from);
-
-	return h ? h : 1;
-}
-
-/* The node below `from` under a key, or 0. */
-static inline uint32_t attr_child(
-	const struct attr_tree *tree, uint32_t from, const void *key, uint32_t bytes)
-{
-	uint64_t h;
-
-	if (bytes > tree->key_bytes_max || !(tree->lengths >> (bytes < 63 ? bytes : 63) & 1))
-		return 0;
-	h = attr_hash(from, key, bytes);
-	for (uint32_t i = (uint32_t)h & tree->edge_mask;; i = (i + 1) & tree->edge_mask) {
-		const struct attr_edge *e = &tree->edge[i];
-
-		if (!e->hash)
-			return 0;
-		if (e->hash == h && e->from == from && e->bytes == bytes && !memcmp(e->key, key, bytes))
-			return e->to;
-	}
-}
 
 static inline char ascii_fold(char c)
 {

@@ -21,8 +21,6 @@
 #define RULE_TEST_EVENTS_MAX 10000	   /* of one test */
 #define RULE_REPEATS_MAX 20000		   /* of events that stand there once, in all tests of a file */
 #define RULE_REPEAT_BYTES_MAX (128u << 20) /* that these take while they are read */
-#define ATTR_BYTES_MAX 200		   /* of an attribute's names and dots */
-#define ATTR_NAMES_MAX 8		   /* names of an attribute, one inside the other */
 
 enum cond_kind {
 	COND_ALL,      /* each child holds */

@@ -121,7 +121,7 @@ static int line_read(struct rule_reader *rd, const struct ynode *n, uint32_t dep
 		return type_read(rd, n, all);
 	if (!strcmp(n->key, "src_addr"))
 		return address_read(rd, n, all);
-	if (!strncmp(n->key, RULE_ATTR_PREFIX, strlen(RULE_ATTR_PREFIX)))
+	if (!strncmp(n->key, ATTR_PREFIX, strlen(ATTR_PREFIX)))
 		return attr_read(rd, n, all);
 	field = field_by_name(n->key, strlen(n->key));
 	if (!field)

@@ -267,19 +267,12 @@ int field_read(struct rule_reader *rd, const struct ynode *n, struct field_reade
 /* attributes.NAME[.NAME...] */
 int attr_read(struct rule_reader *rd, const struct ynode *n, struct cond *all)
 {
-	const char *path = n->key + strlen(RULE_ATTR_PREFIX);
+	const char *path = n->key + strlen(ATTR_PREFIX), *wrong = attr_path_wrong(path);
 	struct field_reader fr = {
 		.name = n->key, .attr = path, .kind = RULE_KIND_ATTR, .len_max = EVENT_BYTES_MAX, .all = all};
-	uint32_t names = 1;
 
-	for (const char *p = path; *p; p++)
-		names += *p == '.';
-	if (!*path || *path == '.' || strstr(path, "..") || path[strlen(path) - 1] == '.')
-		return rule_err_key(
-			rd, n, "%.80s: expected names joined by dots, as attributes.request.method", n->key);
-	if (strlen(path) > ATTR_BYTES_MAX || names > ATTR_NAMES_MAX)
-		return rule_err_key(rd, n, "%.80s: at most %d names and %d bytes below attributes", n->key,
-			ATTR_NAMES_MAX, ATTR_BYTES_MAX);
+	if (wrong)
+		return rule_err_key(rd, n, "%.80s: %s", n->key, wrong);
 	fr.attr = rule_pool_text(rd->pool, path, strlen(path));
 	return fr.attr ? field_read(rd, n, &fr) : rule_no_memory(rd);
 }

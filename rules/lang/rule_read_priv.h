@@ -2,6 +2,7 @@
 #ifndef SLUICE_RULE_READ_PRIV_H
 #define SLUICE_RULE_READ_PRIV_H
 
+#include "attr.h"
 #include "rule_ast.h"
 #include "ytree.h"
 
@@ -70,7 +71,6 @@ struct field_reader {
 	bool low_open, high_open;
 	struct cond *all; /* COND_ALL that takes the tests */
 };
-#define RULE_ATTR_PREFIX "attributes."
 /* Kind of an attribute: any JSON value; text by its characters, numbers and booleans by their text; ranges
  * see numbers. */
 #define RULE_KIND_ATTR FIELD_KIND_COUNT

@@ -49,7 +49,7 @@ static int field_of(
 
 	if (n->kind != YNODE_SCALAR)
 		return rule_err(rd, n, "%s: expected the name of a field", what);
-	if (!strncmp(n->text, RULE_ATTR_PREFIX, strlen(RULE_ATTR_PREFIX)))
+	if (!strncmp(n->text, ATTR_PREFIX, strlen(ATTR_PREFIX)))
 		return rule_err(rd, n,
 			"%s: %.80s is no field of the schema: attributes stand in an event's JSON only, and "
 			"state "

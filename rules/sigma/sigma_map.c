@@ -3,10 +3,9 @@
 #include <string.h>
 #include <strings.h>
 
+#include "attr.h"
 #include "nearest.h"
 #include "sigma_priv.h"
-
-#define ATTR_PREFIX "attributes."
 
 static const char *const source_key[3] = {"category", "product", "service"};
 const char *const sigma_op_name[SX_OP_COUNT] = {
