@@ -287,3 +287,10 @@ void json_put_time(struct bytes *out, int64_t ms)
 	pair_set(text + 22, part % 100);
 	bytes_put(out, text, sizeof text - 1);
 }
+
+void json_put_name_any(struct bytes *out, const char *name)
+{
+	bytes_put(out, ",", out->bytes && out->data[out->bytes - 1] != '{');
+	json_put_string(out, name, strlen(name));
+	bytes_put(out, ":", 1);
+}

@@ -20,6 +20,8 @@ void json_put_i64(struct bytes *out, int64_t v);
 void json_put_u64(struct bytes *out, uint64_t v);
 /* Milliseconds since the epoch as a quoted RFC 3339 time in UTC; null if its year is not of four digits. */
 void json_put_time(struct bytes *out, int64_t ms);
+/* As json_put_name(), of any name. */
+void json_put_name_any(struct bytes *out, const char *name);
 /* "name": with a comma before it unless it follows a '{'. name must need no escapes. */
 static inline void json_put_name(struct bytes *out, const char *name)
 {

@@ -7,7 +7,7 @@
 #include "event.h"
 #include "hash.h"
 
-#define KEY_TEXT_BYTES (MERGE_KEY_MAX + WINDOW_GROUP_MAX * 64)
+#define KEY_TEXT_BYTES (MERGE_KEY_MAX + sizeof(config_str) + WINDOW_GROUP_MAX * 64)
 
 /* A function of definition, detector, key and window. */
 static void alert_id(uint8_t id[16], const struct row *row, const struct anomaly_spec *spec)
@@ -37,11 +37,12 @@ static uint32_t key_text(char *out, const struct window_def *def, const struct r
 
 		if (def->kind == WINDOW_FUNNEL && last)
 			name = "step";
-		else if (i < def->group_count && field_table[def->group[i]].name)
-			name = field_table[def->group[i]].name;
+		else if (i < def->group_count && window_group_name(def, i))
+			name = window_group_name(def, i);
 		if (used + strlen(name) + 16 + bytes > KEY_TEXT_BYTES)
 			break;
-		used += (uint32_t)snprintf(out + used, 80, "%s%.60s=", used ? ", " : "", name);
+		used += (uint32_t)snprintf(
+			out + used, KEY_TEXT_BYTES - used, "%s%s=", used ? ", " : "", name);
 		if (part)
 			memcpy(out + used, part, bytes);
 		else

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "hash.h"
-#include "value_text.h"
 #include "window.h"
 
 #define LATE_TAIL_BYTES 16u
@@ -457,8 +456,7 @@ int row_compare(const struct row *a, const struct row *b)
 
 /* ---- keys ---- */
 
-/* A field as the bytes that stand in keys: borrowed from the record, or made in `text`. NULL: absent. */
-static const uint8_t *key_field(
+const uint8_t *row_key_field(
 	const struct record *rec, enum field_id field, char text[DECIMAL_TEXT_BYTES], uint32_t *bytes)
 {
 	const uint8_t *p = record_field(rec, field, bytes);
@@ -495,14 +493,10 @@ uint32_t row_key_make(uint8_t *out, uint32_t cap, const enum field_id *group, ui
 
 	for (uint32_t i = 0; i < group_count; i++) {
 		uint32_t bytes;
-		const uint8_t *p = key_field(rec, group[i], text, &bytes);
-		uint16_t n = p ? (uint16_t)bytes : ROW_KEY_ABSENT;
+		const uint8_t *p = row_key_field(rec, group[i], text, &bytes);
 
-		if (cap - used < sizeof n || cap - used - sizeof n < bytes || bytes >= ROW_KEY_ABSENT)
+		if (!row_key_add(out, cap, &used, p, bytes))
 			return 0;
-		memcpy(out + used, &n, sizeof n);
-		append(out + used + sizeof n, p, bytes);
-		used += (uint32_t)sizeof n + bytes;
 	}
 	return used;
 }

@@ -22,6 +22,7 @@
 
 #include "bytes.h"
 #include "record.h"
+#include "value_text.h"
 
 enum row_type {		 /* on disk: explicit, never reused; below EVENT_TYPE_MAX */
 	ROW_PARTIAL = 1, /* one partition's share of a window and key; revision > 0: only what came since */
@@ -224,10 +225,30 @@ bool row_key_valid(const uint8_t *key, uint32_t bytes);
  * (value_text.h; times: ms). */
 uint32_t row_key_make(uint8_t *out, uint32_t cap, const enum field_id *group, uint32_t group_count,
 	const struct record *rec);
+/* The same in steps: an event's field as a part of a key, borrowed from the record or made in `text`; NULL:
+ * absent. And one part more behind *used bytes, NULL: absent; false: it does not fit. */
+const uint8_t *row_key_field(
+	const struct record *rec, enum field_id field, char text[DECIMAL_TEXT_BYTES], uint32_t *bytes);
+static inline bool row_key_add(
+	uint8_t *out, uint32_t cap, uint32_t *used, const uint8_t *part, uint32_t bytes);
 /* The i-th part of a key: bytes, or NULL with 0 if absent. False: there is no such part. */
 bool row_key_part(const struct row *row, uint32_t index, const uint8_t **data, uint32_t *bytes);
 
 /* ---- inline ---- */
+
+static inline bool row_key_add(
+	uint8_t *out, uint32_t cap, uint32_t *used, const uint8_t *part, uint32_t bytes)
+{
+	uint16_t n = part ? (uint16_t)bytes : ROW_KEY_ABSENT;
+
+	if (cap - *used < sizeof n || cap - *used - sizeof n < bytes || bytes >= ROW_KEY_ABSENT)
+		return false;
+	memcpy(out + *used, &n, sizeof n);
+	if (bytes)
+		memcpy(out + *used + sizeof n, part, bytes);
+	*used += (uint32_t)sizeof n + bytes;
+	return true;
+}
 
 #define ROW_COMPARE(x, y)                                                                                    \
 	do {                                                                                                 \

@@ -42,7 +42,7 @@ static int window_setup(struct stage *st, uint32_t i, struct err *err)
 		w->cell_bytes = 8;
 	w->text_keys = def->group_count > 0;
 	for (uint32_t k = 0; k < def->group_count; k++)
-		w->text_keys &= field_table[def->group[k]].kind == FIELD_KIND_TEXT;
+		w->text_keys &= !def->attr[k] && field_table[def->group[k]].kind == FIELD_KIND_TEXT;
 	w->text_key = w->text_keys && def->group_count == 1;
 	for (uint32_t k = 0; k < agg_set_count(def->aggs); k++)
 		w->sketches |= agg_set_spec(def->aggs, k)->kind >= AGG_distinct;

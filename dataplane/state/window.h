@@ -33,6 +33,8 @@ bool window_filter_match(const struct window_filter *f, const struct record *rec
 uint64_t window_filter_run(const struct window_filter *f, const struct record *const *rec,
 	const uint64_t of_type[WINDOW_FILTER_TYPES], uint64_t events);
 
+struct attr_tree;
+
 struct window_def {
 	uint64_t uid;
 	char name[64];
@@ -44,7 +46,10 @@ struct window_def {
 	int64_t lateness_ms;
 	int64_t within_ms; /* funnel: all steps */
 	uint32_t group_count;
-	enum field_id group[WINDOW_GROUP_MAX]; /* session, funnel: one field, of the partition key's chain */
+	enum field_id group[WINDOW_GROUP_MAX]; /* session, funnel: one field, of the partition key's chain;
+						  FIELD_NONE: an attribute */
+	char *attr[WINDOW_GROUP_MAX];	       /* its name, as "attributes.plan"; NULL: a field */
+	struct attr_tree *attrs;	       /* these, in their order; NULL: none */
 	struct agg_set *aggs;
 	struct window_filter *filter; /* `types` and `where` */
 	uint32_t step_count;
@@ -55,6 +60,12 @@ struct window_def {
 	bool to_kafka, to_clickhouse;
 	char rollup[64];
 };
+
+/* What a group is called in rows, columns and alerts. i < group_count. */
+static inline const char *window_group_name(const struct window_def *def, uint32_t i)
+{
+	return def->attr[i] ? def->attr[i] : field_table[def->group[i]].name;
+}
 
 /* The windows in force. Immutable. */
 struct window_plan {

@@ -173,47 +173,14 @@ int window_def_check_step(const struct window_def *def, int64_t step_ms, struct 
 
 /* ---- fields ---- */
 
-static int group_add(struct making *m, const char *name, size_t bytes)
-{
-	struct window_def *def = m->def;
-	enum field_id field = field_by_name(name, bytes);
-	config_str word;
-
-	snprintf(word, sizeof word, "%.*s", (int)bytes, name);
-	if (field == FIELD_NONE)
-		return window_field_unknown(word, false, m->err);
-	if (field_table[field].kind == FIELD_KIND_OBJECT)
-		return err_set(
-			m->err, -EINVAL, "'%s': an object is no key; expected a text or number field", word);
-	if (def->group_count == WINDOW_GROUP_MAX)
-		return err_set(m->err, -EINVAL, "more than %d fields", WINDOW_GROUP_MAX);
-	for (uint32_t i = 0; i < def->group_count; i++)
-		if (def->group[i] == field)
-			return err_set(m->err, -EINVAL, "'%s' is named twice", word);
-	def->group[def->group_count++] = field;
-	return 0;
-}
-
 static int group_take(struct making *m)
 {
 	struct window_canon c = {0};
+	int rc = window_groups_parse(m->def, m->canon.by, &c, m->err);
 
-	for (const char *p = m->canon.by + strspn(m->canon.by, " "); *p;) {
-		size_t n = strcspn(p, ", ");
-		int rc = group_add(m, p, n);
-
-		if (rc)
-			return of_key(rc, "by", m->err);
-		window_canon_put(&c, ",", m->def->group_count > 1);
-		window_canon_put(&c, p, n);
-		p += n;
-		p += strspn(p, " ");
-		if (*p && *p != ',')
-			return err_set(m->err, -EINVAL, "by: '%.40s': expected a comma between fields", p);
-		p += *p == ',';
-		p += strspn(p, " ");
-	}
-	return of_key(canon_take(&c, m->canon.by, m->err), "by", m->err);
+	if (!rc)
+		rc = canon_take(&c, m->canon.by, m->err);
+	return of_key(rc, "by", m->err);
 }
 
 /* Sessions and funnels need all events of a key in one partition: the field is the first of the partition key
@@ -228,6 +195,11 @@ static int group_check(struct making *m, uint32_t types)
 		return 0;
 	if (m->def->group_count != 1)
 		return err_set(m->err, -EINVAL, "by: a %s window is by exactly one field, as user_id", kind);
+	if (m->def->attr[0])
+		return err_set(m->err, -EINVAL,
+			"by: %.60s: events are partitioned by fields: those of one value may lie in several "
+			"partitions, where no %s window can see them together; expected a field, as user_id",
+			m->def->attr[0], kind);
 	name = field_table[field].name;
 	for (int i = 1; i < EVENT_TYPE_MAX; i++) {
 		const struct type_info *type = &type_table[i];
@@ -416,7 +388,7 @@ static int names_check(struct making *m)
 		for (size_t k = 0; k < sizeof fixed / sizeof *fixed; k++)
 			twice = strcmp(n.name[i], fixed[k]) == 0 ? n.name[i] : twice;
 		for (uint32_t k = 0; k < def->group_count; k++)
-			twice = strcmp(n.name[i], field_table[def->group[k]].name) == 0 ? n.name[i] : twice;
+			twice = strcmp(n.name[i], window_group_name(def, k)) == 0 ? n.name[i] : twice;
 		for (uint32_t k = 0; k < i; k++)
 			twice = strcmp(n.name[i], n.name[k]) == 0 ? n.name[i] : twice;
 		if (n.name[i][0] == '_')
@@ -494,6 +466,7 @@ void window_def_free(struct window_def *def)
 	window_filter_free(def->filter);
 	if (def->aggs)
 		agg_set_free(def->aggs);
+	window_groups_free(def);
 	free(def->text);
 	free(def);
 }

@@ -37,6 +37,14 @@ uint32_t window_filter_types(const struct window_filter *f);
 /* "'contry': unknown field; did you mean country?" */
 int window_field_unknown(const char *name, bool or_type, struct err *err);
 
+/* ---- window_group.c ---- */
+
+/* Fields and attributes, separated by commas, into *def, which is empty there; also on error it is freed by
+ * window_groups_free(). */
+int window_groups_parse(
+	struct window_def *def, const char *text, struct window_canon *canon, struct err *err);
+void window_groups_free(struct window_def *def);
+
 /* ---- window_def.c ---- */
 
 /* Checks and compiles one entry. Errors start with "window NAME: KEY: ". */

@@ -111,7 +111,8 @@ static int column_compare(const char *database, const struct ch_table *table, co
 /* All that are missing, in one statement that adds them. */
 static int columns_missing(const char *database, const struct ch_table *table, json_t *rows, struct err *err)
 {
-	char first[96] = "", type[CH_TYPE_BYTES];
+	const char *first = "";
+	char type[CH_TYPE_BYTES];
 	uint32_t count = 0;
 	struct ch_statement sql;
 	int rc = ch_statement_open(&sql, err);
@@ -122,9 +123,11 @@ static int columns_missing(const char *database, const struct ch_table *table, j
 		if (column_row(rows, table->name, table->column[i].name) >= 0)
 			continue;
 		if (!count++)
-			snprintf(first, sizeof first, "%s", table->column[i].name);
+			first = table->column[i].name;
 		ch_column_type(type, &table->column[i]);
-		fprintf(sql.out, "%s ADD COLUMN %s %s", count > 1 ? "," : "", table->column[i].name, type);
+		fputs(count > 1 ? ", ADD COLUMN " : " ADD COLUMN ", sql.out);
+		ch_ddl_word(sql.out, table->column[i].name);
+		fprintf(sql.out, " %s", type);
 	}
 	rc = ch_statement_end(&sql, err);
 	if (rc == 0 && count)

@@ -23,6 +23,16 @@ void ch_ddl_name(FILE *out, const char *name)
 	quoted(out, name, '`');
 }
 
+void ch_ddl_word(FILE *out, const char *name)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_";
+
+	if (name[strspn(name, plain)])
+		ch_ddl_name(out, name);
+	else
+		fputs(name, out);
+}
+
 void ch_ddl_text(FILE *out, const char *text)
 {
 	quoted(out, text, '\'');

@@ -18,6 +18,8 @@ void ch_ddl_table(FILE *out, const struct config_clickhouse *cfg, const struct c
 void ch_ddl_insert(FILE *out, const struct config_clickhouse *cfg, const struct ch_table *table);
 /* `name`, and 'text', with what needs a backslash. */
 void ch_ddl_name(FILE *out, const char *name);
+/* A name, in backticks only where it needs them. */
+void ch_ddl_word(FILE *out, const char *name);
 void ch_ddl_text(FILE *out, const char *text);
 
 #endif

@@ -12,6 +12,12 @@ static void name_put(FILE *out, const struct config_clickhouse *cfg, const char 
 	ch_ddl_name(out, name);
 }
 
+static void column_put(FILE *out, const char *from, const char *name)
+{
+	fprintf(out, "%s.", from);
+	ch_ddl_name(out, name);
+}
+
 /* ---- roll-ups ---- */
 
 static void rollup_column(FILE *out, const struct ch_rollup *r, const struct ch_column *column)
@@ -34,8 +40,7 @@ static void rollup_column(FILE *out, const struct ch_rollup *r, const struct ch_
 	default:
 		if (column->merge)
 			fprintf(out, "%s(", column->merge);
-		fputs("t.", out);
-		ch_ddl_name(out, column->name);
+		column_put(out, "t", column->name);
 		if (column->merge)
 			fputc(')', out);
 	}
@@ -62,8 +67,8 @@ void ch_view_rollup(FILE *out, const struct config_clickhouse *cfg, const struct
 	for (uint32_t i = 0; i < e->table.column_count; i++)
 		if (e->table.column[i].value == CH_VALUE_GROUP ||
 			e->table.column[i].value == CH_VALUE_OTHER) {
-			fputs(", t.", out);
-			ch_ddl_name(out, e->table.column[i].name);
+			fputs(", ", out);
+			column_put(out, "t", e->table.column[i].name);
 		}
 }
 
@@ -212,10 +217,10 @@ static void merged_put(FILE *out, const struct config_clickhouse *cfg, const str
 		if (!is_identity(column) && !merge)
 			continue;
 		fputs(comma, out);
-		if (merge)
-			fprintf(out, "%s(t.`%s`) AS `%s`", merge, column->name, column->name);
-		else
-			fprintf(out, "t.`%s` AS `%s`", column->name, column->name);
+		fprintf(out, merge ? "%s(" : "%s", merge ? merge : "");
+		column_put(out, "t", column->name);
+		fputs(merge ? ") AS " : " AS ", out);
+		ch_ddl_name(out, column->name);
 		comma = ",\n            ";
 	}
 	fputs("\n        FROM ", out);
@@ -224,7 +229,8 @@ static void merged_put(FILE *out, const struct config_clickhouse *cfg, const str
 	comma = "";
 	for (uint32_t i = 0; i < e->table.column_count; i++)
 		if (is_identity(&e->table.column[i])) {
-			fprintf(out, "%st.`%s`", comma, e->table.column[i].name);
+			fputs(comma, out);
+			column_put(out, "t", e->table.column[i].name);
 			comma = ", ";
 		}
 	fputs("\n    ) AS m\n) AS d", out);
@@ -275,9 +281,12 @@ void ch_view_people(
 	}
 	specs_of(&specs, c, e);
 	for (uint32_t i = 0; i < e->table.column_count; i++)
-		if (is_identity(&e->table.column[i]) || e->table.column[i].value == CH_VALUE_END)
-			fprintf(out, "d.`%s` AS `%s`,\n    ", e->table.column[i].name,
-				e->table.column[i].name);
+		if (is_identity(&e->table.column[i]) || e->table.column[i].value == CH_VALUE_END) {
+			column_put(out, "d", e->table.column[i].name);
+			fputs(" AS ", out);
+			ch_ddl_name(out, e->table.column[i].name);
+			fputs(",\n    ", out);
+		}
 	for (uint32_t i = 0; i < specs.count; i++) {
 		fputs(i ? ",\n    " : "", out);
 		spec_value(out, specs.spec[i]);

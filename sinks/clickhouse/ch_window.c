@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ch_ddl.h"
 #include "config_table.h"
 
 /* ---- names ---- */
@@ -102,13 +103,15 @@ static int column_add(struct ch_window *w, const char *name, enum native_type ty
 	return 0;
 }
 
-/* Texts by the schema; what stands in keys as the text of a number, time or id is a text here, too. */
+/* Texts by the schema; what stands in keys as the text of a number, time or id is a text here, too, and so is
+ * an attribute, which may have any number of values. */
 static enum native_type group_type(enum field_id id)
 {
 	const struct field_info *field = &field_table[id];
-	enum native_type type = native_type_by_name(field->column_type);
 
-	return field->kind == FIELD_KIND_TEXT && type == NATIVE_LC_STRING ? NATIVE_LC_STRING : NATIVE_STRING;
+	if (id == FIELD_NONE || field->kind != FIELD_KIND_TEXT)
+		return NATIVE_STRING;
+	return native_type_by_name(field->column_type) == NATIVE_LC_STRING ? NATIVE_LC_STRING : NATIVE_STRING;
 }
 
 static int groups_add(struct ch_window *w, struct err *err)
@@ -117,8 +120,8 @@ static int groups_add(struct ch_window *w, struct err *err)
 	int rc = 0;
 
 	for (uint32_t i = 0; i < def->group_count && !rc; i++)
-		rc = column_add(w, field_table[def->group[i]].name, group_type(def->group[i]), CH_VALUE_GROUP,
-			i, NULL, err);
+		rc = column_add(w, window_group_name(def, i), group_type(def->group[i]), CH_VALUE_GROUP, i,
+			NULL, err);
 	return rc;
 }
 
@@ -274,21 +277,33 @@ static int columns_add(struct ch_window *w, struct err *err)
 	return rc ? rc : address_add(w, err);
 }
 
-static void order_make(struct ch_window *w)
+static void order_put(FILE *out, const struct ch_window *w)
 {
-	size_t n = 0;
-
 	if (w->def->kind == WINDOW_FUNNEL) {
-		snprintf(w->order_by, sizeof w->order_by, "(window_start, step)");
+		fputs("(window_start, step)", out);
 		return;
 	}
-	n += (size_t)snprintf(w->order_by, sizeof w->order_by, w->merges ? "(window, window_start" : "(");
-	for (uint32_t i = 0; i < w->def->group_count; i++)
-		n += (size_t)snprintf(w->order_by + n, sizeof w->order_by - n, "%s%.40s",
-			w->merges || i ? ", " : "", field_table[w->def->group[i]].name);
+	fputs(w->merges ? "(window, window_start" : "(", out);
+	for (uint32_t i = 0; i < w->def->group_count; i++) {
+		fputs(w->merges || i ? ", " : "", out);
+		ch_ddl_word(out, window_group_name(w->def, i));
+	}
 	/* `other` is no key of events that lack the fields: where rows merge by this key they must stay
 	 * apart. */
-	snprintf(w->order_by + n, sizeof w->order_by - n, w->merges ? ", other)" : ", window_start)");
+	fputs(w->merges ? ", other)" : ", window_start)", out);
+}
+
+static int order_make(struct ch_window *w, struct err *err)
+{
+	FILE *out = fmemopen(w->order_by, sizeof w->order_by, "w");
+
+	if (!out)
+		return err_set(err, -ENOMEM, "clickhouse: no memory for a table");
+	order_put(out, w);
+	if (fclose(out))
+		return err_set(err, -EINVAL, "clickhouse: the names of window %s's groups are too long",
+			w->def->name);
+	return 0;
 }
 
 int ch_window_make(struct ch_window **out, const struct window_def *def, struct err *err)
@@ -310,7 +325,8 @@ int ch_window_make(struct ch_window **out, const struct window_def *def, struct 
 	rc = name_check(w, err);
 	if (!rc)
 		rc = columns_add(w, err);
-	order_make(w);
+	if (!rc)
+		rc = order_make(w, err);
 	rollups_take(w);
 	if (rc)
 		free(w);

@@ -37,8 +37,8 @@ struct ch_window {
 	char name[CH_NAME_BYTES];     /* of the table */
 	char size[32];		      /* what its column `window` says */
 	char token[CH_NAME_BYTES + 20];
-	char order_by[256];
-	bool merges; /* it has parts, not labels */
+	char order_by[2 * sizeof(config_str) + 128]; /* of names in quotes each byte may take two */
+	bool merges;				     /* it has parts, not labels */
 	uint32_t part_count;
 	struct agg_column part[AGG_COLUMNS_MAX];
 	uint32_t label_count;

@@ -79,12 +79,10 @@ static bool number_plain(const uint8_t *p, uint32_t bytes)
 }
 
 /* Numbers and times stand in keys as text. */
-static void put_key_part(
-	struct bytes *out, const char *name, enum field_kind kind, const uint8_t *data, uint32_t bytes)
+static void put_key_part(struct bytes *out, enum field_kind kind, const uint8_t *data, uint32_t bytes)
 {
 	bool number = kind == FIELD_KIND_NUMBER || kind == FIELD_KIND_DECIMAL || kind == FIELD_KIND_TIME;
 
-	json_put_name(out, name);
 	if (!data)
 		put_null(out);
 	else if (number && number_plain(data, bytes))
@@ -112,14 +110,17 @@ static void put_key(struct bytes *out, const struct row *row, const struct windo
 	if (def->kind == WINDOW_FUNNEL && parts) {
 		fields = parts - 1 < fields ? parts - 1 : fields;
 		row_key_part(row, parts - 1, &data, &bytes);
-		put_key_part(out, "step", FIELD_KIND_TEXT, data, bytes);
+		json_put_name(out, "step");
+		put_key_part(out, FIELD_KIND_TEXT, data, bytes);
 	}
 	for (uint32_t i = 0; i < fields; i++) {
-		const struct field_info *field = &field_table[def->group[i]];
-
 		if (!row_key_part(row, i, &data, &bytes))
 			data = NULL;
-		put_key_part(out, field->name, field->kind, data, bytes);
+		if (def->attr[i])
+			json_put_name_any(out, def->attr[i]);
+		else
+			json_put_name(out, window_group_name(def, i));
+		put_key_part(out, field_table[def->group[i]].kind, data, bytes);
 	}
 }
 

@@ -9,6 +9,7 @@
 #include "window_canon.c"
 #include "window_def.c"
 #include "window_filter.c"
+#include "window_group.c"
 #include "window_text.c"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -34,6 +35,30 @@ static void match(const struct window_filter *f, const uint8_t *data, size_t siz
 	window_filter_match(f, (const struct record *)out);
 }
 
+/* The text as an event whose attributes the definition groups by: what is found lies in it. */
+static void attributes(const struct window_def *def, const char *text)
+{
+	static uint8_t out[ATTR_ESCAPED_MAX + ATTR_DECODE_PAD];
+	size_t size = strlen(text);
+	uint8_t *raw = malloc(size ? size : 1); /* nothing behind it */
+	struct attr_value value[WINDOW_GROUP_MAX];
+	uint64_t found;
+
+	memcpy(raw, text, size);
+	found = attr_walk(def->attrs, raw, (uint32_t)size, EVENT_TYPE_click, value);
+	if (found >> def->attrs->count)
+		abort();
+	for (uint32_t i = 0; i < def->attrs->count; i++) {
+		if (!(found >> i & 1))
+			continue;
+		if (value[i].start + value[i].bytes > size)
+			abort();
+		if (value[i].escaped && attr_decode(out, raw + value[i].start, value[i].bytes) > sizeof out)
+			abort();
+	}
+	free(raw);
+}
+
 static void definition(const char *text)
 {
 	struct window_def *def, *again;
@@ -49,6 +74,8 @@ static void definition(const char *text)
 	if (window_text_read(&cw, text, &err) || window_def_make(&again, &cw, &err))
 		abort();
 	printed = strdup(again->text);
+	if (again->attrs)
+		attributes(again, text);
 	window_def_free(again);
 	if (window_text_read(&cw, printed, &err) || window_def_make(&again, &cw, &err) ||
 		strcmp(printed, again->text))
@@ -62,6 +89,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct window_canon canon = {0}, twice = {0};
 	struct window_filter *f;
+	struct window_def *def;
 	struct err err = {""};
 	char text[2048];
 
@@ -70,6 +98,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memcpy(text, data, size);
 	text[size] = 0;
 	definition(text);
+	if (!window_def_parse(&def, "name=w by=attributes.a,attributes.a.b,attributes.b", &err))
+		attributes(def, text);
+	window_def_free(def);
 	if (window_filter_parse(&f, WINDOW_TYPES_ALL, text, &canon, &err)) {
 		if (f || !err.text[0])
 			abort();

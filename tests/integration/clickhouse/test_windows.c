@@ -29,11 +29,10 @@
 #define EVENTS 700 /* of a minute and page */
 
 static const char *const window_text[] = {
-	"name=page_minute kind=tumbling size=1m by=page,country lateness=1m rollup=1h "
-	"aggregates='count, count(status=ok), sum(amount), min(amount), max(metric), avg(metric), "
-	"variance(metric), error_rate, distinct(user_id), quantiles(metric), top(referrer,20), "
-	"first(referrer), "
-	"last(metric)'",
+	"name=page_minute kind=tumbling size=1m by=page,country,attributes.a`b\\c,attributes.plan "
+	"lateness=1m rollup=1h aggregates='count, count(status=ok), sum(amount), min(amount), max(metric), "
+	"avg(metric), variance(metric), error_rate, distinct(user_id), quantiles(metric), top(referrer,20), "
+	"first(referrer), last(metric)'",
 	"name=visits kind=session gap=30m by=user_id aggregates='count, sum(amount), last(referrer), "
 	"max(metric), "
 	"quantiles(metric), distinct(referrer), top(referrer,3)'",
@@ -154,7 +153,8 @@ static uint32_t key_of(uint8_t *key, int page)
 
 	snprintf(text, sizeof text, "/p'\\%d", page);
 	n = made_key_add(key, 0, page ? text : NULL); /* page 0: absent */
-	return made_key_add(key, n, page % 2 ? "DE" : "\xc3\xa9");
+	n = made_key_add(key, n, page % 2 ? "DE" : "\xc3\xa9");
+	return made_key_add(key, made_key_add(key, n, page % 2 ? "`x'" : NULL), "pro");
 }
 
 /* Node `node` has every event whose number is of it; the last tenth of them comes late, as a revision. */
@@ -364,6 +364,9 @@ static void test_two_nodes(void **state)
 		row_check(row_find(rollup, name), &cell);
 		assert_string_equal(
 			json_string_value(json_object_get(row_find(rollup, name), "window")), "1h");
+		assert_string_equal(
+			json_string_value(json_object_get(row_find(rollup, name), "attributes.a`b\\c")),
+			page % 2 ? "`x'" : "");
 		made_cell_close(&cell);
 	}
 	json_decref(rollup);

@@ -38,6 +38,11 @@ class OrderFree:
             if kind == "transaction":
                 self.tumbling("pay", at, 2000, (fields.get("country"), fields.get("currency")),
                               decimal.Decimal(fields.get("amount") or 0))
+            if kind in ("log", "platform"):
+                attributes = fields.get("attributes") or {}
+                parts = ((attributes.get("request") or {}).get("pod"), attributes.get("http.status_code"),
+                         attributes.get("status"))
+                self.tumbling("pods", at, 2000, (fields.get("source"), *(p if p is None else str(p) for p in parts)))
             self.tumbling("extra", at, 1000, (fields.get("country"),), decimal.Decimal(fields.get("amount") or 0))
             for back in range(4):
                 self.add("load", (at // 1000 - back) * 1000, 4000, (fields.get("source"),))
@@ -65,7 +70,7 @@ class OrderFree:
         """windows: the comparison whose rows are those of the sinks."""
         have, again = {}, 0
         for row in windows.rows:
-            if "alert_id" in row or row["window"] not in ("pages", "pay", "load", "visits", "extra"):
+            if "alert_id" in row or row["window"] not in ("pages", "pay", "load", "pods", "visits", "extra"):
                 continue
             key = (row["window"], row["start_ms"], row["end_ms"], tuple(row[g] for g in groups[row["window"]]))
             again += key in have or row["revision"] or row["other"]

@@ -31,11 +31,15 @@ WINDOWS = [
     {"name": "buy", "kind": "funnel", "size": "2s", "within": "1s", "by": "user_id",
      "steps": "view: type = page_view; click: type = click; session: type = session",
      "aggregates": "count, conversion_rate"},
+    {"name": "pods", "size": "2s", "types": "log, platform",
+     "by": "source, attributes.request.pod, attributes.http.status_code, attributes.status",
+     "aggregates": "count, distinct(user_id)"},
     {"name": CHANGING, "size": "1s", "by": "country", "aggregates": "count, sum(amount)"},
 ]
 GROUPS = {"pages": ["page"], "pay": ["country", "currency"], "load": ["source"], "visits": ["user_id"],
+          "pods": ["source", "attributes.request.pod", "attributes.http.status_code", "attributes.status"],
           "buy": ["step"], CHANGING: ["country"]}
-ADDS = ("pages", "pay", "load", CHANGING)  # in ClickHouse: differences, which add up
+ADDS = ("pages", "pay", "load", "pods", CHANGING)  # in ClickHouse: differences, which add up
 
 
 def windows_config(version):
@@ -279,7 +283,8 @@ class Windows:
 
     def check_views(self):
         """Views, which merge what adds up, against the highest revisions."""
-        for window, value in (("pages", "distinct_user_id"), ("pay", "sum_amount"), ("load", "distinct_user_id")):
+        for window, value in (("pages", "distinct_user_id"), ("pay", "sum_amount"), ("load", "distinct_user_id"),
+                              ("pods", "distinct_user_id")):
             want = {}
             for row in self.rows:
                 if "alert_id" not in row and row["window"] == window:

@@ -217,6 +217,49 @@ static void test_refused(void **state)
 	refused(filler, "table x_agg_1h_mv has the name of a view of window x");
 }
 
+/* Columns of attributes have their names, whatever is in them, in every statement. */
+static void test_attributes(void **state)
+{
+	static const char *const text[] = {"name=x kind=tumbling size=1m rollup=1h "
+					   "by='country,attributes.plan,attributes.a`b\\\\c'",
+		NULL};
+	static const char quoted[] = "`attributes.a\\`b\\\\c`";
+	static const struct config_clickhouse ch = {.database = "rt"};
+	struct window_plan *plan = plan_of(text);
+	uint32_t statements = 0;
+	struct ch_catalog *c;
+	struct err err;
+
+	(void)state;
+	assert_int_equal(ch_catalog_make(&c, CH_LOG_OUTPUT, plan, &err), 0);
+	type_is(table_of(c, "x_agg"), "attributes.plan", "String");
+	type_is(table_of(c, "x_agg_1h"), "attributes.a`b\\c", "String");
+	assert_string_equal(table_of(c, "x_agg")->order_by,
+		"(window, window_start, country, `attributes.plan`, `attributes.a\\`b\\\\c`, other)");
+	for (uint32_t n = 0;; n++) {
+		size_t bytes;
+		char *sql;
+		FILE *out = open_memstream(&sql, &bytes);
+		bool more = ch_catalog_statement(c, &ch, n, out);
+
+		fclose(out);
+		if (more && strstr(sql, "x_agg")) {
+			const char *bare = strstr(sql, "a`b");
+
+			assert_non_null(strstr(sql, quoted));
+			assert_non_null(strstr(sql, "`attributes.plan`"));
+			assert_null(bare);
+			statements++;
+		}
+		free(sql);
+		if (!more)
+			break;
+	}
+	assert_int_equal(statements, 5); /* two tables, two views, what fills the roll-up */
+	ch_catalog_free(c);
+	plan_end(plan);
+}
+
 /* All that is printed: in an order that can be run, each statement once. */
 static void test_schema(void **state)
 {
@@ -247,8 +290,8 @@ static void test_schema(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_names), cmocka_unit_test(test_columns),
-		cmocka_unit_test(test_shared_table), cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_schema)};
+		cmocka_unit_test(test_shared_table), cmocka_unit_test(test_attributes),
+		cmocka_unit_test(test_refused), cmocka_unit_test(test_schema)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -413,13 +413,38 @@ static void test_names_are_disjoint(void **state)
 	name_refused("count as _offset");
 }
 
+/* A group by an attribute is a text or null under its whole name, whatever that is. */
+static void test_attributes(void **state)
+{
+	struct window_def *def =
+		def_of("name=w kind=tumbling size=1m by='attributes.plan,\"attributes.a\\\\\"b "
+		       "\\\\\\\\\",attributes.none,page'");
+	struct bytes out = {0};
+	uint8_t key[64];
+	size_t n = key_part(key, "12.50", 5);
+	json_t *json;
+
+	(void)state;
+	n += key_part(key + n, "\"\xff", 2);
+	n += key_part(key + n, NULL, 0);
+	n += key_part(key + n, "/p", 2);
+	json = json_of(row_make(&out, def, ROW_WINDOW, key, n, 1, 0), def);
+	text_is(json, "attributes.plan", "12.50");
+	text_is(json, "attributes.a\"b \\", "\"\xef\xbf\xbd");
+	assert_true(json_is_null(json_object_get(json, "attributes.none")));
+	text_is(json, "page", "/p");
+	json_decref(json);
+	bytes_free(&out);
+	window_def_free(def);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_row), cmocka_unit_test(test_other),
-		cmocka_unit_test(test_number_groups), cmocka_unit_test(test_funnel_and_session),
-		cmocka_unit_test(test_any_bytes), cmocka_unit_test(test_foreign_aggregates),
-		cmocka_unit_test(test_alert), cmocka_unit_test(test_rule_alert),
-		cmocka_unit_test(test_names_are_disjoint)};
+		cmocka_unit_test(test_attributes), cmocka_unit_test(test_number_groups),
+		cmocka_unit_test(test_funnel_and_session), cmocka_unit_test(test_any_bytes),
+		cmocka_unit_test(test_foreign_aggregates), cmocka_unit_test(test_alert),
+		cmocka_unit_test(test_rule_alert), cmocka_unit_test(test_names_are_disjoint)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

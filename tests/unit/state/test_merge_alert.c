@@ -74,6 +74,34 @@ static void keys_can_be_read(void **state)
 	a = put(&out, &def, &m, &spec, 5.9);
 	text_is(a, ROW_TEXT_KEY, "page=/cart, step=(none)");
 	text_is(a, ROW_TEXT_SEVERITY, "medium");
+	def.kind = WINDOW_TUMBLING;
+	def.attr[0] = (char[]){"attributes.plan"};
+	a = put(&out, &def, &m, &spec, 5.9);
+	text_is(a, ROW_TEXT_KEY, "attributes.plan=/cart, country=(none)");
+	bytes_free(&out);
+}
+
+/* Names and values as long as definitions and keys may be. */
+static void attributes_fit(void **state)
+{
+	static const struct anomaly_spec spec = {.kind = ANOMALY_ZSCORE, .factor = 3};
+	struct window_def def = {.uid = 5, .kind = WINDOW_TUMBLING, .group_count = 2};
+	struct made m = {.row = {.window_uid = 5, .end_ms = 1000}};
+	char value[WINDOW_KEY_BYTES_MAX / 2], name[2][212];
+	const struct row_alert *a;
+	struct bytes out = {0};
+
+	(void)state;
+	memset(value, 'x', sizeof value - 1);
+	value[sizeof value - 1] = 0;
+	for (int i = 0; i < 2; i++) {
+		memset(name[i], 'n', sizeof name[i] - 1);
+		name[i][i ? 40 : 211] = 0;
+		def.attr[i] = name[i];
+		part_add(&m, value);
+	}
+	a = put(&out, &def, &m, &spec, 3.5);
+	assert_int_equal(a->key_bytes, 211 + 1 + 2 * (sizeof value - 1) + 2 + 40 + 1);
 	bytes_free(&out);
 }
 
@@ -133,6 +161,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(keys_can_be_read),
+		cmocka_unit_test(attributes_fit),
 		cmocka_unit_test(the_longest_key_fits),
 		cmocka_unit_test(ids_name_the_alert),
 	};

@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "config_table.h"
+#include "attr.h"
 #include "hash.h"
 #include "state_sample.h"
 #include "window_priv.h"
@@ -90,11 +91,6 @@ static void test_refused_keys(void **state)
 		"aggregates: |a funnel has count and conversion_rate only");
 	refuse("kind: tumbling, size: 1h, aggregates: 'count, conversion_rate'",
 		"aggregates: |only a funnel has attempts");
-	refuse("by: contry", "by: 'contry': unknown field; did you mean country?");
-	refuse("by: 'page, page'", "by: 'page' is named twice");
-	refuse("by: 'page country'", "by: |comma");
-	refuse("by: attributes", "by: 'attributes': an object");
-	refuse("by: 'page,country,device,source,status'", "by: more than 4");
 	refuse("types: pageview", "types: 'pageview': unknown event type; did you mean page_view?");
 	refuse("types: 'click, click'", "types: 'click' is named twice");
 	refuse("types: 'click platform'", "types: |comma");
@@ -113,6 +109,37 @@ static void test_refused_keys(void **state)
 	refuse("rollup: '2m,4m,8m,16m,32m'", "rollup: more than 4");
 	refuse("kind: hopping, size: 10s, slide: 5s, rollup: 1h",
 		"rollup: '1h': a hopping window has no rollup");
+}
+
+#define N50 "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn"
+
+static void test_refused_by(void **state)
+{
+	(void)state;
+	refuse("by: contry", "by: 'contry': unknown field; did you mean country?");
+	refuse("by: 'page, page'", "by: 'page' is named twice");
+	refuse("by: 'page country'", "by: |comma");
+	refuse("by: attributes", "by: 'attributes': an object");
+	refuse("by: 'page,country,device,source,status'", "by: more than 4");
+	refuse("by: 'page,country,device,source,attributes.plan'", "by: more than 4");
+	refuse("by: 'attributes.a,attributes.b,attributes.c,attributes.d,attributes.e'", "by: more than 4");
+	refuse("by: 'attributes.plan, page, \"attributes.plan\"'", "by: 'attributes.plan' is named twice");
+	refuse("by: attributes.", "by: 'attributes.': expected names joined by dots");
+	refuse("by: attributes.a..b", "by: 'attributes.a..b': expected names joined by dots");
+	refuse("by: attributes..a", "by: 'attributes..a': expected names joined by dots");
+	refuse("by: attributes.a.", "by: 'attributes.a.': expected names joined by dots");
+	refuse("by: attributes.a.b.c.d.e.f.g.h.i", "by: 'attributes.a.b|at most 8 names and 200 bytes");
+	refuse("by: attributes." N50 N50 N50 N50 "n", "by: 'attributes.nnn|at most 8 names and 200 bytes");
+	refuse("by: \"'attributes.a\"", "by: a text in ' has no end");
+	refuse("by: '\"attributes.a\"b'", "by: 'b': expected a comma");
+	refuse("by: 'attributes.a b'", "by: 'b': expected a comma");
+	refuse("by: attribute.plan", "by: 'attribute.plan': unknown field");
+	refuse("by: '\"contry\"'", "by: 'contry': unknown field; did you mean country?");
+	refuse("kind: session, gap: 1m, by: attributes.user", "by: attributes.user: |session|as user_id");
+	refuse("kind: funnel, size: 1h, within: 1h, by: attributes.user_id, steps: 'a: type = click; b: type "
+	       "= "
+	       "session'",
+		"by: attributes.user_id: |funnel|as user_id");
 }
 
 static void test_refused_where(void **state)
@@ -216,6 +243,31 @@ static void test_plan(void **state)
 	window_plan_free(plan);
 }
 
+/* What a definition says of attributes. */
+static void test_attributes(void **state)
+{
+	struct window_plan *plan;
+	const struct window_def *def;
+	struct err err;
+
+	(void)state;
+	plan_of(&plan, "  - {name: plans, by: 'country , \"attributes.my plan\",attributes.a.b, ts'}\n", &err,
+		0);
+	def = plan->def[0];
+	assert_int_equal(def->group_count, 4);
+	assert_string_equal(window_group_name(def, 0), "country");
+	assert_string_equal(window_group_name(def, 1), "attributes.my plan");
+	assert_string_equal(window_group_name(def, 2), "attributes.a.b");
+	assert_string_equal(window_group_name(def, 3), "ts");
+	assert_int_equal(def->group[1], FIELD_NONE);
+	assert_int_equal(def->attrs->count, 2);
+	assert_string_equal(def->text,
+		"name=\"plans\" kind=tumbling size=1m by=\"country,\\\"attributes.my "
+		"plan\\\",attributes.a.b,ts\" aggregates=\"count\" lateness=0ms keys_max=1000000 kafka=true "
+		"clickhouse=true");
+	window_plan_free(plan);
+}
+
 /* Blanks and quotes make no other definition; a value does. */
 static void test_canonical(void **state)
 {
@@ -234,6 +286,12 @@ static void test_canonical(void **state)
 		{"types: 'click,page_view'", "types: 'page_view , click'", true},
 		{"by: 'page, country'", "by: 'page,country'", true},
 		{"by: 'page,country'", "by: 'country,page'", false},
+		{"by: 'page,country'", "by: '\"page\" , country'", true},
+		{"by: 'page,attributes.plan'", "by: ' page , \"attributes.plan\"'", true},
+		{"by: attributes.plan", "by: attributes.plam", false},
+		{"by: attributes.user_id", "by: user_id", false},
+		{"by: '\"attributes.a b\"'", "by: \"'attributes.a b'\"", true},
+		{"by: 'attributes.a\\b'", "by: '\"attributes.a\\\\b\"'", true},
 		{"rollup: '60m, 24h'", "rollup: '1h,1d'", true},
 		{"size: 60s", "size: 1m", true},
 		{"where: 'page = x'", "where: 'page = X'", false},
@@ -287,7 +345,8 @@ static void test_parse_refused(void **state)
 {
 	static const char *const bad[] = {"", "name", "name=", "=x", "name=\"w", "name=w name=w",
 		"name=w sizes=1m", "name=w size=x", "name=w kind=round", "name=\"w\"kind=tumbling",
-		"kind=tumbling", "name=w size=1m slide=1s", "name=w size=1m \x01=2"};
+		"kind=tumbling", "name=w size=1m slide=1s", "name=w size=1m \x01=2",
+		"name=w by=attributes.a\x01", "name=w by='attributes.a\x7f'"};
 	struct window_def *def;
 	struct err err;
 
@@ -409,7 +468,9 @@ static void random_window(struct config_windows *cw)
 	cut_blank(cw->where);
 	if (cw->kind <= WINDOW_HOPPING) {
 		snprintf(cw->by, sizeof cw->by, "%s",
-			ANY("", "page", " page , country ", "source,amount,ts,event_id"));
+			ANY("", "page", " page , country ", "source,amount,ts,event_id", "attributes.plan ",
+				"page,attributes.a.b,attributes.a , ts", "'attributes.a, \"b\\\\' , country",
+				"attributes.x\\y,\"attributes.it's\",attributes.(\xc3\xa9)"));
 		cw->lateness = roll(2) * roll(100000);
 		cw->size = 1000ull * (1 + roll(5000));
 		snprintf(cw->anomaly, sizeof cw->anomaly, "%s",
@@ -472,6 +533,9 @@ static void test_round_trip(void **state)
 		assert_true(a->keys_max == b->keys_max && a->to_kafka == b->to_kafka);
 		assert_true(a->group_count == b->group_count && a->step_count == b->step_count);
 		assert_memory_equal(a->group, b->group, sizeof a->group);
+		for (uint32_t k = 0; k < a->group_count; k++)
+			assert_string_equal(window_group_name(a, k), window_group_name(b, k));
+		assert_int_equal(a->attrs != NULL, strstr(a->text, "attributes.") && strstr(cw.by, "attr"));
 		assert_memory_equal(a->step_name, b->step_name, sizeof a->step_name);
 		assert_string_equal(a->anomaly, b->anomaly);
 		assert_string_equal(a->rollup, b->rollup);
@@ -487,9 +551,11 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_refused_keys),
+		cmocka_unit_test(test_refused_by),
 		cmocka_unit_test(test_refused_where),
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_plan),
+		cmocka_unit_test(test_attributes),
 		cmocka_unit_test(test_canonical),
 		cmocka_unit_test(test_shipped),
 		cmocka_unit_test(test_parse_refused),
