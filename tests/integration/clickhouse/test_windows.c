@@ -1,5 +1,6 @@
 /* Against the real engine (SLUICE_CH_URL): rows of two nodes, with revisions, sent twice, add up in plain
- * queries to what one node with all events has; roll-ups and views, too. Started by with_server.py. */
+ * queries to what one node with all events has; roll-ups to hours and days of several days and months, and
+ * views, too. Started by with_server.py. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,26 +12,30 @@
 
 #include <errno.h>
 #include <jansson.h>
-#include <math.h>
 
-#include "agg_column.h"
 #include "ch_check.h"
 #include "ch_ddl.h"
 #include "ch_http.h"
 #include "ch_rows.h"
-#include "hll.h"
 #include "made_rows.h"
-#include "value_text.h"
+#include "view_row.h"
 
 #define START_MS 1794960000000ll /* 2026-11-18T00:00:00Z */
 #define MINUTE_MS 60000ll
-#define MINUTES 3
 #define PAGES 4
-#define EVENTS 700 /* of a minute and page */
+#define EVENTS 700		       /* of a minute and page */
+#define EARLY_EVENTS (EVENTS * 9 / 10) /* the others come late, with a revision */
+
+/* Minutes that have events, from START_MS on: the ends of hours, days and of a month are among them, an hour
+ * and a day that have one minute alone, days without any. */
+static const int64_t minute_at[] = {
+	0, 1, 59, 60, 1439, 1440, 2 * 1440 + 721, 2 * 1440 + 779, 12 * 1440 + 1439, 13 * 1440, 13 * 1440 + 1};
+#define MINUTES (sizeof minute_at / sizeof *minute_at)
 
 static const char *const window_text[] = {
 	"name=page_minute kind=tumbling size=1m by=page,country,attributes.a`b\\c,attributes.plan "
-	"lateness=1m rollup=1h aggregates='count, count(status=ok), sum(amount), min(amount), max(metric), "
+	"lateness=1m rollup=1h,1d aggregates='count, count(status=ok), sum(amount), min(amount), "
+	"max(metric), "
 	"avg(metric), variance(metric), error_rate, distinct(user_id), quantiles(metric), top(referrer,20), "
 	"first(referrer), last(metric)'",
 	"name=visits kind=session gap=30m by=user_id aggregates='count, sum(amount), last(referrer), "
@@ -103,8 +108,8 @@ static int close_all(void **state)
 	return 0;
 }
 
-/* Each block twice with its token. */
-static void send_all(const struct ch_rows *rows)
+/* Each block twice with its token, which holds `range`. */
+static void send_all(const struct ch_rows *rows, const char *range)
 {
 	for (uint32_t i = 0; i < 2 * rows->block_count; i++) {
 		const struct ch_block *block = rows->block[i / 2];
@@ -114,7 +119,7 @@ static void send_all(const struct ch_rows *rows)
 		FILE *out = open_memstream(&sql, &bytes);
 		struct err err;
 
-		snprintf(token, sizeof token, "%s-%u-%s", rows->node, i / 2, block->table->token);
+		snprintf(token, sizeof token, "%s-%s-%u-%s", rows->node, range, i / 2, block->table->token);
 		ch_ddl_insert(out, &cfg, block->table);
 		fclose(out);
 		assert_int_equal(native_block_write(&block->native, &body), 0);
@@ -125,10 +130,10 @@ static void send_all(const struct ch_rows *rows)
 	}
 }
 
-/* Adds all records as offsets 0 on; returns how many. */
-static uint64_t rows_take(struct ch_rows *rows, const char *node, const struct bytes *records)
+/* Adds all records as offsets from first on; returns the next one. */
+static uint64_t rows_take(struct ch_rows *rows, const char *node, const struct bytes *records, uint64_t first)
 {
-	uint64_t offset = 0;
+	uint64_t offset = first;
 	struct err err;
 
 	ch_rows_init(rows, node, 0xfeed, 4, NULL);
@@ -157,139 +162,53 @@ static uint32_t key_of(uint8_t *key, int page)
 	return made_key_add(key, made_key_add(key, n, page % 2 ? "`x'" : NULL), "pro");
 }
 
-/* Node `node` has every event whose number is of it; the last tenth of them comes late, as a revision. */
-static void node_rows(struct bytes *out, int node)
+static uint64_t event_of(size_t minute, int page, uint64_t n)
+{
+	return (minute * PAGES + (uint64_t)page) * EVENTS + n;
+}
+
+/* Of a minute and page: node `node` has every event whose number is of it. */
+static void node_row(struct bytes *out, int node, size_t minute, int page, bool revised)
 {
 	const struct window_def *def = plan.def[0];
+	int64_t start = START_MS + minute_at[minute] * MINUTE_MS;
+	struct made_cell first, late;
+	uint8_t key[64];
+	uint32_t key_bytes = key_of(key, page);
 
-	for (int minute = 0; minute < MINUTES; minute++)
-		for (int page = 0; page < PAGES; page++) {
-			int64_t start = START_MS + minute * MINUTE_MS;
-			struct made_cell first, late;
-			uint8_t key[64];
-			uint32_t key_bytes = key_of(key, page);
-
-			made_cell_open(&first, def);
-			made_cell_open(&late, def);
-			for (uint64_t n = 0; n < EVENTS; n++)
-				if ((int)(n % 5 < 2) == node)
-					made_cell_add(n < EVENTS * 9 / 10 ? &first : &late,
-						(uint64_t)(minute * PAGES + page) * EVENTS + n);
-			made_cell_pack(&first);
-			made_row(out, ROW_WINDOW, start, start + MINUTE_MS, key, key_bytes, &first, NULL);
-			made_cell_pack(&late);
-			assert_true(
-				agg_cell_merge(def->aggs, first.cell, first.arena, late.cell, late.arena));
-			made_cell_pack(&first);
-			made_row(out, ROW_WINDOW, start, start + MINUTE_MS, key, key_bytes, &first, &late);
-			made_cell_close(&first);
-			made_cell_close(&late);
-		}
-}
-
-/* ---- expectations: the cell of all events ---- */
-
-struct expected {
-	json_t *row; /* of the view */
-	const struct made_cell *cell;
-};
-
-static double number_of(json_t *row, const char *name)
-{
-	json_t *v = json_object_get(row, name);
-
-	if (json_is_string(v))
-		return strtod(json_string_value(v), NULL);
-	return json_is_number(v) ? json_number_value(v) : NAN;
-}
-
-static void near(const char *name, double have, double want, double relative)
-{
-	if (!(fabs(have - want) <= relative * fabs(want)))
-		fail_msg("%s: %.17g, expected %.17g", name, have, want);
-}
-
-/* The same estimator over the same registers. */
-static void distinct_check(const struct expected *e, const struct agg_value *v)
-{
-	static struct agg_register item[AGG_REGISTERS_MAX];
-	static uint8_t registers[HLL_REGISTERS];
-	const struct agg_set *set = e->cell->def->aggs;
-	int n = -1;
-
-	for (uint32_t i = 0; i < agg_set_count(set); i++)
-		if (strcmp(agg_set_spec(set, i)->label, v->label) == 0)
-			n = agg_registers(
-				set, e->cell->packed.data, e->cell->packed.bytes, i, item, AGG_REGISTERS_MAX);
-	assert_true(n > 0);
-	memset(registers, 0, sizeof registers);
-	for (int i = 0; i < n; i++)
-		registers[item[i].index] = (uint8_t)item[i].value;
-	near("estimate", number_of(e->row, v->label), round(hll_estimate(registers)), 1e-12);
-	near("distinct", number_of(e->row, v->label), (double)v->u64, 0.04);
-}
-
-static void top_check(const struct expected *e, const struct agg_value *v)
-{
-	json_t *top = json_object_get(e->row, v->label);
-	uint64_t found = 0;
-
-	assert_int_equal(json_array_size(top), v->top_count);
-	for (uint32_t i = 0; i < v->top_count; i++)
-		for (size_t k = 0; k < json_array_size(top); k++) {
-			json_t *pair = json_array_get(top, k);
-			const char *text = json_string_value(json_array_get(pair, 0));
-
-			if (strlen(text) != v->top[i].bytes ||
-				memcmp(text, v->top[i].text, v->top[i].bytes) != 0)
-				continue;
-			assert_int_equal(strtoull(json_string_value(json_array_get(pair, 1)), NULL, 10),
-				v->top[i].count);
-			found++;
-		}
-	assert_int_equal(found, v->top_count);
-}
-
-static int value_check(void *arg, const struct agg_value *v)
-{
-	const struct expected *e = arg;
-	json_t *have = json_object_get(e->row, v->label);
-	char text[DECIMAL_TEXT_BYTES];
-
-	assert_non_null(have);
-	assert_int_not_equal(v->kind, AGG_VALUE_NONE);
-	if (strncmp(v->label, "distinct", 8) == 0) {
-		distinct_check(e, v);
-	} else if (v->kind == AGG_VALUE_TOP) {
-		top_check(e, v);
-	} else if (v->kind == AGG_VALUE_U64) {
-		assert_int_equal(strtoull(json_string_value(have), NULL, 10), v->u64);
-	} else if (v->kind == AGG_VALUE_DECIMAL) {
-		decimal_text(text, v->decimal);
-		assert_string_equal(json_string_value(have), text);
-	} else if (v->kind == AGG_VALUE_TEXT) {
-		assert_int_equal(strlen(json_string_value(have)), v->text_bytes);
-		assert_memory_equal(json_string_value(have), v->text, v->text_bytes);
-	} else if (strncmp(v->label, "max", 3) == 0 || strncmp(v->label, "last", 4) == 0) {
-		assert_true(number_of(e->row, v->label) == v->f64); /* to the last bit */
-	} else {
-		near(v->label, number_of(e->row, v->label), v->f64, 1e-9);
-	}
-	return 0;
-}
-
-static void row_check(json_t *row, const struct made_cell *cell)
-{
-	struct expected e = {row, cell};
-
-	assert_int_equal(
-		agg_values(cell->def->aggs, cell->packed.data, cell->packed.bytes, value_check, &e), 0);
-}
-
-static void all_events(struct made_cell *cell, int minute, int page)
-{
+	made_cell_open(&first, def);
+	made_cell_open(&late, def);
 	for (uint64_t n = 0; n < EVENTS; n++)
-		made_cell_add(cell, (uint64_t)(minute * PAGES + page) * EVENTS + n);
+		if ((int)(n % 5 < 2) == node)
+			made_cell_add(n < EARLY_EVENTS ? &first : &late, event_of(minute, page, n));
+	made_cell_pack(&late);
+	if (revised)
+		assert_true(agg_cell_merge(def->aggs, first.cell, first.arena, late.cell, late.arena));
+	made_cell_pack(&first);
+	made_row(out, ROW_WINDOW, start, start + MINUTE_MS, key, key_bytes, &first, revised ? &late : NULL);
+	made_cell_close(&first);
+	made_cell_close(&late);
+}
+
+/* First rows of both nodes, or all revisions; each INSERT twice. */
+static void nodes_send(bool revised)
+{
+	static struct ch_rows rows;
+	struct bytes records = {0};
+	const uint64_t count = MINUTES * PAGES;
+
+	for (int node = 0; node < 2; node++) {
+		bytes_reset(&records);
+		for (size_t minute = 0; minute < MINUTES; minute++)
+			for (int page = 0; page < PAGES; page++)
+				node_row(&records, node, minute, page, revised);
+		assert_int_equal(rows_take(&rows, node ? "box b" : "box a", &records, revised ? count : 0),
+			revised ? 2 * count : count);
+		assert_int_equal(rows.tally.rows, count);
+		send_all(&rows, revised ? "revised" : "first");
+		ch_rows_free(&rows);
+	}
+	bytes_free(&records);
 }
 
 #define QUOTED                                                                                               \
@@ -308,69 +227,84 @@ static json_t *row_find(json_t *rows, const char *page)
 	return NULL;
 }
 
-/* Two nodes, revisions, everything sent twice: the view says what one node with all events would. */
-static void test_two_nodes(void **state)
+/* Rows of one window of a view: those of the minutes in it that have events, of these the first `events`. */
+static void window_check(json_t *rows, int64_t start_ms, int64_t size_ms, const char *size, uint64_t events)
 {
-	static struct ch_rows rows;
-	struct bytes records = {0};
-	json_t *view, *rollup;
-
-	(void)state;
-	for (int node = 0; node < 2; node++) {
-		bytes_reset(&records);
-		node_rows(&records, node);
-		assert_int_equal(rows_take(&rows, node ? "box b" : "box a", &records), MINUTES * PAGES * 2);
-		assert_int_equal(rows.tally.rows, MINUTES * PAGES * 2);
-		send_all(&rows);
-		ch_rows_free(&rows);
-	}
-	run("SELECT count() - uniqExact(_node, _epoch, _partition, _offset), count() FROM w.page_minute_agg "
-	    "FORMAT "
-	    "TabSeparated");
-	assert_string_equal(http.answer.body, "0\t48\n");
-	for (int minute = 0; minute < MINUTES; minute++) {
-		char sql[600];
-
-		snprintf(sql, sizeof sql,
-			"SELECT * FROM w.page_minute_agg_view WHERE window_start = "
-			"fromUnixTimestamp64Milli(toInt64(%lld)) AND window = '1m'" QUOTED,
-			START_MS + minute * MINUTE_MS);
-		view = rows_of(sql);
-		assert_int_equal(json_array_size(view), PAGES);
-		for (int page = 0; page < PAGES; page++) {
-			struct made_cell cell;
-			char name[16];
-
-			snprintf(name, sizeof name, page ? "/p'\\%d" : "", page);
-			made_cell_open(&cell, plan.def[0]);
-			all_events(&cell, minute, page);
-			made_cell_pack(&cell);
-			row_check(row_find(view, name), &cell);
-			made_cell_close(&cell);
-		}
-		json_decref(view);
-	}
-	rollup = rows_of("SELECT * FROM w.page_minute_agg_1h_view" QUOTED);
-	assert_int_equal(json_array_size(rollup), PAGES);
+	assert_int_equal(json_array_size(rows), PAGES);
 	for (int page = 0; page < PAGES; page++) {
 		struct made_cell cell;
+		json_t *row;
 		char name[16];
 
 		snprintf(name, sizeof name, page ? "/p'\\%d" : "", page);
+		row = row_find(rows, name);
 		made_cell_open(&cell, plan.def[0]);
-		for (int minute = 0; minute < MINUTES; minute++)
-			all_events(&cell, minute, page);
+		for (size_t minute = 0; minute < MINUTES; minute++) {
+			int64_t at = START_MS + minute_at[minute] * MINUTE_MS - start_ms;
+
+			for (uint64_t n = 0; at >= 0 && at < size_ms && n < events; n++)
+				made_cell_add(&cell, event_of(minute, page, n));
+		}
 		made_cell_pack(&cell);
-		row_check(row_find(rollup, name), &cell);
+		row_check(row, &cell);
+		assert_string_equal(json_string_value(json_object_get(row, "window")), size);
+		assert_int_equal(number_of(row, "end_ms"), start_ms + size_ms);
 		assert_string_equal(
-			json_string_value(json_object_get(row_find(rollup, name), "window")), "1h");
-		assert_string_equal(
-			json_string_value(json_object_get(row_find(rollup, name), "attributes.a`b\\c")),
-			page % 2 ? "`x'" : "");
+			json_string_value(json_object_get(row, "attributes.a`b\\c")), page % 2 ? "`x'" : "");
 		made_cell_close(&cell);
 	}
-	json_decref(rollup);
-	bytes_free(&records);
+}
+
+/* A view has the windows that have events, and no other. */
+static void view_check(const char *view, int64_t size_ms, const char *size, uint64_t events)
+{
+	uint64_t windows = 0;
+	char sql[600], all[64];
+
+	for (size_t minute = 0; minute < MINUTES; minute++) {
+		int64_t start = START_MS + minute_at[minute] * MINUTE_MS / size_ms * size_ms;
+		json_t *rows;
+
+		if (minute && START_MS + minute_at[minute - 1] * MINUTE_MS >= start)
+			continue;
+		windows++;
+		snprintf(sql, sizeof sql,
+			"SELECT *, toUnixTimestamp64Milli(window_end) AS end_ms FROM w.%s WHERE window_start "
+			"= fromUnixTimestamp64Milli(toInt64(%lld))" QUOTED,
+			view, (long long)start);
+		rows = rows_of(sql);
+		window_check(rows, start, size_ms, size, events);
+		json_decref(rows);
+	}
+	snprintf(sql, sizeof sql, "SELECT count() FROM w.%s FORMAT TabSeparated", view);
+	run(sql);
+	snprintf(all, sizeof all, "%lu\n", windows * PAGES);
+	assert_string_equal(http.answer.body, all);
+}
+
+static void views_check(uint64_t events)
+{
+	view_check("page_minute_agg_view", MINUTE_MS, "1m", events);
+	view_check("page_minute_agg_1h_view", 60 * MINUTE_MS, "1h", events);
+	view_check("page_minute_agg_1d_view", 1440 * MINUTE_MS, "1d", events);
+}
+
+/* Two nodes, everything sent twice: minutes, hours and days are what one node would say, with the events that
+ * have come so far, and again when each minute is revised. */
+static void test_two_nodes(void **state)
+{
+	char all[64];
+
+	(void)state;
+	nodes_send(false);
+	views_check(EARLY_EVENTS);
+	nodes_send(true);
+	run("SELECT count() - uniqExact(_node, _epoch, _partition, _offset), count() FROM w.page_minute_agg "
+	    "FORMAT "
+	    "TabSeparated");
+	snprintf(all, sizeof all, "0\t%lu\n", 2 * 2 * MINUTES * PAGES);
+	assert_string_equal(http.answer.body, all);
+	views_check(EVENTS);
 }
 
 /* Nothing in a cell: values that are no numbers, and no refusal by the server. */
@@ -387,8 +321,8 @@ static void test_empty_cell(void **state)
 	made_cell_pack(&cell);
 	made_row(&records, ROW_WINDOW, START_MS - MINUTE_MS, START_MS, key,
 		made_key_add(key, made_key_add(key, 0, "/none"), ""), &cell, NULL);
-	rows_take(&rows, "box c", &records);
-	send_all(&rows);
+	rows_take(&rows, "box c", &records, 0);
+	send_all(&rows, "more");
 	ch_rows_free(&rows);
 	view = rows_of("SELECT * FROM w.page_minute_agg_view WHERE page = '/none'" QUOTED);
 	row = json_array_get(view, 0);
@@ -428,9 +362,9 @@ static void test_sessions_and_funnels(void **state)
 		made_row(&records, ROW_FUNNEL, START_MS, START_MS + 60 * MINUTE_MS, key,
 			made_key_add(key, 0, n == 9 ? "pay" : "look"), &few, NULL);
 	}
-	rows_take(&rows, "box a", &records);
+	rows_take(&rows, "box a", &records, 0);
 	assert_int_equal(rows.tally.rows, 3);
-	send_all(&rows);
+	send_all(&rows, "more");
 	ch_rows_free(&rows);
 	data = rows_of("SELECT * REPLACE (arrayMap((x, y) -> (x, y), top_referrer.1, top_referrer.2) AS "
 		       "top_referrer) "
@@ -477,11 +411,11 @@ static void test_alerts_and_late(void **state)
 	rec->event_time_ms = START_MS - 5;
 	memset(rec->event_id, 0x11, 16);
 	row_put_late(&records, rec, plan.def[0]->uid, 4711);
-	rows_take(&rows, "box a", &records);
+	rows_take(&rows, "box a", &records, 0);
 	assert_int_equal(rows.tally.alerts, 1);
 	assert_int_equal(rows.tally.late, 1);
 	assert_int_equal(rows.tally.other, 1);
-	send_all(&rows);
+	send_all(&rows, "more");
 	ch_rows_free(&rows);
 	run("SELECT alert_id, rule_id, title, severity, key, window, score, value, expected, type, event_id, "
 	    "toUnixTimestamp64Milli(first_time), toUnixTimestamp64Milli(ts), _offset, hex(_epoch), evidence, "
@@ -534,9 +468,9 @@ static void test_rule_alert(void **state)
 	a.head.evidence_count = 0;
 	a.head.id[0] = 0xce;
 	row_put_rule_alert(&records, &a, text, evidence, START_MS + MINUTE_MS);
-	rows_take(&rows, "box b", &records);
+	rows_take(&rows, "box b", &records, 0);
 	assert_int_equal(rows.tally.alerts, 2);
-	send_all(&rows);
+	send_all(&rows, "more");
 	ch_rows_free(&rows);
 	run("SELECT key, generation, ruleset, event_id, evidence, event_ids, evidence_total FROM w.alerts "
 	    "WHERE rule_id = "
