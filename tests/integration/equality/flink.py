@@ -46,9 +46,19 @@ def topics(class_path, brokers, **partitions):
     subprocess.run(java(class_path, "Topics", "256m", brokers, *named), check=True, timeout=300)
 
 
-def run(class_path, heap="3g", program="Windows", **arguments):
-    """One job; returns its closing line as a dict."""
-    args = java(class_path, program, heap, *[f"{k}={v}" for k, v in arguments.items()])
+def words(arguments):
+    return [f"{k}={v}" for k, v in arguments.items()]
+
+
+def windows(class_path, exported, jobs):
+    """Windows over an exported journal, a dict of arguments each, by one process."""
+    more = [word for job in jobs[1:] for word in ["--", "in=" + exported, *words(job)]]
+    run(class_path, more=more, **{"in": exported}, **jobs[0])
+
+
+def run(class_path, heap="3g", program="Windows", more=(), **arguments):
+    """One job, or several; returns the last closing line as a dict."""
+    args = java(class_path, program, heap, *words(arguments), *more)
     out = subprocess.run(args, capture_output=True, text=True, timeout=3600, check=False)
     lines = [x for x in out.stdout.splitlines() if x.startswith("events=")]
     if out.returncode or not lines:
@@ -60,6 +70,10 @@ def number(text):
     return float("nan") if text == "NaN" else float(text)
 
 
+def text(column):
+    return None if column == ABSENT else column
+
+
 def rows(prefix):
     """(start, end, key parts) to the list of firings, each a dict."""
     found = {}
@@ -67,10 +81,12 @@ def rows(prefix):
         with open(path, encoding="utf-8") as f:
             for line in f:
                 c = line.rstrip("\n").split("\t")
-                parts = tuple(None if p == ABSENT else p for p in c[2].split(BETWEEN))
+                parts = tuple(map(text, c[2].split(BETWEEN)))
                 row = {"count": int(c[3]), "micros": int(c[4]), "amounts": int(c[5]), "values": int(c[6]),
                        "sum": number(c[7]), "min": number(c[8]), "max": number(c[9])}
                 if len(c) > 10:
                     row.update(distinct=int(c[10]), p50=number(c[11]), p95=number(c[12]), p99=number(c[13]))
+                if len(c) > 14:
+                    row.update(counted=int(c[14]), first=text(c[15]), last=text(c[16]))
                 found.setdefault((int(c[0]), int(c[1]), parts), []).append(row)
     return found

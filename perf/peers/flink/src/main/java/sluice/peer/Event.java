@@ -21,6 +21,17 @@ public final class Event {
     public double value;
     public String user, page, country, source, type;
 
+    /** A text by its field's name. */
+    String text(String field) {
+        switch (field) {
+            case "user_id": return user;
+            case "page": return page;
+            case "country": return country;
+            case "source": return source;
+            default: throw new IllegalArgumentException(field);
+        }
+    }
+
     /** The whole file, mapped; events are found by their index. */
     public static final class Events {
         private final List<MappedByteBuffer> part = new ArrayList<>();

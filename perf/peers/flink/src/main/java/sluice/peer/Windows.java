@@ -6,6 +6,7 @@ import java.lang.management.ManagementFactory;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.Arrays;
 import java.util.Map;
 import java.util.concurrent.atomic.AtomicLong;
 import org.apache.flink.api.common.eventtime.Watermark;
@@ -37,11 +38,13 @@ import org.apache.flink.util.OutputTag;
 /**
  * One window over an exported journal, in its order, from memory. Arguments are key=value:
  * in (file), kind (tumbling, hopping, session), size, slide, gap (ms), by (fields, comma-separated), types (comma-separated, all if
- * not given), bound (ms), lateness (ms), full (distinct users and quantiles, exact), watermark (record: after each event; periodic: as
+ * not given), bound (ms), lateness (ms), full (distinct users, or those of the field `distinct`, and quantiles, exact), edges (a field: its
+ * first and last value, and how many events were of the type `counted`), watermark (record: after each event; periodic: as
  * most jobs have it), made (1: all objects are made before the job starts), out (rows as tab-separated lines), late (offsets of late events, one a line), par,
  * held (1: accumulators have nothing that the window does not need, and the heap is collected and measured when the first row is made,
  * which is after the last event where all lie in one window).
- * Prints a line of key=value at the end: events, rows, checksum (sum of a mix of start, end, key, count and sum of amounts of each row),
+ * Several windows over one file: the arguments of each, with -- between them; one after the other.
+ * Prints a line of key=value at the end of each: events, rows, checksum (sum of a mix of start, end, key, count and sum of amounts of each row),
  * cpu_ns of the process from the first event on, wall_ns, held (bytes of the heap; 0: not asked for). Without `out` a row is no text: what
  * goes to the sink is its key, so that no time is spent on what nobody reads.
  */
@@ -117,10 +120,11 @@ public final class Windows {
 
     /** Window and accumulator to a line. */
     public static final class Row extends ProcessWindowFunction<Acc, String, String, TimeWindow> {
-        private final boolean full, text;
+        private final boolean full, edges, text;
 
-        Row(boolean full, boolean text) {
-            this.full = full;
+        Row(Acc.Wants wants, boolean text) {
+            this.full = wants.full;
+            this.edges = wants.edges != null;
             this.text = text;
         }
 
@@ -135,7 +139,10 @@ public final class Windows {
             }
             String line = c.window().getStart() + "\t" + c.window().getEnd() + "\t" + key + "\t" + a.count + "\t" + a.micros + "\t" + a.amounts + "\t" + a.values + "\t" + a.sum + "\t" + a.min + "\t" + a.max;
             if (full) {
-                line += "\t" + (a.users == null ? 0 : a.users.size()) + "\t" + a.quantile(0.5) + "\t" + a.quantile(0.95) + "\t" + a.quantile(0.99);
+                line += "\t" + (a.texts == null ? 0 : a.texts.size()) + "\t" + a.quantile(0.5) + "\t" + a.quantile(0.95) + "\t" + a.quantile(0.99);
+            }
+            if (edges) {
+                line += "\t" + a.edges.counted + "\t" + orAbsent(a.edges.first) + "\t" + orAbsent(a.edges.last);
             }
             out.collect(line);
         }
@@ -170,21 +177,17 @@ public final class Windows {
         }
     }
 
+    static String orAbsent(String v) {
+        return v == null ? "\u001e" : v;
+    }
+
     static String keyOf(Event e, String[] by) {
         StringBuilder b = new StringBuilder();
         for (int i = 0; i < by.length; i++) {
             if (i > 0) {
                 b.append('\u001f');
             }
-            String v;
-            switch (by[i]) {
-                case "user_id": v = e.user; break;
-                case "page": v = e.page; break;
-                case "country": v = e.country; break;
-                case "source": v = e.source; break;
-                default: throw new IllegalArgumentException(by[i]);
-            }
-            b.append(v == null ? "\u001e" : v);
+            b.append(orAbsent(e.text(by[i])));
         }
         return b.toString();
     }
@@ -207,7 +210,19 @@ public final class Windows {
     }
 
     public static void main(String[] argv) throws Exception {
-        Map<String, String> a = Job.arguments(argv);
+        int from = 0;
+        for (int i = 0; i <= argv.length; i++) {
+            if (i == argv.length || argv[i].equals("--")) {
+                job(Job.arguments(Arrays.copyOfRange(argv, from, i)));
+                from = i + 1;
+            }
+        }
+    }
+
+    static void job(Map<String, String> a) throws Exception {
+        FIRST_CPU.set(0);
+        ROWS.set(0);
+        SUM.set(0);
         Configuration conf = new Configuration();
         conf.setString("pipeline.object-reuse", "true");
         conf.setString("taskmanager.memory.network.max", "64mb");
@@ -217,7 +232,7 @@ public final class Windows {
         if (a.getOrDefault("made", "0").equals("1")) {
             Event.load(a.get("in")).make();
         }
-        boolean full = a.getOrDefault("full", "0").equals("1");
+        Acc.Wants wants = new Acc.Wants(a.getOrDefault("full", "0").equals("1"), a.getOrDefault("distinct", "user_id"), a.get("edges"), a.get("counted"));
         long bound = ms(a, "bound").toMillis();
         String[] by = a.get("by").split(",");
         WatermarkStrategy<Event> marks = a.getOrDefault("watermark", "record").equals("record")
@@ -237,8 +252,8 @@ public final class Windows {
         WindowedStream<Event, String, TimeWindow> windows = events.keyBy(e -> keyOf(e, by), Types.STRING).window(assigner(a))
             .allowedLateness(ms(a, "lateness")).sideOutputLateData(LATE);
         SingleOutputStreamOperator<String> rows = held
-            ? windows.aggregate(new Lean.Fn(full), new Lean.Row(), TypeInformation.of(Lean.class), TypeInformation.of(Lean.class), Types.STRING)
-            : windows.aggregate(new Acc.Fn(full), new Row(full, a.containsKey("out")), TypeInformation.of(Acc.class), TypeInformation.of(Acc.class), Types.STRING);
+            ? windows.aggregate(new Lean.Fn(wants.full), new Lean.Row(), TypeInformation.of(Lean.class), TypeInformation.of(Lean.class), Types.STRING)
+            : windows.aggregate(new Acc.Fn(wants), new Row(wants, a.containsKey("out")), TypeInformation.of(Acc.class), TypeInformation.of(Acc.class), Types.STRING);
         (a.containsKey("out") ? rows.map(new Lines(a.get("out"))) : rows).sinkTo(new DiscardingSink<>());
         if (a.containsKey("late")) {
             rows.getSideOutput(LATE).map(e -> Long.toString(e.offset)).returns(Types.STRING).map(new Lines(a.get("late"))).sinkTo(new DiscardingSink<>());
