@@ -22,7 +22,7 @@ WINDOWS = [
      "aggregates": "count, distinct(user_id), quantiles(value), first(page), avg(value)",
      "anomaly": "zscore(count, 5, 1.5)"},
     {"name": "pay", "size": "2s", "by": "country, currency", "types": "transaction", "lateness": "3s",
-     "aggregates": "count, sum(amount), max(amount), quantiles(amount), top(user_id, 3)"},
+     "rollup": "1h,1d", "aggregates": "count, sum(amount), max(amount), quantiles(amount), top(user_id, 3)"},
     {"name": "load", "kind": "hopping", "size": "4s", "slide": "1s", "by": "source",
      "aggregates": "count, avg(metric), variance(metric), distinct(user_id)"},
     {"name": "visits", "kind": "session", "gap": "1s", "by": "user_id",
@@ -273,6 +273,7 @@ class Windows:
             have, twice = self.table_have(window)
             self.expect_same(f"ClickHouse = offline replay, window {window}", have, self.table_want(window), twice)
         self.check_views()
+        self.check_rollups()
         rows = self.query("SELECT _partition AS p, _offset AS o, toString(alert_id) AS id, window "
                           f"FROM {self.name}.alerts WHERE _epoch = {int(self.epoch, 16)}")
         have = {r["o"]: (r["id"], r["window"]) for r in rows}
@@ -300,6 +301,24 @@ class Windows:
                     if abs(have[key][1] - want[key][1]) <= max(2, want[key][1] / 25):
                         have[key] = (have[key][0], want[key][1])
             self.expect_same(f"{window}_agg_view = highest revisions", have, want, 0)
+
+    def check_rollups(self):
+        """Hours and days against the highest revisions of all that lies in them."""
+        last = {self.key(row): row for row in self.rows if row.get("window") == "pay" and "alert_id" not in row}
+        for size, ms in (("1h", 3600000), ("1d", 86400000)):
+            want = {}
+            for (_, start, _, group, other), row in last.items():
+                key = (start - start % ms, start - start % ms + ms, tuple(g or "" for g in group), int(other))
+                count, total, most = want.get(key, (0, decimal.Decimal(0), None))
+                amounts = [x for x in (most, row["max_amount"]) if x is not None]
+                want[key] = (count + row["count"], total + decimal.Decimal(row["sum_amount"] or 0),
+                             max(amounts, default=None))
+            have = {(r["a"], r["b"], (r["country"], r["currency"]), r["other"]):
+                    (r["count"], decimal.Decimal(r["s"] or 0), r["m"] and decimal.Decimal(r["m"])) for r in self.query(
+                        "SELECT *, toString(sum_amount) AS s, toString(max_amount) AS m, toUnixTimestamp64Milli("
+                        "window_start) AS a, toUnixTimestamp64Milli(window_end) AS b "
+                        f"FROM {self.name}.pay_agg_{size}_view")}
+            self.expect_same(f"pay_agg_{size}_view = sum of highest revisions", have, want, 0)
 
     # ---- late events ----
 
