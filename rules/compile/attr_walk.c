@@ -119,7 +119,6 @@ uint32_t attr_decode(uint8_t *out, const uint8_t *text, uint32_t bytes)
 /* At a key's quote: up to and over its value. */
 static bool member_walk(struct attr_walk *w)
 {
-	uint32_t room = w->tree->key_bytes_max;
 	const uint8_t *key = w->p + 1, *stop = json_skip_text(w->p, w->end);
 	uint8_t decoded[KEY_ROOM];
 	uint32_t bytes;
@@ -127,7 +126,8 @@ static bool member_walk(struct attr_walk *w)
 	if (!stop)
 		return false;
 	bytes = (uint32_t)(stop - key) - 1;
-	if (bytes <= 6 * room && memchr(key, '\\', bytes)) {
+	/* Of any length that "attributes" or a name may have, whatever names are looked for. */
+	if (bytes <= 6 * ATTR_BYTES_MAX && memchr(key, '\\', bytes)) {
 		bytes = attr_decode(decoded, key, bytes);
 		key = decoded;
 	}

@@ -94,6 +94,9 @@ static void test_reach(void **state)
 		{"{not: {attributes.none: 503}}", PLATFORM(ATTRS), true},
 		/* unknown keys of the event's own object, properties, and what goes first */
 		{"{attributes.zone: eu}", PLATFORM("\"zone\":\"eu\""), true},
+		{"{attributes.a: x}", PLATFORM("\"\\u0061ttributes\":{\"a\":\"x\"}"), true},
+		{"{attributes.a: x}",
+			CUSTOM("\"properties\":{\"a\":\"y\"},\"attri\\u0062utes\":{\"a\":\"x\"}"), true},
 		{"{attributes.z\xc3\xb6ne: eu}", PLATFORM("\"z\\u00f6ne\":\"eu\""), true},
 		{"{attributes.zone.a.b: 7}", PLATFORM("\"zone\":{\"a\":{\"c\":1,\"b\":7}}"), true},
 		{"{attributes.source: web}", PLATFORM("\"a\":1"), false},

@@ -74,7 +74,8 @@ static void values_make(void)
 /* The value that the event has: in attributes, else in properties, else of its own; null is none. */
 static void event_make(struct made *m, char *json, size_t room, uint64_t *seed)
 {
-	static const char *const places[] = {"\"attributes\":{", "\"properties\":{", ""};
+	const char *const places[] = {
+		stage_below(seed, 4) ? "\"attributes\":{" : "\"attribut\\u0065s\":{", "\"properties\":{", ""};
 	static const char *const countries[] = {"DE", "FR", "\xc3\xa9", ""};
 	const struct value *of_place[3] = {0};
 	size_t n;
