@@ -192,8 +192,9 @@ static int inner_row(struct protector *pt, const char *field, uint32_t row, uint
 	return slot_row(pt, s, row, types, field, err);
 }
 
-/* Rules read attributes.NAME from `properties` and from the event's own unknown keys, too: what they see
- * under that name must not be stored there either. Not where another row, or a field, has the name. */
+/* Rules and windows read attributes.NAME from `properties` and from the event's own unknown keys, too: what
+ * they see under that name must not be stored there either. Not where another row has the name, or a field of
+ * the type. */
 static int elsewhere_add(
 	struct protector *pt, const struct config_protect *cfg, uint32_t row, struct err *err)
 {
@@ -205,10 +206,13 @@ static int elsewhere_add(
 		struct slot *s = slot_add(pt, name, strlen(name), i ? SCOPE_PROPERTIES : SCOPE_TOP);
 		uint32_t free = 0;
 
+		if (!i && !strcmp(name, "type")) /* what the event is */
+			continue;
 		for (int t = 0; t < EVENT_TYPE_MAX; t++)
-			free |= (uint32_t)(s->row[t] == ROW_NONE) << t;
-		if (!s->field)
-			rc = slot_row(pt, s, row, types & free, cfg->field, err);
+			free |= (uint32_t)(s->row[t] == ROW_NONE &&
+					   !(s->field && type_table[t].uses >> s->field & 1))
+				<< t;
+		rc = slot_row(pt, s, row, types & free, cfg->field, err);
 	}
 	return rc;
 }

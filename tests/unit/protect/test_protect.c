@@ -183,6 +183,24 @@ static void test_attributes(void **state)
 	field_is(FIELD_status, "ok");
 }
 
+/* A field's name is an attribute where the type does not use the field; `type` is always what the event is.
+ */
+static void test_fields_of_other_types(void **state)
+{
+	(void)state;
+	configure("- {field: attributes.page}\n- {field: attributes.type}\n", "off");
+	becomes("{\"type\":\"log\",\"ts\":1,\"source\":\"s\",\"message\":\"m\",\"page\":\"SECRET\","
+		"\"attributes\":{\"page\":1,"
+		"\"type\":2}}",
+		"{\"type\":\"log\",\"ts\":1,\"source\":\"s\",\"message\":\"m\",\"page\":\"***\","
+		"\"attributes\":{\"page\":\"***"
+		"\",\"type\":"
+		"\"***\"}}");
+	becomes("{\"user_id\":\"u\",\"ts\":1,\"page\":\"/\",\"properties\":{\"page\":\"SECRET\"}}",
+		"{\"user_id\":\"u\",\"ts\":1,\"page\":\"/\",\"properties\":{\"page\":\"***\"}}");
+	field_is(FIELD_page, "/");
+}
+
 static void test_numbers_dropped(void **state)
 {
 	(void)state;
@@ -321,9 +339,9 @@ static int teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_actions), cmocka_unit_test(test_escapes),
-		cmocka_unit_test(test_attributes), cmocka_unit_test(test_numbers_dropped),
-		cmocka_unit_test(test_cards), cmocka_unit_test(test_refused_json),
-		cmocka_unit_test(test_long)};
+		cmocka_unit_test(test_attributes), cmocka_unit_test(test_fields_of_other_types),
+		cmocka_unit_test(test_numbers_dropped), cmocka_unit_test(test_cards),
+		cmocka_unit_test(test_refused_json), cmocka_unit_test(test_long)};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
 }
