@@ -138,6 +138,34 @@ static int view_names_check(const struct ch_catalog *c, struct err *err)
 	return 0;
 }
 
+/* The server has the length of a text as a part of its column, NAME.size: beside that a column of this name
+ * can be written, but not be read. */
+static int parts_check(const struct ch_catalog *c, struct err *err)
+{
+	static const char part[] = ".size";
+
+	for (uint32_t i = 0; i < c->count; i++) {
+		const struct ch_table *table = &c->entry[i].table;
+
+		for (uint32_t k = 0; k < table->column_count; k++) {
+			const char *name = table->column[k].name;
+			size_t n = strlen(name);
+			config_str of;
+
+			if (n < sizeof part || strcmp(name + n - (sizeof part - 1), part) != 0)
+				continue;
+			snprintf(of, sizeof of, "%.*s", (int)(n - (sizeof part - 1)), name);
+			if (ch_table_column(table, of))
+				return err_set(err, -EINVAL,
+					"clickhouse: table %s: %s is the length of column %s there, and no "
+					"column beside it: group by one of them, or set the window's "
+					"`clickhouse: false`",
+					table->name, name, of);
+		}
+	}
+	return 0;
+}
+
 static int windows_add(struct ch_catalog *c, const struct window_plan *plan, struct err *err)
 {
 	int rc = 0;
@@ -152,6 +180,8 @@ static int windows_add(struct ch_catalog *c, const struct window_plan *plan, str
 	for (uint32_t i = 0; i < c->window_count; i++)
 		for (uint32_t k = 0; k < c->window[i]->rollup_count && !rc; k++)
 			rc = rollup_add(c, c->window[i], &c->window[i]->rollup[k], err);
+	if (!rc)
+		rc = parts_check(c, err);
 	return rc ? rc : view_names_check(c, err);
 }
 

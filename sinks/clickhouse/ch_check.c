@@ -105,7 +105,33 @@ static int column_compare(const char *database, const struct ch_table *table, co
 			"clickhouse: table %s.%s: column %s is %s and cannot be written, expected an "
 			"ordinary column",
 			database, table->name, column->name, cell(rows, i, 3));
+	if (table->aggregating && column->value == CH_VALUE_GROUP && strcmp(cell(rows, i, 4), "1") != 0)
+		return err_set(err, -EINVAL,
+			"clickhouse: table %s.%s: column %s is not in its sorting key, so rows of different "
+			"groups would become one: drop the view that fills it and rename it, and both are "
+			"made "
+			"again",
+			database, table->name, column->name);
 	return 0;
+}
+
+/* A roll-up's rows merge by its key: a group that is not in it would be lost. New columns can only stand last
+ * there. */
+static void key_put(FILE *out, const struct ch_table *table, json_t *rows)
+{
+	fputs(", MODIFY ORDER BY (window, window_start", out);
+	for (int missing = 0; missing < 2; missing++) {
+		for (uint32_t i = 0; i < table->column_count; i++) {
+			const struct ch_column *column = &table->column[i];
+
+			if (column->value != CH_VALUE_GROUP ||
+				(column_row(rows, table->name, column->name) < 0) != missing)
+				continue;
+			fputs(", ", out);
+			ch_ddl_word(out, column->name);
+		}
+		fputs(missing ? ")" : ", other", out);
+	}
 }
 
 /* All that are missing, in one statement that adds them. */
@@ -114,6 +140,7 @@ static int columns_missing(const char *database, const struct ch_table *table, j
 	const char *first = "";
 	char type[CH_TYPE_BYTES];
 	uint32_t count = 0;
+	bool groups = false;
 	struct ch_statement sql;
 	int rc = ch_statement_open(&sql, err);
 
@@ -128,7 +155,10 @@ static int columns_missing(const char *database, const struct ch_table *table, j
 		fputs(count > 1 ? ", ADD COLUMN " : " ADD COLUMN ", sql.out);
 		ch_ddl_word(sql.out, table->column[i].name);
 		fprintf(sql.out, " %s", type);
+		groups |= table->column[i].value == CH_VALUE_GROUP;
 	}
+	if (groups && table->aggregating)
+		key_put(sql.out, table, rows);
 	rc = ch_statement_end(&sql, err);
 	if (rc == 0 && count)
 		rc = err_set(err, -EINVAL,
@@ -173,7 +203,9 @@ static int columns_read(struct ch_http *h, const struct config_clickhouse *cfg,
 
 	if (rc)
 		return rc;
-	fputs("SELECT table, name, type, default_kind FROM system.columns WHERE database = ", sql.out);
+	fputs("SELECT table, name, type, default_kind, toString(is_in_sorting_key) FROM system.columns WHERE "
+	      "database = ",
+		sql.out);
 	ch_ddl_text(sql.out, cfg->database);
 	fputs(" AND table", sql.out);
 	names_put(sql.out, catalog);
@@ -181,8 +213,9 @@ static int columns_read(struct ch_http *h, const struct config_clickhouse *cfg,
 	return sql_rows(&sql, h, doc, rows, err);
 }
 
+/* views: those that fill roll-ups are there, too. */
 static int columns_check(struct ch_http *h, const struct config_clickhouse *cfg,
-	const struct ch_catalog *catalog, struct err *err)
+	const struct ch_catalog *catalog, bool views, struct err *err)
 {
 	json_t *doc = NULL, *rows = NULL;
 	int rc = columns_read(h, cfg, catalog, &doc, &rows, err);
@@ -194,7 +227,7 @@ static int columns_check(struct ch_http *h, const struct config_clickhouse *cfg,
 			rc = column_compare(cfg->database, &e->table, &e->table.column[i], rows, err);
 		if (rc == 0)
 			rc = columns_missing(cfg->database, &e->table, rows, err);
-		if (rc == 0 && e->rollup)
+		if (rc == 0 && e->rollup && views)
 			rc = view_columns_check(cfg->database, e, rows, err);
 	}
 	json_decref(doc);
@@ -418,15 +451,30 @@ static int views_check(struct ch_http *h, const struct config_clickhouse *cfg,
 	return rc;
 }
 
+/* A server may refuse a view, even one that is there, because a table lacks a column: then what to run is
+ * said instead. */
+static int create_failed(struct ch_http *h, const struct config_clickhouse *cfg,
+	const struct ch_catalog *catalog, int rc, struct err *err)
+{
+	struct err columns;
+
+	if (rc != -EINVAL || tables_check(h, cfg, catalog, &columns) ||
+		columns_check(h, cfg, catalog, false, &columns) != -EINVAL)
+		return rc;
+	*err = columns;
+	return -EINVAL;
+}
+
 int ch_check_tables(struct ch_http *h, const struct config_clickhouse *cfg, const struct ch_catalog *catalog,
 	struct err *err)
 {
 	int rc = cfg->create ? create_all(h, cfg, catalog, err) : 0;
 
+	if (rc)
+		return create_failed(h, cfg, catalog, rc, err);
+	rc = tables_check(h, cfg, catalog, err);
 	if (rc == 0)
-		rc = tables_check(h, cfg, catalog, err);
-	if (rc == 0)
-		rc = columns_check(h, cfg, catalog, err);
+		rc = columns_check(h, cfg, catalog, true, err);
 	return rc ? rc : views_check(h, cfg, catalog, err);
 }
 
@@ -448,5 +496,5 @@ int ch_check_window(
 	}
 	if (rc == 0)
 		rc = tables_check(h, cfg, &one, err);
-	return rc ? rc : columns_check(h, cfg, &one, err);
+	return rc ? rc : columns_check(h, cfg, &one, true, err);
 }

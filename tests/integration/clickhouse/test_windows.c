@@ -493,6 +493,29 @@ static void refused_with(const char *a, const char *b)
 		fail_msg("expected a refusal with '%s' and '%s', got %d: %s", a, b, rc, err.text);
 }
 
+/* A roll-up from before its window had a group: the statement puts it into the key as well, else rows would
+ * merge. */
+static void group_refused(void)
+{
+#define ROLLUP "w.page_minute_agg_1h"
+#define ADDED "ADD COLUMN `attributes.a\\`b\\\\c` String, ADD COLUMN `attributes.plan` String"
+#define KEYED                                                                                                \
+	", MODIFY ORDER BY (window, window_start, page, country, other, `attributes.a\\`b\\\\c`, "           \
+	"`attributes.plan`)"
+	run("RENAME TABLE " ROLLUP " TO w.kept");
+	run("CREATE TABLE " ROLLUP
+	    " ENGINE = AggregatingMergeTree PARTITION BY toYYYYMM(window_start, 'UTC') ORDER "
+	    "BY (window, window_start, page, country, other) SETTINGS non_replicated_deduplication_window = "
+	    "100 AS "
+	    "SELECT * EXCEPT (`attributes.a\\`b\\\\c`, `attributes.plan`) FROM w.kept WHERE 0");
+	refused_with(
+		ROLLUP ": column attributes.a`b\\c is missing; run: ALTER TABLE " ROLLUP " " ADDED KEYED, "");
+	run("ALTER TABLE " ROLLUP " " ADDED);
+	refused_with(ROLLUP ": column attributes.a`b\\c is not in its sorting key", "rename it");
+	run("ALTER TABLE " ROLLUP " DROP COLUMN `attributes.a\\`b\\\\c`, DROP COLUMN `attributes.plan`");
+	run("ALTER TABLE " ROLLUP " " ADDED KEYED);
+}
+
 /* An installation that is older than its windows or than this program: what is missing, in one statement. */
 static void test_start_up_check(void **state)
 {
@@ -510,6 +533,7 @@ static void test_start_up_check(void **state)
 	refused_with(
 		"w.visits: column sum_amount is missing", "ADD COLUMN sum_amount Nullable(Decimal(38, 6))");
 	run("ALTER TABLE w.visits ADD COLUMN sum_amount Nullable(Decimal(38, 6))");
+	group_refused();
 	run("DROP TABLE w.page_minute_agg_1h_mv SYNC");
 	run("CREATE MATERIALIZED VIEW w.page_minute_agg_1h_mv TO w.page_minute_agg_1h AS SELECT window, "
 	    "window_start, "

@@ -206,8 +206,14 @@ static void test_refused(void **state)
 		"name=x kind=tumbling size=1m", "name=x_agg_view kind=session gap=1m by=user_id", NULL};
 	static const char *const filler[] = {"name=x kind=tumbling size=1m rollup=1h",
 		"name=x_agg_1h_mv kind=session gap=1m by=user_id", NULL};
+	static const char *const length[] = {
+		"name=x kind=tumbling size=1m by=attributes.file,attributes.file.size", NULL};
+	static const char *const lengths[] = {"name=x_1m kind=tumbling size=1m by=attributes.file.size",
+		"name=x_1h kind=tumbling size=1h by=attributes.file", NULL};
 
 	(void)state;
+	refused(length, "table x_agg: attributes.file.size is the length of column attributes.file there");
+	refused(lengths, "table agg_x: attributes.file.size is the length of column attributes.file there");
 	refused(fixed, "window alerts would go to table alerts, which is for something else");
 	refused(rollups, "windows x_1h and x_2h would both fill table agg_x_1d");
 	refused(renamed, "window x would have two columns count");
