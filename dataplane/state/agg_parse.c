@@ -191,8 +191,8 @@ static int argument_parse(struct agg_spec *spec, const char **p, struct err *err
 	if (rc)
 		return rc;
 	if (**p != ')')
-		return err_set(
-			err, -EINVAL, "%s(%s: expected )", functions[spec->kind].name, argument_name(spec));
+		return err_set(err, -EINVAL, "%s(%s: expected )%s", functions[spec->kind].name,
+			argument_name(spec), **p == '.' ? ": attributes stand in `by` alone" : "");
 	*p = space_skip(*p + 1);
 	return 0;
 }

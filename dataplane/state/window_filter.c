@@ -234,6 +234,9 @@ int window_field_unknown(const char *name, bool or_type, struct err *err)
 {
 	struct nearest near = nearest_to(name);
 
+	if (!strncmp(name, "attributes.", 11))
+		return err_set(
+			err, -EINVAL, "'%.60s': attributes stand in `by` alone, here are fields", name);
 	for (int i = 1; i < FIELD_ID_MAX; i++)
 		nearest_offer(&near, field_table[i].name);
 	if (or_type)

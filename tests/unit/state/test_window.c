@@ -146,6 +146,8 @@ static void test_refused_where(void **state)
 {
 	(void)state;
 	refuse("where: 'type = click', types: platform", "where: no event type passes");
+	refuse("where: 'attributes.plan = x'", "where: 'attributes.plan': attributes stand in `by` alone");
+	refuse("aggregates: 'distinct(attributes.plan)'", "attributes stand in `by` alone");
 	refuse("where: 'user = x'", "where: 'user': unknown field");
 	refuse("where: 'usr_id = x'", "where: 'usr_id': unknown field; did you mean user_id?");
 	refuse("where: 'page > x'", "where: page >: not a number field");
