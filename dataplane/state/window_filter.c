@@ -243,7 +243,8 @@ int window_field_unknown(const char *name, bool or_type, struct err *err)
 		nearest_offer(&near, "type");
 	if (near.name)
 		return err_set(err, -EINVAL, "'%.60s': unknown field; did you mean %s?", name, near.name);
-	return err_set(err, -EINVAL, "'%.60s': unknown field; docs/events-fields.md lists all", name);
+	return err_set(err, -EINVAL, "'%.60s': unknown field; docs/events-fields.md lists all%s", name,
+		or_type ? "" : "; what has no field there is attributes.NAME");
 }
 
 static int type_find(const char *name, size_t bytes, uint32_t *bit, struct err *err)

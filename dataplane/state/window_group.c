@@ -51,8 +51,17 @@ static int group_word(const char **p, config_str word, struct err *err)
 	size_t n = 0;
 
 	for (; *at && (quote ? *at != quote : !strchr(", ", *at)); at++) {
-		if (quote && *at == '\\' && at[1])
-			at++;
+		if (quote && *at == '\\' && !strchr("\\\"'", *++at)) /* at the end, too: see below */
+			return err_set(
+				err, -EINVAL, "in quotes a backslash stands before a quote or a backslash");
+		if (!quote && (*at == '"' || *at == '\''))
+			return err_set(err, -EINVAL,
+				"'%.40s': a name with quotes, blanks or commas in it stands in quotes as a "
+				"whole, as "
+				"\"attributes.status code\"",
+				*p);
+		if (!*at)
+			break;
 		word[n++] = *at;
 	}
 	word[n] = 0;

@@ -133,6 +133,11 @@ static void test_refused_by(void **state)
 	refuse("by: \"'attributes.a\"", "by: a text in ' has no end");
 	refuse("by: '\"attributes.a\"b'", "by: 'b': expected a comma");
 	refuse("by: 'attributes.a b'", "by: 'b': expected a comma");
+	refuse("by: '\"attributes.a\\q\"'", "by: in quotes a backslash stands before");
+	refuse("by: '\"attributes.a\\'", "by: a text in \" has no end");
+	refuse("by: 'attributes.\"a.b\"'", "by: 'attributes.\"a.b\"': a name with quotes");
+	refuse("by: \"country, attributes.it's\"", "by: 'attributes.it's': a name with quotes");
+	refuse("by: plan", "by: 'plan': unknown field|attributes.NAME");
 	refuse("by: attribute.plan", "by: 'attribute.plan': unknown field");
 	refuse("by: '\"contry\"'", "by: 'contry': unknown field; did you mean country?");
 	refuse("kind: session, gap: 1m, by: attributes.user", "by: attributes.user: |session|as user_id");
