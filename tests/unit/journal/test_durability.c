@@ -96,15 +96,15 @@ static void wipe(const char *dir, uint32_t block)
 	close(fd);
 }
 
-/* Many small blocks. */
+/* Many small blocks: of one record each, however late the writer is. */
 static void feed_blocks(struct rig *rig, uint64_t first, uint32_t blocks)
 {
 	for (uint32_t i = 0; i < blocks; i++) {
+		uint64_t before = rig_stats(rig, 0).blocks;
+
 		rig_feed(rig, 0, 0, first + i, 1);
-		while (rig_stats(rig, 0).assigned_offset == 0 ||
-			rig_stats(rig, 0).batch_records + 2 < i) /* one batch a block, or nearly */
+		while (rig_stats(rig, 0).blocks == before)
 			usleep(100);
-		usleep(600);
 	}
 }
 
