@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "attr.h"
 #include "nearest.h"
 #include "value_text.h"
 #include "window_priv.h"
@@ -234,7 +235,7 @@ int window_field_unknown(const char *name, bool or_type, struct err *err)
 {
 	struct nearest near = nearest_to(name);
 
-	if (!strncmp(name, "attributes.", 11))
+	if (!strncmp(name, ATTR_PREFIX, strlen(ATTR_PREFIX)))
 		return err_set(
 			err, -EINVAL, "'%.60s': attributes stand in `by` alone, here are fields", name);
 	for (int i = 1; i < FIELD_ID_MAX; i++)
