@@ -10,13 +10,18 @@
 
 #include "clock.h"
 #include "gen_event.h"
+#include "gen_lines.h"
 #include "gen_opts.h"
 #include "gen_out.h"
 #include "gen_scene.h"
 
+#define LINES_WAIT_MS 100
+
 struct gen {
 	struct gen_opts o;
 	struct gen_maker *maker;
+	struct gen_lines *lines; /* NULL: events are made */
+	bool lines_ended;
 	struct gen_udp *udp;
 	struct gen_pcap *pcap;
 	FILE *file, *truth, *clock, *scenario_truth;
@@ -75,6 +80,8 @@ static int gen_open(struct gen *g, struct err *err)
 	if (!rc && o->scenarios)
 		gen_scenes_truth(gen_maker_scenes(g->maker), g->scenario_truth);
 	g->payload_max = o->mtu - overhead;
+	if (!rc && o->lines)
+		rc = gen_lines_open(&g->lines, o->lines, g->payload_max, err);
 	return rc;
 }
 
@@ -101,13 +108,13 @@ static int flush(struct gen *g, int64_t now_ms, struct err *err)
 }
 
 /* Appends the line to the open datagram; starts the next one when it is full. */
-static int pack(struct gen *g, const struct gen_event *ev, int64_t now_ms, struct err *err)
+static int pack(struct gen *g, const char *text, uint32_t bytes, int64_t now_ms, struct err *err)
 {
 	struct gen_datagram *dg = &g->burst[g->burst_count];
 	int rc;
 
-	if (dg->bytes && (g->datagram_events == g->o.events_per_datagram ||
-				 dg->bytes + 1 + ev->bytes > g->payload_max)) {
+	if (dg->bytes &&
+		(g->datagram_events == g->o.events_per_datagram || dg->bytes + 1 + bytes > g->payload_max)) {
 		g->datagram_events = 0;
 		if (++g->burst_count == GEN_BURST && (rc = flush(g, now_ms, err)))
 			return rc;
@@ -116,8 +123,8 @@ static int pack(struct gen *g, const struct gen_event *ev, int64_t now_ms, struc
 	}
 	if (dg->bytes)
 		dg->data[dg->bytes++] = '\n';
-	memcpy(dg->data + dg->bytes, ev->raw, ev->bytes);
-	dg->bytes += ev->bytes;
+	memcpy(dg->data + dg->bytes, text, bytes);
+	dg->bytes += bytes;
 	g->datagram_events++;
 	return 0;
 }
@@ -129,16 +136,52 @@ static int write_down(struct gen *g, const struct gen_event *ev, struct err *err
 							  : "refused:";
 	const char *why = *fate == 'r' ? drop_table[ev->reason].name : "";
 
-	g->events++;
 	g->by_reason[ev->reason]++;
 	g->ruled += ev->rule != NULL;
 	g->without_id += !ev->has_id;
 	if (g->truth && fprintf(g->truth, "%s %s %s%s %s\n", ev->id, type_table[ev->type].name, fate, why,
 				ev->rule ? ev->rule : "-") < 0)
 		return err_set(err, -EIO, "%s: %s", g->o.truth, strerror(errno));
-	if (g->file && (fwrite(ev->raw, ev->bytes, 1, g->file) != 1 || fputc('\n', g->file) == EOF))
-		return err_set(err, -EIO, "%s: %s", g->o.file, strerror(errno));
 	return 0;
+}
+
+/* The line goes into a datagram and into the file of events. */
+static int put(struct gen *g, const char *text, uint32_t bytes, int64_t now_ms, struct err *err)
+{
+	int rc = pack(g, text, bytes, now_ms, err);
+
+	g->events++;
+	if (!rc && g->file && (fwrite(text, bytes, 1, g->file) != 1 || fputc('\n', g->file) == EOF))
+		rc = err_set(err, -EIO, "%s: %s", g->o.file, strerror(errno));
+	return rc;
+}
+
+static int put_made(struct gen *g, int64_t now_ms, struct err *err)
+{
+	const struct gen_event *ev = gen_maker_next(g->maker, now_ms);
+	int rc = put(g, ev->raw, ev->bytes, now_ms, err);
+
+	return rc ? rc : write_down(g, ev, err);
+}
+
+/* What has come goes out before more is waited for, and before what is wrong ends it all. */
+static int put_line(struct gen *g, int64_t now_ms, struct err *err)
+{
+	const char *text;
+	uint32_t bytes;
+	int rc = gen_lines_next(g->lines, &text, &bytes, err);
+
+	if (rc > 0)
+		return put(g, text, bytes, now_ms, err);
+	g->lines_ended = rc == 0;
+	if (rc < 0) {
+		int failed = flush(g, now_ms, rc == -EAGAIN ? err : NULL);
+
+		rc = rc == -EAGAIN && failed ? failed : rc;
+	}
+	if (rc == -EAGAIN)
+		gen_lines_wait(g->lines, LINES_WAIT_MS);
+	return rc;
 }
 
 /* Events that may go now by the token bucket; waits until there is one. */
@@ -200,17 +243,14 @@ static int run(struct gen *g, struct err *err)
 			break;
 		if (g->o.count && g->o.count - g->events < n)
 			n = g->o.count - g->events;
-		for (uint64_t i = 0; !rc && i < n; i++) {
-			const struct gen_event *ev = gen_maker_next(g->maker, now_ms);
-
-			rc = pack(g, ev, now_ms, err);
-			if (!rc)
-				rc = write_down(g, ev, err);
-		}
+		for (uint64_t i = 0; !rc && i < n && !g->lines_ended && !stopping; i++)
+			rc = g->lines ? put_line(g, now_ms, err) : put_made(g, now_ms, err);
+		if (rc == -EAGAIN)
+			rc = 0;
 		if (!rc && g->o.rate)
 			rc = flush(g, now_ms, err);
 		show_progress(g, now_ns);
-		if (g->o.count && g->events >= g->o.count)
+		if (g->lines_ended || (g->o.count && g->events >= g->o.count))
 			break;
 	}
 	rc = rc ? rc : flush(g, clock_wall_ms(), err);
@@ -226,19 +266,27 @@ static int close_text(FILE *f, const char *path, struct err *err)
 	return err_set(err, -EIO, "%s: %s", path, strerror(errno));
 }
 
-static void summary(const struct gen *g)
+static void summary_made(const struct gen *g, FILE *to)
 {
-	double seconds = (double)(clock_mono_ns() - g->start_ns) / 1e9;
 	uint64_t refused = g->events - g->by_reason[DROP_NONE] - g->by_reason[DROP_duplicate];
-	FILE *to = g->o.file && !strcmp(g->o.file, "-") ? stderr : stdout;
 
-	fprintf(to, "events=%" PRIu64 " accepted=%" PRIu64 " duplicate=%" PRIu64 " refused=%" PRIu64,
-		g->events, g->by_reason[DROP_NONE], g->by_reason[DROP_duplicate], refused);
+	fprintf(to, " accepted=%" PRIu64 " duplicate=%" PRIu64 " refused=%" PRIu64, g->by_reason[DROP_NONE],
+		g->by_reason[DROP_duplicate], refused);
 	for (int i = 1; i < DROP_ID_MAX; i++)
 		if (g->by_reason[i] && i != DROP_duplicate)
 			fprintf(to, " refused_%s=%" PRIu64, drop_table[i].name, g->by_reason[i]);
-	fprintf(to, " with_rule=%" PRIu64 " without_id=%" PRIu64 " datagrams=%" PRIu64 " bytes=%" PRIu64,
-		g->ruled, g->without_id, g->datagrams, g->bytes);
+	fprintf(to, " with_rule=%" PRIu64 " without_id=%" PRIu64, g->ruled, g->without_id);
+}
+
+static void summary(const struct gen *g)
+{
+	double seconds = (double)(clock_mono_ns() - g->start_ns) / 1e9;
+	FILE *to = g->o.file && !strcmp(g->o.file, "-") ? stderr : stdout;
+
+	fprintf(to, "events=%" PRIu64, g->events);
+	if (!g->lines)
+		summary_made(g, to);
+	fprintf(to, " datagrams=%" PRIu64 " bytes=%" PRIu64, g->datagrams, g->bytes);
 	if (g->o.scenarios)
 		fprintf(to, " scenarios=%" PRIu64, gen_scenes_done(gen_maker_scenes(g->maker)));
 	fprintf(to, " retries=%" PRIu64 " seconds=%.3f rate=%.0f\n", g->udp ? gen_udp_retries(g->udp) : 0,
@@ -280,6 +328,7 @@ int main(int argc, char **argv)
 	if (g.file != stdout && close_text(g.file, g.o.file, rc ? NULL : &err))
 		rc = -EIO;
 	gen_udp_close(g.udp);
+	gen_lines_close(g.lines);
 	gen_maker_free(g.maker);
 	if (rc)
 		fprintf(stderr, "sluice-gen: %s\n", err.text);

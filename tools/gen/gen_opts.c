@@ -18,52 +18,59 @@ static const struct opt_row {
 	size_t at;
 	uint64_t min, max;
 	const char *arg, *help;
+	bool made; /* says something of made events: not beside --lines */
 } opt_rows[] = {
-	{"udp", OPT_TEXT, AT(udp), 0, 0, "HOST:PORT", "send datagrams there; [ADDR]:PORT for IPv6"},
-	{"pcap", OPT_TEXT, AT(pcap), 0, 0, "FILE", "write them as frames into a pcap file"},
-	{"file", OPT_TEXT, AT(file), 0, 0, "FILE", "write the events, one a line; - = standard output"},
-	{"truth", OPT_TEXT, AT(truth), 0, 0, "FILE", "write a line per event: ID TYPE FATE RULE"},
+	{"udp", OPT_TEXT, AT(udp), 0, 0, "HOST:PORT", "send datagrams there; [ADDR]:PORT for IPv6", false},
+	{"pcap", OPT_TEXT, AT(pcap), 0, 0, "FILE", "write them as frames into a pcap file", false},
+	{"file", OPT_TEXT, AT(file), 0, 0, "FILE", "write the events, one a line; - = standard output",
+		false},
+	{"lines", OPT_TEXT, AT(lines), 0, 0, "FILE",
+		"make none: send the lines of this file as they are; - = standard input", false},
+	{"truth", OPT_TEXT, AT(truth), 0, 0, "FILE", "write a line per event: ID TYPE FATE RULE", true},
 	{"clock", OPT_TEXT, AT(clock), 0, 0, "FILE",
-		"write a line per burst: EVENTS_SO_FAR BEFORE_MS AFTER_MS"},
-	{"count", OPT_U64, AT(count), 0, UINT64_MAX, "N", "events; 0 = no limit"},
-	{"duration", OPT_SECONDS, AT(duration_ms), 0, 31536000, "S", "seconds to go on; 0 = no limit"},
-	{"rate", OPT_U64, AT(rate), 0, 100000000, "N", "events a second; 0 = as fast as it goes"},
+		"write a line per burst: EVENTS_SO_FAR BEFORE_MS AFTER_MS", false},
+	{"count", OPT_U64, AT(count), 0, UINT64_MAX, "N", "events; 0 = no limit", false},
+	{"duration", OPT_SECONDS, AT(duration_ms), 0, 31536000, "S", "seconds to go on; 0 = no limit", false},
+	{"rate", OPT_U64, AT(rate), 0, 100000000, "N", "events a second; 0 = as fast as it goes", false},
 	{"ts-rate", OPT_U64, AT(ts_rate), 0, 100000000, "N",
-		"events a second of event time, from --start-ts on; 0 = --rate"},
+		"events a second of event time, from --start-ts on; 0 = --rate", true},
 	{"events-per-datagram", OPT_U32, AT(events_per_datagram), 1, 64, "N",
-		"lines in a datagram, if they fit"},
-	{"mtu", OPT_U32, AT(mtu), 1280, 9000, "BYTES", "largest IP packet"},
-	{"flows", OPT_U32, AT(flows), 1, 64, "N", "UDP source ports, taken in turn"},
-	{"seed", OPT_U64, AT(seed), 0, UINT64_MAX, "N", "same seed, same --start-ts: same events"},
+		"lines in a datagram, if they fit", false},
+	{"mtu", OPT_U32, AT(mtu), 1280, 9000, "BYTES", "largest IP packet", false},
+	{"flows", OPT_U32, AT(flows), 1, 64, "N", "UDP source ports, taken in turn", false},
+	{"seed", OPT_U64, AT(seed), 0, UINT64_MAX, "N", "same seed, same --start-ts: same events", true},
 	{"start-ts", OPT_I64, AT(start_ts_ms), 0, 4102444800000, "MS",
-		"event time of the first event; without it event times follow the clock"},
-	{"mix", OPT_MIX, 0, 0, 0, "NAME|TYPE=N,...", "a mix of event types (below), or their weights"},
-	{"users", OPT_U32, AT(users), 1, 10000000, "N", "different users"},
-	{"pages", OPT_U32, AT(pages), 1, 10000000, "N", "different pages"},
-	{"devices", OPT_U32, AT(devices), 1, 10000000, "N", "different devices of telemetry"},
-	{"zipf", OPT_DOUBLE, AT(zipf), 0, 8, "S", "skew of users and pages; 0 = uniform"},
-	{"disorder", OPT_U32, AT(disorder_ms), 0, 3600000, "MS", "event times lie up to so far back"},
-	{"disorder-ms", OPT_U32, AT(disorder_ms), 0, 3600000, "MS", "the same"},
-	{"late", OPT_DOUBLE, AT(late), 0, 1, "SHARE", "so many events (0 to 1) are late ..."},
-	{"late-by", OPT_U32, AT(late_by_ms), 0, 86400000, "MS", "... by so much beside the disorder"},
-	{"dup-permille", OPT_U32, AT(dup_permille), 0, 1000, "N", "events that are sent again"},
-	{"bad-permille", OPT_U32, AT(bad_permille), 0, 1000, "N", "malformed events"},
-	{"bad-kinds", OPT_KINDS, AT(bad_kinds), 0, 0, "KIND,...", "kinds of malformed events (below)"},
-	{"fraud-permille", OPT_U32, AT(fraud_permille), 0, 1000, "N", "events that shipped rules match"},
+		"event time of the first event; without it event times follow the clock", true},
+	{"mix", OPT_MIX, 0, 0, 0, "NAME|TYPE=N,...", "a mix of event types (below), or their weights", true},
+	{"users", OPT_U32, AT(users), 1, 10000000, "N", "different users", true},
+	{"pages", OPT_U32, AT(pages), 1, 10000000, "N", "different pages", true},
+	{"devices", OPT_U32, AT(devices), 1, 10000000, "N", "different devices of telemetry", true},
+	{"zipf", OPT_DOUBLE, AT(zipf), 0, 8, "S", "skew of users and pages; 0 = uniform", true},
+	{"disorder", OPT_U32, AT(disorder_ms), 0, 3600000, "MS", "event times lie up to so far back", true},
+	{"disorder-ms", OPT_U32, AT(disorder_ms), 0, 3600000, "MS", "the same", true},
+	{"late", OPT_DOUBLE, AT(late), 0, 1, "SHARE", "so many events (0 to 1) are late ...", true},
+	{"late-by", OPT_U32, AT(late_by_ms), 0, 86400000, "MS", "... by so much beside the disorder", true},
+	{"dup-permille", OPT_U32, AT(dup_permille), 0, 1000, "N", "events that are sent again", true},
+	{"bad-permille", OPT_U32, AT(bad_permille), 0, 1000, "N", "malformed events", true},
+	{"bad-kinds", OPT_KINDS, AT(bad_kinds), 0, 0, "KIND,...", "kinds of malformed events (below)", true},
+	{"fraud-permille", OPT_U32, AT(fraud_permille), 0, 1000, "N", "events that shipped rules match",
+		true},
 	{"scenarios", OPT_U32, AT(scenarios), 0, 4096, "N",
-		"so many actors at a time do what rules with state must find, or just not"},
+		"so many actors at a time do what rules with state must find, or just not", true},
 	{"scenario-truth", OPT_TEXT, AT(scenario_truth), 0, 0, "FILE",
-		"write a JSON object a line per scenario"},
-	{"noid-permille", OPT_U32, AT(noid_permille), 0, 1000, "N", "events without event_id"},
-	{"escape-permille", OPT_U32, AT(escape_permille), 0, 1000, "N", "events with escapes in their texts"},
-	{"utf8-permille", OPT_U32, AT(utf8_permille), 0, 1000, "N", "events with text beyond ASCII"},
+		"write a JSON object a line per scenario", true},
+	{"noid-permille", OPT_U32, AT(noid_permille), 0, 1000, "N", "events without event_id", true},
+	{"escape-permille", OPT_U32, AT(escape_permille), 0, 1000, "N", "events with escapes in their texts",
+		true},
+	{"utf8-permille", OPT_U32, AT(utf8_permille), 0, 1000, "N", "events with text beyond ASCII", true},
 	{"extra-permille", OPT_U32, AT(extra_permille), 0, 1000, "N",
-		"events with unknown keys, blanks, other order"},
-	{"src", OPT_TEXT, AT(src), 0, 0, "ADDR:PORT", "source of pcap frames"},
-	{"dst", OPT_TEXT, AT(dst), 0, 0, "ADDR:PORT", "destination of pcap frames; same family as --src"},
-	{"src-mac", OPT_TEXT, AT(src_mac), 0, 0, "MAC", "source MAC of pcap frames"},
-	{"dst-mac", OPT_TEXT, AT(dst_mac), 0, 0, "MAC", "destination MAC of pcap frames"},
-	{"progress", OPT_FLAG, AT(progress), 0, 0, NULL, "a line a second on standard error"},
+		"events with unknown keys, blanks, other order", true},
+	{"src", OPT_TEXT, AT(src), 0, 0, "ADDR:PORT", "source of pcap frames", false},
+	{"dst", OPT_TEXT, AT(dst), 0, 0, "ADDR:PORT", "destination of pcap frames; same family as --src",
+		false},
+	{"src-mac", OPT_TEXT, AT(src_mac), 0, 0, "MAC", "source MAC of pcap frames", false},
+	{"dst-mac", OPT_TEXT, AT(dst_mac), 0, 0, "MAC", "destination MAC of pcap frames", false},
+	{"progress", OPT_FLAG, AT(progress), 0, 0, NULL, "a line a second on standard error", false},
 };
 #define OPT_ROWS (sizeof opt_rows / sizeof *opt_rows)
 
@@ -237,8 +244,25 @@ static int scenarios_check(const struct gen_opts *o, struct err *err)
 	return 0;
 }
 
+/* made: an option that was given and means made events, or NULL. */
+static int opts_check(const struct gen_opts *o, const char *made, struct err *err)
+{
+	if (o->lines && made)
+		return err_set(err, -EINVAL, "--lines sends what is in %s: --%s has no place beside it",
+			o->lines, made);
+	if (o->late > 0 && !o->late_by_ms)
+		return err_set(err, -EINVAL, "--late needs --late-by");
+	if (!o->udp && !o->pcap && !o->file)
+		return err_set(err, -EINVAL, "nowhere to send: give --udp, --pcap or --file");
+	if (!o->count && !o->duration_ms && !o->udp && !o->lines)
+		return err_set(err, -EINVAL, "a file needs an end: give --count or --duration");
+	return scenarios_check(o, err);
+}
+
 enum gen_opts_result gen_opts_parse(struct gen_opts *o, int argc, char **argv, struct err *err)
 {
+	const char *made = NULL;
+
 	*o = defaults;
 	for (int i = 1; i < argc; i++) {
 		const char *arg = argv[i], *eq = strchr(arg, '=');
@@ -262,27 +286,15 @@ enum gen_opts_result gen_opts_parse(struct gen_opts *o, int argc, char **argv, s
 				row->arg ? row->help : "");
 			return GEN_OPTS_WRONG;
 		}
+		made = row->made ? row->name : made;
 	}
-	if (o->late > 0 && !o->late_by_ms) {
-		err_set(err, -EINVAL, "--late needs --late-by");
-		return GEN_OPTS_WRONG;
-	}
-	if (!o->udp && !o->pcap && !o->file) {
-		err_set(err, -EINVAL, "nowhere to send: give --udp, --pcap or --file");
-		return GEN_OPTS_WRONG;
-	}
-	if (!o->count && !o->duration_ms && !o->udp) {
-		err_set(err, -EINVAL, "a file needs an end: give --count or --duration");
-		return GEN_OPTS_WRONG;
-	}
-	return scenarios_check(o, err) ? GEN_OPTS_WRONG : GEN_OPTS_RUN;
+	return opts_check(o, made, err) ? GEN_OPTS_WRONG : GEN_OPTS_RUN;
 }
-
 void gen_opts_help(void)
 {
 	char left[64];
 
-	printf("sluice-gen: makes events and sends them\n\nOptions:\n");
+	printf("sluice-gen: makes events, or takes lines of a file, and sends them\n\nOptions:\n");
 	for (size_t i = 0; i < OPT_ROWS; i++) {
 		snprintf(left, sizeof left, "--%s %s", opt_rows[i].name,
 			opt_rows[i].arg ? opt_rows[i].arg : "");

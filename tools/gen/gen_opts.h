@@ -30,6 +30,7 @@ struct gen_opts {
 	uint32_t events_per_datagram, mtu;
 	uint32_t flows; /* source ports */
 	bool progress;
+	const char *lines;						/* NULL: events are made */
 	const char *udp, *pcap, *file, *truth, *clock, *scenario_truth; /* NULL: not wanted */
 	const char *src, *dst, *src_mac, *dst_mac;			/* of pcap frames */
 };
