@@ -5,9 +5,9 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define BUFFER_BYTES (256u << 10)
@@ -15,31 +15,42 @@
 struct gen_lines {
 	const char *path;
 	int fd;
-	bool ended; /* nothing more to read; the last line may lack its end */
-	uint32_t line_max;
+	bool ended;	   /* nothing more to read; the last line may lack its end */
 	uint64_t number;   /* of the last line */
 	uint32_t from, to; /* what has been read and not given */
 	uint32_t looked;   /* from here on there may be an end of line */
 	char buffer[BUFFER_BYTES];
 };
 
-int gen_lines_open(struct gen_lines **out, const char *path, uint32_t line_max, struct err *err)
+int gen_lines_open(struct gen_lines **out, const char *path, struct err *err)
 {
 	struct gen_lines *l = calloc(1, sizeof *l);
 
 	if (!l)
 		return err_set(err, -ENOMEM, "out of memory");
 	l->path = path;
-	l->line_max = line_max;
-	l->fd = strcmp(path, "-") ? open(path, O_RDONLY | O_CLOEXEC) : STDIN_FILENO;
+	if (strcmp(path, "-")) {
+		l->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	} else {
+		l->path = "standard input";
+		l->fd = fcntl(STDIN_FILENO, F_GETFD) < 0 ? -1 : STDIN_FILENO;
+	}
 	if (l->fd < 0) {
-		int rc = err_set(err, -errno, "%s: %s", path, strerror(errno));
+		int rc = err_set(err, -errno, "%s: %s", l->path, strerror(errno));
 
 		free(l);
 		return rc;
 	}
 	*out = l;
 	return 0;
+}
+
+bool gen_lines_are_of(const struct gen_lines *l, const char *path)
+{
+	struct stat mine, other;
+
+	return fstat(l->fd, &mine) == 0 && S_ISREG(mine.st_mode) && stat(path, &other) == 0 &&
+	       mine.st_dev == other.st_dev && mine.st_ino == other.st_ino;
 }
 
 void gen_lines_wait(const struct gen_lines *l, int wait_ms)
@@ -73,48 +84,42 @@ static int fill(struct gen_lines *l, struct err *err)
 	return 0;
 }
 
-static int too_long(const struct gen_lines *l, struct err *err)
+static int too_long(const struct gen_lines *l, uint32_t line_max, struct err *err)
 {
 	return err_set(err, -EMSGSIZE,
 		"%s: line %" PRIu64
 		" is longer than a datagram's %u bytes (--mtu); it and those behind it are not "
 		"sent",
-		l->path, l->number + 1, l->line_max);
+		l->path, l->number + 1, line_max);
 }
 
-int gen_lines_next(struct gen_lines *l, const char **text, uint32_t *bytes, struct err *err)
+int gen_lines_next(
+	struct gen_lines *l, uint32_t line_max, const char **text, uint32_t *bytes, struct err *err)
 {
-	for (;;) {
-		char *end = memchr(l->buffer + l->looked, '\n', l->to - l->looked);
-		uint32_t length, step;
+	const char *end;
+	uint32_t length;
 
-		if (!end && !l->ended) {
-			int rc;
+	while (!(end = memchr(l->buffer + l->looked, '\n', l->to - l->looked)) && !l->ended) {
+		int rc;
 
-			l->looked = l->to;
-			if (l->to - l->from > l->line_max + 1) /* one for \r */
-				return too_long(l, err);
-			rc = fill(l, err);
-			if (rc)
-				return rc;
-			continue;
-		}
-		if (!end && l->from == l->to)
-			return 0;
-		length = end ? (uint32_t)(end - l->buffer) - l->from : l->to - l->from;
-		step = length + (end != NULL);
-		*text = l->buffer + l->from;
-		if (length && (*text)[length - 1] == '\r')
-			length--;
-		if (length > l->line_max)
-			return too_long(l, err);
-		l->from += step;
-		l->looked = l->from;
-		l->number++;
-		*bytes = length;
-		if (length)
-			return 1;
+		l->looked = l->to;
+		if (l->to - l->from > line_max + 1) /* one for \r */
+			return too_long(l, line_max, err);
+		rc = fill(l, err);
+		if (rc)
+			return rc;
 	}
+	if (!end && l->from == l->to)
+		return 0;
+	*text = l->buffer + l->from;
+	length = end ? (uint32_t)(end - *text) : l->to - l->from;
+	*bytes = length - (end && length && (*text)[length - 1] == '\r');
+	if (*bytes > line_max)
+		return too_long(l, line_max, err);
+	l->from += length + (end != NULL);
+	l->looked = l->from;
+	l->number++;
+	return 1;
 }
 
 void gen_lines_close(struct gen_lines *l)

@@ -52,12 +52,25 @@ static FILE *open_text(const char *path, struct err *err)
 	return f;
 }
 
+/* Before anything is opened for writing: a wrong name must not cost a file that is there. */
+static int open_lines(struct gen *g, struct err *err)
+{
+	const char *const out[] = {g->o.pcap, g->o.file, g->o.clock};
+	int rc = gen_lines_open(&g->lines, g->o.lines, err);
+
+	for (size_t i = 0; !rc && i < sizeof out / sizeof *out; i++)
+		if (out[i] && gen_lines_are_of(g->lines, out[i]))
+			rc = err_set(
+				err, -EINVAL, "%s is the file of --lines: it would be overwritten", out[i]);
+	return rc;
+}
+
 static int gen_open(struct gen *g, struct err *err)
 {
 	const struct gen_opts *o = &g->o;
 	struct gen_pcap_where where = {o->src, o->dst, o->src_mac, o->dst_mac, o->flows};
 	uint32_t overhead = 48;
-	int rc = gen_maker_new(&g->maker, o, err);
+	int rc = o->lines ? open_lines(g, err) : gen_maker_new(&g->maker, o, err);
 
 	if (!rc && o->udp) {
 		rc = gen_udp_open(&g->udp, o->udp, o->flows, err);
@@ -80,8 +93,6 @@ static int gen_open(struct gen *g, struct err *err)
 	if (!rc && o->scenarios)
 		gen_scenes_truth(gen_maker_scenes(g->maker), g->scenario_truth);
 	g->payload_max = o->mtu - overhead;
-	if (!rc && o->lines)
-		rc = gen_lines_open(&g->lines, o->lines, g->payload_max, err);
 	return rc;
 }
 
@@ -164,23 +175,38 @@ static int put_made(struct gen *g, int64_t now_ms, struct err *err)
 	return rc ? rc : write_down(g, ev, err);
 }
 
-/* What has come goes out before more is waited for, and before what is wrong ends it all. */
+/* What has come is with the reader before more is waited for. */
+static int wait_for_lines(struct gen *g, int64_t now_ms, struct err *err)
+{
+	int rc = flush(g, now_ms, err);
+
+	if (!rc && g->pcap)
+		rc = gen_pcap_flush(g->pcap, err);
+	if (!rc && g->file && fflush(g->file))
+		rc = err_set(err, -EIO, "%s: %s", g->o.file, strerror(errno));
+	if (!rc)
+		gen_lines_wait(g->lines, LINES_WAIT_MS);
+	return rc ? rc : -EAGAIN;
+}
+
+/* What was before a line that cannot be sent goes out. */
 static int put_line(struct gen *g, int64_t now_ms, struct err *err)
 {
+	struct err flushed;
 	const char *text;
 	uint32_t bytes;
-	int rc = gen_lines_next(g->lines, &text, &bytes, err);
+	int rc;
 
-	if (rc > 0)
-		return put(g, text, bytes, now_ms, err);
+	do
+		rc = gen_lines_next(g->lines, g->payload_max, &text, &bytes, err);
+	while (rc > 0 && !bytes && !stopping);
 	g->lines_ended = rc == 0;
-	if (rc < 0) {
-		int failed = flush(g, now_ms, rc == -EAGAIN ? err : NULL);
-
-		rc = rc == -EAGAIN && failed ? failed : rc;
-	}
+	if (rc > 0)
+		return bytes ? put(g, text, bytes, now_ms, err) : 0;
 	if (rc == -EAGAIN)
-		gen_lines_wait(g->lines, LINES_WAIT_MS);
+		return wait_for_lines(g, now_ms, err);
+	if (rc < 0 && flush(g, now_ms, &flushed))
+		*err = flushed;
 	return rc;
 }
 

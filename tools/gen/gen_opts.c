@@ -25,7 +25,8 @@ static const struct opt_row {
 	{"file", OPT_TEXT, AT(file), 0, 0, "FILE", "write the events, one a line; - = standard output",
 		false},
 	{"lines", OPT_TEXT, AT(lines), 0, 0, "FILE",
-		"make none: send the lines of this file as they are; - = standard input", false},
+		"make none: send the lines of this file, but empty ones, as they are; - = standard input",
+		false},
 	{"truth", OPT_TEXT, AT(truth), 0, 0, "FILE", "write a line per event: ID TYPE FATE RULE", true},
 	{"clock", OPT_TEXT, AT(clock), 0, 0, "FILE",
 		"write a line per burst: EVENTS_SO_FAR BEFORE_MS AFTER_MS", false},
@@ -255,7 +256,7 @@ static int opts_check(const struct gen_opts *o, const char *made, struct err *er
 	if (!o->udp && !o->pcap && !o->file)
 		return err_set(err, -EINVAL, "nowhere to send: give --udp, --pcap or --file");
 	if (!o->count && !o->duration_ms && !o->udp && !o->lines)
-		return err_set(err, -EINVAL, "a file needs an end: give --count or --duration");
+		return err_set(err, -EINVAL, "a file needs an end: give --count, --duration or --lines");
 	return scenarios_check(o, err);
 }
 
@@ -290,6 +291,7 @@ enum gen_opts_result gen_opts_parse(struct gen_opts *o, int argc, char **argv, s
 	}
 	return opts_check(o, made, err) ? GEN_OPTS_WRONG : GEN_OPTS_RUN;
 }
+
 void gen_opts_help(void)
 {
 	char left[64];

@@ -35,6 +35,8 @@ struct gen_pcap_where {
 int gen_pcap_open(
 	struct gen_pcap **out, const char *path, const struct gen_pcap_where *where, struct err *err);
 int gen_pcap_write(struct gen_pcap *p, const struct gen_datagram *dg, int64_t time_ms, struct err *err);
+/* What has been written is in the file, and a reader may have it. */
+int gen_pcap_flush(struct gen_pcap *p, struct err *err);
 uint32_t gen_pcap_overhead(const struct gen_pcap *p);
 /* Flushes: what it returns tells whether all of it is in the file. */
 int gen_pcap_close(struct gen_pcap *p, struct err *err);

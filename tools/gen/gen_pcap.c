@@ -156,6 +156,11 @@ int gen_pcap_write(struct gen_pcap *p, const struct gen_datagram *dg, int64_t ti
 	return 0;
 }
 
+int gen_pcap_flush(struct gen_pcap *p, struct err *err)
+{
+	return fflush(p->f) ? err_set(err, -EIO, "%s: %s", p->path, strerror(errno)) : 0;
+}
+
 int gen_pcap_close(struct gen_pcap *p, struct err *err)
 {
 	int rc = fclose(p->f) ? err_set(err, -EIO, "%s: %s", p->path, strerror(errno)) : 0;

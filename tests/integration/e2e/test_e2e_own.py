@@ -1,6 +1,7 @@
-"""One's own events, as docs/operations.md says: its commands are run as they stand there (with a folder of the test's),
-and what they show is what is in the file. Then a file with lines of all kinds: each is an event, a duplicate, or
-refused with its reason; and lines that come through a pipe are sent as they come, by UDP."""
+"""One's own events, as docs/operations.md says: its commands are run as they stand there (with a folder of the test's;
+the questions until they are answered), and what they show is what is in the file. Then a file with lines of all kinds:
+each is an event, a duplicate, or refused with its reason; lines that come through a pipe are sent as they come, by UDP
+and into a file; a line that no datagram holds ends it; and a wrong name destroys no file."""
 import json
 import os
 import re
@@ -47,7 +48,7 @@ def by_the_docs(rig):
     got = []
 
     def there():
-        got[:] = (ctl(rig, rows) or {}).get("rows") or []
+        got[:] = [r for r in (ctl(rig, rows) or {}).get("rows") or [] if r["start_ms"] == 1764590400000]
         return len(got) == 2
 
     rig.expect(wait_until(there, 60, "two rows"), "the windows of the first minute")
@@ -98,6 +99,14 @@ def of_all_kinds(rig):
     daemon.stop_well("own")
 
 
+def by_a_pipe_to_a_file(rig):
+    with subprocess.Popen([rig.program("gen"), "--lines", "-", "--file", "-"], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE) as child:
+        child.stdin.write(b"one\n")
+        child.stdin.flush()
+        rig.expect(child.stdout.readline() == b"one\n", "a line is written while more may come")
+
+
 def by_a_pipe(rig):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as box:
         box.bind(("127.0.0.1", 0))
@@ -120,8 +129,23 @@ def by_a_pipe(rig):
             pass
 
 
+def wrong_names(rig):
+    """What is there stays there."""
+    with open(rig.path("kept"), "w", encoding="utf-8") as f:
+        f.write("a\nb\n")
+    for lines, out, why in (("kept", "kept", "would be overwritten"), ("missing", "kept", "No such file")):
+        for option in ("--file", "--pcap", "--clock"):
+            more = ["--udp", "127.0.0.1:9"] if option == "--clock" else []
+            done = subprocess.run([rig.program("gen"), "--lines", rig.path(lines), option, rig.path(out), *more],
+                                  capture_output=True, text=True, timeout=60, check=False)
+            rig.expect(done.returncode == 1 and why in done.stderr and rig.text("kept") == "a\nb\n",
+                       f"{option} {out} of {lines}: {done.stderr.strip()}")
+
+
 with Rig(sys.argv[1]) as rig:
     by_the_docs(rig)
     of_all_kinds(rig)
     by_a_pipe(rig)
+    by_a_pipe_to_a_file(rig)
+    wrong_names(rig)
 rig.done()

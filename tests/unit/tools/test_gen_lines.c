@@ -1,5 +1,6 @@
 /* Lines of files and pipes as sluice-gen takes them: whole, in order, in whatever pieces they come. */
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -35,7 +37,7 @@ static struct gen_lines *file_open(const char *bytes, size_t count)
 	struct gen_lines *l;
 
 	file_write(bytes, count);
-	assert_int_equal(gen_lines_open(&l, path, LINE_MAX_BYTES, &err), 0);
+	assert_int_equal(gen_lines_open(&l, path, &err), 0);
 	unlink(path);
 	return l;
 }
@@ -45,7 +47,7 @@ static void expect_line(struct gen_lines *l, const char *want, size_t want_bytes
 	const char *text;
 	uint32_t bytes;
 
-	assert_int_equal(gen_lines_next(l, &text, &bytes, &err), 1);
+	assert_int_equal(gen_lines_next(l, LINE_MAX_BYTES, &text, &bytes, &err), 1);
 	assert_int_equal(bytes, want_bytes);
 	assert_memory_equal(text, want, bytes);
 }
@@ -55,7 +57,7 @@ static void expect_rc(struct gen_lines *l, int want)
 	const char *text;
 	uint32_t bytes;
 
-	assert_int_equal(gen_lines_next(l, &text, &bytes, &err), want);
+	assert_int_equal(gen_lines_next(l, LINE_MAX_BYTES, &text, &bytes, &err), want);
 }
 
 static void ends_of_lines(void **state)
@@ -65,6 +67,8 @@ static void ends_of_lines(void **state)
 
 	(void)state;
 	expect_line(l, "a", 1);
+	expect_line(l, "", 0);
+	expect_line(l, "", 0);
 	expect_line(l, "b", 1);
 	expect_line(l, "c\rd", 3);
 	expect_line(l, "\0e", 2);
@@ -74,6 +78,9 @@ static void ends_of_lines(void **state)
 	gen_lines_close(l);
 	l = file_open("", 0);
 	expect_rc(l, 0);
+	gen_lines_close(l);
+	l = file_open("a\r", 2); /* no end of a line */
+	expect_line(l, "a\r", 2);
 	gen_lines_close(l);
 }
 
@@ -91,6 +98,7 @@ static void the_longest_line(void **state)
 	for (int end = 0; end < 2; end++) { /* the last one with its end, and without */
 		l = file_open(text, (size_t)(n - end));
 		expect_line(l, line, LINE_MAX_BYTES);
+		expect_line(l, "", 0);
 		expect_rc(l, -EMSGSIZE);
 		assert_non_null(strstr(err.text, "line 3 is longer than a datagram's 1000 bytes"));
 		gen_lines_close(l);
@@ -119,8 +127,7 @@ static void lengths_of_all_kinds(void **state)
 	while (at < count) {
 		size_t bytes = (size_t)((char *)memchr(text + at, '\n', count - at) - (text + at));
 
-		if (bytes)
-			expect_line(l, text + at, bytes);
+		expect_line(l, text + at, bytes);
 		at += bytes + 1;
 	}
 	expect_rc(l, 0);
@@ -138,7 +145,7 @@ static void a_pipe_that_waits(void **state)
 	(void)state;
 	assert_int_equal(pipe(end), 0);
 	snprintf(name, sizeof name, "/proc/self/fd/%d", end[0]);
-	assert_int_equal(gen_lines_open(&l, name, LINE_MAX_BYTES, &err), 0);
+	assert_int_equal(gen_lines_open(&l, name, &err), 0);
 	close(end[0]);
 	expect_rc(l, -EAGAIN);
 	assert_int_equal(write(end[1], "one\ntw", 6), 6);
@@ -156,14 +163,78 @@ static void a_pipe_that_waits(void **state)
 	gen_lines_close(l);
 }
 
+/* Without its end a line is too long only when no end could make it fit. */
+static void a_long_line_in_pieces(void **state)
+{
+	char line[LINE_MAX_BYTES + 2], name[32];
+	struct gen_lines *l;
+	int end[2];
+
+	(void)state;
+	memset(line, 'x', sizeof line);
+	line[LINE_MAX_BYTES] = '\r';
+	assert_int_equal(pipe(end), 0);
+	snprintf(name, sizeof name, "/proc/self/fd/%d", end[0]);
+	assert_int_equal(gen_lines_open(&l, name, &err), 0);
+	assert_int_equal(write(end[1], line, LINE_MAX_BYTES + 1), LINE_MAX_BYTES + 1);
+	expect_rc(l, -EAGAIN);
+	assert_int_equal(write(end[1], "\n", 1), 1);
+	expect_line(l, line, LINE_MAX_BYTES);
+	assert_int_equal(write(end[1], line, LINE_MAX_BYTES + 2), LINE_MAX_BYTES + 2);
+	expect_rc(l, -EMSGSIZE);
+	gen_lines_close(l);
+	close(end[0]);
+	close(end[1]);
+}
+
+/* A FIFO is opened before anybody writes to it. */
+static void a_fifo_without_a_writer(void **state)
+{
+	char dir[] = "/tmp/sluice-fifo-XXXXXX", name[40];
+	struct gen_lines *l;
+	int fd;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	snprintf(name, sizeof name, "%s/fifo", dir);
+	assert_int_equal(mkfifo(name, 0600), 0);
+	assert_int_equal(gen_lines_open(&l, name, &err), 0);
+	expect_rc(l, -EAGAIN);
+	fd = open(name, O_WRONLY);
+	assert_int_equal(write(fd, "a\n", 2), 2);
+	expect_line(l, "a", 1);
+	close(fd);
+	expect_rc(l, 0);
+	gen_lines_close(l);
+	unlink(name);
+	rmdir(dir);
+}
+
+static void its_own_file(void **state)
+{
+	char other[40];
+	struct gen_lines *l;
+
+	(void)state;
+	file_write("a\n", 2);
+	snprintf(other, sizeof other, "%s.link", path);
+	assert_int_equal(gen_lines_open(&l, path, &err), 0);
+	assert_int_equal(link(path, other), 0);
+	assert_true(gen_lines_are_of(l, path) && gen_lines_are_of(l, other));
+	assert_false(gen_lines_are_of(l, "/dev/null") || gen_lines_are_of(l, "/nonexistent"));
+	unlink(other);
+	unlink(path);
+	gen_lines_close(l);
+}
+
 static void what_cannot_be_read(void **state)
 {
 	struct gen_lines *l;
 
 	(void)state;
-	assert_int_equal(gen_lines_open(&l, "/nonexistent", 9, &err), -ENOENT);
+	assert_int_equal(gen_lines_open(&l, "/nonexistent", &err), -ENOENT);
 	assert_string_equal(err.text, "/nonexistent: No such file or directory");
-	assert_int_equal(gen_lines_open(&l, "/tmp", 9, &err), 0);
+	assert_int_equal(gen_lines_open(&l, "/tmp", &err), 0);
 	expect_rc(l, -EISDIR);
 	gen_lines_close(l);
 }
@@ -195,6 +266,9 @@ int main(void)
 		cmocka_unit_test(the_longest_line),
 		cmocka_unit_test(lengths_of_all_kinds),
 		cmocka_unit_test(a_pipe_that_waits),
+		cmocka_unit_test(a_long_line_in_pieces),
+		cmocka_unit_test(a_fifo_without_a_writer),
+		cmocka_unit_test(its_own_file),
 		cmocka_unit_test(what_cannot_be_read),
 		cmocka_unit_test(options_beside_it),
 	};
