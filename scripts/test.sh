@@ -1,5 +1,5 @@
 # ./run test. Sourced by run. Every suite has a budget in seconds; what exceeds it is stopped and counts as failed.
-declare -A BUDGET=([kafka]=1800 [clickhouse]=1800 [equality]=900 [lint]=120 [unit]=900 [unit-asan]=1500 [threads-tsan]=900 [e2e]=3600 [state]=420 [integration]=900)
+declare -A BUDGET=([kafka]=1800 [clickhouse]=2400 [equality]=900 [lint]=120 [unit]=900 [unit-asan]=1500 [threads-tsan]=900 [e2e]=4500 [state]=420 [integration]=900)
 BUDGET_OTHER=420 # each suite with servers; docs/testing.md says what is in them
 TSAN_TESTS='handoff|journal|ring|dataplane|sinks/runner|state/state'
 

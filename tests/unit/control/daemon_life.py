@@ -303,8 +303,14 @@ def away_run():
     def sink():
         return next(s for s in result("status")["sinks"] if s["sink"] == "kafka")
 
-    wait(lambda: sink()["error"], "a reason")
-    first = sink()
+    seen = []
+
+    def reason():
+        seen.append(sink())
+        return seen[-1]["error"]
+
+    wait(reason, "a reason")
+    first = seen[-1]
     assert first["errors"] == 0 and first["state"] == "connecting" and "127.0.0.1:1" in first["error"], first
     failed = 0
     while failed < 3:

@@ -251,6 +251,15 @@ static void move_to(struct rig *rig, const char *dir)
 	snprintf(rig->params.dir, sizeof rig->params.dir, "%s", dir);
 }
 
+static void wait_for_segment(const char *dir, unsigned int segment)
+{
+	char path[PATH_BYTES];
+
+	snprintf(path, sizeof path, "%s/p0/seg-%010u.log", dir, segment);
+	while (access(path, F_OK) != 0)
+		usleep(1000);
+}
+
 #define HOLE 10
 
 /* A journal of many blocks as a crash leaves it, without block HOLE, and with more than the window of blocks
@@ -266,6 +275,7 @@ static void crashed_with_a_hole(struct rig *rig, char cut[200], enum journal_dur
 	feed_blocks(rig, 1, 250);
 	rig_settle(rig, 0);
 	snprintf(cut, 200, "%s-cut", rig->dir);
+	wait_for_segment(rig->dir, 2); /* which is made meanwhile, and would get its name under the copy */
 	copy_to(rig->dir, cut);
 	scan(cut);
 	assert_true(made_count > HOLE + JOURNAL_WINDOW_BLOCKS + 10);

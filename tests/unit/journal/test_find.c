@@ -2,6 +2,8 @@
  * them, and by its offset. */
 #include "journal_rig.h"
 
+#include "journal_priv.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -83,17 +85,22 @@ static void ids_remove(void)
 
 static void test_find(void **state)
 {
-	uint64_t all = 0;
+	uint64_t all = 0, last;
+	struct journal_part *part;
 	struct rig_log log;
 
 	(void)state;
 	rig_init(&rig, 1, 1);
 	rig_open(&rig);
 	rig_start(&rig);
+	part = &rig.journal->part[0];
 	rig_feed(&rig, 0, 0, 1, EVENTS);
 	rig_settle(&rig, 0);
-	ids_wait(1);
-	ids_wait(2);
+	pthread_mutex_lock(&part->lock);
+	last = part->seg[part->seg_count - 1].number;
+	pthread_mutex_unlock(&part->lock);
+	for (uint64_t segment = 1; segment < last; segment++)
+		ids_wait((uint32_t)segment);
 	assert_true(rig_scan(rig.dir, 0, &log));
 	/* While the writer runs, and with the ids; then without them: the same, in more blocks. */
 	for (int round = 0; round < 2; round++) {
