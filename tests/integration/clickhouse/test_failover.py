@@ -39,7 +39,7 @@ def ends(process, engines, part, at_least):
 def switches(engines, part):
     """The preferred one dies, what follows goes to the other; it is back, and gets the rest and what it was owed."""
     first, second = engines
-    process = part.start(10 ** 7, CH_RANGE_EVENTS=500, CH_TIMEOUT_MS=3000, CH_FEED_PAUSE_MS=60)
+    process = part.start(10 ** 7, CH_RANGE_EVENTS=500, CH_TIMEOUT_MS=20000, CH_FEED_PAUSE_MS=60)
     process.stdout.readline()
     moves(first, "rows at the preferred server")
     if rows_of(second) > 0:

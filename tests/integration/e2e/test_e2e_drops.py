@@ -81,7 +81,10 @@ def ring_full(rig, daemon, numbered):
 
     def settled():  # what is as new as the window may still come; the ring may still be full when it is let go
         numbered.send(WINDOW)
-        return daemon.wait_quiet() and numbered.seen(daemon).get("open") == 0
+        if not daemon.wait_quiet():
+            return False
+        seen = numbered.seen(daemon)
+        return seen.get("open") == 0 and seen["events"] + seen["missing"] == numbered.sent
 
     rig.expect(wait_until(settled, 90, "nothing that may still come"), "and nothing can still come")
     drops, kernel, seen = ring_drops(daemon), port(daemon)["kernel_drops"], numbered.seen(daemon)

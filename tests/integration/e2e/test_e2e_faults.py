@@ -14,11 +14,12 @@ FROZEN_S, AWAY_S = 10, 30
 
 
 class Load:
-    """Traffic, and the proof that it is being received: the counter of accepted events grows in every interval in
-    which frames come over the wire; on a busy machine the generator itself may get no core for that long."""
+    """Traffic, and the proof that it is being received: the counter of accepted events grows in every interval of 2 s
+    in which frames come over the wire; on a busy machine the generator itself may get no core for that long, and
+    twice in the whole test sluiced may have 3 s more."""
 
     def __init__(self, rig, daemon, sender):
-        self.rig, self.daemon, self.stood, self.looks = rig, daemon, 0, 0
+        self.rig, self.daemon, self.stood, self.slow, self.looks = rig, daemon, 0, 0, 0
         self.frames = f"/sys/class/net/{sender.ours}/statistics/rx_packets"
 
     def look(self):
@@ -32,7 +33,9 @@ class Load:
             time.sleep(2)
             now = self.look()
             self.looks += 1
-            self.stood += now[1] <= before[1] and now[0] > before[0]
+            if now[1] <= before[1] and now[0] > before[0]:
+                self.slow += 1
+                self.stood += not wait_until(lambda: self.look()[1] > before[1], 3, "what it takes")
 
 
 def broker_faults(rig, load):
@@ -81,7 +84,9 @@ def both_away(rig, load):
     lag = lags(load.daemon)
     load.watch(AWAY_S)
     grown = lags(load.daemon)
-    rig.expect(all(grown[s] > lag[s] for s in lag), f"both away for {AWAY_S} s: lag grew from {lag} to {grown}")
+    # the output log is mostly marks, which need no server
+    rig.expect(all(grown[s] > lag[s] for s in lag if not s.endswith("-output")),
+               f"both away for {AWAY_S} s: lag grew from {lag} to {grown}")
     rig.expect(not load.daemon.drops().get("journal_full"), "and the journal took everything")
     rig.kafka.up()
     rig.clickhouse.start()
@@ -113,7 +118,8 @@ with Rig(sys.argv[1], kafka=3, clickhouse=True, root=True) as rig:
     sent = rig.gen_stop("second", gen).get("events", 0)
     rig.expect(wait_until(lambda: daemon.counter("events") >= sent, 90, "all that was sent"),
                f"{sent:.0f} events sent, {daemon.counter('events')} received")
-    rig.expect(load.stood == 0, f"reception stood still in {load.stood} of {load.looks} intervals")
+    rig.expect(load.stood == 0 and load.slow <= 2,
+               f"reception stood still in {load.stood} of {load.looks} intervals, and took longer in {load.slow}")
     rig.expect(daemon.wait_quiet() and daemon.drain(), "what was held back is delivered")
     daemon.expect_balanced("after the outage")
     daemon.expect_no_kernel_drops()

@@ -131,7 +131,7 @@ def worker_sum(daemon, name):
 def run(rig, sender, name, ports, reassembled):
     """All kinds of frames into one port."""
     jobs = Jobs()
-    daemon = Daemon(rig, name, ports, workers=1, sinks=False, eal={"mbufs": 2047}, worker={"fragment_timeout": "500ms"})
+    daemon = Daemon(rig, name, ports, workers=1, sinks=False, eal={"mbufs": 2047}, worker={"fragment_timeout": "3s"})
     daemon.config["listeners"] = [{"name": "statsd", "udp_port": PORT, "format": "statsd"}]
     if not rig.expect(daemon.start(), f"{name}: sluiced runs"):
         print(daemon.log_tail(), flush=True)

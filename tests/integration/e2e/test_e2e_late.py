@@ -14,7 +14,7 @@ import subprocess
 import sys
 
 from daemon import Daemon, file_ports, yaml_of
-from rig import Rig
+from rig import Rig, wait_until
 
 EVENTS = 24000  # of each file
 BOUND_MS, STEP_MS, PARTITIONS = 2000, 1000, 4
@@ -137,12 +137,20 @@ def check_window(rig, daemon, model, steps, live):
                f"{name}: the running stage took {told[0]} events, {told[1]} were late, {told[2]} pairs beside")
 
 
-def check_holder(rig, told):
-    """The partition that holds all back is the one that has come least far, and the merge is as far as it is."""
-    held, steps = told["merge"]["held_back_by"], {p["partition"]: p["step"] for p in told["partitions"]}
-    named = re.match(r"partition (\d+)$", held)
-    rig.expect(named and steps[int(named.group(1))] == min(steps.values()) == told["merge"]["up_to"],
-               f"what holds back is named: {held}, of {steps}")
+def check_holder(rig, daemon):
+    """The partition that holds all back is the one that has come least far, and the merge is as far as it is, once it
+    has read what the partitions have written. Returns the answer."""
+    seen = {}
+
+    def agrees():
+        seen["told"] = told = daemon.ctl("windows")
+        seen["of"] = steps = {p["partition"]: p["step"] for p in told["partitions"]}
+        seen["held"] = told["merge"]["held_back_by"]
+        named = re.match(r"partition (\d+)$", seen["held"])
+        return named and steps[int(named.group(1))] == min(steps.values()) == told["merge"]["up_to"]
+
+    rig.expect(wait_until(agrees, 30, "the merge"), f"what holds back is named: {seen['held']}, of {seen['of']}")
+    return seen["told"]
 
 
 def check_recovery(rig, daemon, live):
@@ -173,9 +181,7 @@ def main():
                         state={"step": f"{STEP_MS}ms", "checkpoint_every": "200ms"}, rules={"dir": ""})
         daemon.config["windows"] = WINDOWS
         rig.expect(daemon.start() and daemon.wait_input_ended() and daemon.wait_quiet(), "both files are read")
-        told = daemon.ctl("windows")
-        live = {w["window"]: w for w in told["windows"]}
-        check_holder(rig, told)
+        live = {w["window"]: w for w in check_holder(rig, daemon)["windows"]}
         daemon.stop_well("late")
         events, steps = events_of(rig, daemon)
         models = {w["name"]: Model(w, events) for w in WINDOWS}

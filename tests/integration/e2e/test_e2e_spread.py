@@ -22,7 +22,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 CLIENTS = os.path.join(HERE, "../../../clients/python")
 PORTS = {"json": 9001, "ndjson": 9002, "statsd": 8125, "influx": 8089, "syslog": 5514, "gelf": 12201}
 ACKED_PORT, LIMITED_PORT = 5141, 9003
-HOT, HOT_RATE, ACKED, ACKED_RATE = 60000, 9000, 3000, 500
+HOT, HOT_RATE, ACKED, ACKED_RATE = 45000, 6000, 3000, 500
 SECONDS, RATE = 6, 300
 FLOOD, LIMIT, BURST = 2000, 20, 50
 NOISE = {"not_ip", "not_udp", "no_listener"}  # the sender's kernel looks for neighbours and routers
@@ -148,7 +148,7 @@ def stop_under_load(rig, daemon, sender):
     hot = sender.gen("again", 4, UDP_PORT, rate=HOT_RATE, count=HOT, events_per_datagram=1, seed=rig.seed + 1)
     acked = acked_start(rig, sender, "second")
     before = daemon.counter("accepted")
-    wait_until(lambda: daemon.counter("accepted") > before + 10000, 60, "load")
+    wait_until(lambda: daemon.counter("accepted") > before + 12000, 60, "load")
     daemon.stop_well("under load")
     rig.expect(daemon.start(), "and starts again")
     producer = json.loads(acked.communicate(timeout=120)[0])
@@ -166,7 +166,7 @@ def stop_under_load(rig, daemon, sender):
 
 with Rig(sys.argv[1], root=True) as rig:
     sender = Sender(rig)
-    daemon = Daemon(rig, "spread", sender.af_packet(1), workers=3, sinks=False)
+    daemon = Daemon(rig, "spread", sender.af_packet(1, 32768), workers=3, sinks=False)
     # Small bursts and long sleeps: the queue is crowded whenever a worker wakes up.
     daemon.config["worker"].update(burst=4, idle_sleep_max="10ms", spread_frames=8191)
     daemon.config["listeners"] = [{"name": "events", "udp_port": UDP_PORT}] + [
