@@ -341,42 +341,96 @@ static uint32_t mixed_write(uint8_t *out, uint64_t *seed, int64_t now_ms)
 	return record_write_event(out, &ev, 7, now_ms, 0);
 }
 
-/* Event time goes on as 100,000 events a second. */
-static void shipped(uint64_t rounds)
+/* Events that write() makes one by one; event time goes on as 100,000 of them a second. */
+static void varied(const char *what, const struct window_plan *plan,
+	uint32_t (*write)(uint8_t *out, uint64_t *seed, int64_t now_ms), uint64_t rounds)
 {
 	struct counted counted = {0};
+	struct maker m = {.seed = 42, .now_ms = START_MS, .bytes = malloc((size_t)BLOCK_RECORDS * 768)};
+	struct stage *st = stage_make(plan, &counted);
+	uint64_t took = 0, best = UINT64_MAX;
+
+	if (!m.bytes)
+		abort();
+	for (uint64_t i = 0; i < rounds * BLOCKS; i++, m.now_ms += BLOCK_RECORDS / 100) {
+		uint64_t ns;
+
+		m.record_bytes = 0; /* of all records here */
+		for (uint32_t k = 0; k < BLOCK_RECORDS; k++)
+			m.record_bytes += write(m.bytes + m.record_bytes, &m.seed, m.now_ms + k / 100);
+		ns = block_take(&m, st, m.bytes, m.record_bytes);
+		took += ns;
+		best = ns < best ? ns : best;
+	}
+	printf("%s, 100 K events/s: %.1f ns/event (best block %.1f) with %.3f rows/event\n", what,
+		(double)took / (double)m.offset, (double)best / BLOCK_RECORDS,
+		(double)counted.rows / (double)m.offset);
+	stage_free(st);
+	free(m.bytes);
+}
+
+static void shipped(uint64_t rounds)
+{
 	struct config *cfg = calloc(1, sizeof *cfg);
 	struct window_plan *plan;
-	struct maker m = {.seed = 42, .now_ms = START_MS, .bytes = malloc((size_t)BLOCK_RECORDS * 512)};
-	struct stage *st;
-	uint64_t took = 0, best = UINT64_MAX;
 	struct err err;
 
-	if (!cfg || !m.bytes)
+	if (!cfg)
 		abort();
 	config_defaults(cfg);
 	if (window_plan_make(&plan, cfg, &err)) {
 		fprintf(stderr, "%s\n", err.text);
 		exit(1);
 	}
-	st = stage_make(plan, &counted);
-	for (uint64_t i = 0; i < rounds * BLOCKS; i++, m.now_ms += BLOCK_RECORDS / 100) {
-		uint64_t ns;
-
-		m.record_bytes = 0; /* of all records here */
-		for (uint32_t k = 0; k < BLOCK_RECORDS; k++)
-			m.record_bytes += mixed_write(m.bytes + m.record_bytes, &m.seed, m.now_ms + k / 100);
-		ns = block_take(&m, st, m.bytes, m.record_bytes);
-		took += ns;
-		best = ns < best ? ns : best;
-	}
-	printf("shipped windows, 100 K events/s: %.1f ns/event (best block %.1f) with %.3f rows/event\n",
-		(double)took / (double)m.offset, (double)best / BLOCK_RECORDS,
-		(double)counted.rows / (double)m.offset);
-	stage_free(st);
+	varied("shipped windows", plan, mixed_write, rounds);
 	window_plan_free(plan);
-	free(m.bytes);
 	free(cfg);
+}
+
+/* ---- windows by attributes ---- */
+
+/* A custom event of some 300 bytes, as it is on the wire. */
+static uint32_t custom_write(uint8_t *out, uint64_t *seed, int64_t now_ms)
+{
+	static char raw[512];
+	uint64_t r = bench_random(seed);
+	struct event ev = {.raw = (const uint8_t *)raw, .type = EVENT_TYPE_custom, .event_time_ms = now_ms};
+
+	ev.raw_bytes = (uint32_t)snprintf(raw, sizeof raw,
+		"{\"type\":\"custom\",\"event_id\":\"0190f3c2-7a1b-7c3d-8e4f-%012" PRIx64 "\",\"ts\":%" PRId64
+		",\"user_id\":\"u%06" PRIu64
+		"\",\"name\":\"checkout\",\"attributes\":{\"plan\":\"p%u\",\"region\":"
+		"\"r%u\",\"client\":{\"os\":\"linux\",\"version\":\"7.%u\"},\"latency\":%u,\"cached\":true,"
+		"\"note\":"
+		"\"a text of some length\"}}",
+		r & 0xffffffffffff, now_ms, r % 100000, (unsigned)(r >> 8) % 20, (unsigned)(r >> 16) % 50,
+		(unsigned)(r >> 24) % 30, (unsigned)(r >> 32) % 1000);
+	return record_write_event(out, &ev, 7, now_ms, 0);
+}
+
+/* 1, 2 and 4 windows. */
+static void by_attributes(uint64_t rounds)
+{
+	static const char *const by[] = {"attributes.plan", "attributes.client.version",
+		"attributes.region,attributes.plan", "attributes.region"};
+	char text[4][120], what[40];
+
+	for (uint32_t n = 1; n <= 4; n *= 2) {
+		struct window_plan plan = {.step_ms = 1000, .count = n};
+		struct err err;
+
+		for (uint32_t i = 0; i < n; i++) {
+			snprintf(text[i], sizeof text[i], "name=w%u kind=tumbling size=1m by='%s'", i, by[i]);
+			if (window_def_parse(&plan.def[i], text[i], &err)) {
+				fprintf(stderr, "%s\n", err.text);
+				exit(1);
+			}
+		}
+		snprintf(what, sizeof what, "%u windows by attributes", n);
+		varied(what, &plan, custom_write, rounds);
+		for (uint32_t i = 0; i < n; i++)
+			window_def_free(plan.def[i]);
+	}
 }
 
 static const char *const plain = "count, sum(metric)";
@@ -411,17 +465,18 @@ static void slidings(uint64_t which)
 		{"kind=session gap=2s by=user_id", full, 10000, 200}};
 	const uint64_t count = sizeof run / sizeof *run;
 
-	if (which == count || which > count)
+	if (which == count || which > count + 1)
 		shipped(20);
-
+	if (which > count)
+		by_attributes(20);
 	for (uint64_t i = 0; i < count; i++)
-		if (which == i || which > count)
+		if (which == i || which > count + 1)
 			sliding(run[i].window, run[i].aggregates, run[i].keys, run[i].events_per_ms);
 }
 
 /* Arguments: none: everything; KEYS [ROUNDS [WHICH]]: tumbling windows of so many keys, with one of the lists
  * of aggregates (0, 1, 2) or all; 0 0 [WHICH]: one of the others
- * (0 to 4; 5: the shipped windows), or all. */
+ * (0 to 4; 5: the shipped windows; 6: windows by attributes), or all. */
 int main(int argc, char **argv)
 {
 	static const uint64_t keys[] = {1000, 10000, 100000, 1000000};

@@ -44,6 +44,7 @@ static int window_setup(struct stage *st, uint32_t i, struct err *err)
 	for (uint32_t k = 0; k < def->group_count; k++)
 		w->text_keys &= !def->attr[k] && field_table[def->group[k]].kind == FIELD_KIND_TEXT;
 	w->text_key = w->text_keys && def->group_count == 1;
+	stage_attrs_add(w);
 	for (uint32_t k = 0; k < agg_set_count(def->aggs); k++)
 		w->sketches |= agg_set_spec(def->aggs, k)->kind >= AGG_distinct;
 	st->types |= def->filter || def->step_count;
@@ -87,6 +88,7 @@ int stage_new(
 		stage_free(st);
 		return rc;
 	}
+	stage_attrs_make(st);
 	*out = st;
 	return 0;
 }
@@ -110,6 +112,7 @@ void stage_free(struct stage *st)
 	free(st->sort[0]);
 	free(st->sort[1]);
 	free(st->keys);
+	stage_attrs_free(st);
 	free(st);
 }
 
@@ -237,6 +240,7 @@ static int run_flush(struct stage *st)
 	if (!run->count)
 		return 0;
 	agg_run_begin(&st->aggs, !run->fields_differ);
+	stage_attrs_begin(st);
 	if (st->types)
 		run_types(run);
 	for (uint32_t i = 0; i < st->stats.window_count; i++)

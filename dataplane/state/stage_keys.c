@@ -1,6 +1,5 @@
 /* Group keys of a run's events, and where they stand in tables; see stage_priv.h. State thread of a
  * partition; in: records; out: picks with keys, slots and entries. */
-#include "attr.h"
 #include "avx2.h"
 #include "stage_priv.h"
 
@@ -70,48 +69,6 @@ static uint32_t key_of_texts(const struct stage_window *w, const struct record *
 	return used;
 }
 
-/* Text of an attribute as rules see it; NULL: it is an object or an array. What is escaped and longer than
- * fits is longer than any key when it is decoded, too. */
-static const uint8_t *attr_part(
-	const uint8_t *raw, const struct attr_value *v, uint8_t *decoded, uint32_t *bytes)
-{
-	*bytes = 0;
-	if (v->kind == ATTR_KIND_OTHER)
-		return NULL;
-	*bytes = v->bytes;
-	if (!v->escaped || v->bytes > ATTR_ESCAPED_MAX)
-		return raw + v->start;
-	*bytes = attr_decode(decoded, raw + v->start, v->bytes);
-	return decoded;
-}
-_Static_assert(ATTR_ESCAPED_MAX >= 6 * WINDOW_KEY_BYTES_MAX, "a longer text is longer than a key");
-
-/* A key with attributes: one walk over the event finds them all. 0: too long. */
-static __attribute__((noinline)) uint32_t key_of_attrs(
-	const struct stage_window *w, const struct record *rec, uint8_t *to)
-{
-	const uint8_t *raw = record_payload(rec);
-	uint32_t raw_bytes = rec->raw_bytes < EVENT_BYTES_MAX ? rec->raw_bytes : EVENT_BYTES_MAX;
-	struct attr_value value[WINDOW_GROUP_MAX];
-	uint64_t found = attr_walk(w->def->attrs, raw, raw_bytes, rec->type % EVENT_TYPE_MAX, value);
-	uint8_t decoded[ATTR_ESCAPED_MAX + ATTR_DECODE_PAD];
-	uint32_t used = 0, attr = 0;
-
-	for (uint32_t i = 0; i < w->def->group_count; i++) {
-		char text[DECIMAL_TEXT_BYTES];
-		const uint8_t *part = NULL;
-		uint32_t bytes = 0;
-
-		if (!w->def->attr[i])
-			part = row_key_field(rec, w->def->group[i], text, &bytes);
-		else if (found >> attr++ & 1)
-			part = attr_part(raw, &value[attr - 1], decoded, &bytes);
-		if (!row_key_add(to, WINDOW_KEY_BYTES_MAX, &used, part, bytes))
-			return 0;
-	}
-	return used;
-}
-
 void stage_key(const struct stage_window *w, struct stage_pick *p)
 {
 	const struct record *rec = w->st->run.rec[p->index];
@@ -124,10 +81,10 @@ void stage_key(const struct stage_window *w, struct stage_pick *p)
 		p->key_bytes = key_of_text(w, rec, p, to);
 		return;
 	}
-	p->key_bytes = w->text_keys    ? key_of_texts(w, rec, to)
-		       : w->def->attrs ? key_of_attrs(w, rec, to)
-				       : row_key_make(to, WINDOW_KEY_BYTES_MAX, w->def->group,
-						 w->def->group_count, rec);
+	p->key_bytes =
+		w->text_keys ? key_of_texts(w, rec, to)
+		: w->attrs   ? stage_key_of_attrs(w, p->index, to)
+			   : row_key_make(to, WINDOW_KEY_BYTES_MAX, w->def->group, w->def->group_count, rec);
 	p->other = !p->key_bytes && w->def->group_count;
 	memset(to + p->key_bytes, 0, 8);
 	p->tag = stage_tag(to, p->key_bytes);

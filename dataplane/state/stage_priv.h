@@ -25,6 +25,7 @@
 #define STAGE_ARENAS_KEPT 8u
 
 struct stage_window;
+struct stage_attrs;
 
 /* Events between two steps of the watermark, at most. */
 struct stage_run {
@@ -83,9 +84,11 @@ struct stage_window {
 	struct stage *st;
 	struct stage_window_stats *stats;
 	uint32_t cell_bytes;
-	bool text_key;	/* the key is one TEXT field */
-	bool text_keys; /* only TEXT fields */
-	bool sketches;	/* cells have memory beside themselves */
+	bool text_key;			   /* the key is one TEXT field */
+	bool text_keys;			   /* only TEXT fields */
+	bool sketches;			   /* cells have memory beside themselves */
+	struct stage_attrs *attrs;	   /* that it groups by; NULL: none */
+	uint8_t attr_at[WINDOW_GROUP_MAX]; /* where there, of each group that is one */
 };
 
 #define STAGE_KEY_ROOM (WINDOW_KEY_BYTES_MAX + 8u)
@@ -114,8 +117,9 @@ struct stage {
 	struct agg_run aggs; /* over `run` */
 	struct stage_pick pick[STAGE_RUN];
 	struct agg_items items, narrow_items;
-	uint8_t *keys;	   /* of a run's events: STAGE_KEY_ROOM for each */
-	struct bytes rows; /* a ROW_PARTIALS in the making, or empty */
+	struct stage_attrs *attrs; /* of all windows; NULL: none groups by any */
+	uint8_t *keys;		   /* of a run's events: STAGE_KEY_ROOM for each */
+	struct bytes rows;	   /* a ROW_PARTIALS in the making, or empty */
 	struct bytes out;
 	struct huge_pool pool;
 	struct agg_arena *arena[STAGE_ARENAS_KEPT]; /* empty ones, for the next panes */
@@ -192,6 +196,14 @@ static inline struct agg_order stage_order(const struct stage *st, const struct 
 
 /* The event is late for all windows of this definition. */
 void stage_late(struct stage_window *w, struct stage_run *run, uint32_t i);
+
+/* Attributes of windows: add() for each window, make() behind the last, begin() for each run. */
+void stage_attrs_add(struct stage_window *w);
+void stage_attrs_make(struct stage *st);
+void stage_attrs_begin(struct stage *st);
+void stage_attrs_free(struct stage *st);
+/* A key with attributes, of event `index` of the run. to: WINDOW_KEY_BYTES_MAX. 0: too long. */
+uint32_t stage_key_of_attrs(const struct stage_window *w, uint32_t index, uint8_t *to);
 
 /* Makes the group key of event p->index of the run, in stage.keys. */
 void stage_key(const struct stage_window *w, struct stage_pick *p);

@@ -33,8 +33,6 @@ bool window_filter_match(const struct window_filter *f, const struct record *rec
 uint64_t window_filter_run(const struct window_filter *f, const struct record *const *rec,
 	const uint64_t of_type[WINDOW_FILTER_TYPES], uint64_t events);
 
-struct attr_tree;
-
 struct window_def {
 	uint64_t uid;
 	char name[64];
@@ -49,7 +47,6 @@ struct window_def {
 	enum field_id group[WINDOW_GROUP_MAX]; /* session, funnel: one field, of the partition key's chain;
 						  FIELD_NONE: an attribute */
 	char *attr[WINDOW_GROUP_MAX];	       /* its name, as "attributes.plan"; NULL: a field */
-	struct attr_tree *attrs;	       /* these, in their order; NULL: none */
 	struct agg_set *aggs;
 	struct window_filter *filter; /* `types` and `where` */
 	uint32_t step_count;

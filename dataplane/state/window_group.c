@@ -71,32 +71,10 @@ static int group_word(const char **p, config_str word, struct err *err)
 	return 0;
 }
 
-static int attrs_make(struct window_def *def, struct err *err)
-{
-	const char *path[WINDOW_GROUP_MAX];
-	uint32_t count = 0;
-
-	for (uint32_t i = 0; i < def->group_count; i++)
-		if (def->attr[i])
-			path[count++] = def->attr[i] + strlen(ATTR_PREFIX);
-	if (!count)
-		return 0;
-	def->attrs = calloc(1, sizeof *def->attrs);
-	if (def->attrs)
-		def->attrs->edge = calloc(attr_tree_edges(count), sizeof *def->attrs->edge);
-	if (!def->attrs || !def->attrs->edge)
-		return err_set(err, -ENOMEM, "no memory");
-	attr_tree_make(def->attrs, path, count);
-	return 0;
-}
-
 void window_groups_free(struct window_def *def)
 {
 	for (uint32_t i = 0; i < WINDOW_GROUP_MAX; i++)
 		free(def->attr[i]);
-	if (def->attrs)
-		free(def->attrs->edge);
-	free(def->attrs);
 }
 
 int window_groups_parse(struct window_def *def, const char *text, struct window_canon *canon, struct err *err)
@@ -117,5 +95,5 @@ int window_groups_parse(struct window_def *def, const char *text, struct window_
 		p += *p == ',';
 		p += strspn(p, " ");
 	}
-	return attrs_make(def, err);
+	return 0;
 }

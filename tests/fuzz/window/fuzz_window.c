@@ -42,13 +42,22 @@ static void attributes(const struct window_def *def, const char *text)
 	size_t size = strlen(text);
 	uint8_t *raw = malloc(size ? size : 1); /* nothing behind it */
 	struct attr_value value[WINDOW_GROUP_MAX];
+	const char *path[WINDOW_GROUP_MAX];
+	struct attr_tree tree = {0};
+	uint32_t count = 0;
 	uint64_t found;
 
+	for (uint32_t i = 0; i < def->group_count; i++)
+		if (def->attr[i])
+			path[count++] = def->attr[i] + strlen(ATTR_PREFIX);
+	tree.edge = calloc(attr_tree_edges(count), sizeof *tree.edge);
+	attr_tree_make(&tree, path, count);
 	memcpy(raw, text, size);
-	found = attr_walk(def->attrs, raw, (uint32_t)size, EVENT_TYPE_click, value);
-	if (found >> def->attrs->count)
+	found = attr_walk(&tree, raw, (uint32_t)size, EVENT_TYPE_click, value);
+	free(tree.edge);
+	if (found >> count)
 		abort();
-	for (uint32_t i = 0; i < def->attrs->count; i++) {
+	for (uint32_t i = 0; i < count; i++) {
 		if (!(found >> i & 1))
 			continue;
 		if (value[i].start + value[i].bytes > size)
@@ -74,8 +83,7 @@ static void definition(const char *text)
 	if (window_text_read(&cw, text, &err) || window_def_make(&again, &cw, &err))
 		abort();
 	printed = strdup(again->text);
-	if (again->attrs)
-		attributes(again, text);
+	attributes(again, text);
 	window_def_free(again);
 	if (window_text_read(&cw, printed, &err) || window_def_make(&again, &cw, &err) ||
 		strcmp(printed, again->text))

@@ -53,8 +53,6 @@ static struct made made[EVENTS];
 static struct bytes records;
 static size_t block_at[EVENTS / BLOCK_EVENTS + 1];
 
-static const struct window_plan *plan;
-
 static void values_make(void)
 {
 	long_json[0] = long_json[LONG_BYTES + 1] = '"';
@@ -231,7 +229,8 @@ static void row_text(char out[2200], const struct row *row)
 			data ? (const char *)data : "", data ? "]" : "");
 }
 
-static void rows_check(const struct bytes *out)
+/* All rows of this window are those that are wanted. */
+static void rows_check(const struct bytes *out, const struct window_def *def)
 {
 	const struct record *rec;
 	uint32_t rows = 0;
@@ -243,15 +242,14 @@ static void rows_check(const struct bytes *out)
 		char key[2200];
 		uint32_t i = 0;
 
-		if (rec->kind != RECORD_ROW)
+		if (rec->kind != RECORD_ROW || row->window_uid != def->uid)
 			continue;
 		rows++;
 		row_text(key, row);
 		while (i < wants && (want[i].start_ms != row->start_ms || want[i].end_ms != row->end_ms ||
 					    strcmp(want[i].key, key) != 0))
 			i++;
-		assert_int_equal(
-			agg_values(plan->def[0]->aggs, row_agg(row), row->agg_bytes, count_take, &count), 0);
+		assert_int_equal(agg_values(def->aggs, row_agg(row), row->agg_bytes, count_take, &count), 0);
 		if (i == wants || want[i].count != count)
 			fail_msg("%lld %.60s: %lu, not %lu", (long long)row->start_ms - RIG_TIME, key, count,
 				i < wants ? want[i].count : 0);
@@ -278,22 +276,28 @@ static void blocks_run(struct stage *st, uint32_t first, uint32_t end)
 	}
 }
 
-static void check(const char *text)
+/* Rows of all events, with saves and loads between. */
+static void all_run(const struct window_plan *plan, struct bytes *out)
 {
-	struct window_plan *made_plan = rig_plan(1000, 1, &text);
-	struct bytes out = {0};
-	struct stage *st = rig_stage(made_plan, 1000, SIZE_MAX, &out);
+	struct stage *st = rig_stage(plan, 1000, SIZE_MAX, out);
 	uint32_t blocks = EVENTS / BLOCK_EVENTS;
 
-	plan = made_plan;
 	for (uint32_t i = 0; i < blocks; i += blocks / 4) {
 		blocks_run(st, i, i + blocks / 4);
-		st = rig_reload(st, plan, 1000, SIZE_MAX, &out);
+		st = rig_reload(st, plan, 1000, SIZE_MAX, out);
 	}
-	rows_check(&out);
 	assert_int_equal(stage_stats(st)->late, 0);
 	stage_free(st);
-	window_plan_free(made_plan);
+}
+
+static void check(const char *text)
+{
+	struct window_plan *plan = rig_plan(1000, 1, &text);
+	struct bytes out = {0};
+
+	all_run(plan, &out);
+	rows_check(&out, plan->def[0]);
+	window_plan_free(plan);
 	bytes_free(&out);
 }
 
@@ -315,6 +319,60 @@ static void test_windows(void **state)
 		check("name=w kind=hopping size=3s slide=1s "
 		      "by='attributes.request.method,country,\"attributes.my plan\"'");
 	}
+}
+
+#define TOGETHER 4u
+
+/* As many windows as a stage has, and more attributes than a walk finds, with those that several windows
+ * share: each has the rows that it has alone. */
+static void test_together(void **state)
+{
+	static const enum part one[] = {PART_PLAN}, two[] = {PART_COUNTRY, PART_METHOD},
+			       three[] = {PART_METHOD, PART_COUNTRY, PART_PLAN};
+	static const struct {
+		const char *text;
+		int64_t size_ms, slide_ms;
+		const enum part *part;
+		uint32_t parts;
+	} w[TOGETHER] = {
+		{"name=w0 kind=tumbling size=2s by='\"attributes.my plan\"'", 2000, 2000, one, 1},
+		{"name=w1 kind=hopping size=5s slide=1s by=country,attributes.request.method", 5000, 1000,
+			two, 2},
+		{"name=w2 kind=hopping size=3s slide=1s "
+		 "by='attributes.request.method,country,\"attributes.my "
+		 "plan\"'",
+			3000, 1000, three, 3},
+		{"name=w3 kind=tumbling size=1s types=page_view by='\"attributes.my plan\"'", 1000, 1000, one,
+			1},
+	};
+	char filler[WINDOWS_MAX - TOGETHER][200];
+	const char *text[WINDOWS_MAX];
+	struct window_plan *plan;
+	struct bytes out = {0};
+
+	(void)state;
+	for (uint32_t i = 0; i < WINDOWS_MAX - TOGETHER; i++) {
+		snprintf(filler[i], sizeof filler[i],
+			"name=f%u kind=tumbling size=1d "
+			"by=attributes.f%u,attributes.request.f%u,attributes.g%u,attributes.request.method",
+			i, i, i, i);
+		text[TOGETHER + i] = filler[i];
+	}
+	for (uint32_t i = 0; i < TOGETHER; i++)
+		text[i] = w[i].text;
+	plan = rig_plan(1000, WINDOWS_MAX, text);
+	events_make(5);
+	all_run(plan, &out);
+	for (uint32_t i = 0; i < WINDOWS_MAX; i++) {
+		uint32_t k = (uint32_t)(plan->def[i]->name[1] - '0');
+
+		if (plan->def[i]->name[0] != 'w')
+			continue;
+		wants_make(w[k].size_ms, w[k].slide_ms, w[k].part, w[k].parts, 0);
+		rows_check(&out, plan->def[i]);
+	}
+	window_plan_free(plan);
+	bytes_free(&out);
 }
 
 /* Any bytes as an event's: nothing is read beyond them, what comes out is well-formed. */
@@ -364,7 +422,8 @@ static void test_any_bytes(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_windows), cmocka_unit_test(test_any_bytes)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_windows), cmocka_unit_test(test_together),
+		cmocka_unit_test(test_any_bytes)};
 	int rc;
 
 	values_make();

@@ -267,7 +267,7 @@ static void test_attributes(void **state)
 	assert_string_equal(window_group_name(def, 2), "attributes.a.b");
 	assert_string_equal(window_group_name(def, 3), "ts");
 	assert_int_equal(def->group[1], FIELD_NONE);
-	assert_int_equal(def->attrs->count, 2);
+	assert_true(!def->attr[0] && def->attr[1] && def->attr[2] && !def->attr[3]);
 	assert_string_equal(def->text,
 		"name=\"plans\" kind=tumbling size=1m by=\"country,\\\"attributes.my "
 		"plan\\\",attributes.a.b,ts\" aggregates=\"count\" lateness=0ms keys_max=1000000 kafka=true "
@@ -540,9 +540,11 @@ static void test_round_trip(void **state)
 		assert_true(a->keys_max == b->keys_max && a->to_kafka == b->to_kafka);
 		assert_true(a->group_count == b->group_count && a->step_count == b->step_count);
 		assert_memory_equal(a->group, b->group, sizeof a->group);
-		for (uint32_t k = 0; k < a->group_count; k++)
+		for (uint32_t k = 0; k < a->group_count; k++) {
 			assert_string_equal(window_group_name(a, k), window_group_name(b, k));
-		assert_int_equal(a->attrs != NULL, strstr(a->text, "attributes.") && strstr(cw.by, "attr"));
+			assert_int_equal(
+				a->attr[k] != NULL, !strncmp(window_group_name(a, k), "attributes.", 11));
+		}
 		assert_memory_equal(a->step_name, b->step_name, sizeof a->step_name);
 		assert_string_equal(a->anomaly, b->anomaly);
 		assert_string_equal(a->rollup, b->rollup);
