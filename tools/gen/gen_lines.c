@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define BUFFER_BYTES (256u << 10)
+_Static_assert(BUFFER_BYTES > GEN_LINE_MAX + 2, "a line and its end fit, and what is more shows");
 
 struct gen_lines {
 	const char *path;
