@@ -19,12 +19,10 @@ void batch_seal(struct pipeline *pl, uint32_t partition)
 
 struct batch *batch_fresh(struct pipeline *pl, uint32_t partition)
 {
-	struct batch *b;
-	void *taken;
+	struct batch *b = batch_take_empty(handoff_lane(pl->handoff, pl->worker, partition));
 
-	if (rte_ring_sc_dequeue(handoff_lane(pl->handoff, pl->worker, partition)->empty, &taken) != 0)
+	if (!b)
 		return NULL;
-	b = taken;
 	b->bytes = 0;
 	b->record_count = 0;
 	b->generation = pl->generation;

@@ -20,7 +20,9 @@
 #define SLEEP_KERNEL_MAX_NS 1000000u
 #define STOP_EMPTY_ROUNDS                                                                                    \
 	64u /* empty rounds after which a stopping worker believes that its queues are empty */
-#define FILE_FREE_BATCHES 4u /* free batches of each lane before a file is read on */
+#define FILE_FREE_BATCHES 4u  /* free batches of each lane before a file is read on */
+#define FILE_AHEAD_BATCHES 8u /* and so many are under way at most: more would only wait, out of the caches  \
+			       */
 #define STOP_ROUNDS_MAX 100000u
 #define STOP_SLEEP_NS 50000u /* while others may still give frames */
 
@@ -56,6 +58,8 @@ static bool worker_must_wait(const struct worker *w, const struct worker_queue *
 		end = h->workers;
 	}
 	need = (h->batches < need * 2 ? h->batches / 2 : need) + w->pipeline.kept_batches_max;
+	if (!w->spread)
+		need = RTE_MAX(need, h->batches - RTE_MIN(h->batches, FILE_AHEAD_BATCHES));
 	for (uint32_t i = first * h->partitions; i < end * h->partitions; i++)
 		if (batch_free_count(&h->lane[i]) < need)
 			return true;

@@ -20,9 +20,12 @@ static int lane_create(struct handoff *h, uint32_t worker, uint32_t partition, s
 	lane->sealed = rte_ring_create(name, size, SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
 	snprintf(name, sizeof name, "empty%u_%u", h->number, index);
 	lane->empty = rte_ring_create(name, size, SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
-	if (!lane->sealed || !lane->empty)
+	lane->home = rte_malloc(
+		NULL, sizeof *lane->home + h->batches * sizeof *lane->home->batch, RTE_CACHE_LINE_SIZE);
+	if (!lane->sealed || !lane->empty || !lane->home)
 		return err_set(err, -ENOMEM, "handoff: no memory for the rings of worker %u, partition %u",
 			worker, partition);
+	lane->home->count = 0;
 	for (uint32_t i = 0; i < h->batches; i++) {
 		size_t place = (size_t)index * h->batches + i;
 		struct batch *b = (struct batch *)((char *)h->memory + place * stride);
@@ -73,6 +76,7 @@ void handoff_free(struct handoff *h)
 	for (uint32_t i = 0; h->lane && i < h->workers * h->partitions; i++) {
 		rte_ring_free(h->lane[i].sealed);
 		rte_ring_free(h->lane[i].empty);
+		rte_free(h->lane[i].home);
 	}
 	free(h->lane);
 	free(h->bell);

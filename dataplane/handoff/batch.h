@@ -35,10 +35,17 @@ struct batch {
 	uint8_t data[] __rte_aligned(64); /* records, back to back */
 };
 
+/* Empty batches that have come home. Worker only, but others may look at the count. */
+struct batch_home {
+	uint32_t count;
+	struct batch *batch[]; /* the one that came last at the end */
+};
+
 /* The lane of one (worker, partition) pair. */
 struct batch_lane {
 	struct rte_ring *sealed; /* worker enqueues, writer dequeues */
-	struct rte_ring *empty;	 /* writer enqueues, worker dequeues */
+	struct rte_ring *empty;	 /* writer enqueues, worker dequeues: batch_take_empty() */
+	struct batch_home *home;
 };
 
 /* All lanes into one journal. */
@@ -79,10 +86,25 @@ static inline uint32_t ring_count(const struct rte_ring *ring)
 	return (tail - __atomic_load_n(&ring->cons.tail, __ATOMIC_RELAXED)) & ring->mask;
 }
 
-/* Batches that are free now; the writer may send more home meanwhile. */
+/* Batches that are free now; the writer may send more home meanwhile. To others than the worker a hint: of
+ * those on their way home it may miss some. */
 static inline uint32_t batch_free_count(const struct batch_lane *lane)
 {
-	return ring_count(lane->empty);
+	return ring_count(lane->empty) + __atomic_load_n(&lane->home->count, __ATOMIC_RELAXED);
+}
+
+/* Worker side: the empty batch that came home last, whose bytes the caches are most likely to hold still, or
+ * NULL. Taken in turn all of them would be written through, and more memory than the caches have. */
+static inline struct batch *batch_take_empty(struct batch_lane *lane)
+{
+	struct batch_home *home = lane->home;
+	void **to = (void **)(home->batch + home->count);
+	uint32_t count = home->count +
+			 rte_ring_sc_dequeue_burst(lane->empty, to, rte_ring_get_capacity(lane->empty), NULL);
+	struct batch *b = count ? home->batch[--count] : NULL;
+
+	__atomic_store_n(&home->count, count, __ATOMIC_RELAXED);
+	return b;
 }
 
 void batch_return(struct batch_lane *lane, struct batch *b);

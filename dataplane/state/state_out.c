@@ -156,9 +156,9 @@ static int out_take(struct state_out *o, struct err *err)
 {
 	struct batch_lane *lane = handoff_lane(&o->state->handoff, 0, o->partition);
 	uint64_t since_ns = 0, looked_ns = 0;
-	void *b;
+	struct batch *b;
 
-	while (rte_ring_sc_dequeue(lane->empty, &b) != 0) {
+	while (!(b = batch_take_empty(lane))) {
 		uint64_t now_ns = clock_mono_ns();
 
 		since_ns = since_ns ? since_ns : now_ns;
