@@ -1,6 +1,6 @@
 /* Events a second from frames in memory to the disk: one RX worker's whole path (this thread) and one
  * partition's writer with a durable journal, deduplication, no readers. Each event gets another id before its
- * frame is taken again. A worker that has no batch left waits, as it does for a file: what is measured is
+ * frame is taken again. A worker that is eight batches ahead waits, as it does for a file: what is measured is
  * what both sustain.
  *
  * usage: bench_ingest DIR [SECONDS [EVENTS_A_FRAME [RULES]]]     DIR on the disk that is meant; 1.2 GiB are
@@ -81,7 +81,7 @@ static void run(struct journal *j, double seconds, uint64_t *number, uint64_t *r
 
 		if (now.mono_ns >= end)
 			break;
-		while (batch_free_count(lane) < 4)
+		while (batch_free_count(lane) < BATCHES - 8)
 			usleep(20); /* not in the writer's way, if cores are few */
 		burst_renew(number);
 		pipeline_burst(&b.pl, burst_next(), BURST, now);
