@@ -20,9 +20,10 @@
 #define SLEEP_KERNEL_MAX_NS 1000000u
 #define STOP_EMPTY_ROUNDS                                                                                    \
 	64u /* empty rounds after which a stopping worker believes that its queues are empty */
-#define FILE_FREE_BATCHES 4u  /* free batches of each lane before a file is read on */
-#define FILE_AHEAD_BATCHES 8u /* and so many are under way at most: more would only wait, out of the caches  \
-			       */
+/* Of each lane, before a file is read on: so many batches are free, and so many under way at most. More would
+ * only wait for the disk, and leave the caches meanwhile. */
+#define FILE_FREE_BATCHES 4u
+#define FILE_AHEAD_BATCHES 8u
 #define STOP_ROUNDS_MAX 100000u
 #define STOP_SLEEP_NS 50000u /* while others may still give frames */
 
