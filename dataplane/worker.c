@@ -20,10 +20,11 @@
 #define SLEEP_KERNEL_MAX_NS 1000000u
 #define STOP_EMPTY_ROUNDS                                                                                    \
 	64u /* empty rounds after which a stopping worker believes that its queues are empty */
-/* Of each lane, before a file is read on: so many batches are free, and so many under way at most. More would
- * only wait for the disk, and leave the caches meanwhile. */
-#define FILE_FREE_BATCHES 4u
+#define FILE_FREE_BATCHES 4u /* free batches of each lane before a file is read on */
+/* What a worker that shares no queues is ahead of a lane's writer with a file, about: what it takes while a
+ * write is under way. More would only wait for the disk, and leave the caches meanwhile. */
 #define FILE_AHEAD_BATCHES 8u
+#define FILE_AHEAD_BYTES (FILE_AHEAD_BATCHES * 65536u)
 #define STOP_ROUNDS_MAX 100000u
 #define STOP_SLEEP_NS 50000u /* while others may still give frames */
 
@@ -39,6 +40,12 @@ struct worker_rest {
 static struct burst_time burst_time_now(void)
 {
 	return (struct burst_time){clock_wall_ms(), clock_mono_ns()};
+}
+
+/* In batches; smaller ones are more. */
+static uint32_t file_ahead(const struct handoff *h)
+{
+	return RTE_MAX(FILE_AHEAD_BATCHES, FILE_AHEAD_BYTES / h->batch_bytes);
 }
 
 /* A file waits until batches are free, beyond those that its events may not take; a NIC does not: there the
@@ -60,7 +67,7 @@ static bool worker_must_wait(const struct worker *w, const struct worker_queue *
 	}
 	need = (h->batches < need * 2 ? h->batches / 2 : need) + w->pipeline.kept_batches_max;
 	if (!w->spread)
-		need = RTE_MAX(need, h->batches - RTE_MIN(h->batches, FILE_AHEAD_BATCHES));
+		need = RTE_MAX(need, h->batches - RTE_MIN(h->batches, file_ahead(h)));
 	for (uint32_t i = first * h->partitions; i < end * h->partitions; i++)
 		if (batch_free_count(&h->lane[i]) < need)
 			return true;

@@ -86,11 +86,14 @@ static inline uint32_t ring_count(const struct rte_ring *ring)
 	return (tail - __atomic_load_n(&ring->cons.tail, __ATOMIC_RELAXED)) & ring->mask;
 }
 
-/* Batches that are free now; the writer may send more home meanwhile. To others than the worker a hint: of
- * those on their way home it may miss some. */
+/* Batches that are free now; the writer may send more home meanwhile. To others than the worker a hint, which
+ * may miss some that the worker takes home just then. */
 static inline uint32_t batch_free_count(const struct batch_lane *lane)
 {
-	return ring_count(lane->empty) + __atomic_load_n(&lane->home->count, __ATOMIC_RELAXED);
+	/* Acquire, and first: what it counts is not found in the ring as well. */
+	uint32_t home = __atomic_load_n(&lane->home->count, __ATOMIC_ACQUIRE);
+
+	return home + ring_count(lane->empty);
 }
 
 /* Worker side: the empty batch that came home last, whose bytes the caches are most likely to hold still, or
@@ -103,7 +106,8 @@ static inline struct batch *batch_take_empty(struct batch_lane *lane)
 			 rte_ring_sc_dequeue_burst(lane->empty, to, rte_ring_get_capacity(lane->empty), NULL);
 	struct batch *b = count ? home->batch[--count] : NULL;
 
-	__atomic_store_n(&home->count, count, __ATOMIC_RELAXED);
+	/* Release: pairs with the acquire in batch_free_count(); the ring has them no more. */
+	__atomic_store_n(&home->count, count, __ATOMIC_RELEASE);
 	return b;
 }
 

@@ -11,7 +11,7 @@
 
 #define WAIT_MAX_NS 5000000u /* nothing to do: ticks, notes and the end are looked for so often */
 #define WAIT_IO_NS 1000000u  /* a write is under way */
-#define WAIT_HELD_NS 100000u /* a batch is in hand that waits for the next segment: at first, then longer */
+#define WAIT_HELD_NS 100000u /* a batch is in hand that waits for the next segment */
 #define EMPTY_NS 100000000u
 #define WANTED_MAX 4u /* batches: they are copied in a fraction of the time that a wake-up takes away */
 
@@ -20,7 +20,6 @@ struct loop {
 	struct batch *held; /* taken from its lane, not yet placed */
 	uint32_t worker;    /* whose lane is next */
 	uint64_t now_ns;
-	uint64_t held_ns; /* how long the last look at a batch in hand was away */
 	bool full;
 };
 
@@ -101,7 +100,6 @@ static bool loop_place(struct loop *l)
 			loop_set_full(l, false);
 	}
 	l->held = NULL;
-	l->held_ns = 0;
 	batch_return(loop_lane(l, b->worker), b);
 	return true;
 }
@@ -186,12 +184,9 @@ static void loop_wait(struct loop *l)
 		if (left_ns < ns)
 			ns = left_ns;
 	}
-	/* Where all writes are under way it is the end of one that the batch waits for. */
-	if (l->held && !l->full && part->flight_count < part->journal->params.inflight) {
-		l->held_ns = l->held_ns ? l->held_ns * 2 : WAIT_HELD_NS;
-		if (l->held_ns < ns)
-			ns = l->held_ns;
-	}
+	/* Where all writes are under way nothing can be written before one ends, which ends the wait, too. */
+	if (l->held && !l->full && ns > WAIT_HELD_NS && part->flight_count < part->journal->params.inflight)
+		ns = WAIT_HELD_NS;
 	if (sync_pending(part) && !part->sync_flights && part->sync_due_ns < l->now_ns + ns)
 		ns = part->sync_due_ns > l->now_ns ? part->sync_due_ns - l->now_ns : 0;
 	if (ns == 0)
