@@ -32,18 +32,19 @@ static void *feed_main(void *arg)
 	const struct feed *feed = arg;
 	struct batch_lane *lane = handoff_lane(feed->handoff, feed->worker, 0);
 	unsigned seed = feed->worker + 1;
-	void *b;
+	struct batch *b;
 
 	for (uint32_t i = 0; i < ROUNDS;) {
 		uint64_t until_ns = clock_mono_ns() + (uint64_t)rand_r(&seed) % 40000;
 
 		while (clock_mono_ns() < until_ns)
 			;
-		if (rte_ring_sc_dequeue(lane->empty, &b) != 0) {
+		b = batch_take_empty(lane);
+		if (!b) {
 			sched_yield();
 			continue;
 		}
-		((struct batch *)b)->bytes = i++;
+		b->bytes = i++;
 		batch_hand_over(feed->handoff, b);
 	}
 	return NULL;
@@ -94,18 +95,20 @@ static void sleep_ends(void **state)
 {
 	struct handoff h;
 	struct err err;
-	void *b, *b2 = NULL;
+	struct batch *b, *b2;
 
 	(void)state;
 	assert_int_equal(handoff_create(&h, 1, 2, BATCHES, 4096, &err), 0);
 	handoff_sleep(&h, 0, 1, 1000000);
 	assert_int_equal(atomic_load(&h.bell[0].asleep), 0);
-	assert_int_equal(rte_ring_sc_dequeue(handoff_lane(&h, 0, 0)->empty, &b), 0);
+	b = batch_take_empty(handoff_lane(&h, 0, 0));
+	assert_non_null(b);
 	batch_hand_over(&h, b);
 	handoff_sleep(&h, 0, 1, SLEEP_NS);
 	handoff_sleep(&h, 1, 1, 1000000); /* the other partition has none */
 	handoff_sleep(&h, 0, 2, 1000000); /* one is not two */
-	assert_int_equal(rte_ring_sc_dequeue(handoff_lane(&h, 0, 0)->empty, &b2), 0);
+	b2 = batch_take_empty(handoff_lane(&h, 0, 0));
+	assert_non_null(b2);
 	batch_hand_over(&h, b2);
 	handoff_sleep(&h, 0, 2, SLEEP_NS);
 	assert_ptr_equal(batch_take_sealed(handoff_lane(&h, 0, 0)), b);

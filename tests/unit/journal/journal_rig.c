@@ -121,17 +121,10 @@ static void nap(void)
 struct batch *rig_batch(struct rig *rig, uint32_t worker, uint32_t partition)
 {
 	struct batch_lane *lane = handoff_lane(&rig->handoff, worker, partition);
-	uint32_t index = worker * rig->handoff.partitions + partition;
 	struct batch *b;
-	void *p;
 
-	if (rig->home_count[index]) {
-		p = rig->home[index][--rig->home_count[index]];
-	} else {
-		while (rte_ring_sc_dequeue(lane->empty, &p) != 0)
-			nap();
-	}
-	b = p;
+	while (!(b = batch_take_empty(lane)))
+		nap();
 	b->generation = 1;
 	b->receive_first_ms = b->receive_last_ms = clock_wall_ms();
 	b->opened_ns = clock_mono_ns();
@@ -219,16 +212,10 @@ void rig_settle(struct rig *rig, uint32_t partition)
 		struct journal_partition_stats s = rig_stats(rig, partition), t;
 		bool idle = true;
 
-		for (uint32_t w = 0; w < rig->handoff.workers; w++) {
-			struct batch_lane *lane = handoff_lane(&rig->handoff, w, partition);
-			uint32_t index = w * rig->handoff.partitions + partition;
-			void *p;
-
-			while (rte_ring_sc_dequeue(lane->empty, &p) == 0)
-				rig->home[index][rig->home_count[index]++] = p;
-			if (rig->home_count[index] != rig->handoff.batches)
+		for (uint32_t w = 0; w < rig->handoff.workers; w++)
+			if (batch_free_count(handoff_lane(&rig->handoff, w, partition)) !=
+				rig->handoff.batches)
 				idle = false;
-		}
 		nap();
 		nap();
 		nap();

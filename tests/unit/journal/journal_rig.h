@@ -18,8 +18,6 @@ struct rig {
 	struct handoff handoff;
 	struct journal *journal;
 	bool running;
-	struct batch *home[16][16]; /* [lane]: empty batches that rig_settle() has seen come back */
-	uint32_t home_count[16];
 	uint64_t event_bytes; /* raw bytes of an event */
 	bool noise;	      /* of which those behind the id's place look random */
 };

@@ -231,9 +231,8 @@ static bool partition_durable(const struct srig *r, uint32_t partition)
 
 	for (uint32_t w = 0; w < r->rig.handoff.workers; w++) {
 		const struct batch_lane *lane = handoff_lane(&r->rig.handoff, w, partition);
-		uint32_t home = r->rig.home_count[w * r->rig.handoff.partitions + partition];
 
-		if (home + batch_free_count(lane) < r->rig.handoff.batches)
+		if (batch_free_count(lane) < r->rig.handoff.batches)
 			return false;
 	}
 	journal_stats(r->rig.journal, partition, &s);
