@@ -143,11 +143,9 @@ static struct batch *batch_open(struct handoff *h, uint32_t partition, uint32_t 
 {
 	struct batch_lane *lane = handoff_lane(h, 0, partition);
 	struct batch *b;
-	void *p;
 
-	while (rte_ring_sc_dequeue(lane->empty, &p))
+	while (!(b = batch_take_empty(lane)))
 		nap_ms(1);
-	b = p;
 	b->generation = generation;
 	b->receive_first_ms = b->receive_last_ms = clock_wall_ms();
 	b->opened_ns = clock_mono_ns();

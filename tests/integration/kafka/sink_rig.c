@@ -130,7 +130,6 @@ static struct batch *batch_of(struct rig_feed *feed, uint32_t partition)
 {
 	struct batch_lane *lane = handoff_lane(feed->handoff, 0, partition);
 	struct batch *b = feed->open[partition];
-	void *taken;
 
 	if (b && b->capacity - b->bytes < 4096) {
 		feed->open[partition] = NULL;
@@ -139,9 +138,8 @@ static struct batch *batch_of(struct rig_feed *feed, uint32_t partition)
 	}
 	if (b)
 		return b;
-	while (rte_ring_sc_dequeue(lane->empty, &taken))
+	while (!(b = batch_take_empty(lane)))
 		nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
-	b = taken;
 	b->generation = feed->generation;
 	b->opened_ns = clock_mono_ns();
 	b->receive_first_ms = clock_wall_ms();

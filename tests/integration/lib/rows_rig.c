@@ -244,11 +244,9 @@ static void nap_ms(uint32_t ms)
 static struct batch *batch_open(struct rows_rig *rig, uint32_t partition)
 {
 	struct batch *b;
-	void *taken;
 
-	while (rte_ring_sc_dequeue(handoff_lane(&rig->out, 0, partition)->empty, &taken))
+	while (!(b = batch_take_empty(handoff_lane(&rig->out, 0, partition))))
 		nap_ms(1);
-	b = taken;
 	b->generation = 0;
 	b->receive_first_ms = b->receive_last_ms = BASE_MS;
 	b->opened_ns = clock_mono_ns();
