@@ -8,6 +8,7 @@
 
 #define CELL_BYTES_MAX 512
 #define LIST_IN_TABLE 4		     /* texts of a list that a cell of a table shows */
+#define COLUMN_WIDTH_MAX 60	     /* longer cells stand out of their column */
 #define TIME_MS_LEAST 100000000000ll /* 1973: smaller numbers are durations */
 
 /* Bytes of the control character at p, or 0: C0, DEL, and C1 (U+0080 to U+009F), with which terminals can be
@@ -29,7 +30,7 @@ void render_text(FILE *out, const char *text)
 	}
 }
 
-/* A zero byte (\u0000 of a sender) does not end it. */
+/* A zero byte (\u0000 of a sender) does not end it. What looks like an absent value is put into quotes. */
 static void cell_string(const json_t *v, char *out, size_t cap)
 {
 	size_t bytes = json_string_length(v);
@@ -39,6 +40,8 @@ static void cell_string(const json_t *v, char *out, size_t cap)
 	for (size_t i = 0; i < bytes; i++)
 		out[i] = json_string_value(v)[i] ? json_string_value(v)[i] : '?';
 	out[bytes] = 0;
+	if (!strcmp(out, "-"))
+		snprintf(out, cap, "\"-\"");
 }
 
 static void cell_text(const json_t *v, char *out, size_t cap)
@@ -151,7 +154,8 @@ static bool is_table(const json_t *v)
 	return json_is_array(v) && json_array_size(v) && json_is_object(json_array_get(v, 0));
 }
 
-/* How wide the columns of a table are, by the keys of its first row; NULL: no memory. */
+/* How wide the columns of a table are, by the keys of its first row; a single long cell makes none of the
+ * other lines longer. NULL: no memory. */
 static int *widths_of(const json_t *rows, json_t *first)
 {
 	int *width = calloc(json_object_size(first) + 1, sizeof *width);
@@ -177,7 +181,8 @@ static int *widths_of(const json_t *rows, json_t *first)
 
 			column_text(key, json_object_get(row, key), cell, sizeof cell);
 			mine = text_width(cell);
-			width[column] = mine > width[column] ? mine : width[column];
+			if (mine > width[column] && mine <= COLUMN_WIDTH_MAX)
+				width[column] = mine;
 			column++;
 		}
 	}

@@ -190,6 +190,34 @@ static void test_render_alerts(void **state)
 	json_decref(v);
 }
 
+/* What a row does not have is not what it has a dash for; one long value does not make all lines long. */
+static void test_render_rows(void **state)
+{
+	char *text, *want, long_text[101] = {0};
+	size_t bytes;
+	FILE *out = open_memstream(&text, &bytes);
+	json_t *v;
+
+	(void)state;
+	memset(long_text, 'x', sizeof long_text - 1);
+	v = json_pack("{s:[{s:n, s:i}, {s:s, s:i}, {s:s, s:i}, {s:s, s:i}]}", "rows", "page", "count", 1,
+		"page", "-", "count", 2, "page", "", "count", 3, "page", long_text, "count", 4);
+	render_result(out, v);
+	fclose(out);
+	assert_true(asprintf(&want,
+			    "rows:\n"
+			    "  page  count\n"
+			    "  -         1\n"
+			    "  \"-\"       2\n"
+			    "            3\n"
+			    "  %s      4\n",
+			    long_text) > 0);
+	assert_string_equal(text, want);
+	free(want);
+	free(text);
+	json_decref(v);
+}
+
 static void test_unreachable(void **state)
 {
 	struct client_link link;
@@ -203,7 +231,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_good), cmocka_unit_test(test_usage),
 		cmocka_unit_test(test_files), cmocka_unit_test(test_render),
-		cmocka_unit_test(test_render_alerts), cmocka_unit_test(test_unreachable)};
+		cmocka_unit_test(test_render_alerts), cmocka_unit_test(test_render_rows),
+		cmocka_unit_test(test_unreachable)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
