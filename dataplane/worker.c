@@ -17,7 +17,7 @@
 #define SLEEP_MIN_NS 5000u
 #define SLEEP_FRAMES 16u	 /* that one sleep may gather */
 #define SLEEP_FRAMES_KERNEL 128u /* the same where the kernel gathers them */
-#define SLEEP_KERNEL_MAX_NS 1000000u
+#define SLEEP_LONG_NS 1000000u	 /* where nothing is lost meanwhile */
 #define STOP_EMPTY_ROUNDS                                                                                    \
 	64u /* empty rounds after which a stopping worker believes that its queues are empty */
 #define FILE_FREE_BATCHES 4u /* free batches of each lane before a file is read on */
@@ -221,6 +221,16 @@ static uint64_t worker_sleep(struct worker *w, uint64_t ns)
 	return slept_ns < ns ? slept_ns : ns;
 }
 
+/* It has queues, and all of them are files that have come to their end: nothing comes any more. */
+static bool worker_ended(const struct worker *w)
+{
+	uint32_t i = 0;
+
+	while (i < w->queue_count && atomic_load_explicit(&w->queue[i].ended, memory_order_relaxed))
+		i++;
+	return w->queue_count && i == w->queue_count;
+}
+
 /* How long now. What is open is sealed at its age, not when the worker comes back some time; until then what
  * the kernel gathers waits for nothing: it goes with that batch, and what goes into others counts as old as
  * the sleep was long. */
@@ -237,6 +247,8 @@ static uint64_t worker_sleep_ns(const struct worker *w, uint64_t wanted_ns)
 										: pl->batch_age_ns;
 		if ((!w->kernel_gathers || !pl->open_count) && most_ns > w->sleep_max_ns)
 			most_ns = w->sleep_max_ns;
+	} else if (worker_ended(w)) {
+		most_ns = wanted_ns;
 	}
 	return wanted_ns < most_ns ? wanted_ns : most_ns;
 }
@@ -245,8 +257,7 @@ static uint64_t worker_sleep_ns(const struct worker *w, uint64_t wanted_ns)
  * what costs is to fall asleep and to be woken, not how long it lasts. */
 static void worker_rest(struct worker *w, struct worker_rest *r, uint32_t taken)
 {
-	uint64_t longest_ns = w->kernel_gathers && w->sleep_max_ns < SLEEP_KERNEL_MAX_NS ? SLEEP_KERNEL_MAX_NS
-											 : w->sleep_max_ns;
+	uint64_t longest_ns;
 
 	if (taken) {
 		r->gathered += taken;
@@ -263,6 +274,9 @@ static void worker_rest(struct worker *w, struct worker_rest *r, uint32_t taken)
 		rte_pause();
 		return;
 	}
+	longest_ns = (w->kernel_gathers || worker_ended(w)) && w->sleep_max_ns < SLEEP_LONG_NS
+			     ? SLEEP_LONG_NS
+			     : w->sleep_max_ns;
 	r->sleep_ns = r->sleep_ns * 3 / 2 + SLEEP_MIN_NS;
 	if (r->sleep_ns > longest_ns)
 		r->sleep_ns = longest_ns;
