@@ -1,8 +1,11 @@
 /* Reads blocks one after another from segment files, in large pieces. One thread per walk.
  *
- * Segments that were full when the journal was opened are read through the page cache: recovery reads them
- * for the ids, then the state stage for its replay, then sinks that lag. The kernel reads ahead of the first
- * of them, and the others find the pages. The segment that is written to is read past it, as it is written.
+ * Segments that were full when the journal was opened are read through the page cache, so that the kernel
+ * reads ahead, and their pages are given back behind the place: the kernel fills the same ones again, not
+ * ever new ones, which cost more than the reading (on virtual machines, where each is to be had from the host
+ * first, as much as the whole replay), and which would drive out what others need. Recovery, where it has to
+ * read them for the ids, leaves them for the state stage's replay. The segment that is written to is read
+ * past the page cache, as it is written.
  *
  * A segment that was compressed is read frame by frame: its bytes in the buffer are those that the raw file
  * had, so that nobody behind this file sees which it was.
@@ -14,6 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#define BEHIND_BYTES (4u << 20) /* pages are given back so much at a time */
 
 int walk_init(struct walk *w, const char *part_dir, const struct block_place *at, struct err *err)
 {
@@ -62,16 +67,28 @@ static bool walk_is_open(const struct walk *w)
 	return (w->fd >= 0 || w->compressed.fd >= 0) && w->fd_segment == w->at.segment;
 }
 
+/* Gives back the pages of the file that is open, up to there; 0: all. */
+static void walk_pass(struct walk *w, uint64_t to)
+{
+	if (w->fd_segment >= w->cached_below || w->cache_keeps)
+		return;
+	(void)posix_fadvise(w->fd, (off_t)w->passed, to ? (off_t)(to - w->passed) : 0, POSIX_FADV_DONTNEED);
+	w->passed = to;
+}
+
 /* The segment's file: raw, or compressed. */
 static int walk_open(struct walk *w, struct err *err)
 {
-	if (w->fd >= 0)
+	if (w->fd >= 0) {
+		walk_pass(w, 0);
 		close(w->fd);
+	}
 	compressed_close(&w->compressed);
 	w->filled = 0; /* it is of another segment, whatever comes of this one */
 	w->fd = w->at.segment < w->cached_below ? segment_open_cached(w->part_dir, w->at.segment, err)
 						: segment_open(w->part_dir, w->at.segment, false, err);
 	w->fd_segment = w->at.segment;
+	w->passed = w->at.file_offset;
 	if (w->fd == -ENOENT) {
 		int rc = compressed_open(&w->compressed, w->part_dir, w->at.segment, w->buf_bytes, err);
 
@@ -124,6 +141,10 @@ static int walk_read(struct walk *w, uint64_t seq_limit, uint32_t bytes_max, str
 	w->buf_at = w->at.file_offset;
 	w->buf_limit = seq_limit;
 	w->filled = 0;
+	if (w->buf_at < w->passed)
+		w->passed = w->buf_at;
+	else if (w->buf_at - w->passed >= BEHIND_BYTES)
+		walk_pass(w, w->buf_at);
 	while (w->filled < want) {
 		ssize_t n =
 			pread(w->fd, w->buf + w->filled, want - w->filled, (off_t)(w->buf_at + w->filled));
