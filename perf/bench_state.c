@@ -7,7 +7,7 @@
 #include "row.h"
 #include "stage.h"
 
-#define BLOCKS 32u
+#define BLOCKS 32u /* of 320 KB: more than a second-level cache holds */
 #define BLOCK_RECORDS 1000u
 #define START_MS 1700000000000ll
 #define RAW_BYTES 190u
@@ -21,6 +21,8 @@ struct maker {
 	int64_t now_ms;
 	uint64_t events; /* of a millisecond */
 };
+
+static uint32_t blocks = BLOCKS; /* of a round */
 
 /* CPU time of this thread: what else runs on the machine costs only cache. */
 static uint64_t cpu_ns(void)
@@ -68,10 +70,10 @@ static void maker_init(struct maker *m, uint64_t keys, uint64_t users, double sp
 		.seed = 42, .keys = keys, .users = users, .now_ms = START_MS, .events = events_per_ms};
 	m->spread = spread;
 	m->record_bytes = record_bytes_of(&ev);
-	m->bytes = malloc((size_t)BLOCKS * BLOCK_RECORDS * m->record_bytes);
+	m->bytes = malloc((size_t)blocks * BLOCK_RECORDS * m->record_bytes);
 	if (!m->bytes)
 		abort();
-	for (uint32_t i = 0; i < BLOCKS * BLOCK_RECORDS; i++)
+	for (uint32_t i = 0; i < blocks * BLOCK_RECORDS; i++)
 		record_write_event(m->bytes + (size_t)i * m->record_bytes, &ev, 7, START_MS, 0);
 	rec = (const struct record *)m->bytes;
 	m->user_at = (uint32_t)(record_payload(rec) - m->bytes) + 100;
@@ -88,7 +90,7 @@ static void digits_put(uint8_t *p, char first, uint32_t digits, uint64_t v)
 
 static void maker_round(struct maker *m, bool ordered)
 {
-	for (uint32_t i = 0; i < BLOCKS * BLOCK_RECORDS; i++) {
+	for (uint32_t i = 0; i < blocks * BLOCK_RECORDS; i++) {
 		uint8_t *p = m->bytes + (size_t)i * m->record_bytes;
 		struct record *rec = (struct record *)p;
 		uint64_t r = bench_random(&m->seed),
@@ -128,7 +130,7 @@ static __attribute__((noinline)) uint64_t round_take(struct maker *m, struct sta
 	uint32_t bytes = BLOCK_RECORDS * m->record_bytes;
 	uint64_t start = cpu_ns();
 
-	for (uint32_t b = 0; b < BLOCKS; b++)
+	for (uint32_t b = 0; b < blocks; b++)
 		block_take(m, st, m->bytes + (size_t)b * bytes, bytes);
 	return cpu_ns() - start;
 }
@@ -208,7 +210,7 @@ static void tumbling(const char *aggregates, uint64_t keys, uint64_t users, doub
 	struct window_plan *plan;
 	struct stage *st;
 	char text[300];
-	uint64_t fill = 0, took = 0, best = UINT64_MAX, before, events = rounds * BLOCKS * BLOCK_RECORDS,
+	uint64_t fill = 0, took = 0, best = UINT64_MAX, before, events = rounds * blocks * BLOCK_RECORDS,
 		 close;
 	const struct stage_window_stats *w;
 
@@ -235,7 +237,7 @@ static void tumbling(const char *aggregates, uint64_t keys, uint64_t users, doub
 		best = ns < best ? ns : best;
 	}
 	printf("   %.1f ns/event (best round %.1f); then memory/key %.1f logical, %.1f resident\n",
-		(double)took / (double)events, (double)best / (BLOCKS * BLOCK_RECORDS),
+		(double)took / (double)events, (double)best / (blocks * BLOCK_RECORDS),
 		(double)w->memory_bytes / (double)keys,
 		(double)(bench_resident_bytes() - before) / (double)keys);
 	save_load(plan, st, keys);
@@ -274,7 +276,7 @@ static void sliding(const char *window, const char *aggregates, uint64_t keys, u
 			continue;
 		}
 		took += ns;
-		events += BLOCKS * BLOCK_RECORDS;
+		events += blocks * BLOCK_RECORDS;
 	}
 	printf("%s, %" PRIu64 " keys, %" PRIu64 " K events/s, %s: %.1f ns/event with %.2f rows/event; "
 	       "%.1f logical bytes/key\n",
@@ -474,8 +476,8 @@ static void slidings(uint64_t which)
 			sliding(run[i].window, run[i].aggregates, run[i].keys, run[i].events_per_ms);
 }
 
-/* Arguments: none: everything; KEYS [ROUNDS [WHICH]]: tumbling windows of so many keys, with one of the lists
- * of aggregates (0, 1, 2) or all; 0 0 [WHICH]: one of the others
+/* Arguments: none: everything; KEYS [ROUNDS [WHICH [BLOCKS]]]: tumbling windows of so many keys, with one of
+ * the lists of aggregates (0, 1, 2) or all, the events in so many blocks; 0 0 [WHICH]: one of the others
  * (0 to 4; 5: the shipped windows; 6: windows by attributes), or all. */
 int main(int argc, char **argv)
 {
@@ -484,6 +486,7 @@ int main(int argc, char **argv)
 	uint64_t rounds = argc > 2 ? strtoull(argv[2], NULL, 10) : 200;
 	uint64_t which = argc > 3 ? strtoull(argv[3], NULL, 10) : UINT64_MAX;
 
+	blocks = argc > 4 ? (uint32_t)strtoul(argv[4], NULL, 10) : BLOCKS;
 	for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
 		if (argc == 1 || only == keys[i])
 			tumblings(keys[i], rounds, which);
