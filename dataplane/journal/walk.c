@@ -2,10 +2,9 @@
  *
  * Segments that were full when the journal was opened are read through the page cache, so that the kernel
  * reads ahead, and their pages are given back behind the place: the kernel fills the same ones again, not
- * ever new ones, which cost more than the reading (on virtual machines, where each is to be had from the host
- * first, as much as the whole replay), and which would drive out what others need. Recovery, where it has to
- * read them for the ids, leaves them for the state stage's replay. The segment that is written to is read
- * past the page cache, as it is written.
+ * ever new ones, which have cost as much as the whole replay (perf/budget.md, Recovery), and which would
+ * drive out what others need. Recovery, where it has to read them for the ids, leaves them for the state
+ * stage's replay. The segment that is written to is read past the page cache, as it is written.
  *
  * A segment that was compressed is read frame by frame: its bytes in the buffer are those that the raw file
  * had, so that nobody behind this file sees which it was.
