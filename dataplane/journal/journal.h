@@ -149,6 +149,10 @@ void journal_reader_close(struct journal_reader *r);
 int journal_reader_next(
 	struct journal_reader *r, struct journal_block *block, uint32_t timeout_ms, struct err *err);
 
+/* Once opened: pages of the page cache that it has read are given back behind it, for who reads much that
+ * nobody else is about to read. */
+void journal_reader_gives_back(struct journal_reader *r);
+
 /* From now on wants() is asked about each block that has counts, data NULL: one that it does not want comes
  * without data, and its records are neither read nor checked. May be asked more than once about a block. */
 typedef bool journal_wants(void *arg, const struct journal_block *block);

@@ -118,8 +118,8 @@ struct walk {
 	uint64_t fd_segment;
 	struct compressed compressed; /* with fd -1, if its own is not */
 	uint64_t cached_below;	      /* segments before it are read through the page cache: see walk.c */
-	bool cache_keeps;	      /* their pages are not given back */
-	uint64_t passed;	      /* from here on they have not been, in fd */
+	bool gives_back;	      /* their pages, behind the place */
+	uint64_t passed;	      /* those of fd before it have been */
 	uint8_t *buf;		      /* what was read from fd at buf_at */
 	uint32_t buf_bytes, filled;
 	uint64_t buf_at;

@@ -142,6 +142,11 @@ void journal_reader_close(struct journal_reader *r)
 	free(r);
 }
 
+void journal_reader_gives_back(struct journal_reader *r)
+{
+	r->walk.gives_back = true;
+}
+
 int journal_reader_seek(struct journal_reader *r, uint64_t offset, struct err *err)
 {
 	uint64_t was = r->offset;

@@ -528,7 +528,6 @@ int part_recover(struct journal_part *part, struct err *err)
 	if (rc != 0)
 		return rc;
 	r.walk.cached_below = part->mark.segment;
-	r.walk.cache_keeps = true;
 	rc = recover_list(&r, err);
 	if (rc == 0)
 		rc = recover_run(&r, err);

@@ -1,10 +1,10 @@
 /* Reads blocks one after another from segment files, in large pieces. One thread per walk.
  *
  * Segments that were full when the journal was opened are read through the page cache, so that the kernel
- * reads ahead, and their pages are given back behind the place: the kernel fills the same ones again, not
- * ever new ones, which have cost as much as the whole replay (perf/budget.md, Recovery), and which would
- * drive out what others need. Recovery, where it has to read them for the ids, leaves them for the state
- * stage's replay. The segment that is written to is read past the page cache, as it is written.
+ * reads ahead, and others find the pages. The state stage's replay, which reads most of all, gives the pages
+ * of raw files back behind its place: that ever new ones are filled took up to a third of its time
+ * (perf/budget.md, Recovery), and drives out what others need. The segment that is written to is read past
+ * the page cache, as it is written.
  *
  * A segment that was compressed is read frame by frame: its bytes in the buffer are those that the raw file
  * had, so that nobody behind this file sees which it was.
@@ -17,7 +17,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#define BEHIND_BYTES (4u << 20) /* pages are given back so much at a time */
+/* Pages are given back so much at a time, up to a multiple of what the kernel keeps together at most: of what
+ * lies partly behind the border it drops nothing, then or later. */
+#define BEHIND_BYTES (4u << 20)
+#define FOLIO_BYTES (2u << 20)
 
 int walk_init(struct walk *w, const char *part_dir, const struct block_place *at, struct err *err)
 {
@@ -35,10 +38,45 @@ int walk_init(struct walk *w, const char *part_dir, const struct block_place *at
 	return 0;
 }
 
+static uint64_t folio_of(uint64_t at)
+{
+	return at & ~(uint64_t)(FOLIO_BYTES - 1);
+}
+
+/* Of the file that is open. */
+static bool walk_gives_back(const struct walk *w)
+{
+	return w->gives_back && w->fd >= 0 && w->fd_segment < w->cached_below;
+}
+
+/* What is read next is read from w->buf_at. */
+static void walk_pass(struct walk *w)
+{
+	const uint64_t to = folio_of(w->buf_at);
+
+	if (!walk_gives_back(w))
+		return;
+	if (to < w->passed)
+		w->passed = to;
+	if (to - w->passed < BEHIND_BYTES)
+		return;
+	(void)posix_fadvise(w->fd, (off_t)w->passed, (off_t)(to - w->passed), POSIX_FADV_DONTNEED);
+	w->passed = to;
+}
+
+/* Gives back what is left, to the file's end: what was read ahead, too. */
+static void walk_close(struct walk *w)
+{
+	if (w->fd < 0)
+		return;
+	if (walk_gives_back(w))
+		(void)posix_fadvise(w->fd, (off_t)w->passed, 0, POSIX_FADV_DONTNEED);
+	close(w->fd);
+}
+
 void walk_free(struct walk *w)
 {
-	if (w->fd >= 0)
-		close(w->fd);
+	walk_close(w);
 	free(w->buf);
 	compressed_free(&w->compressed);
 	*w = (struct walk){.fd = -1, .compressed.fd = -1};
@@ -66,28 +104,16 @@ static bool walk_is_open(const struct walk *w)
 	return (w->fd >= 0 || w->compressed.fd >= 0) && w->fd_segment == w->at.segment;
 }
 
-/* Gives back the pages of the file that is open, up to there; 0: all. */
-static void walk_pass(struct walk *w, uint64_t to)
-{
-	if (w->fd_segment >= w->cached_below || w->cache_keeps)
-		return;
-	(void)posix_fadvise(w->fd, (off_t)w->passed, to ? (off_t)(to - w->passed) : 0, POSIX_FADV_DONTNEED);
-	w->passed = to;
-}
-
 /* The segment's file: raw, or compressed. */
 static int walk_open(struct walk *w, struct err *err)
 {
-	if (w->fd >= 0) {
-		walk_pass(w, 0);
-		close(w->fd);
-	}
+	walk_close(w);
 	compressed_close(&w->compressed);
 	w->filled = 0; /* it is of another segment, whatever comes of this one */
 	w->fd = w->at.segment < w->cached_below ? segment_open_cached(w->part_dir, w->at.segment, err)
 						: segment_open(w->part_dir, w->at.segment, false, err);
 	w->fd_segment = w->at.segment;
-	w->passed = w->at.file_offset;
+	w->passed = folio_of(w->at.file_offset);
 	if (w->fd == -ENOENT) {
 		int rc = compressed_open(&w->compressed, w->part_dir, w->at.segment, w->buf_bytes, err);
 
@@ -140,10 +166,7 @@ static int walk_read(struct walk *w, uint64_t seq_limit, uint32_t bytes_max, str
 	w->buf_at = w->at.file_offset;
 	w->buf_limit = seq_limit;
 	w->filled = 0;
-	if (w->buf_at < w->passed)
-		w->passed = w->buf_at;
-	else if (w->buf_at - w->passed >= BEHIND_BYTES)
-		walk_pass(w, w->buf_at);
+	walk_pass(w);
 	while (w->filled < want) {
 		ssize_t n =
 			pread(w->fd, w->buf + w->filled, want - w->filled, (off_t)(w->buf_at + w->filled));

@@ -277,6 +277,8 @@ static int part_open(struct state_part *p, struct err *err)
 	if (rc == 0)
 		rc = journal_reader_open(
 			&p->reader, p->state->input, p->partition, atomic_load(&p->input_offset), err);
+	if (rc == 0)
+		journal_reader_gives_back(p->reader);
 	return rc;
 }
 
