@@ -477,8 +477,8 @@ static void slidings(uint64_t which)
 }
 
 /* Arguments: none: everything; KEYS [ROUNDS [WHICH [BLOCKS]]]: tumbling windows of so many keys, with one of
- * the lists of aggregates (0, 1, 2) or all, the events in so many blocks; 0 0 [WHICH]: one of the others
- * (0 to 4; 5: the shipped windows; 6: windows by attributes), or all. */
+ * the lists of aggregates (0, 1, 2) or all, the events in so many blocks (1 at least); 0 0 [WHICH]: one of
+ * the others (0 to 4; 5: the shipped windows; 6: windows by attributes), or all. */
 int main(int argc, char **argv)
 {
 	static const uint64_t keys[] = {1000, 10000, 100000, 1000000};
@@ -486,7 +486,13 @@ int main(int argc, char **argv)
 	uint64_t rounds = argc > 2 ? strtoull(argv[2], NULL, 10) : 200;
 	uint64_t which = argc > 3 ? strtoull(argv[3], NULL, 10) : UINT64_MAX;
 
-	blocks = argc > 4 ? (uint32_t)strtoul(argv[4], NULL, 10) : BLOCKS;
+	if (only && argc > 4)
+		blocks = (uint32_t)strtoul(argv[4], NULL, 10);
+	if (only && (!blocks || !rounds)) {
+		fprintf(stderr,
+			"bench_state [KEYS ROUNDS [WHICH [BLOCKS]]]: numbers from 1; or 0 0 [WHICH]\n");
+		return 2;
+	}
 	for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
 		if (argc == 1 || only == keys[i])
 			tumblings(keys[i], rounds, which);

@@ -3,13 +3,15 @@ brokers, RF 3; two types with topics of their own) and ClickHouse.
 
 Shown per event: what was sent = journal + named drops, and journal = Kafka = ClickHouse, by id and address, with
 alerts and dead letters. The ledger's equations balance to 0. SIGTERM drains. A restart with nothing new adds
-nothing. Per type: the journal's dump and ClickHouse's rows count what was accepted; amounts add up exactly."""
+nothing. Workers whose files have ended rest. Per type: the journal's dump and ClickHouse's rows count what was
+accepted; amounts add up exactly."""
 import collections
 import decimal
 import json
 import os
 import subprocess
 import sys
+import time
 
 from daemon import Daemon, file_ports
 from rig import Rig
@@ -107,6 +109,16 @@ def check_drops(rig, daemon, want):
                ("" if have == want else f" / {want}"))
 
 
+def check_rest(rig, daemon):
+    """Nothing comes from files that have ended: a worker looks once a millisecond at most."""
+    began, before = time.monotonic(), [w["sleeps"] for w in daemon.ctl("stats")["workers"]]
+    time.sleep(2)
+    after = [w["sleeps"] for w in daemon.ctl("stats")["workers"]]
+    most = (time.monotonic() - began) * 1000 + 1
+    slept = [b - a for a, b in zip(before, after, strict=True)]
+    rig.expect(all(0 < n <= most for n in slept), f"workers have slept {slept} times in {most:.0f} ms")
+
+
 def check_alerts(rig, text):
     rig.expect(rig.verify_count(text, "alerts") > 0 and rig.verify_count(text, "dead") > 0,
                "there were alerts and dead letters to compare")
@@ -128,6 +140,7 @@ with Rig(sys.argv[1], kafka=3, clickhouse=True) as rig:
     check_drops(rig, daemon, truth_counts(rig.path("truth")))
     busy = [w.get("frames", 0) for w in daemon.ctl("stats")["workers"]]
     rig.expect(len(busy) == 2 and all(busy), f"both workers had frames: {busy}")
+    check_rest(rig, daemon)
     daemon.stop_well("after the drain")
     check_alerts(rig, rig.verify(daemon, "truth = journal + drops, journal = Kafka = ClickHouse", truth="truth"))
     check_types(rig, daemon)
