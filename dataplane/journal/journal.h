@@ -149,8 +149,8 @@ void journal_reader_close(struct journal_reader *r);
 int journal_reader_next(
 	struct journal_reader *r, struct journal_block *block, uint32_t timeout_ms, struct err *err);
 
-/* Once opened: pages of the page cache that it has read are given back behind it, for who reads much that
- * nobody else is about to read. */
+/* Before its first read: the page cache gives back what lies behind it, and the rest of a segment that it
+ * leaves, whoever filled it. For who reads much in one go; who comes later reads from the disk. */
 void journal_reader_gives_back(struct journal_reader *r);
 
 /* From now on wants() is asked about each block that has counts, data NULL: one that it does not want comes

@@ -119,7 +119,7 @@ struct walk {
 	struct compressed compressed; /* with fd -1, if its own is not */
 	uint64_t cached_below;	      /* segments before it are read through the page cache: see walk.c */
 	bool gives_back;	      /* their pages, behind the place */
-	uint64_t passed;	      /* those of fd before it have been */
+	uint64_t passed;	      /* of fd none before it, from its first place on, are left */
 	uint8_t *buf;		      /* what was read from fd at buf_at */
 	uint32_t buf_bytes, filled;
 	uint64_t buf_at;

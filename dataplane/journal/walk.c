@@ -2,9 +2,9 @@
  *
  * Segments that were full when the journal was opened are read through the page cache, so that the kernel
  * reads ahead, and others find the pages. The state stage's replay, which reads most of all, gives the pages
- * of raw files back behind its place: that ever new ones are filled took up to a third of its time
- * (perf/budget.md, Recovery), and drives out what others need. The segment that is written to is read past
- * the page cache, as it is written.
+ * of raw files back behind its place: that ever new ones are filled took a third to a half of its time
+ * (perf/budget.md, Recovery), and drives out what others need. A sink that is behind then reads from the disk
+ * what the replay has read. The segment that is written to is read past the page cache, as it is written.
  *
  * A segment that was compressed is read frame by frame: its bytes in the buffer are those that the raw file
  * had, so that nobody behind this file sees which it was.
@@ -64,7 +64,7 @@ static void walk_pass(struct walk *w)
 	w->passed = to;
 }
 
-/* Gives back what is left, to the file's end: what was read ahead, too. */
+/* Gives back what is left, to the file's end: what was read ahead, too, unless it is still on its way. */
 static void walk_close(struct walk *w)
 {
 	if (w->fd < 0)
@@ -132,7 +132,7 @@ bool walk_moved(struct walk *w)
 	segment_path(path, w->part_dir, w->fd_segment);
 	if (access(path, F_OK) == 0)
 		return false;
-	close(w->fd);
+	walk_close(w);
 	w->fd = -1;
 	w->filled = 0;
 	return true;

@@ -110,7 +110,7 @@ def check_drops(rig, daemon, want):
 
 
 def check_rest(rig, daemon):
-    """Nothing comes from files that have ended: a worker looks once a millisecond at most."""
+    """Nothing comes from files that have ended: a worker sleeps a millisecond at a time."""
     began, before = time.monotonic(), [w["sleeps"] for w in daemon.ctl("stats")["workers"]]
     time.sleep(2)
     after = [w["sleeps"] for w in daemon.ctl("stats")["workers"]]

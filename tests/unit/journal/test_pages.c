@@ -12,9 +12,10 @@
 
 #define EVENTS 50000 /* three segments and more */
 #define SEGMENT (16u << 20)
-#define FULL 3u		  /* that are looked at */
-#define INSIDE 12000	  /* a record behind three quarters of the first one */
-#define BEHIND (4u << 20) /* bytes that are surely given back there */
+#define FULL 3u		   /* that are looked at */
+#define INSIDE 12000	   /* a record in the first one, behind its first 13 MiB */
+#define BEHIND (8u << 20)  /* bytes that are surely given back there */
+#define PASSED (13u << 20) /* and that have been read: nothing there is still on its way from the disk */
 
 static struct rig rig;
 
@@ -78,6 +79,8 @@ static bool pages_obey(uint32_t segment)
 /* A journal whose first segments are full, opened again; nothing of them is in the page cache. */
 static void open_again(void)
 {
+	static bool obeyed; /* they did, in the test before */
+
 	rig_init(&rig, 1, 1);
 	rig.event_bytes = 1000;
 	rig.params.segments_max = 64;
@@ -91,11 +94,13 @@ static void open_again(void)
 		drop(i);
 		if (pages_obey(i))
 			continue;
+		assert_false(obeyed);
 		rig_close(&rig);
 		rig_free(&rig);
 		printf("a file system whose pages do not come and go: skipped\n");
 		exit(77);
 	}
+	obeyed = true;
 }
 
 /* Reads on to the record, from *offset. */
@@ -156,7 +161,7 @@ static void test_closed_inside(void **state)
 	journal_reader_gives_back(reader);
 	read_to(reader, &offset, INSIDE);
 	journal_reader_close(reader);
-	assert_int_equal(resident(1, SEGMENT), 0);
+	assert_int_equal(resident(1, PASSED), 0);
 	rig_close(&rig);
 	rig_free(&rig);
 }
@@ -169,10 +174,10 @@ static void test_left(void **state)
 	(void)state;
 	open_again();
 	reader = reader_at(0);
-	read_to(reader, &offset, EVENTS);
+	read_to(reader, &offset, INSIDE);
+	assert_true(resident(1, BEHIND) > 0);
 	journal_reader_close(reader);
-	for (uint32_t i = 1; i <= FULL; i++)
-		assert_true(resident(i, SEGMENT) > SEGMENT / 2 / (size_t)sysconf(_SC_PAGESIZE));
+	assert_true(resident(1, SEGMENT) > 0);
 	rig_close(&rig);
 	rig_free(&rig);
 }
