@@ -17,9 +17,9 @@ from inet_checksum import checksum
 ETH_P_ALL, SOL_PACKET, PACKET_AUXDATA, TP_STATUS_VLAN_VALID = 3, 263, 8, 16
 
 
-def ping(to, count):
-    """One after the other, with payloads of different lengths. The kernel computes ICMPv6's checksum, and checks
-    those of the answers."""
+def ping(to, count, tries=1):
+    """One after the other, with payloads of different lengths; each so many times, 20 ms apart, until it is answered.
+    The kernel computes ICMPv6's checksum, and checks those of the answers."""
     six = ipaddress.ip_address(to).version == 6
     request, reply = (128, 129) if six else (8, 0)
     protocol = socket.getprotobyname("ipv6-icmp") if six else socket.IPPROTO_ICMP
@@ -29,18 +29,25 @@ def ping(to, count):
             data = struct.pack("!BBHHH", request, 0, 0, 77, i) + b"x" * (i % 2 + 40 * i)
             if not six:
                 data = data[:2] + struct.pack("!H", checksum(data)) + data[4:]
-            s.sendto(data, (to, 0))
-            end = time.monotonic() + 5
-            while time.monotonic() < end and select.select([s], [], [], end - time.monotonic())[0]:
-                got, whom = s.recvfrom(65536)
-                if not six:
-                    got = got[(got[0] & 15) * 4:]
-                    if checksum(got):
-                        continue
-                if whom[0] == to and got[0] == reply and got[1] == 0 and got[4:] == data[4:]:
+            for left in reversed(range(tries)):
+                s.sendto(data, (to, 0))
+                if is_answered(s, to, reply, data, 0.02 if left else 5):
                     answered += 1
                     break
     return answered
+
+
+def is_answered(s, to, reply, data, seconds):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and select.select([s], [], [], max(0, end - time.monotonic()))[0]:
+        got, whom = s.recvfrom(65536)
+        if s.family == socket.AF_INET:
+            got = got[(got[0] & 15) * 4:]
+            if checksum(got):
+                continue
+        if whom[0] == to and got[0] == reply and got[1] == 0 and got[4:] == data[4:]:
+            return True
+    return False
 
 
 def packet_socket(iface):

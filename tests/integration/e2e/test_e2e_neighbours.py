@@ -108,11 +108,12 @@ def resolved(rig, sender, asker, daemon, mac):
 
 
 def flood(rig, sender, asker, daemon, mac, count):
-    """Requests at full speed, beside them events and pings."""
+    """Requests at full speed, beside them events and pings. A ping may find the port busy, and is asked again; the
+    second in which the requests have used up what is answered is longer than its three tries."""
     before = {name: metric(daemon, name) for name in ("neighbour_answered", "neighbour_unsent")}
     beside = subprocess.Popen([*sender.run, sys.executable, PROGRAM,
-                               json.dumps({"how": "ping", "to": TARGET[4], "count": 20})], stdout=subprocess.PIPE,
-                              text=True)
+                               json.dumps({"how": "ping", "to": TARGET[4], "count": 20, "tries": 3})],
+                              stdout=subprocess.PIPE, text=True)
     rig.closers.append(beside.kill)
     events = asker.start_events(TARGET[4], 2000)
     got = asker.ask(how="arp", iface=sender.theirs, to=TARGET[4], source=SENDER4, count=FLOOD, tag=0) or {}
