@@ -108,11 +108,11 @@ def resolved(rig, sender, asker, daemon, mac):
 
 
 def flood(rig, sender, asker, daemon, mac, count):
-    """Requests at full speed, beside them events and pings. A ping may find the port busy, and is asked again; the
-    second in which the requests have used up what is answered is longer than its three tries."""
+    """Requests at full speed, beside them events and, for more than a second, pings. A ping may find the port busy,
+    and is asked again."""
     before = {name: metric(daemon, name) for name in ("neighbour_answered", "neighbour_unsent")}
     beside = subprocess.Popen([*sender.run, sys.executable, PROGRAM,
-                               json.dumps({"how": "ping", "to": TARGET[4], "count": 20, "tries": 3})],
+                               json.dumps({"how": "ping", "to": TARGET[4], "count": 20, "tries": 3, "pause": 0.06})],
                               stdout=subprocess.PIPE, text=True)
     rig.closers.append(beside.kill)
     events = asker.start_events(TARGET[4], 2000)
