@@ -72,6 +72,7 @@ static void walk_close(struct walk *w)
 	if (walk_gives_back(w))
 		(void)posix_fadvise(w->fd, (off_t)w->passed, 0, POSIX_FADV_DONTNEED);
 	close(w->fd);
+	w->fd = -1;
 }
 
 void walk_free(struct walk *w)
@@ -133,7 +134,6 @@ bool walk_moved(struct walk *w)
 	if (access(path, F_OK) == 0)
 		return false;
 	walk_close(w);
-	w->fd = -1;
 	w->filled = 0;
 	return true;
 }

@@ -18,6 +18,7 @@
 #define PASSED (13u << 20) /* and that have been read: nothing there is still on its way from the disk */
 
 static struct rig rig;
+static struct journal_reader *reader; /* of its partition, from the beginning */
 
 static const char *file_of(uint32_t segment)
 {
@@ -77,10 +78,12 @@ static bool pages_obey(uint32_t segment)
 }
 
 /* A journal whose first segments are full, opened again; nothing of them is in the page cache. */
-static void open_again(void)
+static int start(void **state)
 {
 	static bool obeyed; /* they did, in the test before */
+	struct err err;
 
+	(void)state;
 	rig_init(&rig, 1, 1);
 	rig.event_bytes = 1000;
 	rig.params.segments_max = 64;
@@ -101,91 +104,74 @@ static void open_again(void)
 		exit(77);
 	}
 	obeyed = true;
+	assert_int_equal(journal_reader_open(&reader, rig.journal, 0, 0, &err), 0);
+	return 0;
 }
 
-/* Reads on to the record, from *offset. */
-static void read_to(struct journal_reader *reader, uint64_t *offset, uint64_t to)
+static int stop(void **state)
+{
+	(void)state;
+	journal_reader_close(reader);
+	rig_close(&rig);
+	rig_free(&rig);
+	return 0;
+}
+
+/* Reads on to the record, from the offset. */
+static void read_to(uint64_t offset, uint64_t to)
 {
 	struct journal_block block;
 	struct err err;
 
-	while (*offset < to) {
+	while (offset < to) {
 		assert_int_equal(journal_reader_next(reader, &block, 10000, &err), 1);
-		assert_int_equal(block.first_offset, *offset);
-		*offset += block.record_count;
+		assert_int_equal(block.first_offset, offset);
+		offset += block.record_count;
 	}
-}
-
-static struct journal_reader *reader_at(uint64_t offset)
-{
-	struct journal_reader *reader;
-	struct err err;
-
-	assert_int_equal(journal_reader_open(&reader, rig.journal, 0, offset, &err), 0);
-	return reader;
 }
 
 static void test_given_back(void **state)
 {
-	struct journal_reader *reader;
-	uint64_t offset = 0;
 	struct err err;
 
 	(void)state;
-	open_again();
-	reader = reader_at(0);
 	journal_reader_gives_back(reader);
 	for (int turn = 0; turn < 2; turn++) { /* and once more, from the beginning */
-		read_to(reader, &offset, INSIDE);
+		read_to(0, INSIDE);
 		assert_int_equal(resident(1, BEHIND), 0);
 		assert_true(resident(1, SEGMENT) > 0); /* it is still there */
-		offset = 0;
 		assert_int_equal(journal_reader_seek(reader, 0, &err), 0);
 	}
-	read_to(reader, &offset, EVENTS);
+	read_to(0, EVENTS);
 	for (uint32_t i = 1; i <= FULL; i++)
 		assert_int_equal(resident(i, SEGMENT), 0);
-	journal_reader_close(reader);
-	rig_close(&rig);
-	rig_free(&rig);
 }
 
 static void test_closed_inside(void **state)
 {
-	struct journal_reader *reader;
-	uint64_t offset = 0;
-
 	(void)state;
-	open_again();
-	reader = reader_at(0);
 	journal_reader_gives_back(reader);
-	read_to(reader, &offset, INSIDE);
+	read_to(0, INSIDE);
 	journal_reader_close(reader);
+	reader = NULL;
 	assert_int_equal(resident(1, PASSED), 0);
-	rig_close(&rig);
-	rig_free(&rig);
 }
 
 static void test_left(void **state)
 {
-	struct journal_reader *reader;
-	uint64_t offset = 0;
-
 	(void)state;
-	open_again();
-	reader = reader_at(0);
-	read_to(reader, &offset, INSIDE);
+	read_to(0, INSIDE);
 	assert_true(resident(1, BEHIND) > 0);
 	journal_reader_close(reader);
+	reader = NULL;
 	assert_true(resident(1, SEGMENT) > 0);
-	rig_close(&rig);
-	rig_free(&rig);
 }
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_given_back),
-		cmocka_unit_test(test_closed_inside), cmocka_unit_test(test_left)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_given_back, start, stop),
+		cmocka_unit_test_setup_teardown(test_closed_inside, start, stop),
+		cmocka_unit_test_setup_teardown(test_left, start, stop)};
 
 	rig_eal("pages");
 	return cmocka_run_group_tests(tests, NULL, NULL);
