@@ -485,21 +485,19 @@ int main(int argc, char **argv)
 	uint64_t only = argc > 1 ? strtoull(argv[1], NULL, 10) : 0;
 	uint64_t rounds = argc > 2 ? strtoull(argv[2], NULL, 10) : 200;
 	uint64_t which = argc > 3 ? strtoull(argv[3], NULL, 10) : UINT64_MAX;
-	bool known = false;
 
 	if (only && argc > 4)
 		blocks = (uint32_t)strtoul(argv[4], NULL, 10);
-	for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-		known |= only == keys[i];
-		if (blocks && rounds && (argc == 1 || only == keys[i]))
-			tumblings(keys[i], rounds, which);
-	}
-	if (only && (!known || !blocks || !rounds)) {
-		fprintf(stderr, "bench_state [KEYS [ROUNDS [WHICH [BLOCKS]]]]: 1000, 10000, 100000 or "
-				"1000000 keys, rounds and blocks from 1; or 0 0 [WHICH]\n");
+	if (only && (!blocks || !rounds)) {
+		fprintf(stderr, "bench_state [KEYS [ROUNDS [WHICH [BLOCKS]]]]: rounds and blocks from 1; or "
+				"0 0 [WHICH]\n");
 		return 2;
 	}
-	if (!only)
+	for (size_t i = 0; argc == 1 && i < sizeof keys / sizeof *keys; i++)
+		tumblings(keys[i], rounds, which);
+	if (only)
+		tumblings(only, rounds, which);
+	else
 		slidings(which);
 	return 0;
 }
