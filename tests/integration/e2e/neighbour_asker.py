@@ -40,7 +40,7 @@ def ping(to, count, tries=1, pause=0):
 
 def is_answered(s, to, reply, data, seconds):
     end = time.monotonic() + seconds
-    while time.monotonic() < end and select.select([s], [], [], max(0, end - time.monotonic()))[0]:
+    while (left := end - time.monotonic()) > 0 and select.select([s], [], [], left)[0]:
         got, whom = s.recvfrom(65536)
         if s.family == socket.AF_INET:
             got = got[(got[0] & 15) * 4:]
