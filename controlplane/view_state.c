@@ -189,7 +189,7 @@ static json_t *windows_sources(const struct view *v)
 	return list;
 }
 
-/* The partition with the lowest mark holds the merge back; in it, the sources that are silent. */
+/* The partition that holds the merge back; of its sources, those that are silent. */
 static json_t *windows_held_by(const struct view *v)
 {
 	uint32_t p = v->state.merge.held_by;

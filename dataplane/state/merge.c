@@ -390,14 +390,45 @@ static int mark_feed(
 	return 0;
 }
 
+/* The step up to which all of a partition's rows are out: its mark, or the one before its first row that
+ * waits. The mark behind rows that are out may not have come yet. */
+static int64_t part_step(const struct merge *m, const struct merge_part *part)
+{
+	const struct row_walk *waits = merge_first(part);
+	int64_t before = MERGE_NO_STEP;
+
+	if (part->any)
+		before = (waits ? &waits->row : &part->last)->step_ms - m->params.step_ms;
+	return before > part->mark_ms ? before : part->mark_ms;
+}
+
+/* Where rows wait, those partitions hold back which the lowest one still needs: a partition that is ahead has
+ * not had its mark read. */
+static void holder_find(struct merge *m)
+{
+	const struct row_walk *low = m->low < 0 ? NULL : merge_first(&m->part[m->low]);
+	int64_t least_ms = INT64_MAX, held_ms = INT64_MAX;
+	uint32_t held_by = 0;
+
+	for (uint32_t i = 0; i < m->params.partitions; i++) {
+		const struct merge_part *part = &m->part[i];
+		int64_t step_ms = part_step(m, part);
+
+		least_ms = step_ms < least_ms ? step_ms : least_ms;
+		if (step_ms < held_ms && (!low || !merge_passed(part, low))) {
+			held_ms = step_ms;
+			held_by = i;
+		}
+	}
+	m->stats.step_ms = least_ms;
+	m->stats.held_by = held_by;
+}
+
 void merge_refresh(struct merge *m)
 {
 	struct merge_stats *s = &m->stats;
 
-	s->held_by = 0;
-	for (uint32_t i = 1; i < m->params.partitions; i++)
-		if (m->part[i].mark_ms < m->part[s->held_by].mark_ms)
-			s->held_by = i;
+	holder_find(m);
 	s->retained = m->keep.count;
 	s->groups = anomaly_stats(m->anomaly)->groups;
 	s->groups_evicted = anomaly_stats(m->anomaly)->evicted;

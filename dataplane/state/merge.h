@@ -82,7 +82,7 @@ struct merge_stats { /* one writer; read racily */
 	uint64_t rows_in, rows_out, revisions, alerts,
 		late_lost; /* late_lost: partials of windows no longer kept */
 	int64_t step_ms;   /* all steps up to this one are out */
-	uint32_t held_by;  /* partition whose mark is lowest: it holds all back */
+	uint32_t held_by;  /* the partition that holds all back: of those still needed, the least far one */
 	uint64_t retained, memory_bytes;
 	uint64_t groups;	 /* that have baselines */
 	uint64_t groups_evicted; /* forgotten for newer ones */

@@ -310,6 +310,5 @@ int merge_run(struct merge *m, struct err *err)
 	if (!rc && merge_step_done(m))
 		rc = mark_emit(m, err);
 	merge_refresh(m);
-	m->stats.step_ms = m->part[m->stats.held_by].mark_ms;
 	return rc;
 }

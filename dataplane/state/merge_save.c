@@ -261,7 +261,6 @@ static int merge_load_any(struct merge *m, const uint8_t *data, size_t bytes, bo
 	if (!keep_bound(&m->keep))
 		return err_set(err, -ENOMEM, "no memory for the merge state");
 	merge_refresh(m);
-	m->stats.step_ms = m->part[m->stats.held_by].mark_ms;
 	return 0;
 }
 

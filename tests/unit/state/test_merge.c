@@ -25,7 +25,7 @@ static void waits_for_whom_it_needs(void **state)
 	assert_int_equal(rig_feed_mark(&b.rm, 0, 5000, 0), 0); /* over several steps */
 	assert_int_equal(merge_wants(m, -1), 2);
 	assert_int_equal(rig_hand_run(&b), 0);
-	assert_int_equal(merge_stats(m)->held_by, 1);
+	assert_int_equal(merge_stats(m)->held_by, 2);
 	assert_int_equal(rig_hand_feed(&b, 2, 0, "zzz", 3, 0, 0, 0), 0);
 	assert_int_equal(merge_wants(m, -1), -1);
 	assert_int_equal(rig_hand_run(&b), 1);
@@ -40,6 +40,44 @@ static void waits_for_whom_it_needs(void **state)
 	assert_int_equal(merge_stats(m)->held_by, 1);
 	assert_int_equal(merge_wants(m, -1), 1);
 	assert_int_equal(merge_position(m, 1), 3);
+	rig_hand_stop(&b);
+}
+
+/* A partition hours ahead: its mark stands behind rows that wait, so it is not known, and is the lowest of
+ * all. */
+static void who_is_ahead_does_not_hold_back(void **state)
+{
+	struct rig_hand b;
+	struct merge *m;
+
+	(void)state;
+	rig_hand_start(&b, 3, 0, RIG_MEMORY);
+	m = b.rm.m;
+	assert_int_equal(rig_feed_mark(&b.rm, 0, 1000, 0), 0);
+	assert_int_equal(rig_feed_mark(&b.rm, 1, 3000, 0), 0);
+	assert_int_equal(rig_feed_mark(&b.rm, 2, 2000, 0), 0);
+	assert_int_equal(rig_hand_run(&b), 0);
+	assert_int_equal(merge_stats(m)->held_by, 0);
+	assert_int_equal(merge_stats(m)->step_ms, 1000);
+	assert_int_equal(rig_hand_feed(&b, 0, 8, "web", 3, 0, 0, 1), 0);
+	assert_int_equal(rig_hand_feed(&b, 0, 8, "zzz", 3, 0, 0, 2), 0); /* both of step 9000 */
+	assert_int_equal(rig_hand_run(&b), 0);
+	assert_int_equal(merge_stats(m)->held_by, 2);
+	assert_int_equal(merge_stats(m)->step_ms, 2000);
+	assert_int_equal(rig_feed_mark(&b.rm, 2, 8000, 1), 0);
+	assert_int_equal(rig_feed_mark(&b.rm, 1, 8000, 1), 0);
+	assert_int_equal(rig_hand_run(&b), 0);
+	assert_int_equal(merge_stats(m)->held_by, 1); /* as far as partition 0, whom nobody waits for */
+	assert_int_equal(merge_stats(m)->step_ms, 8000);
+	assert_int_equal(rig_feed_mark(&b.rm, 1, 9000, 2), 0);
+	assert_int_equal(rig_feed_mark(&b.rm, 2, 9000, 2), 0);
+	assert_int_equal(rig_hand_run(&b), 1);
+	assert_int_equal(merge_stats(m)->held_by, 0);
+	assert_int_equal(merge_wants(m, -1), 0);
+	assert_int_equal(merge_stats(m)->step_ms, 8000); /* there may be more rows of 9000 */
+	assert_int_equal(rig_feed_mark(&b.rm, 0, 9000, 3), 0);
+	assert_int_equal(rig_hand_run(&b), 2);
+	assert_int_equal(merge_stats(m)->step_ms, 9000);
 	rig_hand_stop(&b);
 }
 
@@ -305,6 +343,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(waits_for_whom_it_needs),
+		cmocka_unit_test(who_is_ahead_does_not_hold_back),
 		cmocka_unit_test(what_cannot_be_is_refused),
 		cmocka_unit_test(queues_are_bounded),
 		cmocka_unit_test(revisions_of_a_step_are_bounded),
