@@ -105,11 +105,6 @@ int merge_anomaly_check_window(const struct window_def *def, struct err *err)
 	return rc;
 }
 
-const struct merge_stats *merge_stats(const struct merge *m)
-{
-	return &m->stats;
-}
-
 /* ---- definitions ---- */
 
 static struct merge_window *window_make(struct merge *m, uint64_t uid, uint32_t at, int *rc, struct err *err)
@@ -390,15 +385,12 @@ static int mark_feed(
 	return 0;
 }
 
-/* The step up to which all of a partition's rows are out: its mark, or the one before its first row that
- * waits. The mark behind rows that are out may not have come yet. */
+/* The step before a partition's first row that waits, the mark behind which is not known yet; or its mark. */
 static int64_t part_step(const struct merge *m, const struct merge_part *part)
 {
 	const struct row_walk *waits = merge_first(part);
-	int64_t before = MERGE_NO_STEP;
+	int64_t before = waits ? waits->row.step_ms - m->params.step_ms : MERGE_NO_STEP;
 
-	if (part->any)
-		before = (waits ? &waits->row : &part->last)->step_ms - m->params.step_ms;
 	return before > part->mark_ms ? before : part->mark_ms;
 }
 
@@ -424,7 +416,7 @@ static void holder_find(struct merge *m)
 	m->stats.held_by = held_by;
 }
 
-void merge_refresh(struct merge *m)
+const struct merge_stats *merge_stats(struct merge *m)
 {
 	struct merge_stats *s = &m->stats;
 
@@ -434,6 +426,7 @@ void merge_refresh(struct merge *m)
 	s->groups_evicted = anomaly_stats(m->anomaly)->evicted;
 	s->groups_refused = anomaly_stats(m->anomaly)->refused;
 	s->memory_bytes = m->keep.bytes + anomaly_stats(m->anomaly)->bytes;
+	return s;
 }
 
 int merge_feed(

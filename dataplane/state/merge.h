@@ -78,7 +78,7 @@ bool merge_saved_newer(const uint8_t *data, size_t bytes, uint32_t *is, uint32_t
  * offset 0, behind that step (stage_gather()). */
 int merge_gather(struct merge *m, const uint8_t *data, size_t bytes, struct err *err);
 
-struct merge_stats { /* one writer; read racily */
+struct merge_stats {
 	uint64_t rows_in, rows_out, revisions, alerts,
 		late_lost; /* late_lost: partials of windows no longer kept */
 	int64_t step_ms;   /* all steps up to this one are out */
@@ -88,7 +88,8 @@ struct merge_stats { /* one writer; read racily */
 	uint64_t groups_evicted; /* forgotten for newer ones */
 	uint64_t groups_refused; /* rows that were not judged for lack of room */
 };
-const struct merge_stats *merge_stats(const struct merge *m);
+/* As of now; not between a failed call and merge_free(). */
+const struct merge_stats *merge_stats(struct merge *m);
 
 /* Checks the anomaly text of a definition: what can be seen without the windows' sizes. */
 int merge_anomaly_check(const char *text, const struct agg_set *aggs, struct err *err);

@@ -309,6 +309,5 @@ int merge_run(struct merge *m, struct err *err)
 	}
 	if (!rc && merge_step_done(m))
 		rc = mark_emit(m, err);
-	merge_refresh(m);
 	return rc;
 }

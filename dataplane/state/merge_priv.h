@@ -169,7 +169,6 @@ bool merge_step_done(const struct merge *m);
 /* The window of a definition; makes it. NULL with err: no such definition, no memory (*rc). */
 struct merge_window *merge_window_of(struct merge *m, uint64_t uid, int *rc, struct err *err);
 int64_t merge_limit(const struct merge *m, const struct window_def *def, int64_t end_ms);
-void merge_refresh(struct merge *m);
 
 /* ---- folding (merge_fold.c, merge_group.c) ---- */
 

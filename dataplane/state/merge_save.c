@@ -260,7 +260,6 @@ static int merge_load_any(struct merge *m, const uint8_t *data, size_t bytes, bo
 		return load_bad(err, "its end");
 	if (!keep_bound(&m->keep))
 		return err_set(err, -ENOMEM, "no memory for the merge state");
-	merge_refresh(m);
 	return 0;
 }
 

@@ -122,36 +122,58 @@ static int merge_save_maybe(struct state_merge *m, struct err *err)
 
 /* ---- input ---- */
 
-/* The next record of a partial log. 1; 0: none within the time; -errno. */
-static int input_next(struct state_merge *m, uint32_t partition, const struct record **rec, struct err *err)
+/* Waits for the next record of a partial log. 1: it is there; 0: none within the time; -errno. */
+static int input_wait(struct state_merge *m, uint32_t partition, uint32_t timeout_ms, struct err *err)
 {
 	struct merge_input *in = &m->input[partition];
 	int rc;
 
-	if (!in->at || in->at == in->block.data + in->block.bytes) {
-		in->at = NULL;
-		rc = journal_reader_next(in->reader, &in->block, 0, err);
-		if (rc == 0) {
-			out_seal(&m->out);
-			merge_show(m, clock_mono_ns());
-			rc = journal_reader_next(in->reader, &in->block, STATE_WAIT_MS, err);
-		}
-		if (rc <= 0)
-			return rc;
-		in->at = in->block.data;
-		for (uint64_t i = in->block.first_offset; i < in->offset; i++)
-			in->at += ((const struct record *)in->at)->bytes;
-	}
-	*rec = (const struct record *)in->at;
-	in->at += (*rec)->bytes;
+	if (in->at && in->at != in->block.data + in->block.bytes)
+		return 1;
+	in->at = NULL;
+	rc = journal_reader_next(in->reader, &in->block, timeout_ms, err);
+	if (rc <= 0)
+		return rc;
+	in->at = in->block.data;
+	for (uint64_t i = in->block.first_offset; i < in->offset; i++)
+		in->at += ((const struct record *)in->at)->bytes;
 	return 1;
+}
+
+/* Any of the partitions that the merge needs, from the first on, that has a record: one that is silent must
+ * not keep the others' from being known. If none has, what came of the records so far goes out before the
+ * wait. */
+static int input_any(struct state_merge *m, uint32_t first, uint32_t *partition, struct err *err)
+{
+	int rc;
+
+	*partition = first;
+	do {
+		rc = input_wait(m, *partition, 0, err);
+		if (rc != 0)
+			return rc;
+		*partition = (uint32_t)merge_wants(m->merge, (int)*partition);
+	} while (*partition != first);
+	out_seal(&m->out);
+	merge_show(m, clock_mono_ns());
+	return input_wait(m, first, STATE_WAIT_MS, err);
+}
+
+static int input_feed(struct state_merge *m, uint32_t partition, struct err *err)
+{
+	struct merge_input *in = &m->input[partition];
+	const struct record *rec = (const struct record *)in->at;
+
+	in->at += rec->bytes;
+	m->fed++;
+	return merge_feed(m->merge, partition, rec, in->offset++, err);
 }
 
 /* One record, or a run. 0; 1: nothing came; -errno. */
 static int merge_step(struct state_merge *m, struct err *err)
 {
 	int want = merge_wants(m->merge, -1), rc;
-	const struct record *rec;
+	uint32_t partition;
 
 	if (want < 0) {
 		uint64_t now_ns = clock_mono_ns();
@@ -162,17 +184,14 @@ static int merge_step(struct state_merge *m, struct err *err)
 			merge_show(m, now_ns);
 		return rc;
 	}
-	rc = input_next(m, (uint32_t)want, &rec, err);
+	rc = input_any(m, (uint32_t)want, &partition, err);
 	if (rc < 0)
 		return rc;
 	if (rc == 0) {
 		out_yield(&m->out);
 		return 1;
 	}
-	rc = merge_feed(m->merge, (uint32_t)want, rec, m->input[want].offset, err);
-	m->input[want].offset++;
-	m->fed++;
-	return rc;
+	return input_feed(m, partition, err);
 }
 
 /* ---- the thread ---- */

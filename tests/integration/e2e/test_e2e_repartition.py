@@ -28,6 +28,7 @@ STEP_MS, USERS, PAGES = 200, 80, 9
 # Two workers read a file each, and one may be through before the other begins: no feed is as long in event time as
 # OUT_OF_ORDER. Late are views that come behind that, within the lateness whatever the workers do.
 FEED_EVENTS, DISORDER, OUT_OF_ORDER, LATE_BY = 7000, 50_000, 1700_000, 2000_000
+CHECKPOINT_EVERY = "300ms"
 GAP, SIZE, HOP, SLIDE = 60_000, 200_000, 400_000, 100_000
 WINDOWS = [
     {"name": "pages", "size": f"{SIZE}ms", "by": "page", "types": "page_view", "lateness": "2100s",
@@ -355,6 +356,7 @@ def dead_sink(rig, daemon, feed):
 def far_apart(rig, daemon, feed):
     """One partition is hours ahead: refused, but when it is meant. 7 -> 5."""
     feed.last_ms += 4 * 3600_000
+    daemon.config["state"]["checkpoint_every"] = "1h"  # for a checkpoint the merge would look at itself anew
     since = time.monotonic()
     run(rig, daemon, "g", [e.update(user_id="u1") or e for e in feed.more(200)])
     seen = {}
@@ -368,6 +370,7 @@ def far_apart(rig, daemon, feed):
     named = wait_until(holder_named, 10, "the merge") or time.monotonic() - since > 55  # then ticks have moved them
     rig.expect(named, f"who holds the merge back is named: {seen}")
     daemon.stop_well("g")
+    daemon.config["state"]["checkpoint_every"] = CHECKPOINT_EVERY
     done = change(rig, daemon, 5)
     if time.monotonic() - since > 55:
         say("too slow a machine: ticks have brought the partitions together")
@@ -388,7 +391,7 @@ with Rig(sys.argv[1], kafka=1, clickhouse=True) as rig:
     daemon = Daemon(rig, "rep", [], journal={"partitions": 6},
                     time={"out_of_orderness": f"{OUT_OF_ORDER}ms", "tick": "1m", "past_max": 0},
                     kafka={"topic_late": "rep.late", "topic_aggregates": "rep.window."},
-                    state={"enabled": True, "step": "50s", "checkpoint_every": "300ms", "checkpoints_kept": 2,
+                    state={"enabled": True, "step": "50s", "checkpoint_every": CHECKPOINT_EVERY, "checkpoints_kept": 2,
                            "segment_bytes": "4MiB", "segments_max": 64})
     daemon.config["windows"] = WINDOWS
     first_change(rig, daemon, feed)
