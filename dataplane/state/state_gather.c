@@ -52,8 +52,8 @@ static bool passed_over(const struct record *rec)
 	return rec->kind == RECORD_LATE || (rec->kind == RECORD_ROW && rec->type == ROW_RULE_ALERT);
 }
 
-/* What the merge has not read of a partial log may only be what it passes over: where all partitions have one
- * mark it asks for the first one's next record alone. */
+/* What the merge has not read of a partial log may only be what it passes over: once it has read all the rows
+ * and marks it needs, it may still be stopped in front of such records. */
 static int partial_merged(struct state *s, uint32_t partition, struct err *err)
 {
 	uint64_t at = merge_position(s->merge.merge, partition);
