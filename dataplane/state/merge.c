@@ -449,21 +449,15 @@ int merge_feed(
 		return err_set(err, -EBADMSG,
 			"partition %u, offset %llu: not the record of which %u rows were taken", partition,
 			(unsigned long long)offset, part->taken);
-	switch (rec->kind) {
-	case RECORD_ROW:
-		if (rec->type == ROW_RULE_ALERT) /* a partition's own affair */
-			break;
-		rc = row_feed(m, partition, rec, last, offset, err);
-		break;
-	case RECORD_MARK:
+	if (rec->kind == RECORD_MARK)
 		rc = mark_feed(m, partition, rec, offset, err);
-		break;
-	case RECORD_LATE:
-		break;
-	default:
+	else if (merge_passes_over(rec))
+		rc = 0;
+	else if (rec->kind == RECORD_ROW)
+		rc = row_feed(m, partition, rec, last, offset, err);
+	else
 		rc = err_set(err, -EBADMSG, "partition %u, offset %llu: a record of kind %u", partition,
 			(unsigned long long)offset, rec->kind);
-	}
 	if (!rc)
 		part->next = offset + 1;
 	return rc;

@@ -52,13 +52,17 @@ void merge_free(struct merge *m);
 /* A partition whose next record is needed before anything more can come out, or -1 if every head is known
  * (then call merge_run()). Start from `after` + 1 round-robin, so that a caller can try each. */
 int merge_wants(const struct merge *m, int after);
-/* Feeds a record of one partition: ROW_PARTIAL, RECORD_LATE and ROW_RULE_ALERT (passed over) or RECORD_MARK,
- * in log order; it has passed record_valid(). A record is copied if it is kept. `offset`: in the partial log,
- * ascending. -EAGAIN: as much of that partition waits as may (about 1 MiB); merge_run() and feed whom
- * merge_wants() names. -EBADMSG: a record that cannot stand there. -ENOENT: a window without a definition.
- * Any bytes are safe. */
+/* Feeds a record of one partition: a row, a mark or what is passed over, in log order; it has passed
+ * record_valid(). A record is copied if it is kept. `offset`: in the partial log, ascending. -EAGAIN: as much
+ * of that partition waits as may (about 1 MiB); merge_run() and feed whom merge_wants() names. -EBADMSG: a
+ * record that cannot stand there. -ENOENT: a window without a definition. Any bytes are safe. */
 int merge_feed(
 	struct merge *m, uint32_t partition, const struct record *rec, uint64_t offset, struct err *err);
+/* A record that merge_feed() passes over: whom the merge wants stays the same. */
+static inline bool merge_passes_over(const struct record *rec)
+{
+	return rec->kind == RECORD_LATE || (rec->kind == RECORD_ROW && rec->type == ROW_RULE_ALERT);
+}
 /* Emits all that is decided. 0, or what emit returned. */
 int merge_run(struct merge *m, struct err *err);
 /* First offset of the partial log that a merge loaded from a save of now must be fed. */

@@ -46,12 +46,6 @@ static int part_ended(struct state *s, uint32_t partition, struct err *err)
 	return 0;
 }
 
-/* The merge passes over it. */
-static bool passed_over(const struct record *rec)
-{
-	return rec->kind == RECORD_LATE || (rec->kind == RECORD_ROW && rec->type == ROW_RULE_ALERT);
-}
-
 /* What the merge has not read of a partial log may only be what it passes over: once it has read all the rows
  * and marks it needs, it may still be stopped in front of such records. */
 static int partial_merged(struct state *s, uint32_t partition, struct err *err)
@@ -77,7 +71,7 @@ static int partial_merged(struct state *s, uint32_t partition, struct err *err)
 		for (uint32_t i = 0; i < block.record_count && rc == 0; i++, offset++) {
 			const struct record *rec = (const struct record *)p;
 
-			if (offset >= at && !passed_over(rec))
+			if (offset >= at && !merge_passes_over(rec))
 				rc = err_set(err, -EIO,
 					"output log partition %u, offset %" PRIu64 " is not merged yet",
 					partition, offset);

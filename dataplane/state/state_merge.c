@@ -43,6 +43,16 @@ static void merge_show(struct state_merge *m, uint64_t now_ns)
 	pthread_mutex_unlock(&m->shown_lock);
 }
 
+/* More is coming: what is old goes out, and is shown. */
+static void merge_age(struct state_merge *m)
+{
+	uint64_t now_ns = clock_mono_ns();
+
+	out_seal_aged(&m->out, now_ns);
+	if (now_ns - m->shown_ns > STATE_SHOW_NS)
+		merge_show(m, now_ns);
+}
+
 static int merge_emit(void *arg, const struct record *rec)
 {
 	struct state_merge *m = arg;
@@ -122,13 +132,18 @@ static int merge_save_maybe(struct state_merge *m, struct err *err)
 
 /* ---- input ---- */
 
+static bool input_has(const struct merge_input *in)
+{
+	return in->at && in->at != in->block.data + in->block.bytes;
+}
+
 /* Waits for the next record of a partial log. 1: it is there; 0: none within the time; -errno. */
 static int input_wait(struct state_merge *m, uint32_t partition, uint32_t timeout_ms, struct err *err)
 {
 	struct merge_input *in = &m->input[partition];
 	int rc;
 
-	if (in->at && in->at != in->block.data + in->block.bytes)
+	if (input_has(in))
 		return 1;
 	in->at = NULL;
 	rc = journal_reader_next(in->reader, &in->block, timeout_ms, err);
@@ -159,29 +174,34 @@ static int input_any(struct state_merge *m, uint32_t first, uint32_t *partition,
 	return input_wait(m, first, STATE_WAIT_MS, err);
 }
 
+/* The next record; behind one that the merge passes over it wants the same partition, whose block goes on. */
 static int input_feed(struct state_merge *m, uint32_t partition, struct err *err)
 {
 	struct merge_input *in = &m->input[partition];
-	const struct record *rec = (const struct record *)in->at;
+	const struct record *rec;
+	int rc;
 
-	in->at += rec->bytes;
-	m->fed++;
-	return merge_feed(m->merge, partition, rec, in->offset++, err);
+	do {
+		rec = (const struct record *)in->at;
+		in->at += rec->bytes;
+		m->fed++;
+		rc = merge_feed(m->merge, partition, rec, in->offset++, err);
+	} while (rc == 0 && merge_passes_over(rec) && input_has(in));
+	if (rc == 0 && !input_has(in))
+		merge_age(m);
+	return rc;
 }
 
-/* One record, or a run. 0; 1: nothing came; -errno. */
+/* One record, or a block's part that is passed over, or a run. 0; 1: nothing came; -errno. */
 static int merge_step(struct state_merge *m, struct err *err)
 {
 	int want = merge_wants(m->merge, -1), rc;
 	uint32_t partition;
 
 	if (want < 0) {
-		uint64_t now_ns = clock_mono_ns();
-
 		rc = merge_do_run(m, err);
-		out_seal_aged(&m->out, now_ns);
-		if (rc == 0 && now_ns - m->shown_ns > STATE_SHOW_NS)
-			merge_show(m, now_ns);
+		if (rc == 0)
+			merge_age(m);
 		return rc;
 	}
 	rc = input_any(m, (uint32_t)want, &partition, err);
