@@ -23,11 +23,12 @@ static uint32_t answer_budget(struct answerer *a, const struct neighbour_questio
 	return q->l2[0] & 1 ? ANSWER_ALL : ANSWER_ONE;
 }
 
-/* In an mbuf of its own: the question's goes home with its burst. */
+/* In an mbuf of its own: the question's goes home with its burst. A question may be longer than the MTU: the
+ * kernel puts fragments together in front of af_packet. */
 static bool answer_send(const struct answer_port *port, uint16_t id, const struct neighbour_question *q)
 {
 	uint32_t bytes = neighbour_reply_bytes(q);
-	struct rte_mbuf *m = rte_mbuf_raw_alloc(port->pool);
+	struct rte_mbuf *m = bytes - q->l2_bytes > port->mtu ? NULL : rte_mbuf_raw_alloc(port->pool);
 	uint8_t *to = NULL;
 
 	if (!m)

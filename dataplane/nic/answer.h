@@ -23,6 +23,7 @@ struct answer_ports {
 		struct neighbour_table table; /* without addresses: nothing is answered */
 		struct rte_mempool *pool;
 		uint32_t index; /* in the configuration */
+		uint32_t mtu;	/* ports.mtu: a longer answer would be refused further down */
 	} of[RTE_MAX_ETHPORTS];
 };
 

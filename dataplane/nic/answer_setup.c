@@ -62,6 +62,7 @@ int answer_port_add(struct answer_ports *ports, const struct port *port, uint32_
 	kernel_has(&at->table.own, port->cfg->name);
 	at->pool = port->pool;
 	at->index = index;
+	at->mtu = (uint32_t)port->cfg->mtu;
 	return 0;
 }
 

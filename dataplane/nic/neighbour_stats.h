@@ -7,7 +7,9 @@
 
 struct neighbour_stats {
 	uint64_t answered;
-	uint64_t unsent; /* beyond ANSWERS_PER_SECOND, or the port was busy or full, or there was no mbuf */
+	/* beyond ANSWERS_PER_SECOND or longer than the MTU, or the port was busy or full, or there was no
+	 * mbuf */
+	uint64_t unsent;
 	uint64_t conflicts;
 	uint64_t conflict; /* the last one, in one word: neighbour_conflict_of() */
 };

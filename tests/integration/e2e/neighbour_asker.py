@@ -17,9 +17,9 @@ from inet_checksum import checksum
 ETH_P_ALL, SOL_PACKET, PACKET_AUXDATA, TP_STATUS_VLAN_VALID = 3, 263, 8, 16
 
 
-def ping(to, count, tries=1, pause=0):
-    """One after the other, seconds between them, with payloads of different lengths; each so many times, 20 ms apart,
-    until it is answered. The kernel computes ICMPv6's checksum, and checks those of the answers."""
+def ping(to, count, tries=1, pause=0, more=0, wait=5):
+    """One after the other, seconds between them, with payloads of different lengths, `more` bytes longer; each so many
+    times, 20 ms apart, until it is answered. The kernel computes ICMPv6's checksum, and checks those of the answers."""
     six = ipaddress.ip_address(to).version == 6
     request, reply = (128, 129) if six else (8, 0)
     protocol = socket.getprotobyname("ipv6-icmp") if six else socket.IPPROTO_ICMP
@@ -27,12 +27,12 @@ def ping(to, count, tries=1, pause=0):
     with socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_RAW, protocol) as s:
         for i in range(count):
             time.sleep(pause)
-            data = struct.pack("!BBHHH", request, 0, 0, 77, i) + b"x" * (i % 2 + 40 * i)
+            data = struct.pack("!BBHHH", request, 0, 0, 77, i) + b"x" * (i % 2 + 40 * i + more)
             if not six:
                 data = data[:2] + struct.pack("!H", checksum(data)) + data[4:]
             for left in reversed(range(tries)):
                 s.sendto(data, (to, 0))
-                if is_answered(s, to, reply, data, 0.02 if left else 5):
+                if is_answered(s, to, reply, data, 0.02 if left else wait):
                     answered += 1
                     break
     return answered

@@ -1,11 +1,12 @@
 """A port with addresses (ports.addresses): the sender's namespace has no static neighbour, so its kernel asks, and
 sluiced answers, on af_packet over a veth pair. No sink.
 
-Shown: events by IPv4 and IPv6 arrive, the kernel having found the port's MAC; pings of both kinds are answered; so are
-questions in a VLAN, with its tag; an address that the port does not have is not answered; a flood of ARP requests is
-answered up to the limit, counted, and costs no event beside it; a producer with acknowledgements gets them through the
-same queue; another host with the port's address is named in the log; the ledger balances; without addresses the same
-sender reaches nobody, and `sluicectl ports` says why; what does not go together is refused."""
+Shown: events by IPv4 and IPv6 arrive, the kernel having found the port's MAC; pings of both kinds are answered, but one
+longer than the MTU; so are questions in a VLAN, with its tag; an address that the port does not have is not answered; a
+flood of ARP requests is answered up to the limit, counted, and costs no event beside it; a producer with
+acknowledgements gets them through the same queue; another host with the port's address is named in the log; the ledger
+balances; without addresses the same sender reaches nobody, and `sluicectl ports` says why; what does not go together is
+refused."""
 import json
 import os
 import subprocess
@@ -107,6 +108,18 @@ def resolved(rig, sender, asker, daemon, mac):
     return count
 
 
+def too_long(rig, asker, daemon):
+    """Pings of fragments. af_packet has them put together by the kernel, but no frame takes the answer; elsewhere they
+    stay fragments, which are not answered."""
+    before = {name: metric(daemon, name) for name in ("neighbour_answered", "neighbour_unsent")}
+    got = asker.ask(how="ping", to=TARGET[4], count=2, more=1600, wait=1)
+    unsent = 2 if daemon.config["ports"][0]["device"].startswith("net_af_packet") else 0
+    rig.expect(wait_until(lambda: metric(daemon, "neighbour_unsent") - before["neighbour_unsent"] >= unsent, 60,
+                          "unsent"), f"of two pings longer than the MTU {unsent} are counted as unsent")
+    now = {name: metric(daemon, name) - was for name, was in before.items()}
+    rig.expect(got == 0 and now == {"neighbour_answered": 0, "neighbour_unsent": unsent}, f"none answered: {got} {now}")
+
+
 def flood(rig, sender, asker, daemon, mac, count):
     """Requests at full speed, beside them events and, for more than a second, pings. A ping may find the port busy,
     and is asked again."""
@@ -181,6 +194,7 @@ with Rig(sys.argv[1], root=True) as rig:
     if rig.expect(daemon.start(), "sluiced runs"):
         rig.expect(shown(daemon) == addresses, "`ports` lists its addresses")
         count = resolved(rig, sender, asker, daemon, mac)
+        too_long(rig, asker, daemon)
         count = flood(rig, sender, asker, daemon, mac, count)
         acked(rig, sender, daemon, count)
         conflict(rig, sender, asker, daemon)

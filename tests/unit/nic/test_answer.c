@@ -20,6 +20,7 @@
 #include "race.h"
 
 #define MBUFS 511u
+#define MTU 1280u
 #define SECOND 1000000000ull
 
 static const uint8_t own_mac[6] = {2, 0, 0, 0, 0, 2}, his_mac[6] = {2, 0, 0, 0, 0, 1};
@@ -49,6 +50,7 @@ static int set_up(void **state)
 	at->table.own = (struct address_list){1, {{[10] = 0xff, [11] = 0xff, [12] = 10, [15] = 2}}};
 	at->pool = pool;
 	at->index = 3;
+	at->mtu = MTU;
 	return 0;
 }
 
@@ -77,22 +79,29 @@ static struct rte_mbuf *arp(uint8_t host, uint8_t sender)
 	return m;
 }
 
-static struct rte_mbuf *ping(void)
+/* An IP packet of so many bytes, of which zeros are the data. */
+static struct rte_mbuf *ping_of(uint16_t bytes)
 {
-	static const uint8_t ip[] = {0x45, 0, 0, 36, 0, 1, 0, 0, 64, 1, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2};
-	uint8_t f[60] = {0};
+	static const uint8_t ip[] = {0x45, 0, 0, 0, 0, 1, 0, 0, 64, 1, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2};
+	uint8_t f[2048] = {0};
 	struct rte_mbuf *m;
 
 	memcpy(f, own_mac, 6);
 	memcpy(f + 6, his_mac, 6);
 	frame_put16(f + 12, 0x0800);
 	memcpy(f + 14, ip, sizeof ip);
+	frame_put16(f + 16, bytes);
 	frame_sum_ipv4(f + 14);
 	f[34] = 8;
-	frame_put16(f + 36, frame_checksum(f + 34, 16, 0));
-	m = frame_mbuf(f, sizeof f, 0);
+	frame_put16(f + 36, frame_checksum(f + 34, bytes - sizeof ip, 0));
+	m = frame_mbuf(f, bytes < 46 ? 60 : 14u + bytes, 0);
 	m->port = port;
 	return m;
+}
+
+static struct rte_mbuf *ping(void)
+{
+	return ping_of(36);
 }
 
 static bool look(struct answerer *a, struct rte_mbuf *m, uint64_t now_ns)
@@ -172,6 +181,24 @@ static void test_answers(void **state)
 	assert_int_equal(stats.answered, 2);
 	assert_int_equal(stats.unsent, 0);
 	assert_int_equal(drain(), 0);
+	assert_int_equal(rte_mempool_avail_count(pool), MBUFS);
+}
+
+/* A ping of fragments that were put together: no frame takes the answer. */
+static void test_mtu(void **state)
+{
+	struct answerer a;
+	uint32_t type;
+
+	(void)state;
+	start(&a);
+	assert_true(look(&a, ping_of(MTU), SECOND));
+	assert_int_equal(sent(&type), 14 + MTU);
+	assert_int_equal(stats.unsent, 0);
+	assert_true(look(&a, ping_of(MTU + 1), SECOND));
+	assert_int_equal(drain(), 0);
+	assert_int_equal(stats.answered, 1);
+	assert_int_equal(stats.unsent, 1);
 	assert_int_equal(rte_mempool_avail_count(pool), MBUFS);
 }
 
@@ -335,9 +362,9 @@ static void test_lock(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_answers), cmocka_unit_test(test_limit),
-		cmocka_unit_test(test_full), cmocka_unit_test(test_tries), cmocka_unit_test(test_decoder),
-		cmocka_unit_test(test_lock)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_answers), cmocka_unit_test(test_mtu),
+		cmocka_unit_test(test_limit), cmocka_unit_test(test_full), cmocka_unit_test(test_tries),
+		cmocka_unit_test(test_decoder), cmocka_unit_test(test_lock)};
 
 	rig_eal("answer");
 	return cmocka_run_group_tests(tests, set_up, NULL);
