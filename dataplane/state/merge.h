@@ -92,7 +92,8 @@ struct merge_stats {
 	uint64_t groups_evicted; /* forgotten for newer ones */
 	uint64_t groups_refused; /* rows that were not judged for lack of room */
 };
-/* As of now; not between a failed call and merge_free(). */
+/* As of now, behind a merge_run() or while merge_wants() names somebody: else step_ms is a step whose rows
+ * are still to come out. Not between a failed call and merge_free(). */
 const struct merge_stats *merge_stats(struct merge *m);
 
 /* Checks the anomaly text of a definition: what can be seen without the windows' sizes. */

@@ -43,13 +43,14 @@ static void merge_show(struct state_merge *m, uint64_t now_ns)
 	pthread_mutex_unlock(&m->shown_lock);
 }
 
-/* More is coming: what is old goes out, and is shown. */
+/* More is coming: what is old goes out, and is shown, but not in front of a run that is due: a step that is
+ * known would be taken for one that is out. */
 static void merge_age(struct state_merge *m)
 {
 	uint64_t now_ns = clock_mono_ns();
 
 	out_seal_aged(&m->out, now_ns);
-	if (now_ns - m->shown_ns > STATE_SHOW_NS)
+	if (now_ns - m->shown_ns > STATE_SHOW_NS && merge_wants(m->merge, -1) >= 0)
 		merge_show(m, now_ns);
 }
 
@@ -192,7 +193,8 @@ static int input_feed(struct state_merge *m, uint32_t partition, struct err *err
 	return rc;
 }
 
-/* One record, or a block's part that is passed over, or a run. 0; 1: nothing came; -errno. */
+/* A record, with those in front of it in its block that are passed over, or a run. 0; 1: nothing came;
+ * -errno. */
 static int merge_step(struct state_merge *m, struct err *err)
 {
 	int want = merge_wants(m->merge, -1), rc;
