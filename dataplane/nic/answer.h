@@ -23,7 +23,7 @@ struct answer_ports {
 		struct neighbour_table table; /* without addresses: nothing is answered */
 		struct rte_mempool *pool;
 		uint32_t index; /* in the configuration */
-		uint32_t mtu;	/* ports.mtu: a longer answer would be refused further down */
+		uint32_t mtu;	/* ports.mtu: no longer answer is sent */
 	} of[RTE_MAX_ETHPORTS];
 };
 
@@ -33,7 +33,7 @@ struct answerer {
 	struct neighbour_stats *stats;
 	uint64_t second;		    /* of the last question */
 	uint32_t in_second[ANSWER_BUDGETS]; /* answers in it */
-	uint32_t unsent[ANSWER_BUDGETS];    /* tries in it that were none: they cost as much */
+	uint32_t unsent[ANSWER_BUDGETS];    /* tries in it that were none: they count as much */
 };
 
 /* Worker: looks at a frame of DPDK port `id` that no listener gets. True: it was a question for us, and is

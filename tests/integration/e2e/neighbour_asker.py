@@ -1,5 +1,6 @@
 """Asks for neighbours, and answers nothing, from within a namespace. One JSON argument:
-  {how: ping, to, count}                  echo requests by a raw socket; prints how many were answered
+  {how: ping, to, count, tries, pause, more, wait}
+                                          echo requests by a raw socket; prints how many were answered
   {how: arp, iface, to, source, count, tag}
                                           ARP requests in one go, tag 0: untagged; prints how many answers came with
                                           that tag, and from which MACs
