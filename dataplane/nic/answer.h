@@ -23,7 +23,7 @@ struct answer_ports {
 		struct neighbour_table table; /* without addresses: nothing is answered */
 		struct rte_mempool *pool;
 		uint32_t index; /* in the configuration */
-		uint32_t mtu;	/* ports.mtu: no longer answer is sent */
+		uint32_t mtu;	/* the interface's of the kernel, else ports.mtu: no longer answer is sent */
 	} of[RTE_MAX_ETHPORTS];
 };
 

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include "answer.h"
+#include "driver.h"
 #include "ip_text.h"
 #include "log.h"
 #include "port_tx.h"
@@ -62,7 +63,9 @@ int answer_port_add(struct answer_ports *ports, const struct port *port, uint32_
 	kernel_has(&at->table.own, port->cfg->name);
 	at->pool = port->pool;
 	at->index = index;
-	at->mtu = (uint32_t)port->cfg->mtu;
+	at->mtu = port->driver.ifindex ? kernel_mtu(port->driver.ifindex) : 0;
+	if (!at->mtu)
+		at->mtu = (uint32_t)port->cfg->mtu;
 	return 0;
 }
 

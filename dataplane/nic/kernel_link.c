@@ -1,5 +1,5 @@
 /* The link of a kernel interface behind a port, which its driver in DPDK calls "up" whatever happens to it,
- * its multicast, and the sockets of drivers. Control thread. */
+ * its MTU, its multicast, and the sockets of drivers. Control thread. */
 #include <dirent.h>
 #include <errno.h>
 #include <linux/if_packet.h>
@@ -11,19 +11,33 @@
 
 #include "driver.h"
 
-bool kernel_link_up(int ifindex)
+/* By number, since an interface that was made anew under the same name is not the port's. */
+static bool kernel_ask(int ifindex, unsigned long what, struct ifreq *ask)
 {
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	struct ifreq ask = {0};
-	bool up;
+	bool known;
 
 	if (fd < 0)
 		return false;
-	/* By number, since an interface that was made anew under the same name is not the port's. */
-	up = if_indextoname((unsigned)ifindex, ask.ifr_name) && ioctl(fd, SIOCGIFFLAGS, &ask) == 0 &&
-	     (ask.ifr_flags & IFF_UP) && (ask.ifr_flags & IFF_RUNNING);
+	*ask = (struct ifreq){0};
+	known = if_indextoname((unsigned)ifindex, ask->ifr_name) && ioctl(fd, what, ask) == 0;
 	close(fd);
-	return up;
+	return known;
+}
+
+bool kernel_link_up(int ifindex)
+{
+	struct ifreq ask;
+
+	return kernel_ask(ifindex, SIOCGIFFLAGS, &ask) && (ask.ifr_flags & IFF_UP) &&
+	       (ask.ifr_flags & IFF_RUNNING);
+}
+
+uint32_t kernel_mtu(int ifindex)
+{
+	struct ifreq ask;
+
+	return kernel_ask(ifindex, SIOCGIFMTU, &ask) && ask.ifr_mtu > 0 ? (uint32_t)ask.ifr_mtu : 0;
 }
 
 int kernel_multicast_open(int ifindex)

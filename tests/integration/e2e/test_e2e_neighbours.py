@@ -24,6 +24,7 @@ SENDER4, TARGET = "198.18.7.1", {4: "198.18.7.2", 6: TARGETS[6]}
 TAGGED = {4: ("198.51.100.1", "198.51.100.2"), 6: ("2001:db8:7::1", "2001:db8:7::2")}
 STRANGER = {4: "198.18.7.9", 6: "2001:db8::9"}
 FLOOD = 5000
+MTU = 1400
 
 
 class Asker:
@@ -106,6 +107,18 @@ def resolved(rig, sender, asker, daemon, mac):
         rig.expect(wait_until(lambda: "FAILED" in (asker.neighbour(STRANGER[family], sender.theirs)[1] or []), 60,
                               "no neighbour"), f"IPv{family}: nobody answers for another address")
     return count
+
+
+def set_mtu(sender, mtu):
+    subprocess.run(["ip", "link", "set", sender.ours, "mtu", str(mtu)], check=True)
+
+
+def at_mtu(rig, asker, daemon):
+    """The interface's MTU is below the configuration's, and a little more than it comes in."""
+    before = metric(daemon, "neighbour_unsent")
+    rig.expect(asker.ask(how="ping", to=TARGET[4], count=1, more=MTU - 28) == 1, "a ping of the MTU is answered")
+    rig.expect(asker.ask(how="ping", to=TARGET[4], count=1, more=MTU - 27, wait=1) == 0, "one of a byte more is not")
+    rig.expect(wait_until(lambda: metric(daemon, "neighbour_unsent") == before + 1, 60, "unsent"), "but counted")
 
 
 def too_long(rig, asker, daemon):
@@ -191,9 +204,12 @@ with Rig(sys.argv[1], root=True) as rig:
         mac = f.read().strip()
     addresses = ", ".join([*TARGET.values(), *(target for _, target in TAGGED.values())])
     daemon = daemon_of(rig, sender, "answers", addresses=addresses)
+    set_mtu(sender, MTU)
     if rig.expect(daemon.start(), "sluiced runs"):
         rig.expect(shown(daemon) == addresses, "`ports` lists its addresses")
         count = resolved(rig, sender, asker, daemon, mac)
+        at_mtu(rig, asker, daemon)
+        set_mtu(sender, 1500)
         too_long(rig, asker, daemon)
         count = flood(rig, sender, asker, daemon, mac, count)
         acked(rig, sender, daemon, count)
