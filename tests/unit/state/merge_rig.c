@@ -382,6 +382,21 @@ static bool feed_good(struct rig_merge *rm, uint32_t partition, const struct rec
 	return rc == 0;
 }
 
+/* While somebody is wanted no row waits of the steps that are said to be out. */
+static void assert_shown(
+	struct rig_merge *rm, const struct rig *rig, const struct record **const *at, const uint64_t *next)
+{
+	if (merge_wants(rm->m, -1) < 0)
+		return;
+	for (uint32_t p = 0; p < rig->partitions; p++) {
+		uint64_t first = merge_position(rm->m, p);
+
+		assert_true(first <= next[p]);
+		if (first < next[p])
+			assert_true(row_of(at[p][first])->step_ms > merge_stats(rm->m)->step_ms);
+	}
+}
+
 /* Each log ends with the same mark. */
 static void assert_all_out(struct rig_merge *rm, const struct rig *rig)
 {
@@ -411,6 +426,7 @@ void rig_merge_all(struct rig_merge *rm, const struct rig *rig)
 		} else {
 			assert_true(feed_good(rm, (uint32_t)want, at[want][next[want]], next[want]));
 			next[want]++;
+			assert_shown(rm, rig, at, next);
 			tried = 0;
 		}
 	}
@@ -456,6 +472,7 @@ void rig_merge_random(struct rig_merge *rm, struct rig *rig, size_t memory_bytes
 		for (uint32_t n = rig_below(&seed, 20); n && next[p] < count[p]; n--, next[p]++)
 			if (!feed_good(rm, p, at[p][next[p]], next[p]))
 				break;
+		assert_shown(rm, rig, at, next);
 		if (!rig_below(&seed, 3)) {
 			merge_run_good(rm);
 			if (saves && !rig_below(&seed, 8))

@@ -176,7 +176,7 @@ static void event_make(struct made *m, uint64_t id, int64_t now_ms)
 	m->ev.event_time_ms = now_ms - (int64_t)(mix >> 44 & 1023); /* disorder within the bound */
 	if (mix >> 54 == 0)					    /* and some beyond: revised, or late */
 		m->ev.event_time_ms -= 4000;
-	if (mix >> 54 == 1)
+	if (mix >> 59 == 1)
 		m->ev.event_time_ms -= 30000;
 }
 
