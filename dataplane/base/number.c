@@ -104,8 +104,10 @@ bool number_double(const struct number_memory *nm, const struct number *n, const
 	double v;
 
 	if (!n->mantissa) {
-		v = 0;
-	} else if (!n->cut && n->mantissa <= 1ull << 53 && n->exp10 >= -22 && n->exp10 <= 22) {
+		*out = 0;
+		return true;
+	}
+	if (!n->cut && n->mantissa <= 1ull << 53 && n->exp10 >= -22 && n->exp10 <= 22) {
 		v = (double)n->mantissa; /* exact, so the one operation rounds once */
 		v = n->exp10 < 0 ? v / power_double[-n->exp10] : v * power_double[n->exp10];
 	} else if (!n->cut && n->exp10 >= -27 && n->exp10 <= 27 &&
@@ -118,7 +120,7 @@ bool number_double(const struct number_memory *nm, const struct number *n, const
 			return false;
 		memcpy(nm->text, text, bytes);
 		nm->text[bytes] = 0;
-		*out = strtod_l(nm->text, NULL, nm->c_locale);
+		*out = strtod_l(nm->text, NULL, nm->c_locale) + 0.0;
 		return !isinf(*out);
 	}
 	*out = n->negative ? -v : v;

@@ -34,7 +34,8 @@ struct number_memory {
 bool number_memory_init(struct number_memory *nm, uint32_t text_bytes);
 void number_memory_free(struct number_memory *nm);
 
-/* Nearest double; false if it is beyond the largest. text: what number_walk read. */
+/* Nearest double, 0 never with a sign: one value, one key. False if it is beyond the largest. text: what
+ * number_walk read. */
 bool number_double(const struct number_memory *nm, const struct number *n, const uint8_t *text,
 	uint32_t bytes, double *out);
 

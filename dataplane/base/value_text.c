@@ -96,6 +96,29 @@ size_t uuid_text(char out[UUID_TEXT_BYTES], const uint8_t id[16])
 	return UUID_TEXT_BYTES - 1;
 }
 
+bool decimal_of_text(const char *text, int64_t max, int64_t *millionths)
+{
+	const char *p = text + (*text == '-'), *digits = p;
+	int places = -1;
+	__int128 v = 0;
+
+	for (; *p; p++) {
+		if (*p == '.' && places < 0 && p > digits && p[1]) {
+			places = 0;
+			continue;
+		}
+		if (*p < '0' || *p > '9' || v > max || (places >= 0 && ++places > 6))
+			break;
+		v = v * 10 + (*p - '0');
+	}
+	for (int i = places < 0 ? 0 : places; i < 6 && v <= max; i++)
+		v *= 10;
+	if (*p || p == digits || v > max)
+		return false;
+	*millionths = (int64_t)(*text == '-' ? -v : v);
+	return true;
+}
+
 bool uuid_of_text(const char *text, uint8_t id[16])
 {
 	char again[UUID_TEXT_BYTES];

@@ -16,6 +16,10 @@ size_t number_text(char out[NUMBER_TEXT_BYTES], double v);
 #define DECIMAL_TEXT_BYTES 48
 size_t decimal_text(char out[DECIMAL_TEXT_BYTES], __int128 millionths);
 
+/* And back, exactly: digits, perhaps '-' before them, perhaps a point and at most six digits more. False: not
+ * such a text, or beyond +-max. */
+bool decimal_of_text(const char *text, int64_t max, int64_t *millionths);
+
 size_t integer_text(char out[DECIMAL_TEXT_BYTES], int64_t v);
 
 /* Lower case, RFC 9562: 36 characters. */

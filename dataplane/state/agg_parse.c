@@ -7,6 +7,7 @@
 
 #include "agg_priv.h"
 #include "nearest.h"
+#include "value_text.h"
 
 enum argument { ARG_NONE, ARG_NUMBER, ARG_TEXT, ARG_TEXT_K, ARG_WHEN };
 
@@ -285,7 +286,9 @@ static int part_value(struct agg_part *part, const struct agg_spec *spec, struct
 		return err_set(
 			err, -EINVAL, "%s=%s: not a number", field_table[part->field].name, spec->value);
 	number += 0.0;
-	millionths = part->decimal ? llround(number * 1e6) : 0;
+	millionths = 0;
+	if (part->decimal && !decimal_of_text(spec->value, FIELD_DECIMAL_MAX, &millionths))
+		millionths = llround(number * 1e6); /* an exponent, or more decimals than there are */
 	memcpy(part->value, part->decimal ? (const void *)&millionths : &number, sizeof number);
 	part->value_bytes = sizeof number;
 	return 0;

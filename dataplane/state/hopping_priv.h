@@ -5,6 +5,7 @@
 #include "hop_column.h"
 
 #define HOP_ELEMENT_BYTES 16u /* logical, beside the cell */
+#define HOP_PANE_BYTES 512u   /* logical, of an empty one */
 
 /* An element: this, then the cell. */
 struct hop_element {

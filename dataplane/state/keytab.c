@@ -6,7 +6,7 @@
 #include "must.h"
 
 #define BUCKETS_FIRST 2u
-#define CHUNK_FIRST_BITS 10u /* the first chunk is 4 KiB, each next one twice as large */
+#define CHUNK_FIRST_BITS 7u /* the first chunk is 512 bytes, each next one twice as large */
 #define CHUNK_BITS_MASK ((1u << KEYTAB_CHUNK_BITS) - 1)
 #define SEGMENT_BYTES (KEYTAB_SEGMENT_BUCKETS * sizeof(struct keytab_bucket))
 #define PART_BUCKETS (KEYTAB_SEGMENTS * KEYTAB_SEGMENT_BUCKETS)

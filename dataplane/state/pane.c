@@ -42,6 +42,13 @@ static uint32_t pane_list_place(const struct pane_list *list, int64_t start_ms)
 	return low;
 }
 
+static bool pane_list_has(const struct pane_list *list, int64_t start_ms)
+{
+	uint32_t at = pane_list_place(list, start_ms);
+
+	return at < list->count && list->pane[at]->start_ms == start_ms;
+}
+
 struct pane *pane_list_get(
 	struct pane_list *list, const struct stage_window *w, int64_t start_ms, int64_t end_ms)
 {
@@ -280,13 +287,19 @@ bool pane_list_load(
 }
 
 /* ---- revisions ---- */
+bool revision_room(const struct revisions *r, const struct stage_window *w, int64_t start_ms, int64_t windows)
+{
+	int64_t max = w->st->full ? PANE_LIST_FULL : PANE_LIST_MAX;
+
+	return r->list.count + windows <= max || (windows == 1 && pane_list_has(&r->list, start_ms));
+}
+
 void revision_add(struct revisions *r, struct stage_window *w, const struct stage_pick *p,
 	const struct stage_run *run, int64_t start_ms, int64_t end_ms)
 {
 	struct pane *pane = pane_list_get(&r->list, w, start_ms, end_ms);
 
-	if (!pane)
-		return;
+	must(pane);
 	r->due_ms = stage_step_of(w->st, w->st->step_ms + 1);
 	pane_add(pane, w, pane_entry_get(pane, w, p), run, p->index);
 }
@@ -294,10 +307,16 @@ void revision_add(struct revisions *r, struct stage_window *w, const struct stag
 /* How many revisions the window had. */
 static struct revision_count *revision_had(struct revisions *r, int64_t end_ms)
 {
-	uint32_t i = 0;
+	uint32_t i = 0, high = r->had_count;
 
-	while (i < r->had_count && r->had[i].end_ms < end_ms)
-		i++;
+	while (i < high) {
+		uint32_t middle = (i + high) / 2;
+
+		if (r->had[middle].end_ms < end_ms)
+			i = middle + 1;
+		else
+			high = middle;
+	}
 	if (i == r->had_count || r->had[i].end_ms != end_ms) {
 		if (r->had_count == r->had_room) {
 			r->had_room = r->had_room * 2 + 8;

@@ -10,8 +10,9 @@
 
 #include "stage_priv.h"
 
-#define PANE_BYTES 512u	     /* logical, of an empty one */
+#define PANE_BYTES 2048u     /* of an empty one: its table, its arena, the list's place */
 #define PANE_LIST_MAX 65536u /* of a definition */
+#define PANE_LIST_FULL 1024u /* of revisions, when memory is used up: of `other`, mostly */
 
 struct pane {
 	int64_t start_ms, end_ms;
@@ -110,7 +111,10 @@ struct revisions {
 	uint32_t had_count, had_room;
 };
 
-/* Adds an event to a window that was emitted. */
+/* Whether as many windows, from the one that begins at start_ms on, can be revised: their panes have room. */
+bool revision_room(
+	const struct revisions *r, const struct stage_window *w, int64_t start_ms, int64_t windows);
+/* Adds an event to a window that was emitted, and that has room. */
 void revision_add(struct revisions *r, struct stage_window *w, const struct stage_pick *p,
 	const struct stage_run *run, int64_t start_ms, int64_t end_ms);
 static inline int64_t revision_due(const struct revisions *r)

@@ -17,14 +17,14 @@
  * Which events count: RECORD_EVENT without RECORD_F_SUPPRESSED that pass the filter, with times of at most
  * 2^52 ms. Other kinds only count as records, but ticks, and suppressed events, move the watermark. For each
  * definition events = window.events + filtered + late. An event is one of
- *   filtered  no event for this definition, or (session, funnel) without the key's field, or further ahead
- *             than 65536 panes
- *   late      for all of its windows. A RECORD_LATE is emitted, once for all definitions
- *   events    else; of these late_allowed: of windows that had been emitted, which come out as revisions, all
- *             of a window and a step under one number, which is the partition's: 1, 2, ...
+ *   filtered  no event for this definition, or (session, funnel) without the key's field
+ *   late      for all of its windows, or there is no pane for it: a definition has 65536 that are open, and
+ * as many windows to be revised by the next step (1024 where memory is used up). A RECORD_LATE is emitted,
+ * once for all definitions events    else; of these late_allowed: of windows that had been emitted, which
+ * come out as revisions, all of a window and a step under one number, which is the partition's: 1, 2, ...
  *
- * Hopping: an event that is late for some of its windows counts in the others; the slide is a multiple of
- * plan->step_ms.
+ * Hopping: an event that is late for some of its windows counts in the others; those that could be revised
+ * are so together, or, without room, none (late_panes); the slide is a multiple of plan->step_ms.
  *
  * Sessions: an event at t is [t, t + gap); intervals of a key that overlap or touch are one session, as in
  * Flink's TimeWindow.intersects(), as long as the watermark has not reached its end. Late: it touches no such

@@ -311,27 +311,10 @@ static int number_value(struct reader *rd, double *out)
 	return 0;
 }
 
-/* Digits with at most six behind the point, exactly, as millionths. */
 static int decimal_value(struct reader *rd, int64_t *out)
 {
-	const char *p = rd->text + (*rd->text == '-'), *digits = p;
-	int places = -1;
-	__int128 v = 0;
-
-	for (; *p; p++) {
-		if (*p == '.' && places < 0 && p > digits && p[1]) {
-			places = 0;
-			continue;
-		}
-		if (*p < '0' || *p > '9' || v > FIELD_DECIMAL_MAX || (places >= 0 && ++places > 6))
-			break;
-		v = v * 10 + (*p - '0');
-	}
-	for (int i = places < 0 ? 0 : places; i < 6 && v <= FIELD_DECIMAL_MAX; i++)
-		v *= 10;
-	if (*p || p == digits || v > FIELD_DECIMAL_MAX)
+	if (!decimal_of_text(rd->text, FIELD_DECIMAL_MAX, out))
 		return expected(rd, "an amount as 12.5, with at most six decimals");
-	*out = (int64_t)(*rd->text == '-' ? -v : v);
 	return 0;
 }
 

@@ -154,15 +154,13 @@ static uint32_t user_of(struct funnel *f, struct stage_pick *p)
 	const struct stage_window *w = &f->w;
 	uint32_t ref;
 
-	if (w->st->full)
-		return 0;
 	if (p->entry && stage_key_is(&f->users, p->entry, p))
 		return (uint32_t)p->at;
 	stage_key_want(w, p);
 	if (p->other)
 		return 0;
 	if (!keytab_find(&f->users, p->tag, p->key, p->key_bytes, &ref)) {
-		if (f->users.count >= w->def->keys_max)
+		if (w->st->full || f->users.count >= w->def->keys_max)
 			return 0;
 		keytab_add(&f->users, p->tag, p->key, p->key_bytes, &ref);
 	}

@@ -81,8 +81,8 @@ static void hopping_free(struct stage_window *w)
 
 /* ---- runs ---- */
 
-/* Revises the windows that were emitted and still take the event; counts those that it is too late for. True
- * if one was revised. */
+/* Revises the windows that were emitted and still take the event, all if there is room; counts those that it
+ * is too late for. True if one was revised. */
 static bool late_windows(struct hopping *h, struct stage_run *run, struct stage_pick *p)
 {
 	const struct window_def *def = h->w.def;
@@ -100,6 +100,10 @@ static bool late_windows(struct hopping *h, struct stage_run *run, struct stage_
 		last = h->closed + 1;
 	if (h->closed == STAGE_NO_TIME || first > last)
 		return false;
+	if (!revision_room(&h->revisions, &h->w, (first - h->panes) * def->slide_ms, last - first + 1)) {
+		h->w.stats->late_panes += (uint64_t)(last - first + 1);
+		return false;
+	}
 	stage_key(&h->w, p);
 	for (; first <= last; first++)
 		revision_add(&h->revisions, &h->w, p, run, (first - h->panes) * def->slide_ms,
@@ -128,6 +132,7 @@ static uint32_t hopping_pick(struct hopping *h, struct stage_run *run)
 	for (uint32_t i = 0; i < run->count; i++) {
 		struct stage_pick *p = &pick[count];
 		int64_t wm = run->watermark_ms[i], at_ms;
+		bool open, revised;
 
 		if (!stage_filter(w, run->rec[i])) {
 			w->stats->filtered++;
@@ -140,16 +145,19 @@ static uint32_t hopping_pick(struct hopping *h, struct stage_run *run)
 			stage_late(w, run, i);
 			continue;
 		}
-		if (p->at >= usable) { /* there will be a window with this pane */
-			if (!hop_pane_get(h, p->at)) {
-				w->stats->filtered++;
-				continue;
-			}
-			count++;
+		open = p->at >= usable; /* there will be a window with this pane */
+		if (open && !hop_pane_get(h, p->at)) {
+			stage_late(w, run, i);
+			continue;
 		}
+		revised = wm >= at_ms + slide_ms && late_windows(h, run, p);
+		if (!open && !revised) {
+			stage_late(w, run, i);
+			continue;
+		}
+		count += open;
 		w->stats->events++;
-		if (wm >= at_ms + slide_ms)
-			w->stats->late_allowed += late_windows(h, run, p);
+		w->stats->late_allowed += revised;
 	}
 	return count;
 }
@@ -358,7 +366,7 @@ static void hopping_measure(const struct stage_window *w, uint64_t *keys, uint64
 
 	*keys += h->elements;
 	*bytes += keytab_logical_bytes(&h->keys) + h->elements * (h->stride + HOP_ELEMENT_BYTES) +
-		  agg_arena_used(h->prefixes) + h->pane_count * (uint64_t)PANE_BYTES;
+		  agg_arena_used(h->prefixes) + h->pane_count * (uint64_t)HOP_PANE_BYTES;
 	for (uint32_t i = 0; i < h->pane_count; i++)
 		*bytes += agg_arena_used(h->pane[i].arena);
 	pane_list_measure(&h->revisions.list, keys, bytes);

@@ -45,6 +45,10 @@ static struct pane *event_pane(struct tumbling *tw, struct stage_run *run, struc
 		return NULL;
 	}
 	if (end <= w->st->step_ms) {
+		if (!revision_room(&tw->revisions, w, start, 1)) {
+			stage_late(w, run, p->index);
+			return NULL;
+		}
 		stage_key(w, p);
 		revision_add(&tw->revisions, w, p, run, start, end);
 		w->stats->late_allowed++;
@@ -54,7 +58,7 @@ static struct pane *event_pane(struct tumbling *tw, struct stage_run *run, struc
 	if (!pane)
 		pane = pane_list_get(&tw->panes, w, start, end);
 	if (!pane)
-		w->stats->filtered++;
+		stage_late(w, run, p->index);
 	return pane;
 }
 

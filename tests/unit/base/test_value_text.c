@@ -80,6 +80,32 @@ static void test_decimal(void **state)
 	assert_string_equal(out, "-170141183460469231731687303715884.105728");
 }
 
+/* Millionths of a text, or -1: it is none. */
+static int64_t decimal_read(const char *text)
+{
+	int64_t v = 0;
+
+	return decimal_of_text(text, INT64_MAX / 10, &v) ? v : -1;
+}
+
+static void test_decimal_read(void **state)
+{
+	static const char *const none[] = {"", "-", ".5", "5.", "1e3", " 1", "1 ", "+1", "--1", "1.2.3",
+		"1.0000001", "922337203685.477581", "99999999999999999999", "0x1"};
+
+	(void)state;
+	assert_int_equal(decimal_read("12.5"), 12500000);
+	assert_int_equal(decimal_read("-0.000002"), -2);
+	assert_int_equal(decimal_read("-3"), -3000000);
+	assert_int_equal(decimal_read("007.10"), 7100000);
+	assert_int_equal(decimal_read("922337203685.477580"), 922337203685477580);
+	for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
+		int64_t v;
+
+		assert_false(decimal_of_text(none[i], INT64_MAX / 10, &v));
+	}
+}
+
 static void test_integer(void **state)
 {
 	char out[DECIMAL_TEXT_BYTES];
@@ -111,6 +137,7 @@ int main(void)
 		cmocka_unit_test(test_number_cases),
 		cmocka_unit_test(test_number_any),
 		cmocka_unit_test(test_decimal),
+		cmocka_unit_test(test_decimal_read),
 		cmocka_unit_test(test_integer),
 		cmocka_unit_test(test_uuid),
 	};

@@ -1,0 +1,215 @@
+/* The state stage where there is no more room: what came in is in rows, or late, and counted as that. */
+#include "stage_model.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define HOUR 3600000ll
+#define EARLIER 70000u /* more than a list of panes holds */
+#define PANES 65536u
+#define PANES_FULL 1024u
+
+static void put(struct rig_stream *s, int64_t t, int64_t received, uint32_t user, uint32_t page)
+{
+	const struct rig_event ev = {.kind = RECORD_EVENT,
+		.type = EVENT_TYPE_click,
+		.time_ms = RIG_TIME + t,
+		.receive_ms = RIG_TIME + received,
+		.user = user,
+		.page = page,
+		.amount = INT64_MIN,
+		.port = 4000};
+
+	rig_stream_put(s, &ev);
+}
+
+struct full {
+	struct window_plan *plan;
+	struct stage *st;
+	struct bytes out;
+	struct rig_stream s;
+};
+
+/* Runs one definition over f->s; `end`: the watermark behind it. */
+static const struct stage_window_stats *run(
+	struct full *f, const char *text, uint64_t bound, size_t memory_bytes, int64_t end)
+{
+	uint32_t blocks = f->s.blocks + 1;
+
+	rig_block_end(&f->s, INT64_MIN);
+	rig_block_end(&f->s, RIG_TIME + end);
+	f->plan = rig_plan(1000, 1, &text);
+	f->st = rig_stage(f->plan, bound, memory_bytes, &f->out);
+	rig_run(f->st, &f->s, 0, blocks);
+	rig_check_conservation(f->st);
+	rig_run(f->st, &f->s, blocks, f->s.blocks);
+	rig_check_conservation(f->st);
+	return &stage_stats(f->st)->window[0];
+}
+
+static void end(struct full *f)
+{
+	stage_free(f->st);
+	window_plan_free(f->plan);
+	bytes_free(&f->out);
+	rig_stream_free(&f->s);
+}
+
+static int count_take(void *arg, const struct agg_value *v)
+{
+	*(uint64_t *)arg += v->u64;
+	return 1;
+}
+
+/* Sum of the counts of rows, of those with this first part of the key; NULL: of all. */
+static uint64_t counted(const struct full *f, const char *key)
+{
+	const struct record *rec;
+	uint64_t sum = 0;
+	size_t at = 0;
+
+	while ((rec = rig_next(&f->out, &at))) {
+		const struct row *row = row_of(rec);
+		const uint8_t *part = NULL;
+		uint32_t bytes = 0;
+
+		if (rec->kind != RECORD_ROW)
+			continue;
+		if (key && (!row_key_part(row, 0, &part, &bytes) || bytes != strlen(key) ||
+				   memcmp(part, key, bytes) != 0))
+			continue;
+		agg_values(f->plan->def[0]->aggs, row_agg(row), row->agg_bytes, count_take, &sum);
+	}
+	return sum;
+}
+
+static uint64_t late_records(const struct full *f)
+{
+	const struct record *rec;
+	uint64_t count = 0;
+	size_t at = 0;
+
+	while ((rec = rig_next(&f->out, &at)))
+		count += rec->kind == RECORD_LATE;
+	return count;
+}
+
+/* Events of as many windows that are out as no list holds, within one step. */
+static void test_revisions(void **state)
+{
+	const struct stage_window_stats *w;
+	struct full f = {0};
+
+	(void)state;
+	put(&f.s, 30 * HOUR, 30 * HOUR, 0, 0);
+	for (uint32_t i = 0; i < EARLIER; i++)
+		put(&f.s, 10 * HOUR + i * 1000ll, 30 * HOUR, 1, 0);
+	put(&f.s, 10 * HOUR, 30 * HOUR, 2, 0); /* a window that has a pane */
+	w = run(&f, "name=w kind=tumbling size=1s lateness=1d by=user_id aggregates=count", 10000, SIZE_MAX,
+		31 * HOUR);
+	assert_int_equal(w->late, EARLIER - PANES);
+	assert_int_equal(w->late_allowed, PANES + 1);
+	assert_int_equal(counted(&f, NULL), PANES + 2);
+	assert_int_equal(late_records(&f), EARLIER - PANES);
+	end(&f);
+}
+
+/* Each late event revises 3600 windows, or none of them. */
+static void test_revisions_hopping(void **state)
+{
+	const uint32_t fit = PANES / 3600;
+	const struct stage_window_stats *w;
+	struct full f = {0};
+
+	(void)state;
+	put(&f.s, 40 * HOUR, 40 * HOUR, 0, 0);
+	for (uint32_t i = 0; i < fit + 3; i++)
+		put(&f.s, 17 * HOUR + i * HOUR, 40 * HOUR, 1, 0);
+	put(&f.s, 40 * HOUR - 1800500, 40 * HOUR, 2, 0); /* of half of its windows, the others are open */
+	w = run(&f, "name=w kind=hopping size=1h slide=1s lateness=1d by=user_id aggregates=count", 10000,
+		SIZE_MAX, 42 * HOUR);
+	assert_int_equal(w->late_allowed, fit);
+	assert_int_equal(w->late, 3);
+	assert_int_equal(w->events, fit + 2);
+	assert_int_equal(late_records(&f), 3);
+	assert_int_equal(counted(&f, "u1"), fit * 3600);
+	assert_in_range(counted(&f, "u2"), 1700, 1900);
+	assert_int_equal(counted(&f, "u2") + w->late_panes, 3600 * 4);
+	end(&f);
+}
+
+/* Open windows: a bound of a day. */
+static void test_open(void **state)
+{
+	static const char *const text[] = {"name=w kind=tumbling size=1s by=user_id aggregates=count",
+		"name=w kind=hopping size=2s slide=1s by=user_id aggregates='count, distinct(page)'"};
+
+	(void)state;
+	for (uint32_t i = 0; i < 2; i++) {
+		const struct stage_window_stats *w;
+		struct full f = {0};
+
+		put(&f.s, 30 * HOUR, 30 * HOUR, 0, 0);
+		for (uint32_t k = 0; k < EARLIER; k++)
+			put(&f.s, 8 * HOUR + k * 1000ll, 30 * HOUR, 1, 0);
+		w = run(&f, text[i], 24 * HOUR, SIZE_MAX, 60 * HOUR);
+		assert_int_equal(w->filtered, 0);
+		assert_int_equal(w->late, EARLIER + 1 - PANES);
+		assert_int_equal(counted(&f, NULL), PANES * (i + 1));
+		assert_int_equal(late_records(&f), w->late);
+		end(&f);
+	}
+}
+
+/* With memory used up revisions go on, for as many windows as cost little; the account knows what they cost.
+ */
+static void test_memory(void **state)
+{
+	const struct stage_window_stats *w;
+	struct full f = {0};
+
+	(void)state;
+	put(&f.s, 30 * HOUR, 30 * HOUR, 0, 0);
+	for (uint32_t i = 0; i < EARLIER; i++)
+		put(&f.s, 10 * HOUR + i * 1000ll, 30 * HOUR, 1, 0);
+	rig_block_end(&f.s, INT64_MIN);
+	w = run(&f, "name=w kind=tumbling size=1s lateness=1d by=user_id aggregates=count", 10000, 1 << 20,
+		31 * HOUR);
+	assert_in_range(w->late_allowed, PANES_FULL, PANES_FULL + 1024);
+	assert_int_equal(counted(&f, NULL), w->late_allowed + 1);
+	assert_int_equal(late_records(&f), EARLIER - w->late_allowed);
+	end(&f);
+}
+
+/* Users that a funnel follows are followed to the end. */
+static void test_funnel(void **state)
+{
+	(void)state;
+	for (int full = 0; full < 2; full++) {
+		const struct stage_window_stats *w;
+		struct full f = {0};
+
+		put(&f.s, 0, 0, 1, 0);
+		for (uint32_t i = 0; i < 1023; i++) /* memory is looked at behind so many records */
+			put(&f.s, 1 + i / 10, 100, 2 + i, 0);
+		put(&f.s, 500, 500, 1, 1);
+		put(&f.s, 501, 501, 5000, 0);
+		w = run(&f,
+			"name=w kind=funnel size=1s within=10s by=user_id steps='v: page = /p0; b: page = "
+			"/p1' aggregates=count",
+			1000, full ? 60000 : SIZE_MAX, 30000);
+		assert_int_equal(counted(&f, "b"), 1);
+		assert_int_equal(counted(&f, "v"), full ? 1024 : 1025);
+		assert_int_equal(w->other, full);
+		end(&f);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_revisions),
+		cmocka_unit_test(test_revisions_hopping), cmocka_unit_test(test_open),
+		cmocka_unit_test(test_memory), cmocka_unit_test(test_funnel)};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
