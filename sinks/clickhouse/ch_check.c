@@ -98,7 +98,9 @@ static int column_compare(const char *database, const struct ch_table *table, co
 		return 0;
 	ch_column_type(expected, column);
 	if (strcmp(cell(rows, i, 2), expected) != 0)
-		return err_set(err, -EINVAL, "clickhouse: table %s.%s: column %s has type %s, expected %s",
+		return err_set(err, -EINVAL,
+			"clickhouse: table %s.%s: column %s has type %s, expected %s: "
+			"change or rename it (a value of a window can have another name, by `as NAME`)",
 			database, table->name, column->name, cell(rows, i, 2), expected);
 	if (strcmp(cell(rows, i, 3), "MATERIALIZED") == 0 || strcmp(cell(rows, i, 3), "ALIAS") == 0)
 		return err_set(err, -EINVAL,

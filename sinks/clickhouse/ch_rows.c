@@ -292,6 +292,7 @@ static int input_add(struct ch_rows *rows, struct ch_source *src, uint32_t gener
 	int rc;
 
 	if (rec->kind != RECORD_EVENT && rec->kind != RECORD_REFUSED) {
+		record_taken(rows, rec, 0); /* its time: without traffic there are no others */
 		rows->tally.other++;
 		return 0;
 	}

@@ -42,6 +42,24 @@ static void test_weight(void **state)
 	ch_rows_free(&rows);
 }
 
+/* Records that have no row are delivered, too: how far a sink has come is seen by their time. */
+static void test_time(void **state)
+{
+	struct record tick = {.bytes = sizeof tick, .kind = RECORD_TICK, .receive_time_ms = 1715200123999};
+	struct ch_rows rows;
+	struct err err;
+
+	(void)state;
+	ch_rows_init(&rows, "n", 1, 0, NULL);
+	assert_int_equal(add(&rows, 0), 0);
+	assert_int_equal(rows.tally.last_time_ms, 1715200123456);
+	assert_int_equal(ch_rows_add(&rows, &tick, 1, 1, &err), 0);
+	assert_int_equal(rows.tally.last_time_ms, 1715200123999);
+	assert_int_equal(rows.row_count, 1);
+	assert_int_equal(rows.tally.other, 1);
+	ch_rows_free(&rows);
+}
+
 #define RECORDS 700u
 #define TS 1715200123456ll
 #define DAY_MS 86400000ll
@@ -182,7 +200,7 @@ static void test_held(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_weight),
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_weight), cmocka_unit_test(test_time),
 		cmocka_unit_test_setup_teardown(test_held, rig_make, rig_free)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
