@@ -68,7 +68,7 @@ static int write_state(const struct sup *s)
 	for (int i = 0; i < CHILDREN; i++) {
 		const struct sup_child *c = &s->child[i];
 
-		if (!s->wanted[i])
+		if (!s->wanted[i] || !c->name) /* not made yet: another's failed */
 			continue;
 		fprintf(f, "%s_state=%s\n%s_pid=%d\n%s_restarts=%u\n", c->name, names[c->state], c->name,
 			c->pid, c->name, c->restarts);

@@ -68,7 +68,8 @@ static void help(void)
 {
 	printf("sluice-verify: compares journal, Kafka and ClickHouse by address and event id\n\n"
 	       "  --journal DIR          the journal; sluiced must not be running\n"
-	       "  --rules DIR            its ruleset generations; without it alerts are not compared\n"
+	       "  --rules DIR            node.data_dir, which has its ruleset generations; without it alerts "
+	       "are not compared\n"
 	       "  --kafka HOST:PORT      brokers; without it Kafka is not compared\n"
 	       "  --clickhouse URL       http://HOST:PORT; without it ClickHouse is not compared\n"
 	       "  --database NAME        (rt)   --user NAME (default)   --password-file FILE\n"
