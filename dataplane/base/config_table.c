@@ -216,9 +216,13 @@ int config_value_parse(const struct config_key *key, void *base, const char *tex
 	uint64_t v = 0;
 
 	if (!value_get(key, text, &v) || (ranged && (v < key->min || v > key->max))) {
+		char has[32] = "";
+
 		config_key_expected(key, expected, sizeof expected);
-		return err_set(
-			err, -EINVAL, "%s.%s: '%.80s': expected %s", key->section, key->name, text, expected);
+		if (key->kind == CONFIG_KIND_STR && v > key->max)
+			snprintf(has, sizeof has, ", has %" PRIu64, v);
+		return err_set(err, -EINVAL, "%s.%s: '%.80s': expected %s%s", key->section, key->name, text,
+			expected, has);
 	}
 	if (key->kind == CONFIG_KIND_STR) {
 		memset(at, 0, sizeof(config_str));

@@ -180,6 +180,8 @@ static void test_errors(void **state)
 			"t.yaml:2:11: eal.memory: '1MB': expected bytes (as 4096, 64KiB, 1MiB, 2GiB)"},
 		{"node:\n  id: \"a\\tb\"\n", "t.yaml:2:7: node.id: 'a\tb': expected text of 1 to 64 bytes"},
 		{"node:\n  id: [a]\n", "t.yaml:2:7: node.id: not a single value: expected text"},
+		{"node:\n  id: 0123456789012345678901234567890123456789012345678901234567890123456789\n",
+			"expected text of 1 to 64 bytes, has 70"},
 		{"node:\n  id: [a]\n", "bytes (several in one text: \"a, b\")"},
 		{"node:\n  id:\n", "node.id: no value: expected text"},
 		{"node: 5\n", "t.yaml:1:7: node: expected keys with values"},
