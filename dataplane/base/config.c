@@ -77,7 +77,9 @@ static int mapping_read(const struct ytree *tree, const struct config_section *s
 			config_key_expected(key, expected, sizeof expected);
 			return ynode_err(tree, it, err, "%s.%s: %s: expected %s%s", section->name, key->name,
 				it->kind == YNODE_SCALAR ? "no value" : "not a single value", expected,
-				it->kind == YNODE_SEQ ? " (several in one text: \"a, b\")" : "");
+				it->kind == YNODE_SEQ && strstr(key->help, "separated by commas")
+					? " (several in one text: \"a, b\")"
+					: "");
 		}
 		if (config_value_parse(key, base, it->text, &inner))
 			return ynode_err(tree, it, err, "%s", inner.text);

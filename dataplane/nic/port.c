@@ -88,7 +88,7 @@ static int port_attach(struct port *port, const struct config_ports *cfg, uint32
 	if (rc)
 		return err_set(err, rc, "port %s: DPDK could not make %s with \"%s\": %s%s", cfg->name,
 			port->device, args, rte_strerror(-rc),
-			rc == -EPERM && !strncmp(cfg->device, "net_pcap", 8)
+			rc == -EPERM && driver_arg(cfg->device, "rx_pcap", file, sizeof file)
 				? " (is it a capture file? DPDK's own line above says more)"
 			: rc == -EPERM
 				? " (af_packet needs CAP_NET_RAW, af_xdp and tap CAP_NET_ADMIN as well)"

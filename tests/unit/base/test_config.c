@@ -182,7 +182,7 @@ static void test_errors(void **state)
 		{"node:\n  id: [a]\n", "t.yaml:2:7: node.id: not a single value: expected text"},
 		{"node:\n  id: 0123456789012345678901234567890123456789012345678901234567890123456789\n",
 			"expected text of 1 to 64 bytes, has 70"},
-		{"node:\n  id: [a]\n", "bytes (several in one text: \"a, b\")"},
+		{"windows:\n  - {name: w, by: [page, country]}\n", "bytes (several in one text: \"a, b\")"},
 		{"node:\n  id:\n", "node.id: no value: expected text"},
 		{"node: 5\n", "t.yaml:1:7: node: expected keys with values"},
 		{"ports: {name: a}\n", "t.yaml:1:8: ports: expected a list"},
