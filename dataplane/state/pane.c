@@ -42,13 +42,6 @@ static uint32_t pane_list_place(const struct pane_list *list, int64_t start_ms)
 	return low;
 }
 
-static bool pane_list_has(const struct pane_list *list, int64_t start_ms)
-{
-	uint32_t at = pane_list_place(list, start_ms);
-
-	return at < list->count && list->pane[at]->start_ms == start_ms;
-}
-
 struct pane *pane_list_get(
 	struct pane_list *list, const struct stage_window *w, int64_t start_ms, int64_t end_ms)
 {
@@ -289,9 +282,15 @@ bool pane_list_load(
 /* ---- revisions ---- */
 bool revision_room(const struct revisions *r, const struct stage_window *w, int64_t start_ms, int64_t windows)
 {
-	int64_t max = w->st->full ? PANE_LIST_FULL : PANE_LIST_MAX;
+	const struct pane_list *list = &r->list;
+	int64_t slide_ms = w->def->slide_ms, most = PANE_LIST_MAX, have;
 
-	return r->list.count + windows <= max || (windows == 1 && pane_list_has(&r->list, start_ms));
+	if (w->st->full) {
+		most = w->def->size_ms / slide_ms; /* what one event may need */
+		most = most < PANE_LIST_FULL ? PANE_LIST_FULL : most;
+	}
+	have = pane_list_place(list, start_ms + windows * slide_ms) - pane_list_place(list, start_ms);
+	return list->count + windows - have <= most || windows == have;
 }
 
 void revision_add(struct revisions *r, struct stage_window *w, const struct stage_pick *p,

@@ -111,7 +111,8 @@ struct revisions {
 	uint32_t had_count, had_room;
 };
 
-/* Whether as many windows, from the one that begins at start_ms on, can be revised: their panes have room. */
+/* Whether as many windows, one each slide from the one that begins at start_ms on, can be revised: those that
+ * have no pane yet have room for one. */
 bool revision_room(
 	const struct revisions *r, const struct stage_window *w, int64_t start_ms, int64_t windows);
 /* Adds an event to a window that was emitted, and that has room. */

@@ -17,11 +17,15 @@
  * Which events count: RECORD_EVENT without RECORD_F_SUPPRESSED that pass the filter, with times of at most
  * 2^52 ms. Other kinds only count as records, but ticks, and suppressed events, move the watermark. For each
  * definition events = window.events + filtered + late. An event is one of
- *   filtered  no event for this definition, or (session, funnel) without the key's field
- *   late      for all of its windows, or there is no pane for it: a definition has 65536 that are open, and
- * as many windows to be revised by the next step (1024 where memory is used up). A RECORD_LATE is emitted,
- * once for all definitions events    else; of these late_allowed: of windows that had been emitted, which
- * come out as revisions, all of a window and a step under one number, which is the partition's: 1, 2, ...
+ *
+ *   filtered: no event for this definition, or (session, funnel) without the key's field;
+ *
+ *   late: for all of its windows, or without a pane: 65536 windows of a definition can be open, and as
+ *   many be revised by the next step (1024, or one event's, where memory is used up). A RECORD_LATE is
+ *   emitted, once for all definitions;
+ *
+ *   events: else; of these late_allowed: of windows that had been emitted, which come out as revisions, all
+ *   of a window and a step under one number, which is the partition's: 1, 2, ...
  *
  * Hopping: an event that is late for some of its windows counts in the others; those that could be revised
  * are so together, or, without room, none (late_panes); the slide is a multiple of plan->step_ms.
@@ -36,8 +40,9 @@
  * step or `within` after its first (that millisecond included), an event counts if it could be the next step,
  * and as no more than one step; whatever else comes, the first step again too, changes nothing. So each
  * (attempt, step) counts once, in the window of the attempt. Rows: key = the step's name alone; only of steps
- * that were reached, or, with conversion_rate, of all. Users beyond keys_max are not followed: their events
- * are counted as `other`, in no row.
+ * that were reached, or, with conversion_rate, of all. Users beyond keys_max, and new ones where
+ * memory is used up, are not followed: their events are counted as `other`, in no row. Then those who are
+ * there take no first steps more, and at most twice as many events as there are steps wait of each.
  *
  * Stateful rules (cep.h): a note "event=rules generation=N", alone in its block, puts generation N in force
  * behind it. Hits mean the generation in their block's header. Alerts of an event come out before it would as

@@ -1,10 +1,5 @@
-/* Funnels: how many attempts reach each of a list of steps. State thread of a partition; in: runs of events;
- * out: rows by stage_row(), one for each window and step that was reached; with conversion_rate of each step,
- * since where nobody came to a step the attempts still count for its rate.
- *
- * Events wait until the watermark has passed them, and are then looked at in (event time, offset) order, so
- * that disorder within the bound makes no difference; what comes below the watermark is late. stage.h says
- * what counts. */
+/* Funnels: how many attempts reach each of a list of steps (stage.h). Events wait for the watermark. State
+ * thread of a partition; in: runs of events; out: rows by stage_row(). */
 #include <errno.h>
 
 #include "due_heap.h"
@@ -55,6 +50,11 @@ struct funnel {
 	uint8_t key[WINDOW_STEPS_MAX][2 + sizeof((struct window_def *)0)->step_name[0]];
 	uint32_t key_bytes[WINDOW_STEPS_MAX];
 };
+
+static inline struct attempt *attempt_of(const struct funnel *f, uint32_t user)
+{
+	return keytab_value(keytab_at(&f->users, user));
+}
 
 static inline void *window_cell(const struct funnel *f, const struct funnel_window *fw, uint32_t step)
 {
@@ -115,7 +115,7 @@ static void funnel_free(struct stage_window *w)
 static void event_wait(struct funnel *f, const struct funnel_event *ev)
 {
 	*(struct funnel_event *)timewait_add(&f->events, sizeof *ev, ev->time_ms) = *ev;
-	((struct attempt *)keytab_value(keytab_at(&f->users, ev->user)))->waiting++;
+	attempt_of(f, ev->user)->waiting++;
 }
 
 /* Which steps the events of a run could be, those of `events` that are not late. Returns the others. */
@@ -148,23 +148,24 @@ static void users_guess(const struct funnel *f, struct stage_pick *pick, uint32_
 	}
 }
 
-/* The user of a pick, perhaps a new one, as a reference. 0: not followed. */
-static uint32_t user_of(struct funnel *f, struct stage_pick *p)
+/* The user of a pick, perhaps a new one, as a reference. 0: not followed. With memory used up those who are
+ * there go on: by events that could be a later step, and a few of these may wait. */
+static uint32_t user_of(struct funnel *f, struct stage_pick *p, uint32_t steps)
 {
-	const struct stage_window *w = &f->w;
-	uint32_t ref;
+	uint32_t ref = (uint32_t)p->at;
 
-	if (p->entry && stage_key_is(&f->users, p->entry, p))
-		return (uint32_t)p->at;
-	stage_key_want(w, p);
-	if (p->other)
-		return 0;
-	if (!keytab_find(&f->users, p->tag, p->key, p->key_bytes, &ref)) {
-		if (w->st->full || f->users.count >= w->def->keys_max)
+	if (!p->entry || !stage_key_is(&f->users, p->entry, p)) {
+		stage_key_want(&f->w, p);
+		if (p->other)
 			return 0;
-		keytab_add(&f->users, p->tag, p->key, p->key_bytes, &ref);
+		if (!keytab_find(&f->users, p->tag, p->key, p->key_bytes, &ref)) {
+			if (f->w.st->full || f->users.count >= f->w.def->keys_max)
+				return 0;
+			keytab_add(&f->users, p->tag, p->key, p->key_bytes, &ref);
+		}
 	}
-	return ref;
+	return f->w.st->full && (steps == 1 || attempt_of(f, ref)->waiting >= 2 * f->w.def->step_count) ? 0
+													: ref;
 }
 
 static void funnel_take(struct stage_window *w, struct stage_run *run)
@@ -190,7 +191,7 @@ static void funnel_take(struct stage_window *w, struct stage_run *run)
 	for (uint32_t k = 0; k < count; k++) {
 		uint32_t i = pick[k].index;
 		struct funnel_event ev = {
-			run->rec[i]->event_time_ms, run->offset[i], user_of(f, &pick[k]), steps[i]};
+			run->rec[i]->event_time_ms, run->offset[i], user_of(f, &pick[k], steps[i]), steps[i]};
 
 		if (ev.user)
 			event_wait(f, &ev);
@@ -235,7 +236,7 @@ static void step_count(struct funnel *f, int64_t start_ms, uint32_t step, const 
 
 static void user_settle(struct funnel *f, uint32_t ref)
 {
-	const struct attempt *a = keytab_value(keytab_at(&f->users, ref));
+	const struct attempt *a = attempt_of(f, ref);
 
 	if (!a->waiting && !a->reached)
 		keytab_remove(&f->users, ref);
@@ -278,7 +279,7 @@ static void expiry_trim(struct funnel *f)
 static void event_look(struct funnel *f, const struct funnel_event *ev)
 {
 	const struct window_def *def = f->w.def;
-	struct attempt *a = keytab_value(keytab_at(&f->users, ev->user));
+	struct attempt *a = attempt_of(f, ev->user);
 
 	if (a->reached && ev->time_ms > a->start_ms + def->within_ms)
 		a->reached = 0;
@@ -304,9 +305,10 @@ static void event_look(struct funnel *f, const struct funnel_event *ev)
 static int event_compare(const void *x, const void *y)
 {
 	const struct funnel_event *a = x, *b = y;
+	int by_time = (a->time_ms > b->time_ms) - (a->time_ms < b->time_ms);
 
-	if (a->time_ms != b->time_ms)
-		return a->time_ms < b->time_ms ? -1 : 1;
+	if (by_time)
+		return by_time;
 	return ((int64_t)a->offset > (int64_t)b->offset) - ((int64_t)a->offset < (int64_t)b->offset);
 }
 
@@ -324,8 +326,7 @@ static void attempts_expire(struct funnel *f, int64_t step_ms)
 	}
 }
 
-/* Those in hand by (time, offset). They came in the order of their offsets, but where states were gathered.
- */
+/* Those in hand by (time, offset). They came in the order of offsets, but where states were gathered. */
 static const struct funnel_event *ready_sort(struct funnel *f, size_t count, int64_t least, int64_t most)
 {
 	struct funnel_event *event;

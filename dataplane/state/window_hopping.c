@@ -81,19 +81,20 @@ static void hopping_free(struct stage_window *w)
 
 /* ---- runs ---- */
 
-/* Revises the windows that were emitted and still take the event, all if there is room; counts those that it
- * is too late for. True if one was revised. */
-static bool late_windows(struct hopping *h, struct stage_run *run, struct stage_pick *p)
+/* Revises the windows that were emitted and still take the event, all if there is room; *missed: how many do
+ * not take it. True if one was revised. */
+static bool late_windows(struct hopping *h, struct stage_run *run, struct stage_pick *p, uint64_t *missed)
 {
 	const struct window_def *def = h->w.def;
 	int64_t first = p->at + 1, last = p->at + h->panes, gone;
 
+	*missed = 0;
 	if (run->watermark_ms[p->index] == STAGE_NO_TIME)
 		return false;
 	/* ends are multiples of the slide; here in units of it */
 	gone = stage_floor(run->watermark_ms[p->index] - def->lateness_ms, def->slide_ms) / def->slide_ms;
 	if (gone >= first) {
-		h->w.stats->late_panes += (uint64_t)(gone - first + 1);
+		*missed = (uint64_t)(gone - first + 1);
 		first = gone + 1;
 	}
 	if (last > h->closed + 1)
@@ -101,7 +102,7 @@ static bool late_windows(struct hopping *h, struct stage_run *run, struct stage_
 	if (h->closed == STAGE_NO_TIME || first > last)
 		return false;
 	if (!revision_room(&h->revisions, &h->w, (first - h->panes) * def->slide_ms, last - first + 1)) {
-		h->w.stats->late_panes += (uint64_t)(last - first + 1);
+		*missed += (uint64_t)(last - first + 1);
 		return false;
 	}
 	stage_key(&h->w, p);
@@ -132,6 +133,7 @@ static uint32_t hopping_pick(struct hopping *h, struct stage_run *run)
 	for (uint32_t i = 0; i < run->count; i++) {
 		struct stage_pick *p = &pick[count];
 		int64_t wm = run->watermark_ms[i], at_ms;
+		uint64_t missed = 0;
 		bool open, revised;
 
 		if (!stage_filter(w, run->rec[i])) {
@@ -150,7 +152,7 @@ static uint32_t hopping_pick(struct hopping *h, struct stage_run *run)
 			stage_late(w, run, i);
 			continue;
 		}
-		revised = wm >= at_ms + slide_ms && late_windows(h, run, p);
+		revised = wm >= at_ms + slide_ms && late_windows(h, run, p, &missed);
 		if (!open && !revised) {
 			stage_late(w, run, i);
 			continue;
@@ -158,6 +160,7 @@ static uint32_t hopping_pick(struct hopping *h, struct stage_run *run)
 		count += open;
 		w->stats->events++;
 		w->stats->late_allowed += revised;
+		w->stats->late_panes += missed;
 	}
 	return count;
 }

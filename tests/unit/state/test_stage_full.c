@@ -134,8 +134,36 @@ static void test_revisions_hopping(void **state)
 	assert_int_equal(late_records(&f), 3);
 	assert_int_equal(counted(&f, "u1"), fit * 3600);
 	assert_in_range(counted(&f, "u2"), 1700, 1900);
-	assert_int_equal(counted(&f, "u2") + w->late_panes, 3600 * 4);
+	assert_int_equal(counted(&f, "u2") + w->late_panes, 3600);
 	end(&f);
+}
+
+/* What is there needs no room, and where memory is used up one event's worth has some. */
+static void test_revisions_again(void **state)
+{
+	const char *const text =
+		"name=w kind=hopping size=1h slide=1s lateness=1d by=user_id aggregates=count";
+	const uint32_t fit = PANES / 3600;
+
+	(void)state;
+	for (int full = 0; full < 2; full++) {
+		const struct stage_window_stats *w;
+		struct full f = {0};
+
+		put(&f.s, 40 * HOUR, 40 * HOUR, 0, 0);
+		for (uint32_t i = 0; full && i < 1100; i++) /* groups, beyond the bound */
+			put(&f.s, 40 * HOUR, 40 * HOUR, 9 + i, 0);
+		for (uint32_t i = 0; i < fit; i++)
+			put(&f.s, 17 * HOUR + i * HOUR, 40 * HOUR, 1, 0);
+		for (uint32_t i = 0; i < 10; i++)
+			put(&f.s, 17 * HOUR, 40 * HOUR, 1, 0);
+		w = run(&f, text, 10000, full ? 60000 : SIZE_MAX, 42 * HOUR);
+		assert_int_equal(w->late_allowed, full ? 11 : fit + 10);
+		assert_int_equal(w->late, full ? fit - 1 : 0);
+		assert_int_equal(w->late_panes, 0);
+		assert_int_equal(counted(&f, NULL), 3600 * w->events);
+		end(&f);
+	}
 }
 
 /* Open windows: a bound of a day. */
@@ -205,11 +233,35 @@ static void test_funnel(void **state)
 	}
 }
 
+/* One who is busy does not take more memory than his share, and his attempt goes on. */
+static void test_funnel_busy(void **state)
+{
+	const struct stage_window_stats *w;
+	struct full f = {0};
+
+	(void)state;
+	put(&f.s, 0, 0, 1, 0);
+	for (uint32_t i = 0; i < 1023; i++)
+		put(&f.s, 1 + i / 10, 100, 2 + i, 0);
+	for (uint32_t i = 0; i < EARLIER; i++) /* ahead of the watermark: all of them would wait */
+		put(&f.s, 300 + i % 600, 900, 1, i % 2);
+	w = run(&f,
+		"name=w kind=funnel size=1s within=10s by=user_id steps='v: page = /p0; b: page = /p1; c: "
+		"page = /p2' "
+		"aggregates=count",
+		1000, 60000, 30000);
+	assert_int_equal(w->other, EARLIER - 5); /* with the one that waited: twice the steps */
+	assert_int_equal(counted(&f, "b"), 1);
+	assert_int_equal(counted(&f, "v"), 1024);
+	end(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_revisions),
-		cmocka_unit_test(test_revisions_hopping), cmocka_unit_test(test_open),
-		cmocka_unit_test(test_memory), cmocka_unit_test(test_funnel)};
+		cmocka_unit_test(test_revisions_hopping), cmocka_unit_test(test_revisions_again),
+		cmocka_unit_test(test_open), cmocka_unit_test(test_memory), cmocka_unit_test(test_funnel),
+		cmocka_unit_test(test_funnel_busy)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
