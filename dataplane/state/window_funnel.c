@@ -1,71 +1,19 @@
-/* Funnels: how many attempts reach each of a list of steps (stage.h). Events wait for the watermark. State
- * thread of a partition; in: runs of events; out: rows by stage_row(). */
+/* Funnels: how many attempts reach each of a list of steps. State thread of a partition; in: runs of events;
+ * out: rows by stage_row(), one for each window and step that was reached; with conversion_rate of each step,
+ * since where nobody came to a step the attempts still count for its rate.
+ *
+ * Events wait until the watermark has passed them, and are then looked at in (event time, offset) order, so
+ * that disorder within the bound makes no difference; what comes below the watermark is late. stage.h says
+ * what counts. */
 #include <errno.h>
 
-#include "due_heap.h"
-#include "stage_priv.h"
+#include "funnel_priv.h"
 #include "timesort.h"
-#include "timewait.h"
 
 #define EVENT_BYTES 32u	  /* logical, of an event that waits */
 #define WINDOW_BYTES 512u /* logical, of a window beside its cells */
 #define EXPIRY_SLACK 64u
-#define AHEAD 8u		     /* events whose users are asked for */
-#define FUNNEL_GATHERED (1ull << 63) /* in an offset: of another journal, before this one */
-
-/* Value of a user's entry: the attempt that is open. */
-struct attempt {
-	int64_t start_ms; /* of its first step */
-	uint16_t reached; /* steps; 0: none is open */
-	uint16_t kept;	  /* only within expiry_trim(): the heap has it */
-	uint32_t waiting; /* events */
-};
-
-struct funnel_event {
-	int64_t time_ms;
-	uint64_t offset;
-	uint32_t user;	/* reference of the entry */
-	uint32_t steps; /* bit i: it could be step i */
-};
-
-/* Attempts that began in [start, start + size). */
-struct funnel_window {
-	int64_t start_ms;
-	uint32_t reached; /* bit i: step i has a count */
-	uint8_t *cells;
-};
-
-struct funnel {
-	struct stage_window w;
-	struct keytab users;
-	struct timewait events;	    /* struct funnel_event */
-	struct funnel_event *ready; /* those of a step */
-	size_t ready_room;
-	struct funnel_window *window; /* ascending */
-	uint32_t window_count, window_room;
-	struct agg_arena *arena;
-	struct due_heap expiry;		    /* of attempts that are open */
-	bool rates;			    /* rows of every step, with how many attempts there were */
-	uint32_t by_name[WINDOW_STEPS_MAX]; /* steps in the order of their keys */
-	uint8_t key[WINDOW_STEPS_MAX][2 + sizeof((struct window_def *)0)->step_name[0]];
-	uint32_t key_bytes[WINDOW_STEPS_MAX];
-};
-
-static inline struct attempt *attempt_of(const struct funnel *f, uint32_t user)
-{
-	return keytab_value(keytab_at(&f->users, user));
-}
-
-static inline void *window_cell(const struct funnel *f, const struct funnel_window *fw, uint32_t step)
-{
-	return fw->cells + (size_t)step * f->w.cell_bytes;
-}
-
-/* When the last event that can belong to an attempt of this window has been looked at. */
-static inline int64_t window_end(const struct funnel *f, int64_t start_ms)
-{
-	return start_ms + f->w.def->size_ms + f->w.def->within_ms;
-}
+#define AHEAD 8u /* events whose users are asked for */
 
 static int funnel_setup(struct stage_window *w, struct err *err)
 {
@@ -112,12 +60,6 @@ static void funnel_free(struct stage_window *w)
 }
 
 /* ---- events ---- */
-static void event_wait(struct funnel *f, const struct funnel_event *ev)
-{
-	*(struct funnel_event *)timewait_add(&f->events, sizeof *ev, ev->time_ms) = *ev;
-	attempt_of(f, ev->user)->waiting++;
-}
-
 /* Which steps the events of a run could be, those of `events` that are not late. Returns the others. */
 static uint64_t steps_match(
 	const struct window_def *def, const struct stage_run *run, uint64_t events, uint32_t steps[STAGE_RUN])
@@ -201,7 +143,7 @@ static void funnel_take(struct stage_window *w, struct stage_run *run)
 }
 
 /* ---- attempts ---- */
-static struct funnel_window *window_get(struct funnel *f, int64_t start_ms)
+struct funnel_window *funnel_window_get(struct funnel *f, int64_t start_ms)
 {
 	uint32_t at = f->window_count;
 	struct funnel_window *fw;
@@ -226,7 +168,7 @@ static struct funnel_window *window_get(struct funnel *f, int64_t start_ms)
 /* Counts a step of an attempt. Of the event only its time and address are left: counts need no more. */
 static void step_count(struct funnel *f, int64_t start_ms, uint32_t step, const struct funnel_event *ev)
 {
-	struct funnel_window *fw = window_get(f, stage_floor(start_ms, f->w.def->size_ms));
+	struct funnel_window *fw = funnel_window_get(f, stage_floor(start_ms, f->w.def->size_ms));
 	struct record rec = {.bytes = sizeof rec, .kind = RECORD_EVENT, .event_time_ms = ev->time_ms};
 	struct agg_order order = {ev->time_ms, f->w.st->params.partition, ev->offset};
 
@@ -301,8 +243,7 @@ static void event_look(struct funnel *f, const struct funnel_event *ev)
 	user_settle(f, ev->user);
 }
 
-/* Offsets as signed numbers: those that were gathered stand before all others. */
-static int event_compare(const void *x, const void *y)
+int funnel_event_compare(const void *x, const void *y)
 {
 	const struct funnel_event *a = x, *b = y;
 	int by_time = (a->time_ms > b->time_ms) - (a->time_ms < b->time_ms);
@@ -335,9 +276,9 @@ static const struct funnel_event *ready_sort(struct funnel *f, size_t count, int
 	stage_sort_room(f->w.st, count * sizeof *event / sizeof *f->w.st->sort[0] + 1);
 	event = timesort(f->ready, f->w.st->sort[0], count, sizeof *event, least, most);
 	for (size_t i = 1; i < count && sorted; i++)
-		sorted = event_compare(&event[i - 1], &event[i]) <= 0;
+		sorted = funnel_event_compare(&event[i - 1], &event[i]) <= 0;
 	if (!sorted)
-		qsort(event, count, sizeof *event, event_compare);
+		qsort(event, count, sizeof *event, funnel_event_compare);
 	return event;
 }
 
@@ -427,160 +368,6 @@ static void funnel_measure(const struct stage_window *w, uint64_t *keys, uint64_
 static void funnel_limit(struct stage_window *w, size_t arena_bytes)
 {
 	agg_arena_limit(((struct funnel *)w)->arena, arena_bytes);
-}
-
-/* ---- saved state: users with an open attempt, events that wait with their users' keys, windows ---- */
-static void users_save(const struct funnel *f, struct bytes *out)
-{
-	size_t count = stage_sort_keys(f->w.st, &f->users), open = 0;
-
-	for (size_t i = 0; i < count; i++)
-		open += ((struct attempt *)keytab_value(f->w.st->sort[0][i].entry))->reached > 0;
-	bytes_put_u64(out, open);
-	for (size_t i = 0; i < count; i++) {
-		const struct keytab_entry *e = f->w.st->sort[0][i].entry;
-		const struct attempt *a = keytab_value(e);
-
-		if (!a->reached)
-			continue;
-		stage_put_key(&f->users, e, out);
-		bytes_put_i64(out, a->start_ms);
-		bytes_put_u32(out, a->reached);
-	}
-}
-
-static void events_save(const struct funnel *f, struct bytes *out)
-{
-	size_t count = f->events.count, at = 0;
-	struct funnel_event *event = must_calloc(count + 1, sizeof *event);
-
-	for (size_t i = 0; i < f->events.blocks; at += f->events.block[i++].count)
-		memcpy(event + at, f->events.block[i].item, f->events.block[i].count * sizeof *event);
-	qsort(event, count, sizeof *event, event_compare);
-	bytes_put_u64(out, count);
-	for (size_t i = 0; i < count; i++) {
-		stage_put_key(&f->users, keytab_at(&f->users, event[i].user), out);
-		bytes_put_i64(out, event[i].time_ms);
-		bytes_put_u64(out, event[i].offset);
-		bytes_put_u32(out, event[i].steps);
-	}
-	free(event);
-}
-
-static void funnel_save(const struct stage_window *w, struct bytes *out)
-{
-	const struct funnel *f = (const struct funnel *)w;
-
-	users_save(f, out);
-	events_save(f, out);
-	bytes_put_u32(out, f->window_count);
-	for (uint32_t i = 0; i < f->window_count; i++) {
-		bytes_put_i64(out, f->window[i].start_ms);
-		bytes_put_u32(out, f->window[i].reached);
-		for (uint32_t step = 0; step < w->def->step_count; step++)
-			stage_put_cell(w, window_cell(f, &f->window[i], step), f->arena, out);
-	}
-}
-
-/* The user's reference; 0: no key, or, *mine being false, none of this partition. */
-static uint32_t user_load(struct funnel *f, struct cursor *c, bool *mine)
-{
-	struct stage_pick p;
-	uint32_t ref = 0;
-	uint8_t flags;
-
-	*mine = true;
-	if (!stage_get_key(&f->w, c, &p, &flags) || flags)
-		return 0;
-	*mine = stage_gathers(&f->w, &p, flags);
-	if (!*mine)
-		return 0;
-	if (!keytab_find(&f->users, p.tag, p.key, p.key_bytes, &ref))
-		keytab_add(&f->users, p.tag, p.key, p.key_bytes, &ref);
-	return ref;
-}
-
-static bool users_load(struct funnel *f, struct cursor *c)
-{
-	uint64_t open = cursor_le64(c);
-
-	for (uint64_t i = 0; i < open; i++) {
-		bool mine;
-		uint32_t ref = user_load(f, c, &mine);
-		struct attempt none = {0}, *a = &none;
-		uint32_t reached;
-
-		if (mine && !ref)
-			return false;
-		if (mine)
-			a = keytab_value(keytab_at(&f->users, ref));
-		if (a->reached)
-			return false;
-		a->start_ms = stage_get_time(c);
-		reached = cursor_le32(c);
-		if (c->failed || a->start_ms + f->w.def->within_ms < f->w.st->step_ms || !reached ||
-			reached >= f->w.def->step_count)
-			return false;
-		a->reached = (uint16_t)reached;
-		if (mine)
-			due_put(&f->expiry, a->start_ms + f->w.def->within_ms, ref);
-	}
-	return !c->failed;
-}
-
-static bool windows_load(struct funnel *f, struct cursor *c)
-{
-	bool mine = !f->w.st->gather || f->w.st->gather->panes;
-	int64_t before = STAGE_NO_TIME;
-	uint32_t count = cursor_le32(c);
-
-	for (uint32_t i = 0; i < count; i++) {
-		int64_t start = stage_get_time(c);
-		uint32_t reached = cursor_le32(c);
-		struct funnel_window *fw;
-
-		if (c->failed || stage_floor(start, f->w.def->size_ms) != start ||
-			window_end(f, start) <= f->w.st->step_ms || start <= before || !reached ||
-			reached >> f->w.def->step_count)
-			return false;
-		before = start;
-		for (uint32_t step = 0; !mine && step < f->w.def->step_count; step++)
-			cursor_take(c, cursor_le32(c));
-		if (!mine)
-			continue;
-		fw = window_get(f, start);
-		fw->reached |= reached;
-		for (uint32_t step = 0; step < f->w.def->step_count; step++)
-			if (!stage_get_cell(&f->w, window_cell(f, fw, step), f->arena, c))
-				return false;
-	}
-	return !c->failed;
-}
-
-static bool funnel_load(struct stage_window *w, struct cursor *c)
-{
-	struct funnel *f = (struct funnel *)w;
-	uint64_t events;
-
-	if (!users_load(f, c))
-		return false;
-	events = cursor_le64(c);
-	for (uint64_t i = 0; i < events; i++) {
-		bool mine;
-		struct funnel_event ev = {.user = user_load(f, c, &mine)};
-
-		ev.time_ms = stage_get_time(c);
-		ev.offset = cursor_le64(c);
-		ev.steps = cursor_le32(c);
-		if (c->failed || ev.time_ms < w->st->step_ms || (mine && !ev.user) || !ev.steps ||
-			ev.steps >> w->def->step_count)
-			return false;
-		if (w->st->gather)
-			ev.offset |= FUNNEL_GATHERED;
-		if (mine)
-			event_wait(f, &ev);
-	}
-	return windows_load(f, c);
 }
 
 const struct stage_kind stage_funnel = {
