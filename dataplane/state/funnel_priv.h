@@ -14,6 +14,7 @@ struct attempt {
 	uint16_t reached; /* steps; 0: none is open */
 	uint16_t kept;	  /* only within expiry_trim(): the heap has it */
 	uint32_t waiting; /* events */
+	uint32_t later;	  /* of these, that could be another step than the first */
 };
 
 struct funnel_event {
@@ -64,8 +65,11 @@ static inline int64_t window_end(const struct funnel *f, int64_t start_ms)
 
 static inline void event_wait(struct funnel *f, const struct funnel_event *ev)
 {
+	struct attempt *a = attempt_of(f, ev->user);
+
 	*(struct funnel_event *)timewait_add(&f->events, sizeof *ev, ev->time_ms) = *ev;
-	attempt_of(f, ev->user)->waiting++;
+	a->waiting++;
+	a->later += ev->steps != 1;
 }
 
 /* By time, then offset; offsets as signed numbers: those that were gathered stand before all others. */

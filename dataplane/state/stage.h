@@ -41,8 +41,9 @@
  * and as no more than one step; whatever else comes, the first step again too, changes nothing. So each
  * (attempt, step) counts once, in the window of the attempt. Rows: key = the step's name alone; only of steps
  * that were reached, or, with conversion_rate, of all. Users beyond keys_max, and new ones where
- * memory is used up, are not followed: their events are counted as `other`, in no row. Then those who are
- * there take no first steps more, and at most twice as many events as there are steps wait of each.
+ * memory is used up, are not followed: their events are counted as `other`, in no row. Where
+ * memory is used up those who are there go on, by events that could be another step than the first; twice as
+ * many of these as there are steps may wait of each, and what is refused counts as `other`, too.
  *
  * Stateful rules (cep.h): a note "event=rules generation=N", alone in its block, puts generation N in force
  * behind it. Hits mean the generation in their block's header. Alerts of an event come out before it would as
@@ -53,8 +54,9 @@
  * and keys that are too long go to the key `other`. When the logical bytes of all windows together have
  * reached memory_bytes new keys do so, too, and in hopping windows known keys in new panes; sketches and
  * texts do not grow, which marks rows ROW_F_CUT. That is looked at after each 1024th offset, and is saved, so
- * that it is decided alike in every replay; the bound may be exceeded by what 1024 records need. Logical
- * bytes are made of counts and lengths alone. Where the machine has no memory the process ends. */
+ * that it is decided alike in every replay; the bound may be exceeded by what 1024 records need, and by what
+ * may wait of a funnel's users. Logical bytes are made of counts and lengths alone. Where the machine has no
+ * memory the process ends. */
 #ifndef SLUICE_STAGE_H
 #define SLUICE_STAGE_H
 

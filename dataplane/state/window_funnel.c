@@ -106,8 +106,8 @@ static uint32_t user_of(struct funnel *f, struct stage_pick *p, uint32_t steps)
 			keytab_add(&f->users, p->tag, p->key, p->key_bytes, &ref);
 		}
 	}
-	return f->w.st->full && (steps == 1 || attempt_of(f, ref)->waiting >= 2 * f->w.def->step_count) ? 0
-													: ref;
+	return f->w.st->full && (steps == 1 || attempt_of(f, ref)->later >= 2 * f->w.def->step_count) ? 0
+												      : ref;
 }
 
 static void funnel_take(struct stage_window *w, struct stage_run *run)
@@ -240,6 +240,7 @@ static void event_look(struct funnel *f, const struct funnel_event *ev)
 	if (a->reached == def->step_count)
 		a->reached = 0;
 	a->waiting--;
+	a->later -= ev->steps != 1;
 	user_settle(f, ev->user);
 }
 
