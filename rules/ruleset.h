@@ -232,6 +232,8 @@ void matcher_run(struct matcher *m, struct event *const *ev, uint32_t n);
 
 /* ---- generations on disk: DIR/rulesets/<generation>.yaml, kept while the journal names them ---- */
 struct ruleset_store;
+/* Whether there is one that can be read, for those who must not make it. False: errno says why. */
+bool ruleset_store_there(const char *dir);
 /* Opens (makes) the directory. */
 int ruleset_store_open(struct ruleset_store **out, const char *dir, struct err *err);
 void ruleset_store_close(struct ruleset_store *st);

@@ -129,7 +129,6 @@ static enum cli_exit places_find(struct event_search *s, const struct cli *cli, 
 {
 	const char *journal = json_string_value(json_object_get(cli->args, "journal"));
 	const char *config = json_string_value(json_object_get(cli->args, "config"));
-	char path[PATH_MAX];
 	enum cli_exit code = CLI_OK;
 
 	config_defaults(&s->cfg);
@@ -148,8 +147,7 @@ static enum cli_exit places_find(struct event_search *s, const struct cli *cli, 
 	if (cli_journal_meta(s->journal, &s->meta, err))
 		return CLI_FAILED;
 	snprintf(s->data, sizeof s->data, "%.2000s/..", s->journal);
-	snprintf(path, sizeof path, "%s/rulesets", s->data);
-	if (access(path, R_OK | X_OK) == 0 && ruleset_store_open(&s->rulesets, s->data, err))
+	if (ruleset_store_there(s->data) && ruleset_store_open(&s->rulesets, s->data, err))
 		return CLI_FAILED;
 	return CLI_OK;
 }

@@ -166,8 +166,7 @@ static int replay_definitions(const struct cli *cli, struct replay_cli *r, const
 			return rc;
 		params->windows = r->store;
 	}
-	snprintf(dir, sizeof dir, "%s/rulesets", data_dir);
-	if (access(dir, R_OK | X_OK) == 0) {
+	if (ruleset_store_there(data_dir)) {
 		rc = ruleset_store_open(&r->rulesets, data_dir, err);
 		if (rc != 0)
 			return rc;

@@ -104,6 +104,14 @@ int ruleset_store_clean(struct ruleset_store *st, struct err *err)
 	return each_entry(st, visit_clean, 0, err);
 }
 
+bool ruleset_store_there(const char *dir)
+{
+	char path[4096];
+
+	snprintf(path, sizeof path, "%s/rulesets", dir);
+	return access(path, R_OK | X_OK) == 0;
+}
+
 int ruleset_store_open(struct ruleset_store **out, const char *dir, struct err *err)
 {
 	struct ruleset_store *st = calloc(1, sizeof *st);

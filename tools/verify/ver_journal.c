@@ -1,9 +1,7 @@
 /* Rows that the journal promises, read offline. */
 #include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "hash.h"
 #include "journal.h"
@@ -112,18 +110,6 @@ static int each_block(void *arg, const struct journal_scan_block *sb)
 	return 0;
 }
 
-/* Where there are none a store would be made. */
-static int rules_open(struct scan *s, const char *dir)
-{
-	char inside[4096];
-
-	snprintf(inside, sizeof inside, "%s/rulesets", dir);
-	if (access(inside, R_OK | X_OK))
-		return err_set(
-			s->err, -errno, "%s: no ruleset generations: %m (--rules is node.data_dir)", inside);
-	return ruleset_store_open(&s->rules, dir, s->err);
-}
-
 int ver_journal_read(struct ver_journal *j, const char *dir, const char *rules_dir, struct err *err)
 {
 	struct scan s = {.j = j, .err = err};
@@ -137,7 +123,10 @@ int ver_journal_read(struct ver_journal *j, const char *dir, const char *rules_d
 	memcpy(j->node, meta.node, sizeof j->node);
 	j->epoch = meta.epoch;
 	j->partitions = meta.partitions;
-	if (rules_dir && (rc = rules_open(&s, rules_dir)))
+	if (rules_dir && !ruleset_store_there(rules_dir))
+		return err_set(err, -errno,
+			"%s/rulesets: no ruleset generations: %m (--rules is node.data_dir)", rules_dir);
+	if (rules_dir && (rc = ruleset_store_open(&s.rules, rules_dir, err)))
 		return rc;
 	for (uint32_t p = 0; !rc && p < meta.partitions; p++) {
 		s.seen = false;
