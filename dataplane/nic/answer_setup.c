@@ -63,7 +63,7 @@ int answer_port_add(struct answer_ports *ports, const struct port *port, uint32_
 	kernel_has(&at->table.own, port->cfg->name);
 	at->pool = port->pool;
 	at->index = index;
-	at->mtu = port->driver.ifindex ? kernel_mtu(port->driver.ifindex) : 0;
+	at->mtu = kernel_mtu(port->driver.ifindex);
 	if (!at->mtu)
 		at->mtu = (uint32_t)port->cfg->mtu;
 	return 0;

@@ -55,7 +55,8 @@ bool driver_is_finite(const char *device);
 
 /* kernel_link.c: it is there, up, and has a carrier. */
 bool kernel_link_up(int ifindex);
-/* Its MTU, whatever the driver in DPDK says: the kernel drops longer packets. 0: unknown. */
+/* Its MTU, whatever the driver in DPDK says: the kernel drops longer packets. 0: unknown, as of no
+ * interface. */
 uint32_t kernel_mtu(int ifindex);
 /* The interface takes frames for all multicast addresses until what is returned is closed; or -errno. */
 int kernel_multicast_open(int ifindex);
