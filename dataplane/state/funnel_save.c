@@ -85,7 +85,7 @@ static bool users_load(struct funnel *f, struct cursor *c)
 		if (mine && !ref)
 			return false;
 		if (mine)
-			a = keytab_value(keytab_at(&f->users, ref));
+			a = attempt_of(f, ref);
 		if (a->reached)
 			return false;
 		a->start_ms = stage_get_time(c);

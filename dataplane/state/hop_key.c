@@ -7,17 +7,7 @@
 /* ---- panes: their cells' memory ---- */
 static uint32_t pane_place(const struct hopping *h, int64_t number)
 {
-	uint32_t low = 0, high = h->pane_count;
-
-	while (low < high) {
-		uint32_t middle = (low + high) / 2;
-
-		if (h->pane[middle].number < number)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return stage_first_from(h->pane, h->pane_count, sizeof *h->pane, number);
 }
 
 struct hop_pane *hop_pane_make(struct hopping *h, int64_t number)

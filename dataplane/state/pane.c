@@ -289,6 +289,8 @@ bool revision_room(const struct revisions *r, const struct stage_window *w, int6
 		most = w->def->size_ms / slide_ms; /* what one event may need */
 		most = most < PANE_LIST_FULL ? PANE_LIST_FULL : most;
 	}
+	if (list->count + windows <= most)
+		return true;
 	have = pane_list_place(list, start_ms + windows * slide_ms) - pane_list_place(list, start_ms);
 	return list->count + windows - have <= most || windows == have;
 }
@@ -306,16 +308,8 @@ void revision_add(struct revisions *r, struct stage_window *w, const struct stag
 /* How many revisions the window had. */
 static struct revision_count *revision_had(struct revisions *r, int64_t end_ms)
 {
-	uint32_t i = 0, high = r->had_count;
+	uint32_t i = stage_first_from(r->had, r->had_count, sizeof *r->had, end_ms);
 
-	while (i < high) {
-		uint32_t middle = (i + high) / 2;
-
-		if (r->had[middle].end_ms < end_ms)
-			i = middle + 1;
-		else
-			high = middle;
-	}
 	if (i == r->had_count || r->had[i].end_ms != end_ms) {
 		if (r->had_count == r->had_room) {
 			r->had_room = r->had_room * 2 + 8;

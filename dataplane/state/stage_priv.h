@@ -135,6 +135,22 @@ struct stage {
 	struct stage_stats stats;
 };
 
+/* Index of the first of ascending items, each of which begins with its time or number, that is not below. */
+static inline uint32_t stage_first_from(const void *items, uint32_t count, size_t stride, int64_t least)
+{
+	uint32_t low = 0, high = count;
+
+	while (low < high) {
+		uint32_t middle = (low + high) / 2;
+
+		if (*(const int64_t *)((const uint8_t *)items + middle * stride) < least)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
 /* Step at which what ends at end_ms comes out. */
 static inline int64_t stage_step_of(const struct stage *st, int64_t end_ms)
 {

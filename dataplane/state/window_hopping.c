@@ -81,20 +81,19 @@ static void hopping_free(struct stage_window *w)
 
 /* ---- runs ---- */
 
-/* Revises the windows that were emitted and still take the event, all if there is room; *missed: how many do
- * not take it. True if one was revised. */
+/* Revises the windows that were emitted and still take the event, all if there is room; *missed: and how
+ * many do not take it. True if one was revised. */
 static bool late_windows(struct hopping *h, struct stage_run *run, struct stage_pick *p, uint64_t *missed)
 {
 	const struct window_def *def = h->w.def;
 	int64_t first = p->at + 1, last = p->at + h->panes, gone;
 
-	*missed = 0;
 	if (run->watermark_ms[p->index] == STAGE_NO_TIME)
 		return false;
 	/* ends are multiples of the slide; here in units of it */
 	gone = stage_floor(run->watermark_ms[p->index] - def->lateness_ms, def->slide_ms) / def->slide_ms;
 	if (gone >= first) {
-		*missed = (uint64_t)(gone - first + 1);
+		*missed += (uint64_t)(gone - first + 1);
 		first = gone + 1;
 	}
 	if (last > h->closed + 1)
