@@ -62,6 +62,20 @@ void rig_stream_put(struct rig_stream *s, const struct rig_event *ev)
 	bytes_put(&s->bytes, rec, rec->bytes);
 }
 
+void rig_stream_click(struct rig_stream *s, int64_t t, int64_t received, uint32_t user, uint32_t page)
+{
+	const struct rig_event ev = {.kind = RECORD_EVENT,
+		.type = EVENT_TYPE_click,
+		.time_ms = RIG_TIME + t,
+		.receive_ms = RIG_TIME + received,
+		.user = user,
+		.page = page,
+		.amount = INT64_MIN,
+		.port = 4000};
+
+	rig_stream_put(s, &ev);
+}
+
 void rig_block_end(struct rig_stream *s, int64_t watermark_ms)
 {
 	struct rig_block *b, *before = s->blocks ? &s->block[s->blocks - 1] : NULL;

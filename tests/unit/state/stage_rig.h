@@ -60,6 +60,8 @@ static inline uint32_t stage_below(uint64_t *seed, uint64_t n)
 void rig_stream_make(struct rig_stream *s, const struct rig_shape *shape, uint64_t *seed);
 /* One event more; blocks are closed by rig_block_end(). */
 void rig_stream_put(struct rig_stream *s, const struct rig_event *ev);
+/* A click, with times from RIG_TIME. */
+void rig_stream_click(struct rig_stream *s, int64_t t, int64_t received, uint32_t user, uint32_t page);
 void rig_block_end(struct rig_stream *s, int64_t watermark_ms);
 void rig_stream_free(struct rig_stream *s);
 struct journal_block rig_block(const struct rig_stream *s, uint32_t i);

@@ -10,16 +10,7 @@
 /* Events of one test: time (from RIG_TIME), user, page. */
 static void put(struct rig_stream *s, int64_t t, uint32_t user, uint32_t page)
 {
-	struct rig_event ev = {.kind = RECORD_EVENT,
-		.type = EVENT_TYPE_click,
-		.time_ms = RIG_TIME + t,
-		.receive_ms = RIG_TIME + t,
-		.user = user,
-		.page = page,
-		.amount = INT64_MIN,
-		.port = 4000};
-
-	rig_stream_put(s, &ev);
+	rig_stream_click(s, t, t, user, page);
 }
 
 static void put_kind(struct rig_stream *s, enum record_kind kind, int64_t t, bool suppressed)

@@ -1,27 +1,12 @@
 /* The state stage where there is no more room: what came in is in rows, or late, and counted as that. */
 #include "stage_model.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #define HOUR 3600000ll
 #define EARLIER 70000u /* more than a list of panes holds */
 #define PANES 65536u
 #define PANES_FULL 1024u
-
-static void put(struct rig_stream *s, int64_t t, int64_t received, uint32_t user, uint32_t page)
-{
-	const struct rig_event ev = {.kind = RECORD_EVENT,
-		.type = EVENT_TYPE_click,
-		.time_ms = RIG_TIME + t,
-		.receive_ms = RIG_TIME + received,
-		.user = user,
-		.page = page,
-		.amount = INT64_MIN,
-		.port = 4000};
-
-	rig_stream_put(s, &ev);
-}
 
 struct full {
 	struct window_plan *plan;
@@ -53,6 +38,14 @@ static void end(struct full *f)
 	window_plan_free(f->plan);
 	bytes_free(&f->out);
 	rig_stream_free(&f->s);
+}
+
+/* Behind an event at 30 h, one of a user for each second from a time on. */
+static void put_earlier(struct rig_stream *s, int64_t from)
+{
+	rig_stream_click(s, 30 * HOUR, 30 * HOUR, 0, 0);
+	for (uint32_t i = 0; i < EARLIER; i++)
+		rig_stream_click(s, from + i * 1000ll, 30 * HOUR, 1, 0);
 }
 
 static int count_take(void *arg, const struct agg_value *v)
@@ -101,10 +94,8 @@ static void test_revisions(void **state)
 	struct full f = {0};
 
 	(void)state;
-	put(&f.s, 30 * HOUR, 30 * HOUR, 0, 0);
-	for (uint32_t i = 0; i < EARLIER; i++)
-		put(&f.s, 10 * HOUR + i * 1000ll, 30 * HOUR, 1, 0);
-	put(&f.s, 10 * HOUR, 30 * HOUR, 2, 0); /* a window that has a pane */
+	put_earlier(&f.s, 10 * HOUR);
+	rig_stream_click(&f.s, 10 * HOUR, 30 * HOUR, 2, 0); /* a window that has a pane */
 	w = run(&f, "name=w kind=tumbling size=1s lateness=1d by=user_id aggregates=count", 10000, SIZE_MAX,
 		31 * HOUR);
 	assert_int_equal(w->late, EARLIER - PANES);
@@ -122,10 +113,11 @@ static void test_revisions_hopping(void **state)
 	struct full f = {0};
 
 	(void)state;
-	put(&f.s, 40 * HOUR, 40 * HOUR, 0, 0);
+	rig_stream_click(&f.s, 40 * HOUR, 40 * HOUR, 0, 0);
 	for (uint32_t i = 0; i < fit + 3; i++)
-		put(&f.s, 17 * HOUR + i * HOUR, 40 * HOUR, 1, 0);
-	put(&f.s, 40 * HOUR - 1800500, 40 * HOUR, 2, 0); /* of half of its windows, the others are open */
+		rig_stream_click(&f.s, 17 * HOUR + i * HOUR, 40 * HOUR, 1, 0);
+	rig_stream_click(
+		&f.s, 40 * HOUR - 1800500, 40 * HOUR, 2, 0); /* of half of its windows, the others are open */
 	w = run(&f, "name=w kind=hopping size=1h slide=1s lateness=1d by=user_id aggregates=count", 10000,
 		SIZE_MAX, 42 * HOUR);
 	assert_int_equal(w->late_allowed, fit);
@@ -150,14 +142,14 @@ static void test_revisions_again(void **state)
 		const struct stage_window_stats *w;
 		struct full f = {0};
 
-		put(&f.s, 40 * HOUR, 40 * HOUR, 0, 0);
+		rig_stream_click(&f.s, 40 * HOUR, 40 * HOUR, 0, 0);
 		for (uint32_t i = 0; full && i < 1100; i++) /* groups, beyond the bound */
-			put(&f.s, 40 * HOUR, 40 * HOUR, 9 + i, 0);
+			rig_stream_click(&f.s, 40 * HOUR, 40 * HOUR, 9 + i, 0);
 		for (uint32_t i = 0; i < fit; i++)
-			put(&f.s, 17 * HOUR + i * HOUR, 40 * HOUR, 1, 0);
+			rig_stream_click(&f.s, 17 * HOUR + i * HOUR, 40 * HOUR, 1, 0);
 		for (uint32_t i = 0; i < 10; i++)
-			put(&f.s, 17 * HOUR, 40 * HOUR, 1, 0);
-		put(&f.s, 17 * HOUR - 1000, 40 * HOUR, 1, 0); /* lacks one */
+			rig_stream_click(&f.s, 17 * HOUR, 40 * HOUR, 1, 0);
+		rig_stream_click(&f.s, 17 * HOUR - 1000, 40 * HOUR, 1, 0); /* lacks one */
 		w = run(&f, text, 10000, full ? 60000 : SIZE_MAX, 42 * HOUR);
 		assert_int_equal(w->late_allowed, full ? 11 : fit + 11);
 		assert_int_equal(w->late, full ? fit : 0);
@@ -178,9 +170,7 @@ static void test_open(void **state)
 		const struct stage_window_stats *w;
 		struct full f = {0};
 
-		put(&f.s, 30 * HOUR, 30 * HOUR, 0, 0);
-		for (uint32_t k = 0; k < EARLIER; k++)
-			put(&f.s, 8 * HOUR + k * 1000ll, 30 * HOUR, 1, 0);
+		put_earlier(&f.s, 8 * HOUR);
 		w = run(&f, text[i], 24 * HOUR, SIZE_MAX, 60 * HOUR);
 		assert_int_equal(w->filtered, 0);
 		assert_int_equal(w->late, EARLIER + 1 - PANES);
@@ -198,10 +188,7 @@ static void test_memory(void **state)
 	struct full f = {0};
 
 	(void)state;
-	put(&f.s, 30 * HOUR, 30 * HOUR, 0, 0);
-	for (uint32_t i = 0; i < EARLIER; i++)
-		put(&f.s, 10 * HOUR + i * 1000ll, 30 * HOUR, 1, 0);
-	rig_block_end(&f.s, INT64_MIN);
+	put_earlier(&f.s, 10 * HOUR);
 	w = run(&f, "name=w kind=tumbling size=1s lateness=1d by=user_id aggregates=count", 10000, 1 << 20,
 		31 * HOUR);
 	assert_in_range(w->late_allowed, PANES_FULL, PANES_FULL + 1024);
@@ -218,11 +205,11 @@ static void test_funnel(void **state)
 		const struct stage_window_stats *w;
 		struct full f = {0};
 
-		put(&f.s, 0, 0, 1, 0);
+		rig_stream_click(&f.s, 0, 0, 1, 0);
 		for (uint32_t i = 0; i < 1023; i++) /* memory is looked at behind so many records */
-			put(&f.s, 1 + i / 10, 100, 2 + i, 0);
-		put(&f.s, 500, 500, 1, 1);
-		put(&f.s, 501, 501, 5000, 0);
+			rig_stream_click(&f.s, 1 + i / 10, 100, 2 + i, 0);
+		rig_stream_click(&f.s, 500, 500, 1, 1);
+		rig_stream_click(&f.s, 501, 501, 5000, 0);
 		w = run(&f,
 			"name=w kind=funnel size=1s within=10s by=user_id steps='v: page = /p0; b: page = "
 			"/p1' aggregates=count",
@@ -242,15 +229,15 @@ static void test_funnel_busy(void **state)
 
 	(void)state;
 	for (uint32_t i = 0; i < 6; i++) /* first steps that wait are none of it */
-		put(&f.s, 0, 0, 1, 0);
+		rig_stream_click(&f.s, 0, 0, 1, 0);
 	for (uint32_t i = 0; i < 1018; i++)
-		put(&f.s, 1 + i / 10, 100, 2 + i, 0);
+		rig_stream_click(&f.s, 1 + i / 10, 100, 2 + i, 0);
 	for (uint32_t i = 0; i < 20; i++)
-		put(&f.s, 200, 200, 1, 0);
-	put(&f.s, 500, 500, 1, 1);
-	put(&f.s, 510, 510, 1, 2);
+		rig_stream_click(&f.s, 200, 200, 1, 0);
+	rig_stream_click(&f.s, 500, 500, 1, 1);
+	rig_stream_click(&f.s, 510, 510, 1, 2);
 	for (uint32_t i = 0; i < EARLIER; i++) /* ahead of the watermark: all of them would wait */
-		put(&f.s, 600 + i % 300, 900, 1, 1);
+		rig_stream_click(&f.s, 600 + i % 300, 900, 1, 1);
 	w = run(&f,
 		"name=w kind=funnel size=1s within=10s by=user_id steps='v: page = /p0; b: page = /p1; c: "
 		"page = /p2' "
