@@ -6,18 +6,13 @@
 
 int rules_fit_route(const struct config *cfg, const struct rule_info *rule, struct err *err)
 {
-	const struct config_kafka *k = &cfg->kafka;
-	const struct {
-		const char *key, *name;
-	} row[] = {{"topic_positions", k->topic_positions}, {"topic_alerts", k->topic_alerts},
-		{"topic_dead", k->topic_dead}, {"topic_late", k->topic_late},
-		{"topic_enriched", k->topic_enriched}};
+	const char *other =
+		rule_route(rule) ? config_topic_other(&cfg->kafka, rule->route, CONFIG_TOPIC_EVENTS) : NULL;
 
-	for (size_t i = 0; rule_route(rule) && i < sizeof row / sizeof *row; i++)
-		if (!strcmp(rule->route, row[i].name))
-			return err_set(err, -EINVAL, "%s:%u: rule %s: then: route: '%s' is kafka.%s",
-				rule->file, rule->line, rule->id, rule->route, row[i].key);
-	return 0;
+	if (!other)
+		return 0;
+	return err_set(err, -EINVAL, "%s:%u: rule %s: then: route: '%s' is kafka.%s", rule->file, rule->line,
+		rule->id, rule->route, other);
 }
 
 const char *rules_fit_warning(const struct config *cfg, const struct rule_info *rule)

@@ -102,6 +102,21 @@ int config_set(struct config *cfg, const char *assignment, struct err *err);
 /* Letters, digits and . _ - only, not empty: names of nodes, topics, ports. */
 bool config_name_ok(const char *name);
 
+/* What the records of a topic are. Late events and refused ones have the header `reason`, which tells them
+ * apart in a topic that they share. */
+enum config_topic_kind {
+	CONFIG_TOPIC_EVENTS,
+	CONFIG_TOPIC_ENRICHED,
+	CONFIG_TOPIC_ALERTS,
+	CONFIG_TOPIC_REASONS,
+	CONFIG_TOPIC_POSITIONS,
+	CONFIG_TOPIC_WINDOW
+};
+/* The key topic_* that gives this topic to records of another kind, which would be mixed there; NULL: none
+ * does. */
+const char *config_topic_other(
+	const struct config_kafka *cfg, const char *topic, enum config_topic_kind kind);
+
 /* What no single key can show: e.g. a sink enabled without an address, two listeners on one port. */
 int config_check(const struct config *cfg, struct err *err);
 

@@ -166,28 +166,57 @@ static int check_sinks(const struct config *cfg, struct err *err)
 	return 0;
 }
 
+#define TOPIC_KEYS 7
+
+struct topic_key {
+	const char *key, *topic;
+	enum config_topic_kind kind;
+};
+
+static void topic_keys(struct topic_key row[TOPIC_KEYS], const struct config_kafka *cfg)
+{
+	const struct topic_key key[TOPIC_KEYS] = {
+		{"topic_positions", cfg->topic_positions, CONFIG_TOPIC_POSITIONS},
+		{"topic_alerts", cfg->topic_alerts, CONFIG_TOPIC_ALERTS},
+		{"topic_dead", cfg->topic_dead, CONFIG_TOPIC_REASONS},
+		{"topic_late", cfg->topic_late, CONFIG_TOPIC_REASONS},
+		{"topic_enriched", cfg->topic_enriched, CONFIG_TOPIC_ENRICHED},
+		{"topic_click", cfg->topic_click, CONFIG_TOPIC_EVENTS},
+		{"topic_platform", cfg->topic_platform, CONFIG_TOPIC_EVENTS}};
+
+	memcpy(row, key, sizeof key);
+}
+
+const char *config_topic_other(const struct config_kafka *cfg, const char *topic, enum config_topic_kind kind)
+{
+	struct topic_key row[TOPIC_KEYS];
+
+	topic_keys(row, cfg);
+	for (size_t i = 0; i < TOPIC_KEYS; i++)
+		if (row[i].kind != kind && !strcmp(row[i].topic, topic))
+			return row[i].key;
+	return NULL;
+}
+
 static int check_topics(const struct config *cfg, struct err *err)
 {
-	const struct {
-		const char *key, *topic;
-	} row[] = {{"topic_click", cfg->kafka.topic_click}, {"topic_platform", cfg->kafka.topic_platform},
-		{"topic_alerts", cfg->kafka.topic_alerts}, {"topic_dead", cfg->kafka.topic_dead},
-		{"topic_late", cfg->kafka.topic_late}, {"topic_enriched", cfg->kafka.topic_enriched},
-		{"topic_positions", cfg->kafka.topic_positions}};
+	struct topic_key row[TOPIC_KEYS];
 
-	for (size_t i = 0; i < sizeof row / sizeof *row; i++)
+	topic_keys(row, &cfg->kafka);
+	for (size_t i = 0; i < TOPIC_KEYS; i++) {
+		const char *other = config_topic_other(&cfg->kafka, row[i].topic, row[i].kind);
+
 		if (!config_name_ok(row[i].topic))
 			return err_set(err, -EINVAL, "kafka.%s: '%s': expected letters, digits and ._-",
 				row[i].key, row[i].topic);
+		if (other)
+			return err_set(err, -EINVAL,
+				"kafka.%s: '%s' is kafka.%s too: what they hold would be mixed", row[i].key,
+				row[i].topic, other);
+	}
 	if (*cfg->kafka.topic_aggregates && !config_name_ok(cfg->kafka.topic_aggregates))
 		return err_set(err, -EINVAL, "kafka.topic_aggregates: '%s': expected letters, digits and ._-",
 			cfg->kafka.topic_aggregates);
-	for (size_t i = 0; i + 1 < sizeof row / sizeof *row; i++)
-		if (!strcmp(cfg->kafka.topic_positions, row[i].topic))
-			return err_set(err, -EINVAL,
-				"kafka.topic_positions: '%s' is kafka.%s too: positions need their "
-				"own topic",
-				row[i].topic, row[i].key);
 	return 0;
 }
 

@@ -79,12 +79,16 @@ int event_config_check(const struct config *cfg, struct err *err)
 	struct event_topics topics;
 	int rc = event_config_topics(&topics, &cfg->kafka, err);
 
-	for (int i = 1; i < EVENT_TYPE_MAX && !rc; i++)
-		if (topics.name[i] && !strcmp(topics.name[i], cfg->kafka.topic_positions))
+	for (int i = 1; i < EVENT_TYPE_MAX && !rc; i++) {
+		const char *other =
+			topics.name[i] ? config_topic_other(&cfg->kafka, topics.name[i], CONFIG_TOPIC_EVENTS)
+				       : NULL;
+
+		if (other)
 			rc = err_set(err, -EINVAL,
-				"kafka.topic_positions: '%s' takes %s events too: positions need their own "
-				"topic",
-				topics.name[i], type_table[i].name);
+				"kafka.topics: '%s' of %s is kafka.%s too: what they hold would be mixed",
+				topics.name[i], type_table[i].name, other);
+	}
 	for (uint32_t i = 0; i < cfg->listeners_count && !rc; i++)
 		if (strcmp(cfg->listeners[i].type, "auto") != 0 &&
 			event_config_listener_type(&cfg->listeners[i]) == EVENT_TYPE_NONE)

@@ -19,7 +19,7 @@ struct event_topics {
  * kafka.topics that is not TYPE=TOPIC, an unknown type or one given twice, a name that no topic can have. */
 int event_config_topics(struct event_topics *topics, const struct config_kafka *cfg, struct err *err);
 
-/* All of the above, and topics against kafka.topic_positions. After config_check(). */
+/* All of the above, and topics of types against those of what is no event. After config_check(). */
 int event_config_check(const struct config *cfg, struct err *err);
 
 #endif

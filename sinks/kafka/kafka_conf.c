@@ -141,6 +141,22 @@ rd_kafka_conf_t *kafka_conf_new(const struct config_kafka *cfg, struct err *err)
 	return conf;
 }
 
+/* What is wrong with a window itself others say. */
+static int windows_check(const struct config *cfg, struct err *err)
+{
+	struct window_plan *plan = NULL;
+	struct err ignored;
+	int rc = 0;
+
+	if (!cfg->state.enabled || window_plan_make(&plan, cfg, &ignored))
+		return 0;
+	for (uint32_t i = 0; i < plan->count && !rc; i++)
+		if (plan->def[i]->to_kafka)
+			rc = kafka_window_check(&cfg->kafka, plan->def[i], err);
+	window_plan_free(plan);
+	return rc;
+}
+
 /* librdkafka reads certificates and keys when a client is made: one without a broker connects to nobody. */
 int kafka_check(const struct config *cfg, struct err *err)
 {
@@ -148,7 +164,7 @@ int kafka_check(const struct config *cfg, struct err *err)
 	rd_kafka_conf_t *conf;
 	rd_kafka_t *rk;
 
-	if (kafka_headers_parse(&headers, cfg->kafka.headers, err))
+	if (kafka_headers_parse(&headers, cfg->kafka.headers, err) || windows_check(cfg, err))
 		return -EINVAL;
 	conf = conf_base(&cfg->kafka, err);
 	if (!conf)

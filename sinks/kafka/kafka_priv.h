@@ -166,6 +166,8 @@ int kafka_topic_make(const struct config_kafka *cfg, const struct window_def *de
 
 /* One that a rule names. */
 int kafka_topic_make_route(const struct config_kafka *cfg, const char *name, struct err *err);
+/* -EINVAL with err: a window whose topic other records have, too. */
+int kafka_window_check(const struct config_kafka *cfg, const struct window_def *def, struct err *err);
 
 /* ---- kafka_left.c ---- */
 /* Before the producer is closed: notes a transaction that is open. After kafka_resume(): ends what such a one

@@ -101,13 +101,33 @@ static int topics_wanted(struct topic_work *w, enum kafka_lane lane, enum sink_l
 	return rc;
 }
 
+int kafka_window_check(const struct config_kafka *cfg, const struct window_def *def, struct err *err)
+{
+	struct event_topics events;
+	config_str name;
+	const char *other;
+	int rc = event_config_topics(&events, cfg, err);
+
+	if (rc)
+		return rc;
+	kafka_window_topic(name, sizeof name, cfg, def);
+	other = config_topic_other(cfg, name, CONFIG_TOPIC_WINDOW);
+	for (int i = 1; i < EVENT_TYPE_MAX && !other; i++)
+		if (events.name[i] && !strcmp(events.name[i], name))
+			other = "topics";
+	if (!other)
+		return 0;
+	return err_set(err, -EINVAL,
+		"kafka.topic_aggregates: '%s' of window %s is kafka.%s too: what they hold would be mixed",
+		name, def->name, other);
+}
+
 static int window_wanted(struct topic_work *w, const struct window_def *def, struct err *err)
 {
 	config_str name;
-	int rc;
+	int rc = kafka_window_check(w->cfg, def, err);
 
 	kafka_window_topic(name, sizeof name, w->cfg, def);
-	rc = want_foreign(w, "topic_aggregates", name, err);
 	if (rc == 0)
 		want_add(w, "topic_aggregates", name, w->cfg->partitions_other)->kept_ms =
 			w->cfg->aggregates_kept;

@@ -250,6 +250,17 @@ static void test_check(void **state)
 		{"kafka.enabled=true|kafka.brokers=b:1|kafka.min_isr=4", "kafka.min_isr: 4 is more than"},
 		{"clickhouse.lag_policy=skip", "clickhouse.lag_policy: skip needs clickhouse.lag_limit"},
 		{"kafka.topic_positions=alerts", "kafka.topic_positions: 'alerts' is kafka.topic_alerts too"},
+		{"kafka.topic_positions=web.clicks", "is kafka.topic_click too"},
+		{"kafka.topic_dead=web.clicks", "kafka.topic_dead: 'web.clicks' is kafka.topic_click too: "
+						"what they hold would be mixed"},
+		{"kafka.topic_late=events.raw", "kafka.topic_late: 'events.raw' is kafka.topic_platform too"},
+		{"kafka.topic_late=alerts", "kafka.topic_alerts: 'alerts' is kafka.topic_late too"},
+		{"kafka.topic_enriched=web.clicks",
+			"kafka.topic_enriched: 'web.clicks' is kafka.topic_click too"},
+		{"kafka.topic_dead=events.enriched", "is kafka.topic_enriched too"},
+		{"kafka.topic_dead=refused|kafka.topic_late=refused|kafka.topic_click=e|kafka.topic_platform="
+		 "e",
+			""},
 		{"kafka.topic_dead=a b", "kafka.topic_dead: 'a b': expected letters"},
 		{"worker.cores=1,x", "worker.cores: '1,x': expected core numbers"},
 		{"worker.cores=1-2", "names 2 cores for 1 workers"},

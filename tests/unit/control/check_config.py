@@ -95,6 +95,16 @@ def tables_of_windows():
     assert code == 1 and "window x: size" in text, text
 
 
+def topics_of_windows():
+    """A window's topic that is another key's: none of the keys shows it alone."""
+    for prefix, key, settings in (("", "topic_alerts", ("kafka.topic_alerts=page_minute",)),
+                                  ("a.", "topic_click", ("kafka.topic_click=a.page_minute",)),
+                                  ("a.", "topics", ("kafka.topics=log=a.page_minute",))):
+        settings = (*KAFKA, f"kafka.topic_aggregates={prefix}", *settings)
+        bad(f"kafka.topic_aggregates: '{prefix}page_minute' of window page_minute is kafka.{key} too", *settings)
+        good(*settings, "state.enabled=false")
+
+
 def start_goes_on():
     """A sink's file that cannot be used is an error of the log: events are taken all the same."""
     settings = (*CLICKHOUSE, "clickhouse.password_file=/none")
@@ -128,6 +138,7 @@ file("c.yaml", f"node: {{id: check, data_dir: {DIR}/data}}\neal: {{hugepages: fa
      "ports:\n- {name: p0, device: \"net_ring0\"}\nlisteners:\n- {name: web, udp_port: 9000}\n")
 files()
 tables_of_windows()
+topics_of_windows()
 cores()
 start_goes_on()
 shutil.rmtree(DIR)

@@ -69,7 +69,10 @@ static void test_bad_topics(void **state)
 		const char *text, *expect;
 	} row[] = {{"transaction", "expected TYPE=TOPIC"}, {"transactions=a", "expected one of click"},
 		{"log=", "expected a topic"}, {"log=a b", "expected a topic"}, {"log=a,log=b", "given twice"},
-		{"=x", "expected one of"}, {"log=sluice.positions", "positions need their own topic"}};
+		{"=x", "expected one of"},
+		{"log=sluice.positions",
+			"kafka.topics: 'sluice.positions' of log is kafka.topic_positions too"},
+		{"click=a,log=events.dead", "'events.dead' of log is kafka.topic_dead too"}};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
