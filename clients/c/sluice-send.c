@@ -73,10 +73,12 @@ static void show(const char *what, const char *event, size_t bytes)
 
 static void on_refused(void *arg, uint64_t sequence, unsigned reason, const char *event, size_t bytes)
 {
+	const char *name = sluice_client_reason_name(reason);
 	char what[80];
 
 	(void)arg;
-	snprintf(what, sizeof what, "refused: event %" PRIu64 ", reason %u", sequence, reason);
+	snprintf(what, sizeof what, "refused: event %" PRIu64 ", %s%s%u%s", sequence, name ? name : "reason",
+		name ? " (" : " ", reason, name ? ")" : "");
 	show(what, event, bytes);
 }
 

@@ -300,6 +300,18 @@ void sluice_client_counts(const struct sluice_client *c, struct sluice_client_co
 	out->rto_us = (uint32_t)(sc_rto_doubled(&c->rto, c->rto.timeouts ? c->rto.timeouts - 1u : 0) / 1000);
 }
 
+const char *sluice_client_reason_name(unsigned reason)
+{
+#define SC_REASON(id, name) [id] = name,
+	static const char *const table[] = {
+		[SLUICE_CLIENT_TOO_BIG] = "too_big",
+#include "sc_reasons.def"
+	};
+#undef SC_REASON
+
+	return reason < sizeof table / sizeof *table ? table[reason] : NULL;
+}
+
 uint64_t sluice_client_producer(const struct sluice_client *c)
 {
 	return c->producer;

@@ -45,7 +45,8 @@ struct sluice_client_options {
 	uint32_t linger_us; /* how long an event may wait for others before its datagram leaves; default 1000
 			     */
 	/* Called from within send(), poll() or flush() for each event that will never be taken; may not use
-	 * the client. reason: id in docs/drops.md, or SLUICE_CLIENT_TOO_BIG. The event's bytes are borrowed.
+	 * the client. reason: id in docs/drops.md, or SLUICE_CLIENT_TOO_BIG; sluice_client_reason_name(). The
+	 * event's bytes are borrowed.
 	 */
 	void (*refused)(void *arg, uint64_t sequence, unsigned reason, const char *event, size_t bytes);
 	void *refused_arg;
@@ -97,6 +98,9 @@ int sluice_client_flush(struct sluice_client *c, int timeout_ms);
 uint64_t sluice_client_close(struct sluice_client *c);
 
 void sluice_client_counts(const struct sluice_client *c, struct sluice_client_counts *out);
+
+/* Name of a reason as in docs/drops.md; NULL: this library is older than the reason. */
+const char *sluice_client_reason_name(unsigned reason);
 
 /* The identity that sequences belong to; never 0. */
 uint64_t sluice_client_producer(const struct sluice_client *c);

@@ -1,6 +1,6 @@
 """Sender of the sluice datagram protocol (docs/protocol.md): JSON events over UDP with sequences, repeated until
-sluice says that they are durable, or, with ack=False, sent once. This module and sluice_loss.py beside it, on the path
-or in a package, standard library only, Python 3.9+.
+sluice says that they are durable, or, with ack=False, sent once. This module, sluice_loss.py and sluice_reasons.py
+beside it, on the path or in a package, standard library only, Python 3.9+.
 
     with Client("ingest.example", 5140) as client:
         client.send({"type": "log", "message": "hello"})
@@ -27,10 +27,12 @@ import time
 
 if __package__:
     from .sluice_loss import NEVER, WINDOW, Rack, Rto, Slot, runs_of
+    from .sluice_reasons import reason_name
 else:
     from sluice_loss import NEVER, WINDOW, Rack, Rto, Slot, runs_of
+    from sluice_reasons import reason_name
 
-__all__ = ["Client", "Counts", "Error", "Forked", "Refused", "TooBig", "Unacknowledged"]
+__all__ = ["Client", "Counts", "Error", "Forked", "Refused", "TooBig", "Unacknowledged", "reason_name"]
 
 MAGIC, VERSION, DATA, ACK, REJECT = b"SLCE", 1, 1, 2, 3
 WANTS_ACK, HAS_MAC, MAC_BYTES = 1, 2, 16
@@ -71,7 +73,7 @@ class Counts:
 
     def __init__(self):
         self.accepted = self.sent = self.repeated = self.acked = self.refused = self.outstanding = 0
-        self.refused_by = collections.Counter()  # by reason: id in docs/drops.md; 0: the path's MTU became too small
+        self.refused_by = collections.Counter()  # by reason: id in docs/drops.md, or 0; reason_name()
         self.datagrams = self.answers = self.settled_again = self.never_sent = 0
         self.ignored_malformed = self.ignored_producer = self.ignored_mac = 0
         self.rejects = self.reject_reason = 0  # the peer understands another version: a hint, it is not signed
@@ -157,7 +159,8 @@ class Client:
         finally:
             self.close()
         if kind is None and self.numbers.refused:
-            raise Refused(f"{self.numbers.refused} events: {dict(self.numbers.refused_by)}")
+            by = {reason_name(i): n for i, n in self.numbers.refused_by.items()}
+            raise Refused(f"{self.numbers.refused} events: {by}")
 
     # the API
 
@@ -497,19 +500,16 @@ class Client:
 
     def take(self, data, now):
         """One datagram from the peer; whether it is an answer of ours."""
-        if not self.ack or len(data) < 16 or data[:4] != MAGIC or data[5] not in (ACK, REJECT):
-            self.numbers.ignored_malformed += 1
-            return False
-        answer = read_ack(data) if data[5] == ACK else read_reject(data)
+        kind = data[5] if self.ack and len(data) >= 16 and data[:4] == MAGIC else 0
+        answer = read_ack(data) if kind == ACK else read_reject(data) if kind == REJECT else None
         if answer is None:
             self.numbers.ignored_malformed += 1
             return False
         if answer[0] != self.producer:
             self.numbers.ignored_producer += 1
             return False
-        if data[5] == REJECT:
-            self.numbers.rejects += 1  # not signed: a hint for a person
-            self.numbers.reject_reason = answer[1]
+        if kind == REJECT:
+            self.numbers.rejects, self.numbers.reject_reason = self.numbers.rejects + 1, answer[1]  # not signed: a hint
             return False
         signed = bool(data[6] & HAS_MAC)
         if signed != bool(self.key) or data[7] != self.key_number or (

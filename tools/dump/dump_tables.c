@@ -1,4 +1,5 @@
-/* Prints the reference pages of docs/ from the tables that the program itself is made of. A test compares. */
+/* Prints the reference pages of docs/, and what the clients have of them, from the tables that the program
+ * itself is made of. A test compares. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -78,6 +79,37 @@ static void dump_drops(void)
 		if (drop_table[i].name)
 			printf("| %d | `%s` | %s | %s |\n", i, drop_table[i].name,
 				drop_unit_name(drop_table[i].unit), drop_table[i].help);
+}
+
+/* Of reasons that answers name: those of events, and of datagrams (REJECT). */
+static void dump_reasons(const char *row)
+{
+	for (int i = 1; i < DROP_ID_MAX; i++)
+		if (drop_table[i].name &&
+			(drop_table[i].unit == DROP_UNIT_event || drop_table[i].unit == DROP_UNIT_datagram))
+			printf(row, i, drop_table[i].name);
+}
+
+static void dump_reasons_c(void)
+{
+	fputs("/* SC_REASON(id, name): reasons that answers name. Made from the program's table by "
+	      "`dump_tables reasons-c`; a test\n * compares. */\n",
+		stdout);
+	dump_reasons("SC_REASON(%d, \"%s\")\n");
+}
+
+static void dump_reasons_python(void)
+{
+	fputs("\"\"\"Reasons that answers of sluice name (docs/protocol.md). Made from the program's table "
+	      "by "
+	      "`dump_tables\nreasons-python`; a test compares.\"\"\"\n\n"
+	      "NAMES = {\n    0: \"too_big\",  # the client's own: the path's MTU became too small\n",
+		stdout);
+	dump_reasons("    %d: \"%s\",\n");
+	fputs("}\n\n\ndef reason_name(reason):\n"
+	      "    \"\"\"Of an id; one that this file does not know yet: \"reason ID\".\"\"\"\n"
+	      "    return NAMES.get(reason, f\"reason {reason}\")\n",
+		stdout);
 }
 
 static void dump_type(const struct type_info *type)
@@ -193,13 +225,15 @@ int main(int argc, char **argv)
 		const char *name;
 		void (*dump)(void);
 	} page[] = {{"config", dump_config}, {"metrics", dump_metrics}, {"drops", dump_drops},
-		{"events-fields", dump_events_fields}, {"commands", dump_commands}};
+		{"events-fields", dump_events_fields}, {"commands", dump_commands},
+		{"reasons-c", dump_reasons_c}, {"reasons-python", dump_reasons_python}};
 
 	for (size_t i = 0; i < sizeof page / sizeof *page && argc == 2; i++)
 		if (!strcmp(argv[1], page[i].name)) {
 			page[i].dump();
 			return fflush(stdout) ? 1 : 0;
 		}
-	fputs("usage: dump_tables config|metrics|drops|events-fields|commands\n", stderr);
+	fputs("usage: dump_tables config|metrics|drops|events-fields|commands|reasons-c|reasons-python\n",
+		stderr);
 	return 2;
 }

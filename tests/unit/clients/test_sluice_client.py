@@ -178,6 +178,7 @@ class ClientTest(unittest.TestCase):
         self.flush()
         self.expect(1000, refused=100)
         self.assertEqual(client.counts().refused_by, {22: 100})
+        self.assertEqual([sluice_client.reason_name(i) for i in (0, 22, 99)], ["too_big", "missing_field", "reason 99"])
         self.assertEqual(sorted(told), [(i, 22, b'{"n":%d}' % i) for i in range(10, 1001, 10)])
 
     def test_with(self):
@@ -189,9 +190,10 @@ class ClientTest(unittest.TestCase):
         self.assertEqual(peer.events, {1: b'{"a":"\\u00e4"}'})
         self.assertEqual(client.fileno(), -1)
         client, peer = self.start()
-        with self.assertRaises(Refused), client:
-            peer.refuse[b"{}"] = 20
-            client.send("{}")
+        with self.assertRaisesRegex(Refused, "^3 events: {'bad_json': 2, 'reason 99': 1}$"), client:
+            peer.refuse = {b"{}": 20, b"[]": 99}
+            for event in ("{}", "[]", "{}"):
+                client.send(event)
             self.flush()
 
     def test_reject(self):
@@ -366,7 +368,7 @@ class ClientTest(unittest.TestCase):
             Client("127.0.0.1", 9, key_file="/nowhere/keys")
 
     def test_imports(self):
-        """Beside sluice_loss.py on the path, and in a package."""
+        """Beside its other files on the path, and in a package."""
         here = os.path.dirname(sluice_client.__file__)
         with tempfile.TemporaryDirectory() as folder:
             shutil.copytree(here, os.path.join(folder, "senders"), ignore=shutil.ignore_patterns("__pycache__"))

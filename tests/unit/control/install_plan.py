@@ -39,7 +39,7 @@ def main():
         page = next(line.split("/share/sluice/")[1].strip() for line in f if line.startswith("Documentation="))
     want = {"packs/" + n for n in packs} | {"sigma/fields.yaml", page, "docs/sluice.service", "docs/drops.md",
                                             "docs/decisions/0012-acks.md", "rules/README.md", "python/sluice_client.py",
-                                            "python/sluice_loss.py"}
+                                            "python/sluice_loss.py", "python/sluice_reasons.py"}
     assert packs and want <= set(found.values()), (want, found)
     home = tempfile.mkdtemp(prefix="sluice_install_")
     for source, place in found.items():
