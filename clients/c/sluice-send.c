@@ -274,6 +274,11 @@ static int finish(struct send *s, int rc)
 		if (n.rejects)
 			fprintf(stderr,
 				"the peer says that it understands another version of the protocol\n");
+		else if (n.sent && !n.answers)
+			fprintf(stderr,
+				"no answer at all has come: is there a listener at this address and port, "
+				"has it `format: sluice`, does it know our key and allow our address, does a "
+				"firewall let datagrams pass both ways?\n");
 		return EXIT_UNACKED;
 	}
 	return n.refused + s->too_big ? EXIT_REFUSED : EXIT_ALL_ACKED;
