@@ -39,17 +39,33 @@ static int path_clear(const struct sockaddr_un *addr, struct err *err)
 	return 0;
 }
 
-/* Makes the socket's directory if it is missing (as /run/sluice after boot); its parent must be there. */
-static void directory_make(const char *path)
+/* Makes the socket's directory if only that is missing (as /run/sluice after boot). More is more likely a
+ * wrong path than meant, and so is a directory right below the root. */
+static int directory_make(const char *path, struct err *err)
 {
 	const char *slash = strrchr(path, '/');
-	char dir[128];
+	struct stat st, parent, root;
+	char dir[128], above[128];
 
 	if (!slash || slash == path || (size_t)(slash - path) >= sizeof dir)
-		return;
+		return 0;
 	snprintf(dir, sizeof dir, "%.*s", (int)(slash - path), path);
-	if (mkdir(dir, 0755) == 0)
-		(void)!chmod(dir, 0755); /* whatever umask says: members of the group must get through */
+	if (stat(dir, &st) == 0)
+		return 0;
+	slash = strrchr(dir, '/');
+	snprintf(above, sizeof above, "%.*s", slash ? (int)(slash - dir + 1) : 1, slash ? dir : ".");
+	if (stat(above, &parent) || stat("/", &root))
+		return err_set(err, -errno, "control socket %s: %s: %s", path, above, strerror(errno));
+	if (parent.st_dev == root.st_dev && parent.st_ino == root.st_ino)
+		return err_set(err, -ENOENT,
+			"control socket %s: there is no directory %s, and none is made right below /", path,
+			dir);
+	if (mkdir(dir, 0755))
+		return errno == EEXIST ? 0
+				       : err_set(err, -errno, "control socket %s: cannot make %s: %s", path,
+						 dir, strerror(errno));
+	(void)!chmod(dir, 0755); /* whatever umask says: members of the group must get through */
+	return 0;
 }
 
 static int socket_open(struct server *s, const struct sockaddr_un *addr, struct err *err)
@@ -88,8 +104,9 @@ int server_socket_make(struct server *s, struct err *err)
 		s->group = group->gr_gid;
 		s->has_group = true;
 	}
-	directory_make(addr.sun_path);
-	rc = path_clear(&addr, err);
+	rc = directory_make(addr.sun_path, err);
+	if (rc == 0)
+		rc = path_clear(&addr, err);
 	if (rc)
 		return rc;
 	s->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

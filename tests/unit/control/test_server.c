@@ -521,6 +521,37 @@ static void test_socket_file(void **state)
 	assert_int_equal(access(path, F_OK), -1);
 }
 
+static void test_socket_directory(void **state)
+{
+	struct server_params params = {.path = path, .group = "", .signal_fd = -1, .request = requested};
+	struct server *second = NULL;
+	struct stat st;
+	struct err err;
+	char name[80];
+
+	(void)state;
+	snprintf(name, sizeof name, "%s/run", dir);
+	snprintf(path, sizeof path, "%s/s", name);
+	umask(027);
+	assert_int_equal(server_create(&second, &params, &err), 0);
+	umask(022);
+	server_free(second);
+	assert_int_equal(stat(name, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0755);
+	assert_int_equal(rmdir(name), 0);
+
+	snprintf(path, sizeof path, "%s/a/s", name);
+	assert_int_equal(server_create(&second, &params, &err), -ENOENT);
+	assert_non_null(strstr(err.text, "/run/: No such file or directory"));
+	assert_int_equal(access(name, F_OK), -1);
+
+	snprintf(name, sizeof name, "/sluice-test-%d", getpid());
+	snprintf(path, sizeof path, "%s/s", name);
+	assert_int_equal(server_create(&second, &params, &err), -ENOENT);
+	assert_non_null(strstr(err.text, "none is made right below /"));
+	assert_int_equal(rmdir(name), -1); /* nothing is left of it there */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_one, start, finish),
@@ -534,7 +565,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_slow_command, start, finish),
 		cmocka_unit_test_setup_teardown(test_too_many_slow, start, finish),
 		cmocka_unit_test_setup_teardown(test_permissions, start, finish),
-		cmocka_unit_test_setup_teardown(test_socket_file, start, finish)};
+		cmocka_unit_test_setup_teardown(test_socket_file, start, finish),
+		cmocka_unit_test_setup_teardown(test_socket_directory, start, finish)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
