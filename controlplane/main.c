@@ -74,6 +74,11 @@ static int config_checks(const struct config *cfg, struct err *err)
 	return rc;
 }
 
+static void window_note(void *arg, const char *text)
+{
+	fprintf(arg, "note: %s\n", text);
+}
+
 static int check(const struct config *cfg)
 {
 	struct enrich_set *tables = NULL;
@@ -92,6 +97,8 @@ static int check(const struct config *cfg)
 		cfg->ports_count, cfg->listeners_count, ruleset_rule_count(rs), plan ? plan->count : 0);
 	if (!sink_configured(cfg))
 		printf("note: %s\n", no_sink);
+	if (plan)
+		window_plan_fit(plan, window_note, stdout);
 	/* No fault of a file that may be for another machine. */
 	if (eal_cores_check(cfg, &err))
 		printf("note: no start on this machine: %s\n", err.text);

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "durable.h"
+#include "log.h"
 
 void state_nap(uint32_t us)
 {
@@ -49,6 +50,12 @@ void state_output_params(const struct config *cfg, uint32_t partitions, struct j
 	p->derived = true;
 }
 
+static void window_warn(void *arg, const char *text)
+{
+	(void)arg;
+	log_warn("state", "%s", text);
+}
+
 static int windows_open(struct state *s, struct err *err)
 {
 	char dir[STATE_PATH_BYTES + 16];
@@ -64,6 +71,8 @@ static int windows_open(struct state *s, struct err *err)
 		rc = window_store_put(s->windows, s->plan->def[i], err);
 	if (rc == 0)
 		state_terms_make(&s->terms, s->cfg, s->plan);
+	if (rc == 0)
+		window_plan_fit(s->plan, window_warn, NULL);
 	return rc;
 }
 

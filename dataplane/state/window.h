@@ -74,6 +74,9 @@ struct window_plan {
 /* From cfg->windows, or the shipped ones (windows.def) if there are none and state.defaults is set. -EINVAL
  * with "window NAME: KEY: ..." and what would be right. */
 int window_plan_make(struct window_plan **out, const struct config *cfg, struct err *err);
+/* A line for each test, group and aggregate that no event can have a value for, since none of the window's
+ * event types has the field. */
+void window_plan_fit(const struct window_plan *plan, void (*line)(void *arg, const char *text), void *arg);
 void window_plan_free(struct window_plan *plan);
 const struct window_def *window_plan_find(const struct window_plan *plan, uint64_t uid);
 /* A stored text, any bytes. *out is the caller's, with this text and its hash. */

@@ -150,6 +150,11 @@ uint32_t window_filter_types(const struct window_filter *f)
 	return f ? f->types : WINDOW_TYPES_ALL;
 }
 
+enum field_id window_filter_field(const struct window_filter *f, uint32_t i)
+{
+	return f && i < f->test_count ? (enum field_id)f->test[i].field : FIELD_NONE;
+}
+
 void window_filter_free(struct window_filter *f)
 {
 	free(f);

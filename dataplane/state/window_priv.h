@@ -34,6 +34,8 @@ int window_filter_parse(struct window_filter **out, uint32_t types, const char *
 	struct window_canon *canon, struct err *err);
 void window_filter_free(struct window_filter *f);
 uint32_t window_filter_types(const struct window_filter *f);
+/* The field of test i; FIELD_NONE behind the last. f: or NULL. */
+enum field_id window_filter_field(const struct window_filter *f, uint32_t i);
 /* "'contry': unknown field; did you mean country?" */
 int window_field_unknown(const char *name, bool or_type, struct err *err);
 

@@ -95,6 +95,15 @@ def tables_of_windows():
     assert code == 1 and "window x: size" in text, text
 
 
+def windows_fit():
+    """A window that no event can fit is valid, and noted."""
+    with open(CONFIG, encoding="ascii") as f:
+        path = file("fit.yaml", f.read() + "windows: [{name: x, types: click, where: amount > 5}]\n")
+    done = subprocess.run([SLUICED, "--config", path, "--check-config"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and "note: window x: where: amount: none of the event types" in done.stdout, done
+    assert "note: window" not in good()
+
+
 def topics_of_windows():
     """A window's topic that is another key's: none of the keys shows it alone."""
     for prefix, key, settings in (("", "topic_alerts", ("kafka.topic_alerts=page_minute",)),
@@ -139,6 +148,7 @@ file("c.yaml", f"node: {{id: check, data_dir: {DIR}/data}}\neal: {{hugepages: fa
 files()
 tables_of_windows()
 topics_of_windows()
+windows_fit()
 cores()
 start_goes_on()
 shutil.rmtree(DIR)

@@ -39,6 +39,12 @@ static int teardown(void **state)
 	return 0;
 }
 
+static void fits_not(void *arg, const char *text)
+{
+	(void)arg;
+	fail_msg("%s", text);
+}
+
 static void test_examples(void **state)
 {
 	bool kind[4] = {false};
@@ -54,6 +60,7 @@ static void test_examples(void **state)
 			window_plan_make(&plan, &cfg, &err))
 			fail_msg("%s in:\n%.*s", err.text, (int)(end - at), at);
 		assert_true(plan->count > 0 && cfg.windows_count == plan->count);
+		window_plan_fit(plan, fits_not, NULL);
 		for (uint32_t i = 0; i < plan->count; i++)
 			kind[plan->def[i]->kind] = true;
 		window_plan_free(plan);
