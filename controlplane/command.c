@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "drops.h"
+#include "json_print.h"
 
 const struct command command_table[COMMAND_COUNT] = {
 #define COMMAND(id, words, access, where, help) {COMMAND_##id, words, ACCESS_##access, WHERE_##where, help},
@@ -316,7 +317,7 @@ bool request_flag(const struct request *rq, const char *name)
 
 static char *response_line(json_t *answer)
 {
-	char *text = answer ? json_dumps(answer, JSON_COMPACT) : NULL, *line = NULL;
+	char *text = answer ? json_print(answer, JSON_COMPACT) : NULL, *line = NULL;
 	size_t n;
 
 	json_decref(answer);

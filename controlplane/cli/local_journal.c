@@ -11,6 +11,7 @@
 
 #include "drops.h"
 #include "journal.h"
+#include "json_print.h"
 #include "value_text.h"
 
 enum cli_exit cli_journal_dir(const struct cli *cli, char *dir, size_t cap, struct err *err)
@@ -304,7 +305,7 @@ static void dump_record(
 	} else {
 		row = record_json(block, rec, offset);
 		/* Anybody can have sent what stands in it: no byte of it may command a terminal. */
-		json_dumpf(row, d->out, JSON_COMPACT | JSON_ENSURE_ASCII);
+		json_print_file(row, d->out, JSON_COMPACT | JSON_ENSURE_ASCII);
 		fputc('\n', d->out);
 		json_decref(row);
 	}

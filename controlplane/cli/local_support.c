@@ -18,6 +18,7 @@
 #include "config_table.h"
 #include "journal.h"
 #include "journal_segments.h"
+#include "json_print.h"
 #include "support_pack.h"
 
 #define TEXT_BYTES_MAX (256u << 10) /* of a file of the machine */
@@ -39,7 +40,7 @@ static void missing(struct support *s, const char *name, const char *why)
 
 static void add_json(struct support *s, const char *name, json_t *v)
 {
-	char *text = v ? json_dumps(v, JSON_INDENT(2)) : NULL;
+	char *text = v ? json_print(v, JSON_INDENT(2)) : NULL;
 
 	if (text)
 		pack_add(&s->pack, name, text, strlen(text));

@@ -3,6 +3,7 @@
 
 #include "cli.h"
 #include "hash_process.h"
+#include "json_print.h"
 
 typedef enum cli_exit (*local_fn)(const struct cli *cli, FILE *out, struct err *err);
 
@@ -21,7 +22,7 @@ static const local_fn local_table[COMMAND_COUNT] = {
 void cli_print(const struct cli *cli, FILE *out, json_t *result)
 {
 	if (cli->json) {
-		json_dumpf(result, out, JSON_INDENT(2) | JSON_ENSURE_ASCII);
+		json_print_file(result, out, JSON_INDENT(2) | JSON_ENSURE_ASCII);
 		fputc('\n', out);
 	} else {
 		render_result(out, result);

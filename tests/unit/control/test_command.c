@@ -94,10 +94,10 @@ static void test_deep(void **state)
 
 static void test_answers(void **state)
 {
-	char *line = response_ok(json_pack("{s:i}", "a", 1));
+	char *line = response_ok(json_pack("{s:i, s:f}", "a", 1, "b", 0.1));
 
 	(void)state;
-	assert_string_equal(line, "{\"v\":1,\"ok\":true,\"result\":{\"a\":1}}\n");
+	assert_string_equal(line, "{\"v\":1,\"ok\":true,\"result\":{\"a\":1,\"b\":0.1}}\n");
 	free(line);
 	line = response_error("failed", "bad \xff byte\n");
 	assert_string_equal(
