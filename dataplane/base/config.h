@@ -11,7 +11,9 @@
 #include "err.h"
 
 typedef char config_str[256];
+typedef char config_text[2048];
 typedef config_str config_c_STR;
+typedef config_text config_c_TEXT;
 typedef uint64_t config_c_UINT;
 typedef uint64_t config_c_BYTES;
 typedef uint64_t config_c_MS;

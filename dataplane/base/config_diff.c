@@ -5,14 +5,9 @@
 
 static bool value_same(const struct config_key *key, const char *a, const char *b)
 {
-	switch (key->kind) {
-	case CONFIG_KIND_STR:
-		return strncmp(a, b, sizeof(config_str)) == 0;
-	case CONFIG_KIND_BOOL:
-		return memcmp(a, b, sizeof(bool)) == 0;
-	default:
-		return memcmp(a, b, sizeof(uint64_t)) == 0;
-	}
+	if (config_key_is_text(key))
+		return strncmp(a, b, config_key_bytes(key)) == 0;
+	return memcmp(a, b, config_key_bytes(key)) == 0;
 }
 
 static void change_tell(const struct config *from, const struct config *to,
@@ -21,7 +16,8 @@ static void change_tell(const struct config *from, const struct config *to,
 {
 	const struct config_key *named = section->is_list ? config_key_find(section, "name", 4) : NULL;
 	size_t base = section->offset + entry * section->stride;
-	char name[sizeof(config_str) + 80], a[sizeof(config_str)], b[sizeof(config_str)], label[64];
+	char name[sizeof(config_str) + 80], label[64];
+	config_text a, b;
 	struct config_change change = {.key = key, .name = name, .from = a, .to = b};
 
 	config_value_print(key, (const char *)from + base, a, sizeof a);
@@ -91,10 +87,8 @@ void config_change_copy(struct config *to, const struct config *from, const stru
 	char *at = (char *)to + change->offset;
 	const char *value = (const char *)from + change->offset;
 
-	if (change->key->kind == CONFIG_KIND_STR)
-		memcpy(at, value, sizeof(config_str));
-	else if (change->key->kind == CONFIG_KIND_BOOL)
-		memcpy(at, value, sizeof(bool));
+	if (config_key_is_text(change->key) || change->key->kind == CONFIG_KIND_BOOL)
+		memcpy(at, value, config_key_bytes(change->key));
 	else
 		__atomic_store_n(
 			(uint64_t *)(void *)at, *(const uint64_t *)(const void *)value, __ATOMIC_RELAXED);

@@ -50,9 +50,28 @@ static const struct unit byte_units[] = {{"", 1}, {"KiB", 1024}, {"MiB", 1048576
 const char *config_kind_name(enum config_kind kind)
 {
 	static const char *const name[] = {
-		"text", "number", "bytes", "duration", "duration", "boolean", "choice"};
+		"text", "text", "number", "bytes", "duration", "duration", "boolean", "choice"};
 
 	return name[kind];
+}
+
+bool config_key_is_text(const struct config_key *key)
+{
+	return key->kind == CONFIG_KIND_STR || key->kind == CONFIG_KIND_TEXT;
+}
+
+size_t config_key_bytes(const struct config_key *key)
+{
+	switch (key->kind) {
+	case CONFIG_KIND_STR:
+		return sizeof(config_str);
+	case CONFIG_KIND_TEXT:
+		return sizeof(config_text);
+	case CONFIG_KIND_BOOL:
+		return sizeof(bool);
+	default:
+		return sizeof(uint64_t);
+	}
 }
 
 static bool name_is(const char *have, const char *name, size_t bytes)
@@ -190,8 +209,9 @@ static bool value_get(const struct config_key *key, const char *text, uint64_t *
 {
 	switch (key->kind) {
 	case CONFIG_KIND_STR:
+	case CONFIG_KIND_TEXT:
 		*v = strlen(text);
-		return text_clean(text) && *v < sizeof(config_str);
+		return text_clean(text) && *v < config_key_bytes(key);
 	case CONFIG_KIND_UINT:
 		return number_parse(text, NULL, 1, v);
 	case CONFIG_KIND_BYTES:
@@ -219,13 +239,13 @@ int config_value_parse(const struct config_key *key, void *base, const char *tex
 		char has[32] = "";
 
 		config_key_expected(key, expected, sizeof expected);
-		if (key->kind == CONFIG_KIND_STR && v > key->max)
+		if (config_key_is_text(key) && v > key->max)
 			snprintf(has, sizeof has, ", has %" PRIu64, v);
 		return err_set(err, -EINVAL, "%s.%s: '%.80s': expected %s%s", key->section, key->name, text,
 			expected, has);
 	}
-	if (key->kind == CONFIG_KIND_STR) {
-		memset(at, 0, sizeof(config_str));
+	if (config_key_is_text(key)) {
+		memset(at, 0, config_key_bytes(key));
 		memcpy(at, text, v);
 	} else if (key->kind == CONFIG_KIND_BOOL) {
 		bool b = v != 0;
@@ -271,7 +291,8 @@ void config_value_print(const struct config_key *key, const void *base, char *ou
 
 	switch (key->kind) {
 	case CONFIG_KIND_STR:
-		snprintf(out, cap, "%.*s", (int)sizeof(config_str) - 1, at);
+	case CONFIG_KIND_TEXT:
+		snprintf(out, cap, "%.*s", (int)config_key_bytes(key) - 1, at);
 		break;
 	case CONFIG_KIND_BOOL:
 		memcpy(&b, at, sizeof b);
@@ -304,7 +325,7 @@ void config_key_expected(const struct config_key *key, char *out, size_t cap)
 
 		for (size_t i = 0; i < n && i < cap; i++)
 			out[i] = out[i] == '|' ? ' ' : out[i];
-	} else if (key->kind == CONFIG_KIND_STR) {
+	} else if (config_key_is_text(key)) {
 		snprintf(out, cap, "text of %" PRIu64 " to %" PRIu64 " bytes", key->min, key->max);
 	} else {
 		number_print(key->kind, key->min, lo, sizeof lo);
@@ -316,13 +337,13 @@ void config_key_expected(const struct config_key *key, char *out, size_t cap)
 static void key_print(
 	const struct config_key *key, const void *base, FILE *out, const char *indent, bool help)
 {
-	char text[sizeof(config_str)];
+	config_text text;
 
 	config_value_print(key, base, text, sizeof text);
 	if (help)
 		fprintf(out, "  # %s\n", key->help);
 	fprintf(out, "%s%s: ", indent, key->name);
-	if (key->kind != CONFIG_KIND_STR) {
+	if (!config_key_is_text(key)) {
 		fprintf(out, "%s\n", text);
 		return;
 	}

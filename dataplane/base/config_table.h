@@ -12,6 +12,7 @@
 
 enum config_kind {
 	CONFIG_KIND_STR,
+	CONFIG_KIND_TEXT, /* a longer one */
 	CONFIG_KIND_UINT,
 	CONFIG_KIND_BYTES,
 	CONFIG_KIND_MS,
@@ -26,7 +27,7 @@ struct config_key {
 	enum config_kind kind;
 	const char *def;     /* default as text; NULL: must be set */
 	const char *choices; /* ENUM: separated by '|' */
-	uint64_t min, max;   /* STR: of the length */
+	uint64_t min, max;   /* STR, TEXT: of the length */
 	const char *reload;
 	const char *help;
 	size_t offset; /* in the section's struct */
@@ -49,6 +50,9 @@ extern const struct config_section config_section_table[];
 extern const uint32_t config_section_count;
 
 const char *config_kind_name(enum config_kind kind);
+bool config_key_is_text(const struct config_key *key);
+/* What its value takes in the section's struct. */
+size_t config_key_bytes(const struct config_key *key);
 
 /* NULL if there is none. `bytes` long names need no NUL. */
 const struct config_section *config_section_find(const char *name, size_t bytes);
@@ -62,7 +66,7 @@ const char *config_nearest(const struct config_section *section, const char *nam
  * expected" without a place, and -EINVAL is returned. */
 int config_value_parse(const struct config_key *key, void *base, const char *text, struct err *err);
 
-/* The value as text that config_value_parse() takes, not quoted. */
+/* The value as text that config_value_parse() takes, not quoted. A config_text has room for any. */
 void config_value_print(const struct config_key *key, const void *base, char *out, size_t cap);
 
 /* A duration as configuration and rules have it ("500ms", "5m", "1d"), in milliseconds; a size ("64KiB",

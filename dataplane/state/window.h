@@ -52,8 +52,8 @@ struct window_def {
 	uint32_t step_count;
 	struct window_filter *step[WINDOW_STEPS_MAX]; /* funnel: tests of a step, beside `filter` */
 	char step_name[WINDOW_STEPS_MAX][32];
-	uint64_t keys_max; /* of a partition; what exceeds it goes to the key `other` */
-	char anomaly[256]; /* compiled by the merge stage, and checked by it when a plan is made */
+	uint64_t keys_max;   /* of a partition; what exceeds it goes to the key `other` */
+	config_text anomaly; /* compiled by the merge stage, and checked by it when a plan is made */
 	bool to_kafka, to_clickhouse;
 	char rollup[64];
 };

@@ -24,12 +24,12 @@ struct making {
 	struct err *err;
 };
 
-static int canon_take(struct window_canon *c, config_str out, struct err *err)
+/* `bytes` is the whole of a config_str or config_text. */
+static int canon_take(const struct window_canon *c, char *out, size_t bytes, struct err *err)
 {
-	if (c->cut)
-		return err_set(
-			err, -EINVAL, "longer than %zu bytes in canonical form", sizeof(config_str) - 1);
-	memcpy(out, c->text, sizeof(config_str));
+	if (c->cut || c->bytes >= bytes)
+		return err_set(err, -EINVAL, "longer than %zu bytes in canonical form", bytes - 1);
+	memcpy(out, c->text, bytes);
 	return 0;
 }
 
@@ -61,12 +61,12 @@ static int keys_check(struct making *m)
 	static const char *const need[][2] = {
 		{"slide", "hopping"}, {"gap", "session"}, {"within", "funnel"}, {"steps", "funnel"}};
 	const char *kind = window_kind_name[m->canon.kind];
-	config_str value;
+	config_text value;
 
 	for (uint32_t i = 0; i < config_key_count; i++) {
 		const struct config_key *key = &config_key_table[i];
 		struct config_windows fresh;
-		config_str usual;
+		config_text usual;
 
 		if (strcmp(key->section, "windows") != 0 || window_text_has(key->name, m->canon.kind))
 			continue;
@@ -79,7 +79,7 @@ static int keys_check(struct making *m)
 				value, kind, key->name);
 	}
 	for (size_t i = 0; i < sizeof need / sizeof *need; i++) {
-		window_text_value(&m->canon, need[i][0], value);
+		window_text_value(&m->canon, need[i][0], value, sizeof value);
 		if (!strcmp(kind, need[i][1]) && (!*value || !strcmp(value, "0ms")))
 			return err_set(m->err, -EINVAL, "%s: a %s window needs it", need[i][0], kind);
 	}
@@ -102,8 +102,8 @@ static int times_take(struct making *m)
 	def->lateness_ms = (int64_t)m->canon.lateness;
 	if (def->kind != WINDOW_HOPPING)
 		return 0;
-	window_text_value(&m->canon, "size", size);
-	window_text_value(&m->canon, "slide", slide);
+	window_text_value(&m->canon, "size", size, sizeof size);
+	window_text_value(&m->canon, "slide", slide, sizeof slide);
 	if (def->slide_ms >= def->size_ms)
 		return err_set(m->err, -EINVAL,
 			"slide: %s is not less than size, %s: windows that do not overlap are tumbling",
@@ -139,7 +139,7 @@ static int rollup_take(struct making *m)
 		if (count++ == ROLLUPS_MAX)
 			return err_set(m->err, -EINVAL, "rollup: more than %d sizes", ROLLUPS_MAX);
 		last = one.size;
-		window_text_value(&one, "size", text);
+		window_text_value(&one, "size", text, sizeof text);
 		window_canon_put(&c, ",", count > 1);
 		window_canon_put(&c, text, strlen(text));
 		p += n;
@@ -152,7 +152,7 @@ static int rollup_take(struct making *m)
 	if (c.bytes >= sizeof m->def->rollup)
 		return err_set(m->err, -EINVAL, "rollup: longer than %zu bytes", sizeof m->def->rollup - 1);
 	memcpy(m->def->rollup, c.text, sizeof m->def->rollup);
-	return of_key(canon_take(&c, m->canon.rollup, m->err), "rollup", m->err);
+	return of_key(canon_take(&c, m->canon.rollup, sizeof m->canon.rollup, m->err), "rollup", m->err);
 }
 
 int window_def_check_step(const struct window_def *def, int64_t step_ms, struct err *err)
@@ -179,7 +179,7 @@ static int group_take(struct making *m)
 	int rc = window_groups_parse(m->def, m->canon.by, &c, m->err);
 
 	if (!rc)
-		rc = canon_take(&c, m->canon.by, m->err);
+		rc = canon_take(&c, m->canon.by, sizeof m->canon.by, m->err);
 	return of_key(rc, "by", m->err);
 }
 
@@ -228,12 +228,12 @@ static int where_take(struct making *m)
 	int rc = window_types_parse(&m->types, m->canon.types, &types, m->err);
 
 	if (!rc)
-		rc = canon_take(&types, m->canon.types, m->err);
+		rc = canon_take(&types, m->canon.types, sizeof m->canon.types, m->err);
 	if (rc)
 		return of_key(rc, "types", m->err);
 	rc = window_filter_parse(&m->def->filter, m->types, m->canon.where, &where, m->err);
 	if (!rc)
-		rc = canon_take(&where, m->canon.where, m->err);
+		rc = canon_take(&where, m->canon.where, sizeof m->canon.where, m->err);
 	return of_key(rc, "where", m->err);
 }
 
@@ -244,19 +244,19 @@ static int step_add(struct making *m, const char *text, size_t bytes, struct win
 	const char *name = text + strspn(text, " "), *colon = memchr(text, ':', bytes);
 	size_t n = strcspn(name, ": ;");
 	char *step;
-	config_str tests;
+	config_text tests;
 	int rc;
 
 	if (!n || !colon || name + n + strspn(name + n, " ") != colon || strspn(name, NAME_CHARS "-") != n)
 		return err_set(m->err, -EINVAL,
-			"'%.*s': expected NAME: TESTS, the name of letters, digits, _ and -", (int)bytes,
-			text);
+			"'%.*s': expected NAME: TESTS, the name of letters, digits, _ and -",
+			bytes < 80 ? (int)bytes : 80, text);
 	if (def->step_count == WINDOW_STEPS_MAX)
 		return err_set(m->err, -EINVAL, "more than %d steps", WINDOW_STEPS_MAX);
 	step = def->step_name[def->step_count];
 	if (n >= sizeof def->step_name[0])
-		return err_set(m->err, -EINVAL, "'%.*s': a name has at most %zu bytes", (int)n, name,
-			sizeof def->step_name[0] - 1);
+		return err_set(m->err, -EINVAL, "'%.*s': a name has at most %zu bytes", n < 80 ? (int)n : 80,
+			name, sizeof def->step_name[0] - 1);
 	memcpy(step, name, n);
 	for (uint32_t i = 0; i < def->step_count; i++)
 		if (!strcmp(def->step_name[i], step))
@@ -305,18 +305,18 @@ static int steps_take(struct making *m, uint32_t *types)
 		rc = err_set(m->err, -EINVAL,
 			"expected two steps or more, as view: type = page_view; buy: type = conversion");
 	if (!rc)
-		rc = canon_take(&c, m->canon.steps, m->err);
+		rc = canon_take(&c, m->canon.steps, sizeof m->canon.steps, m->err);
 	return of_key(rc, "steps", m->err);
 }
 
 /* ---- what is computed ---- */
 
-static int calls_take(config_str text, struct err *err)
+static int calls_take(config_text text, struct err *err)
 {
 	struct window_canon c = {0};
 
 	window_canon_calls(&c, text);
-	return canon_take(&c, text, err);
+	return canon_take(&c, text, sizeof(config_text), err);
 }
 
 /* Of an attempt only its steps are kept; and only a funnel has attempts. */

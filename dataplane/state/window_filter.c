@@ -10,9 +10,10 @@
 #include "value_text.h"
 #include "window_priv.h"
 
-/* A text of 255 bytes holds no more. */
-#define TESTS_MAX 64
-#define VALUES_MAX 128
+/* A text of 2047 bytes holds no more: a test with the `and` behind it has 9 of them, a value with its
+ * comma 2. */
+#define TESTS_MAX 256
+#define VALUES_MAX 1024
 
 enum op { OP_EQ, OP_NE, OP_IN, OP_LT, OP_LE, OP_GT, OP_GE, OP_EXISTS };
 
@@ -26,8 +27,8 @@ struct value {
 
 struct test {
 	uint8_t field, kind, op;
-	uint8_t value_count;
-	uint32_t value; /* first of its values */
+	uint16_t value_count;
+	uint16_t value; /* first of its values */
 };
 
 struct window_filter {
@@ -35,7 +36,7 @@ struct window_filter {
 	uint32_t test_count, value_count, pool_bytes;
 	struct test test[TESTS_MAX];
 	struct value value[VALUES_MAX];
-	uint8_t pool[sizeof(config_str)];
+	uint8_t pool[sizeof(config_text)];
 };
 
 /* ---- matching ---- */
@@ -167,7 +168,7 @@ enum word_kind { WORD_END, WORD_BARE, WORD_QUOTED, WORD_OP, WORD_MARK };
 struct reader {
 	const char *at;
 	enum word_kind kind;
-	char text[sizeof(config_str)]; /* decoded, NUL-terminated */
+	config_text text; /* decoded, NUL-terminated */
 	size_t bytes;
 	struct window_filter *f;
 	struct window_canon *canon;
@@ -461,7 +462,7 @@ static int op_find(struct reader *rd, struct test *t)
 static int test_read(struct reader *rd)
 {
 	struct window_filter *f = rd->f;
-	struct test t = {.kind = FIELD_KIND_COUNT, .value = f->value_count};
+	struct test t = {.kind = FIELD_KIND_COUNT, .value = (uint16_t)f->value_count};
 	uint32_t types = 0;
 	int rc;
 
@@ -516,8 +517,8 @@ int window_filter_parse(struct window_filter **out, uint32_t types, const char *
 	int rc;
 
 	*out = NULL;
-	if (strlen(text) >= sizeof(config_str))
-		return err_set(err, -EINVAL, "longer than %zu bytes", sizeof(config_str) - 1);
+	if (strlen(text) >= sizeof(config_text))
+		return err_set(err, -EINVAL, "longer than %zu bytes", sizeof(config_text) - 1);
 	rd.f = calloc(1, sizeof *rd.f);
 	if (!rd.f)
 		return err_set(err, -ENOMEM, "no memory");

@@ -9,9 +9,9 @@
 
 /* ---- window_canon.c: texts in the one form that stands in definitions ---- */
 
-/* A text that must fit a configuration value. */
+/* A text that must fit a configuration value: the longest kind here, others where they are taken. */
 struct window_canon {
-	config_str text;
+	config_text text;
 	size_t bytes;
 	bool cut;
 };
@@ -68,7 +68,7 @@ char *window_text_print(const struct config_windows *cw);
 /* Whether a kind (enum window_kind) has the key. */
 bool window_text_has(const char *key, uint64_t kind);
 uint64_t window_text_uid(const char *text);
-/* The value of a key as text, for errors. */
-void window_text_value(const struct config_windows *cw, const char *key, char out[sizeof(config_str)]);
+/* The value of a key as text, for errors: cut to `cap` with its end. */
+void window_text_value(const struct config_windows *cw, const char *key, char *out, size_t cap);
 
 #endif

@@ -14,7 +14,8 @@
 #include "durable.h"
 #include "window_priv.h"
 
-#define FILE_BYTES_MAX 8192u /* every key at its longest is less */
+/* Every key at its longest is less: of a text in quotes each byte may take two. */
+#define FILE_BYTES_MAX (2 * sizeof(struct config_windows) + 1024)
 
 struct window_store {
 	pthread_mutex_t lock;

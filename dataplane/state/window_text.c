@@ -57,9 +57,9 @@ bool window_text_has(const char *key, uint64_t kind)
 	return true;
 }
 
-void window_text_value(const struct config_windows *cw, const char *key, char out[sizeof(config_str)])
+void window_text_value(const struct config_windows *cw, const char *key, char *out, size_t cap)
 {
-	config_value_print(config_key_find(windows_section(), key, strlen(key)), cw, out, sizeof(config_str));
+	config_value_print(config_key_find(windows_section(), key, strlen(key)), cw, out, cap);
 }
 
 uint64_t window_text_uid(const char *text)
@@ -81,7 +81,7 @@ static void value_put(struct bytes *out, const struct config_key *key, const cha
 	text_put(out, out->bytes ? " " : "");
 	text_put(out, key->name);
 	text_put(out, "=");
-	if (key->kind != CONFIG_KIND_STR) {
+	if (!config_key_is_text(key)) {
 		text_put(out, value);
 		return;
 	}
@@ -100,12 +100,12 @@ char *window_text_print(const struct config_windows *cw)
 	struct bytes out = {0};
 
 	for (uint32_t i = 0; (key = windows_key(i)) != NULL; i++) {
-		config_str value;
+		config_text value;
 
 		if (!window_text_has(key->name, cw->kind))
 			continue;
 		config_value_print(key, cw, value, sizeof value);
-		if ((key->kind != CONFIG_KIND_STR || *value) && !key_left_out(key, cw, value))
+		if ((!config_key_is_text(key) || *value) && !key_left_out(key, cw, value))
 			value_put(&out, key, value);
 	}
 	bytes_put(&out, "", 1);
@@ -126,7 +126,7 @@ static int key_unknown(const char *name, struct err *err)
 }
 
 /* A value, bare up to a blank or in quotes of either kind; *p moves behind it. */
-static int value_get(const char **p, config_str out, struct err *err)
+static int value_get(const char **p, config_text out, struct err *err)
 {
 	char quote = **p == '"' || **p == '\'' ? *(*p)++ : ' ';
 	size_t n = 0;
@@ -134,13 +134,13 @@ static int value_get(const char **p, config_str out, struct err *err)
 	for (; **p && **p != quote; (*p)++) {
 		if (**p == '\\' && quote != ' ' && (*p)[1])
 			(*p)++;
-		if (n == sizeof(config_str) - 1)
-			return err_set(err, -EINVAL, "a value is longer than %zu bytes", n);
+		if (n == sizeof(config_text) - 1)
+			return err_set(err, -EINVAL, "longer than %zu bytes", n);
 		out[n++] = **p;
 	}
 	out[n] = 0;
 	if (quote != ' ' && !**p)
-		return err_set(err, -EINVAL, "a value in quotes has no end");
+		return err_set(err, -EINVAL, "the quotes have no end");
 	*p += quote != ' ';
 	return 0;
 }
@@ -157,7 +157,7 @@ int window_text_read(struct config_windows *cw, const char *text, struct err *er
 			return -EINVAL;
 	for (const char *p = text + strspn(text, " "); *p; p += strspn(p, " ")) {
 		size_t n = strcspn(p, "= ");
-		config_str value;
+		config_text value;
 		char name[64];
 		int rc;
 
@@ -173,7 +173,9 @@ int window_text_read(struct config_windows *cw, const char *text, struct err *er
 		seen |= 1ull << (key - config_key_table) % 64;
 		p += n + 1;
 		rc = value_get(&p, value, err);
-		if (!rc)
+		if (rc)
+			err_prefix(err, "windows.%s", name);
+		else
 			rc = config_value_parse(key, cw, value, err);
 		if (rc)
 			return rc;

@@ -99,7 +99,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct window_filter *f;
 	struct window_def *def;
 	struct err err = {""};
-	char text[2048];
+	char text[8192];
 
 	if (size >= sizeof text)
 		return 0;

@@ -90,8 +90,9 @@ static void test_each_key_round_trips(void **state)
 
 			assert_int_equal(parse(INPUTS, &err), 0);
 			base = (char *)&cfg + section->offset + key->offset;
-			if (key->kind == CONFIG_KIND_STR) {
-				memset(base, 0, sizeof(config_str));
+			if (config_key_is_text(key)) {
+				assert_true(key->max < config_key_bytes(key));
+				memset(base, 0, config_key_bytes(key));
 				memset(base, end ? '"' : '\\', v);
 			} else if (key->kind == CONFIG_KIND_BOOL) {
 				*base = (char)end;
@@ -107,7 +108,7 @@ static void test_each_key_round_trips(void **state)
 
 static void test_bounds(void **state)
 {
-	char text[300];
+	char text[sizeof(config_text) + 1];
 	struct err err;
 
 	(void)state;
@@ -119,7 +120,7 @@ static void test_bounds(void **state)
 			assert_int_equal(config_value_parse(key, base, "maybe", &err), -22);
 			continue;
 		}
-		if (key->kind == CONFIG_KIND_STR) {
+		if (config_key_is_text(key)) {
 			memset(text, 'a', key->max + 1);
 			text[key->max + 1] = 0;
 		} else {

@@ -11,7 +11,7 @@
 #include "config_diff.h"
 
 static struct config a, b;
-static char told[2000];
+static char told[8000];
 
 static void tell(void *arg, const struct config_change *change)
 {
@@ -77,6 +77,28 @@ static void test_changes(void **state)
 	assert_int_equal(config_diff(&a, &b, tell, NULL), 4);
 }
 
+/* Long texts are compared and told whole. */
+static void test_long_texts(void **state)
+{
+	config_text where, want;
+	char one[4096], other[4096];
+
+	(void)state;
+	memset(where, 'x', sizeof where - 1);
+	where[sizeof where - 1] = 0;
+	snprintf(one, sizeof one, "windows:\n- {name: w, where: '%s'}\n", where);
+	memcpy(want, where, sizeof want);
+	want[sizeof want - 2] = 'y';
+	snprintf(other, sizeof other, "windows:\n- {name: w, where: '%s'}\n", want);
+	read_both(one, other);
+	assert_int_equal(config_diff(&a, &b, tell, NULL), 1);
+	snprintf(one, sizeof one, "%s>", where);
+	assert_memory_equal(told, "windows[w].where ", 17);
+	assert_memory_equal(told + 17, one, strlen(one));
+	assert_memory_equal(told + 17 + strlen(one), want, strlen(want));
+	assert_string_equal(told + 17 + strlen(one) + strlen(want), " restart\n");
+}
+
 /* Where another entry stands at its place, a key that may change for itself is not that entry's. */
 static void test_moved_entries(void **state)
 {
@@ -93,7 +115,7 @@ static void test_moved_entries(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_same), cmocka_unit_test(test_changes),
-		cmocka_unit_test(test_moved_entries)};
+		cmocka_unit_test(test_long_texts), cmocka_unit_test(test_moved_entries)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

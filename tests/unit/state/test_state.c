@@ -391,6 +391,29 @@ static void haste_before_the_stop_counts(void **state)
 	srig_free(&r);
 }
 
+/* A definition whose text is long: its checkpoint is gone on from, and the replay is by the store's. */
+static void long_definitions_keep_their_state(void **state)
+{
+	struct config_windows *w;
+	struct srig r;
+
+	(void)state;
+	srig_init(&r, NULL, 2, 0, 20);
+	w = &r.cfg.windows[0];
+	for (uint32_t i = 0; strlen(w->where) + 40 < sizeof w->where; i++)
+		snprintf(w->where + strlen(w->where), 40, "%suser_id != nobody-%u", i ? " and " : "", i);
+	assert_true(strlen(w->where) > 2000);
+	run_once(&r, 0, 3000);
+	open_start(&r);
+	feed(&r, 3000, 3000);
+	assert_true(srig_settle(&r));
+	for (uint32_t p = 0; p < 2; p++)
+		assert_true(part_of(&r, p).replay_from > 0);
+	stop_close(&r);
+	assert_check(&r, true);
+	srig_free(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -401,6 +424,7 @@ int main(void)
 		cmocka_unit_test(a_state_of_a_newer_version_is_refused),
 		cmocka_unit_test(retention_follows_the_checkpoints),
 		cmocka_unit_test(a_full_disk_takes_older_checkpoints),
+		cmocka_unit_test(long_definitions_keep_their_state),
 		cmocka_unit_test(haste_before_the_stop_counts),
 	};
 
