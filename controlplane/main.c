@@ -18,6 +18,7 @@
 #include "options.h"
 #include "protect.h"
 #include "sink.h"
+#include "version.h"
 
 /* Workers, writers and sinks inherit the mask: signals arrive at the control server's signalfd only. */
 static void signals_block(void)
@@ -167,7 +168,7 @@ int main(int argc, char **argv)
 	}
 	switch (what) {
 	case OPTIONS_VERSION:
-		printf("sluiced %s\n", SLUICE_VERSION);
+		version_print("sluiced");
 		return 0;
 	case OPTIONS_PRINT:
 		config_print(&cfg, stdout, true);

@@ -12,6 +12,7 @@
 #include "ledger.h"
 #include "metrics.h"
 #include "record.h"
+#include "version.h"
 
 static json_t *ratio(uint64_t over, uint64_t under, double scale)
 {
@@ -183,7 +184,7 @@ json_t *view_version(const struct view *v, const struct request *rq, struct err 
 	(void)v;
 	(void)rq;
 	(void)err;
-	return json_pack("{s:s, s:i}", "version", SLUICE_VERSION, "protocol", CONTROL_PROTOCOL);
+	return json_pack("{s:s, s:i}", "version", version_text, "protocol", CONTROL_PROTOCOL);
 }
 
 /* {"text": ...} of what print writes. */

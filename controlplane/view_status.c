@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "ledger.h"
+#include "version.h"
 
 json_t *view_json_tenths(double v)
 {
@@ -169,7 +170,7 @@ json_t *view_status(const struct view *v, const struct request *rq, struct err *
 	for (uint32_t i = 0; i < v->sinks; i++)
 		json_array_append_new(sinks, status_sink(v, &v->sink[i]));
 	result = json_pack("{s:s, s:o, s:s, s:s, s:o, s:o, s:b}", "node", v->node, "epoch",
-		json_sprintf("%016" PRIx64, v->epoch), "version", SLUICE_VERSION, "phase",
+		json_sprintf("%016" PRIx64, v->epoch), "version", version_text, "phase",
 		daemon_phase_name[v->phase], "started", json_time(v->started_ms), "uptime_seconds",
 		json_real(v->uptime_seconds), "input_ended", v->input_ended);
 	json_object_set_new(result, "workers", status_workers(v));

@@ -3,6 +3,7 @@
  *
  *   chembed [-p] LIBCHDB DATA_DIR HTTP_PORT TCP_PORT [ENGINE_ARGUMENT...]
  *     -p  end when the parent process ends
+ *   chembed --version
  *   ENGINE_ARGUMENT: as of clickhouse-local, e.g. --config-file=FILE (users, limits, logs).
  *
  * SIGTERM or SIGINT: orderly stop, exit 0. Engine ends by itself (port or data directory in use): exit 1, its
@@ -152,6 +153,10 @@ int main(int argc, char **argv)
 	static struct stopper stopper;
 	struct engine engine;
 
+	if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+		puts("chembed " SLUICE_VERSION);
+		return EXIT_SUCCESS;
+	}
 	if (count < 4 || !port_valid(arg[2]) || !port_valid(arg[3]) || count - 4 > ENGINE_ARGS_MAX - 16) {
 		fprintf(stderr,
 			"usage: chembed [-p] LIBCHDB DATA_DIR HTTP_PORT TCP_PORT [ENGINE_ARGUMENT...]\n");

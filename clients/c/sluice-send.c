@@ -34,6 +34,7 @@ static const char help[] =
 	"  --rate N         events a second; default: as fast as they are acknowledged\n"
 	"  --timeout S      give up when nothing has been acknowledged for so many seconds (30)\n"
 	"  --mtu N          of the path; datagrams are packed up to it (1448)\n"
+	"  --version        print the version\n"
 	"  --help           this\n\n"
 	"Exit codes: 0 every event is durable (--no-ack: was sent); 1 wrong usage or input that cannot be "
 	"read; 2 some were\n"
@@ -318,7 +319,7 @@ static int options(int argc, char **argv, struct send *s, struct sluice_client_o
 		{"no-ack", no_argument, NULL, 'n'}, {"key-file", required_argument, NULL, 'f'},
 		{"key", required_argument, NULL, 'k'}, {"rate", required_argument, NULL, 'r'},
 		{"timeout", required_argument, NULL, 'T'}, {"mtu", required_argument, NULL, 'm'},
-		{"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
+		{"version", no_argument, NULL, 'v'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
 	double value = 0;
 	bool good = true;
 	int c;
@@ -351,6 +352,9 @@ static int options(int argc, char **argv, struct send *s, struct sluice_client_o
 			if (o->datagram_bytes > 65507)
 				o->datagram_bytes = 65507;
 			break;
+		case 'v':
+			puts("sluice-send " SLUICE_VERSION);
+			return EXIT_ALL_ACKED + 1;
 		case 'h':
 			fputs(help, stdout);
 			return EXIT_ALL_ACKED + 1;

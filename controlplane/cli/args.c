@@ -163,7 +163,8 @@ static int take_option(struct cli *cli, int argc, char **argv, int *at, struct e
 	return CLI_OK;
 }
 
-/* --socket, --json and --help may stand anywhere. 1: taken; 0: not one of them; -1: needs a value. */
+/* --socket, --json, --help and --version may stand anywhere. 1: taken; 0: not one of them; -1: needs a value.
+ */
 static int take_global(struct cli *cli, int argc, char **argv, int *at)
 {
 	const char *word = argv[*at];
@@ -172,6 +173,8 @@ static int take_global(struct cli *cli, int argc, char **argv, int *at)
 		cli->json = true;
 	else if (!strcmp(word, "--help") || !strcmp(word, "-h"))
 		cli->help = true;
+	else if (!strcmp(word, "--version"))
+		cli->version = true;
 	else if (!strncmp(word, "--socket=", 9))
 		cli->socket = word + 9;
 	else if (strcmp(word, "--socket") != 0)
@@ -263,6 +266,8 @@ enum cli_exit cli_parse(struct cli *cli, int argc, char **argv, struct err *err)
 			code = take_positional(cli, argv[i], err);
 		}
 	}
+	if (cli->version)
+		return (enum cli_exit)code;
 	if (code == CLI_OK && !cli->help && !cli->command)
 		code = usage(err, "%s", "which command? See --help");
 	if (code == CLI_OK && !cli->help)
@@ -291,7 +296,9 @@ static void help_args(FILE *out, const struct command *c)
 
 void cli_help(FILE *out, const char *words)
 {
-	fputs("usage: sluicectl [--socket PATH] [--json] COMMAND [ARGUMENT]...\n\n", out);
+	fputs("usage: sluicectl [--socket PATH] [--json] COMMAND [ARGUMENT]...\n"
+	      "       sluicectl --version\n\n",
+		out);
 	for (int i = 0; i < COMMAND_COUNT; i++) {
 		const struct command *c = &command_table[i];
 

@@ -19,8 +19,9 @@ struct cli {
 	const char *socket;
 	bool json; /* print the result as JSON */
 	bool help;
+	bool version;		       /* the program's, whatever else is said */
 	const char *topic;	       /* with help: the first words of what it is asked for, or NULL */
-	const struct command *command; /* NULL with help */
+	const struct command *command; /* NULL with help, version */
 	json_t *args;		       /* owned; by the command's table, FILES read */
 };
 

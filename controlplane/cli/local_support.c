@@ -20,6 +20,7 @@
 #include "journal_segments.h"
 #include "json_print.h"
 #include "support_pack.h"
+#include "version.h"
 
 #define TEXT_BYTES_MAX (256u << 10) /* of a file of the machine */
 #define LOG_BYTES (256u << 10)	    /* of the log, its end */
@@ -379,7 +380,7 @@ static void add_all(struct support *s, bool daemon)
 	}
 	add_machine(s);
 	add_json(s, "manifest.json",
-		json_pack("{s:s, s:o, s:b, s:O}", "sluicectl", SLUICE_VERSION, "made",
+		json_pack("{s:s, s:o, s:b, s:O}", "sluicectl", version_text, "made",
 			json_time(s->pack.time_s * 1000), "daemon_answered", daemon, "missing", s->missing));
 }
 

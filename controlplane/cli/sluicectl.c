@@ -4,6 +4,7 @@
 #include "cli.h"
 #include "hash_process.h"
 #include "json_print.h"
+#include "version.h"
 
 typedef enum cli_exit (*local_fn)(const struct cli *cli, FILE *out, struct err *err);
 
@@ -56,7 +57,9 @@ int main(int argc, char **argv)
 
 	if (code == CLI_OK && hash_process_key_draw(&err))
 		code = CLI_FAILED;
-	if (code == CLI_OK && cli.help)
+	if (code == CLI_OK && cli.version)
+		version_print("sluicectl");
+	else if (code == CLI_OK && cli.help)
 		cli_help(stdout, cli.command ? cli.command->words : cli.topic);
 	else if (code == CLI_OK && local_table[cli.command->id])
 		code = local_table[cli.command->id](&cli, stdout, &err);

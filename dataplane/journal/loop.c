@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "ring_limit.h"
+#include "version.h"
 
 #define WAIT_MAX_NS 5000000u /* nothing to do: ticks, notes and the end are looked for so often */
 #define WAIT_IO_NS 1000000u  /* a write is under way */
@@ -133,7 +134,7 @@ static void loop_start_record(struct journal_part *part, uint64_t now_ns)
 
 	if (!part->start_due || part->failed)
 		return;
-	snprintf(text, sizeof text, "event=start version=%s generation=%u", SLUICE_VERSION, part->generation);
+	snprintf(text, sizeof text, "event=start version=%s generation=%u", version_text, part->generation);
 	if (pack_own(part, RECORD_CONTROL, text, 0, now_ns) == PACK_DONE)
 		part->start_due = false;
 }

@@ -14,6 +14,7 @@
 #include "gen_opts.h"
 #include "gen_out.h"
 #include "gen_scene.h"
+#include "version.h"
 
 #define LINES_WAIT_MS 100
 
@@ -329,6 +330,9 @@ int main(int argc, char **argv)
 	switch (gen_opts_parse(&g.o, argc, argv, &err)) {
 	case GEN_OPTS_HELP:
 		gen_opts_help();
+		return 0;
+	case GEN_OPTS_VERSION:
+		version_print("sluice-gen");
 		return 0;
 	case GEN_OPTS_WRONG:
 		fprintf(stderr, "sluice-gen: %s\n", err.text);

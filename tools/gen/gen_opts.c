@@ -272,6 +272,8 @@ enum gen_opts_result gen_opts_parse(struct gen_opts *o, int argc, char **argv, s
 
 		if (!strcmp(arg, "--help") || !strcmp(arg, "-h"))
 			return GEN_OPTS_HELP;
+		if (!strcmp(arg, "--version"))
+			return GEN_OPTS_VERSION;
 		row = strncmp(arg, "--", 2) ? NULL
 					    : find(arg + 2, eq ? (size_t)(eq - arg - 2) : strlen(arg + 2));
 		if (!row) {
@@ -302,7 +304,7 @@ void gen_opts_help(void)
 			opt_rows[i].arg ? opt_rows[i].arg : "");
 		printf("  %-30s %s\n", left, opt_rows[i].help);
 	}
-	printf("\nMixes:\n");
+	printf("  %-30s %s\n\nMixes:\n", "--version", "print the version");
 	for (size_t i = 0; i < MIX_ROWS; i++)
 		printf("  %-18s %s\n  %-18s %s\n", mix_rows[i].name, mix_rows[i].help, "",
 			mix_rows[i].weights);

@@ -46,7 +46,7 @@ static inline uint64_t gen_opts_rate(const struct gen_opts *o)
 #define GEN_CALM_CUSTOM_MS 10000
 #define GEN_CALM_PAY_MS 15000
 
-enum gen_opts_result { GEN_OPTS_RUN, GEN_OPTS_HELP, GEN_OPTS_WRONG };
+enum gen_opts_result { GEN_OPTS_RUN, GEN_OPTS_HELP, GEN_OPTS_VERSION, GEN_OPTS_WRONG };
 
 /* Texts point into argv. On GEN_OPTS_WRONG err says what is wrong. */
 enum gen_opts_result gen_opts_parse(struct gen_opts *o, int argc, char **argv, struct err *err);

@@ -17,6 +17,7 @@
 #include "sup_child.h"
 #include "sup_opts.h"
 #include "sup_server.h"
+#include "version.h"
 
 #define TICK_NS 50000000
 #define START_MS 120000 /* a server that does not answer within it has failed */
@@ -260,6 +261,9 @@ int main(int argc, char **argv)
 	switch (sup_opts_parse(&s.o, argc, argv, &err)) {
 	case SUP_OPTS_HELP:
 		sup_opts_help();
+		return 0;
+	case SUP_OPTS_VERSION:
+		version_print("sluice-supervisor");
 		return 0;
 	case SUP_OPTS_WRONG:
 		fprintf(stderr, "sluice-supervisor: %s\n", err.text);

@@ -25,7 +25,8 @@ enum {
 	OPT_STATE,
 	OPT_DEMO,
 	OPT_SERVERS,
-	OPT_HELP
+	OPT_HELP,
+	OPT_VERSION
 };
 
 static const struct option rows[] = {
@@ -45,6 +46,7 @@ static const struct option rows[] = {
 	{"demo", no_argument, NULL, OPT_DEMO},
 	{"servers-only", no_argument, NULL, OPT_SERVERS},
 	{"help", no_argument, NULL, OPT_HELP},
+	{"version", no_argument, NULL, OPT_VERSION},
 	{NULL, 0, NULL, 0},
 };
 
@@ -65,7 +67,8 @@ void sup_opts_help(void)
 	       "  --set SECTION.KEY=V     passed on to sluiced; may be repeated\n"
 	       "  --state-file FILE       addresses and process ids as key=value lines\n"
 	       "  --servers-only          do not start sluiced\n"
-	       "  --demo                  a sluiced that ends is reported, not started again\n");
+	       "  --demo                  a sluiced that ends is reported, not started again\n"
+	       "  --version               print the version\n");
 }
 
 static int copy(char *to, size_t bytes, const char *from, const char *what, struct err *err)
@@ -175,6 +178,8 @@ enum sup_opts_result sup_opts_parse(struct sup_opts *o, int argc, char **argv, s
 	while ((option = getopt_long(argc, argv, "+", rows, NULL)) != -1) {
 		if (option == OPT_HELP)
 			return SUP_OPTS_HELP;
+		if (option == OPT_VERSION)
+			return SUP_OPTS_VERSION;
 		if (option == '?') {
 			err_set(err, -EINVAL,
 				"%s: no such option, or its value is missing; --help lists them",

@@ -27,7 +27,7 @@ struct sup_opts {
 	bool servers_only;
 };
 
-enum sup_opts_result { SUP_OPTS_RUN, SUP_OPTS_HELP, SUP_OPTS_WRONG };
+enum sup_opts_result { SUP_OPTS_RUN, SUP_OPTS_HELP, SUP_OPTS_VERSION, SUP_OPTS_WRONG };
 
 enum sup_opts_result sup_opts_parse(struct sup_opts *o, int argc, char **argv, struct err *err);
 void sup_opts_help(void);

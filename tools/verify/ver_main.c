@@ -10,6 +10,7 @@
 
 #include "ver_read.h"
 #include "ver_truth.h"
+#include "version.h"
 
 struct opts {
 	const char *journal, *rules;
@@ -38,7 +39,8 @@ enum {
 	OPT_TOPIC_PLATFORM,
 	OPT_TOPIC_DEAD,
 	OPT_TOPIC_ALERTS,
-	OPT_HELP
+	OPT_HELP,
+	OPT_VERSION
 };
 
 static const struct option rows[] = {
@@ -61,6 +63,7 @@ static const struct option rows[] = {
 	{"topic-dead", required_argument, NULL, OPT_TOPIC_DEAD},
 	{"topic-alerts", required_argument, NULL, OPT_TOPIC_ALERTS},
 	{"help", no_argument, NULL, OPT_HELP},
+	{"version", no_argument, NULL, OPT_VERSION},
 	{NULL, 0, NULL, 0},
 };
 
@@ -82,7 +85,8 @@ static void help(void)
 	       "  --missing-ok           any event may be missing\n"
 	       "  --missing-list FILE    write the missing ones there\n"
 	       "  --torn-ok              a journal that ends in a torn block is no error (after a crash)\n"
-	       "  --timeout S            give up on Kafka after so many seconds without progress (60)\n");
+	       "  --timeout S            give up on Kafka after so many seconds without progress (60)\n"
+	       "  --version              print the version\n");
 }
 
 static int take_number(const char *text, uint64_t *out, char **end, struct err *err)
@@ -173,6 +177,10 @@ static int parse(struct opts *o, int argc, char **argv, struct err *err)
 	while ((option = getopt_long(argc, argv, "+", rows, NULL)) != -1) {
 		if (option == OPT_HELP) {
 			help();
+			exit(0);
+		}
+		if (option == OPT_VERSION) {
+			version_print("sluice-verify");
 			exit(0);
 		}
 		if (option == '?' || take(o, option, optarg, err))

@@ -1,6 +1,7 @@
 """What `meson install` puts there: every pack and the mapping of Sigma's fields, under share/sluice, and they hold from
 there: the packs pass `rules check`, in a copy as the installation lays them out. The pages that the unit for systemd
-and error texts name are there, too, and the client in Python."""
+and error texts name are there, too, and the client in Python. Each program
+says its version."""
 import json
 import os
 import shutil
@@ -33,6 +34,13 @@ def main():
     programs = {os.path.basename(target) for target in plan.values() if "/bin/" in target}
     assert {"sluiced", "sluicectl", "sluice-gen", "sluice-verify", "sluice-supervisor",
             "sluice-send"} <= programs, programs
+    with open(os.path.join(BUILD, "meson-info", "intro-projectinfo.json"), encoding="utf-8") as f:
+        version = json.load(f)["version"]
+    for built, target in plan.items():
+        if "/bin/" in target:
+            done = subprocess.run([built, "--version"], capture_output=True, text=True, timeout=60, check=False)
+            assert done.returncode == 0 and not done.stderr, (built, done)
+            assert done.stdout == f"{os.path.basename(target)} {version}\n", (built, done)
     found = under_share(plan)
     packs = sorted(n for n in os.listdir(os.path.join(SOURCE, "rules", "packs")) if n.endswith(".yaml"))
     with open(os.path.join(SOURCE, "docs", "sluice.service"), encoding="utf-8") as f:

@@ -45,6 +45,12 @@ static void test_good(void **state)
 	assert_string_equal(cli.socket, "/a");
 	assert_true(cli.json);
 	cli_end(&cli);
+	assert_int_equal(parse("--version"), CLI_OK);
+	assert_true(cli.version && !cli.command);
+	cli_end(&cli);
+	assert_int_equal(parse("rules show --version"), CLI_OK);
+	assert_true(cli.version);
+	cli_end(&cli);
 	assert_int_equal(parse("rules show bots --socket=/b"), CLI_OK);
 	assert_int_equal(cli.command->id, COMMAND_rules_show);
 	assert_string_equal(json_string_value(json_object_get(cli.args, "id")), "bots");
