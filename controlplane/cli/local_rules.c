@@ -9,14 +9,27 @@
 enum cli_exit local_schema_clickhouse(const struct cli *cli, FILE *out, struct err *err)
 {
 	const char *path = json_string_value(json_object_get(cli->args, "config"));
+	const char *server = json_string_value(json_object_get(cli->args, "server"));
+	bool diff = json_is_true(json_object_get(cli->args, "diff"));
 	struct config cfg;
 
+	if (diff && !path) {
+		err_set(err, -EINVAL,
+			"--diff: which tables there must be is in the configuration: --config FILE");
+		return CLI_USAGE;
+	}
+	if (server && !diff) {
+		err_set(err, -EINVAL, "--server: is for --diff");
+		return CLI_USAGE;
+	}
 	if (path) {
 		if (config_load(&cfg, path, err))
 			return CLI_FAILED;
 	} else {
 		config_defaults(&cfg);
 	}
+	if (diff)
+		return clickhouse_schema_diff(&cfg, server, out, err) ? CLI_FAILED : CLI_OK;
 	return clickhouse_schema_ddl(&cfg, out, err) ? CLI_FAILED : CLI_OK;
 }
 

@@ -224,7 +224,7 @@ static bool is_rollup(const struct ch_entry *e)
 }
 
 /* Sessions are values already. */
-static bool has_view(const struct ch_entry *e)
+bool ch_entry_viewed(const struct ch_entry *e)
 {
 	return e->window && (e->window->merges || e->window->def->kind == WINDOW_FUNNEL);
 }
@@ -261,7 +261,7 @@ bool ch_catalog_statement(
 		ch_view_rollup(out, cfg, e);
 		return true;
 	}
-	e = entry_nth(c, has_view, &n);
+	e = entry_nth(c, ch_entry_viewed, &n);
 	if (e)
 		ch_view_people(out, cfg, c, e);
 	return e != NULL;

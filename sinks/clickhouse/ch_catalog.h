@@ -32,6 +32,9 @@ void ch_catalog_free(struct ch_catalog *c);
 bool ch_catalog_statement(
 	const struct ch_catalog *c, const struct config_clickhouse *cfg, uint32_t n, FILE *out);
 
+/* Whether its table has a view for people. */
+bool ch_entry_viewed(const struct ch_entry *e);
+
 /* ---- ch_view.c ---- */
 #define CH_VIEW_NAME_BYTES (CH_NAME_BYTES + 8)
 void ch_view_name(char out[CH_VIEW_NAME_BYTES], const char *table);

@@ -3,13 +3,18 @@
 #define SLUICE_CH_CHECK_H
 
 #include "ch_catalog.h"
+#include "ch_faults.h"
 #include "ch_http.h"
 #include "config.h"
 #include "err.h"
 
-/* Makes the database and what is missing of the catalog (clickhouse.create), then compares columns, partition
- * key, engine and deduplication window, also of the targets of materialized views. -EINVAL names table,
- * column, what was found and what is expected. */
+/* Compares engine, deduplication window, partition key, columns, views, also the targets of materialized
+ * views, and changes nothing. 0: *f, which is the caller's in any case, has all that was found. */
+int ch_check_look(struct ch_http *h, const struct config_clickhouse *cfg, const struct ch_catalog *catalog,
+	struct ch_faults *f, struct err *err);
+
+/* The same, and makes the database and what is missing of the catalog (clickhouse.create). -EINVAL: the
+ * server refuses, or all that is wrong, with the statements that mend it, as far as there is room. */
 int ch_check_tables(struct ch_http *h, const struct config_clickhouse *cfg, const struct ch_catalog *catalog,
 	struct err *err);
 

@@ -1,11 +1,7 @@
 /* Writes SQL from the table descriptions; nothing here talks to a server. */
 #include "ch_ddl.h"
 
-#include <errno.h>
 #include <string.h>
-
-#include "ch_catalog.h"
-#include "clickhouse.h"
 
 static void quoted(FILE *out, const char *text, char quote)
 {
@@ -88,26 +84,4 @@ void ch_ddl_insert(FILE *out, const struct config_clickhouse *cfg, const struct 
 		ch_ddl_name(out, table->column[i].name);
 	}
 	fputs(") FORMAT Native", out);
-}
-
-int clickhouse_schema_ddl(const struct config *cfg, FILE *out, struct err *err)
-{
-	const struct config_clickhouse *ch = &cfg->clickhouse;
-	struct window_plan *plan = NULL;
-	struct ch_catalog *catalog = NULL;
-	int rc;
-
-	if (!ch->database[0])
-		return err_set(err, -EINVAL, "clickhouse.database: empty");
-	for (const char *p = ch->database; *p; p++)
-		if ((unsigned char)*p < 0x20)
-			return err_set(err, -EINVAL, "clickhouse.database: holds control characters");
-	rc = cfg->state.enabled ? window_plan_make(&plan, cfg, err) : 0;
-	if (rc == 0)
-		rc = ch_catalog_make(&catalog, cfg->state.enabled ? CH_LOG_BOTH : CH_LOG_INPUT, plan, err);
-	for (uint32_t n = 0; rc == 0 && ch_catalog_statement(catalog, ch, n, out); n++)
-		fputs(";\n\n", out);
-	ch_catalog_free(catalog);
-	window_plan_free(plan);
-	return rc;
 }

@@ -14,6 +14,11 @@
  * database name or the windows cannot be used. */
 int clickhouse_schema_ddl(const struct config *cfg, FILE *out, struct err *err);
 
+/* Asks a server of clickhouse.url, by host:port (NULL: the only one), and prints what makes its tables fit,
+ * as the sink looks at them: statements, and as comments what needs a decision. Nothing is printed if all
+ * fits. Changes nothing. Returns 0, -EINVAL if a decision is needed, or -errno. */
+int clickhouse_schema_diff(const struct config *cfg, const char *server, FILE *out, struct err *err);
+
 struct ch_position {
 	bool output;	  /* of the output log, not of the journal */
 	bool drop_parked; /* what waits for a server that is away is given up */

@@ -10,15 +10,13 @@
 
 #include <cmocka.h>
 
-#include <errno.h>
 #include <jansson.h>
 
-#include "ch_check.h"
 #include "ch_ddl.h"
-#include "ch_http.h"
 #include "ch_rows.h"
 #include "made_rows.h"
 #include "view_row.h"
+#include "windows_server.h"
 
 #define START_MS 1794960000000ll /* 2026-11-18T00:00:00Z */
 #define MINUTE_MS 60000ll
@@ -44,29 +42,6 @@ static const char *const window_text[] = {
 	"name=buy kind=funnel size=1h within=1h by=user_id steps='look: type = page_view; pay: type = "
 	"transaction'"};
 
-static struct window_plan plan;
-static struct config_clickhouse cfg;
-static struct ch_http http;
-
-static int check(struct err *err)
-{
-	struct ch_catalog *catalog = NULL;
-	int rc = ch_catalog_make(&catalog, CH_LOG_OUTPUT, &plan, err);
-
-	if (!rc)
-		rc = ch_check_tables(&http, &cfg, catalog, err);
-	ch_catalog_free(catalog);
-	return rc;
-}
-
-static void run(const char *sql)
-{
-	struct err err;
-
-	if (ch_http_query(&http, sql, 30000, &err))
-		fail_msg("%s: %s", sql, err.text);
-}
-
 static json_t *rows_of(const char *sql)
 {
 	json_t *doc, *rows;
@@ -81,30 +56,15 @@ static json_t *rows_of(const char *sql)
 
 static int open_all(void **state)
 {
-	struct err err;
-
 	(void)state;
-	cfg = (struct config_clickhouse){.create = true, .dedup_window = 1000, .timeout = 30000};
-	snprintf(cfg.url, sizeof cfg.url, "%s", getenv("SLUICE_CH_URL"));
-	snprintf(cfg.database, sizeof cfg.database, "w");
-	snprintf(cfg.user, sizeof cfg.user, "default");
-	for (size_t i = 0; i < sizeof window_text / sizeof *window_text; i++)
-		if (window_def_parse(&plan.def[plan.count++], window_text[i], &err))
-			fail_msg("%s", err.text);
-	if (ch_http_open(&http, &cfg, NULL, NULL, &err))
-		fail_msg("%s", err.text);
-	run("DROP DATABASE IF EXISTS w SYNC");
-	if (check(&err))
-		fail_msg("%s", err.text);
+	server_open(window_text, sizeof window_text / sizeof *window_text);
 	return 0;
 }
 
 static int close_all(void **state)
 {
 	(void)state;
-	ch_http_close(&http);
-	for (uint32_t i = 0; i < plan.count; i++)
-		window_def_free(plan.def[i]);
+	server_close();
 	return 0;
 }
 
@@ -484,75 +444,11 @@ static void test_rule_alert(void **state)
 	bytes_free(&records);
 }
 
-static void refused_with(const char *a, const char *b)
-{
-	struct err err = {0};
-	int rc = check(&err);
-
-	if (rc != -EINVAL || !strstr(err.text, a) || !strstr(err.text, b))
-		fail_msg("expected a refusal with '%s' and '%s', got %d: %s", a, b, rc, err.text);
-}
-
-/* A roll-up from before its window had a group: the statement puts it into the key as well, else rows would
- * merge. */
-static void group_refused(void)
-{
-#define ROLLUP "w.page_minute_agg_1h"
-#define ADDED "ADD COLUMN `attributes.a\\`b\\\\c` String, ADD COLUMN `attributes.plan` String"
-#define KEYED                                                                                                \
-	", MODIFY ORDER BY (window, window_start, page, country, other, `attributes.a\\`b\\\\c`, "           \
-	"`attributes.plan`)"
-	run("RENAME TABLE " ROLLUP " TO w.kept");
-	run("CREATE TABLE " ROLLUP
-	    " ENGINE = AggregatingMergeTree PARTITION BY toYYYYMM(window_start, 'UTC') ORDER "
-	    "BY (window, window_start, page, country, other) SETTINGS non_replicated_deduplication_window = "
-	    "100 AS "
-	    "SELECT * EXCEPT (`attributes.a\\`b\\\\c`, `attributes.plan`) FROM w.kept WHERE 0");
-	refused_with(
-		ROLLUP ": column attributes.a`b\\c is missing; run: ALTER TABLE " ROLLUP " " ADDED KEYED, "");
-	run("ALTER TABLE " ROLLUP " " ADDED);
-	refused_with(ROLLUP ": column attributes.a`b\\c is not in its sorting key", "rename it");
-	run("ALTER TABLE " ROLLUP " DROP COLUMN `attributes.a\\`b\\\\c`, DROP COLUMN `attributes.plan`");
-	run("ALTER TABLE " ROLLUP " " ADDED KEYED);
-}
-
-/* An installation that is older than its windows or than this program: what is missing, in one statement. */
-static void test_start_up_check(void **state)
-{
-	struct err err;
-
-	(void)state;
-	run("ALTER TABLE w.alerts DROP COLUMN score, DROP COLUMN event_ids, DROP COLUMN window");
-	refused_with("w.alerts: column window is missing; run: ALTER TABLE w.alerts ADD COLUMN window "
-		     "LowCardinality(String), ADD COLUMN score Nullable(Float64), ADD COLUMN event_ids "
-		     "Array(UUID)",
-		"");
-	run("ALTER TABLE w.alerts ADD COLUMN window LowCardinality(String), ADD COLUMN score "
-	    "Nullable(Float64), ADD COLUMN event_ids Array(UUID)");
-	run("ALTER TABLE w.visits DROP COLUMN sum_amount");
-	refused_with(
-		"w.visits: column sum_amount is missing", "ADD COLUMN sum_amount Nullable(Decimal(38, 6))");
-	run("ALTER TABLE w.visits ADD COLUMN sum_amount Nullable(Decimal(38, 6))");
-	group_refused();
-	run("DROP TABLE w.page_minute_agg_1h_mv SYNC");
-	run("CREATE MATERIALIZED VIEW w.page_minute_agg_1h_mv TO w.page_minute_agg_1h AS SELECT window, "
-	    "window_start, "
-	    "sum(count) AS count FROM w.page_minute_agg GROUP BY window, window_start");
-	refused_with("view w.page_minute_agg_1h_mv does not give column window_end", "drop it");
-	run("DROP TABLE w.page_minute_agg_1h_mv SYNC");
-	run("ALTER TABLE w.page_minute_agg_1h MODIFY SETTING non_replicated_deduplication_window = 0");
-	refused_with("w.page_minute_agg_1h: non_replicated_deduplication_window is 0", "ALTER TABLE");
-	run("ALTER TABLE w.page_minute_agg_1h MODIFY SETTING non_replicated_deduplication_window = 100");
-	if (check(&err))
-		fail_msg("%s", err.text);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_two_nodes),
 		cmocka_unit_test(test_empty_cell), cmocka_unit_test(test_sessions_and_funnels),
-		cmocka_unit_test(test_alerts_and_late), cmocka_unit_test(test_rule_alert),
-		cmocka_unit_test(test_start_up_check)};
+		cmocka_unit_test(test_alerts_and_late), cmocka_unit_test(test_rule_alert)};
 
 	return cmocka_run_group_tests(tests, open_all, close_all);
 }
