@@ -16,6 +16,7 @@
 #define BACKOFF_MAX_MS 10000u
 #define REFUSED_WAIT_MS 60000u
 #define STOP_RETRY_MS 200u
+#define SAY_AGAIN_MS 60000u
 
 static const struct sink_ops *const ops_of[SINK_ID_MAX] = {
 #define SINK(id, name, section, help) [id] = &sink_##name##_ops,
@@ -116,10 +117,17 @@ void sink_committed(struct sink_part *part, uint64_t position, const struct sink
 
 void sink_error(struct sink_part *part, const char *text)
 {
+	uint64_t now_ns = clock_mono_ns();
+	bool said;
+
 	pthread_mutex_lock(&part->error_lock);
+	said = strcmp(part->error, text) == 0 && now_ns - part->said_ns < SAY_AGAIN_MS * 1000000ull;
 	snprintf(part->error, sizeof part->error, "%s", text);
+	if (!said)
+		part->said_ns = now_ns;
 	pthread_mutex_unlock(&part->error_lock);
-	log_warn(part->group->name, "partition=%u %s", part->partition, text);
+	if (!said)
+		log_warn(part->group->name, "partition=%u %s", part->partition, text);
 }
 
 void sink_waits(const char *text)
@@ -208,6 +216,7 @@ static int sink_try(struct sink_part *part, bool *progress, struct err *err)
 	uint64_t position;
 	int rc;
 
+	part->refused_ms = 0;
 	atomic_store(&part->stats.state, SINK_CONNECTING);
 	rc = sink_prepare(part, err);
 	if (rc)
@@ -235,7 +244,9 @@ static bool sink_back_off(struct sink_part *part, int rc, uint64_t *backoff_ms)
 	atomic_store(&part->stats.state, rc == -EINVAL ? SINK_REFUSED : SINK_BACKOFF);
 	*backoff_ms = *backoff_ms * 2 < BACKOFF_MAX_MS ? *backoff_ms * 2 : BACKOFF_MAX_MS;
 	if (!sink_asked(part))
-		sink_sleep(part, rc == -EINVAL ? REFUSED_WAIT_MS : wait_ms);
+		sink_sleep(part, rc != -EINVAL	    ? wait_ms
+				 : part->refused_ms ? part->refused_ms
+						    : REFUSED_WAIT_MS);
 	if (!sink_asked(part))
 		return true;
 	/* At a stop, tries go on until the deadline: what is durable should still leave. A refusal stands. */

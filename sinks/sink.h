@@ -74,7 +74,8 @@ struct sink_ops {
 	int (*check)(const struct config *cfg, struct err *err);
 	/* Once a process and log, before any part: checks or makes topics and tables. May be retried, and run
 	 * for both logs at once. -EINVAL = refusal: the target does not fit (wrong table, unknown position
-	 * with local history); it is shown, and tried again only every minute. */
+	 * with local history); it is shown, and tried again only every minute, or when sink_part.refused_ms
+	 * says. */
 	int (*prepare)(const struct sink_env *env, enum sink_log log, struct err *err);
 	/* Its log's turn has not come: what an instance before has left open at the target must hold nobody
 	 * else up meanwhile. Tried once; NULL: there is nothing. */
@@ -131,15 +132,17 @@ struct sink_part {
 	bool ends;		/* its log takes no more records: run() returns when all is delivered */
 	_Atomic bool delivered; /* with ends: it is */
 	bool opened;		/* its thread's: open has succeeded once */
+	uint64_t refused_ms;	/* its thread's: set by open or run, when to try again after a refusal */
 	struct sink_stats stats;
 	_Atomic bool stop;
 	_Atomic uint64_t stop_deadline_ns;  /* monotonic; with stop: give up then */
 	_Atomic uint64_t hurry_deadline_ns; /* or then: sinks_hurry(). 0: none */
 	pthread_mutex_t error_lock;
-	char error[512]; /* what is wrong since the last commit, under error_lock */
-	char note[256];	 /* where it delivers to, if there is a choice, under error_lock */
-	void *priv;	 /* the sink's own, from open to close */
-	void *kept;	 /* the sink's own, from one open to the next; malloc()ed */
+	char error[512];  /* what is wrong since the last commit, under error_lock */
+	uint64_t said_ns; /* when the log was told of it last, under error_lock */
+	char note[256];	  /* where it delivers to, if there is a choice, under error_lock */
+	void *priv;	  /* the sink's own, from open to close */
+	void *kept;	  /* the sink's own, from one open to the next; malloc()ed */
 	pthread_t thread;
 	bool joined; /* by sinks_stop(), which may be called again */
 	struct sink_group *group;
@@ -167,7 +170,7 @@ static inline bool sink_stopping(const struct sink_part *part)
  * for the target looks at it, also in prepare() and open(), and ends with -ECANCELED. False on other threads.
  */
 bool sink_gives_up(void);
-/* Remembers (for status) and logs an error. */
+/* Remembers (for status) and logs an error; the same one once a minute. */
 void sink_error(struct sink_part *part, const char *text);
 /* The same for the part whose thread calls, in prepare(): what it waits for. Nothing on other threads. */
 void sink_waits(const char *text);

@@ -258,15 +258,16 @@ int ch_check_look(struct ch_http *h, const struct config_clickhouse *cfg, const 
 	return rc ? rc : ch_faults_end(f, err);
 }
 
-/* A look: 0, or -EINVAL with what is wrong; *missing: what clickhouse.create makes. */
+/* A look: 0, or -EINVAL, *misfit, with what is wrong; *missing: what clickhouse.create makes. */
 static int tables_look(struct ch_http *h, const struct config_clickhouse *cfg,
-	const struct ch_catalog *catalog, bool create, bool *missing, struct err *err)
+	const struct ch_catalog *catalog, bool create, bool *missing, bool *misfit, struct err *err)
 {
 	struct ch_faults f;
 	int rc = ch_check_look(h, cfg, catalog, &f, err);
 
 	if (rc == 0) {
 		rc = ch_faults_text(&f, create, ALL_FAULTS, err);
+		*misfit = rc == -EINVAL;
 		*missing = ch_faults_missing(&f);
 	}
 	ch_faults_free(&f);
@@ -276,25 +277,28 @@ static int tables_look(struct ch_http *h, const struct config_clickhouse *cfg,
 /* What is wrong comes before what is missing: a server may refuse a view, even one that is there, because a
  * table lacks a column. */
 int ch_check_tables(struct ch_http *h, const struct config_clickhouse *cfg, const struct ch_catalog *catalog,
-	struct err *err)
+	bool *misfit, struct err *err)
 {
 	bool missing = false;
-	int rc = tables_look(h, cfg, catalog, cfg->create, &missing, err);
+	int rc;
 
+	*misfit = false;
+	rc = tables_look(h, cfg, catalog, cfg->create, &missing, misfit, err);
 	if (rc || !cfg->create)
 		return rc;
 	rc = create_all(h, cfg, catalog, err);
-	return rc || !missing ? rc : tables_look(h, cfg, catalog, false, &missing, err);
+	return rc || !missing ? rc : tables_look(h, cfg, catalog, false, &missing, misfit, err);
 }
 
-int ch_check_window(
-	struct ch_http *h, const struct config_clickhouse *cfg, const struct ch_window *w, struct err *err)
+int ch_check_window(struct ch_http *h, const struct config_clickhouse *cfg, const struct ch_window *w,
+	bool *misfit, struct err *err)
 {
 	struct ch_entry entry = {.table = w->table, .window = w};
 	struct ch_catalog one = {.count = 1, .entry = &entry};
 	struct ch_faults f;
 	int rc = 0;
 
+	*misfit = false;
 	if (cfg->create) {
 		struct ch_statement sql;
 
@@ -312,8 +316,10 @@ int ch_check_window(
 	rc = catalog_look(h, cfg, &one, false, &f, err);
 	if (rc == 0)
 		rc = ch_faults_end(&f, err);
-	if (rc == 0)
+	if (rc == 0) {
 		rc = ch_faults_text(&f, false, NULL, err);
+		*misfit = rc == -EINVAL;
+	}
 	ch_faults_free(&f);
 	return rc;
 }

@@ -13,14 +13,15 @@
 int ch_check_look(struct ch_http *h, const struct config_clickhouse *cfg, const struct ch_catalog *catalog,
 	struct ch_faults *f, struct err *err);
 
-/* The same, and makes the database and what is missing of the catalog (clickhouse.create). -EINVAL: the
- * server refuses, or all that is wrong, with the statements that mend it, as far as there is room. */
+/* The same, and makes the database and what is missing of the catalog (clickhouse.create). -EINVAL with
+ * *misfit: all that is wrong, with the statements that mend it, as far as there is room; without: the server
+ * refuses. */
 int ch_check_tables(struct ch_http *h, const struct config_clickhouse *cfg, const struct ch_catalog *catalog,
-	struct err *err);
+	bool *misfit, struct err *err);
 
 /* The same for the table of one window that is in no catalog: one that is no longer in force, of which rows
  * are left. */
-int ch_check_window(
-	struct ch_http *h, const struct config_clickhouse *cfg, const struct ch_window *w, struct err *err);
+int ch_check_window(struct ch_http *h, const struct config_clickhouse *cfg, const struct ch_window *w,
+	bool *misfit, struct err *err);
 
 #endif

@@ -48,6 +48,7 @@ struct ch_part {
 	bool recoded;	      /* it encodes differently than when it was first sent */
 	bool believed;	      /* said once: what it confirms cannot be looked at */
 	uint32_t block_index; /* of its block in work */
+	bool misfit;	      /* the tables last looked at do not fit: they may be mended at any time */
 	bool ours;	      /* what failed last is no server's fault: another one would not do better */
 	uint64_t generation;  /* rulesets: of the block at hand */
 	uint64_t marked_ns;   /* when the position was last made durable */
@@ -134,6 +135,8 @@ bool ch_target_lost(const struct ch_part *p, const char *name);
 int ch_target_use(struct ch_part *p, uint32_t i, struct err *err);
 /* It failed, or refused (-EINVAL): left alone for a while. */
 void ch_target_away(struct ch_part *p, uint32_t i, int rc, const struct err *err);
+/* After a look at tables: tries go on soon after a misfit. */
+void ch_misfit_tell(struct ch_part *p);
 /* The current one has taken a range: what was wrong with it is over. */
 void ch_target_good(struct ch_part *p);
 /* Whether that while is over. */

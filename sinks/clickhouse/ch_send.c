@@ -302,7 +302,8 @@ static int windows_check(struct ch_part *p, struct err *err)
 
 		if ((w->checked >> p->current & 1) || !w->def->to_clickhouse)
 			continue;
-		rc = ch_check_window(&p->http, p->cfg, w, err);
+		rc = ch_check_window(&p->http, p->cfg, w, &p->misfit, err);
+		ch_misfit_tell(p);
 		if (rc)
 			return rc;
 		w->checked |= 1u << p->current;

@@ -17,7 +17,8 @@
 #define PROBE_MS_MAX 1000u /* a frozen server must not hold up what goes to another */
 #define AGAIN_MS_MIN 500u
 #define AGAIN_MS_MAX 15000u
-#define REFUSED_MS 60000u /* a server whose tables or rights do not fit */
+#define REFUSED_MS 60000u /* a server that says no to us */
+#define MISFIT_MS 5000u	  /* one whose tables do not fit: somebody runs statements there, and waits */
 
 #define LOOKS_MAX (2 * CH_ENDPOINTS_MAX) /* those of two logs at each server */
 #define LOOK_MS_MAX 30000u		 /* later than that others look themselves */
@@ -134,7 +135,7 @@ void ch_target_away(struct ch_part *p, uint32_t i, int rc, const struct err *err
 	t->backoff_ms = t->backoff_ms * 2 < AGAIN_MS_MIN   ? AGAIN_MS_MIN
 			: t->backoff_ms * 2 > AGAIN_MS_MAX ? AGAIN_MS_MAX
 							   : t->backoff_ms * 2;
-	wait_ms = rc == -EINVAL ? REFUSED_MS : t->backoff_ms;
+	wait_ms = rc != -EINVAL ? t->backoff_ms : p->misfit ? MISFIT_MS : REFUSED_MS;
 	t->again_ns = clock_mono_ns() + wait_ms * 1000000u;
 	t->fit = false;
 	doubt_note(t->endpoint.name);
@@ -188,7 +189,8 @@ static int look_at(
 
 	if (!l || l->begun_ns < t->asked_ns || l->begun_ns <= doubt_ns(t->endpoint.name) ||
 		begun_ns - l->begun_ns > LOOK_MS_MAX * 1000000ull) {
-		rc = ch_check_tables(&p->http, p->cfg, p->catalog, err);
+		rc = ch_check_tables(&p->http, p->cfg, p->catalog, &p->misfit, err);
+		ch_misfit_tell(p);
 		if (l)
 			l->begun_ns = rc ? 0 : begun_ns;
 	}
@@ -222,6 +224,12 @@ static int target_check(struct ch_part *p, const struct ch_target *t, struct err
 	return rc;
 }
 
+void ch_misfit_tell(struct ch_part *p)
+{
+	if (p->misfit)
+		p->part->refused_ms = MISFIT_MS;
+}
+
 int ch_target_use(struct ch_part *p, uint32_t i, struct err *err)
 {
 	uint64_t limit_ms = p->target_count > 1 ? PROBE_MS_MAX : OPEN_MS_MAX;
@@ -230,6 +238,7 @@ int ch_target_use(struct ch_part *p, uint32_t i, struct err *err)
 
 	if (!t->asked_ns)
 		t->asked_ns = clock_mono_ns();
+	p->misfit = false;
 	ch_http_use(&p->http, &t->endpoint);
 	rc = ch_http_query(
 		&p->http, "SELECT 1", p->cfg->timeout < limit_ms ? p->cfg->timeout : limit_ms, err);

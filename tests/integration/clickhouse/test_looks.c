@@ -161,6 +161,21 @@ static void test_late_first_question(void **state)
 	part_close(&second);
 }
 
+/* A refusal of the server's, as of a password, is none that somebody mends by statements. */
+static void test_other_refusals_wait_longer(void **state)
+{
+	static struct ch_part part;
+	struct err err;
+
+	(void)state;
+	part_open(&part, CH_LOG_INPUT);
+	part.part->refused_ms = 0;
+	snprintf(part.http.user, sizeof part.http.user, "nobody");
+	assert_int_equal(ch_target_use(&part, 0, &err), -EINVAL);
+	assert_int_equal(part.part->refused_ms, 0);
+	part_close(&part);
+}
+
 /* A look that found something wrong answers nobody. */
 static void test_refusals_are_not_shared(void **state)
 {
@@ -176,6 +191,8 @@ static void test_refusals_are_not_shared(void **state)
 	for (int i = 0; i < 2; i++) {
 		assert_int_equal(ch_target_use(&part[i], 0, &err), -EINVAL);
 		assert_non_null(strstr(err.text, "referrer has type LowCardinality(String)"));
+		assert_int_equal(part[i].part->refused_ms, 5000); /* somebody may mend it at any time */
+		part[i].part->refused_ms = 0;
 		part_close(&part[i]);
 	}
 }
@@ -187,6 +204,7 @@ int main(void)
 		cmocka_unit_test(test_doubts_are_shared),
 		cmocka_unit_test(test_late_first_question),
 		cmocka_unit_test(test_refusals_are_not_shared),
+		cmocka_unit_test(test_other_refusals_wait_longer),
 	};
 
 	config_defaults(&cfg);

@@ -71,10 +71,12 @@ static void query_is(struct ch_http *h, const char *sql, const char *expected)
 static int check(struct ch_http *h, const struct config_clickhouse *cfg, struct err *err)
 {
 	struct ch_catalog *catalog;
+	bool misfit;
 	int rc;
 
 	assert_int_equal(ch_catalog_make(&catalog, CH_LOG_INPUT, NULL, err), 0);
-	rc = ch_check_tables(h, cfg, catalog, err);
+	rc = ch_check_tables(h, cfg, catalog, &misfit, err);
+	assert_int_equal(misfit, rc == -EINVAL);
 	ch_catalog_free(catalog);
 	return rc;
 }

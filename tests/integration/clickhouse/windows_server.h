@@ -18,10 +18,11 @@ static struct ch_http http;
 static int check(struct err *err)
 {
 	struct ch_catalog *catalog = NULL;
+	bool misfit;
 	int rc = ch_catalog_make(&catalog, CH_LOG_OUTPUT, &plan, err);
 
 	if (!rc)
-		rc = ch_check_tables(&http, &cfg, catalog, err);
+		rc = ch_check_tables(&http, &cfg, catalog, &misfit, err);
 	ch_catalog_free(catalog);
 	return rc;
 }
