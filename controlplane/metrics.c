@@ -28,14 +28,15 @@ struct metrics_state {
 };
 
 struct metrics_window {
-	uint64_t events, filtered, late, rows, revisions, other, cut, keys, memory_bytes;
+	uint64_t events, filtered, late, no_room, rows, revisions, other, cut, keys, memory_bytes;
 	double closed_seconds;
 };
 
 struct metrics_sink {
 	uint64_t up, position, parked, lag_events, lag_bytes;
 	double lag_seconds;
-	uint64_t events, suppressed, alerts, dead, rows, late, held, rejected, refused, bytes, commits, retries, errors;
+	uint64_t events, suppressed, alerts, dead, rows, late, held, rejected, refused, bytes, commits,
+		retries, errors;
 	uint64_t skipped, skipped_life, given_up, lag_alarm, lag_limit;
 };
 
@@ -352,6 +353,7 @@ static void print_windows(const struct view *v, const struct metric *m, FILE *ou
 		item = (struct metrics_window){.events = w.events,
 			.filtered = w.filtered,
 			.late = w.late,
+			.no_room = w.no_room,
 			.rows = w.rows,
 			.revisions = w.revisions,
 			.other = w.other,

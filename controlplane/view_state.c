@@ -101,6 +101,7 @@ void view_window_sum(const struct view *v, uint64_t uid, struct view_window *sum
 			sum->events += w->events;
 			sum->filtered += w->filtered;
 			sum->late += w->late;
+			sum->no_room += w->no_room;
 			sum->late_allowed += w->late_allowed;
 			sum->late_panes += w->late_panes;
 			sum->rows += w->rows;
@@ -126,17 +127,17 @@ static json_t *windows_list(const struct view *v)
 		struct view_window w;
 
 		view_window_sum(v, def->uid, &w);
-		json_array_append_new(list,
-			json_pack(
-				"{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
-				"window", def->name, "kind", window_kind_name[def->kind], "uid",
-				json_sprintf("%016" PRIx64, def->uid), "keys", json_u64(w.keys), "memory",
-				json_u64(w.memory_bytes), "events", json_u64(w.events), "filtered",
-				json_u64(w.filtered), "late", json_u64(w.late), "late_allowed",
-				json_u64(w.late_allowed), "late_panes", json_u64(w.late_panes), "rows",
-				json_u64(w.rows), "revisions", json_u64(w.revisions), "other",
-				json_u64(w.other), "cut", json_u64(w.cut), "closed_up_to",
-				json_time(w.closed_ms)));
+		json_array_append_new(
+			list, json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
+					"s:o, s:o, s:o}",
+				      "window", def->name, "kind", window_kind_name[def->kind], "uid",
+				      json_sprintf("%016" PRIx64, def->uid), "keys", json_u64(w.keys),
+				      "memory", json_u64(w.memory_bytes), "events", json_u64(w.events),
+				      "filtered", json_u64(w.filtered), "late", json_u64(w.late), "no_room",
+				      json_u64(w.no_room), "late_allowed", json_u64(w.late_allowed),
+				      "late_panes", json_u64(w.late_panes), "rows", json_u64(w.rows),
+				      "revisions", json_u64(w.revisions), "other", json_u64(w.other), "cut",
+				      json_u64(w.cut), "closed_up_to", json_time(w.closed_ms)));
 	}
 	return list;
 }

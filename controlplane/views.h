@@ -40,7 +40,7 @@ json_t *view_canary_of(const struct view *v, uint32_t rule); /* of a rule in for
 
 /* A window's numbers over all partitions. */
 struct view_window {
-	uint64_t events, filtered, late, late_allowed, late_panes, rows, revisions, other, cut, keys,
+	uint64_t events, filtered, late, no_room, late_allowed, late_panes, rows, revisions, other, cut, keys,
 		memory_bytes;
 	int64_t closed_ms; /* lowest */
 };

@@ -16,7 +16,7 @@ struct hop_pane *hop_pane_make(struct hopping *h, int64_t number)
 
 	at = pane_place(h, number);
 	if (at == h->pane_count || h->pane[at].number != number) {
-		if (h->pane_count == PANE_LIST_MAX)
+		if (h->pane_count >= h->w.st->panes_max)
 			return NULL;
 		if (h->pane_count == h->pane_room) {
 			h->pane_room = h->pane_room * 2 + 16;

@@ -122,7 +122,7 @@ static inline void hop_closed_set(struct hopping *h, int64_t number)
 	h->block_first = h->block * h->panes;
 }
 
-/* The pane's memory, made if it is not there; valid until the next call. NULL: there are PANE_LIST_MAX. */
+/* The pane's memory, made if it is not there; valid until the next call. NULL: there are as many as may be. */
 struct hop_pane *hop_pane_make(struct hopping *h, int64_t number);
 static inline struct hop_pane *hop_pane_get(struct hopping *h, int64_t number)
 {

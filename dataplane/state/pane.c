@@ -51,7 +51,7 @@ struct pane *pane_list_get(
 		return list->pane[list->last];
 	at = pane_list_place(list, start_ms);
 	if (at == list->count || list->pane[at]->start_ms != start_ms) {
-		if (list->count == PANE_LIST_MAX)
+		if (list->count >= w->st->panes_max)
 			return NULL;
 		if (list->count == list->room) {
 			list->room = list->room * 2 + 8;

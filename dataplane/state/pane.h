@@ -11,7 +11,9 @@
 #include "stage_priv.h"
 
 #define PANE_BYTES 2048u     /* of an empty one: its table, its arena, the list's place */
-#define PANE_LIST_MAX 65536u /* of a definition */
+#define PANE_LIST_MAX 65536u /* of a definition, by events */
+/* By saved states: each partition of those that are put together had its own. */
+#define PANE_LIST_LOAD_MAX (16 * PANE_LIST_MAX)
 #define PANE_LIST_FULL 1024u /* of revisions, when memory is used up: of `other`, mostly */
 
 struct pane {
@@ -37,7 +39,7 @@ static inline struct pane *pane_list_last(const struct pane_list *list, int64_t 
 
 	return pane && t >= pane->start_ms && t < pane->end_ms ? pane : NULL;
 }
-/* The pane that begins at start_ms, made if it is not there. NULL: there are PANE_LIST_MAX. */
+/* The pane that begins at start_ms, made if it is not there. NULL: there are as many as may be. */
 struct pane *pane_list_get(
 	struct pane_list *list, const struct stage_window *w, int64_t start_ms, int64_t end_ms);
 void pane_list_free(struct pane_list *list, struct stage *st);

@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <errno.h>
 
-#include "stage_priv.h"
+#include "pane.h"
 
 #define PREFETCH_BYTES 4096u
 
@@ -77,6 +77,7 @@ int stage_new(
 	run_begin(&st->run);
 	st->watermark_ms = st->step_ms = st->step_next_ms = STAGE_NO_TIME;
 	st->stats.watermark_ms = st->stats.step_ms = STAGE_NO_TIME;
+	st->panes_max = PANE_LIST_MAX;
 	agg_run_init(&st->aggs, st->run.rec, st->run.payload, st->run.offset, params->partition);
 	st->keys = must_realloc(NULL, STAGE_RUN, STAGE_KEY_ROOM);
 	if (params->rules)
@@ -124,6 +125,12 @@ void stage_late(struct stage_window *w, struct stage_run *run, uint32_t i)
 		run->late_mask |= 1ull << i;
 		run->late_uid[i] = w->def->uid;
 	}
+}
+
+void stage_no_room(struct stage_window *w, struct stage_run *run, uint32_t i)
+{
+	w->stats->no_room++;
+	stage_late(w, run, i);
 }
 
 struct agg_arena *stage_arena_take(struct stage *st)

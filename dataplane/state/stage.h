@@ -126,6 +126,7 @@ struct stage_window_stats {
 	uint64_t events;       /* counted into a window (once per event) */
 	uint64_t filtered;     /* not of this window, see above */
 	uint64_t late;	       /* late for all windows of the definition */
+	uint64_t no_room;      /* of these, for want of a pane; since this stage was made */
 	uint64_t late_allowed; /* late for a window that had been emitted, and revised */
 	uint64_t
 		late_panes; /* (event, window) pairs that were too late while another window took the event */

@@ -112,6 +112,7 @@ struct stage {
 	struct stage_source *source; /* of the last event; NULL: look */
 	bool types;		     /* a window asks for types of events */
 	bool full;		     /* of memory: as of the last look */
+	uint32_t panes_max;	     /* of a definition: PANE_LIST_MAX, or while it is loaded ..._LOAD_MAX */
 	bool begun;		     /* stats.input_offset says something */
 	struct stage_run run;
 	struct agg_run aggs; /* over `run` */
@@ -212,6 +213,8 @@ static inline struct agg_order stage_order(const struct stage *st, const struct 
 
 /* The event is late for all windows of this definition. */
 void stage_late(struct stage_window *w, struct stage_run *run, uint32_t i);
+/* The same for want of a pane: it came in time. */
+void stage_no_room(struct stage_window *w, struct stage_run *run, uint32_t i);
 
 /* Attributes of windows: add() for each window, make() behind the last, begin() for each run. */
 void stage_attrs_add(struct stage_window *w);

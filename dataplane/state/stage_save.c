@@ -10,7 +10,7 @@
  * Little endian. Any bytes may be loaded; what cannot be is refused. */
 #include <errno.h>
 
-#include "stage_priv.h"
+#include "pane.h"
 
 #define SAVE_MAGIC 0x3145474154534c53ull /* "SLSTAGE1" */
 #define SAVE_VERSION 3u
@@ -282,12 +282,14 @@ static bool windows_load(struct stage *st, struct cursor *c, uint32_t *dropped)
 	bool good = !c->failed && count <= WINDOWS_MAX;
 	uint64_t uid = 0;
 
+	st->panes_max = PANE_LIST_LOAD_MAX;
 	for (uint32_t i = 0; i < count && good; i++) {
 		bool known;
 
 		good = window_load(st, c, &uid, &known);
 		*dropped += good && !known;
 	}
+	st->panes_max = PANE_LIST_MAX;
 	return good && !c->failed;
 }
 

@@ -81,9 +81,10 @@ static void hopping_free(struct stage_window *w)
 
 /* ---- runs ---- */
 
-/* Revises the windows that were emitted and still take the event, all if there is room; *missed: and how
+/* Revises the windows that were emitted and still take the event, all if there is *room; *missed: and how
  * many do not take it. True if one was revised. */
-static bool late_windows(struct hopping *h, struct stage_run *run, struct stage_pick *p, uint64_t *missed)
+static bool late_windows(
+	struct hopping *h, struct stage_run *run, struct stage_pick *p, uint64_t *missed, bool *room)
 {
 	const struct window_def *def = h->w.def;
 	int64_t first = p->at + 1, last = p->at + h->panes, gone;
@@ -100,7 +101,8 @@ static bool late_windows(struct hopping *h, struct stage_run *run, struct stage_
 		last = h->closed + 1;
 	if (h->closed == STAGE_NO_TIME || first > last)
 		return false;
-	if (!revision_room(&h->revisions, &h->w, (first - h->panes) * def->slide_ms, last - first + 1)) {
+	*room = revision_room(&h->revisions, &h->w, (first - h->panes) * def->slide_ms, last - first + 1);
+	if (!*room) {
 		*missed += (uint64_t)(last - first + 1);
 		return false;
 	}
@@ -133,7 +135,7 @@ static uint32_t hopping_pick(struct hopping *h, struct stage_run *run)
 		struct stage_pick *p = &pick[count];
 		int64_t wm = run->watermark_ms[i], at_ms;
 		uint64_t missed = 0;
-		bool open, revised;
+		bool open, revised, room = true;
 
 		if (!stage_filter(w, run->rec[i])) {
 			w->stats->filtered++;
@@ -148,12 +150,12 @@ static uint32_t hopping_pick(struct hopping *h, struct stage_run *run)
 		}
 		open = p->at >= usable; /* there will be a window with this pane */
 		if (open && !hop_pane_get(h, p->at)) {
-			stage_late(w, run, i);
+			stage_no_room(w, run, i);
 			continue;
 		}
-		revised = wm >= at_ms + slide_ms && late_windows(h, run, p, &missed);
+		revised = wm >= at_ms + slide_ms && late_windows(h, run, p, &missed, &room);
 		if (!open && !revised) {
-			stage_late(w, run, i);
+			(room ? stage_late : stage_no_room)(w, run, i);
 			continue;
 		}
 		count += open;

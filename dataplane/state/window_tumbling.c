@@ -46,7 +46,7 @@ static struct pane *event_pane(struct tumbling *tw, struct stage_run *run, struc
 	}
 	if (end <= w->st->step_ms) {
 		if (!revision_room(&tw->revisions, w, start, 1)) {
-			stage_late(w, run, p->index);
+			stage_no_room(w, run, p->index);
 			return NULL;
 		}
 		stage_key(w, p);
@@ -58,7 +58,7 @@ static struct pane *event_pane(struct tumbling *tw, struct stage_run *run, struc
 	if (!pane)
 		pane = pane_list_get(&tw->panes, w, start, end);
 	if (!pane)
-		stage_late(w, run, p->index);
+		stage_no_room(w, run, p->index);
 	return pane;
 }
 

@@ -99,6 +99,7 @@ static void test_revisions(void **state)
 	w = run(&f, "name=w kind=tumbling size=1s lateness=1d by=user_id aggregates=count", 10000, SIZE_MAX,
 		31 * HOUR);
 	assert_int_equal(w->late, EARLIER - PANES);
+	assert_int_equal(w->no_room, EARLIER - PANES);
 	assert_int_equal(w->late_allowed, PANES + 1);
 	assert_int_equal(counted(&f, NULL), PANES + 2);
 	assert_int_equal(late_records(&f), EARLIER - PANES);
@@ -118,12 +119,14 @@ static void test_revisions_hopping(void **state)
 		rig_stream_click(&f.s, 17 * HOUR + i * HOUR, 40 * HOUR, 1, 0);
 	rig_stream_click(
 		&f.s, 40 * HOUR - 1800500, 40 * HOUR, 2, 0); /* of half of its windows, the others are open */
+	rig_stream_click(&f.s, 0, 40 * HOUR, 3, 0);	     /* too late, room or not */
 	w = run(&f, "name=w kind=hopping size=1h slide=1s lateness=1d by=user_id aggregates=count", 10000,
 		SIZE_MAX, 42 * HOUR);
 	assert_int_equal(w->late_allowed, fit);
-	assert_int_equal(w->late, 3);
+	assert_int_equal(w->late, 4);
+	assert_int_equal(w->no_room, 3);
 	assert_int_equal(w->events, fit + 2);
-	assert_int_equal(late_records(&f), 3);
+	assert_int_equal(late_records(&f), 4);
 	assert_int_equal(counted(&f, "u1"), fit * 3600);
 	assert_in_range(counted(&f, "u2"), 1700, 1900);
 	assert_int_equal(counted(&f, "u2") + w->late_panes, 3600);
@@ -153,6 +156,7 @@ static void test_revisions_again(void **state)
 		w = run(&f, text, 10000, full ? 60000 : SIZE_MAX, 42 * HOUR);
 		assert_int_equal(w->late_allowed, full ? 11 : fit + 11);
 		assert_int_equal(w->late, full ? fit : 0);
+		assert_int_equal(w->no_room, w->late);
 		assert_int_equal(w->late_panes, 0);
 		assert_int_equal(counted(&f, NULL), 3600 * w->events);
 		end(&f);
@@ -174,8 +178,71 @@ static void test_open(void **state)
 		w = run(&f, text[i], 24 * HOUR, SIZE_MAX, 60 * HOUR);
 		assert_int_equal(w->filtered, 0);
 		assert_int_equal(w->late, EARLIER + 1 - PANES);
+		assert_int_equal(w->no_room, w->late);
 		assert_int_equal(counted(&f, NULL), PANES * (i + 1));
 		assert_int_equal(late_records(&f), w->late);
+		end(&f);
+	}
+}
+
+/* The saved state of a partition at 7 h with `count` windows open, one a second from a time on. */
+static void open_save(const struct window_plan *plan, int64_t from, uint32_t count, struct bytes *saved)
+{
+	struct rig_stream s = {0};
+	struct bytes out = {0};
+	struct stage *st = rig_stage(plan, 24 * HOUR, SIZE_MAX, &out);
+
+	rig_stream_click(&s, 30 * HOUR, 30 * HOUR, 0, 0);
+	for (uint32_t n = 0; n < count; n++)
+		rig_stream_click(&s, from + n * 1000ll, 30 * HOUR, 1, 0);
+	rig_block_end(&s, RIG_TIME + 7 * HOUR);
+	rig_run(st, &s, 0, s.blocks);
+	assert_int_equal(stage_stats(st)->window[0].late, 0);
+	stage_save(st, saved);
+	stage_free(st);
+	bytes_free(&out);
+	rig_stream_free(&s);
+}
+
+/* Partitions that are put together may have more windows open than one of them opens; it begins none then,
+ * and what it saves can be loaded. */
+static void test_gathered(void **state)
+{
+	enum { EACH = 40000, OLD = 8, NEW = 4 }; /* the rig's partition, 3, gets those of 3 and 7 */
+	static const char *const text[] = {"name=w kind=tumbling size=1s by=user_id aggregates=count",
+		"name=w kind=hopping size=2s slide=1s by=user_id aggregates=count",
+		"name=w kind=hopping size=2s slide=1s by=user_id aggregates='count, distinct(page)'"};
+
+	(void)state;
+	for (uint32_t i = 0; i < 3; i++) {
+		struct full f = {.plan = rig_plan(1000, 1, &text[i])};
+		struct bytes saved[OLD] = {0}, gathered = {0};
+		struct stage_saved list[OLD];
+		uint32_t dropped, full = 0;
+		struct err err;
+
+		for (uint32_t p = 0; p < OLD; p++) {
+			bool has = p % NEW == 3;
+
+			open_save(f.plan, 8 * HOUR + full * EACH * 1000ll, has ? EACH : 0, &saved[p]);
+			full += has;
+			list[p] = (struct stage_saved){saved[p].data, saved[p].bytes};
+		}
+		f.st = rig_stage(f.plan, 24 * HOUR, SIZE_MAX, &f.out);
+		assert_int_equal(stage_gather(f.st, list, OLD, NEW, &err), 0);
+		stage_save(f.st, &gathered);
+		stage_free(f.st);
+		f.st = rig_stage(f.plan, 24 * HOUR, SIZE_MAX, &f.out);
+		assert_int_equal(stage_load(f.st, gathered.data, gathered.bytes, &dropped, &err), 0);
+		rig_stream_click(&f.s, 8 * HOUR, 30 * HOUR, 1, 0);
+		rig_stream_click(&f.s, 7 * HOUR + 5000, 30 * HOUR, 1, 0); /* one more window */
+		rig_block_end(&f.s, RIG_TIME + 60 * HOUR);
+		rig_run(f.st, &f.s, 0, f.s.blocks);
+		assert_int_equal(stage_stats(f.st)->window[0].no_room, 1);
+		assert_int_equal(counted(&f, "u1"), (2 * EACH + 1) * (i ? 2 : 1));
+		for (uint32_t p = 0; p < OLD; p++)
+			bytes_free(&saved[p]);
+		bytes_free(&gathered);
 		end(&f);
 	}
 }
@@ -254,8 +321,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_revisions),
 		cmocka_unit_test(test_revisions_hopping), cmocka_unit_test(test_revisions_again),
-		cmocka_unit_test(test_open), cmocka_unit_test(test_memory), cmocka_unit_test(test_funnel),
-		cmocka_unit_test(test_funnel_busy)};
+		cmocka_unit_test(test_open), cmocka_unit_test(test_gathered), cmocka_unit_test(test_memory),
+		cmocka_unit_test(test_funnel), cmocka_unit_test(test_funnel_busy)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
