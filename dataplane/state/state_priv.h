@@ -63,6 +63,7 @@ struct state_save {	   /* one a producer */
 	uint64_t *positions; /* merge: of each partial log; P of them */
 	/* saver's results */
 	_Atomic uint64_t saved;	 /* progress of the last one that was written; UINT64_MAX: none */
+	_Atomic uint64_t same;	 /* how many were, one after the other, of this progress */
 	_Atomic uint64_t served; /* requests up to this one are answered, or have failed; the producer sets
 				    it, too, when there is nothing new to save */
 	_Atomic uint64_t count, failures, seq, bytes, ns;

@@ -39,9 +39,12 @@ bool save_due(struct state *s, struct state_save *v, uint64_t progress, bool pre
 	now_ns = clock_mono_ns();
 	if (!v->due_ns)
 		v->due_ns = save_next_ns(s, v, now_ns);
-	/* A full log waits for the oldest checkpoint kept to go: also the same state once more moves it on.
-	 */
-	if (pressure && now_ns - v->pressure_ns > STATE_PRESSURE_NS) {
+	/* A full log waits for the oldest checkpoint kept to go: also the same state once more moves it on,
+	 * until all that are kept are of this place. */
+	if (pressure &&
+		(news || atomic_load_explicit(&v->same, memory_order_relaxed) <
+				 s->cfg->state.checkpoints_kept) &&
+		now_ns - v->pressure_ns > STATE_PRESSURE_NS) {
 		v->pressure_ns = now_ns;
 		return true;
 	}
@@ -169,6 +172,7 @@ static int save_write(struct state *s, struct state_save *v, struct err *err)
 	atomic_store(&v->bytes, v->body.bytes);
 	atomic_store(&v->ms, v->info.created_ms);
 	atomic_store(&v->seq, v->info.seq);
+	atomic_store(&v->same, atomic_load(&v->saved) == v->progress ? atomic_load(&v->same) + 1 : 1);
 	atomic_store(&v->saved, v->progress);
 	atomic_fetch_add(&v->count, 1);
 	if (v->who == CHECKPOINT_MERGE)

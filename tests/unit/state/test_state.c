@@ -309,6 +309,53 @@ static void retention_follows_the_checkpoints(void **state)
 	srig_free(&r);
 }
 
+/* How many checkpoints of partition 0 there are of this place. */
+static uint32_t checkpoints_of(struct srig *r, uint64_t input_offset)
+{
+	struct checkpoint_entry *list;
+	uint32_t count, found = 0;
+	struct err err;
+	char dir[200];
+
+	snprintf(dir, sizeof dir, "%s/state/checkpoints", r->dir);
+	assert_int_equal(checkpoint_list(dir, &list, &count, &err), 0);
+	for (uint32_t i = 0; i < count; i++)
+		found += list[i].good && !list[i].info.who && list[i].info.input_offset == input_offset;
+	free(list);
+	return found;
+}
+
+/* Somebody else holds what fills the journal: soon all checkpoints are of the last place, and then no more
+ * are written. */
+static void a_full_journal_asks_for_no_more(void **state)
+{
+	uint64_t end_ns = clock_mono_ns() + LIMIT_NS, count;
+	struct srig r;
+
+	(void)state;
+	srig_init(&r, NULL, 1, 2, 3600000);
+	r.rig.params.segment_bytes = 131072;
+	r.rig.params.segments_max = 4;
+	r.rig.params.tick_ms = 1000000;
+	open_start(&r); /* the archive holds everything */
+	for (uint64_t i = 0; !rig_stats(&r.rig, 0).full && clock_mono_ns() < end_ns; i++) {
+		feed(&r, i * 100000, 50);
+		nap();
+	}
+	while (checkpoints_of(&r, rig_stats(&r.rig, 0).durable_offset) < r.cfg.state.checkpoints_kept &&
+		clock_mono_ns() < end_ns)
+		nap();
+	count = part_of(&r, 0).checkpoints;
+	for (int i = 0; i < 300; i++)
+		nap();
+	assert_true(rig_stats(&r.rig, 0).full);
+	assert_int_equal(
+		checkpoints_of(&r, rig_stats(&r.rig, 0).durable_offset), r.cfg.state.checkpoints_kept);
+	assert_in_range(part_of(&r, 0).checkpoints, count, count + 1);
+	stop_close(&r);
+	srig_free(&r);
+}
+
 static void fill_up(const char *path)
 {
 	static const char page[4096];
@@ -423,6 +470,7 @@ int main(void)
 		cmocka_unit_test(what_does_not_fit_is_refused),
 		cmocka_unit_test(a_state_of_a_newer_version_is_refused),
 		cmocka_unit_test(retention_follows_the_checkpoints),
+		cmocka_unit_test(a_full_journal_asks_for_no_more),
 		cmocka_unit_test(a_full_disk_takes_older_checkpoints),
 		cmocka_unit_test(long_definitions_keep_their_state),
 		cmocka_unit_test(haste_before_the_stop_counts),
