@@ -440,7 +440,7 @@ struct journal_part {
 	bool base_moved; /* since the last block built */
 	bool failed, start_due;
 	bool seal_due; /* nothing more into the open block */
-	uint64_t watermark_ns, tick_due_ns, clock_due_ns;
+	uint64_t watermark_ns, began_ns /* of this run */, tick_due_ns, clock_due_ns;
 	int64_t clock_offset_ms;
 	uint32_t *pack_at;    /* scratch of a batch: places of its records */
 	uint64_t *pack_hash;  /* and hashes of their ids; 0: not looked up */

@@ -251,7 +251,8 @@ void *writer_main(void *arg)
 	atomic_store_explicit(&part->writer_ready, rc ? rc : 1, memory_order_release);
 	if (rc != 0)
 		return NULL;
-	part->watermark_ns = clock_mono_ns(); /* while nothing ran, no time has passed for the watermark */
+	/* While nothing ran, no time has passed for the watermark. */
+	part->began_ns = part->watermark_ns = clock_mono_ns();
 	part->tick_due_ns = part->watermark_ns + part->journal->params.tick_ms * 1000000;
 	for (;;) {
 		bool stop = atomic_load_explicit(&part->writer_stop, memory_order_acquire);

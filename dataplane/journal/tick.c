@@ -6,15 +6,21 @@
 #include <inttypes.h>
 
 #define TICK_FAST_NS 60000000000ull /* behind the out-of-orderness: interval as configured */
-#define TICK_END_NS                                                                                          \
-	(26ull * 3600000000000ull) /* idle for longer: nothing is left that a tick could close               \
-				    */
+#define TICK_SLOWER 8		    /* then: the time since the last event, divided by this, at least */
 #define CLOCK_PERIOD_NS 1000000000ull
 #define CLOCK_STEP_MS 500
 #define CLOCK_READ_NS 50000000ull
 
-/* Lowest watermark of the partitions to which events came lately; INT64_MAX: there is none. */
-static int64_t tick_others(const struct journal_part *part, uint64_t now_ns, uint64_t lately_ns)
+/* Not before 0: another writer's clock may have been read later. */
+static uint64_t tick_since_ns(uint64_t now_ns, uint64_t then_ns)
+{
+	return now_ns > then_ns ? now_ns - then_ns : 0;
+}
+
+/* Lowest watermark of the other partitions to which events came lately; INT64_MAX: there is none. idle_ns:
+ * lowered to the time since any of them had an event. */
+static int64_t tick_others(
+	const struct journal_part *part, uint64_t now_ns, uint64_t lately_ns, uint64_t *idle_ns)
 {
 	const struct journal *j = part->journal;
 	int64_t lowest = INT64_MAX;
@@ -22,9 +28,14 @@ static int64_t tick_others(const struct journal_part *part, uint64_t now_ns, uin
 	for (uint32_t i = 0; i < j->params.partitions; i++) {
 		struct journal_part *other = &j->part[i];
 		uint64_t event_ns = atomic_load_explicit(&other->event_ns, memory_order_relaxed);
+		uint64_t since_ns = tick_since_ns(now_ns, event_ns);
 		int64_t watermark_ms;
 
-		if (i == part->index || !event_ns || now_ns - event_ns >= lately_ns)
+		if (i == part->index || !event_ns)
+			continue;
+		if (since_ns < *idle_ns)
+			*idle_ns = since_ns;
+		if (since_ns >= lately_ns)
 			continue;
 		watermark_ms = atomic_load_explicit(&other->watermark_ms, memory_order_relaxed);
 		if (watermark_ms < lowest)
@@ -44,20 +55,22 @@ static bool tick_dirty(const struct journal_part *part)
 }
 
 /* The watermark that an idle partition may claim. */
-static int64_t tick_target(struct journal_part *part, uint64_t now_ns, uint64_t tick_ns, uint64_t idle_ns)
+static int64_t tick_target(
+	const struct journal_part *part, uint64_t now_ns, uint64_t tick_ns, uint64_t idle_ns)
 {
 	uint64_t fast_ns = part->journal->params.out_of_orderness_ms * 1000000 + TICK_FAST_NS;
+	uint64_t stands_ns = now_ns - part->watermark_ns;
 	int64_t target = part->watermark_next_ms;
-	int64_t others = tick_others(part, now_ns, 2 * tick_ns);
+	int64_t others = tick_others(part, now_ns, 2 * tick_ns, &idle_ns);
 
 	if (others != INT64_MAX)
 		return others > target ? others : target;
-	if (target == INT64_MIN || idle_ns >= TICK_END_NS)
+	/* Everybody is idle: ever more seldom, so that an idle box does not fill its disk with ticks, but
+	 * without an end, since a window may be of any length. Their number grows with the logarithm of the
+	 * time. */
+	if (target == INT64_MIN || (idle_ns > fast_ns && stands_ns < idle_ns / TICK_SLOWER))
 		return target;
-	/* Everybody is idle: ever more seldom, so that an idle box does not fill its disk with ticks. */
-	if (idle_ns > fast_ns && idle_ns / 8 > tick_ns)
-		part->tick_due_ns = now_ns + idle_ns / 8;
-	return target + (int64_t)((now_ns - part->watermark_ns) / 1000000);
+	return target + (int64_t)(stands_ns / 1000000);
 }
 
 void tick_run(struct journal_part *part, uint64_t now_ns)
@@ -69,7 +82,7 @@ void tick_run(struct journal_part *part, uint64_t now_ns)
 		return;
 	tick_clock_check(part, now_ns);
 	event_ns = atomic_load_explicit(&part->event_ns, memory_order_relaxed);
-	idle_ns = now_ns - (event_ns ? event_ns : part->watermark_ns);
+	idle_ns = now_ns - (event_ns ? event_ns : part->began_ns);
 	part->tick_due_ns = now_ns + tick_ns;
 	if (!event_ns || idle_ns >= tick_ns)
 		target = tick_target(part, now_ns, tick_ns, idle_ns);
