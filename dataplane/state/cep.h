@@ -119,6 +119,8 @@ struct cep_gather {
 };
 int cep_load_more(
 	struct cep *cep, const struct cep_gather *gather, const uint8_t *data, size_t bytes, struct err *err);
+/* After the last of them: numbers keys anew, in the order of when they were used last. */
+void cep_gather_end(struct cep *cep);
 
 /* ---- numbers: written by the stage's thread, each word read racily by anyone ---- */
 struct cep_stats {

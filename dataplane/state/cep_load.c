@@ -205,6 +205,12 @@ static bool mine(
 	return hash_partition(hash, gather->partitions) == m->cep->params.partition;
 }
 
+/* A version that did not number anew what it had gathered may have left larger ones than can be gathered. */
+static uint64_t touched_max(const struct cep_gather *gather)
+{
+	return gather ? CEP_TOUCHED_MAX : INT64_MAX / 2;
+}
+
 static bool key_load(struct cep_machine *m, const struct cep_gather *gather, uint32_t *ref, struct cursor *c)
 {
 	uint8_t *to = m->cep->key;
@@ -227,7 +233,7 @@ static bool key_load(struct cep_machine *m, const struct cep_gather *gather, uin
 	keep = mine(m, gather, to, bytes);
 	key = cep_key_new(m, tag, to, bytes);
 	key->used = cursor_le64(c);
-	good = key->used <= CEP_TOUCHED_MAX;
+	good = key->used <= touched_max(gather);
 	if (gather) /* no two alike */
 		key->used = key->used * gather->count + gather->index;
 	key->now_ms = time_or_none(c);
@@ -301,6 +307,16 @@ static void keys_bound(struct cep_machine *m)
 	cep_memory(m);
 }
 
+/* In the same order from 1 on: else each gathering multiplies the numbers, and one day they are too large. */
+static void used_renumber(struct cep_machine *m)
+{
+	heaps_fill(m);
+	m->touched = 0;
+	while (m->oldest.count)
+		cep_key_at(m, due_take(&m->oldest).ref)->used = ++m->touched;
+	heaps_fill(m);
+}
+
 static void counter_load(uint64_t *counter, uint64_t n, const struct cep_gather *gather)
 {
 	if (!gather)
@@ -326,7 +342,7 @@ bool cep_machine_load(struct cep_machine *m, struct cursor *c, const struct cep_
 		counter_load(&m->base_alerts, cursor_le64(c), gather);
 	}
 	touched = cursor_le64(c);
-	if (touched > CEP_TOUCHED_MAX)
+	if (touched > touched_max(gather))
 		return false;
 	touched = gather ? (touched + 1) * gather->count : touched;
 	m->touched = touched > m->touched ? touched : m->touched;
@@ -342,6 +358,8 @@ bool cep_machine_load(struct cep_machine *m, struct cursor *c, const struct cep_
 		return false;
 	heaps_fill(m);
 	keys_bound(m);
+	if (!gather && m->touched > CEP_TOUCHED_MAX)
+		used_renumber(m);
 	return true;
 }
 
@@ -413,6 +431,12 @@ int cep_load_more(
 	}
 	cep->step_ms = step_ms;
 	return machines_load(cep, gather, &c, err);
+}
+
+void cep_gather_end(struct cep *cep)
+{
+	for (uint32_t i = 0; i < cep->count; i++)
+		used_renumber(cep->machine[i]);
 }
 
 bool cep_saved_newer(const uint8_t *data, size_t bytes, uint32_t *is, uint32_t *reads)

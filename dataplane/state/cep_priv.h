@@ -454,6 +454,7 @@ void cep_alert_seen(
 #define CEP_SAVE_MAGIC 0x3150454353ull /* "SCEP1" */
 #define CEP_SAVE_VERSION 1u
 #define CEP_COUNTERS 10u
+/* Of a state that is gathered: 256 times that is a time for a heap. */
 #define CEP_TOUCHED_MAX (1ull << 52)
 /* In the order in which they are saved. */
 void cep_counters_of(struct cep_stats *s, uint64_t *counter[CEP_COUNTERS]);

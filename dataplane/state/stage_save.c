@@ -447,6 +447,8 @@ int stage_gather(struct stage *st, const struct stage_saved *saved, uint32_t cou
 		rc = gather_one(st, &saved[i], &rules, err);
 	}
 	st->gather = NULL;
+	if (!rc && st->rules)
+		cep_gather_end(st->rules);
 	windows_limit(st);
 	return rc;
 }

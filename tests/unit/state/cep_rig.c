@@ -173,6 +173,13 @@ void cep_rig_take(struct cep_rig *rig, uint32_t r, const struct rig_hit *hit, in
 		cep_take(rig->cep, &place, agg_record_done(&rec), rig->offset++, watermark_ms, &err), 0);
 }
 
+void cep_rig_hit(struct cep_rig *rig, uint32_t r, uint32_t key, int64_t t, uint32_t steps)
+{
+	struct rig_hit hit = {CEP_RIG_TIME + t, key, steps, key % 4};
+
+	cep_rig_take(rig, r, &hit, INT64_MIN);
+}
+
 void cep_rig_flush(struct cep_rig *rig)
 {
 	assert_int_equal(cep_flush(rig->cep), 0);

@@ -60,6 +60,8 @@ int cep_rig_rules(void *arg, uint32_t generation, struct cep_rules *out, struct 
 struct cep *cep_rig_new(struct cep_rig *rig);
 /* To rule r. watermark_ms: before it. */
 void cep_rig_take(struct cep_rig *rig, uint32_t r, const struct rig_hit *hit, int64_t watermark_ms);
+/* The same at CEP_RIG_TIME + t, before any watermark. */
+void cep_rig_hit(struct cep_rig *rig, uint32_t r, uint32_t key, int64_t t, uint32_t steps);
 void cep_rig_flush(struct cep_rig *rig);
 void cep_rig_reach(struct cep_rig *rig, int64_t step_ms);
 /* The engine with its state saved and loaded; checks that this makes the same bytes again. */

@@ -1,5 +1,5 @@
 /* Stateful rules where the model does not reach: bounds, floods, what changes with a generation, anomalies,
- * saved states of another number of partitions, and bytes that are no saved state. */
+ * and bytes that are no saved state. */
 #include "cep_rig.h"
 
 #include <math.h>
@@ -8,13 +8,6 @@
 
 #include "cep_priv.h"
 #include "hash.h"
-
-static void hit_at(struct cep_rig *rig, uint32_t r, uint32_t key, int64_t t, uint32_t steps)
-{
-	struct rig_hit hit = {CEP_RIG_TIME + t, key, steps, key % 4};
-
-	cep_rig_take(rig, r, &hit, INT64_MIN);
-}
 
 static uint64_t resident_bytes(void)
 {
@@ -51,7 +44,7 @@ static void flood(uint8_t kind, uint64_t keys_max, uint64_t memory)
 	rule.within_ms = 1 << 30;
 	cep_rig_open(&rig, &rule);
 	for (uint32_t i = 0; i < 1000000; i++) {
-		hit_at(&rig, 0, i, i / 100, 1);
+		cep_rig_hit(&rig, 0, i, i / 100, 1);
 		if (i % 100000 == 99999)
 			looked[i / 100000] = rig.cep->machine[0]->looked;
 		if (i % 1000)
@@ -70,12 +63,12 @@ static void flood(uint8_t kind, uint64_t keys_max, uint64_t memory)
 	assert_true(agg_arena_mapped(rig.cep->machine[0]->arena) < 4 * memory + (64u << 20));
 	/* the newest are known: their second event completes what they began */
 	rig.alerts.count = 0;
-	hit_at(&rig, 0, 999999, 10001, 2);
-	hit_at(&rig, 0, 999999, 10001, 2);
+	cep_rig_hit(&rig, 0, 999999, 10001, 2);
+	cep_rig_hit(&rig, 0, 999999, 10001, 2);
 	cep_rig_flush(&rig);
 	assert_int_equal(rig.alerts.count, 1);
-	hit_at(&rig, 0, 3, 10001, 2);
-	hit_at(&rig, 0, 3, 10001, 2);
+	cep_rig_hit(&rig, 0, 3, 10001, 2);
+	cep_rig_hit(&rig, 0, 3, 10001, 2);
 	cep_rig_flush(&rig);
 	assert_int_equal(rig.alerts.count, 1);
 	cep_rig_reload(&rig);
@@ -106,7 +99,7 @@ static void test_sizes(void **state)
 	cep_rig_open(&rig, &rule);
 	for (uint32_t length = 1; length < 40000; length = length * 3 / 2 + 1)
 		for (uint32_t n = 0; n < 400000; n++, key += n % length == 0)
-			hit_at(&rig, 0, key, 0, 1);
+			cep_rig_hit(&rig, 0, key, 0, 1);
 	cep_rig_flush(&rig);
 	assert_true(cep_stats(rig.cep, 0)->memory_bytes <= 1 << 20);
 	assert_true(agg_arena_mapped(rig.cep->machine[0]->arena) < 32 << 20);
@@ -125,11 +118,11 @@ static void test_sequence_bound(void **state)
 	rule.evidence_max = 2;
 	cep_rig_open(&rig, &rule);
 	for (uint32_t i = 0; i < 8; i++)
-		hit_at(&rig, 0, 1, i, 1);
+		cep_rig_hit(&rig, 0, 1, i, 1);
 	cep_rig_flush(&rig);
 	assert_int_equal(cep_stats(rig.cep, 0)->partials, 5);
 	assert_int_equal(cep_stats(rig.cep, 0)->cut, 3);
-	hit_at(&rig, 0, 1, 20, 2);
+	cep_rig_hit(&rig, 0, 1, 20, 2);
 	cep_rig_flush(&rig);
 	assert_int_equal(rig.alerts.count, 5);
 	assert_int_equal(rig.alerts.alert[0].first_ms, CEP_RIG_TIME);
@@ -147,13 +140,13 @@ static void test_partial_bytes(void **state)
 	(void)state;
 	rule.step_count = 3;
 	cep_rig_open(&rig, &rule);
-	hit_at(&rig, 0, 1, 0, 1u << RULE_STEPS_MAX);
+	cep_rig_hit(&rig, 0, 1, 0, 1u << RULE_STEPS_MAX);
 	cep_rig_flush(&rig);
 	before = cep_stats(rig.cep, 0)->memory_bytes;
-	hit_at(&rig, 0, 1, 1, 1);
+	cep_rig_hit(&rig, 0, 1, 1, 1);
 	cep_rig_flush(&rig);
 	one = cep_stats(rig.cep, 0)->memory_bytes - before;
-	hit_at(&rig, 0, 1, 2, 2);
+	cep_rig_hit(&rig, 0, 1, 2, 2);
 	cep_rig_flush(&rig);
 	two = cep_stats(rig.cep, 0)->memory_bytes - before;
 	assert_int_equal(one, 64);
@@ -175,7 +168,7 @@ static void test_not_between_repeats(void **state)
 	cep_rig_open(&rig, &rule);
 	for (uint32_t key = 0; key < 3; key++)
 		for (uint32_t i = 0; i < 4; i++)
-			hit_at(&rig, 0, key, 10 * i, play[key][i] ? play[key][i] : 1u << RULE_STEPS_MAX);
+			cep_rig_hit(&rig, 0, key, 10 * i, play[key][i] ? play[key][i] : 1u << RULE_STEPS_MAX);
 	cep_rig_flush(&rig);
 	assert_int_equal(rig.alerts.count, 1);
 	assert_int_equal(rig.alerts.alert[0].key, 2);
@@ -201,7 +194,7 @@ static void test_saved_sequences(void **state)
 		rule.within_ms = 10000;
 		cep_rig_open(&rig, &rule);
 		for (uint32_t i = 0; i < 500; i++)
-			hit_at(&rig, 0, i * i % 23, i, i % 5 ? 1 : 4);
+			cep_rig_hit(&rig, 0, i * i % 23, i, i % 5 ? 1 : 4);
 		cep_rig_flush(&rig);
 		assert_true(cep_stats(rig.cep, 0)->partials > 100);
 		cep_save(rig.cep, &saved);
@@ -228,21 +221,21 @@ static void test_switch(void **state)
 	assert_int_equal(cep_switch(rig.cep, 3, &err), 0);
 	for (uint32_t r = 0; r < 2; r++)
 		for (uint32_t i = 0; i < 2; i++)
-			hit_at(&rig, r, 5, i, 1);
+			cep_rig_hit(&rig, r, 5, i, 1);
 	cep_rig_flush(&rig);
 	assert_int_equal(cep_count(rig.cep), 2);
 	assert_int_equal(cep_stats(rig.cep, 0)->uid, 3);
 	assert_int_equal(cep_switch(rig.cep, 1, &err), 0);
 	assert_int_equal(cep_count(rig.cep), 1);
 	assert_int_equal(cep_totals(rig.cep)->keys_dropped, 1);
-	hit_at(&rig, 1, 5, 3, 1); /* of generation 3, whose rule is gone */
+	cep_rig_hit(&rig, 1, 5, 3, 1); /* of generation 3, whose rule is gone */
 	cep_rig_flush(&rig);
 	assert_int_equal(cep_totals(rig.cep)->not_in_force, 1);
-	hit_at(&rig, 0, 5, 3, 1);
+	cep_rig_hit(&rig, 0, 5, 3, 1);
 	cep_rig_flush(&rig);
 	assert_int_equal(rig.alerts.count, 1);
 	assert_int_equal(cep_switch(rig.cep, 3, &err), 0);
-	hit_at(&rig, 1, 5, 4, 1);
+	cep_rig_hit(&rig, 1, 5, 4, 1);
 	cep_rig_flush(&rig);
 	assert_int_equal(rig.alerts.count, 1); /* it begins anew */
 	cep_rig_reload(&rig);
@@ -303,7 +296,7 @@ static uint32_t anomaly_alerts(const struct rule_state *rule, uint32_t last, int
 	cep_rig_open(&rig, rule);
 	for (int64_t t = 0; t < 3000; t += 10)
 		for (uint32_t i = 0; i < (t / 100 == 20 ? 5 : t / 100 == 29 ? t / 10 % 10 < last : 1); i++)
-			hit_at(&rig, 0, 1, t, 1);
+			cep_rig_hit(&rig, 0, 1, t, 1);
 	cep_rig_reach(&rig, CEP_RIG_TIME + 10000);
 	count = rig.alerts.count;
 	*first_ms = count ? rig.alerts.alert[0].first_ms - CEP_RIG_TIME : -1;
@@ -388,56 +381,6 @@ static void test_countries(void **state)
 			    757.704386) < 1e-5);
 }
 
-/* Every key of two partitions' states is in exactly one of three, with what it knows; waiting events, too. */
-static void gather(uint8_t kind)
-{
-	struct rule_state rule = rig_rule((enum rule_state_kind)kind);
-	static struct cep_rig from[2], to;
-	struct bytes saved[2] = {{0}, {0}};
-	uint64_t keys = 0, waiting = 0, hits = 0;
-	struct err err;
-
-	for (uint32_t i = 0; i < 2; i++) {
-		cep_rig_open(&from[i], &rule);
-		for (uint32_t key = i; key < 60; key += 2)
-			for (uint32_t n = 0; n < 2; n++)
-				hit_at(&from[i], 0, key, n, n ? 4 : 1);
-		if (kind == RULE_STATE_ABSENCE) {
-			cep_rig_reach(&from[i], CEP_RIG_TIME + 1);
-			hit_at(&from[i], 0, i, 5, 1);
-		}
-		cep_rig_flush(&from[i]);
-		cep_save(from[i].cep, &saved[i]);
-	}
-	for (uint32_t p = 0; p < 3; p++) {
-		struct cep_gather how = {3, 0, 2, p == 1};
-
-		cep_rig_open(&to, &rule);
-		to.cep->params.partition = p;
-		for (how.index = 0; how.index < 2; how.index++)
-			assert_int_equal(cep_load_more(to.cep, &how, saved[how.index].data,
-						 saved[how.index].bytes, &err),
-				0);
-		keys += cep_stats(to.cep, 0)->keys;
-		waiting += cep_stats(to.cep, 0)->waiting;
-		hits += cep_stats(to.cep, 0)->hits;
-		cep_rig_reload(&to);
-		for (uint32_t key = 0; kind == RULE_STATE_ABSENCE && key < 60;
-			key++) /* behind what waits from before */
-			hit_at(&to, 0, key, 6, 1);
-		cep_rig_reload(&to);
-		to.offset = 1 << 20;
-		cep_rig_close(&to);
-	}
-	assert_int_equal(keys, 60);
-	assert_int_equal(waiting, kind == RULE_STATE_ABSENCE ? 62 : 0);
-	assert_int_equal(hits, kind == RULE_STATE_ABSENCE ? 122 : 120);
-	for (uint32_t i = 0; i < 2; i++) {
-		bytes_free(&saved[i]);
-		cep_rig_close(&from[i]);
-	}
-}
-
 /* Where events come in order of arrival a partial match is over by its key's time, whatever the step is and
  * whenever the key was looked at: with a state loaded in between, too. */
 static void test_arrival_by_its_key(void **state)
@@ -454,13 +397,13 @@ static void test_arrival_by_its_key(void **state)
 		rule.step[1] =
 			(struct rule_step){rule.step[1].name, rule.step[1].match, RULE_FOLLOWED_BY, 1, 1};
 		cep_rig_open(&rig, &rule);
-		hit_at(&rig, 0, 1, 0, 1);
-		hit_at(&rig, 0, 1, 5000, 0);
+		cep_rig_hit(&rig, 0, 1, 0, 1);
+		cep_rig_hit(&rig, 0, 1, 5000, 0);
 		cep_rig_flush(&rig);
 		if (reload)
 			cep_rig_reload(&rig);
 		cep_rig_reach(&rig, CEP_RIG_TIME + 10000); /* other keys have come so far */
-		hit_at(&rig, 0, 1, 7000, 2);
+		cep_rig_hit(&rig, 0, 1, 7000, 2);
 		cep_rig_flush(&rig);
 		assert_int_equal(rig.alerts.count, 1);
 		cep_rig_close(&rig);
@@ -482,7 +425,7 @@ static void test_tidy_waits(void **state)
 	cep_rig_open(&rig, &rule);
 	for (uint32_t round = 0; round < 40; round++) {
 		for (uint32_t i = 0; i < 20000; i++)
-			hit_at(&rig, 0, round * 7919 + i % 9000, round * 1000 + i / 100, 1u << (i & 1));
+			cep_rig_hit(&rig, 0, round * 7919 + i % 9000, round * 1000 + i / 100, 1u << (i & 1));
 		/* as if nearly all of its memory were unused */
 		rig.cep->machine[0]->untidy = true;
 		cep_rig_reach(&rig, CEP_RIG_TIME + (int64_t)round * 1000 + 999);
@@ -490,13 +433,6 @@ static void test_tidy_waits(void **state)
 	}
 	cep_rig_reload(&rig);
 	cep_rig_close(&rig);
-}
-
-static void test_gather(void **state)
-{
-	(void)state;
-	for (uint8_t kind = RULE_STATE_COUNT; kind <= RULE_STATE_TRAVEL; kind++)
-		gather(kind);
 }
 
 /* Without any rule in it a saved state is not needed by whoever has no rules. */
@@ -541,7 +477,7 @@ static void test_hostile(void **state)
 		rule.at_least = 1000;
 		cep_rig_open(&rig, &rule);
 		for (uint32_t i = 0; i < 40; i++)
-			hit_at(&rig, 0, random_below(5), random_below(300), random_below(4));
+			cep_rig_hit(&rig, 0, random_below(5), random_below(300), random_below(4));
 		cep_rig_reach(&rig, CEP_RIG_TIME + 150);
 		cep_save(rig.cep, &saved);
 		bytes_mutate(&saved);
@@ -565,9 +501,9 @@ int main(void)
 		cmocka_unit_test(test_not_between_repeats), cmocka_unit_test(test_saved_sequences),
 		cmocka_unit_test(test_switch), cmocka_unit_test(test_anomaly),
 		cmocka_unit_test(test_anomaly_bounds), cmocka_unit_test(test_unchanged),
-		cmocka_unit_test(test_countries), cmocka_unit_test(test_gather),
-		cmocka_unit_test(test_arrival_by_its_key), cmocka_unit_test(test_tidy_waits),
-		cmocka_unit_test(test_saved_empty), cmocka_unit_test(test_hostile)};
+		cmocka_unit_test(test_countries), cmocka_unit_test(test_arrival_by_its_key),
+		cmocka_unit_test(test_tidy_waits), cmocka_unit_test(test_saved_empty),
+		cmocka_unit_test(test_hostile)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

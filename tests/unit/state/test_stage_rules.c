@@ -7,6 +7,7 @@
 
 #include "agg_random.h"
 #include "agg_record.h"
+#include "cep_priv.h"
 
 #define RECORDS 2000u
 #define STREAMS 40u
@@ -329,6 +330,43 @@ static void test_newer(void **state)
 	bytes_free(&out);
 }
 
+/* What a stage has gathered of rules numbers their keys anew. */
+static void test_gathered(void **state)
+{
+	const struct window_plan plan = {.step_ms = 500};
+	struct bytes out = {0}, saved = {0};
+	struct stage_saved list;
+	static struct stream s;
+	struct stage *st;
+	struct err err;
+	uint64_t keys = 0;
+
+	(void)state;
+	rules_make();
+	random_state = 1;
+	stream_make(&s);
+	st = stage_make(&plan, &out);
+	block_run(st, &s, 0, 10);
+	block_run(st, &s, 10, 11);
+	block_run(st, &s, 11, 300);
+	stage_save(st, &saved);
+	stage_free(st);
+	st = stage_make(&plan, &out);
+	list = (struct stage_saved){saved.data, saved.bytes};
+	assert_int_equal(stage_gather(st, &list, 1, 3, &err), 0);
+	for (uint32_t i = 0; i < 2; i++) {
+		const struct cep_machine *m = stage_rules(st)->machine[i];
+
+		assert_int_equal(m->touched, m->keys.count);
+		keys += m->keys.count;
+	}
+	assert_true(keys > 0);
+	stage_free(st);
+	bytes_free(&s.data);
+	bytes_free(&saved);
+	bytes_free(&out);
+}
+
 /* Notes that cannot be read, or name what is not there, stop the stage; so does a hit that there is not. */
 static void test_refused(void **state)
 {
@@ -359,7 +397,8 @@ static void test_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_blocks), cmocka_unit_test(test_versions),
-		cmocka_unit_test(test_newer), cmocka_unit_test(test_refused)};
+		cmocka_unit_test(test_newer), cmocka_unit_test(test_gathered),
+		cmocka_unit_test(test_refused)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
