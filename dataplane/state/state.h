@@ -41,8 +41,9 @@ void state_close(struct state *s);
 
 /* What another number of partitions starts from, into a new directory of state: after state_stop(), before
  * close, where journal_tick() has brought all partitions to one watermark. -EIO: something has not ended in
- * order, or not in time; -EINVAL: partitions stand at different steps. What lies in state_dir then is of no
- * use. They are a savepoint, so that a replay of what comes has something to begin with. */
+ * order, or not in time; -EINVAL: partitions stand at different steps, or what was written cannot be loaded.
+ * What lies in state_dir then is of no use. They are a savepoint, so that a replay of what comes has
+ * something to begin with. */
 #define STATE_SAVEPOINT_GATHERED "epoch"
 struct state_gather_to {
 	const char *state_dir; /* made here: windows/ and checkpoints/ */

@@ -3,7 +3,10 @@
  *
  * All partitions must stand at one step, at the end of their input, and all that they emitted must be durable
  * and merged: then nothing that comes later can be of a row that is out already, and no row waits that would
- * have to be carried over. */
+ * have to be carried over.
+ *
+ * What was written is read and loaded once more: else only the next start would find a fault, when the state
+ * before has made way. */
 #include "state_priv.h"
 
 #include <errno.h>
@@ -178,20 +181,28 @@ static const struct window_def *gather_window(void *arg, uint64_t uid)
 	return window_store_get(arg, uid, &ignored);
 }
 
-static int gather_merge(struct state *s, const struct state_gather_to *to, const char *dir, struct err *err)
+/* Of the new number of partitions. */
+static int gather_merge_new(struct state *s, const struct state_gather_to *to, struct window_store *windows,
+	struct merge **merge, struct err *err)
 {
 	const struct merge_params params = {.window = gather_window,
-		.window_arg = s->windows,
+		.window_arg = windows,
 		.partitions = to->partitions,
 		.step_ms = s->terms.step_ms,
 		.memory_bytes = s->cfg->state.memory};
+
+	return merge_new(merge, &params, nothing_emitted, NULL, err);
+}
+
+static int gather_merge(struct state *s, const struct state_gather_to *to, const char *dir, struct err *err)
+{
 	struct bytes old = {0}, body = {0};
 	struct merge *merge = NULL;
 	int rc;
 
 	merge_save(s->merge.merge, &old);
 	rc = old.failed ? err_set(err, -ENOMEM, "no memory for the state")
-			: merge_new(&merge, &params, nothing_emitted, NULL, err);
+			: gather_merge_new(s, to, s->windows, &merge, err);
 	if (rc == 0)
 		rc = merge_gather(merge, old.data, old.bytes, err);
 	if (rc == 0) {
@@ -204,21 +215,84 @@ static int gather_merge(struct state *s, const struct state_gather_to *to, const
 	return rc;
 }
 
+/* ---- what was written is what a start can begin with ---- */
+
+static int part_loads(struct state *s, struct window_store *windows, uint32_t partition,
+	const struct bytes *body, struct err *err)
+{
+	struct window_plan *plan = NULL;
+	struct stage *stage = NULL;
+	struct state_terms terms;
+	uint32_t dropped;
+	size_t head;
+	int rc = part_body_terms(body->data, body->bytes, &terms, &head, err);
+
+	if (rc <= 0)
+		return rc ? rc : err_set(err, -EINVAL, "it holds no state");
+	rc = state_terms_stage(&terms, windows, partition, s->cfg->state.source_idle, s->rules, s->rules_arg,
+		nothing_emitted, NULL, &plan, &stage, err);
+	if (rc == 0)
+		rc = stage_load(stage, body->data + head, body->bytes - head, &dropped, err);
+	stage_free(stage);
+	window_plan_free(plan);
+	return rc;
+}
+
+static int merge_loads(struct state *s, const struct state_gather_to *to, struct window_store *windows,
+	const struct bytes *body, struct err *err)
+{
+	struct merge *merge = NULL;
+	int rc = gather_merge_new(s, to, windows, &merge, err);
+
+	if (rc == 0)
+		rc = merge_load(merge, body->data, body->bytes, err);
+	merge_free(merge);
+	return rc;
+}
+
+/* Each checkpoint, with the definitions beside it. */
+static int gather_loads(struct state *s, const struct state_gather_to *to, const char *dir,
+	const char *windows_dir, struct err *err)
+{
+	struct window_store *windows = NULL;
+	int rc = window_store_open(&windows, windows_dir, err);
+
+	for (uint32_t p = 0; p <= to->partitions && rc == 0; p++) {
+		bool merge = p == to->partitions;
+		struct checkpoint_info info;
+		struct bytes body = {0};
+
+		rc = checkpoint_read_newest(dir, merge ? CHECKPOINT_MERGE : p, &info, &body, err);
+		if (rc == 0)
+			rc = merge ? merge_loads(s, to, windows, &body, err)
+				   : part_loads(s, windows, p, &body, err);
+		bytes_free(&body);
+		if (rc && merge)
+			err_prefix(err, "the merge's new checkpoint cannot be loaded");
+		else if (rc)
+			err_prefix(err, "the new checkpoint of partition %u cannot be loaded", p);
+	}
+	window_store_close(windows);
+	return rc;
+}
+
 int state_gather(struct state *s, const struct state_gather_to *to, struct err *err)
 {
-	char dir[STATE_PATH_BYTES + 32];
+	char windows[STATE_PATH_BYTES + 32], checkpoints[STATE_PATH_BYTES + 32];
 	int rc = all_ended(s, err);
 
 	if (rc != 0)
 		return rc;
-	snprintf(dir, sizeof dir, "%.300s/windows", to->state_dir);
-	rc = durable_dir_make(dir, err);
+	snprintf(windows, sizeof windows, "%.300s/windows", to->state_dir);
+	snprintf(checkpoints, sizeof checkpoints, "%.300s/checkpoints", to->state_dir);
+	rc = durable_dir_make(windows, err);
 	if (rc == 0)
-		rc = window_store_link(s->windows, dir, err);
-	snprintf(dir, sizeof dir, "%.300s/checkpoints", to->state_dir);
+		rc = window_store_link(s->windows, windows, err);
 	if (rc == 0)
-		rc = durable_dir_make(dir, err);
+		rc = durable_dir_make(checkpoints, err);
 	if (rc == 0)
-		rc = gather_parts(s, to, dir, err);
-	return rc ? rc : gather_merge(s, to, dir, err);
+		rc = gather_parts(s, to, checkpoints, err);
+	if (rc == 0)
+		rc = gather_merge(s, to, checkpoints, err);
+	return rc ? rc : gather_loads(s, to, checkpoints, windows, err);
 }

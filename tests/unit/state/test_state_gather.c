@@ -227,11 +227,58 @@ static void a_new_number_goes_on(void **state)
 	}
 }
 
+/* A newer checkpoint of `who` than any that is written there, of what cannot be loaded. */
+static void spoil(const char *state_dir, uint32_t who)
+{
+	char dir[240];
+	struct checkpoint_info info;
+	struct bytes body = {0};
+	struct err err = {""};
+
+	snprintf(dir, sizeof dir, "%.200s/checkpoints", state_dir);
+	assert_int_equal(checkpoint_read_newest(dir, who, &info, &body, &err), 0);
+	command("rm -f %s/*", dir);
+	info.seq++;
+	bytes_put_u8(&body, 0);
+	info.body_bytes = body.bytes;
+	assert_int_equal(checkpoint_write(dir, &info, &body, &err), 0);
+	bytes_free(&body);
+}
+
+/* What a start would not begin with is refused while the state before is whole. */
+static void one_that_does_not_load_is_refused(void **state)
+{
+	static const struct {
+		uint32_t who;
+		const char *text;
+	} bad[] = {{1, "the new checkpoint of partition 1 cannot be loaded: "},
+		{CHECKPOINT_MERGE, "the merge's new checkpoint cannot be loaded: "}};
+	struct state_gather_to to;
+	struct err err = {""};
+	char dir[200];
+	struct srig r;
+
+	(void)state;
+	(void)old_run(&r, true);
+	next_make(&r, 3, &to, dir);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(state_gather(r.state, &to, &err), 0);
+		spoil(dir, bad[i].who);
+		assert_int_equal(state_gather(r.state, &to, &err), -EINVAL);
+		if (strncmp(err.text, bad[i].text, strlen(bad[i].text)) != 0)
+			fail_msg("%s", err.text);
+		command("rm -f %s/checkpoints/*", dir);
+	}
+	srig_close(&r);
+	srig_free(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(partitions_apart_are_refused),
 		cmocka_unit_test(one_that_has_not_ended_is_refused),
+		cmocka_unit_test(one_that_does_not_load_is_refused),
 		cmocka_unit_test(a_new_number_goes_on),
 	};
 
