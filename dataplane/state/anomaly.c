@@ -395,6 +395,7 @@ void anomaly_save(const struct anomaly *a, struct bytes *out)
 	}
 }
 
+/* One that is larger than all that there is for groups now is read and forgotten. */
 static int group_load(struct anomaly *a, struct anomaly_window *w, struct cursor *c)
 {
 	uint64_t touched = cursor_le64(c);
@@ -402,12 +403,14 @@ static int group_load(struct anomaly *a, struct anomaly_window *w, struct cursor
 	uint32_t key_bytes = cursor_le32(c);
 	const uint8_t *key = cursor_take(c, key_bytes);
 	struct group *g;
+	bool room;
 	int rc = 0;
 
 	if (!key || first > last || first < -ANOMALY_TIME_MAX_MS || last > ANOMALY_TIME_MAX_MS ||
 		touched >= a->touched || (w->newest && w->newest->touched >= touched) ||
-		group_find(a, w, key, key_bytes) || !room_make(a, w, key_bytes, INT64_MAX))
+		group_find(a, w, key, key_bytes))
 		return -EINVAL;
+	room = room_make(a, w, key_bytes, INT64_MAX);
 	g = group_make(a, w, key, key_bytes);
 	if (!g)
 		return -ENOMEM;
@@ -416,6 +419,10 @@ static int group_load(struct anomaly *a, struct anomaly_window *w, struct cursor
 	g->last_end_ms = last;
 	for (uint32_t i = 0; !rc && i < w->set.count; i++)
 		rc = anomaly_base_load(&w->set.spec[i], &g->base[i], w->slide_ms, last, c);
+	if (!rc && !room) {
+		group_drop(a, g);
+		a->stats.evicted++;
+	}
 	return rc;
 }
 

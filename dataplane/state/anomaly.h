@@ -124,7 +124,7 @@ struct anomaly_alert {
 
 struct anomaly_stats {
 	uint64_t groups, bytes;
-	uint64_t evicted; /* groups forgotten for newer ones */
+	uint64_t evicted; /* groups forgotten for newer ones, or that a load had no room for */
 	uint64_t refused; /* rows of groups that found no room: all others were of the latest windows */
 };
 
@@ -148,7 +148,8 @@ int anomaly_take(struct anomaly *a, const struct window_def *def, const struct a
 	struct anomaly_alert *out, struct err *err);
 
 void anomaly_save(const struct anomaly *a, struct bytes *out);
-/* Into a fresh one. Groups of windows that `window` does not know are left out. */
+/* Into a fresh one. Groups of windows that `window` does not know are left out; those that find no room (the
+ * one that was saved had more) are evicted. */
 int anomaly_load(struct anomaly *a, struct cursor *c,
 	const struct window_def *(*window)(void *arg, uint64_t uid), void *arg, struct err *err);
 

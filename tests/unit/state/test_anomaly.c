@@ -215,6 +215,48 @@ static void saves_change_nothing(void **state)
 	rig_defs_free(&defs);
 }
 
+/* Into less room than the groups have: some go, among them one for which there would not be room even alone;
+ * that one takes no other with it. */
+static void less_room_leaves_out(void **state)
+{
+	struct rig_defs defs = {.count = 2};
+	static const struct {
+		size_t bytes_max;
+		uint64_t groups;
+	} to[] = {{1 << 20, 4}, {3000, 2}, {1700, 3}, {600, 1}, {100, 0}};
+	struct anomaly *a = anomaly_new(1 << 20, 1);
+	struct anomaly_alert out[ANOMALY_MAX];
+	struct bytes saved = {0};
+	struct cells cells;
+	struct err err;
+
+	(void)state;
+	defs.def[0] = rig_def(7, WINDOW_TUMBLING, SIZE_MS, 0, FIELD_source, "count", "seasonal(count,30s,3)");
+	defs.def[1] = rig_def(8, WINDOW_TUMBLING, SIZE_MS, 0, FIELD_source, "count", "zscore(count,50,3)");
+	cells_make(&cells, defs.def[0]->aggs);
+	take(a, defs.def[1], &cells, "a", 1000, 10, out);
+	take(a, defs.def[1], &cells, "b", 1000, 10, out);
+	take(a, defs.def[0], &cells, "large", 1000, 10, out);
+	take(a, defs.def[1], &cells, "c", 1000, 10, out);
+	anomaly_save(a, &saved);
+	for (uint32_t i = 0; i < sizeof to / sizeof *to; i++) {
+		struct anomaly *b = anomaly_new(to[i].bytes_max, 1);
+		struct cursor c = cursor_of(saved.data, saved.bytes);
+
+		if (anomaly_load(b, &c, rig_find, &defs, &err) != 0)
+			fail_msg("%s", err.text);
+		assert_int_equal(cursor_left(&c), 0);
+		assert_int_equal(anomaly_stats(b)->groups, to[i].groups);
+		assert_int_equal(anomaly_stats(b)->evicted, 4 - to[i].groups);
+		assert_true(anomaly_stats(b)->bytes <= to[i].bytes_max);
+		anomaly_free(b);
+	}
+	cells_free(&cells);
+	bytes_free(&saved);
+	anomaly_free(a);
+	rig_defs_free(&defs);
+}
+
 static void unknown_windows_are_left_out(void **state)
 {
 	struct rig_defs defs = {.count = 2}, one = {.count = 1};
@@ -252,6 +294,7 @@ int main(void)
 		cmocka_unit_test(too_small_a_table_does_not_thrash),
 		cmocka_unit_test(memory_is_bounded),
 		cmocka_unit_test(saves_change_nothing),
+		cmocka_unit_test(less_room_leaves_out),
 		cmocka_unit_test(unknown_windows_are_left_out),
 	};
 
