@@ -218,42 +218,60 @@ static int merge_step(struct state_merge *m, struct err *err)
 
 /* ---- the thread ---- */
 
+static void refill_block(struct state_merge *m, const struct journal_block *block)
+{
+	const uint8_t *p = block->data;
+
+	for (uint32_t i = 0; i < block->record_count; i++) {
+		const struct record *rec = (const struct record *)p;
+
+		if (row_valid(rec))
+			merge_hot_put(m, rec);
+		p += rec->bytes;
+	}
+}
+
+/* Up to the merged log's end as it is now; damaged blocks are passed over. What rows there are then is for
+ * readers alone: nothing that comes out depends on them. */
+static int refill_read(struct state_merge *m, uint64_t from, uint64_t end, struct err *err)
+{
+	struct state *s = m->state;
+	struct journal_reader *reader;
+	struct journal_block block;
+	int rc = journal_reader_open(&reader, s->output, s->partitions, from, err);
+
+	if (rc != 0)
+		return rc;
+	while (from < end && !state_gives_up(s, clock_mono_ns())) {
+		rc = journal_reader_next(reader, &block, 1000, err);
+		if (rc == -EBADMSG && journal_reader_resync(reader, &from, err) == 0)
+			continue;
+		if (rc <= 0)
+			break;
+		refill_block(m, &block);
+		from = block.first_offset + block.record_count;
+	}
+	journal_reader_close(reader);
+	return rc < 0 ? rc : 0;
+}
+
 /* What readers were shown before the restart, as far as it is kept: about twice the bytes that stay. */
-static int merge_refill(struct state_merge *m, struct err *err)
+static void merge_refill(struct state_merge *m)
 {
 	struct state *s = m->state;
 	struct journal_partition_stats stats;
-	struct journal_reader *reader;
-	struct journal_block block;
 	uint64_t mean, back, from;
-	int rc = 0;
+	struct err err;
 
 	journal_stats(s->output, s->partitions, &stats);
 	if (stats.oldest_offset >= stats.durable_offset)
-		return 0;
+		return;
 	mean = stats.durable_bytes / stats.durable_offset + 1;
 	back = 2 * s->cfg->state.hot_bytes / mean;
 	from = stats.durable_offset - stats.oldest_offset > back ? stats.durable_offset - back
 								 : stats.oldest_offset;
-	rc = journal_reader_open(&reader, s->output, s->partitions, from, err);
-	if (rc != 0)
-		return rc;
-	while (from < stats.durable_offset && (rc = journal_reader_next(reader, &block, 1000, err)) > 0) {
-		const uint8_t *p = block.data;
-
-		for (uint32_t i = 0; i < block.record_count; i++) {
-			const struct record *rec = (const struct record *)p;
-
-			if (row_valid(rec))
-				merge_hot_put(m, rec);
-			p += rec->bytes;
-		}
-		from = block.first_offset + block.record_count;
-		if (state_gives_up(s, clock_mono_ns()))
-			break;
-	}
-	journal_reader_close(reader);
-	return rc < 0 ? rc : 0;
+	if (refill_read(m, from, stats.durable_offset, &err) != 0)
+		log_warn("state", "rows from before the start are missing in `windows rows`: %s", err.text);
 }
 
 static int merge_make(struct state_merge *m, struct err *err)
@@ -288,7 +306,9 @@ static int merge_open(struct state_merge *m, struct err *err)
 	/* The saver looks at it only with the merge's first checkpoint. */
 	if (rc == 0 && m->from.seq)
 		save_positions_keep(s, m->from.seq, m->save.positions);
-	return rc ? rc : merge_refill(m, err);
+	if (rc == 0)
+		merge_refill(m);
+	return rc;
 }
 
 static int merge_finish(struct state_merge *m, struct err *err)

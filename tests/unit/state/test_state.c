@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 
 #include "checkpoint.h"
 #include "clock.h"
+#include "hot.h"
 
 #define LIMIT_NS 60000000000ull /* ends a test that hangs, decides nothing */
 
@@ -461,6 +463,70 @@ static void long_definitions_keep_their_state(void **state)
 	srig_free(&r);
 }
 
+/* A byte of the third block of a partition of the output log. */
+static void damage_output(struct srig *r, uint32_t partition)
+{
+	struct journal_scanner *scanner;
+	struct journal_scan_block b;
+	struct err err = {""};
+	char path[200];
+	uint8_t byte;
+	int fd;
+
+	snprintf(path, sizeof path, "%s/output", r->dir);
+	assert_int_equal(journal_scanner_open(&scanner, path, partition, &err), 0);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(journal_scanner_next(scanner, &b, &err), 1);
+	journal_scanner_close(scanner);
+	snprintf(path, sizeof path, "%s/output/p%u/seg-%010" PRIu64 ".log", r->dir, partition, b.segment);
+	fd = open(path, O_RDWR);
+	assert_true(fd >= 0);
+	assert_int_equal(pread(fd, &byte, 1, (off_t)b.file_offset + 1100), 1);
+	byte ^= 1;
+	assert_int_equal(pwrite(fd, &byte, 1, (off_t)b.file_offset + 1100), 1);
+	close(fd);
+}
+
+/* Old rows of the merged log, which are read for readers of the rows in memory alone. */
+static void damage_of_old_rows_stops_nothing(void **state)
+{
+	struct journal_partition_stats log;
+	struct state_stats all;
+	struct hot_stats hot;
+	struct err err = {""};
+	struct srig r;
+
+	(void)state;
+	srig_init(&r, NULL, 2, 0, 100);
+	r.cfg.state.segments_max = 100;
+	open_start(&r);
+	for (uint64_t i = 0; i < 12; i++) {
+		feed(&r, i * 100000, 1500);
+		r.start_ms += 1500 * SRIG_EVENT_MS;
+		assert_true(srig_settle(&r));
+		assert_int_equal(state_checkpoint(r.state, NULL, 60000, &err), 0);
+	}
+	hot_stats(state_hot(r.state), &hot);
+	stop_close(&r);
+	damage_output(&r, 2);
+	for (int again = 0; again < 2; again++) {
+		uint64_t rows = hot.rows;
+
+		open_start(&r);
+		feed(&r, 5000000 + (uint64_t)again * 100000, 1500);
+		assert_true(srig_settle(&r));
+		state_stats(r.state, &all);
+		assert_int_equal(all.merge_phase, STATE_RUNNING);
+		journal_stats(state_output(r.state), 2, &log);
+		assert_int_equal(log.damaged_ranges, 1);
+		assert_true(log.damaged_records > 0);
+		hot_stats(state_hot(r.state), &hot);
+		assert_true(hot.rows > rows / 2); /* those before the damage, and those behind it */
+		stop_close(&r);
+	}
+	srig_free(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -474,6 +540,7 @@ int main(void)
 		cmocka_unit_test(a_full_disk_takes_older_checkpoints),
 		cmocka_unit_test(long_definitions_keep_their_state),
 		cmocka_unit_test(haste_before_the_stop_counts),
+		cmocka_unit_test(damage_of_old_rows_stops_nothing),
 	};
 
 	rig_eal("state");
