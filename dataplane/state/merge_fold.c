@@ -269,8 +269,10 @@ static int merge_fold(struct merge *m, struct err *err)
 	return e ? merged_revise(m, &g, e, err) : merged_first(m, &g, err);
 }
 
+/* All of a step is out: also windows of which no row comes again, their definition being gone, end here. */
 static int mark_emit(struct merge *m, struct err *err)
 {
+	keep_expire(&m->keep, m->open_step_ms);
 	row_put_mark(&m->out, m->open_step_ms, m->open_receive_ms);
 	m->open_step_ms = MERGE_NO_STEP;
 	m->open_receive_ms = INT64_MIN;

@@ -1,10 +1,11 @@
 /* Merged windows that may still be revised: a table to find them by, and a heap by the step after which
  * nothing can come for them. Merge thread; owns the entries.
  *
- * Everything follows from the rows: an entry goes when the step of the row at hand lies beyond its limit, or,
- * if memory is short, lowest in order first. Of what went for lack of memory only the highest place is kept:
- * within a definition all that stands up to it in order is gone, hence cannot be told from what never was,
- * and is lost. Windows that are on time stand above it: their ends are later than all that could go before.
+ * Everything follows from the rows: an entry goes when the step of the row at hand, or of the mark that goes
+ * out, lies beyond its limit, or, if memory is short, lowest in order first. Of what went for lack of memory
+ * only the highest place is kept: within a definition all that stands up to it in order is gone, hence cannot
+ * be told from what never was, and is lost. Windows that are on time stand above it: their ends are later
+ * than all that could go before.
  */
 #include "merge_priv.h"
 

@@ -84,6 +84,34 @@ static void after_its_lateness_a_window_is_gone(void **state)
 	rig_hand_stop(&b);
 }
 
+/* Of a definition that is gone no row comes any more: the steps of others' rows end its windows. */
+static void windows_of_a_definition_that_is_gone_end(void **state)
+{
+	struct rig_defs defs = {.count = 2};
+	uint8_t agg[1] = {3};
+	struct rig_merge rm;
+	struct err err = {""};
+
+	(void)state;
+	defs.def[0] = rig_def(5, WINDOW_TUMBLING, RIG_STEP_MS, 2500, FIELD_source, "count", "");
+	defs.def[1] = rig_def(6, WINDOW_TUMBLING, RIG_STEP_MS, 0, FIELD_source, "count", "");
+	rig_merge_start(&rm, &defs, 1, RIG_MEMORY);
+	for (int64_t i = 0; i < 6; i++) {
+		struct row row = {.window_uid = i ? 6 : 5,
+			.start_ms = i * RIG_STEP_MS,
+			.end_ms = (i + 1) * RIG_STEP_MS,
+			.step_ms = (i + 1) * RIG_STEP_MS,
+			.agg_bytes = sizeof agg};
+
+		assert_int_equal(rig_feed_row(&rm, 0, &row, "web", agg, 2 * (uint64_t)i), 0);
+		assert_int_equal(rig_feed_mark(&rm, 0, row.step_ms, 2 * (uint64_t)i + 1), 0);
+		assert_int_equal(merge_run(rm.m, &err), 0);
+		assert_int_equal(merge_stats(rm.m)->retained, i < 4); /* a partial may come at step 4 */
+	}
+	rig_merge_stop(&rm);
+	rig_defs_free(&defs);
+}
+
 static void without_lateness_nothing_is_kept(void **state)
 {
 	struct rig_hand b;
@@ -185,6 +213,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(late_partials_revise),
 		cmocka_unit_test(after_its_lateness_a_window_is_gone),
+		cmocka_unit_test(windows_of_a_definition_that_is_gone_end),
 		cmocka_unit_test(without_lateness_nothing_is_kept),
 		cmocka_unit_test(memory_puts_the_oldest_out),
 		cmocka_unit_test(no_memory_loses_late_ones_only),
