@@ -164,6 +164,29 @@ static struct group *group_make(
 	return g;
 }
 
+/* The one that was updated longest ago, or NULL. */
+static struct group *group_oldest(const struct anomaly *a)
+{
+	struct group *oldest = NULL;
+
+	for (uint32_t i = 0; i < a->windows; i++) {
+		struct group *g = a->window[i]->oldest;
+
+		if (g && (!oldest || g->touched < oldest->touched))
+			oldest = g;
+	}
+	return oldest;
+}
+
+void anomaly_bound(struct anomaly *a, size_t bytes_max)
+{
+	a->bytes_max = bytes_max;
+	while (a->stats.bytes > bytes_max) {
+		group_drop(a, group_oldest(a));
+		a->stats.evicted++;
+	}
+}
+
 /* Makes room for a new group of a window that ends at end_ms; false: it has to do without. */
 static bool room_make(struct anomaly *a, struct anomaly_window *w, uint32_t key_bytes, int64_t end_ms)
 {
@@ -172,14 +195,8 @@ static bool room_make(struct anomaly *a, struct anomaly_window *w, uint32_t key_
 	if (need > a->bytes_max)
 		return false;
 	while (w->groups >= w->groups_max || a->stats.bytes + need > a->bytes_max) {
-		struct group *victim = w->groups >= w->groups_max ? w->oldest : NULL;
+		struct group *victim = w->groups >= w->groups_max ? w->oldest : group_oldest(a);
 
-		for (uint32_t i = 0; w->groups < w->groups_max && i < a->windows; i++) {
-			struct group *g = a->window[i]->oldest;
-
-			if (g && (!victim || g->touched < victim->touched))
-				victim = g;
-		}
 		if (!victim || (victim->window->slide_ms &&
 				       victim->last_end_ms + victim->window->slide_ms >= end_ms))
 			return false;

@@ -135,6 +135,8 @@ struct anomaly;
  * nobody. */
 struct anomaly *anomaly_new(size_t bytes_max, uint32_t partitions);
 void anomaly_free(struct anomaly *a);
+/* From here on another bytes_max: groups that have no room any more go, the longest ago updated first. */
+void anomaly_bound(struct anomaly *a, size_t bytes_max);
 const struct anomaly_stats *anomaly_stats(const struct anomaly *a);
 
 /* A merged row of revision 0: its key and packed aggregates. out: room for ANOMALY_MAX. Returns how many

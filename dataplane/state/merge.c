@@ -8,7 +8,16 @@
 static bool merge_make(struct merge *m)
 {
 	uint32_t partitions = m->params.partitions;
+	uint64_t memory_bytes;
 
+	if (!m->params.bounds) {
+		merge_bounds_init(&m->bounds, m->params.memory_bytes);
+		m->params.bounds = &m->bounds;
+	}
+	/* What is loaded has room by any of them; those of the first row are taken before it. */
+	memory_bytes = merge_bounds_largest(m->params.bounds);
+	m->bound_until_ms = INT64_MIN;
+	m->folded_ms = MERGE_NO_STEP;
 	m->part = calloc(partitions, sizeof *m->part);
 	m->ref = calloc(partitions, MERGE_SAME_MAX * sizeof *m->ref);
 	for (m->leaves = 1; m->leaves < partitions;)
@@ -17,14 +26,14 @@ static bool merge_make(struct merge *m)
 	m->lane = calloc(m->leaves, sizeof *m->lane);
 	m->lane_tree = calloc(2 * (size_t)m->leaves, sizeof(struct merge_lane *));
 	m->arena = agg_arena_new(MERGE_ARENA_BYTES);
-	m->anomaly = anomaly_new(m->params.memory_bytes / 2, partitions);
+	m->anomaly = anomaly_new(memory_bytes / 2, partitions);
 	if (!m->part || !m->ref || !m->tree || !m->lane || !m->lane_tree || !m->arena || !m->anomaly)
 		return false;
 	for (uint32_t i = 0; i < partitions; i++)
 		m->part[i].mark_ms = MERGE_NO_STEP;
 	for (uint32_t i = 0; i < 2 * m->leaves; i++)
 		m->tree[i] = -1;
-	m->keep.bytes_max = m->params.memory_bytes - m->params.memory_bytes / 2;
+	m->keep.bytes_max = memory_bytes - memory_bytes / 2;
 	m->low = -1;
 	m->open_step_ms = MERGE_NO_STEP;
 	m->open_receive_ms = INT64_MIN;
@@ -384,6 +393,32 @@ static int mark_feed(
 	part->mark_ms = rec->event_time_ms;
 	return 0;
 }
+
+/* ---- memory ---- */
+
+int merge_bound_take(struct merge *m, int64_t step_ms, struct err *err)
+{
+	uint64_t bytes = merge_bounds_of(m->params.bounds, step_ms, &m->bound_until_ms);
+
+	anomaly_bound(m->anomaly, bytes / 2);
+	m->keep.bytes_max = bytes - bytes / 2;
+	return keep_bound(&m->keep) ? 0 : err_set(err, -ENOMEM, "no memory for the merge");
+}
+
+void merge_bounds_changed(struct merge *m)
+{
+	m->bound_until_ms = INT64_MIN;
+}
+
+int64_t merge_reached(struct merge *m)
+{
+	int64_t step_ms = merge_stats(m)->step_ms;
+
+	step_ms = m->open_step_ms > step_ms ? m->open_step_ms : step_ms;
+	return m->folded_ms > step_ms ? m->folded_ms : step_ms;
+}
+
+/* ---- numbers ---- */
 
 /* The step before a partition's first row that waits, the mark behind which is not known yet; or its mark. */
 static int64_t part_step(const struct merge *m, const struct merge_part *part)

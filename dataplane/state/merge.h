@@ -31,6 +31,7 @@
 #include <stdint.h>
 
 #include "bytes.h"
+#include "merge_bounds.h"
 #include "row.h"
 #include "stage.h"
 #include "window.h"
@@ -40,8 +41,11 @@ struct merge_params {
 	const struct window_def *(*window)(void *arg, uint64_t uid);
 	void *window_arg;
 	uint32_t partitions;
-	int64_t step_ms;     /* of the plan */
-	size_t memory_bytes; /* logical bound: half for windows that may be revised, half for baselines */
+	int64_t step_ms; /* of the plan */
+	/* Logical bound: half for windows that may be revised, half for baselines. By steps, borrowed; NULL:
+	 * memory_bytes for all. */
+	const struct merge_bounds *bounds;
+	size_t memory_bytes;
 };
 
 struct merge;
@@ -65,6 +69,11 @@ static inline bool merge_passes_over(const struct record *rec)
 }
 /* Emits all that is decided. 0, or what emit returned. */
 int merge_run(struct merge *m, struct err *err);
+/* No row of a step behind this one has come out of this merge; INT64_MIN: none at all has. Of what had come
+ * out before a save one that was loaded may know less than stats->step_ms was then. */
+int64_t merge_reached(struct merge *m);
+/* params->bounds has another last entry, behind what was reached. */
+void merge_bounds_changed(struct merge *m);
 /* First offset of the partial log that a merge loaded from a save of now must be fed. */
 uint64_t merge_position(const struct merge *m, uint32_t partition);
 

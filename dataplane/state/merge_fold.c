@@ -306,6 +306,9 @@ int merge_run(struct merge *m, struct err *err)
 			rc = mark_emit(m, err);
 		if (rc || !all_passed(m, row, mark_ms))
 			break;
+		m->folded_ms = row->row.step_ms;
+		if (m->folded_ms > m->bound_until_ms && (rc = merge_bound_take(m, m->folded_ms, err)))
+			break;
 		rc = merge_head(part)->window->simple && row->row.step_ms <= mark_ms ? merge_group(m, err)
 										     : merge_fold(m, err);
 	}

@@ -114,6 +114,9 @@ struct merge {
 	uint32_t windows;
 	int64_t open_step_ms; /* has rows out, but no mark yet; or MERGE_NO_STEP */
 	int64_t open_receive_ms;
+	int64_t folded_ms;	    /* step of the last row that was folded here; or MERGE_NO_STEP */
+	struct merge_bounds bounds; /* without such params */
+	int64_t bound_until_ms;	    /* the bounds in force are for steps up to this one */
 	struct keep keep;
 	struct anomaly *anomaly;
 	struct merge_ref *ref;	       /* partitions * MERGE_SAME_MAX */
@@ -168,6 +171,8 @@ bool merge_passed(const struct merge_part *part, const struct row_walk *row);
 bool merge_step_done(const struct merge *m);
 /* The window of a definition; makes it. NULL with err: no such definition, no memory (*rc). */
 struct merge_window *merge_window_of(struct merge *m, uint64_t uid, int *rc, struct err *err);
+/* The bounds for rows of this step and on. */
+int merge_bound_take(struct merge *m, int64_t step_ms, struct err *err);
 int64_t merge_limit(const struct merge *m, const struct window_def *def, int64_t end_ms);
 
 /* ---- folding (merge_fold.c, merge_group.c) ---- */

@@ -129,6 +129,8 @@ int state_open(struct state **out, const struct config *cfg, struct journal *inp
 		rc = windows_open(s, err);
 	if (rc == 0)
 		rc = recover_state(s, list, count, err);
+	if (rc == 0)
+		rc = merge_bounds_begin(s, err);
 	free(list);
 	if (rc != 0) {
 		state_close(s);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "clock.h"
+#include "crash.h"
 #include "log.h"
 
 #define FULL_LOOK_NS 50000000u
@@ -281,7 +282,7 @@ static int merge_make(struct state_merge *m, struct err *err)
 		.window_arg = m,
 		.partitions = s->partitions,
 		.step_ms = s->terms.step_ms,
-		.memory_bytes = s->cfg->state.memory};
+		.bounds = &m->bounds};
 	struct merge *merge;
 	int rc = merge_new(&merge, &params, merge_emit, m, err);
 
@@ -328,11 +329,36 @@ static int merge_finish(struct state_merge *m, struct err *err)
 	return 0;
 }
 
+/* From here on state.memory is what is configured now. What is in the log was merged under the bound before,
+ * and so is all of the steps that it may reach into. Written down first: whatever is killed when, another
+ * start changes over at the same row. */
+static void merge_bound_change(struct state_merge *m)
+{
+	struct state *s = m->state;
+	struct merge_bounds bounds = m->bounds;
+	int64_t step_ms = m->from.watermark_ms + s->terms.step_ms;
+	int64_t reached_ms = merge_reached(m->merge);
+	struct err err;
+
+	if (merge_bounds_last(&bounds) == s->cfg->state.memory)
+		return;
+	merge_bounds_add(&bounds, reached_ms > step_ms ? reached_ms : step_ms, s->cfg->state.memory);
+	if (merge_bounds_write(&bounds, s->state_dir, &err) != 0) {
+		log_warn("state", "state.memory is %" PRIu64 " for the merge until the next start: %s",
+			merge_bounds_last(&m->bounds), err.text);
+		return;
+	}
+	m->bounds = bounds;
+	merge_bounds_changed(m->merge);
+	crash_point("state_memory_changed");
+}
+
 static void merge_progress(struct state_merge *m)
 {
 	if (atomic_load_explicit(&m->phase, memory_order_relaxed) != STATE_RECOVERING ||
 		atomic_load_explicit(&m->out.offset, memory_order_relaxed) < m->out.compare_end)
 		return;
+	merge_bound_change(m);
 	atomic_store(&m->phase, STATE_RUNNING);
 	log_info("state", "merge recovered rows=%" PRIu64 " compared=%" PRIu64, m->out.compare_end,
 		atomic_load(&m->out.compared));
@@ -365,6 +391,22 @@ void *merge_main(void *arg)
 		journal_reader_close(m->input[p].reader);
 	out_close(&m->out);
 	return NULL;
+}
+
+/* A version that wrote no such file took what was configured, as the partitions did. */
+int merge_bounds_begin(struct state *s, struct err *err)
+{
+	struct merge_bounds *b = &s->merge.bounds;
+	struct state_terms terms;
+	int rc = merge_bounds_read(b, s->state_dir, err);
+
+	if (rc != -ENOENT)
+		return rc;
+	rc = state_terms_newest(s->checkpoint_dir, journal_epoch(s->input), &terms, err);
+	if (rc < 0)
+		return rc;
+	merge_bounds_init(b, rc ? terms.memory_bytes : s->cfg->state.memory);
+	return merge_bounds_write(b, s->state_dir, err);
 }
 
 int merge_state_init(struct state *s)

@@ -142,6 +142,7 @@ struct state_merge {
 	struct checkpoint_info from;
 	struct bytes body;
 	struct merge *merge;
+	struct merge_bounds bounds;
 	pthread_mutex_t shown_lock;
 	struct merge_stats shown; /* under shown_lock */
 	uint64_t shown_ns;
@@ -159,6 +160,8 @@ struct state_merge {
 };
 void *merge_main(void *arg);
 int merge_state_init(struct state *s); /* memory: -ENOMEM */
+/* Bounds of its memory, of the runs before; of a new state the configured one. Behind recover_state(). */
+int merge_bounds_begin(struct state *s, struct err *err);
 void merge_state_free(struct state *s);
 
 struct state {
