@@ -174,7 +174,6 @@ static int replay_definitions(const struct cli *cli, struct replay_cli *r, const
 		params->rules_arg = r->rulesets;
 	}
 	params->source_idle_ms = cfg->state.source_idle;
-	params->merge_memory_bytes = cfg->state.memory;
 	return 0;
 }
 
@@ -226,14 +225,16 @@ static int replay_do(
 	const char *path = json_string_value(json_object_get(cli->args, "out"));
 	struct state_replay_params params = {.emit = replay_row, .arg = r};
 	struct state_replay_result result = {0};
-	char journal_dir[4200], checkpoint_dir[4200];
+	char journal_dir[4200], state_dir[4200], checkpoint_dir[4300];
 	struct replay_verdict verdict = {0};
 	struct config cfg;
 	int rc;
 
 	snprintf(journal_dir, sizeof journal_dir, "%s/journal", data_dir);
 	params.journal_dir = journal_dir;
-	snprintf(checkpoint_dir, sizeof checkpoint_dir, "%s/state/checkpoints", data_dir);
+	snprintf(state_dir, sizeof state_dir, "%s/state", data_dir);
+	params.state_dir = state_dir;
+	snprintf(checkpoint_dir, sizeof checkpoint_dir, "%s/checkpoints", state_dir);
 	params.checkpoint_dir = checkpoint_dir;
 	rc = journal_meta_read(journal_dir, &r->meta, err);
 	if (rc == 0)

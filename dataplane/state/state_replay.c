@@ -34,6 +34,7 @@ struct replay {
 	struct replay_part *part;
 	struct state_begin *begin; /* of each partition; all zero with a plan */
 	struct merge *merge;
+	struct merge_bounds bounds;
 	uint32_t merge_partitions; /* 1 if only one is replayed */
 	bool gone;		   /* the beginning of a partition */
 	int stop;		   /* what emit returned */
@@ -359,28 +360,44 @@ static int replay_find(struct replay *r, const struct journal_meta *meta, struct
 	return rc;
 }
 
-/* The step is the same in all notes of a journal. -ENOENT: no definitions are known. */
-static int replay_step(const struct replay *r, int64_t *step_ms, struct err *err)
+/* The first terms that are known; the step is the same in all of a journal. -ENOENT: there are none. */
+static int replay_terms(const struct replay *r, struct state_terms *terms, struct err *err)
 {
 	const struct state_replay_params *params = r->params;
 	uint32_t first = params->partition == UINT32_MAX ? 0 : params->partition;
 	struct state_note note;
 	int rc;
 
-	*step_ms = params->plan ? params->plan->step_ms : 0;
-	for (uint32_t i = 0; i < r->result->partitions && !*step_ms; i++)
-		*step_ms = r->part[i].termed ? r->part[i].terms.step_ms : 0;
-	if (*step_ms)
+	if (params->plan) {
+		*terms = *params->terms;
 		return 0;
+	}
+	for (uint32_t i = 0; i < r->result->partitions; i++)
+		if (r->part[i].termed) {
+			*terms = r->part[i].terms;
+			return 0;
+		}
 	rc = state_note_first(params->journal_dir, first, UINT64_MAX, &note, err);
 	if (rc != 0)
 		return rc;
-	*step_ms = note.found ? note.terms.step_ms : 0;
-	return *step_ms ? 0
-			: err_set(err, -ENOENT, "%s: %s window definitions: give a configuration",
-				  params->journal_dir,
-				  r->gone ? "its beginning is gone, and no note and no checkpoint names"
-					  : "it names no");
+	*terms = note.terms;
+	return note.found ? 0
+			  : err_set(err, -ENOENT, "%s: %s window definitions: give a configuration",
+				    params->journal_dir,
+				    r->gone ? "its beginning is gone, and no note and no checkpoint names"
+					    : "it names no");
+}
+
+static int replay_bounds(struct replay *r, const struct state_terms *terms, struct err *err)
+{
+	const struct state_replay_params *params = r->params;
+	int rc = params->plan || !params->state_dir ? -ENOENT
+						    : merge_bounds_read(&r->bounds, params->state_dir, err);
+
+	if (rc != -ENOENT)
+		return rc;
+	merge_bounds_init(&r->bounds, terms->memory_bytes);
+	return 0;
 }
 
 static int replay_open(struct replay *r, struct err *err)
@@ -389,14 +406,16 @@ static int replay_open(struct replay *r, struct err *err)
 	struct merge_params mp = {.window = merge_window,
 		.window_arg = r,
 		.partitions = r->merge_partitions,
-		.memory_bytes = params->merge_memory_bytes};
-	int step = replay_step(r, &mp.step_ms, err);
+		.bounds = &r->bounds};
+	struct state_terms terms;
+	int rc = replay_terms(r, &terms, err);
 
-	if (step != 0)
-		return step;
+	if (rc == 0)
+		rc = replay_bounds(r, &terms, err);
+	if (rc != 0)
+		return rc;
+	mp.step_ms = terms.step_ms;
 	for (uint32_t i = 0; i < r->result->partitions; i++) {
-		int rc;
-
 		r->part[i].replay = r;
 		r->part[i].partition = i;
 		if (params->partition != UINT32_MAX && params->partition != i)

@@ -18,13 +18,15 @@ struct state_replay_params {
 	 * beginning of a partition is gone they say which definitions were in force there (state_begin.h).
 	 * NULL: state begins empty, notes alone name definitions. */
 	const char *checkpoint_dir;
+	/* Where merge_bounds_read() finds what the merge took, without a plan. NULL, or nothing there: as the
+	 * first terms that are known say. */
+	const char *state_dir;
 	/* Blocks whose last receive time lies in [from_ms, to_ms); state before them is empty. */
 	int64_t from_ms, to_ms;
 	uint32_t partition;  /* only this one; UINT32_MAX: all */
 	cep_rules_get rules; /* stateful rules; NULL: none */
 	void *rules_arg;
 	uint64_t source_idle_ms;
-	size_t merge_memory_bytes;
 	/* Called with each record and its offset in the output log of a run over the same input; non-zero
 	 * ends the replay with that value. May be NULL. `partition`: P for merged records. */
 	int (*emit)(void *arg, uint32_t partition, uint64_t offset, const struct record *rec);

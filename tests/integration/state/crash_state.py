@@ -19,7 +19,8 @@ POINTS = [("journal_meta_renamed", (1, 1)), ("window_written", (1,)), ("window_s
           ("checkpoint_written", (1, 7, 20)), ("checkpoint_synced", (3, 9)), ("checkpoint_renamed", (2, 11)),
           ("checkpoint_dir_synced", (4, 16)), ("state_output_durable", (1, 5, 14)), ("state_batch_sealed", (1, 6, 30)),
           ("state_checkpoint_written", (1, 6, 13)), ("state_checkpoint_trimmed", (2, 8, 17)),
-          ("state_terms_changed", (1, 2, 4)), ("journal_block_built", (3, 60)), ("journal_write_submitted", (2, 70)),
+          ("state_terms_changed", (1, 2, 4)), ("state_memory_changed", (1,)),
+          ("journal_block_built", (3, 60)), ("journal_write_submitted", (2, 70)),
           ("journal_write_completed", (5, 90)), ("journal_segment_recycled", (1, 2)),
           ("journal_mark_written", (6,)), ("journal_recovery_cut", (2, 7))]
 FIRST = ("journal_meta_renamed", "window_written", "window_synced", "window_renamed", "window_dir_synced",
@@ -68,7 +69,7 @@ class Test:
 
 def step(test, kind, what, n):
     """One round: killed at a point, at its nth time, or at a random moment. Whether it was."""
-    if what == "state_terms_changed" or what in FIRST or random.random() < 0.3:
+    if what in ("state_terms_changed", "state_memory_changed") or what in FIRST or random.random() < 0.3:
         test.set = (test.set + 1) % SETS
     if kind == "point":
         code = test.run(env={"SLUICE_CRASH": f"{what}:{n}"})

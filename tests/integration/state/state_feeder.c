@@ -1,6 +1,6 @@
 /* A process to be killed: two workers feed four partitions, the state stage runs over them.
  *
- *   run DIR ROUND SET: with a set of window definitions; ends in order unless killed.
+ *   run DIR ROUND SET: with a set of window definitions and a memory of its own; ends in order unless killed.
  *
  *   check DIR: exit code 0 if the output log is what an offline replay of the journal gives, as far as it
  * goes; prints complete=1 if it goes all the way.
@@ -91,6 +91,7 @@ static int run(const char *dir, uint64_t round, int set, uint64_t events, uint64
 
 	srig_init(&r, dir, PARTITIONS, set, 30);
 	r.cfg.state.segments_max = segments;
+	r.cfg.state.memory = (1ull << 20) << set; /* changes with the definitions */
 	if (srig_open(&r, &err) != 0)
 		die("open", err.text);
 	srig_start(&r);

@@ -360,19 +360,20 @@ static int check_each(void *arg, uint32_t p, uint64_t offset, const struct recor
 int srig_replay(const char *dir, struct state_replay_params *params, struct state_replay_result *result,
 	struct err *err)
 {
-	char journal_dir[200], windows_dir[200], checkpoint_dir[200];
+	char journal_dir[200], state_dir[200], windows_dir[300], checkpoint_dir[300];
 	int rc;
 
 	snprintf(journal_dir, sizeof journal_dir, "%s/journal", dir);
-	snprintf(windows_dir, sizeof windows_dir, "%s/state/windows", dir);
-	snprintf(checkpoint_dir, sizeof checkpoint_dir, "%s/state/checkpoints", dir);
+	snprintf(state_dir, sizeof state_dir, "%s/state", dir);
+	snprintf(windows_dir, sizeof windows_dir, "%s/windows", state_dir);
+	snprintf(checkpoint_dir, sizeof checkpoint_dir, "%s/checkpoints", state_dir);
 	params->journal_dir = journal_dir;
+	params->state_dir = state_dir;
 	params->checkpoint_dir = checkpoint_dir;
 	params->from_ms = INT64_MIN;
 	params->to_ms = INT64_MAX;
 	params->partition = UINT32_MAX;
 	params->source_idle_ms = 60000;
-	params->merge_memory_bytes = 256 << 20;
 	rc = window_store_open(&params->windows, windows_dir, err);
 	if (rc == 0)
 		rc = state_replay(params, result, err);

@@ -20,6 +20,16 @@ static void command(const char *format, ...)
 	assert_int_equal(system(text), 0);
 }
 
+static void assert_check(struct srig *r)
+{
+	struct srig_check c;
+
+	if (!srig_check(r->dir, NULL, NULL, &c))
+		fail_msg("%s", c.fault);
+	assert_true(c.complete);
+	assert_true(c.compared > 1000);
+}
+
 /* Rows that depend on the merge's memory: windows that late events revise, and groups' baselines. */
 static void memory_init(struct srig *r)
 {
@@ -77,6 +87,7 @@ static void memory_may_change_after_a_kill(void **state)
 {
 	static const uint64_t memory[] = {1 << 20, 4 << 20, 2 << 20, 1 << 20, 8 << 20, 1 << 20, 1 << 20};
 	struct state_stats all;
+	struct srig_check c;
 	struct srig r;
 
 	(void)state;
@@ -90,6 +101,24 @@ static void memory_may_change_after_a_kill(void **state)
 	}
 	assert_true(all.merge.late_lost > 0 && all.merge.groups_evicted > 0 && all.merge.groups_refused > 0);
 	run(&r, 1 << 20, 1000000, 9000);
+	assert_check(&r);
+	/* It does depend on it. */
+	command("rm %s/state/merge-memory", r.dir);
+	assert_false(srig_check(r.dir, NULL, NULL, &c));
+	assert_true(c.differing > 0);
+	srig_free(&r);
+}
+
+static void memory_may_change_after_a_stop(void **state)
+{
+	static const uint64_t memory[] = {1 << 20, 8 << 20, 1 << 20, 8 << 20, 1 << 20};
+	struct srig r;
+
+	(void)state;
+	memory_init(&r);
+	for (uint64_t i = 0; i < 5; i++)
+		run(&r, memory[i], i * 100000, 9000);
+	assert_check(&r);
 	srig_free(&r);
 }
 
@@ -103,8 +132,10 @@ static void memory_of_an_older_version_is_that_of_its_notes(void **state)
 	run(&r, 1 << 20, 0, 6000);
 	run_killed(&r, 1 << 20, 100000, 9000);
 	command("rm %s/state/merge-memory", r.dir);
+	assert_check(&r);
 	run_killed(&r, 8 << 20, 200000, 9000);
 	run_killed(&r, 1 << 20, 300000, 9000);
+	assert_check(&r);
 	srig_free(&r);
 }
 
@@ -126,6 +157,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(memory_may_change_after_a_kill),
+		cmocka_unit_test(memory_may_change_after_a_stop),
 		cmocka_unit_test(memory_of_an_older_version_is_that_of_its_notes),
 		cmocka_unit_test(a_damaged_file_is_refused),
 	};
