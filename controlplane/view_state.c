@@ -219,11 +219,11 @@ json_t *view_windows(const struct view *v, const struct request *rq, struct err 
 		err_set(err, -ENOENT, "the state stage is off: state.enabled");
 		return NULL;
 	}
-	return json_pack("{s:o, s:{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o}, s:o, s:o}", "windows",
+	return json_pack("{s:o, s:{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}, s:o, s:o}", "windows",
 		windows_list(v), "merge", "state", state_phase_name[s->merge_phase], "up_to",
 		json_time(s->merge.step_ms), "held_back_by", windows_held_by(v), "rows",
 		json_u64(s->merge.rows_out), "revisions", json_u64(s->merge.revisions), "alerts",
-		json_u64(s->merge.alerts), "late_lost", json_u64(s->merge.late_lost), "retained",
-		json_u64(s->merge.retained), "partitions", windows_partitions(v), "sources",
-		windows_sources(v));
+		json_u64(s->merge.alerts), "late_lost", json_u64(s->merge.late_lost), "incomplete",
+		json_u64(s->merge.incomplete), "retained", json_u64(s->merge.retained), "partitions",
+		windows_partitions(v), "sources", windows_sources(v));
 }

@@ -17,7 +17,7 @@ static bool merge_make(struct merge *m)
 	/* What is loaded has room by any of them; those of the first row are taken before it. */
 	memory_bytes = merge_bounds_largest(m->params.bounds);
 	m->bound_until_ms = INT64_MIN;
-	m->folded_ms = MERGE_NO_STEP;
+	m->folded_ms = m->from_step_ms = MERGE_NO_STEP;
 	m->part = calloc(partitions, sizeof *m->part);
 	m->ref = calloc(partitions, MERGE_SAME_MAX * sizeof *m->ref);
 	for (m->leaves = 1; m->leaves < partitions;)
@@ -67,8 +67,10 @@ void merge_free(struct merge *m)
 {
 	if (!m)
 		return;
-	for (uint32_t i = 0; m->part && i < m->params.partitions; i++)
+	for (uint32_t i = 0; m->part && i < m->params.partitions; i++) {
 		bytes_free(&m->part[i].queue);
+		free(m->part[i].terms);
+	}
 	keep_free(&m->keep);
 	for (uint32_t i = 0; i < m->windows; i++) {
 		bytes_free(&m->window[i]->lost_key);
@@ -385,13 +387,14 @@ static int mark_feed(
 	struct merge *m, uint32_t partition, const struct record *rec, uint64_t offset, struct err *err)
 {
 	struct merge_part *part = &m->part[partition];
+	bool none = rec->event_time_ms == MERGE_NO_STEP && rec->payload_bytes;
 
-	if (time_bad(rec->event_time_ms) || rec->event_time_ms < part->mark_ms ||
+	if ((time_bad(rec->event_time_ms) && !none) || rec->event_time_ms < part->mark_ms ||
 		(part->any && rec->event_time_ms < part->last.step_ms))
 		return err_set(err, -EBADMSG, "partition %u, offset %llu: a mark of %lld that goes back",
 			partition, (unsigned long long)offset, (long long)rec->event_time_ms);
 	part->mark_ms = rec->event_time_ms;
-	return 0;
+	return rec->payload_bytes ? merge_terms_feed(m, partition, rec, offset, err) : 0;
 }
 
 /* ---- memory ---- */

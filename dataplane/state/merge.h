@@ -10,6 +10,12 @@
  * windows that could be revised for the shortest time are put out; what comes for them is counted as
  * late_lost.
  *
+ * Definitions: marks of a partition say which are in force in it from their step on, and from when on windows
+ * of a new one are whole there. A row of step s comes out if its definition is in force in all partitions at
+ * s, and its window starts where it is whole in all; else it is left out, and counted (incomplete). A
+ * partition that has said nothing yet (logs of older versions) has all that none of the others says to have
+ * begun.
+ *
  * After the last row of a step comes a RECORD_MARK of that step; steps without rows have none.
  * receive_time_ms of rows is the highest of their partials', of marks that of their rows. Flags are ORed.
  *
@@ -93,9 +99,11 @@ int merge_gather(struct merge *m, const uint8_t *data, size_t bytes, struct err 
 
 struct merge_stats {
 	uint64_t rows_in, rows_out, revisions, alerts,
-		late_lost; /* late_lost: partials of windows no longer kept */
-	int64_t step_ms;   /* all steps up to this one are out */
-	uint32_t held_by;  /* the partition that holds all back: of those still needed, the least far one */
+		late_lost;   /* late_lost: partials of windows no longer kept */
+	uint64_t incomplete; /* partials that were left out: of windows of which a change of definitions has
+				taken away a part */
+	int64_t step_ms;     /* all steps up to this one are out */
+	uint32_t held_by;    /* the partition that holds all back: of those still needed, the least far one */
 	uint64_t retained, memory_bytes;
 	uint64_t groups;	 /* that have baselines */
 	uint64_t groups_evicted; /* forgotten for newer ones */

@@ -290,6 +290,16 @@ static bool all_passed(const struct merge *m, const struct row_walk *row, int64_
 	return true;
 }
 
+/* The lowest row: its window is not whole. */
+static void row_leave_out(struct merge *m)
+{
+	uint32_t partition = (uint32_t)m->low;
+
+	m->stats.incomplete++;
+	merge_take(&m->part[partition]);
+	merge_head_changed(m, partition);
+}
+
 int merge_run(struct merge *m, struct err *err)
 {
 	int64_t mark_ms = m->part[0].mark_ms; /* no record comes while this runs */
@@ -309,8 +319,12 @@ int merge_run(struct merge *m, struct err *err)
 		m->folded_ms = row->row.step_ms;
 		if (m->folded_ms > m->bound_until_ms && (rc = merge_bound_take(m, m->folded_ms, err)))
 			break;
-		rc = merge_head(part)->window->simple && row->row.step_ms <= mark_ms ? merge_group(m, err)
-										     : merge_fold(m, err);
+		if (row->row.start_ms < merge_from(m, &row->row))
+			row_leave_out(m);
+		else
+			rc = merge_head(part)->window->simple && row->row.step_ms <= mark_ms
+				     ? merge_group(m, err)
+				     : merge_fold(m, err);
 	}
 	if (!rc && merge_step_done(m))
 		rc = mark_emit(m, err);

@@ -4,6 +4,7 @@
 
 #include "agg_plain.h"
 #include "anomaly.h"
+#include "cursor.h"
 #include "merge.h"
 #include "merge_table.h"
 #include "row.h"
@@ -57,6 +58,15 @@ void keep_expire(struct keep *k, int64_t step_ms);
 /* Puts out the oldest until the bound holds. False: no memory. */
 bool keep_bound(struct keep *k);
 
+/* ---- definitions in force (merge_terms.c) ---- */
+
+struct merge_terms {   /* of a partition, for rows of steps behind this one */
+	uint64_t next; /* offset after the record that said so; 0: from a save */
+	int64_t step_ms;
+	uint32_t count;
+	struct row_definition window[WINDOWS_MAX]; /* ascending by uid; from_ms holds for itself */
+};
+
 /* ---- queues of partitions (merge.c) ---- */
 
 struct merge_entry { /* a record with rows that wait; the record follows */
@@ -79,7 +89,9 @@ struct merge_part {
 	size_t last_key;    /* its place */
 	uint32_t last_same; /* rows of its window and key so far */
 	int64_t mark_ms;
-	uint64_t next; /* offset after the last record */
+	uint64_t next;		   /* offset after the last record */
+	struct merge_terms *terms; /* ascending by step; what rows to come may need */
+	uint32_t terms_count;
 };
 
 struct merge_ref { /* a partial that is being folded: in its partition's queue, until the next feed */
@@ -117,6 +129,8 @@ struct merge {
 	int64_t folded_ms;	    /* step of the last row that was folded here; or MERGE_NO_STEP */
 	struct merge_bounds bounds; /* without such params */
 	int64_t bound_until_ms;	    /* the bounds in force are for steps up to this one */
+	uint64_t from_uid;	    /* the last answer of merge_from(): of this definition and step */
+	int64_t from_step_ms, from_ms;
 	struct keep keep;
 	struct anomaly *anomaly;
 	struct merge_ref *ref;	       /* partitions * MERGE_SAME_MAX */
@@ -174,6 +188,21 @@ struct merge_window *merge_window_of(struct merge *m, uint64_t uid, int *rc, str
 /* The bounds for rows of this step and on. */
 int merge_bound_take(struct merge *m, int64_t step_ms, struct err *err);
 int64_t merge_limit(const struct merge *m, const struct window_def *def, int64_t end_ms);
+
+/* ---- definitions in force (merge_terms.c) ---- */
+
+/* A mark that has been taken and names some. */
+int merge_terms_feed(
+	struct merge *m, uint32_t partition, const struct record *rec, uint64_t offset, struct err *err);
+/* Windows of this row's definition that start before have not had all their events counted, in one of the
+ * partitions at least. All have passed the row. */
+int64_t merge_from(struct merge *m, const struct row *row);
+/* Of a partition: what rows to come may need, of before merge_position(). */
+void merge_terms_save(const struct merge *m, uint32_t partition, struct bytes *out);
+int merge_terms_load(struct merge_part *part, struct cursor *c, struct err *err);
+/* What is in force in both partitions at their ends, into the first. False: no memory. */
+void merge_terms_join(struct merge_part *part, const struct merge_part *other);
+bool merge_terms_copy(struct merge_part *part, const struct merge_part *from);
 
 /* ---- folding (merge_fold.c, merge_group.c) ---- */
 

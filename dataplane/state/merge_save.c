@@ -1,7 +1,8 @@
 /* The merge's state as bytes, and back. Merge thread. Canonical: equal states give equal bytes.
  *
  *   u32 magic, u32 version, u32 partitions, u32 definitions, u64 retained windows
- *   each partition: u64 position, u32 rows of the record there that are out, i64 mark
+ *   each partition: u64 position, u32 rows of the record there that are out, i64 mark; u32 lists of
+ * definitions in force, of each: i64 step, u32 definitions, of each: u64 uid, i64 from
  *   i64 open step, i64 its receive time
  *   each definition that lost windows, by uid: u64 uid, i64 end, i64 start, u32 bytes, key
  *   each retained window, in order: u64 uid, i64 limit, i64 end, i64 start, u32 revision, u32 flags, u32
@@ -9,12 +10,13 @@
 #include "merge_priv.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "cursor.h"
-
 #define MERGE_MAGIC 0x67726d73u
-#define MERGE_VERSION 2u
+#define MERGE_VERSION 3u
+#define MERGE_VERSION_TERMS 3u	 /* the first with definitions in force */
+#define MERGE_VERSION_RECORDS 2u /* the first with records of many rows */
 
 static int kept_order(const void *a, const void *b)
 {
@@ -66,6 +68,7 @@ void merge_save(const struct merge *m, struct bytes *out)
 		bytes_put_u64(out, merge_position(m, i));
 		bytes_put_u32(out, m->part[i].taken);
 		bytes_put_i64(out, e ? e->mark_before_ms : m->part[i].mark_ms);
+		merge_terms_save(m, i, out);
 	}
 	bytes_put_i64(out, m->open_step_ms);
 	bytes_put_i64(out, m->open_receive_ms);
@@ -159,39 +162,50 @@ static int kept_load(struct merge *m, struct cursor *c, const struct kept **befo
 	return 0;
 }
 
-/* In the first version every record had one row. */
 static int part_load(struct merge_part *part, struct cursor *c, uint32_t version, struct err *err)
 {
 	part->next = cursor_le64(c);
-	part->taken = version < MERGE_VERSION ? 0 : cursor_le32(c);
+	part->taken = version < MERGE_VERSION_RECORDS ? 0 : cursor_le32(c);
 	part->mark_ms = (int64_t)cursor_le64(c);
-	return part->mark_ms != MERGE_NO_STEP && !time_good(part->mark_ms) ? load_bad(err, "a mark") : 0;
+	if (part->mark_ms != MERGE_NO_STEP && !time_good(part->mark_ms))
+		return load_bad(err, "a mark");
+	return version < MERGE_VERSION_TERMS ? 0 : merge_terms_load(part, c, err);
+}
+
+/* One of another number of partitions, beside those before it (`all`, if any). */
+static int part_gather(struct merge_part *all, bool any, struct cursor *c, uint32_t version, struct err *err)
+{
+	struct merge_part part = {0};
+	int rc = part_load(any ? &part : all, c, version, err);
+
+	if (!rc && (part.taken || all->taken))
+		rc = err_set(err, -EINVAL, "merge state: rows of a record wait");
+	if (!rc && any && part.mark_ms != all->mark_ms)
+		rc = err_set(err, -EINVAL,
+			"merge state: partitions stand at different steps: %lld ms and %lld ms",
+			(long long)all->mark_ms, (long long)part.mark_ms);
+	if (!rc && any)
+		merge_terms_join(all, &part);
+	free(part.terms);
+	return rc;
 }
 
 /* Of another number of partitions, whose marks are one: it becomes that of all, and their logs begin anew. */
 static int parts_gather(struct merge *m, uint32_t saved, struct cursor *c, uint32_t version, struct err *err)
 {
-	struct merge_part first = {0}, part = {0};
+	struct merge_part all = {0};
+	int rc = saved ? 0 : load_bad(err, "its number of partitions");
 
-	if (!saved)
-		return load_bad(err, "its number of partitions");
-	for (uint32_t i = 0; i < saved && !c->failed; i++) {
-		int rc = part_load(i ? &part : &first, c, version, err);
-
-		if (rc)
-			return rc;
-		if (part.taken || first.taken)
-			return err_set(err, -EINVAL, "merge state: rows of a record wait");
-		if (i && part.mark_ms != first.mark_ms)
-			return err_set(err, -EINVAL,
-				"merge state: partitions stand at different steps: %lld ms and %lld ms",
-				(long long)first.mark_ms, (long long)part.mark_ms);
-	}
-	for (uint32_t i = 0; i < m->params.partitions; i++) {
+	for (uint32_t i = 0; i < saved && !c->failed && !rc; i++)
+		rc = part_gather(&all, i > 0, c, version, err);
+	for (uint32_t i = 0; i < m->params.partitions && !rc; i++) {
 		m->part[i].next = 0;
-		m->part[i].mark_ms = first.mark_ms;
+		m->part[i].mark_ms = all.mark_ms;
+		if (!merge_terms_copy(&m->part[i], &all))
+			rc = err_set(err, -ENOMEM, "no memory for the merge state");
 	}
-	return 0;
+	free(all.terms);
+	return rc;
 }
 
 static int open_load(struct merge *m, struct cursor *c, struct err *err)

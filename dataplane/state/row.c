@@ -169,6 +169,20 @@ static bool late_valid(const struct record *rec)
 	return true;
 }
 
+static bool definitions_valid(const struct record *rec)
+{
+	const struct row_definitions *head = (const struct row_definitions *)(rec + 1);
+	const struct row_definition *list = (const struct row_definition *)(head + 1);
+
+	if (rec->payload_bytes < sizeof *head || head->reserved ||
+		rec->payload_bytes != sizeof *head + head->count * (uint64_t)sizeof *list)
+		return false;
+	for (uint32_t i = 1; i < head->count; i++)
+		if (list[i].uid <= list[i - 1].uid)
+			return false;
+	return true;
+}
+
 bool row_valid_last(const struct record *rec, uint32_t *last)
 {
 	*last = 0;
@@ -184,7 +198,7 @@ bool row_valid_last(const struct record *rec, uint32_t *last)
 	case RECORD_LATE:
 		return late_valid(rec);
 	case RECORD_MARK:
-		return head_plain(rec) && !rec->type && !rec->payload_bytes;
+		return head_plain(rec) && !rec->type && (!rec->payload_bytes || definitions_valid(rec));
 	default:
 		return false;
 	}
@@ -307,6 +321,20 @@ void row_put_mark(struct bytes *out, int64_t step_ms, int64_t receive_time_ms)
 		return;
 	rec->event_time_ms = step_ms;
 	rec->receive_time_ms = receive_time_ms;
+}
+
+void row_put_definitions(struct bytes *out, int64_t step_ms, int64_t receive_time_ms,
+	const struct row_definition *list, uint32_t count)
+{
+	const struct row_definitions head = {.count = count};
+	uint32_t bytes = (uint32_t)(count * sizeof *list);
+	struct record *rec = record_room(out, RECORD_MARK, (uint32_t)sizeof head + bytes);
+
+	if (!rec)
+		return;
+	rec->event_time_ms = step_ms;
+	rec->receive_time_ms = receive_time_ms;
+	append(append((uint8_t *)(rec + 1), &head, (uint32_t)sizeof head), list, bytes);
 }
 
 void row_put_late(struct bytes *out, const struct record *rec, uint64_t window_uid, uint64_t input_offset)

@@ -7,7 +7,9 @@
  * key_hash 0. RECORD_LATE  an event that came too late for all its windows of at least one definition: its
  *                record, copied under another kind; the last 16 bytes of the payload are the uid of the
  *                first such definition and the input offset. One for each such event.
- *   RECORD_MARK  event_time_ms = step: no more rows of this step or earlier follow in this partition.
+ *   RECORD_MARK  event_time_ms = step: no more rows of this step or earlier follow in this partition. With a
+ *                payload, struct row_definitions and its items: from here on these definitions are in force
+ * in it. Such a one may have no step: INT64_MIN.
  *
  * Partition p < P of the output log holds partial rows, late events and marks of input partition p, in the
  * order (step, window uid, end, start, key, revision), and alerts of stateful rules where they came out;
@@ -78,6 +80,18 @@ _Static_assert(sizeof(struct row_many_item) == 8, "layout is on disk");
 #define ROW_MANY_BYTES 32768u	     /* a record of this many bytes takes no more rows */
 #define ROW_MANY_ITEM_MAX UINT16_MAX /* of key_bytes, agg_bytes */
 
+/* A mark's payload, where it has one: `count` items follow. */
+struct row_definitions {
+	uint32_t count, reserved;
+};
+struct row_definition {
+	uint64_t uid;
+	/* Windows that start before have not had all their events counted in this partition. INT64_MIN: as it
+	 * was said before; if nothing was, all have. */
+	int64_t from_ms;
+};
+_Static_assert(sizeof(struct row_definition) == 16, "layout is on disk");
+
 static inline const struct row *row_of(const struct record *rec)
 {
 	return (const struct row *)record_payload(rec);
@@ -141,6 +155,11 @@ bool row_valid_last(const struct record *rec, uint32_t *last);
 void row_put(struct bytes *out, enum row_type type, const struct row *row, const void *key, const void *agg,
 	const void *delta, uint64_t key_hash, int64_t receive_time_ms);
 void row_put_mark(struct bytes *out, int64_t step_ms, int64_t receive_time_ms);
+/* A mark that names definitions; uids ascend. */
+void row_put_definitions(struct bytes *out, int64_t step_ms, int64_t receive_time_ms,
+	const struct row_definition *list, uint32_t count);
+/* What a mark names that has passed row_valid(); NULL: it is only a mark. */
+static inline const struct row_definition *row_definitions(const struct record *rec, uint32_t *count);
 /* A copy of an event's record as RECORD_LATE. */
 void row_put_late(struct bytes *out, const struct record *rec, uint64_t window_uid, uint64_t input_offset);
 /* Input offset and window of a RECORD_LATE. */
@@ -235,6 +254,14 @@ static inline bool row_key_add(
 bool row_key_part(const struct row *row, uint32_t index, const uint8_t **data, uint32_t *bytes);
 
 /* ---- inline ---- */
+
+static inline const struct row_definition *row_definitions(const struct record *rec, uint32_t *count)
+{
+	const struct row_definitions *head = (const struct row_definitions *)(rec + 1);
+
+	*count = rec->payload_bytes ? head->count : 0;
+	return rec->payload_bytes ? (const struct row_definition *)(head + 1) : NULL;
+}
 
 static inline bool row_key_add(
 	uint8_t *out, uint32_t cap, uint32_t *used, const uint8_t *part, uint32_t bytes)

@@ -104,6 +104,13 @@ int stage_load(struct stage *st, const uint8_t *data, size_t bytes, uint32_t *dr
  * *is, this one reads up to *reads. */
 bool stage_saved_newer(const uint8_t *data, size_t bytes, uint32_t *is, uint32_t *reads);
 
+/* Behind the block of a note that names the definitions: puts out a mark of the step where this partition
+ * stands, which says that they are in force (row.h), and of those that the state loaded did not have from
+ * when on windows are whole: windows that start behind the watermark's bound of event times, and behind the
+ * latest event that came to the stage before; sessions, `gap` later. Funnels begin with what comes. 0 or what
+ * emit returned. */
+int stage_definitions(struct stage *st, const struct journal_block *note);
+
 /* Another number of partitions: into a fresh stage, what of the saved states of all `count` old partitions,
  * in order, is its own among `partitions` new ones. All of them stand at one step, else -EINVAL: a hopping
  * window's panes are gone where it was computed, so that no state can be put back to an earlier step; and

@@ -89,6 +89,7 @@ struct stage_window {
 	bool sketches;			   /* cells have memory beside themselves */
 	struct stage_attrs *attrs;	   /* that it groups by; NULL: none */
 	uint8_t attr_at[WINDOW_GROUP_MAX]; /* where there, of each group that is one */
+	bool begins; /* the state that was loaded did not have it, and nothing was said of it yet */
 };
 
 #define STAGE_KEY_ROOM (WINDOW_KEY_BYTES_MAX + 8u)

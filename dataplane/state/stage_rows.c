@@ -1,5 +1,5 @@
-/* Rows of the stage: many of one window and step in a record. State thread of a partition; out: records by
- * the stage's emit. */
+/* Rows of the stage: many of one window and step in a record; marks. State thread of a partition; out:
+ * records by the stage's emit. */
 #include "stage_priv.h"
 
 int stage_rows_end(struct stage *st)
@@ -68,6 +68,46 @@ int stage_mark(struct stage *st, int64_t step_ms)
 		return rc;
 	bytes_reset(&st->out);
 	row_put_mark(&st->out, step_ms, st->receive_ms);
+	must(!st->out.failed);
+	st->stats.marks++;
+	return st->emit(st->arg, (const struct record *)st->out.data);
+}
+
+/* No event that this partition counted elsewhere, or not at all, is of a later time. STAGE_NO_TIME: there was
+ * none. */
+static int64_t latest_event(const struct stage *st, const struct journal_block *note)
+{
+	int64_t mark_ms = st->watermark_ms, latest_ms = STAGE_NO_TIME;
+
+	if (stage_time_usable(note->watermark_ms) && note->watermark_ms > mark_ms)
+		mark_ms = note->watermark_ms;
+	if (mark_ms != STAGE_NO_TIME)
+		latest_ms = mark_ms + (int64_t)st->params.out_of_orderness_ms;
+	for (uint32_t i = 0; i < st->stats.source_count; i++) { /* of clocks that are ahead */
+		int64_t t = st->stats.source[i].event_time_max_ms;
+
+		latest_ms = stage_time_usable(t) && t > latest_ms ? t : latest_ms;
+	}
+	return latest_ms;
+}
+
+int stage_definitions(struct stage *st, const struct journal_block *note)
+{
+	int64_t latest_ms = latest_event(st, note);
+	struct row_definition list[WINDOWS_MAX];
+
+	for (uint32_t i = 0; i < st->stats.window_count; i++) {
+		struct stage_window *w = st->window[i];
+		int64_t gap_ms = w->def->kind == WINDOW_SESSION ? w->def->gap_ms : 0;
+
+		list[i] = (struct row_definition){w->def->uid, INT64_MIN};
+		if ((w->begins || !st->begun) && latest_ms != STAGE_NO_TIME)
+			list[i].from_ms = latest_ms + 1 + gap_ms;
+		w->begins = false;
+	}
+	st->begun = true;
+	bytes_reset(&st->out);
+	row_put_definitions(&st->out, st->step_ms, note->receive_last_ms, list, st->stats.window_count);
 	must(!st->out.failed);
 	st->stats.marks++;
 	return st->emit(st->arg, (const struct record *)st->out.data);

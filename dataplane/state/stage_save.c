@@ -244,6 +244,7 @@ static bool window_load(struct stage *st, struct cursor *c, uint64_t *uid_before
 		if ((uint32_t)w->def->kind != kind)
 			return false;
 		*known = true;
+		w->begins = false;
 		counters_of(w->stats, counter);
 		for (uint32_t k = 0; k < COUNTERS; k++) {
 			uint64_t n = cursor_le64(&in);
@@ -283,6 +284,8 @@ static bool windows_load(struct stage *st, struct cursor *c, uint32_t *dropped)
 	uint64_t uid = 0;
 
 	st->panes_max = PANE_LIST_LOAD_MAX;
+	for (uint32_t i = 0; i < st->stats.window_count; i++)
+		st->window[i]->begins = true;
 	for (uint32_t i = 0; i < count && good; i++) {
 		bool known;
 

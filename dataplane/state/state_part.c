@@ -181,8 +181,6 @@ static int part_change(struct state_part *p, const struct state_terms *terms, st
 	struct bytes saved = {0};
 	int rc;
 
-	if (p->stage && state_terms_equal(&p->terms, terms))
-		return 0;
 	if (p->stage)
 		stage_save(p->stage, &saved);
 	rc = saved.failed ? err_set(err, -ENOMEM, "no memory to change the definitions")
@@ -193,6 +191,19 @@ static int part_change(struct state_part *p, const struct state_terms *terms, st
 	if (rc == 0)
 		log_info("state", "terms changed partition=%u offset=%" PRIu64 " windows=%u", p->partition,
 			atomic_load(&p->input_offset), terms->window_count);
+	return rc;
+}
+
+/* A note of terms: each says to the merge what is in force, also if it is what was. */
+static int part_note(struct state_part *p, const struct journal_block *block, const struct state_terms *terms,
+	struct err *err)
+{
+	int rc = p->stage && state_terms_equal(&p->terms, terms) ? 0 : part_change(p, terms, err);
+
+	if (rc == 0)
+		rc = stage_definitions(p->stage, block);
+	if (rc != 0 && p->emit_err.text[0])
+		*err = p->emit_err;
 	return rc;
 }
 
@@ -211,7 +222,7 @@ static int part_block(struct state_part *p, const struct journal_block *block, s
 		return rc;
 	atomic_store(&p->input_offset, block->first_offset + block->record_count);
 	note = state_terms_of_block(block, &terms, err);
-	return note > 0 ? part_change(p, &terms, err) : note;
+	return note > 0 ? part_note(p, block, &terms, err) : note;
 }
 
 /* ---- checkpoints ---- */

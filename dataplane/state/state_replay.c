@@ -116,7 +116,7 @@ static int part_stage(struct replay_part *p, struct err *err)
 	return rc;
 }
 
-/* A note: from here on its terms hold. */
+/* A note: from here on its terms hold. As state_part.c does it. */
 static int part_note(struct replay_part *p, const struct journal_block *block, struct err *err)
 {
 	struct state_terms terms;
@@ -125,11 +125,17 @@ static int part_note(struct replay_part *p, const struct journal_block *block, s
 	if (p->replay->params->plan)
 		return 0;
 	rc = state_terms_of_block(block, &terms, err);
-	if (rc <= 0 || (p->termed && state_terms_equal(&terms, &p->terms)))
-		return rc < 0 ? rc : 0;
-	p->terms = terms;
-	p->termed = true;
-	return p->stage ? part_stage(p, err) : 0;
+	if (rc <= 0)
+		return rc;
+	rc = 0;
+	if (!p->stage || !state_terms_equal(&terms, &p->terms)) {
+		p->terms = terms;
+		p->termed = true;
+		if (block->receive_last_ms < p->replay->params->from_ms)
+			return 0;
+		rc = part_stage(p, err);
+	}
+	return rc ? rc : stage_definitions(p->stage, block);
 }
 
 static uint64_t block_events(const struct journal_block *block)

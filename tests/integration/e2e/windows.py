@@ -15,8 +15,8 @@ import time
 from rig import wait_until
 
 PARTITIONS = 4
-# Whose definition a test changes: what replaces it begins anew, with revision 0.
-CHANGING = "extra"
+# Whose definition a test changes: what replaces it begins anew; and one like it that stays.
+CHANGING, STAYING = "extra", "still"
 WINDOWS = [
     {"name": "pages", "size": "1s", "by": "page", "types": "click, page_view",
      "aggregates": "count, distinct(user_id), quantiles(value), first(page), avg(value)",
@@ -35,15 +35,16 @@ WINDOWS = [
      "by": "source, attributes.request.pod, attributes.http.status_code, attributes.status",
      "aggregates": "count, distinct(user_id)"},
     {"name": CHANGING, "size": "1s", "by": "country", "aggregates": "count, sum(amount)"},
+    {"name": STAYING, "size": "1s", "by": "country", "aggregates": "count, sum(amount)"},
 ]
 GROUPS = {"pages": ["page"], "pay": ["country", "currency"], "load": ["source"], "visits": ["user_id"],
           "pods": ["source", "attributes.request.pod", "attributes.http.status_code", "attributes.status"],
-          "buy": ["step"], CHANGING: ["country"]}
-ADDS = ("pages", "pay", "load", "pods", CHANGING)  # in ClickHouse: differences, which add up
+          "buy": ["step"], CHANGING: ["country"], STAYING: ["country"]}
+ADDS = ("pages", "pay", "load", "pods", CHANGING, STAYING)  # in ClickHouse: differences, which add up
 
 
 def windows_config(version):
-    """The last definition is another one in each version, of the same shape."""
+    """One definition is another one in each version, of the same shape."""
     return [dict(w, keys_max=1000 + version) if w["name"] == CHANGING else w for w in WINDOWS]
 
 
@@ -148,7 +149,7 @@ class Windows:
         kinds, revisions, wrong = collections.Counter(), collections.Counter(), []
         for row in self.rows:
             kinds["alert" if "alert_id" in row else row["window"]] += 1
-            if "alert_id" in row or row["window"] == CHANGING:
+            if "alert_id" in row:
                 continue
             key = self.key(row)
             if row["revision"] != revisions[key]:
@@ -161,6 +162,21 @@ class Windows:
                         bool(again) == late and bool(self.late_count) == late,
                         f"replay: {len(self.rows)} rows and alerts {dict(kinds)}, {again} revised, "
                         f"{self.late_count} late events")
+
+    def check_whole(self):
+        """Whatever definition is in force, a window that comes out has what the one has that stays: no partition's
+        share is missing, and it comes once."""
+        have, want, twice = {}, {}, 0
+        for row in self.rows:
+            to = {CHANGING: have, STAYING: want}.get(row.get("window")) if "alert_id" not in row else None
+            if to is not None:
+                key = (row["start_ms"], row["country"] is None, row["country"] or "", row["other"])
+                twice += key in to
+                to[key] = (row["count"], row["sum_amount"])
+        starts = {key[0] for key in have}
+        missing = {key[0] for key in want} - starts
+        self.expect_same(f"whole: {len(starts)} windows of {CHANGING}, {len(missing)} were left out", have,
+                         {key: row for key, row in want.items() if key[0] in starts}, twice)
 
     # ---- the output log ----
 
@@ -204,7 +220,7 @@ class Windows:
                 twice += [place] if place in have else []
                 have[place] = (topic, value)
                 row = json.loads(value, parse_float=decimal.Decimal)
-                if "alert_id" in row or row["window"] == CHANGING:
+                if "alert_id" in row:
                     continue
                 key = self.key(row)
                 if row["revision"] != seen[key] or headers["revision"] != str(row["revision"]) or \
@@ -236,7 +252,7 @@ class Windows:
     def table_have(self, window):
         """offset -> what the table says, and how often an offset is there again."""
         table = window + ("_agg" if window in ADDS else "")
-        sums = "toString(sum_amount)" if window in ("pay", CHANGING) else "''"
+        sums = "toString(sum_amount)" if window in ("pay", CHANGING, STAYING) else "''"
         have, twice = {}, 0
         for r in self.query(f"SELECT *, {sums} AS s, toUnixTimestamp64Milli(window_start) AS a, "
                             f"toUnixTimestamp64Milli(window_end) AS b FROM {self.name}.{table}"):
@@ -359,6 +375,7 @@ class Windows:
 
     def check_all(self, least=1, late=True):
         self.check_reference(least, late)
+        self.check_whole()
         self.check_output_log()
         self.check_kafka()
         self.check_places()

@@ -515,6 +515,20 @@ int rig_feed_mark(struct rig_merge *rm, uint32_t partition, int64_t step_ms, uin
 	return rc;
 }
 
+int rig_feed_definition(struct rig_merge *rm, uint32_t partition, int64_t step_ms, uint64_t uid,
+	int64_t from_ms, uint64_t offset)
+{
+	const struct row_definition list = {uid, from_ms};
+	struct bytes rec = {0};
+	struct err err;
+	int rc;
+
+	row_put_definitions(&rec, step_ms, 5, &list, uid != 0);
+	rc = merge_feed(rm->m, partition, (const struct record *)rec.data, offset, &err);
+	bytes_free(&rec);
+	return rc;
+}
+
 /* ---- by hand ---- */
 
 void rig_hand_start(struct rig_hand *b, uint32_t partitions, int64_t lateness_ms, size_t memory_bytes)

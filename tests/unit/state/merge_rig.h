@@ -91,6 +91,9 @@ void rig_merge_random(struct rig_merge *rm, struct rig *rig, size_t memory_bytes
 int rig_feed_row(struct rig_merge *rm, uint32_t partition, const struct row *row, const char *key,
 	const void *agg, uint64_t offset);
 int rig_feed_mark(struct rig_merge *rm, uint32_t partition, int64_t step_ms, uint64_t offset);
+/* A mark that says that one definition is in force, or none (uid 0). */
+int rig_feed_definition(struct rig_merge *rm, uint32_t partition, int64_t step_ms, uint64_t uid,
+	int64_t from_ms, uint64_t offset);
 
 #define RIG_HAND_UID 5
 struct rig_hand { /* a merge fed by hand: windows of a step's length by source, with a count and a zscore */

@@ -7,7 +7,7 @@
 #include "crc32c.h"
 #include "merge_rig.h"
 
-/* Some windows retained, one put out, baselines, a row that waits. */
+/* Some windows retained, one put out, baselines, a row that waits, definitions in force. */
 static void hand_fill(struct rig_hand *b, struct bytes *saved)
 {
 	uint64_t offset = 0;
@@ -15,6 +15,7 @@ static void hand_fill(struct rig_hand *b, struct bytes *saved)
 	rig_hand_start(b, 2, 60000, 3000);
 	for (int64_t w = 0; w < 30; w++)
 		assert_int_equal(rig_hand_feed(b, 0, w, w % 2 ? "web" : "app", 1, 0, 0, offset++), 0);
+	assert_int_equal(rig_feed_definition(&b->rm, 1, INT64_MIN, RIG_HAND_UID, INT64_MIN, 6), 0);
 	assert_int_equal(rig_feed_mark(&b->rm, 1, 20000, 7), 0);
 	rig_hand_run(b);
 	merge_save(b->rm.m, saved);
@@ -73,37 +74,56 @@ static void other_saves_are_refused(void **state)
 	assert_int_equal(load(&b, 2, saved.data, saved.bytes, &err), -EINVAL);
 	saved.data[4] = 9;
 	assert_int_equal(load(&b, 2, saved.data, saved.bytes - 1, &err), -EINVAL);
-	assert_string_equal(err.text, "merge state: version 9, this program reads versions 1 to 2");
+	assert_string_equal(err.text, "merge state: version 9, this program reads versions 1 to 3");
 	bytes_free(&saved);
 	rig_hand_stop(&b);
 }
 
-/* In it no record had many rows: a partition's part has 4 bytes less. */
-static void the_first_version_is_read(void **state)
+/* A save as the version before made it (2), or the first one (1): without definitions in force; in the first
+ * no record had many rows, and a partition's part has 4 bytes less. */
+static void as_of(uint32_t version, const struct bytes *saved, struct bytes *old)
 {
-	struct bytes saved = {0}, old = {0}, again = {0};
-	const uint32_t first = 1;
-	size_t at = 24; /* behind the head */
+	static const uint32_t lists[] = {4, 32}; /* of the first partition none, of the second one */
+	size_t at = 24;				 /* behind the head */
+
+	bytes_reset(old);
+	bytes_put(old, saved->data, at);
+	memcpy(old->data + 4, &version, sizeof version);
+	for (int p = 0; p < 2; p++) {
+		bytes_put(old, saved->data + at, 8);
+		if (version > 1)
+			bytes_put(old, saved->data + at + 8, 4);
+		bytes_put(old, saved->data + at + 12, 8);
+		at += 20 + lists[p];
+	}
+	bytes_put(old, saved->data + at, saved->bytes - at);
+}
+
+static void versions_before_are_read(void **state)
+{
+	struct bytes saved = {0}, old = {0}, again = {0}, back = {0};
 	struct rig_hand b;
 	struct err err;
 
 	(void)state;
 	hand_fill(&b, &saved);
-	bytes_put(&old, saved.data, at);
-	memcpy(old.data + 4, &first, sizeof first);
-	for (int p = 0; p < 2; p++, at += 20) {
-		bytes_put(&old, saved.data + at, 8);
-		bytes_put(&old, saved.data + at + 12, 8);
+	for (uint32_t version = 1; version < 3; version++) {
+		as_of(version, &saved, &old);
+		if (load(&b, 2, old.data, old.bytes, &err))
+			fail_msg("%s", err.text);
+		assert_int_equal(rig_feed_definition(&b.rm, 1, 20000, RIG_HAND_UID, INT64_MIN, 8), 0);
+		bytes_reset(&again);
+		merge_save(b.rm.m, &again);
+		as_of(version, &again, &back);
+		memcpy(back.data + (version > 1 ? 44 : 40), old.data + (version > 1 ? 44 : 40),
+			8); /* position */
+		assert_int_equal(back.bytes, old.bytes);
+		assert_memory_equal(back.data, old.data, old.bytes);
 	}
-	bytes_put(&old, saved.data + at, saved.bytes - at);
-	if (load(&b, 2, old.data, old.bytes, &err))
-		fail_msg("%s", err.text);
-	merge_save(b.rm.m, &again);
-	assert_int_equal(again.bytes, saved.bytes);
-	assert_memory_equal(again.data, saved.data, saved.bytes);
 	bytes_free(&saved);
 	bytes_free(&old);
 	bytes_free(&again);
+	bytes_free(&back);
 	rig_hand_stop(&b);
 }
 
@@ -115,8 +135,8 @@ static void the_bytes_are_those_of_the_version(void **state)
 
 	(void)state;
 	hand_fill(&b, &saved);
-	assert_int_equal(saved.bytes, 1293);
-	assert_int_equal(crc32c(0, saved.data, saved.bytes), 0xa7878080);
+	assert_int_equal(saved.bytes, 1329);
+	assert_int_equal(crc32c(0, saved.data, saved.bytes), 0x174651db);
 	bytes_free(&saved);
 	rig_hand_stop(&b);
 }
@@ -259,7 +279,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(positions_are_those_of_rows_that_wait),
 		cmocka_unit_test(other_saves_are_refused),
-		cmocka_unit_test(the_first_version_is_read),
+		cmocka_unit_test(versions_before_are_read),
 		cmocka_unit_test(the_bytes_are_those_of_the_version),
 		cmocka_unit_test(damaged_saves_do_no_harm),
 		cmocka_unit_test(retained_windows_are_those_of_rows),

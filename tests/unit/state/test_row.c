@@ -209,6 +209,39 @@ static void test_mark(void **state)
 	bytes_free(&out);
 }
 
+static void test_definitions(void **state)
+{
+	static const struct row_definition list[] = {{3, INT64_MIN}, {9, 7000}, {12, -4}};
+	const struct row_definition *at;
+	struct bytes out = {0};
+	struct record *rec;
+	uint32_t count;
+
+	(void)state;
+	row_put_definitions(&out, INT64_MIN, 6000, list, 3);
+	rec = (struct record *)out.data;
+	assert_true(record_valid(out.data, out.bytes) && row_valid(rec));
+	assert_int_equal(rec->kind, RECORD_MARK);
+	at = row_definitions(rec, &count);
+	assert_int_equal(count, 3);
+	assert_memory_equal(at, list, sizeof list);
+	((struct row_definitions *)(rec + 1))->count = 2;
+	assert_false(row_valid(rec));
+	((struct row_definitions *)(rec + 1))->count = 3;
+	((struct row_definition *)(uintptr_t)at)[1].uid = 3;
+	assert_false(row_valid(rec)); /* uids ascend */
+	bytes_reset(&out);
+	row_put_definitions(&out, 5000, 6000, NULL, 0);
+	rec = (struct record *)out.data;
+	assert_true(row_valid(rec));
+	assert_non_null(row_definitions(rec, &count));
+	assert_int_equal(count, 0);
+	bytes_reset(&out);
+	row_put_mark(&out, 5000, 6000);
+	assert_null(row_definitions((const struct record *)out.data, &count));
+	bytes_free(&out);
+}
+
 static void test_late(void **state)
 {
 	static const uint16_t hits[] = {3, 9};
@@ -486,6 +519,7 @@ int main(void)
 		cmocka_unit_test(test_row_bad),
 		cmocka_unit_test(test_key_compare),
 		cmocka_unit_test(test_mark),
+		cmocka_unit_test(test_definitions),
 		cmocka_unit_test(test_late),
 		cmocka_unit_test(test_alert),
 		cmocka_unit_test(test_hostile),
