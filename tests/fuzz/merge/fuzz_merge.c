@@ -2,7 +2,8 @@
  * and a save loads again as it was.
  *
  * Input: if the first byte is odd the rest is a save. Else instructions of a byte each, with what they need
- * behind them: rows in words, alone or several in a record, records in bytes, marks, runs, a save and load.
+ * behind them: rows in words, alone or several in a record, records in bytes, marks, also with definitions,
+ * runs, a save and load.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -200,12 +201,29 @@ static int bytes_op(struct run *run, uint32_t p, struct cursor *c)
 	return rc;
 }
 
-static int mark_op(struct run *run, uint32_t p, struct cursor *c)
+/* named: with definitions, a bit each, and from when on they are whole (0: as before). */
+static int mark_op(struct run *run, uint32_t p, struct cursor *c, bool named)
 {
+	uint8_t step = cursor_u8(c), which = named ? cursor_u8(c) : 0;
+	int64_t step_ms = named && step == 255 ? INT64_MIN : step * 1000;
+	struct row_definition list[DEFS];
 	struct bytes rec = {0};
+	uint32_t count = 0;
 	int rc;
 
-	row_put_mark(&rec, cursor_u8(c) * 1000, 1);
+	for (uint32_t i = 0; i < DEFS; i++) {
+		if (!(which >> i & 1))
+			continue;
+		list[count].uid = i;
+		list[count].from_ms = cursor_u8(c) * 1000;
+		if (!list[count].from_ms)
+			list[count].from_ms = INT64_MIN;
+		count++;
+	}
+	if (named)
+		row_put_definitions(&rec, step_ms, 1, list, count);
+	else
+		row_put_mark(&rec, step_ms, 1);
 	rc = feed(run, p, &rec);
 	bytes_free(&rec);
 	return rc;
@@ -222,7 +240,7 @@ static int step(struct run *run, struct cursor *c)
 	case 0:
 		return bytes_op(run, p, c);
 	case 1:
-		return mark_op(run, p, c);
+		return mark_op(run, p, c, op >= 128);
 	case 2:
 	case 3:
 		rc = merge_run(run->m, &err);

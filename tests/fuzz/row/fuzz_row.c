@@ -59,6 +59,14 @@ static void many_touch(const struct record *rec)
 	bytes_free(&one);
 }
 
+static void definitions_touch(const struct record *rec)
+{
+	uint32_t count;
+	const struct row_definition *list = row_definitions(rec, &count);
+
+	touch(list, count * (uint32_t)sizeof *list);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct record *rec = malloc(size ? size : 1); /* as large as it is: a byte beyond is seen */
@@ -69,7 +77,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		rec->kind = (uint8_t)(RECORD_ROW + rec->kind % 3);
 	}
 	if (record_valid(rec, size) && row_valid(rec)) {
-		if (rec->kind == RECORD_LATE)
+		if (rec->kind == RECORD_MARK)
+			definitions_touch(rec);
+		else if (rec->kind == RECORD_LATE)
 			sink ^= (uint8_t)(row_late_offset(rec) ^ row_late_window(rec));
 		else if (row_is_alert(rec))
 			alert_touch(rec);
