@@ -115,6 +115,14 @@ def config():
     code, out, err = check("route.yaml", "--config", "sluice.yaml")
     assert code == 1 and err == "route.yaml:3: rule r2: then: route: 'our-alerts' is kafka.topic_alerts\n", (code, err)
     assert verdict(out) == "rules check: 1 error in 1 file; nothing would be applied", out
+    write("window.yaml", "rules:\n- {id: w, when: {page: /x}, then: {route: aggregates.mine}}\n"
+          "- {id: d, when: {page: /x}, then: {route: aggregates.page_minute}}\n")
+    code, out, err = check("window.yaml", "--json")  # of the shipped windows, if it is them that are in force
+    assert code == 0 and len(json.loads(out)["warnings"]) == 1, (code, out, err)
+    write("windows.yaml", "windows:\n- {name: mine, kind: tumbling, size: 1m}\n- {name: page_minute, kind: tumbling, "
+          "size: 2m, kafka: false}\n")
+    code, out, err = check("window.yaml", "--config", "windows.yaml")
+    assert code == 1 and err == "window.yaml:2: rule w: then: route: 'aggregates.mine' is the topic of a window\n", err
     code, out, err = check("route.yaml", "fails.yaml", "--config", "sluice.yaml")
     assert code == 1 and verdict(out).startswith("rules check: 1 error and 1 failed test in 2 files;"), out
     write("sluice.yaml", "kafka: {topic_alerts: a}\nstate: {enabled: false}\nrules: {patterns_max: 1}\n")
