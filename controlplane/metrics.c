@@ -19,7 +19,7 @@ struct metrics_daemon {
 	uint64_t reserve_bytes, reserve_missing;
 	uint64_t rules_dropped, keys_dropped, not_in_force, not_here;	     /* UINT64_MAX: no state stage */
 	uint64_t merge_rows, merge_revisions, merge_alerts, merge_late_lost; /* UINT64_MAX: no state stage */
-	uint64_t merge_incomplete;
+	uint64_t merge_incomplete, anomaly_groups, anomaly_evicted, anomaly_refused; /* so, too */
 };
 
 struct metrics_state {
@@ -167,6 +167,9 @@ static void print_daemon(const struct view *v, const struct metric *m, FILE *out
 		.merge_alerts = v->state_parts ? v->state.merge.alerts : UINT64_MAX,
 		.merge_late_lost = v->state_parts ? v->state.merge.late_lost : UINT64_MAX,
 		.merge_incomplete = v->state_parts ? v->state.merge.incomplete : UINT64_MAX,
+		.anomaly_groups = v->state_parts ? v->state.merge.groups : UINT64_MAX,
+		.anomaly_evicted = v->state_parts ? v->state.merge.groups_evicted : UINT64_MAX,
+		.anomaly_refused = v->state_parts ? v->state.merge.groups_refused : UINT64_MAX,
 		.enrich_too_long = v->enrich_too_long,
 		.reserve_bytes = v->reserve_bytes,
 		.reserve_missing = v->reserve_wanted - v->reserve_bytes,
