@@ -176,6 +176,7 @@ static void change_check(struct change *c)
 	assert_int_equal(window_store_open(&c->store, dir, &err), 0);
 	if (srig_replay(c->r.dir, &params, &result, &err) != 0)
 		fail_msg("%s", err.text);
+	free(result.log);
 	if (!srig_check(c->r.dir, NULL, NULL, &check))
 		fail_msg("%s", check.fault);
 	assert_true(check.complete && check.merged > 0);
