@@ -109,8 +109,9 @@ static int catalog_look(struct ch_http *h, const struct config_clickhouse *cfg,
 	struct ch_compare c = {.cfg = cfg, .catalog = catalog};
 	json_t *tables = NULL, *columns = NULL;
 	int rc = names_read(h, &c,
-		"name, engine, engine_full, partition_key, timezone() FROM system.tables WHERE name", people,
-		&tables, &c.tables, err);
+		"name, engine, engine_full, partition_key, timezone(), sorting_key FROM system.tables "
+		"WHERE name",
+		people, &tables, &c.tables, err);
 
 	if (rc == 0)
 		rc = names_read(h, &c,

@@ -141,23 +141,23 @@ static void column_compare(const struct ch_compare *c, const struct ch_table *ta
 			c->cfg->database, table->name, column->name);
 }
 
-/* A roll-up's rows merge by its key: a group that is not in it would be lost. New columns can only stand last
- * there. */
+/* A roll-up's rows merge by its key: a group that is not in it would be lost. The server takes only the key
+ * that it has, as it stands, with new columns behind it. */
 static void key_put(const struct ch_compare *c, const struct ch_table *table, FILE *out)
 {
-	fputs(", MODIFY ORDER BY (window, window_start", out);
-	for (int missing = 0; missing < 2; missing++) {
-		for (uint32_t i = 0; i < table->column_count; i++) {
-			const struct ch_column *column = &table->column[i];
+	const char *key = ch_cell(c->tables, (size_t)table_row(c, table->name), 5);
 
-			if (column->value != CH_VALUE_GROUP ||
-				(column_row(c, table->name, column->name) < 0) != missing)
-				continue;
-			fputs(", ", out);
-			ch_ddl_word(out, column->name);
-		}
-		fputs(missing ? ")" : ", other", out);
+	fprintf(out, ", MODIFY ORDER BY (%s", key);
+	for (uint32_t i = 0; i < table->column_count; i++) {
+		const struct ch_column *column = &table->column[i];
+
+		if (column->value != CH_VALUE_GROUP || column_row(c, table->name, column->name) >= 0)
+			continue;
+		fputs(*key ? ", " : "", out);
+		ch_ddl_word(out, column->name);
+		key = ",";
 	}
+	fputs(")", out);
 }
 
 /* The first of its columns that is not there, in what has the name; NULL: all are. */

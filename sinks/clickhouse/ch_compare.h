@@ -11,7 +11,8 @@
 struct ch_compare {
 	const struct config_clickhouse *cfg;
 	const struct ch_catalog *catalog;
-	json_t *tables;	 /* rows: name, engine, engine_full, partition_key, time zone */
+	json_t *tables;	 /* rows: name, engine, engine_full, partition_key, time zone,
+			   sorting_key */
 	json_t *columns; /* rows: table, name, type, default_kind, "1" if in the sorting key */
 };
 
