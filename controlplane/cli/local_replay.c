@@ -215,8 +215,8 @@ static json_t *replay_summary(
 				"crc", json_sprintf("%08" PRIx32, log->crc)));
 		replay_faults(log, p, begins, faults, verdict);
 	}
-	return json_pack("{s:o, s:o, s:o, s:o}", "dir", json_text(dir), "logs", list, "begins", begins,
-		"faults", faults);
+	return json_pack("{s:o, s:o, s:o, s:o, s:o}", "dir", json_text(dir), "logs", list, "incomplete",
+		json_u64(result->incomplete), "begins", begins, "faults", faults);
 }
 
 static int replay_do(

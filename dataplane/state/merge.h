@@ -52,6 +52,9 @@ struct merge_params {
 	 * memory_bytes for all. */
 	const struct merge_bounds *bounds;
 	size_t memory_bytes;
+	/* The beginning of a log may be missing, and with it what was said of definitions: who has said
+	 * nothing then does not lack those that others say to have begun. */
+	bool silent_has_all;
 };
 
 struct merge;

@@ -106,7 +106,7 @@ int64_t merge_from(struct merge *m, const struct row *row)
 	}
 	m->from_uid = row->window_uid;
 	m->from_step_ms = row->step_ms;
-	m->from_ms = silent && from_ms != INT64_MIN ? FROM_NEVER : from_ms;
+	m->from_ms = silent && from_ms != INT64_MIN && !m->params.silent_has_all ? FROM_NEVER : from_ms;
 	return m->from_ms;
 }
 

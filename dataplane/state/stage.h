@@ -108,7 +108,7 @@ bool stage_saved_newer(const uint8_t *data, size_t bytes, uint32_t *is, uint32_t
  * stands, which says that they are in force (row.h), and of those that the state loaded did not have from
  * when on windows are whole: windows that start behind the watermark's bound of event times, and behind the
  * latest event that came to the stage before; sessions, `gap` later. Funnels begin with what comes. 0 or what
- * emit returned. */
+ * emit returned. note: or NULL: of a version that said nothing, and whose windows all count as whole. */
 int stage_definitions(struct stage *st, const struct journal_block *note);
 
 /* Another number of partitions: into a fresh stage, what of the saved states of all `count` old partitions,

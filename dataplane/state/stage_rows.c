@@ -93,7 +93,7 @@ static int64_t latest_event(const struct stage *st, const struct journal_block *
 
 int stage_definitions(struct stage *st, const struct journal_block *note)
 {
-	int64_t latest_ms = latest_event(st, note);
+	int64_t latest_ms = note ? latest_event(st, note) : STAGE_NO_TIME;
 	struct row_definition list[WINDOWS_MAX];
 
 	for (uint32_t i = 0; i < st->stats.window_count; i++) {
@@ -106,6 +106,8 @@ int stage_definitions(struct stage *st, const struct journal_block *note)
 		w->begins = false;
 	}
 	st->begun = true;
+	if (!note)
+		return 0;
 	bytes_reset(&st->out);
 	row_put_definitions(&st->out, st->step_ms, note->receive_last_ms, list, st->stats.window_count);
 	must(!st->out.failed);

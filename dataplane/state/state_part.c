@@ -194,14 +194,15 @@ static int part_change(struct state_part *p, const struct state_terms *terms, st
 	return rc;
 }
 
-/* A note of terms: each says to the merge what is in force, also if it is what was. */
+/* A note of terms: each says to the merge what is in force, also if it is what was; but for one of a version
+ * that did not. */
 static int part_note(struct state_part *p, const struct journal_block *block, const struct state_terms *terms,
 	struct err *err)
 {
 	int rc = p->stage && state_terms_equal(&p->terms, terms) ? 0 : part_change(p, terms, err);
 
 	if (rc == 0)
-		rc = stage_definitions(p->stage, block);
+		rc = stage_definitions(p->stage, terms->marks ? block : NULL);
 	if (rc != 0 && p->emit_err.text[0])
 		*err = p->emit_err;
 	return rc;

@@ -135,7 +135,7 @@ static int part_note(struct replay_part *p, const struct journal_block *block, s
 			return 0;
 		rc = part_stage(p, err);
 	}
-	return rc ? rc : stage_definitions(p->stage, block);
+	return rc ? rc : stage_definitions(p->stage, terms.marks ? block : NULL);
 }
 
 static uint64_t block_events(const struct journal_block *block)
@@ -412,7 +412,8 @@ static int replay_open(struct replay *r, struct err *err)
 	struct merge_params mp = {.window = merge_window,
 		.window_arg = r,
 		.partitions = r->merge_partitions,
-		.bounds = &r->bounds};
+		.bounds = &r->bounds,
+		.silent_has_all = r->gone || params->from_ms != INT64_MIN};
 	struct state_terms terms;
 	int rc = replay_terms(r, &terms, err);
 
@@ -467,6 +468,7 @@ int state_replay(
 		window_plan_free(r.part[i].plan);
 		bytes_free(&r.part[i].queue);
 	}
+	result->incomplete = r.merge ? merge_stats(r.merge)->incomplete : 0;
 	merge_free(r.merge);
 	free(r.begin);
 	free(r.part);

@@ -53,6 +53,7 @@ struct state_replay_log {      /* a partition: of the input, and of the output m
 struct state_replay_result {
 	uint32_t partitions;	      /* P */
 	struct state_replay_log *log; /* P + 1; the last: merged. Caller frees */
+	uint64_t incomplete;	      /* partial rows that the merge left out: struct merge_stats */
 };
 
 /* 0; what emit returned; -ENOENT: no definitions are known, and no plan was given; -ENODATA: no savepoint;

@@ -28,7 +28,8 @@ void state_terms_print(const struct state_terms *t, char out[JOURNAL_NOTE_MAX + 
 {
 	size_t cap = JOURNAL_NOTE_MAX + 1;
 	int n = snprintf(out, cap,
-		"event=windows step_ms=%" PRId64 " out_of_orderness_ms=%" PRIu64 " memory=%" PRIu64 " uids=",
+		"event=windows step_ms=%" PRId64 " out_of_orderness_ms=%" PRIu64 " memory=%" PRIu64
+		" marks=1 uids=",
 		t->step_ms, t->out_of_orderness_ms, t->memory_bytes);
 
 	_Static_assert(WINDOWS_MAX * 17 + 160 <= JOURNAL_NOTE_MAX, "the note of all windows fits");
@@ -65,12 +66,17 @@ static bool take_uid(const char **p, uint64_t *out)
 
 static bool terms_parse(struct state_terms *t, const char *p)
 {
+	static const char marks[] = " marks=1";
 	uint64_t step_ms;
 
 	memset(t, 0, sizeof *t);
 	if (!take_number(&p, "event=windows step_ms=", &step_ms) || step_ms == 0 ||
 		!take_number(&p, " out_of_orderness_ms=", &t->out_of_orderness_ms) ||
-		!take_number(&p, " memory=", &t->memory_bytes) || strncmp(p, " uids=", 6) != 0)
+		!take_number(&p, " memory=", &t->memory_bytes))
+		return false;
+	t->marks = strncmp(p, marks, sizeof marks - 1) == 0;
+	p += t->marks ? sizeof marks - 1 : 0;
+	if (strncmp(p, " uids=", 6) != 0)
 		return false;
 	t->step_ms = (int64_t)step_ms;
 	for (p += 6; *p; p += *p == ',') {

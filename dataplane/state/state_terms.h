@@ -3,7 +3,10 @@
  * on they hold. So a replay from any point, or from the beginning, changes over where the first run did.
  * State begins at the first note; what stands before it is not counted.
  *
- *   event=windows step_ms=N out_of_orderness_ms=N memory=N uids=HEX16,HEX16,...
+ *   event=windows step_ms=N out_of_orderness_ms=N memory=N marks=1 uids=HEX16,HEX16,...
+ *
+ * marks=1 is missing in notes of versions that put out no mark of definitions behind it (row.h): neither does
+ * a replay of them.
  *
  * Pure; any thread. */
 #ifndef SLUICE_STATE_TERMS_H
@@ -24,6 +27,7 @@ struct state_terms {
 	uint64_t memory_bytes;
 	uint32_t window_count;
 	uint64_t window_uid[WINDOWS_MAX]; /* ascending */
+	bool marks;			  /* of a note, no term itself: see above */
 };
 
 void state_terms_make(struct state_terms *t, const struct config *cfg, const struct window_plan *plan);

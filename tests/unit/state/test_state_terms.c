@@ -54,6 +54,7 @@ static void there_and_back(void **state)
 		if (parse(text, &u) != 1)
 			fail_msg("%s", text);
 		assert_true(state_terms_equal(&t, &u));
+		assert_true(u.marks);
 		u.memory_bytes++;
 		assert_false(state_terms_equal(&t, &u));
 		if (!count)
@@ -78,6 +79,7 @@ static void other_records_are_none(void **state)
 	assert_int_equal(parse("", &t), 0);
 	assert_int_equal(parse("event=windows", &t), 0);
 	assert_int_equal(parse("event=windows step_ms=1000 out_of_orderness_ms=0 memory=1 uids=", &t), 1);
+	assert_false(t.marks); /* of a version before */
 	block = block_of("event=windows step_ms=1000 out_of_orderness_ms=0 memory=1 uids=", 62);
 	block.record_count = 2;
 	assert_int_equal(state_terms_of_block(&block, &t, &err), 0);
@@ -93,6 +95,8 @@ static void what_cannot_be_read_is_refused(void **state)
 		"event=windows step_ms=9999999999999999999 out_of_orderness_ms=0 memory=1 uids=",
 		"event=windows step_ms=1000 memory=1 uids=",
 		"event=windows step_ms=1000 out_of_orderness_ms=0 memory=1",
+		"event=windows step_ms=1000 out_of_orderness_ms=0 memory=1 marks=1",
+		"event=windows step_ms=1000 out_of_orderness_ms=0 memory=1 marks=2 uids=",
 		"event=windows step_ms=1000 out_of_orderness_ms=0 memory=1 uids=00",
 		"event=windows step_ms=1000 out_of_orderness_ms=0 memory=1 uids=000000000000000g",
 		"event=windows step_ms=1000 out_of_orderness_ms=0 memory=1 uids=0000000000000001 ",
