@@ -147,6 +147,7 @@ static void version_of(struct daemon *d, const char *rule, uint32_t generation, 
 		if (!info->canary && strcmp(info->id, rule) == 0)
 			snprintf(version, 17, "%016" PRIx64, info->content);
 	}
+	ruleset_store_release(d->store, rs);
 }
 
 static bool rule_offer(const struct ruleset *rs, const char *rule, struct nearest *near)
@@ -185,8 +186,10 @@ static int rule_known(struct daemon *d, const char *rule, struct err *err)
 	pthread_mutex_unlock(&d->rules_lock);
 	for (uint32_t i = 1; i <= RULE_GENERATIONS_BACK && i < generation && !known; i++) {
 		struct err ignored;
+		const struct ruleset *rs = ruleset_store_get(d->store, generation - i, &ignored);
 
-		known = rule_offer(ruleset_store_get(d->store, generation - i, &ignored), rule, &near);
+		known = rule_offer(rs, rule, &near);
+		ruleset_store_release(d->store, rs);
 	}
 	return known ? 0
 		     : err_set(err, -EINVAL,

@@ -31,6 +31,7 @@ struct scan {
 	struct seen *list; /* of this partition: the newest `limit` */
 	uint64_t count, room;
 	struct bytes text;
+	struct ruleset_stand rules;
 	struct err err;
 };
 
@@ -91,7 +92,7 @@ static int input_record(
 
 	if (rec->kind != RECORD_EVENT || !rec->hit_count || s->id)
 		return 0;
-	rs = ruleset_store_get(s->src->store, generation, &ignored);
+	rs = ruleset_stand_at(&s->rules, s->src->store, generation, &ignored);
 	if (!rs)
 		return 0;
 	record_key_of(&key, rec);
@@ -254,6 +255,7 @@ static json_t *list_of(struct scan *s, struct seen_all *all, uint64_t limit, int
 	}
 	free(all->list);
 	bytes_free(&s->text);
+	ruleset_stand_leave(&s->rules, s->src->store);
 	if (rc == 0)
 		return list;
 	json_decref(list);

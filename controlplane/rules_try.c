@@ -45,16 +45,18 @@ static void live_set(struct try_reader *r, uint32_t generation)
 	if (generation == r->generation)
 		return;
 	r->generation = generation;
-	r->live = t->params->store && generation ? ruleset_store_get(t->params->store, generation, &ignored)
-						 : NULL;
+	if (t->params->store && generation)
+		(void)ruleset_stand_at(&r->live, t->params->store, generation, &ignored);
+	else if (t->params->store)
+		ruleset_stand_leave(&r->live, t->params->store);
 	for (int s = 0; s < TRY_SIDES; s++) {
 		struct try_side *side = &t->side[s];
 
 		memset(side->alike, 0, sizeof side->alike);
 		for (uint32_t k = 0; k < ruleset_keyring_count(side->rs); k++)
-			for (uint32_t i = 0; r->live && i < ruleset_keyring_count(r->live); i++) {
+			for (uint32_t i = 0; r->live.rs && i < ruleset_keyring_count(r->live.rs); i++) {
 				const struct rule_keyring *a = ruleset_keyring(side->rs, k),
-							  *b = ruleset_keyring(r->live, i);
+							  *b = ruleset_keyring(r->live.rs, i);
 
 				if (a->count == b->count && memcmp(a->field, b->field, a->count) == 0)
 					side->alike[k] |= 1u << i;
@@ -323,6 +325,8 @@ static void reader_free(struct try_reader *r)
 			matcher_free(t->side[s].matcher);
 		free(t->side[s].row);
 	}
+	if (t->params->store)
+		ruleset_stand_leave(&r->live, t->params->store);
 	try_map_free(&t->pairs);
 	try_map_free(&t->keys);
 	free(t->touched);

@@ -117,12 +117,12 @@ static uint32_t live_keyrings(const struct try_reader *r, const struct record *r
 	const uint16_t *hit = record_hits(rec);
 	uint32_t mask = 0;
 
-	for (uint32_t i = 0; r->live && i < rec->hit_count; i++) {
+	for (uint32_t i = 0; r->live.rs && i < rec->hit_count; i++) {
 		const struct rule_use *use;
 
-		if (hit[i] >= ruleset_match_count(r->live))
+		if (hit[i] >= ruleset_match_count(r->live.rs))
 			break;
-		use = &ruleset_uses(r->live)[hit[i]];
+		use = &ruleset_uses(r->live.rs)[hit[i]];
 		if (use->state != RULE_STATE_NONE)
 			mask |= 1u << use->keyring;
 	}

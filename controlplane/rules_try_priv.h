@@ -127,7 +127,7 @@ struct try_reader {
 	struct try_part *part;
 	uint32_t p; /* in hand */
 	uint32_t generation;
-	const struct ruleset *live; /* of the block in hand; NULL: not known */
+	struct ruleset_stand live; /* of the block in hand; at none: not known */
 	struct try_seen seen[TRY_SEEN_MAX];
 	uint32_t seen_count;
 	struct event event[MATCH_EVENTS_MAX], *burst[MATCH_EVENTS_MAX];

@@ -25,6 +25,11 @@ void state_rules_fill(struct cep_rules *out, const struct ruleset *rs)
 	}
 }
 
+static void rules_done(const struct cep_rules *rules)
+{
+	ruleset_store_release(rules->lender, rules->lent);
+}
+
 int state_rules_get(void *store, uint32_t generation, struct cep_rules *out, struct err *err)
 {
 	const struct ruleset *rs = ruleset_store_get(store, generation, err);
@@ -34,6 +39,9 @@ int state_rules_get(void *store, uint32_t generation, struct cep_rules *out, str
 		return -EINVAL;
 	}
 	state_rules_fill(out, rs);
+	out->done = rules_done;
+	out->lender = store;
+	out->lent = rs;
 	return 0;
 }
 

@@ -245,9 +245,23 @@ int ruleset_store_put(
 	struct ruleset_store *st, const struct ruleset *rs, uint32_t *generation, struct err *err);
 /* The newest generation, or 0. */
 uint32_t ruleset_store_newest(struct ruleset_store *st);
-/* The ruleset of a generation, compiled for its metadata only or from cache; borrowed until close.
- * Thread-safe. NULL with err if it is not there or does not compile. */
+/* The ruleset of a generation, compiled for its metadata only or from cache; borrowed until it is released,
+ * as often as it was got, or the store is closed. Thread-safe. NULL with err if it is not there or does not
+ * compile. */
 const struct ruleset *ruleset_store_get(struct ruleset_store *st, uint32_t generation, struct err *err);
+/* rs may be NULL. Without users it stays compiled only as one of the few that had some last. Thread-safe. */
+void ruleset_store_release(struct ruleset_store *st, const struct ruleset *rs);
+/* For who reads a log and stands at one generation at a time; its own thread's. */
+struct ruleset_stand {
+	const struct ruleset *rs; /* NULL: at none */
+	uint32_t generation;
+};
+/* From now on at this generation; what it stood at before is released. As ruleset_store_get(). */
+const struct ruleset *ruleset_stand_at(
+	struct ruleset_stand *stand, struct ruleset_store *st, uint32_t generation, struct err *err);
+void ruleset_stand_leave(struct ruleset_stand *stand, struct ruleset_store *st);
+/* Generations that are compiled now. */
+uint32_t ruleset_store_compiled(struct ruleset_store *st);
 /* A generation compiled to be put in force: owned by the caller. -ENOENT if it is not there. Thread-safe. */
 int ruleset_store_load(struct ruleset_store *st, uint32_t generation, uint32_t patterns_max,
 	struct ruleset **out, struct err *err);

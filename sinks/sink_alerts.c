@@ -5,16 +5,12 @@
 
 #include "row_json.h"
 
-int sink_ruleset_get(struct sink_ruleset *cache, const struct sink_env *env, uint32_t generation,
+int sink_ruleset_get(struct ruleset_stand *stand, const struct sink_env *env, uint32_t generation,
 	const struct address *at, struct err *err)
 {
 	char text[ADDRESS_TEXT_BYTES];
 
-	if (cache->rs && cache->generation == generation)
-		return 0;
-	cache->rs = ruleset_store_get(env->rules, generation, err);
-	cache->generation = generation;
-	if (cache->rs)
+	if (ruleset_stand_at(stand, env->rules, generation, err))
 		return 0;
 	address_text(text, at);
 	err_prefix(err, "record %s has hits of ruleset generation %u", text, generation);
@@ -48,17 +44,17 @@ void sink_alert_put_json(struct bytes *out, const struct sink_alert *a)
 }
 
 /* Of the rules that an event hit. */
-static int each_of_event(struct sink_part *part, struct sink_ruleset *cache, struct sink_alert *a,
+static int each_of_event(struct sink_part *part, struct ruleset_stand *stand, struct sink_alert *a,
 	uint32_t generation, int (*each)(void *arg, const struct sink_alert *a, struct err *err), void *arg,
 	struct err *err)
 {
 	struct record_key key;
 	struct alert hit;
-	int rc = sink_ruleset_get(cache, part->env, generation, a->at, err);
+	int rc = sink_ruleset_get(stand, part->env, generation, a->at, err);
 
 	record_key_of(&key, a->rec);
 	for (uint32_t i = 0; rc == 0 && i < a->rec->hit_count; i++) {
-		rc = alert_of_hit(&hit, a->rec, i, &key, a->at, cache->rs, generation, err);
+		rc = alert_of_hit(&hit, a->rec, i, &key, a->at, stand->rs, generation, err);
 		if (rc <= 0)
 			continue;
 		a->hit = &hit;
@@ -67,7 +63,7 @@ static int each_of_event(struct sink_part *part, struct sink_ruleset *cache, str
 	return rc;
 }
 
-int sink_alerts_each(struct sink_part *part, struct sink_ruleset *cache, const struct record *rec,
+int sink_alerts_each(struct sink_part *part, struct ruleset_stand *stand, const struct record *rec,
 	uint32_t generation, const struct address *at,
 	int (*each)(void *arg, const struct sink_alert *a, struct err *err), void *arg, struct err *err)
 {
@@ -78,7 +74,7 @@ int sink_alerts_each(struct sink_part *part, struct sink_ruleset *cache, const s
 
 	if (part->log == SINK_LOG_INPUT)
 		return rec->kind == RECORD_EVENT && rec->hit_count
-			       ? each_of_event(part, cache, &a, generation, each, arg, err)
+			       ? each_of_event(part, stand, &a, generation, each, arg, err)
 			       : 0;
 	if (!sink_row_good(rec, at, err))
 		return -EINVAL;

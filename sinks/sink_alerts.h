@@ -8,13 +8,8 @@
 #include "json_out.h"
 #include "sink.h"
 
-/* The ruleset that was asked for last; borrowed from the store. */
-struct sink_ruleset {
-	const struct ruleset *rs;
-	uint32_t generation;
-};
-/* Into cache->rs: that of a record with hits, at `at`. -EINVAL: the store has it not. */
-int sink_ruleset_get(struct sink_ruleset *cache, const struct sink_env *env, uint32_t generation,
+/* Into stand->rs: that of a record with hits, at `at`. -EINVAL: the store has it not. */
+int sink_ruleset_get(struct ruleset_stand *stand, const struct sink_env *env, uint32_t generation,
 	const struct address *at, struct err *err);
 
 struct window_def;
@@ -38,7 +33,7 @@ void sink_alert_put_json(struct bytes *out, const struct sink_alert *a);
 /* Calls back for each alert of a record of part's log, which stands at `at`; stops at the first that does not
  * return 0, and returns that. -EINVAL: the record is not well-formed, or names a rule or window that is not
  * known. */
-int sink_alerts_each(struct sink_part *part, struct sink_ruleset *cache, const struct record *rec,
+int sink_alerts_each(struct sink_part *part, struct ruleset_stand *stand, const struct record *rec,
 	uint32_t generation, const struct address *at,
 	int (*each)(void *arg, const struct sink_alert *a, struct err *err), void *arg, struct err *err);
 

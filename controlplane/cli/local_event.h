@@ -20,6 +20,7 @@ struct event_search {
 	char journal[PATH_MAX / 2], data[PATH_MAX / 2];
 	struct journal_meta meta;
 	struct ruleset_store *rulesets; /* NULL: there are none */
+	struct ruleset_stand ruleset;	/* of the record at hand */
 	struct config cfg;
 	bool cfg_known;
 	json_t *sinks; /* rows of `sinks`; NULL: no daemon was asked */

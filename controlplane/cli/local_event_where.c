@@ -205,7 +205,7 @@ int event_record_add(
 	json_object_set_new(row, "generation", json_integer(b->block.generation));
 	json_array_append_new(s->records, row);
 	if (s->rulesets && rec->hit_count)
-		rs = ruleset_store_get(s->rulesets, b->block.generation, &ignored);
+		rs = ruleset_stand_at(&s->ruleset, s->rulesets, b->block.generation, &ignored);
 	if (rec->kind == RECORD_EVENT && rs) {
 		rules_add(s, rs, rec, b->block.generation, address);
 		if (alerts_add(s, rs, rec, b->block.generation, offset) < 0)

@@ -54,6 +54,12 @@ struct cep_rules {
 	struct cep_rule rule[RULE_STATES_MAX]; /* by state index */
 	uint32_t match_count;
 	const struct rule_use *use; /* by hit index, match_count of them; borrowed like the rest */
+	/* Of who filled it: gives back what is borrowed, when it has been looked at. NULL: nobody waits for
+	 * it.
+	 */
+	void (*done)(const struct cep_rules *rules);
+	void *lender;
+	const void *lent;
 };
 /* Fills *out. -errno with err: the generation is not there; whoever needs it cannot go on. */
 typedef int (*cep_rules_get)(void *arg, uint32_t generation, struct cep_rules *out, struct err *err);

@@ -135,6 +135,13 @@ static int rules_get(struct cep *cep, uint32_t generation, struct err *err)
 	return cep->params.rules(cep->params.rules_arg, generation, cep->rules, err);
 }
 
+/* Machines and maps have copied what they need. */
+static void rules_done(const struct cep_rules *rules)
+{
+	if (rules->done)
+		rules->done(rules);
+}
+
 static bool kind_known(uint8_t kind)
 {
 	return kind >= RULE_STATE_COUNT && kind <= RULE_STATE_UNCHANGED;
@@ -262,6 +269,7 @@ int cep_switch(struct cep *cep, uint32_t generation, struct err *err)
 	memcpy(cep->version, cep->rules->version, sizeof cep->version);
 	cep->version[sizeof cep->version - 1] = 0;
 	cep->map_generation = 0;
+	rules_done(cep->rules);
 	return 0;
 }
 
@@ -314,5 +322,6 @@ int cep_map(struct cep *cep, uint32_t generation, struct err *err)
 	}
 	cep->map_count = rules->match_count;
 	cep->map_generation = generation;
+	rules_done(rules);
 	return 0;
 }

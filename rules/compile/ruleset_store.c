@@ -9,8 +9,13 @@
  * A list that rules name stands there as `# list` instead of `# file`; what is a canary's as `# canary-file`
  * and `# canary-list`. bytes and crc32c cover all that
  * follows the first line. Rules that were not in force since they had expired are told by expired_ms=TIME at
- * its end. Control threads put and trim, sink threads get: one lock, held while a file is read and its rules
- * are parsed. */
+ * its end.
+ *
+ * Threads: control threads put and trim, those of sinks and of the state stage get and release. One lock,
+ * held while a file is read and its rules are parsed, is around the table and the number of users of each
+ * entry. A ruleset is freed only by who takes it out of the table, which under the lock nobody does while it
+ * has users; whoever gets it later finds no entry, and parses the file again. What a user read of it happens
+ * before its release, which is before the lock that takes it out: so it may be freed behind that lock. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -28,9 +33,12 @@
 #define STORE_BYTES_MAX (256u << 20)
 #define STORE_FILES_MAX 2000u /* of the rules in force and of a canary */
 #define NAME_BYTES_MAX 4000
+#define IDLE_MAX 4u /* rulesets without users that stay compiled: who comes next often wants the same */
 
 struct cached {
 	uint32_t generation;
+	uint32_t users;
+	uint64_t left; /* without users: since which release */
 	struct ruleset *rs;
 };
 
@@ -41,6 +49,7 @@ struct ruleset_store {
 	uint32_t newest; /* 0: none */
 	struct cached *cached;
 	uint32_t cached_count;
+	uint64_t releases;
 };
 
 static void file_name(char out[32], uint32_t generation)
@@ -365,8 +374,10 @@ static const struct ruleset *get_locked(struct ruleset_store *st, uint32_t gener
 	struct ruleset *rs;
 
 	for (uint32_t i = 0; i < st->cached_count; i++)
-		if (st->cached[i].generation == generation)
+		if (st->cached[i].generation == generation) {
+			st->cached[i].users++;
 			return st->cached[i].rs;
+		}
 	if (generation_load(st, generation, 0, &rs, err))
 		return NULL;
 	more = realloc(st->cached, (st->cached_count + 1u) * sizeof *more);
@@ -376,8 +387,43 @@ static const struct ruleset *get_locked(struct ruleset_store *st, uint32_t gener
 		return NULL;
 	}
 	st->cached = more;
-	more[st->cached_count++] = (struct cached){generation, rs};
+	more[st->cached_count++] = (struct cached){generation, 1, 0, rs};
 	return rs;
+}
+
+/* Of more than IDLE_MAX without users takes out the one that has been so for longest, for the caller to free.
+ */
+static struct ruleset *idle_take(struct ruleset_store *st)
+{
+	uint32_t idle = 0, oldest = 0;
+	struct ruleset *rs;
+
+	for (uint32_t i = 0; i < st->cached_count; i++) {
+		if (st->cached[i].users)
+			continue;
+		if (!idle++ || st->cached[i].left < st->cached[oldest].left)
+			oldest = i;
+	}
+	if (idle <= IDLE_MAX)
+		return NULL;
+	rs = st->cached[oldest].rs;
+	st->cached[oldest] = st->cached[--st->cached_count];
+	return rs;
+}
+
+/* What is to be freed, behind the lock. */
+static struct ruleset *release_locked(struct ruleset_store *st, const struct ruleset *rs)
+{
+	for (uint32_t i = 0; i < st->cached_count; i++) {
+		struct cached *c = &st->cached[i];
+
+		if (c->rs != rs)
+			continue;
+		if (c->users && !--c->users)
+			c->left = ++st->releases;
+		return idle_take(st);
+	}
+	return NULL;
 }
 
 const struct ruleset *ruleset_store_get(struct ruleset_store *st, uint32_t generation, struct err *err)
@@ -388,6 +434,28 @@ const struct ruleset *ruleset_store_get(struct ruleset_store *st, uint32_t gener
 	rs = get_locked(st, generation, err);
 	pthread_mutex_unlock(&st->lock);
 	return rs;
+}
+
+void ruleset_store_release(struct ruleset_store *st, const struct ruleset *rs)
+{
+	struct ruleset *gone;
+
+	if (!rs)
+		return;
+	pthread_mutex_lock(&st->lock);
+	gone = release_locked(st, rs);
+	pthread_mutex_unlock(&st->lock);
+	ruleset_free(gone);
+}
+
+uint32_t ruleset_store_compiled(struct ruleset_store *st)
+{
+	uint32_t count;
+
+	pthread_mutex_lock(&st->lock);
+	count = st->cached_count;
+	pthread_mutex_unlock(&st->lock);
+	return count;
 }
 
 uint32_t ruleset_store_newest(struct ruleset_store *st)
@@ -456,10 +524,9 @@ static char *render(const struct ruleset *rs, uint32_t generation, size_t *bytes
 	return text;
 }
 
-static int put_locked(
-	struct ruleset_store *st, const struct ruleset *rs, uint32_t *generation, struct err *err)
+static int put_locked(struct ruleset_store *st, const struct ruleset *newest, const struct ruleset *rs,
+	uint32_t *generation, struct err *err)
 {
-	const struct ruleset *newest = st->newest ? get_locked(st, st->newest, NULL) : NULL;
 	char name[32], *text;
 	size_t bytes;
 	int rc;
@@ -490,11 +557,16 @@ static int put_locked(
 int ruleset_store_put(
 	struct ruleset_store *st, const struct ruleset *rs, uint32_t *generation, struct err *err)
 {
+	const struct ruleset *newest;
+	struct ruleset *gone;
 	int rc;
 
 	pthread_mutex_lock(&st->lock);
-	rc = put_locked(st, rs, generation, err);
+	newest = st->newest ? get_locked(st, st->newest, NULL) : NULL;
+	rc = put_locked(st, newest, rs, generation, err);
+	gone = release_locked(st, newest);
 	pthread_mutex_unlock(&st->lock);
+	ruleset_free(gone);
 	return rc;
 }
 

@@ -54,6 +54,7 @@ void ch_rows_free(struct ch_rows *rows)
 	rows->window_count = 0;
 	free(rows->item);
 	rows->item = NULL;
+	ruleset_stand_leave(&rows->ruleset, rows->rules);
 }
 
 /* ---- blocks ---- */
@@ -179,7 +180,7 @@ static int ruleset_load(
 {
 	if (!rec->hit_count)
 		return 0;
-	if (!rows->ruleset || rows->ruleset_generation != generation) {
+	if (!rows->ruleset.rs || rows->ruleset.generation != generation) {
 		int rc = ch_rows_settle(rows, err); /* the tags of those are of the ruleset until now */
 
 		if (rc)
@@ -189,27 +190,25 @@ static int ruleset_load(
 				"clickhouse: partition %u offset %lu has rule hits, but there are no "
 				"rulesets",
 				rows->partition, offset);
-		rows->ruleset = ruleset_store_get(rows->rules, generation, err);
-		if (!rows->ruleset) {
+		if (!ruleset_stand_at(&rows->ruleset, rows->rules, generation, err)) {
 			err_prefix(err, "clickhouse: ruleset generation %u of partition %u offset %lu",
 				generation, rows->partition, offset);
 			return -EINVAL;
 		}
-		rows->ruleset_generation = generation;
 	}
 	for (uint32_t i = 0; i < rec->hit_count; i++)
-		if (record_hits(rec)[i] >= ruleset_match_count(rows->ruleset))
+		if (record_hits(rec)[i] >= ruleset_match_count(rows->ruleset.rs))
 			return err_set(err, -EINVAL,
 				"clickhouse: partition %u offset %lu: hit of rule %u, but ruleset generation "
 				"%u has only %u rules and steps",
 				rows->partition, offset, record_hits(rec)[i], generation,
-				ruleset_match_count(rows->ruleset));
+				ruleset_match_count(rows->ruleset.rs));
 	return 0;
 }
 
 const struct rule_info *ch_rows_rule(const struct ch_rows *rows, uint16_t hit)
 {
-	return hit < ruleset_rule_count(rows->ruleset) ? ruleset_rule(rows->ruleset, hit) : NULL;
+	return hit < ruleset_rule_count(rows->ruleset.rs) ? ruleset_rule(rows->ruleset.rs, hit) : NULL;
 }
 
 /* Bytes of memory that the record's rows will take at most, about. */
@@ -253,8 +252,8 @@ static int alerts_add(struct ch_rows *rows, struct ch_source *src, struct err *e
 
 	record_key_of(&key, rec);
 	for (uint32_t i = 0; i < rec->hit_count; i++) {
-		int rc =
-			alert_of_hit(&alert, rec, i, &key, &at, rows->ruleset, rows->ruleset_generation, err);
+		int rc = alert_of_hit(
+			&alert, rec, i, &key, &at, rows->ruleset.rs, rows->ruleset.generation, err);
 
 		if (rc < 0)
 			return rc;

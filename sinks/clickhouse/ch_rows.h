@@ -56,8 +56,7 @@ struct ch_rows {
 	uint32_t block_count;
 	struct ch_block *
 		block[CH_BLOCKS_MAX]; /* in order of first use; those behind block_count are spares or NULL */
-	uint32_t ruleset_generation;  /* of `ruleset` */
-	const struct ruleset *ruleset;
+	struct ruleset_stand ruleset; /* of the records at hand */
 	/* The state stage's output log: set behind ch_rows_init(). */
 	enum sink_log log;
 	uint64_t input_epoch; /* of the journal that late events come from */

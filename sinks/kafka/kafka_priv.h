@@ -86,7 +86,7 @@ struct kafka_part {
 	struct sink_tally tally; /* of [committed, next) */
 	uint32_t aborts;	 /* in a row */
 
-	struct sink_ruleset rules;
+	struct ruleset_stand rules;
 	struct kafka_window *window; /* output log: those that rows have named so far */
 	uint32_t window_count;
 	struct kafka_route *route; /* input: those that events have gone to so far */

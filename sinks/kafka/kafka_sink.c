@@ -202,6 +202,7 @@ static void kafka_close(struct sink_part *part)
 		journal_reader_close(kp->reader);
 	kafka_left_note(kp);
 	kafka_producer_free(kp);
+	ruleset_stand_leave(&kp->rules, part->env->rules);
 	bytes_free(&kp->json);
 	free(kp);
 }

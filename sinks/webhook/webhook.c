@@ -28,7 +28,7 @@ struct wh_part {
 	struct journal_reader *reader;
 	struct address at; /* offset: of the record in work */
 	char mark[512];
-	struct sink_ruleset rules;
+	struct ruleset_stand rules;
 	struct wh_http http;
 	struct wh_body body;
 	struct bytes request;
@@ -338,6 +338,7 @@ static void wh_close(struct sink_part *part)
 	part->priv = NULL;
 	if (wp->reader)
 		journal_reader_close(wp->reader);
+	ruleset_stand_leave(&wp->rules, part->env->rules);
 	wh_http_close(&wp->http);
 	bytes_free(&wp->body.json);
 	bytes_free(&wp->request);

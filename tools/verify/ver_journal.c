@@ -12,6 +12,7 @@
 struct scan {
 	struct ver_journal *j;
 	struct ruleset_store *rules;
+	struct ruleset_stand ruleset;
 	struct err *err;
 	bool seen;
 	const char *fault;
@@ -23,7 +24,7 @@ static int add_alerts(struct scan *s, const struct record *rec, struct ver_row r
 
 	if (!rec->hit_count || !s->rules)
 		return 0;
-	rs = ruleset_store_get(s->rules, generation, s->err);
+	rs = ruleset_stand_at(&s->ruleset, s->rules, generation, s->err);
 	if (!rs) {
 		err_prefix(s->err, "ruleset generation %u", generation);
 		return -EINVAL;

@@ -45,12 +45,19 @@ const char *ruleset_version(const struct ruleset *rs)
 }
 
 /* Generation 1 is there, others are not. */
-const struct ruleset *ruleset_store_get(struct ruleset_store *st, uint32_t generation, struct err *err)
+const struct ruleset *ruleset_stand_at(
+	struct ruleset_stand *stand, struct ruleset_store *st, uint32_t generation, struct err *err)
 {
-	if (generation == 1)
-		return (const struct ruleset *)st;
-	err_set(err, -ENOENT, "no ruleset of generation %u", generation);
-	return NULL;
+	*stand = (struct ruleset_stand){generation == 1 ? (const struct ruleset *)st : NULL, generation};
+	if (!stand->rs)
+		err_set(err, -ENOENT, "no ruleset of generation %u", generation);
+	return stand->rs;
+}
+
+void ruleset_stand_leave(struct ruleset_stand *stand, struct ruleset_store *st)
+{
+	(void)st;
+	stand->rs = NULL;
 }
 
 #endif

@@ -198,10 +198,38 @@ static void test_held(void **state)
 	bytes_free(&held);
 }
 
+/* Rows stand at one generation; what they have left may go. */
+static void test_rulesets(void **state)
+{
+	const uint8_t *at = records.data;
+	const struct record *rec;
+	struct ch_rows rows;
+	uint32_t few;
+	struct err err;
+	char id[16];
+
+	(void)state;
+	while (!((const struct record *)at)->hit_count)
+		at += ((const struct record *)at)->bytes;
+	rec = (const struct record *)at;
+	few = ruleset_store_compiled(store) + 5; /* of the store's own */
+	ch_rows_init(&rows, "n", 1, 0, store);
+	for (uint32_t n = 0; n < 20; n++) {
+		snprintf(id, sizeof id, "r-%u", n);
+		assert_int_equal(ch_rows_hold(&rows, rec, n, rules_put(id), &err), 0);
+	}
+	assert_int_equal(ch_rows_settle(&rows, &err), 0);
+	assert_int_equal(rows.tally.alerts, 20);
+	assert_in_range(ruleset_store_compiled(store), 1, few);
+	few = ruleset_store_compiled(store) - 1;
+	ch_rows_free(&rows);
+	assert_int_equal(ruleset_store_compiled(store), few);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_weight), cmocka_unit_test(test_time),
-		cmocka_unit_test_setup_teardown(test_held, rig_make, rig_free)};
+		cmocka_unit_test(test_held), cmocka_unit_test(test_rulesets)};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, rig_make, rig_free);
 }

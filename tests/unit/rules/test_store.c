@@ -91,7 +91,7 @@ static void test_generations(void **state)
 	ruleset_store_trim(st, 10);
 	assert_null(ruleset_store_get(st, 3, &err));
 	assert_non_null(strstr(err.text, "generation 3 is not kept (any more): there are 4 to 4"));
-	assert_non_null(ruleset_store_get(st, 2, &err)); /* borrowed until close */
+	assert_non_null(ruleset_store_get(st, 2, &err)); /* borrowed until it is released */
 	assert_non_null(ruleset_store_get(st, 4, &err));
 	assert_int_equal(put(st, b), 5);
 	ruleset_store_reserve(st, 9); /* a journal names it, but its file is gone */
@@ -184,42 +184,105 @@ static void test_damage(void **state)
 	ruleset_free(a);
 }
 
-static void *reader(void *arg)
+#define IDLE 4u /* that stay without users */
+
+static void put_many(struct ruleset_store *st, uint32_t count)
 {
-	struct err err;
-
-	for (uint32_t i = 0; i < 300; i++) {
-		const struct ruleset *rs = ruleset_store_get(arg, 1 + i % 20, &err);
-
-		if (rs && ruleset_rule_count(rs) != 1)
-			return arg;
-	}
-	return NULL;
-}
-
-static void test_threads(void **state)
-{
-	struct ruleset_store *st = store_open();
-	pthread_t thread[3];
-	char id[16];
-
-	(void)state;
-	for (int i = 0; i < 3; i++)
-		assert_int_equal(pthread_create(&thread[i], NULL, reader, st), 0);
-	for (uint32_t i = 1; i <= 20; i++) {
+	for (uint32_t i = 1; i <= count; i++) {
 		struct ruleset *rs;
+		char id[16];
 
 		snprintf(id, sizeof id, "r%u", i);
 		rs = rules(id);
 		assert_int_equal(put(st, rs), i);
 		ruleset_free(rs);
 	}
+}
+
+/* What is applied every minute must not stay in memory for ever; what somebody stands at must. */
+static void test_users(void **state)
+{
+	struct ruleset_store *st = store_open();
+	struct ruleset_stand stand = {0}, other = {0};
+	const struct ruleset *held, *recent;
+	struct err err;
+
+	(void)state;
+	put_many(st, 30);
+	assert_in_range(ruleset_store_compiled(st), 0, IDLE);
+	held = ruleset_store_get(st, 2, &err);
+	assert_ptr_equal(ruleset_store_get(st, 2, &err), held); /* two users */
+	for (uint32_t i = 1; i <= 30; i++) {
+		assert_non_null(ruleset_stand_at(&stand, st, i, &err));
+		assert_in_range(ruleset_store_compiled(st), 1, IDLE + 2);
+		assert_string_equal(ruleset_rule(held, 0)->id, "r2");
+	}
+	assert_int_equal(ruleset_store_compiled(st), IDLE + 2); /* 2; 30; 26 to 29 */
+	ruleset_store_release(st, held);
+	for (uint32_t i = 1; i <= 20; i++)
+		assert_non_null(ruleset_stand_at(&stand, st, i, &err));
+	assert_string_equal(ruleset_rule(held, 0)->id, "r2"); /* one is left */
+	assert_ptr_equal(ruleset_stand_at(&other, st, 2, &err), held);
+	ruleset_stand_leave(&other, st);
+	assert_null(other.rs);
+	ruleset_store_release(st, held);
+	ruleset_store_release(st, NULL);
+	ruleset_stand_leave(&stand, st);
+	ruleset_stand_leave(&stand, st);
+	assert_int_equal(ruleset_store_compiled(st), IDLE); /* 18, 19, 2, 20 */
+	recent = ruleset_stand_at(&stand, st, 18, &err);
+	assert_string_equal(ruleset_rule(recent, 0)->id, "r18");
+	assert_int_equal(ruleset_store_compiled(st), IDLE);
+	assert_non_null(ruleset_stand_at(&other, st, 17, &err));
+	assert_int_equal(ruleset_store_compiled(st), IDLE + 1); /* was gone; 19, 2, 20 are not */
+	ruleset_stand_leave(&stand, st);
+	ruleset_stand_leave(&other, st);
+	assert_int_equal(ruleset_store_compiled(st), IDLE);
+	/* Nothing to stand at: nothing is held. */
+	assert_null(ruleset_stand_at(&stand, st, 31, &err));
+	assert_null(stand.rs);
+	assert_int_equal(ruleset_store_compiled(st), IDLE);
+	ruleset_store_close(st);
+}
+
+static void *reader(void *arg)
+{
+	struct err err;
+
+	struct ruleset_stand stand = {0};
+	bool good = true;
+	char id[16];
+
+	for (uint32_t i = 0; i < 300 && good; i++) {
+		uint32_t generation = 1 + i % 20;
+		const struct ruleset *rs = ruleset_store_get(arg, generation, &err);
+
+		snprintf(id, sizeof id, "r%u", 1 + i / 2 % 20);
+		if (ruleset_stand_at(&stand, arg, 1 + i / 2 % 20, &err))
+			good = strcmp(ruleset_rule(stand.rs, 0)->id, id) == 0;
+		good = good && (!rs || ruleset_rule_count(rs) == 1);
+		ruleset_store_release(arg, rs);
+	}
+	ruleset_stand_leave(&stand, arg);
+	return good ? NULL : arg;
+}
+
+static void test_threads(void **state)
+{
+	struct ruleset_store *st = store_open();
+	pthread_t thread[3];
+
+	(void)state;
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(pthread_create(&thread[i], NULL, reader, st), 0);
+	put_many(st, 20);
 	for (int i = 0; i < 3; i++) {
 		void *bad;
 
 		assert_int_equal(pthread_join(thread[i], &bad), 0);
 		assert_null(bad);
 	}
+	assert_in_range(ruleset_store_compiled(st), 1, IDLE);
 	ruleset_store_close(st);
 }
 
@@ -240,6 +303,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_generations, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_boundaries, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_damage, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_users, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_threads, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_refused_directory, set_up, tear_down)};
 
